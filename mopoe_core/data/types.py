@@ -1,0 +1,87 @@
+"""What a dataset is: modalities, and splits whose examples are rows of indices into arrays of distinct items."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One kind of observation."""
+
+    name: str
+    kind: str
+    """`image`: (channels, height, width) in [0, 1]; `text`: (length, symbols), one-hot."""
+    shape: tuple[int, ...]
+    bounded: bool = False
+    """Whether an image decoder's mean is kept in [0, 1] by a sigmoid (MNIST's is, SVHN's is not, as released)."""
+
+    @property
+    def elements(self) -> int:
+        """Numbers that the networks see."""
+        return math.prod(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Numbers that the reconstruction weights count: pixels times channels, or characters (Appendix B)."""
+        return self.shape[0] if self.kind == "text" else self.elements
+
+    def to_float(self, items: Tensor) -> Tensor:
+        """uint8 items to what networks and likelihoods see: images scaled to [0, 1], characters one-hot."""
+        if self.kind == "text":
+            return F.one_hot(items.long(), self.shape[1]).float()
+        return items.float().div_(255)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples as rows of indices into arrays of distinct items: the triples of MNIST-SVHN-Text share their images."""
+
+    modalities: tuple[Modality, ...]
+    items: Mapping[str, Tensor]
+    """uint8, (items, *shape) for images, (items, length) for text."""
+    item_labels: Mapping[str, Tensor]
+    """(items,): the class of each distinct item, for the classifiers."""
+    rows: Mapping[str, Tensor]
+    """(N,): the item of each example."""
+    labels: Tensor
+    """(N,): the class of each example."""
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    def batch(self, index_B: Tensor) -> dict[str, Tensor]:
+        """The examples with these indices, as floats, on the split's device."""
+        return {m.name: m.to_float(self.items[m.name][self.rows[m.name][index_B]]) for m in self.modalities}
+
+    def take(self, count: int | None, seed: int) -> "Split":
+        """A fixed random selection of `count` examples, or all for None."""
+        if count is None or count == len(self):
+            return self
+        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
+        return replace(self, rows={name: rows[chosen] for name, rows in self.rows.items()}, labels=self.labels[chosen])
+
+    def to(self, device: torch.device) -> "Split":
+        """The same split with everything on `device`."""
+        if device.type == "cpu":
+            return self
+        moved = [{k: v.to(device) for k, v in part.items()} for part in (self.items, self.item_labels, self.rows)]
+        return Split(self.modalities, moved[0], moved[1], moved[2], self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset, loaded."""
+
+    name: str
+    source: str
+    modalities: tuple[Modality, ...]
+    train: Split
+    test: Split
+    classes: int
+    hash: str
+    """SHA-256 over the content of every array: what provenance records."""

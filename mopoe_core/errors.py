@@ -1,0 +1,22 @@
+"""What can go wrong through no fault of the program.
+
+    UserError                 one line on standard error, exit 2, no traceback
+    ├── DataError             a dataset is not there, or not what it should be
+    ├── JudgeError            a classifier is too weak to judge generated samples
+    ├── SpecError             (orchestrator.errors) a sweep file that cannot be read or does not make sense
+    └── LedgerError           (orchestrator.errors) storage holds something that contradicts what is asked
+
+Every message names the field or file, the value found, what is allowed and what to do next.
+"""
+
+
+class UserError(Exception):
+    """Something the user can mend; the message says how."""
+
+
+class DataError(UserError):
+    """A dataset is not there, or not what it should be."""
+
+
+class JudgeError(UserError):
+    """A classifier is too weak to judge generated samples."""

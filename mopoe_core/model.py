@@ -1,0 +1,121 @@
+"""The model: encoders, decoders, an objective; the same for every member of the family."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mopoe_core.config import TrainingConfig
+from mopoe_core.data.types import Modality
+from mopoe_core.likelihoods import Categorical, Likelihood, image_likelihood
+from mopoe_core.networks import networks
+from mopoe_core.objective import Draws, Gaussians, Objective, products, specification
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The terms of the loss, each a mean over the batch in nats an example."""
+
+    total: Tensor
+    reconstruction_M: Tensor
+    """Each modality's negative log-likelihood, with the components' weights, without the modality's own weight."""
+    kl: Tensor
+    """Without beta."""
+
+
+class MultimodalVAE(nn.Module):
+    """A multimodal variational autoencoder with a shared latent z of `latent_dim` dimensions and prior N(0, I)."""
+
+    def __init__(self, config: TrainingConfig, modalities: tuple[Modality, ...]) -> None:
+        super().__init__()
+        pairs = {m.name: networks(m, config.networks, config.latent_dim) for m in modalities}
+        self.encoders = nn.ModuleDict({name: encoder for name, (encoder, _) in pairs.items()})
+        self.decoders = nn.ModuleDict({name: decoder for name, (_, decoder) in pairs.items()})
+        self.config = config
+        self.modalities = modalities
+        self.likelihoods: dict[str, Likelihood] = {
+            m.name: Categorical() if m.kind == "text" else image_likelihood(config.likelihood, m.bounded) for m in modalities
+        }
+        largest = max(m.size for m in modalities)
+        self.weights_M = [largest / m.size if config.reconstruction_weights == "size" else 1.0 for m in modalities]
+        self.objective = Objective(specification(config, len(modalities)))
+
+    def to_device(self, device: torch.device) -> "MultimodalVAE":
+        """Move the networks and the objective's numbers."""
+        self.objective = Objective(self.objective.spec, device)
+        return self.to(device)
+
+    def encode(self, x: Mapping[str, Tensor]) -> Gaussians:
+        """The unimodal posteriors of every modality, (M, B, D)."""
+        heads = [cast(tuple[Tensor, Tensor], self.encoders[m.name](x[m.name])) for m in self.modalities]
+        return Gaussians(torch.stack([mu for mu, _ in heads]), torch.stack([logvar for _, logvar in heads]))
+
+    def decode(self, z: Tensor, modality: Modality) -> Tensor:
+        """Raw likelihood parameters (..., *shape) of one modality from latents (..., D)."""
+        raw = cast(Tensor, self.decoders[modality.name](z.flatten(0, -2)))
+        return raw.unflatten(0, z.shape[:-1])
+
+    def generate(self, z: Tensor, modality: Modality) -> Tensor:
+        """The likelihood's mean (..., *shape) of one modality from latents (..., D)."""
+        return self.likelihoods[modality.name].mean(self.decode(z, modality))
+
+    def log_likelihood(self, z: Tensor, x: Mapping[str, Tensor], modality: Modality) -> Tensor:
+        """log p_m(x_m|z) in nats, unweighted: latents (..., B, D) to (..., B)."""
+        raw = self.decode(z, modality)
+        return self.likelihoods[modality.name].log_prob(raw, x[modality.name], len(modality.shape))
+
+    def loss(self, x: Mapping[str, Tensor], draws: Draws, present_BM: Tensor | None = None) -> Loss:
+        """The training loss on a batch (protocol: section 5; `mopoe_core.objective` has the formula).
+
+        `present_BM` is true where a modality is observed; what stands in `x` where it is not has no influence.
+        """
+        if present_BM is not None:
+            x = {m.name: _hide(x[m.name], present_BM[:, i]) for i, m in enumerate(self.modalities)}
+        experts_MBD = self.encode(x)
+        components_CBD = products(experts_MBD, self.objective.experts_CE)
+        batch = experts_MBD.mu.shape[1]
+        scale_CB = self.objective.scale_CB(present_BM, batch)
+        if draws.position_B is None:
+            z_SBD, factor_SBM, weights_SB = self._every_component(components_CBD, draws, scale_CB)
+        else:
+            z_SBD, factor_SBM, weights_SB = self._one_component(components_CBD, draws, scale_CB)
+        reconstruction_BM = self._reconstruction(x, z_SBD, factor_SBM, draws.position_B is None)
+        if present_BM is not None:
+            reconstruction_BM = reconstruction_BM * present_BM
+        if self.objective.spec.kl == "mixture":
+            kl_B = self.objective.mixture_kl_B(components_CBD, z_SBD, weights_SB, scale_CB)
+        else:
+            kl_B = self.objective.kl_B(components_CBD, experts_MBD, scale_CB)
+        reconstruction_M, kl = reconstruction_BM.mean(0), kl_B.mean()
+        total = sum((w * r for w, r in zip(self.weights_M, reconstruction_M, strict=True)), start=self.config.beta * kl)
+        return Loss(total, reconstruction_M, kl)
+
+    def _one_component(self, components_CBD: Gaussians, draws: Draws, scale_CB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One sample an example: z (1, B, D), its modalities' factors (1, B, M), its mixture weight (1, B)."""
+        component_B = self.objective.assign_B(draws, scale_CB)
+        z_BD = components_CBD.select(component_B).sample(draws.noise)
+        factor_BM = self.objective.decoded_CM[component_B] * self.objective.total
+        return z_BD[None], factor_BM[None], torch.ones_like(scale_CB[:1])
+
+    def _every_component(self, components_CBD: Gaussians, draws: Draws, scale_CB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A sample of every component: z (C, B, D), factors (C, B, M), mixture weights (C, B)."""
+        weights_CB = self.objective.weights_C[:, None] * scale_CB
+        factor_CBM = weights_CB[..., None] * self.objective.decoded_CM[:, None]
+        return components_CBD.sample(draws.noise), factor_CBM, weights_CB / self.objective.total
+
+    def _reconstruction(self, x: Mapping[str, Tensor], z_SBD: Tensor, factor_SBM: Tensor, enumerated: bool) -> Tensor:
+        """Negative log-likelihoods (B, M), weighted by component; only the components that reconstruct a modality decode it."""
+        terms = []
+        for i, modality in enumerate(self.modalities):
+            rows = self.objective.decoding_rows[i] if enumerated else [0]
+            z = z_SBD if len(rows) == len(z_SBD) else z_SBD[rows]
+            factor_SB = factor_SBM[..., i] if len(rows) == len(z_SBD) else factor_SBM[rows, :, i]
+            terms.append(-(factor_SB * self.log_likelihood(z, x, modality)).sum(0))
+        return torch.stack(terms, -1)
+
+
+def _hide(x: Tensor, present_B: Tensor) -> Tensor:
+    """Zeros where a modality is hidden, whatever stood there: a NaN would otherwise reach the encoder's gradient."""
+    return torch.where(present_B.reshape(-1, *[1] * (x.ndim - 1)), x, torch.zeros_like(x))

@@ -1,0 +1,127 @@
+"""Encoders and decoders: the released layer sizes, and perceptrons derived from a modality's shape.
+
+An encoder maps a modality (B, *shape) to the two heads mu and log-variance (B, latent); a decoder maps (B, latent) to the raw
+parameters (B, *shape) of the modality's likelihood.
+"""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mopoe_core.data.types import Modality
+
+LOGVAR_LIMIT = 12.0
+"""Log-variances are kept in (-12, 12): standard deviations between 0.0025 and 400, precisions that float32 adds without overflow."""
+
+
+def safe_logvar(raw: Tensor) -> Tensor:
+    """`raw`, bent smoothly at the ends of (-LOGVAR_LIMIT, LOGVAR_LIMIT).
+
+    Within 1e-4 of `raw` for |raw| <= 2, and its gradient vanishes nowhere, where a clamp's would be zero beyond the limit and could
+    never come back.
+    """
+    above = F.softplus(raw + LOGVAR_LIMIT) - LOGVAR_LIMIT
+    return LOGVAR_LIMIT - F.softplus(LOGVAR_LIMIT - above)
+
+
+class Encoder(nn.Module):
+    """A trunk that ends in a vector, and two linear heads."""
+
+    def __init__(self, trunk: nn.Module, features: int, latent: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.mu = nn.Linear(features, latent)
+        self.logvar = nn.Linear(features, latent)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, *shape) to mu and log-variance, each (B, latent)."""
+        features = self.trunk(x)
+        return self.mu(features), safe_logvar(self.logvar(features))
+
+
+class Transpose(nn.Module):
+    """Swaps the last two axes: text is (B, length, symbols), Conv1d wants (B, symbols, length)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, a, b) to (B, b, a)."""
+        return x.transpose(-1, -2)
+
+
+def networks(modality: Modality, kind: str, latent: int) -> tuple[Encoder, nn.Module]:
+    """Encoder and decoder of a modality; `kind` is `paper` or `small`."""
+    if kind == "small":
+        return _small(modality, latent)
+    return _PAPER[modality.name](latent)
+
+
+def _relu(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())))
+
+
+def _paper_mnist(latent: int) -> tuple[Encoder, nn.Module]:
+    encoder = Encoder(nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU()), 400, latent)
+    decoder = nn.Sequential(nn.Linear(latent, 400), nn.ReLU(), nn.Linear(400, 784), nn.Unflatten(1, (1, 28, 28)))
+    return encoder, decoder
+
+
+def svhn_convolutions() -> list[nn.Conv2d]:
+    """The four convolutions that SVHN's encoder and classifier share in shape: (3, 32, 32) to (128, 1, 1)."""
+    return [
+        nn.Conv2d(3, 32, 4, 2, 1),
+        nn.Conv2d(32, 64, 4, 2, 1),
+        nn.Conv2d(64, 64, 4, 2, 1),
+        nn.Conv2d(64, 128, 4, 2, 0),
+    ]
+
+
+def _paper_svhn(latent: int) -> tuple[Encoder, nn.Module]:
+    encoder = Encoder(nn.Sequential(_relu(*svhn_convolutions()), nn.Flatten()), 128, latent)
+    decoder = nn.Sequential(
+        _relu(
+            nn.Sequential(nn.Linear(latent, 128), nn.Unflatten(1, (128, 1, 1))),
+            nn.ConvTranspose2d(128, 64, 4, 1, 0),
+            nn.ConvTranspose2d(64, 64, 4, 2, 1),
+            nn.ConvTranspose2d(64, 32, 4, 2, 1),
+        ),
+        nn.ConvTranspose2d(32, 3, 4, 2, 1),
+    )
+    return encoder, decoder
+
+
+def _paper_text(latent: int) -> tuple[Encoder, nn.Module]:
+    trunk = nn.Sequential(
+        Transpose(), _relu(nn.Conv1d(71, 128, 1), nn.Conv1d(128, 128, 4, 2, 1), nn.Conv1d(128, 128, 4, 2, 0)), nn.Flatten()
+    )
+    decoder = nn.Sequential(
+        _relu(
+            nn.Sequential(nn.Linear(latent, 128), nn.Unflatten(1, (128, 1))),
+            nn.ConvTranspose1d(128, 128, 4, 1, 0),
+            nn.ConvTranspose1d(128, 128, 4, 2, 1),
+        ),
+        nn.Conv1d(128, 71, 1),
+        Transpose(),
+    )
+    return Encoder(trunk, 128, latent), decoder
+
+
+_PAPER = {"mnist": _paper_mnist, "svhn": _paper_svhn, "text": _paper_text}
+
+
+def small_width(elements: int) -> int:
+    """Hidden units of a small network: the power of two nearest to 2 sqrt(elements), within 32 and 256."""
+    return min(256, max(32, 2 ** round(math.log2(2 * math.sqrt(elements)))))
+
+
+def _small(modality: Modality, latent: int) -> tuple[Encoder, nn.Module]:
+    """Perceptrons with one hidden layer."""
+    elements = modality.elements
+    width = small_width(elements)
+    encoder = Encoder(nn.Sequential(nn.Flatten(), nn.Linear(elements, width), nn.ReLU()), width, latent)
+    decoder = nn.Sequential(nn.Linear(latent, width), nn.ReLU(), nn.Linear(width, elements), nn.Unflatten(1, modality.shape))
+    return encoder, decoder
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable scalars."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,105 @@
+"""From trials to cells: means over seeds with n, spread and interval. Pure.
+
+A diverged or missing seed never becomes a number: the cell then has n of n_planned, and says so wherever it is shown.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from orchestrator.trial import Cell, TrialResult
+
+CONFIDENCE = 0.95
+TRIAL_COLUMNS = [
+    "trial_id", "cell_id", "label", "dataset", "source", "networks", "model", "beta", "seed", "status",
+    "name", "kind", "subset", "target", "value", "mc_error", "n", "unit",
+]  # fmt: skip
+CELL_COLUMNS = [
+    "cell_id", "label", "dataset", "source", "networks", "model", "beta", "series", "name", "kind", "subset", "target", "unit",
+    "n", "n_planned", "complete", "mean", "sd", "low", "high", "mc_error",
+]  # fmt: skip
+
+
+def trial_table(results: Sequence[TrialResult]) -> pd.DataFrame:
+    """A row a trial and metric (`TRIAL_COLUMNS`); `n` counts the examples behind `value`, `mc_error` is its standard error.
+
+    Diverged trials have no metrics and so no rows.
+    """
+    rows = [
+        _about(result.trial.cell)
+        | {"trial_id": result.trial.id, "seed": result.trial.seed, "status": result.status}
+        | asdict(metric)
+        for result in results
+        for metric in result.metrics
+    ]
+    return pd.DataFrame(rows, columns=TRIAL_COLUMNS)
+
+
+def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> pd.DataFrame:
+    """A row a cell and metric (`CELL_COLUMNS`), in the order of `cells`.
+
+    n           seeds that completed, of n_planned; complete if they are equal
+    mean, sd    over seeds (sd with n - 1; NaN for one seed)
+    low, high   95 % interval of the mean by Student's t (NaN for one seed)
+    mc_error    Monte-Carlo standard error of the mean, from the trials' finite test sets: sqrt(sum of squares) / n. It is part of
+                what sd shows, and kept apart so that one can see how large a part.
+    """
+    lines, short = series(cells), labels(cells)
+    rows = []
+    for cell in cells:
+        of_cell = completed(cell, seeds, results)
+        for name in dict.fromkeys(metric.name for result in of_cell for metric in result.metrics):
+            metrics = [metric for result in of_cell for metric in result.metrics if metric.name == name]
+            first = metrics[0]
+            rows.append(
+                _about(cell)
+                | {"label": short[cell.id], "series": lines[cell.id], "name": name, "kind": first.kind, "subset": first.subset}
+                | {"target": first.target, "unit": first.unit}
+                | {"n": len(metrics), "n_planned": len(seeds), "complete": len(metrics) == len(seeds)}
+                | summary([metric.value for metric in metrics])
+                | {"mc_error": math.sqrt(sum(metric.mc_error**2 for metric in metrics)) / len(metrics)}
+            )
+    return pd.DataFrame(rows, columns=CELL_COLUMNS)
+
+
+def completed(cell: Cell, seeds: Sequence[int], results: Sequence[TrialResult]) -> list[TrialResult]:
+    """A cell's completed trials among these seeds, by seed."""
+    found = [r for r in results if r.trial.cell.id == cell.id and r.status == "completed" and r.trial.seed in seeds]
+    return sorted(found, key=lambda result: result.trial.seed)
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """mean, sd, and the low and high end of the 95 % t interval of the mean; NaN where one value cannot say."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return {"mean": mean, "sd": math.nan, "low": math.nan, "high": math.nan}
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
+
+
+def series(cells: Sequence[Cell]) -> dict[str, str]:
+    """Cell id to the line it belongs to in a figure: its model, and the fields other than beta in which cells of one model differ."""
+    lines = {}
+    for cell in cells:
+        alike = [other.config.model_dump() for other in cells if other.config.model == cell.config.model]
+        own = cell.config.model_dump()
+        varying = [f for f in own if f not in ("beta", "model") and any(other[f] != own[f] for other in alike)]
+        lines[cell.id] = " ".join([cell.config.model, *(f"{field}={own[field]}" for field in varying)])
+    return lines
+
+
+def labels(cells: Sequence[Cell]) -> dict[str, str]:
+    """Cell id to its series and beta: what tells it from the sweep's other cells."""
+    return {cell.id: f"{line} beta={cell.config.beta:g}" for cell, line in zip(cells, series(cells).values(), strict=True)}
+
+
+def _about(cell: Cell) -> dict[str, Any]:
+    config = cell.config
+    about = {name: getattr(config, name) for name in ("dataset", "source", "networks", "model", "beta")}
+    return {"cell_id": cell.id, "label": cell.label, **about}

@@ -1,0 +1,11 @@
+"""The orchestrator's branches of the tree that `mopoe_core.errors` draws."""
+
+from mopoe_core.errors import UserError
+
+
+class SpecError(UserError):
+    """A sweep file that cannot be read or does not make sense."""
+
+
+class LedgerError(UserError):
+    """Storage holds something that contradicts what is asked."""

@@ -1,0 +1,22 @@
+"""What running a plan tells the driver. Pure, so that a driver with nothing to run need not import Ray."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a worker reported, or that befell it."""
+
+    trial_id: str
+    kind: str
+    """`begun`, `epoch`, `ended`, `retried` or `failed`."""
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What Ray says after everything has stopped; whether a trial is complete is for the ledger to say."""
+
+    errors: dict[str, str]
+    """Trial id to the error of the last attempt."""

@@ -1,0 +1,220 @@
+"""The ledger: what is known about every trial, as files. It is the truth; MLflow and reports are made from it.
+
+    <storage>/trials/<trial id>/
+        trial.json          the full configuration and seed, as they were when the trial first began
+        attempts/0001.json  host, process, when, and how that attempt ended
+        heartbeat           touched every few seconds while an attempt lives
+        checkpoint.pt       everything needed to go on
+        samples/*.png       what the trained model generates
+        result.json         how the trial ended: completed or diverged, history, long table, provenance
+        failed.json         the last error, after the last allowed attempt
+        cancelled.json      interrupted by the user
+
+Every file is written whole or not at all. A status is derived from which files are there, so it cannot contradict them.
+"""
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mopoe_core.config import RECIPE, TrainingConfig
+from mopoe_core.files import write_text
+from mopoe_core.names import Epoch, Metric
+from orchestrator.errors import LedgerError
+from orchestrator.trial import Cell, Trial, TrialResult
+
+HEARTBEAT_SECONDS = 5
+STALE_SECONDS = 30  # six missed heartbeats: a worker that is alive but starved of CPU still beats by then
+
+
+@dataclass(frozen=True)
+class State:
+    """What the ledger says of a trial now."""
+
+    status: str
+    """One of `orchestrator.trial.STATUSES`."""
+    attempts: int
+    has_checkpoint: bool
+    error: str = ""
+    """The last line of the traceback, for a failed trial."""
+
+
+class Ledger:
+    """The trials under one storage folder. Reading creates nothing."""
+
+    def __init__(self, storage: Path) -> None:
+        self.storage = storage.absolute()
+
+    def folder(self, trial: Trial) -> Path:
+        """Where everything about a trial lies."""
+        return self.storage / "trials" / trial.id
+
+    def checkpoint(self, trial: Trial) -> Path:
+        """The trial's checkpoint, whether it is there or not."""
+        return self.folder(trial) / "checkpoint.pt"
+
+    def samples(self, trial: Trial) -> dict[str, Path]:
+        """Pictures of generated samples by name."""
+        return {path.stem: path for path in sorted((self.folder(trial) / "samples").glob("*.png"))}
+
+    def state(self, trial: Trial) -> State:
+        """The trial's status, derived from its files."""
+        folder = self.folder(trial)
+        if not folder.exists():
+            return State("pending", 0, False)
+        error = ""
+        if (folder / "result.json").exists():
+            status = str(_read(folder / "result.json")["status"])
+        elif (folder / "failed.json").exists():
+            status, error = "failed", str(_read(folder / "failed.json")["error"]).strip().rpartition("\n")[2]
+        elif _is_fresh(folder / "heartbeat"):
+            status = "running"
+        else:
+            status = "cancelled" if (folder / "cancelled.json").exists() else "pending"
+        return State(status, _attempts(folder), (folder / "checkpoint.pt").exists(), error)
+
+    def check(self, trial: Trial) -> None:
+        """Raise LedgerError if the ledger's trial of this id was given another configuration: a default has moved under it."""
+        path = self.folder(trial) / "trial.json"
+        if not path.exists():
+            return
+        stored, now = _read(path)["config"], trial.config.model_dump()
+        for field in stored:
+            if field not in now or stored[field] != now[field]:
+                found = repr(now[field]) if field in now else "no such field"
+                raise LedgerError(
+                    f"trial {trial.id} ({trial.label}): {field} was {stored[field]!r} when it was trained and is {found} now, "
+                    f"under the same identity; restore the default of {field}, raise RECIPE in mopoe_core/config.py, or use "
+                    "another --storage"
+                )
+
+    def begin(self, trial: Trial) -> int:
+        """Note a new attempt; returns its number, from 1."""
+        folder = self.folder(trial)
+        self.check(trial)
+        if not (folder / "trial.json").exists():
+            identity = {"id": trial.id, "cell_id": trial.cell.id, "recipe": RECIPE, "seed": trial.seed}
+            _write(folder / "trial.json", identity | {"config": trial.config.model_dump()})
+        for name in ("failed.json", "cancelled.json"):
+            (folder / name).unlink(missing_ok=True)
+        number = _attempts(folder) + 1
+        who = {"host": platform.node(), "process": os.getpid(), "started_ms": int(time.time() * 1000)}
+        _write(folder / "attempts" / f"{number:04d}.json", who)
+        return number
+
+    def end_attempt(self, trial: Trial, number: int, status: str, error: str = "") -> None:
+        """Note how an attempt ended; one that was killed has no such note."""
+        path = self.folder(trial) / "attempts" / f"{number:04d}.json"
+        _write(path, _read(path) | {"ended_ms": int(time.time() * 1000), "status": status, "error": error})
+
+    def last_error(self, trial: Trial) -> str:
+        """The traceback that ended the last attempt; empty if it was killed without leaving one."""
+        attempts = sorted((self.folder(trial) / "attempts").glob("*.json"))
+        return str(_read(attempts[-1]).get("error", "")) if attempts else ""
+
+    def record(self, result: TrialResult) -> None:
+        """Keep a trial's result. The file's arrival is what completes the trial."""
+        content = {
+            "id": result.trial.id,
+            "status": result.status,
+            "metrics": [asdict(metric) for metric in result.metrics],
+            "history": [asdict(epoch) for epoch in result.history],
+            "diverged_at_step": result.diverged_at_step,
+            "train_seconds": result.train_seconds,
+            "evaluate_seconds": result.evaluate_seconds,
+            "attempts": result.attempts,
+            "provenance": result.provenance,
+        }
+        _write(self.folder(result.trial) / "result.json", content)
+
+    def fail(self, trial: Trial, error: str) -> None:
+        """Note that a trial has failed on its last allowed attempt."""
+        _write(self.folder(trial) / "failed.json", {"error": error, "attempts": _attempts(self.folder(trial))})
+
+    def cancel(self, trial: Trial) -> None:
+        """Note that the user interrupted a trial that had begun."""
+        (self.folder(trial) / "heartbeat").unlink(missing_ok=True)
+        _write(self.folder(trial) / "cancelled.json", {"cancelled_ms": int(time.time() * 1000)})
+
+    def result(self, trial: Trial) -> TrialResult | None:
+        """The trial's result, or None if it has not ended."""
+        path = self.folder(trial) / "result.json"
+        if not path.exists():
+            return None
+        raw = _read(path)
+        return TrialResult(
+            trial=trial,
+            status=raw["status"],
+            metrics=tuple(Metric(**metric) for metric in raw["metrics"]),
+            history=tuple(Epoch(**epoch) for epoch in raw["history"]),
+            **{name: raw[name] for name in ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts", "provenance")},
+        )
+
+    def results(self) -> Iterator[TrialResult]:
+        """Every result in storage, of whatever sweep; those of an older recipe or configuration are passed over."""
+        for path in sorted(self.storage.glob("trials/*/result.json")):
+            identity = _read(path.parent / "trial.json")
+            trial = _known(identity)
+            found = self.result(trial) if trial else None
+            if found:
+                yield found
+
+    @contextmanager
+    def heartbeat(self, trial: Trial) -> Iterator[None]:
+        """While inside, touch the trial's heartbeat from a thread of its own."""
+        path, stop = self.folder(trial) / "heartbeat", threading.Event()
+
+        def beat() -> None:
+            while True:
+                path.touch()
+                if stop.wait(HEARTBEAT_SECONDS):
+                    return
+
+        thread = threading.Thread(target=beat, daemon=True, name=f"heartbeat-{trial.id}")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            path.unlink(missing_ok=True)
+
+
+def _known(identity: dict[str, Any]) -> Trial | None:
+    try:
+        trial = Trial(Cell(TrainingConfig.model_validate(identity["config"])), identity["seed"])
+    except ValueError:
+        return None
+    return trial if trial.id == identity["id"] else None
+
+
+def _attempts(folder: Path) -> int:
+    return len(list((folder / "attempts").glob("*.json")))
+
+
+def _is_fresh(heartbeat: Path) -> bool:
+    try:
+        return time.time() - heartbeat.stat().st_mtime < STALE_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=1))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LedgerError(f"{path}: is damaged ({error}); delete the trial's folder {path.parent} to train it again") from None
+    if not isinstance(content, dict):
+        raise LedgerError(f"{path}: is damaged (not a mapping); delete the trial's folder {path.parent} to train it again")
+    return content

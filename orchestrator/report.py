@@ -1,0 +1,226 @@
+"""The report of a sweep: figure, tables and one self-contained page, made from trial results alone.
+
+Every file is written whole or not at all, and the same results give the same bytes.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from mopoe_core import names
+from mopoe_core.files import write_text, write_whole
+from orchestrator import figures, tables
+from orchestrator.aggregate import cell_table, labels, series, trial_table
+from orchestrator.pareto import Front, front
+from orchestrator.spec import SweepSpec, cells, trials
+from orchestrator.trial import Cell, Trial, TrialResult
+
+ENDED = ("completed",)
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where the report's files are."""
+
+    page: Path
+    figure: Path
+    markdown: Path
+    latex: Path
+    cells_csv: Path
+    cells_parquet: Path
+    trials_csv: Path
+    trials_parquet: Path
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A table of one kind of metric: a row a cell, a column a subset (and target), shaded by value."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+    """Label, then text and shade in [0, 1] for each column; shade is negative where there is no number."""
+
+
+def write(
+    spec: SweepSpec,
+    results: Sequence[TrialResult],
+    states: Mapping[str, str],
+    samples: Mapping[str, Mapping[str, Path]],
+    command: str,
+    folder: Path,
+) -> ReportPaths:
+    """Write the whole report into `folder`.
+
+    `states` maps each planned trial's id to its status, `samples` a trial's id to its pictures by name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    every, seeds = cells(spec), spec.seed_list
+    table = cell_table(every, seeds, results)
+    found = front(spec.objectives, every, seeds, results)
+    rows = tables.cell_rows(every, len(seeds), table, found)
+    paths = ReportPaths(
+        page=folder / "index.html",
+        figure=folder / "front.png",
+        markdown=folder / "cells.md",
+        latex=folder / "cells.tex",
+        cells_csv=folder / "cells.csv",
+        cells_parquet=folder / "cells.parquet",
+        trials_csv=folder / "trials.csv",
+        trials_parquet=folder / "trials.parquet",
+    )
+    units = [names.UNITS[objective.metric.partition("/")[0]] for objective in spec.objectives]
+    figures.write_front(found, _title(every, len(seeds)), units, folder)
+    write_text(paths.markdown, tables.markdown(rows))
+    write_text(paths.latex, tables.latex(rows, command))
+    _write_table(table, paths.cells_csv, paths.cells_parquet)
+    _write_table(trial_table(results), paths.trials_csv, paths.trials_parquet)
+    write_text(paths.page, _page(spec, results, states, samples, command, table, found, rows, folder))
+    return paths
+
+
+def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:
+    write_whole(csv, lambda path: table.to_csv(path, index=False))
+    write_whole(parquet, lambda path: table.to_parquet(path, index=False))
+
+
+def _title(every: Sequence[Cell], seeds: int) -> str:
+    kinds = dict.fromkeys(f"{cell.config.dataset}, {cell.config.source} data, {cell.config.networks} networks" for cell in every)
+    return f"{'; '.join(kinds)}; n = {seeds} seed{'' if seeds == 1 else 's, bars: ± 1 sd'}"
+
+
+def _page(
+    spec: SweepSpec,
+    results: Sequence[TrialResult],
+    states: Mapping[str, str],
+    samples: Mapping[str, Mapping[str, Path]],
+    command: str,
+    table: pd.DataFrame,
+    found: Front,
+    rows: tables.CellRows,
+    folder: Path,
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("orchestrator"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    by_id = {trial.id: trial for trial in trials(spec)}
+    unfinished = [(by_id[key].label, status) for key, status in states.items() if status not in ENDED]
+    return environment.get_template("report.html.j2").render(
+        name=spec.name,
+        title=_title(cells(spec), len(spec.seed_list)),
+        counts=f"{len(states) - len(unfinished)} of {len(states)} trials completed",
+        svg=_inline_svg(folder / "front.svg"),
+        front=found,
+        rows=rows,
+        number=tables.number,
+        spread=tables.spread,
+        heat_maps=_heat_maps(cells(spec), table),
+        pictures=_pictures(spec, results, samples),
+        unfinished=unfinished,
+        warnings=_warnings(results),
+        provenance=_provenance(results),
+        command=command,
+    )
+
+
+def _inline_svg(path: Path) -> str:
+    """The figure without the XML prologue, which has no place inside HTML."""
+    text = path.read_text(encoding="utf-8")
+    return text[text.index("<svg") :]
+
+
+def _heat_maps(every: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
+    coherence = "Share of test examples whose generated target shows the input's class; rows given → generated."
+    likelihood = "log p(X) of all modalities in nats, importance-weighted with 15 samples from q(z | subset): a bound."
+    view = "The released code's number: its log-mean-exp runs over different examples, so it is not a bound. For comparison only."
+    notes = {
+        names.COHERENCE: ("Conditional coherence", coherence),
+        names.PROBE: ("Linear probe", "Accuracy of a logistic regression on 500 posterior means, on the test set."),
+        names.LOG_LIKELIHOOD: ("Log-likelihood", likelihood),
+        names.LOG_LIKELIHOOD_PAPER_VIEW: ("Log-likelihood as released (paper_view)", view),
+    }
+    return [_heat_map(every, table[table["kind"] == kind], *notes[kind]) for kind in notes if (table["kind"] == kind).any()]
+
+
+def _heat_map(every: Sequence[Cell], part: pd.DataFrame, title: str, note: str) -> HeatMap:
+    columns = list(dict.fromkeys(part["name"]))
+    low, high = float(part["mean"].min()), float(part["mean"].max())
+    means = {(row["cell_id"], row["name"]): row["mean"] for row in part.to_dict("records")}
+    rows, short = [], labels(every)
+    for cell in every:
+        values = [means.get((cell.id, column)) for column in columns]
+        shown = tuple(("", -1.0) if v is None else (tables.number(v), (v - low) / ((high - low) or 1)) for v in values)
+        rows.append((short[cell.id], shown))
+    titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
+    return HeatMap(title, note, titles, tuple(rows))
+
+
+def _pictures(
+    spec: SweepSpec, results: Sequence[TrialResult], samples: Mapping[str, Mapping[str, Path]]
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """For each series, the pictures of its lowest completed seed at the middle beta, as data URIs."""
+    shown = []
+    lines = series(cells(spec))
+    for line in dict.fromkeys(lines.values()):
+        drawn = [r.trial for r in results if lines.get(r.trial.cell.id) == line and samples.get(r.trial.id)]
+        if drawn:
+            trial = _middle(drawn)
+            pictures = [(_caption(name), _data_uri(path)) for name, path in _in_order(samples[trial.id])]
+            shown.append((trial.label, pictures))
+    return shown
+
+
+def _middle(drawn: Sequence[Trial]) -> Trial:
+    betas = sorted({trial.config.beta for trial in drawn})
+    middle = betas[len(betas) // 2]
+    return min((trial for trial in drawn if trial.config.beta == middle), key=lambda trial: trial.seed)
+
+
+def _in_order(pictures: Mapping[str, Path]) -> list[tuple[str, Path]]:
+    """Unconditional first, then small subsets first."""
+    return sorted(pictures.items(), key=lambda item: (item[0] != "unconditional", item[0].count("."), item[0]))
+
+
+def _caption(name: str) -> str:
+    return "from the prior" if name == "unconditional" else f"given {name.removeprefix('given_').replace('.', ' and ')}"
+
+
+def _data_uri(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _warnings(results: Sequence[TrialResult]) -> list[str]:
+    """What makes trials of one table hard to compare."""
+    said = []
+    for field, what in (("data_hash", "data of different content"), ("commit", "different commits of the code")):
+        found = {str(result.provenance.get(field, "unknown")) for result in results}
+        if len(found) > 1:
+            said.append(f"These trials come from {what}: {', '.join(sorted(found))}.")
+    if any(str(result.provenance.get("commit", "")).endswith("+changes") for result in results):
+        said.append("Some trials ran from a checkout with uncommitted changes.")
+    return said
+
+
+def _provenance(results: Sequence[TrialResult]) -> list[tuple[str, str]]:
+    """Every field of the provenance with the distinct values that the trials have."""
+    values: dict[str, dict[str, None]] = {}
+    for result in results:
+        for field, value in _flat(result.provenance):
+            values.setdefault(field, {})[value] = None
+    return [(field, ", ".join(found)) for field, found in values.items()]
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    flat = []
+    for field, value in record.items():
+        if isinstance(value, Mapping):
+            flat += _flat(value, f"{prefix}{field}.")
+        else:
+            flat.append((f"{prefix}{field}", f"{value:.4g}" if isinstance(value, float) else str(value)))
+    return flat

@@ -1,0 +1,199 @@
+"""Running a plan on Ray Tune. With `worker`, the only importer of Ray.
+
+Ray is a queue here, not a memory: each call makes a fresh Tuner over the jobs it is given, without Tune checkpoints, loggers or
+restore. Workers are reused between trials, because a new process that imports torch costs seconds.
+
+Order: the canaries first, one trial of each dataset and model. The others are held back until every canary has rehearsed a few steps
+of training, checkpoint and evaluation; if one fails, nothing else starts.
+"""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints its tables whatever the verbosity
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.search import Searcher
+
+from mopoe_core.errors import UserError
+from orchestrator import worker
+from orchestrator.events import Event, Outcome
+from orchestrator.spec import Resources
+from orchestrator.trial import Trial
+
+
+def jobs(trials: Sequence[Trial], storage: str, resources: Resources, commit: str) -> list[worker.Job]:
+    """Jobs in the order in which they should start: the first trial of each dataset, networks and model is its canary."""
+    seen: set[tuple[str, ...]] = set()
+    canaries: list[worker.Job] = []
+    others: list[worker.Job] = []
+    for trial in trials:
+        kind = (trial.config.dataset, trial.config.source, trial.config.networks, trial.config.model)
+        job = worker.Job(
+            config=trial.config.model_dump(),
+            seed=trial.seed,
+            storage=storage,
+            data=os.path.abspath(resources.data),
+            threads=resources.cpu,
+            gpu=resources.gpu,
+            commit=commit,
+            rehearse=kind not in seen,
+        )
+        (others if kind in seen else canaries).append(job)
+        seen.add(kind)
+    return canaries + others
+
+
+def run(jobs_: Sequence[worker.Job], resources: Resources, listen: Callable[[Event], None]) -> Outcome:
+    """Run jobs until all have ended, failed for good, or the user interrupts. `listen` is called in this thread."""
+    with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
+        _check_resources(resources)
+        _prepare(jobs_)
+        queue = _Queue(jobs_, resources.at_once)
+        tuner = tune.Tuner(
+            tune.with_resources(worker.run, {"cpu": resources.cpu, "gpu": resources.gpu}),
+            tune_config=tune.TuneConfig(search_alg=queue, num_samples=-1, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
+                callbacks=[_Forward(queue, listen)],
+                verbose=0,
+            ),
+        )
+        results = tuner.fit()
+        errors = {}
+        for result in results:
+            if result.error is not None and result.config:
+                errors[worker.Job(**result.config["job"]).trial.id] = str(result.error)
+        return Outcome(errors)
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    """A Ray to run on: the one of this process, that of RAY_ADDRESS, or a local one that is stopped afterwards."""
+    if ray.is_initialized():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Ray's own start-up; nothing of ours runs in here
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"),
+            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_resources(resources: Resources) -> None:
+    """Raise UserError where a trial would wait for ever for what no node has."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for name, wanted in (("CPU", resources.cpu), ("GPU", resources.gpu)):
+        most = max((node.get(name, 0) for node in nodes), default=0)
+        if wanted > most:
+            raise UserError(f"resources.{name.lower()}: {wanted:g} is more than any node has ({most:g}); lower it")
+
+
+def _prepare(jobs_: Sequence[worker.Job]) -> None:
+    """Data and classifiers, before any trial starts: what is wrong with them is said once."""
+    threads = int(max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]))
+    prepare = ray.remote(worker.prepare).options(num_cpus=0, max_retries=0)
+    wanted = {(j.config["dataset"], j.config["source"], j.data, j.storage) for j in jobs_}
+    try:
+        ray.get([prepare.remote(*which, threads) for which in sorted(wanted)])
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise
+
+
+class _Queue(Searcher):
+    """Hands the jobs to Tune in order; holds back all but the canaries until these have rehearsed."""
+
+    def __init__(self, jobs_: Sequence[worker.Job], at_once: int | None) -> None:
+        super().__init__()
+        self._waiting = list(jobs_)
+        self._canaries: dict[str, str] = {}
+        """Trial id to `started`, `rehearsed` or `failed`, of the canaries that have been handed out."""
+        self._live: set[str] = set()
+        self._at_once = at_once
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if not self._waiting or "failed" in self._canaries.values():
+            return Searcher.FINISHED
+        if self._at_once and len(self._live) >= self._at_once:
+            return None
+        job = self._waiting[0]
+        if not job.rehearse and "started" in self._canaries.values():
+            return None
+        self._waiting.pop(0)
+        self._live.add(trial_id)
+        if job.rehearse:
+            self._canaries[job.trial.id] = "started"
+        return {"job": asdict(job)}
+
+    def rehearsed(self, trial_id: str) -> None:
+        """A canary has come through its rehearsal."""
+        if trial_id in self._canaries:
+            self._canaries[trial_id] = "rehearsed"
+
+    def failed(self, trial_id: str) -> None:
+        """A trial has failed for good; a canary that had not come through its rehearsal stops the sweep."""
+        if self._canaries.get(trial_id) == "started":
+            self._canaries[trial_id] = "failed"
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._live.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: the ledger remembers."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never called: a sweep is resumed from the ledger."""
+
+
+class _Forward(tune.Callback):
+    """Tells the listener, and the queue, what happens."""
+
+    def __init__(self, queue: _Queue, listen: Callable[[Event], None]) -> None:
+        self._queue = queue
+        self._listen = listen
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that is never made, and a listener holds threads and locks."""
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if result["kind"] == "begun":
+            self._queue.rehearsed(_trial_id(trial))
+        self._listen(Event(_trial_id(trial), result["kind"], result))
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._listen(Event(_trial_id(trial), "retried", {}))
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._queue.failed(_trial_id(trial))
+        self._listen(Event(_trial_id(trial), "failed", {}))
+
+
+def _trial_id(trial: TuneTrial) -> str:
+    return worker.Job(**trial.config["job"]).trial.id

@@ -1,0 +1,396 @@
+"""Sweep files: YAML in, trials out. Pure: no torch, no Ray, nothing written.
+
+Every value passes through `TrainingConfig` before it is compared or hashed, because YAML 1.1 reads `1e-1` as a string and `no` as
+False, and because `exclude: [{beta: 1}]` must match a grid that says `1.0`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from mopoe_core.config import ALIASES, MODEL_DEFAULTS, Number, TrainingConfig, Whole, choose, nearest
+from mopoe_core.names import metric_names
+from orchestrator.errors import SpecError
+from orchestrator.trial import Cell, Trial
+
+_FIELDS = TrainingConfig.model_fields
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Objective(BaseModel):
+    """One axis of the front."""
+
+    model_config = _STRICT
+
+    metric: str
+    goal: Literal["max", "min"]
+    reference: Number | None = None
+    """The hypervolume's reference value on this axis; without one on every axis no hypervolume is reported."""
+
+
+class Resources(BaseModel):
+    """How trials are run; never part of an identity."""
+
+    model_config = _STRICT
+
+    cpu: Whole = Field(default=1, ge=1)
+    """CPUs, and torch threads, a trial."""
+    gpu: Number = Field(default=0.0, ge=0)
+    """GPUs a trial; a fraction shares one."""
+    retries: Whole = Field(default=2, ge=0)
+    """Further attempts after a failed one."""
+    at_once: Whole | None = Field(default=None, ge=1)
+    """Trials at a time; as many as fit when left out."""
+    data: str = "data"
+    """Folder of downloaded datasets (torchvision's layout) and of what is made from them."""
+
+    @field_validator("gpu")
+    @classmethod
+    def _whole_above_one(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("is not allowed: a fraction up to 1, or a whole number of GPUs")
+        return value
+
+
+DEFAULT_OBJECTIVES = (
+    Objective(metric="coherence/joint", goal="max", reference=0.0),
+    Objective(metric="log_likelihood/joint", goal="max"),
+)
+
+_Values = Annotated[list[Any], Field(min_length=1)]
+
+
+class SweepSpec(BaseModel):
+    """One sweep file: a name and a set of trials."""
+
+    model_config = _STRICT
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    base: dict[str, Any] = Field(default_factory=dict)
+    """Fields that all cells share."""
+    grid: dict[str, _Values] | None = None
+    """Fields with lists of values: every combination is a cell."""
+    zip: dict[str, _Values] | None = None
+    """Fields with lists of equal length that vary together; crossed with the grid."""
+    include: list[dict[str, Any]] = Field(default_factory=list)
+    """Further cells, each over `base`."""
+    exclude: list[dict[str, Any]] = Field(default_factory=list)
+    """Cells of grid and zip that match every field of an entry are left out."""
+    seeds: Annotated[int | list[Whole], Field(union_mode="left_to_right")] = 1
+    """How many seeds (0, 1, ...) or a list of them."""
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=2, max_length=3)] = DEFAULT_OBJECTIVES
+    resources: Resources = Resources()
+    storage: Annotated[str, StringConstraints(min_length=1)] = "runs"
+    """Folder of the ledger, shared by sweeps."""
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _no_bool(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("must be a number of seeds or a list of them, not a yes/no value")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _sensible_seeds(cls, value: int | list[int]) -> int | list[int]:
+        if isinstance(value, int):
+            if value < 1:
+                raise ValueError("makes no trial; at least 1")
+            return value
+        if not value:
+            raise ValueError("the list is empty; name at least one seed")
+        doubled = [seed for seed, count in Counter(value).items() if count > 1]
+        if doubled:
+            raise ValueError(f"seed {doubled[0]} is listed twice")
+        if any(not 0 <= seed < 2**31 for seed in value):
+            raise ValueError("seeds are whole numbers from 0 to 2147483647")
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _local(cls, value: str) -> str:
+        if "://" in value:
+            raise ValueError("is a URI; this version keeps its ledger in a folder, which may be a mounted share")
+        return value
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "SweepSpec":
+        for field in ("grid", "zip"):
+            if getattr(self, field) == {}:
+                raise ValueError(f"{field}: is empty; give it fields with lists of values, or leave it out")
+        return self
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds of every cell, in ascending order."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else sorted(self.seeds)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key written twice, where plain PyYAML silently keeps the last."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for index, key in enumerate(keys):
+        if not isinstance(key, str):
+            raise SpecError(f"line {node.value[index][0].start_mark.line + 1}: the key {key!r} is not text; put it in quotes")
+        if key in keys[:index]:
+            raise SpecError(f"line {node.value[index][0].start_mark.line + 1}: the key {key!r} appears twice")
+    return dict(zip(keys, (loader.construct_object(value, deep=True) for _, value in node.value), strict=True))
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load(path: Path) -> SweepSpec:
+    """The sweep that a YAML file describes, fully checked: its cells are built once to see that they can be.
+
+    Raises SpecError: one line that names the file, the field, the value found and what is allowed.
+    """
+    try:
+        return parse(_read(path))
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def parse(raw: Any) -> SweepSpec:
+    """As `load`, from what YAML gave."""
+    if not isinstance(raw, dict):
+        raise SpecError(f"a sweep is a mapping with a name, not {_kind(raw)}; see sweeps/quickstart.yaml")
+    try:
+        spec = SweepSpec.model_validate(raw)
+    except ValidationError as error:
+        raise SpecError(explain(error, SweepSpec)) from None
+    _check_objectives(spec, cells(spec))
+    return spec
+
+
+def trials(spec: SweepSpec) -> list[Trial]:
+    """Every trial of the sweep, cell by cell, seeds in ascending order."""
+    return [Trial(cell, seed) for cell in cells(spec) for seed in spec.seed_list]
+
+
+def cells(spec: SweepSpec) -> list[Cell]:
+    """Every cell of the sweep: (grid x zip - exclude) + include. Raises SpecError where that does not make sense."""
+    _check_keys(spec)
+    points = _exclude(spec, list(_combinations(spec)))
+    points += [(f"include[{index}]", spec.base | entry) for index, entry in enumerate(spec.include)]
+    kept = [(place, _cell(spec, place, fields)) for place, fields in points]
+    if not kept:
+        raise SpecError("exclude: leaves no cell; remove an entry")
+    first: dict[str, str] = {}
+    for place, cell in kept:
+        if cell.id in first:
+            raise SpecError(f"{place}: is the same cell as {first[cell.id]} ({cell.label}); remove one of them")
+        first[cell.id] = place
+    return [cell for _, cell in kept]
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except FileNotFoundError:
+        raise SpecError("there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot be read as text: {error}".replace("\n", " ")) from None
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: " if error.problem_mark else ""
+        raise SpecError(f"{where}not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise SpecError(f"not valid YAML: {error}".replace("\n", " ")) from None
+
+
+def _combinations(spec: SweepSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each combination of grid and zip with the words that name it; nothing if only `include` makes cells."""
+    if spec.grid is None and spec.zip is None and spec.include:
+        return
+    grid = spec.grid or {}
+    for values in product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        for row in _rows(spec):
+            place = ", ".join(f"{k}: {v}" for k, v in (point | row).items())
+            yield (f"grid ({place})" if place else "base"), spec.base | point | row
+
+
+def _rows(spec: SweepSpec) -> list[dict[str, Any]]:
+    if spec.zip is None:
+        return [{}]
+    return [dict(zip(spec.zip, values, strict=True)) for values in zip(*spec.zip.values(), strict=True)]
+
+
+def _check_keys(spec: SweepSpec) -> None:
+    grid, zipped = spec.grid or {}, spec.zip or {}
+    for place, keys in (("base", spec.base), ("grid", grid), ("zip", zipped)):
+        for key in keys:
+            _check_key(f"{place}.{key}", key)
+    for place, entries in (("include", spec.include), ("exclude", spec.exclude)):
+        for index, entry in enumerate(entries):
+            if not entry:
+                raise SpecError(f"{place}[{index}]: is empty; name at least one field")
+            for key in entry:
+                _check_key(f"{place}[{index}].{key}", key)
+    for first, second, both in (("base", "grid", spec.base), ("base", "zip", spec.base), ("grid", "zip", grid)):
+        for key in both:
+            if key in (grid if second == "grid" else zipped):
+                raise SpecError(f"{second}.{key}: is also in {first}; keep it in one of them")
+    lengths = {key: len(values) for key, values in zipped.items()}
+    if len(set(lengths.values())) > 1:
+        raise SpecError(f"zip: the lists differ in length ({', '.join(f'{k}: {n}' for k, n in lengths.items())})")
+
+
+def _check_key(place: str, key: str) -> None:
+    if key in ("seed", "seeds"):
+        raise SpecError(f"{place}: seeds are not part of a cell; set the top-level field 'seeds'")
+    if key not in _FIELDS:
+        raise SpecError(f"{place}: unknown field{nearest(key, _FIELDS)}; allowed: {', '.join(_FIELDS)}")
+
+
+def _cell(spec: SweepSpec, place: str, fields: dict[str, Any]) -> Cell:
+    try:
+        return Cell(TrainingConfig.model_validate(fields))
+    except ValidationError as error:
+        field, _, problem = explain(error, TrainingConfig).partition(": ")
+        raise SpecError(f"{_origin(spec, place, field)}: {problem}") from None
+
+
+def _origin(spec: SweepSpec, place: str, field: str) -> str:
+    """Where in the file a cell's field was written: `grid.beta`, `include[0].beta`; `base.beta` if nowhere."""
+    if place.startswith("include") and field not in spec.base:
+        return f"{place}.{field}"
+    section = next((name for name, keys in (("grid", spec.grid), ("zip", spec.zip)) if field in (keys or {})), "base")
+    return f"{section}.{field}"
+
+
+def _exclude(spec: SweepSpec, points: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """The points that no entry of `exclude` matches; points are matched before they are checked, so that a rule can leave out a
+    combination that would be refused."""
+    for index, entry in enumerate(spec.exclude):
+        wanted = {key: _typed(f"exclude[{index}].{key}", key, value) for key, value in _expand(entry).items()}
+        kept = [(place, fields) for place, fields in points if not _matches(fields, wanted)]
+        if len(kept) == len(points):
+            raise SpecError(f"exclude[{index}]: {entry} matches no cell; correct it or remove it")
+        points = kept
+    return points
+
+
+def _matches(fields: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    expanded = _expand(fields)
+    own = MODEL_DEFAULTS.get(str(expanded.get("model")), {})
+    for key, value in wanted.items():
+        found = expanded.get(key, own.get(key, _FIELDS[key].default))
+        try:
+            if _typed(key, key, found) != value:
+                return False
+        except SpecError:
+            return False
+    return True
+
+
+def _expand(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | ALIASES.get(str(fields.get("model")), {})
+
+
+def _typed(place: str, field: str, value: Any) -> Any:
+    """`value` as the configuration's field would hold it."""
+    info = _FIELDS[field]
+    try:
+        return TypeAdapter(Annotated[info.annotation, info]).validate_python(value)
+    except ValidationError as error:
+        raise SpecError(f"{place}: {_problem(error)}") from None
+
+
+def _check_objectives(spec: SweepSpec, cells_: list[Cell]) -> None:
+    for dataset_modalities in {cell.config.modalities for cell in cells_}:
+        known = metric_names(dataset_modalities)
+        for index, objective in enumerate(spec.objectives):
+            try:
+                choose(f"objectives[{index}].metric", objective.metric, known)
+            except ValueError as error:
+                raise SpecError(str(error)) from None
+    names = [objective.metric for objective in spec.objectives]
+    if len(set(names)) < len(names):
+        raise SpecError(f"objectives: a metric is named twice ({', '.join(names)})")
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first problem of a pydantic error as one line: the field, the value found, what is allowed, the nearest spelling."""
+    problems = error.errors()
+    place = _dotted(problems[0]["loc"])
+    if problems[0]["type"] == "extra_forbidden":
+        allowed = _fields_at(model, problems[0]["loc"][:-1])
+        return f"{place}: unknown field{nearest(str(problems[0]['loc'][-1]), allowed)}; allowed: {', '.join(allowed)}"
+    if problems[0]["type"] == "missing":
+        return f"{place}: is missing; it has no default"
+    return f"{place}: {_problem(error)}" if place else _problem(error)
+
+
+_ALLOWED = {
+    "too_short": "has too few entries; at least {min_length}",
+    "too_long": "has too many entries; at most {max_length}",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must be letters, digits, '.', '_' and '-', at most 64, and begin with a letter or digit",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be finite",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+}
+"""What pydantic's error types mean, in the words of this project."""
+
+
+def _problem(error: ValidationError) -> str:
+    """What is wrong with the value, without the field."""
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        message = str(first["ctx"]["error"])
+        return f"{first['input']!r} {message}" if first["loc"] and not isinstance(first["input"], dict | list) else message
+    if first["type"] == "literal_error":
+        allowed = [word.strip(" '") for word in str(first["ctx"]["expected"]).replace(" or ", ",").split(",")]
+        return f"{_kind(first['input'])} is not allowed{nearest(str(first['input']), allowed)}; allowed: {', '.join(allowed)}"
+    allowed_text = _ALLOWED.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
+    return f"{_kind(first['input'])} {allowed_text}"
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location if location[:1] != ("seeds",) else location[:1]:  # pydantic adds the union's member, `seeds.int`
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    names = [part for part in location if isinstance(part, str)]
+    inner = {"objectives": Objective, "resources": Resources}.get(names[0], model) if names else model
+    return list(inner.model_fields)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "an empty value"
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else repr(value)

@@ -1,0 +1,91 @@
+"""Trials and their identity. Pure: no torch, no Ray.
+
+A trial's id is a hash of its parsed configuration with the default values left out, its seed and the recipe. So `1`, `1.0` and
+`1e0` are one beta, a new field with a default renames nothing, and a raised recipe makes every trial new.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mopoe_core.config import RECIPE, TrainingConfig
+from mopoe_core.names import Epoch, Metric
+
+ID_LENGTH = 16  # hexadecimal digits: 64 bits, a collision among a million trials has a probability of 3e-8
+LABELLED = ("latent_dim", "estimator", "kl", "prior_expert", "likelihood", "reconstruction_weights", "missing")
+"""Fields of a configuration that a label names where they are not the default; the others rarely differ within a sweep."""
+
+
+def digest(value: Any) -> str:
+    """A hash of plain values (dicts, lists, strings, numbers); strict: what JSON cannot say exactly is refused."""
+    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration without its seed: a row of a table, a point of a front."""
+
+    config: TrainingConfig
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits."""
+        return digest({"recipe": RECIPE, **self.config.canonical()})
+
+    @property
+    def label(self) -> str:
+        """Short and readable, for terminals and run names; not unique: `mopoe beta=2.5`, and what of the model is not a default."""
+        others = [f"{name}={value}" for name, value in self.config.canonical().items() if name in LABELLED]
+        return " ".join([self.config.model, f"beta={self.config.beta:g}", *others])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A cell and a seed; it has an id and is trained once."""
+
+    cell: Cell
+    seed: int
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits."""
+        return digest({"recipe": RECIPE, "seed": self.seed, **self.config.canonical()})
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The cell's configuration."""
+        return self.cell.config
+
+    @property
+    def label(self) -> str:
+        """The cell's label and the seed."""
+        return f"{self.cell.label} seed={self.seed}"
+
+
+STATUSES = ("pending", "running", "completed", "diverged", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended."""
+
+    trial: Trial
+    status: str
+    """`completed` or `diverged`."""
+    metrics: tuple[Metric, ...]
+    """The long table; empty for a diverged trial."""
+    history: tuple[Epoch, ...]
+    diverged_at_step: int | None
+    """Optimiser step, from 1, of the first loss that was not finite."""
+    train_seconds: float
+    evaluate_seconds: float
+    attempts: int
+    provenance: dict[str, Any]
+    """Versions, commit, hardware, data hash, classifiers' accuracies."""
+
+    def value(self, name: str) -> float | None:
+        """The metric of that full name, if it was reported."""
+        return next((metric.value for metric in self.metrics if metric.name == name), None)

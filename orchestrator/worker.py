@@ -1,0 +1,162 @@
+"""What runs in a Ray worker: one trial after another, each seeded anew, each leaving its result in the ledger.
+
+The worker finds its own checkpoint by trial id and writes its own result, so that neither depends on the driver staying alive. What it
+reports to Ray is for watching only.
+"""
+
+import gc
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from mopoe_core.classifiers import Judges, judges
+from mopoe_core.config import TrainingConfig
+from mopoe_core.data import mnist_svhn_text
+from mopoe_core.data.types import Dataset
+from mopoe_core.evaluation import evaluate
+from mopoe_core.names import Epoch, Metric
+from mopoe_core.pictures import write_pictures
+from mopoe_core.training import Trained, train
+from orchestrator import provenance
+from orchestrator.ledger import Ledger
+from orchestrator.trial import Cell, Trial, TrialResult
+
+LOADERS = {mnist_svhn_text.NAME: mnist_svhn_text.load}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial on its way to a worker: plain values, because Ray carries it."""
+
+    config: dict[str, Any]
+    seed: int
+    storage: str
+    data: str
+    threads: int
+    gpu: float
+    commit: str
+    rehearse: bool
+    """Try a few steps of everything first: this trial is the canary of its dataset and model."""
+
+    @property
+    def trial(self) -> Trial:
+        """The trial itself."""
+        return Trial(Cell(TrainingConfig.model_validate(self.config)), self.seed)
+
+
+def run(config: dict[str, Any]) -> None:
+    """The Tune trainable: one attempt at the trial that `config["job"]` describes."""
+    job = Job(**config["job"])
+    ledger, trial = Ledger(Path(job.storage)), job.trial
+    number = ledger.begin(trial)
+    with ledger.heartbeat(trial):
+        try:
+            _attempt(job, trial, ledger, number)
+        except BaseException as error:
+            ledger.end_attempt(trial, number, "failed", "".join(traceback.format_exception(error)))
+            raise
+        finally:
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def prepare(dataset: str, source: str, data: str, storage: str, threads: int) -> dict[str, float]:
+    """Build the dataset and train its classifiers where storage does not hold them; returns the classifiers' accuracies."""
+    torch.set_num_threads(threads)
+    return dict(_judges(dataset, source, data, storage, "cpu").accuracy)
+
+
+def _attempt(job: Job, trial: Trial, ledger: Ledger, number: int) -> None:
+    device = _device(job)
+    dataset = _dataset(trial.config.dataset, trial.config.source, job.data)
+    jury = _judges(trial.config.dataset, trial.config.source, job.data, job.storage, str(device))
+    if job.rehearse:
+        _rehearse(trial, dataset, jury, device)
+    tune.report({"kind": "begun", "attempt": number})
+    trained = train(trial.config, trial.seed, dataset, device, ledger.checkpoint(trial), _tell)
+    started = time.perf_counter()
+    metrics: tuple[Metric, ...] = ()
+    if trained.diverged_at_step is None:
+        metrics = evaluate(trained.model, trial.seed, dataset, jury, device)
+        write_pictures(trained.model, trial.seed, dataset, device, ledger.folder(trial) / "samples")
+    where = _provenance(job, dataset, jury, device)
+    result = _result(trial, trained, metrics, time.perf_counter() - started, number, where)
+    ledger.record(result)
+    ledger.end_attempt(trial, number, result.status)
+    tune.report({"kind": "ended", "status": result.status})
+
+
+def _result(
+    trial: Trial, trained: Trained, metrics: tuple[Metric, ...], seconds: float, attempts: int, where: dict[str, Any]
+) -> TrialResult:
+    return TrialResult(
+        trial=trial,
+        status="completed" if trained.diverged_at_step is None else "diverged",
+        metrics=metrics,
+        history=trained.history,
+        diverged_at_step=trained.diverged_at_step,
+        train_seconds=trained.seconds,
+        evaluate_seconds=seconds,
+        attempts=attempts,
+        provenance=where,
+    )
+
+
+def _tell(epoch: Epoch) -> None:
+    tune.report({"kind": "epoch", **asdict(epoch)})
+
+
+def _rehearse(trial: Trial, dataset: Dataset, jury: Judges, device: torch.device) -> None:
+    """A few steps of training, a checkpoint, a small evaluation: what fails for every seed fails here, within seconds."""
+    config = trial.config
+    small = {"epochs": 1, "train_examples": max(500, config.batch_size), "test_examples": 100}
+    rehearsal = TrainingConfig.model_validate(config.model_dump() | small)
+    with tempfile.TemporaryDirectory() as folder:
+        trained = train(rehearsal, trial.seed, dataset, device, Path(folder) / "checkpoint.pt")
+        evaluate(trained.model, trial.seed, dataset, jury, device)
+        write_pictures(trained.model, trial.seed, dataset, device, Path(folder))
+
+
+def _device(job: Job) -> torch.device:
+    """The job's device, with everything that could differ between two runs of one trial made the same."""
+    torch.set_num_threads(job.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.device("cuda" if job.gpu and torch.cuda.is_available() else "cpu")
+
+
+@lru_cache(maxsize=2)
+def _dataset(name: str, source: str, data: str) -> Dataset:
+    """Kept between the trials of a reused worker."""
+    return LOADERS[name](source, Path(data))
+
+
+@lru_cache(maxsize=2)
+def _judges(name: str, source: str, data: str, storage: str, device: str) -> Judges:
+    return judges(_dataset(name, source, data), Path(storage) / "classifiers", torch.device(device))
+
+
+def _provenance(job: Job, dataset: Dataset, jury: Judges, device: torch.device) -> dict[str, Any]:
+    accuracy: Mapping[str, float] = jury.accuracy
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {
+        "commit": job.commit,
+        "dataset": dataset.name,
+        "source": dataset.source,
+        "data_hash": dataset.hash,
+        "classifiers": {"hash": jury.hash, "accuracy": dict(accuracy)},
+        "device": name,
+        "threads": job.threads,
+        **provenance.machine(),
+    }
