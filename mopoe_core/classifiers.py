@@ -6,7 +6,7 @@ evaluation mode.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,8 @@ class Judges:
 
     def classify(self, modality: str, x: Tensor) -> Tensor:
         """(B, *shape) as the likelihood's mean to classes (B,)."""
-        return self.networks[modality](x).argmax(-1)
+        logits: Tensor = self.networks[modality](x)
+        return logits.argmax(-1)
 
 
 class TextResidual(nn.Module):
@@ -90,27 +91,39 @@ def _text(classes: int) -> nn.Module:
 _BUILDERS = {"mnist": _mnist, "svhn": _svhn, "text": _text}
 
 
-def judges(dataset: Dataset, folder: Path, device: torch.device, report: Callable[[str], None] = lambda line: None) -> Judges:
+def judges(dataset: Dataset, folder: Path, device: torch.device) -> Judges:
     """The dataset's classifiers, trained if `folder` does not hold them yet, in evaluation mode on `device`.
 
     Raises JudgeError where one's accuracy on test items is below `MINIMUM_ACCURACY`.
     """
-    identity = _identity(dataset)
     networks, accuracy = {}, {}
     for modality in dataset.modalities:
-        path = folder / identity / f"{modality.name}.pt"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"):
-                if not path.exists():
-                    report(f"training the {modality.name} classifier")
-                    _train_and_keep(dataset, modality, path)
-        kept = torch.load(path, map_location=device, weights_only=True)
+        accuracy[modality.name] = judge(dataset, modality, folder)
+        kept = torch.load(_path(dataset, modality, folder), map_location=device, weights_only=True)
         network = classifier(modality, dataset.classes).to(device).eval().requires_grad_(False)
         network.load_state_dict(kept["weights"])
-        networks[modality.name], accuracy[modality.name] = network, kept["accuracy"]
-        check_accuracy(modality.name, kept["accuracy"], path)
-    return Judges(networks, accuracy, identity)
+        networks[modality.name] = network
+    return Judges(networks, accuracy, _identity(dataset))
+
+
+def judge(dataset: Dataset, modality: Modality, folder: Path) -> float:
+    """See that `folder` holds one modality's classifier, training it if need be; returns its accuracy on test items.
+
+    Raises JudgeError where that is below `MINIMUM_ACCURACY`.
+    """
+    path = _path(dataset, modality, folder)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                _train_and_keep(dataset, modality, path)
+    accuracy = float(torch.load(path, map_location="cpu", weights_only=True)["accuracy"])
+    check_accuracy(modality.name, accuracy, path)
+    return accuracy
+
+
+def _path(dataset: Dataset, modality: Modality, folder: Path) -> Path:
+    return folder / _identity(dataset) / f"{modality.name}.pt"
 
 
 def check_accuracy(modality: str, accuracy: float, path: Path) -> None:

@@ -166,7 +166,8 @@ class TrainingConfig(BaseModel):
     def components(self) -> int:
         """Number of mixture components (for MVAE: of ELBOs that are added)."""
         count = len(self.modalities)
-        return {"mvae": count + 1, "mmvae": count, "mopoe": 2**count - 1}[self.model]
+        by_model = {"mvae": count + 1, "mmvae": count, "mopoe": int(2**count) - 1}
+        return by_model[self.model]
 
     @property
     def examples_per_epoch(self) -> int:

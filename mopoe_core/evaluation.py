@@ -71,7 +71,7 @@ def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, 
 
 
 def _batches(count: int, device: torch.device) -> Sequence[Tensor]:
-    return torch.arange(count, device=device).split(BATCH)
+    return list(torch.arange(count, device=device).split(BATCH))
 
 
 def _proposals(model: MultimodalVAE) -> _Proposals:

@@ -89,4 +89,4 @@ def image_likelihood(name: str, sigmoid: bool) -> Likelihood:
     """`laplace`, `normal` or `bernoulli`; `sigmoid` for modalities whose decoder is bounded (MNIST's)."""
     if name == "bernoulli":
         return Bernoulli()
-    return {"laplace": Laplace, "normal": Normal}[name](sigmoid=sigmoid)
+    return Laplace(sigmoid) if name == "laplace" else Normal(sigmoid)

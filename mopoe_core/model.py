@@ -55,7 +55,7 @@ class MultimodalVAE(nn.Module):
     def decode(self, z: Tensor, modality: Modality) -> Tensor:
         """Raw likelihood parameters (..., *shape) of one modality from latents (..., D)."""
         raw = cast(Tensor, self.decoders[modality.name](z.flatten(0, -2)))
-        return raw.unflatten(0, z.shape[:-1])
+        return raw.reshape(*z.shape[:-1], *modality.shape)
 
     def generate(self, z: Tensor, modality: Modality) -> Tensor:
         """The likelihood's mean (..., *shape) of one modality from latents (..., D)."""

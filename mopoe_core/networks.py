@@ -110,7 +110,7 @@ _PAPER = {"mnist": _paper_mnist, "svhn": _paper_svhn, "text": _paper_text}
 
 def small_width(elements: int) -> int:
     """Hidden units of a small network: the power of two nearest to 2 sqrt(elements), within 32 and 256."""
-    return min(256, max(32, 2 ** round(math.log2(2 * math.sqrt(elements)))))
+    return min(256, max(32, int(2 ** round(math.log2(2 * math.sqrt(elements))))))
 
 
 def _small(modality: Modality, latent: int) -> tuple[Encoder, nn.Module]:

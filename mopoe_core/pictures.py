@@ -48,7 +48,7 @@ def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: to
             noise = torch.randn(posteriors.mu.shape[1:], generator=chance, device=device)
             member = torch.full((noise.shape[0],), draw % len(rows), device=device)
             samples.append(posteriors.select(member).sample(noise))
-        generated = [_tiles(m, model.generate(z, m)) for m in model.modalities for z in samples]
+        generated = [_tiles(m, model.generate(sample, m)) for m in model.modalities for sample in samples]
         observed = [_tiles(m, x[m.name]) for m in model.modalities if m.name in subset]
         picture = _above(_grid(np.stack(observed)), _grid(np.stack(generated)))
         _write(picture, folder / f"given_{names.subset_name(subset)}.png")
@@ -64,8 +64,8 @@ def _tiles(modality: Modality, values: Tensor) -> Pixels:
     if modality.kind == "text":
         codes = values.argmax(-1).to(torch.uint8).cpu().numpy()
         return np.stack([_written(decode_text(row)) for row in codes])
-    pixels = (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    pixels = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+    channels = (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().expand(-1, 3, -1, -1)
+    pixels: Pixels = channels.permute(0, 2, 3, 1).numpy()
     return np.stack([np.asarray(Image.fromarray(p).resize((TILE, TILE), Image.Resampling.NEAREST)) for p in pixels])
 
 

@@ -9,8 +9,9 @@ class Event:
     """Something that a worker reported, or that befell it."""
 
     trial_id: str
+    """Empty for what concerns no trial."""
     kind: str
-    """`begun`, `epoch`, `ended`, `retried` or `failed`."""
+    """`preparing`, `prepared`; `begun`, `epoch`, `ended`, `retried` or `failed`."""
     report: dict[str, Any]
 
 

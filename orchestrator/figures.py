@@ -91,9 +91,11 @@ def _draw_series(axes: Axes, points: Sequence[Point], line: str, colour: str, ma
     axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.7, zorder=2)
     for point in points:
         if point.n > 1:
-            axes.errorbar(*point.means[:2], point.sds[1], point.sds[0], color=colour, linewidth=0.9, capsize=2.5, alpha=0.6)
+            axes.errorbar(
+                point.means[0], point.means[1], point.sds[1], point.sds[0], color=colour, linewidth=0.9, capsize=2.5, alpha=0.6
+            )
         fill = colour if point.on_front else "white"
-        axes.plot(*point.means[:2], marker=marker, color=colour, markerfacecolor=fill, markersize=7, zorder=3)
+        axes.plot(point.means[0], point.means[1], marker=marker, color=colour, markerfacecolor=fill, markersize=7, zorder=3)
     return Line2D([], [], color=colour, marker=marker, label=line)
 
 
@@ -115,7 +117,12 @@ def _place(figure: Figure, axes: Axes, point: Point, taken: Sequence[Bbox]) -> B
     best: tuple[float, tuple[int, int]] | None = None
     frame = axes.get_window_extent()
     text = axes.annotate(
-        f"β {point.beta:g}", point.means[:2], xytext=OFFSETS[0], textcoords="offset points", fontsize=7.5, zorder=4
+        f"β {point.beta:g}",
+        (point.means[0], point.means[1]),
+        xytext=OFFSETS[0],
+        textcoords="offset points",
+        fontsize=7.5,
+        zorder=4,
     )
     for offset in OFFSETS:
         text.set_position(offset)

@@ -44,7 +44,9 @@ class Plan:
 
 def make(trials: Sequence[Trial], ledger: Ledger) -> Plan:
     """Compare a sweep's trials with the ledger. Raises LedgerError where an identity hides another configuration."""
-    done, resume, fresh = [], [], []
+    done: list[Trial] = []
+    resume: list[Trial] = []
+    fresh: list[Trial] = []
     for trial in trials:
         ledger.check(trial)
         state = ledger.state(trial)

@@ -70,18 +70,19 @@ class Progress:
         if status not in ("running", "pending"):
             self._front = self._front_lines()
         if not self._live:
-            self._say(f"{status:<10} {shown.trial.label}")
+            self.say(f"{status:<10} {shown.trial.label}")
 
     def epoch(self, trial_id: str, epoch: Epoch) -> None:
         """A trial has finished an epoch."""
         shown = self._shown[trial_id]
         shown.epoch, shown.epoch_seconds = epoch.epoch, epoch.values["train/seconds"]
         if not self._live and time.monotonic() - self._spoke > PLAIN_SECONDS:
-            self._say(self._summary())
+            self.say(self._summary())
             for other in self._running():
-                self._say(f"           {self._line(other)}")
+                self.say(f"           {self._line(other)}")
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line; on a terminal it stands above the live view."""
         self._spoke = time.monotonic()
         self._console.print(f"[{_clock(self._spoke - self._started)}] {line}", markup=False, highlight=False, soft_wrap=True)
 

@@ -27,6 +27,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
+from mopoe_core.config import DATASETS
 from mopoe_core.errors import UserError
 from orchestrator import worker
 from orchestrator.events import Event, Outcome
@@ -60,7 +61,7 @@ def run(jobs_: Sequence[worker.Job], resources: Resources, listen: Callable[[Eve
     """Run jobs until all have ended, failed for good, or the user interrupts. `listen` is called in this thread."""
     with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
         _check_resources(resources)
-        _prepare(jobs_)
+        _prepare(jobs_, listen)
         queue = _Queue(jobs_, resources.at_once)
         tuner = tune.Tuner(
             tune.with_resources(worker.run, {"cpu": resources.cpu, "gpu": resources.gpu}),
@@ -110,18 +111,19 @@ def _check_resources(resources: Resources) -> None:
             raise UserError(f"resources.{name.lower()}: {wanted:g} is more than any node has ({most:g}); lower it")
 
 
-def _prepare(jobs_: Sequence[worker.Job]) -> None:
-    """Data and classifiers, before any trial starts: what is wrong with them is said once."""
-    threads = int(max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]))
-    prepare = ray.remote(worker.prepare).options(num_cpus=0, max_retries=0)
-    wanted = {(j.config["dataset"], j.config["source"], j.data, j.storage) for j in jobs_}
-    try:
-        ray.get([prepare.remote(*which, threads) for which in sorted(wanted)])
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, UserError):
-            raise cause from None
-        raise
+def _prepare(jobs_: Sequence[worker.Job], listen: Callable[[Event], None]) -> None:
+    """Data and classifiers, before any trial starts, a task a modality: what is wrong with them is said once."""
+    listen(Event("", "preparing", {}))
+    prepare = ray.remote(worker.prepare).options(num_cpus=1, max_retries=0)
+    for dataset, source, data, storage in sorted({(j.config["dataset"], j.config["source"], j.data, j.storage) for j in jobs_}):
+        tasks = {m: prepare.remote(dataset, source, m, data, storage) for m in DATASETS[dataset].modalities}
+        try:
+            accuracy = {modality: ray.get(task) for modality, task in tasks.items()}
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            raise
+        listen(Event("", "prepared", {"dataset": dataset, "source": source, "accuracy": accuracy}))
 
 
 class _Queue(Searcher):
@@ -137,7 +139,8 @@ class _Queue(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if not self._waiting or "failed" in self._canaries.values():
-            return Searcher.FINISHED
+            finished: str = Searcher.FINISHED
+            return finished
         if self._at_once and len(self._live) >= self._at_once:
             return None
         job = self._waiting[0]

@@ -309,7 +309,8 @@ def _typed(place: str, field: str, value: Any) -> Any:
     """`value` as the configuration's field would hold it."""
     info = _FIELDS[field]
     try:
-        return TypeAdapter(Annotated[info.annotation, info]).validate_python(value)
+        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
+        return adapter.validate_python(value)
     except ValidationError as error:
         raise SpecError(f"{place}: {_problem(error)}") from None
 
@@ -384,7 +385,8 @@ def _dotted(location: tuple[int | str, ...]) -> str:
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     names = [part for part in location if isinstance(part, str)]
-    inner = {"objectives": Objective, "resources": Resources}.get(names[0], model) if names else model
+    nested: dict[str, type[BaseModel]] = {"objectives": Objective, "resources": Resources}
+    inner = nested.get(names[0], model) if names else model
     return list(inner.model_fields)
 
 

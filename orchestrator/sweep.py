@@ -95,7 +95,14 @@ def _run_missing(
     with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, results(every, ledger))) as progress:
 
         def listen(event: Event) -> None:
-            if event.kind == "begun":
+            if event.kind == "preparing":
+                progress.say("preparing data and classifiers; a minute or two where storage does not hold them yet")
+            elif event.kind == "prepared":
+                right = ", ".join(f"{modality} {share:.1%}" for modality, share in event.report["accuracy"].items())
+                progress.say(
+                    f"{event.report['source']} {event.report['dataset']}; classifiers right on {right} of the test items"
+                )
+            elif event.kind == "begun":
                 tracker.begun(event.trial_id)
                 progress.status(event.trial_id, "running")
             elif event.kind == "epoch":

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from mopoe_core.classifiers import Judges, judges
+from mopoe_core.classifiers import Judges, judge, judges
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data import mnist_svhn_text
 from mopoe_core.data.types import Dataset
@@ -70,10 +70,15 @@ def run(config: dict[str, Any]) -> None:
                 torch.cuda.empty_cache()
 
 
-def prepare(dataset: str, source: str, data: str, storage: str, threads: int) -> dict[str, float]:
-    """Build the dataset and train its classifiers where storage does not hold them; returns the classifiers' accuracies."""
-    torch.set_num_threads(threads)
-    return dict(_judges(dataset, source, data, storage, "cpu").accuracy)
+def prepare(dataset: str, source: str, modality: str, data: str, storage: str) -> float:
+    """Build the dataset and train one modality's classifier where that has not been done; returns the classifier's accuracy.
+
+    With one thread, so that the classifier does not depend on how many cores the machine has.
+    """
+    torch.set_num_threads(1)
+    loaded = _dataset(dataset, source, data)
+    wanted = next(m for m in loaded.modalities if m.name == modality)
+    return judge(loaded, wanted, Path(storage) / "classifiers")
 
 
 def _attempt(job: Job, trial: Trial, ledger: Ledger, number: int) -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.distributions import Independent, MixtureSameFamily, Normal
 from torch.distributions import Categorical as TorchCategorical
+from torch.distributions import Independent, MixtureSameFamily, Normal
 
 from mopoe_core import objective
 from mopoe_core.objective import Draws, Gaussians, Objective, draw, kl_divergence, products

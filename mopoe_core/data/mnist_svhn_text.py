@@ -159,7 +159,7 @@ def _rendered(count: int, split: str) -> _Images:
 def _original(folder: Path) -> dict[str, tuple[_Images, _Images]]:
     from torchvision.datasets import MNIST, SVHN  # 1-2 s to import, and not needed for embedded data
 
-    where = "put MNIST's four idx files in {0}/MNIST/raw and train_32x32.mat and test_32x32.mat in {0}/SVHN".format(folder)
+    where = f"put MNIST's four idx files in {folder}/MNIST/raw, and train_32x32.mat and test_32x32.mat in {folder}/SVHN"
     images = {}
     for split in ("train", "test"):
         try:

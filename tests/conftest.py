@@ -1,0 +1,41 @@
+"""What tests share: folders that live for the session, and one data folder, because rendering and classifiers cost a minute."""
+
+import os
+from pathlib import Path
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+import pytest
+import torch
+
+from mopoe_core.classifiers import Judges, judges
+from mopoe_core.data import mnist_svhn_text
+from mopoe_core.data.types import Dataset
+
+torch.set_num_threads(1)  # as workers do: repeatable, and not slowed many times over by a neighbour on the other core
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the whole session."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="session")
+def data_folder(shared: Path) -> Path:
+    """Where the embedded dataset is built once."""
+    return shared / "data"
+
+
+@pytest.fixture(scope="session")
+def dataset(data_folder: Path) -> Dataset:
+    """Embedded MNIST-SVHN-Text."""
+    return mnist_svhn_text.load("embedded", data_folder)
+
+
+@pytest.fixture(scope="session")
+def jury(dataset: Dataset, shared: Path) -> Judges:
+    """Its classifiers, trained once, in `shared / "storage"`."""
+    return judges(dataset, shared / "storage" / "classifiers", torch.device("cpu"))

@@ -1,0 +1,69 @@
+"""From trials to cells: n, mean, spread and interval."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from orchestrator.aggregate import cell_table, labels, series, trial_table
+from tests.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
+
+CELLS = [cell("mvae"), cell("mopoe"), cell("mopoe", 5.0)]
+
+
+def row(table, of, name):
+    """One row of the cell table as a dict."""
+    (found,) = table[(table.cell_id == of.id) & (table["name"] == name)].to_dict("records")
+    return found
+
+
+def test_the_interval_is_students_t():
+    """mean, sd and the 95 % interval agree with scipy's t interval computed from the values."""
+    values = [0.31, 0.35, 0.28, 0.4, 0.33]
+    results = [result(CELLS[1], seed, {COHERENCE: value}) for seed, value in enumerate(values)]
+    found = row(cell_table(CELLS, range(5), results), CELLS[1], COHERENCE)
+    low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    assert (found["mean"], found["sd"]) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert (found["n"], found["n_planned"], found["complete"]) == (5, 5, True)
+    assert found["mc_error"] == pytest.approx(0.01 / math.sqrt(5))
+
+
+def test_a_diverged_or_missing_seed_never_becomes_a_number():
+    """Two of four seeds completed: the mean is theirs, and the cell says 2 of 4."""
+    results = [
+        result(CELLS[0], 0, {COHERENCE: 0.2}),
+        result(CELLS[0], 1, {}, status="diverged"),
+        result(CELLS[0], 3, {COHERENCE: 0.4}),
+    ]
+    found = row(cell_table(CELLS, range(4), results), CELLS[0], COHERENCE)
+    assert (found["mean"], found["n"], found["n_planned"], found["complete"]) == (pytest.approx(0.3), 2, 4, False)
+
+
+def test_one_seed_has_no_spread():
+    """sd and interval of a single seed are NaN, not zero."""
+    found = row(cell_table(CELLS, [0], [result(CELLS[0], 0, {COHERENCE: 0.2})]), CELLS[0], COHERENCE)
+    assert all(math.isnan(found[part]) for part in ("sd", "low", "high"))
+
+
+def test_seeds_that_the_sweep_does_not_name_are_left_out():
+    """A shared ledger may hold more seeds than this sweep asks for."""
+    results = [result(CELLS[0], seed, {COHERENCE: seed}) for seed in range(4)]
+    assert row(cell_table(CELLS, [1, 2], results), CELLS[0], COHERENCE)["mean"] == 1.5
+
+
+def test_the_trial_table_has_a_row_a_trial_and_metric():
+    """Six trials with eight metrics each give 48 rows; a diverged one adds none."""
+    results = [*grid_results(CELLS, 2), result(CELLS[0], 9, {}, status="diverged")]
+    table = trial_table(results)
+    assert len(table) == 6 * 8
+    assert set(table.seed) == {0, 1}
+    assert set(table[table["name"] == LIKELIHOOD].unit) == {"nats"}
+
+
+def test_a_series_is_a_model_and_what_varies_within_it():
+    """Fields other than beta in which cells of one model differ are named; what all share is not."""
+    cells = [cell("mvae", 1.0), cell("mopoe", 1.0), cell("mopoe", 2.0), cell("mopoe", 1.0, latent_dim=5)]
+    assert list(series(cells).values()) == ["mvae", "mopoe latent_dim=20", "mopoe latent_dim=20", "mopoe latent_dim=5"]
+    assert len(set(labels(cells).values())) == 4

@@ -1,0 +1,136 @@
+"""MNIST-SVHN-Text: the pairing rule, the text, the split and the cache."""
+
+import gzip
+import json
+import struct
+from collections import Counter
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from mopoe_core.config import DATASETS
+from mopoe_core.data import mnist_svhn_text as mst
+from mopoe_core.errors import DataError
+
+
+def test_pairs_share_their_class_and_follow_the_released_count():
+    """A class gives min(#first, #second) x pairings triples, each side's image as often as the number of pairings."""
+    chance = np.random.default_rng(0)
+    first, second = chance.integers(0, 10, 300), chance.integers(0, 10, 200)
+    rows, labels = mst.pair(first, second, np.random.default_rng(1), pairings=3)
+    assert (first[rows[:, 0]] == labels).all()
+    assert (second[rows[:, 1]] == labels).all()
+    assert len(rows) == 3 * sum(min((first == d).sum(), (second == d).sum()) for d in range(10))
+    assert set(Counter(rows[:, 0].tolist()).values()) == {3}
+
+
+def test_pairing_is_seeded():
+    """The same generator state gives the same pairs, another seed others."""
+    labels = np.arange(100) % 10
+    again = [mst.pair(labels, labels, np.random.default_rng(seed))[0] for seed in (0, 0, 1)]
+    assert np.array_equal(again[0], again[1])
+    assert not np.array_equal(again[0], again[2])
+
+
+def test_text_is_the_digits_word_at_an_offset_within_eight_characters():
+    """Every string is blanks, the English word, blanks; all offsets from 0 to 7 - length occur."""
+    labels = np.repeat(np.arange(10), 200)
+    codes, code_labels, rows = mst.texts(labels, np.random.default_rng(0))
+    seen = {(int(label), mst.decode_text(codes[row])) for label, row in zip(labels, rows, strict=True)}
+    expected = {(d, (" " * o + word).ljust(8)) for d, word in enumerate(mst.WORDS) for o in range(8 - len(word))}
+    assert seen == expected
+    assert all(mst.decode_text(c).strip() == mst.WORDS[d] for c, d in zip(codes, code_labels, strict=True))
+    assert len(mst.ALPHABET) == len(set(mst.ALPHABET)) == 71
+
+
+def test_the_embedded_data_are_as_the_catalogue_says(dataset):
+    """Sizes equal those that plans and errors are computed from."""
+    card = DATASETS["mnist_svhn_text"]
+    assert (len(dataset.train), len(dataset.test)) == (card.train_examples["embedded"], card.test_examples["embedded"])
+    assert tuple(m.name for m in dataset.modalities) == card.modalities
+
+
+def test_no_test_image_is_a_training_image(dataset):
+    """Neither digits nor house numbers of the test set occur in the training set."""
+    for name in ("mnist", "svhn"):
+        train = {item.numpy().tobytes() for item in dataset.train.items[name]}
+        assert not any(item.numpy().tobytes() in train for item in dataset.test.items[name])
+
+
+def test_the_three_modalities_of_an_example_show_one_class(dataset):
+    """The class of each distinct item that an example points to is the example's class."""
+    for split in (dataset.train, dataset.test):
+        for name, rows in split.rows.items():
+            assert torch.equal(split.item_labels[name][rows], split.labels)
+
+
+def test_batches_are_floats_in_range(dataset):
+    """Images come in [0, 1], text one-hot, in the modality's shape."""
+    batch = dataset.train.batch(torch.arange(6))
+    for modality in dataset.modalities:
+        x = batch[modality.name]
+        assert (x.shape, x.dtype) == ((6, *modality.shape), torch.float32)
+        assert float(x.min()) >= 0
+        assert float(x.max()) <= 1
+    assert torch.equal(batch["text"].sum(-1), torch.ones(6, 8))
+
+
+def test_a_selection_is_fixed_and_of_the_size_that_was_asked(dataset):
+    """`take` gives the same examples each time, and all of them for None."""
+    assert torch.equal(dataset.test.take(50, 0).labels, dataset.test.take(50, 0).labels)
+    assert len(dataset.test.take(50, 0)) == 50
+    assert dataset.test.take(None, 0) is dataset.test
+
+
+def test_damaged_data_are_refused(data_folder, dataset, tmp_path):
+    """A byte that has changed on disk is found by its hash, and the message says what to delete."""
+    (built,) = (path for path in (data_folder / "built").iterdir() if path.is_dir())
+    copy = tmp_path / "built" / built.name
+    copy.mkdir(parents=True)
+    for path in built.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    with (copy / "test-mnist.npy").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x07")
+    with pytest.raises(DataError, match="delete the folder"):
+        mst.load("embedded", tmp_path)
+
+
+def test_original_files_are_read_and_label_10_means_0(tmp_path, monkeypatch):
+    """MNIST's idx and SVHN's mat files, in torchvision's layout, are paired as they should be."""
+    for method, found in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
+        monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, found=found: found)
+    chance = np.random.default_rng(0)
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for split, count in (("train", 60), ("t10k", 40)):
+        images, labels = chance.integers(0, 256, (count, 28, 28), dtype=np.uint8), (np.arange(count) % 10).astype(np.uint8)
+        _idx(raw / f"{split}-images-idx3-ubyte", images)
+        _idx(raw / f"{split}-labels-idx1-ubyte", labels)
+        pixels, numbers = chance.integers(0, 256, (32, 32, 3, count), dtype=np.uint8), np.arange(count)[:, None] % 10
+        (tmp_path / "SVHN").mkdir(exist_ok=True)
+        name = "train" if split == "train" else "test"
+        scipy.io.savemat(tmp_path / "SVHN" / f"{name}_32x32.mat", {"X": pixels, "y": np.where(numbers == 0, 10, numbers)})
+    loaded = mst.load("original", tmp_path)
+    assert (len(loaded.train), len(loaded.test)) == (60 * 20, 40 * 20)
+    assert torch.bincount(loaded.train.item_labels["svhn"]).tolist() == [6] * 10
+    (built,) = (path for path in (tmp_path / "built").iterdir() if path.is_dir())
+    manifest = json.loads((built / "manifest.json").read_text())
+    assert (manifest["source"], manifest["sha256"]) == ("original", loaded.hash)
+
+
+def test_original_data_that_cannot_be_had_are_named(tmp_path, monkeypatch):
+    """Without files and without a network the error says which files to put where."""
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(DataError, match=r"train_32x32\.mat"):
+        mst.load("original", tmp_path)
+    assert not list((tmp_path / "built").glob("mnist_svhn_text-original-*/manifest.json"))
+
+
+def _idx(path, array):
+    """MNIST's own format, also gzipped as torchvision downloads it."""
+    content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+    path.write_bytes(content)
+    path.with_suffix(".gz").write_bytes(gzip.compress(content))

@@ -1,0 +1,126 @@
+"""The ledger and the plan: what is derived from which files."""
+
+import math
+import os
+import time
+from dataclasses import replace
+
+import pytest
+
+from mopoe_core.config import TrainingConfig
+from orchestrator import plan as planning
+from orchestrator.errors import LedgerError
+from orchestrator.ledger import STALE_SECONDS, Ledger
+from orchestrator.spec import Resources
+from orchestrator.trial import Trial
+from tests.builders import COHERENCE, cell, result
+
+TRIAL = Trial(cell(), 0)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """An empty ledger."""
+    return Ledger(tmp_path / "runs")
+
+
+def test_reading_creates_nothing(ledger):
+    """Asking for states, results and plans leaves no folder behind."""
+    assert ledger.state(TRIAL).status == "pending"
+    assert ledger.result(TRIAL) is None
+    assert planning.make([TRIAL], ledger).fresh == (TRIAL,)
+    assert not ledger.storage.exists()
+
+
+def test_a_result_comes_back_as_it_was_recorded(ledger):
+    """Every field survives, NaN of a diverged history included."""
+    kept = result(cell(), 0, {COHERENCE: 0.1 + 0.2})
+    ledger.begin(TRIAL)
+    ledger.record(kept)
+    assert ledger.result(TRIAL) == kept
+    diverged = result(cell(beta=2.0), 0, {}, status="diverged")
+    diverged = replace(diverged, history=(replace(diverged.history[0], values={"train/loss": math.nan}),))
+    ledger.begin(diverged.trial)
+    ledger.record(diverged)
+    assert math.isnan(ledger.result(diverged.trial).history[0].values["train/loss"])
+    assert ledger.state(diverged.trial).status == "diverged"
+
+
+def test_the_status_follows_the_files(ledger):
+    """pending, running while a heartbeat is fresh, pending again when it is stale, failed, cancelled, completed."""
+    seen = [ledger.state(TRIAL).status]
+    number = ledger.begin(TRIAL)
+    with ledger.heartbeat(TRIAL):
+        time.sleep(0.2)
+        seen.append(ledger.state(TRIAL).status)
+        beat = ledger.folder(TRIAL) / "heartbeat"
+        os.utime(beat, (time.time() - STALE_SECONDS - 1,) * 2)
+        seen.append(ledger.state(TRIAL).status)
+    ledger.end_attempt(TRIAL, number, "failed", "Traceback ...\nValueError: no")
+    ledger.fail(TRIAL, ledger.last_error(TRIAL))
+    seen.append(ledger.state(TRIAL).status)
+    assert ledger.state(TRIAL).error == "ValueError: no"
+    assert ledger.begin(TRIAL) == 2
+    ledger.cancel(TRIAL)
+    seen.append(ledger.state(TRIAL).status)
+    ledger.record(result(cell(), 0, {COHERENCE: 0.5}))
+    seen.append(ledger.state(TRIAL).status)
+    assert seen == ["pending", "running", "pending", "failed", "cancelled", "completed"]
+
+
+def test_a_default_that_moved_is_an_error_that_names_the_field(ledger, monkeypatch):
+    """The id is the same, the configuration is not: the stored one is compared on reuse."""
+    ledger.begin(TRIAL)
+    monkeypatch.setattr(TrainingConfig.model_fields["learning_rate"], "default", 0.5)
+    TrainingConfig.model_rebuild(force=True)
+    try:
+        moved = Trial(cell(), 0)
+        assert moved.id == TRIAL.id
+        with pytest.raises(LedgerError, match=r"learning_rate was 0\.001 when it was trained and is 0\.5 now"):
+            planning.make([moved], ledger)
+    finally:
+        monkeypatch.undo()
+        TrainingConfig.model_rebuild(force=True)
+
+
+def test_a_damaged_result_is_named(ledger):
+    """A file that was cut is never used silently."""
+    ledger.begin(TRIAL)
+    ledger.record(result(cell(), 0, {COHERENCE: 0.5}))
+    path = ledger.folder(TRIAL) / "result.json"
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(LedgerError, match=r"result\.json: is damaged"):
+        ledger.result(TRIAL)
+
+
+def test_a_plan_is_the_spec_minus_the_ledger(ledger):
+    """Completed and diverged trials are done, those with a checkpoint resume, failed ones are tried again."""
+    cells = [cell(beta=beta) for beta in (1, 2, 3, 4, 5)]
+    trials = [Trial(one, 0) for one in cells]
+    for one in trials[:4]:
+        ledger.begin(one)
+    ledger.record(result(cells[0], 0, {COHERENCE: 0.5}))
+    ledger.record(result(cells[1], 0, {}, status="diverged"))
+    ledger.checkpoint(trials[2]).write_bytes(b"x")
+    ledger.fail(trials[3], "no")
+    made = planning.make(trials, ledger)
+    assert (made.done, made.resume, made.fresh) == (tuple(trials[:2]), (trials[2],), tuple(trials[3:]))
+
+
+def test_estimates_come_from_past_trials_and_scale_with_epochs(ledger):
+    """A past trial of one epoch that took 2 s and 1 s of evaluation makes 10 epochs cost 21 s; another model is guessed."""
+    past = result(cell(epochs=1), 0, {})
+    wanted = Trial(cell(epochs=10), 1)
+    found = planning.estimate([wanted], [past])
+    assert found.guessed == 0
+    assert found.trial_hours * 3600 == pytest.approx(21.0)
+    assert planning.estimate([Trial(cell("mvae"), 0)], [past]).guessed == 1
+
+
+def test_wall_hours_divide_by_what_runs_at_once(ledger):
+    """On 8 CPUs with 2 a trial, 4 run at once, or fewer if the spec says so."""
+    trials = [Trial(cell(), seed) for seed in range(12)]
+    made = planning.make(trials, ledger)
+    hours = made.estimate.trial_hours
+    assert planning.wall_hours(made, Resources(cpu=2), 8) == pytest.approx(hours / 4)
+    assert planning.wall_hours(made, Resources(cpu=2, at_once=3), 8) == pytest.approx(hours / 3)

@@ -1,0 +1,134 @@
+"""Report files: complete, deterministic, self-contained, harmless."""
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from orchestrator import report, tables
+from orchestrator.spec import parse, trials
+from tests.builders import cell, grid_results
+
+RAW = {
+    "name": "demo",
+    "base": {"dataset": "mnist_svhn_text", "networks": "small"},
+    "grid": {"model": ["mvae", "mmvae", "mopoe"], "beta": [0.5, 2.5, 10]},
+    "seeds": 2,
+}
+
+
+class Page(HTMLParser):
+    """What a page refers to and contains."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources, self.tags, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        """Note a tag and what it refers to."""
+        self.tags.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href") and value]
+
+    def handle_data(self, data):
+        """Collect text."""
+        self.text += data
+
+
+def written(folder, results=None, **changes):
+    """A report of the demo sweep."""
+    spec = parse(RAW | changes)
+    every = trials(spec)
+    results = grid_results([trial.cell for trial in every if trial.seed == 0], 2) if results is None else results
+    done = {result.trial.id for result in results}
+    states = {trial.id: "completed" if trial.id in done else "failed" for trial in every}
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(folder / "picture.png")
+    samples = {trial.id: {"unconditional": folder / "picture.png"} for trial in every}
+    return report.write(spec, results, states, samples, "python -m orchestrator report x_y.yaml", folder)
+
+
+def test_every_file_is_there_and_the_tables_agree(tmp_path):
+    """CSV and parquet hold the same cells; the figure exists in three formats."""
+    paths = written(tmp_path)
+    csv, parquet = (
+        pd.read_csv(paths.cells_csv, keep_default_na=False, na_values=[""]).fillna({"target": ""}),
+        pd.read_parquet(paths.cells_parquet),
+    )
+    pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
+    assert len(pd.read_parquet(paths.trials_parquet)) == 18 * 8
+    assert {path.suffix for path in tmp_path.glob("front.*")} == {".png", ".svg", ".pdf"}
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    """Nothing in the report depends on when or where it is written."""
+    written(tmp_path / "a")
+    written(tmp_path / "b")
+    for path in sorted((tmp_path / "a").iterdir()):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_the_page_needs_no_network_and_shows_every_cell(tmp_path):
+    """Every picture is inside the page, and each of the nine cells is in its table."""
+    page = Page(written(tmp_path).page.read_text())
+    assert page.sources
+    assert all(source.startswith(("data:", "#")) for source in page.sources)
+    assert all(f"{model} beta={beta}" in page.text for model in ("mvae", "mmvae", "mopoe") for beta in ("0.5", "2.5", "10"))
+
+
+def test_what_is_written_by_others_is_escaped(tmp_path):
+    """A provenance field that holds markup is shown, not run."""
+    results = [r for r in grid_results([cell("mvae", 0.5)], 2)]
+    results[0].provenance["commit"] = "<script>alert(1)</script>"
+    page = Page(written(tmp_path, results).page.read_text())
+    assert "script" not in page.tags
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_trials_of_different_data_or_code_are_pointed_out(tmp_path):
+    """Mixed data hashes and commits in one table are a warning at the top."""
+    results = grid_results([cell("mvae", 0.5)], 2)
+    results[0].provenance["data_hash"] = "other"
+    assert "data of different content: d, other" in Page(written(tmp_path, results).page.read_text()).text
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_sweep_without_results_has_a_report(tmp_path, seeds):
+    """Before any trial has completed the report says so."""
+    paths = written(tmp_path, [], seeds=seeds)
+    assert "0 of" in Page(paths.page.read_text()).text
+    assert "0/" in paths.markdown.read_text()
+
+
+def test_missing_seeds_are_said_in_the_tables(tmp_path):
+    """A cell with one of two seeds says 1/2 in Markdown, LaTeX and page, and is left out of the front."""
+    every = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (0.5, 2.5, 10)]
+    paths = written(tmp_path, grid_results(every, 2)[:-1])
+    assert "1/2" in paths.markdown.read_text()
+    assert "1/2" in paths.latex.read_text()
+    assert "mopoe beta=10 (1/2)" in Page(paths.page.read_text()).text
+
+
+def test_the_latex_table_is_balanced(tmp_path):
+    """Braces and environments close, every row has the declared number of columns, special characters are escaped."""
+    text = written(tmp_path).latex.read_text()
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert body.count("{") == body.count("}")
+    assert body.count("$") % 2 == 0
+    assert re.findall(r"\\(begin|end)\{tabular\}", body) == ["begin", "end"]
+    columns = len(re.search(r"\{tabular\}\{(\w+)\}", body).group(1))
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 10
+    assert all(len(re.findall(r"(?<!\\)&", row)) == columns - 1 for row in rows)
+    assert not re.search(r"(?<!\\)_", body)
+
+
+def test_the_best_of_a_column_is_bold():
+    """Exactly the largest joint coherence is marked, in Markdown and LaTeX."""
+    entry = [tables.Entry(0.2, 0.01, False), tables.Entry(0.4, 0.01, True)]
+    rows = tuple(tables.Row(f"c{i}", 2, 2, 0.5, i == 1, {"coherence/joint": e}) for i, e in enumerate(entry))
+    table = tables.CellRows(("coherence/joint",), rows)
+    assert re.findall(r"\*\*(.+?)\*\*", tables.markdown(table)) == ["0.400 ± 0.010"]
+    assert re.findall(r"mathbf\{(.+?)\}", tables.latex(table, "x")) == [r"0.400 \pm 0.010"]
