@@ -4,6 +4,7 @@ All chance comes from generators derived from the trial's seed (initialisation, 
 is bit-equal when it is repeated on the same machine with the same number of threads.
 """
 
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -58,8 +59,9 @@ def train(
     `on_epoch` is told of each epoch, first of those that the checkpoint remembers.
     """
     run = _Run(config, seed, dataset, device)
-    if checkpoint.exists():
-        run.restore(torch.load(checkpoint, map_location=device, weights_only=True))
+    state = _readable(checkpoint, device)
+    if state is not None:
+        run.restore(state)
     for epoch in run.history:
         on_epoch(epoch)
     while len(run.history) < config.epochs and run.diverged_at_step is None:
@@ -70,6 +72,20 @@ def train(
     return Trained(
         run.model.eval(), tuple(run.history), run.diverged_at_step, sum(e.values["train/seconds"] for e in run.history)
     )
+
+
+def _readable(checkpoint: Path, device: torch.device) -> dict[str, Any] | None:
+    """What the checkpoint holds; None if there is none, or if the machine went down before its bytes were all on disk.
+
+    Starting over then costs time; going on from part of a state would cost the result.
+    """
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        return None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
+        return None
+    return state if state.get("format") == FORMAT else None
 
 
 def load(checkpoint: Path, dataset: Dataset, device: torch.device | None = None) -> MultimodalVAE:

@@ -77,6 +77,16 @@ def test_a_resumed_run_equals_one_that_was_never_cut(dataset, tmp_path):
     assert [epoch.epoch for epoch in told] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("kept", [0, 1000, -1000])
+def test_a_checkpoint_that_was_cut_is_not_used(kept, dataset, tmp_path):
+    """After a power failure that left part of the file, training starts over and ends where it would have."""
+    whole = train(settings(epochs=2), 0, dataset, CPU, tmp_path / "a.pt")
+    content = (tmp_path / "a.pt").read_bytes()
+    (tmp_path / "a.pt").write_bytes(content[:kept])
+    again = train(settings(epochs=2), 0, dataset, CPU, tmp_path / "a.pt")
+    assert torch.equal(weights(whole.model), weights(again.model))
+
+
 def test_the_loss_falls(dataset, tmp_path):
     """Thirty steps bring the loss down from where it starts."""
     history = train(settings(), 0, dataset, CPU, tmp_path / "a.pt").history

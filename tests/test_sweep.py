@@ -1,0 +1,343 @@
+"""The whole way, as a user goes it: real commands, a real local Ray, a real MLflow store, processes that are really killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+
+from orchestrator.ledger import Ledger
+from orchestrator.spec import Resources, parse, trials
+from orchestrator.tracking import Tracker, default_uri
+from tests.builders import grid_results, result
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+ROOT = Path(__file__).parent.parent
+
+
+class User:
+    """Somebody with a storage folder and a terminal."""
+
+    def __init__(self, home: Path, storage: Path, data: Path) -> None:
+        self.home, self.storage, self.data = home, storage, data
+
+    def spec(self, name="tiny", **changes) -> Path:
+        """A sweep file of three small trials, changed as asked."""
+        base = {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 3, "batch_size": 64}
+        raw = {
+            "name": name,
+            "base": base | {"train_examples": 640, "test_examples": 100} | changes.pop("base", {}),
+            "grid": {"model": ["mvae", "mmvae", "mopoe"]},
+            "resources": {"data": str(self.data), "retries": 1},
+            "storage": str(self.storage),
+        } | changes
+        path = self.home / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(raw))
+        return path
+
+    def command(self, *words) -> list[str]:
+        """`python -m orchestrator ...`."""
+        return [sys.executable, "-m", "orchestrator", *map(str, words)]
+
+    def types(self, *words, code=0) -> subprocess.CompletedProcess:
+        """Run a command to its end and expect an exit code."""
+        done = subprocess.run(self.command(*words), cwd=ROOT, capture_output=True, text=True, timeout=400)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def runs(self, name="tiny") -> list:
+        """The MLflow runs of a sweep."""
+        client = MlflowClient(default_uri(self.storage))
+        return list(client.search_runs([client.get_experiment_by_name(name).experiment_id], max_results=1000))
+
+    def kinds(self, name="tiny") -> Counter:
+        """How many runs of which kind and status."""
+        return Counter((run.data.tags["kind"], run.info.status) for run in self.runs(name))
+
+    def results(self, path: Path) -> dict:
+        """Trial id to result, by the ledger."""
+        spec = parse(yaml.safe_load(path.read_text()))
+        return {trial.id: Ledger(self.storage).result(trial) for trial in trials(spec)}
+
+
+@pytest.fixture(scope="module")
+def user(shared, data_folder, jury, tmp_path_factory):
+    """A user whose storage holds trained classifiers, so that each test need not train them."""
+    return User(tmp_path_factory.mktemp("home"), shared / "storage", data_folder)
+
+
+@pytest.fixture(scope="module")
+def swept(user):
+    """A sweep that has run once."""
+    path = user.spec()
+    return path, user.types("sweep", path)
+
+
+def test_a_sweep_completes_and_says_where_everything_is(user, swept):
+    """Three trials complete; the page, the figure and the MLflow store exist where the output says."""
+    path, done = swept
+    assert "3 completed of 3 trials; 3 ran now" in done.stdout
+    report = user.storage / "sweeps" / "tiny" / "report"
+    assert f"report  {report / 'index.html'}" in done.stdout
+    assert (report / "index.html").exists()
+    assert (report / "front.png").exists()
+    assert {r.status for r in user.results(path).values()} == {"completed"}
+    assert "Traceback" not in done.stderr
+
+
+def test_mlflow_has_a_run_a_trial_and_a_run_a_cell_all_finished(user, swept):
+    """Trial runs carry parameters, a curve without gap or repeat, final metrics and artifacts, under their cell's run."""
+    assert user.kinds() == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 3}
+    client = MlflowClient(default_uri(user.storage))
+    cells = {run.data.tags["cell_id"]: run for run in user.runs() if run.data.tags["kind"] == "cell"}
+    for run in user.runs():
+        if run.data.tags["kind"] == "trial":
+            assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3]
+            paths = {a.path for a in client.list_artifacts(run.info.run_id)}
+            assert paths >= {"checkpoint.pt", "evaluation.csv", "provenance.json", "samples"}
+            assert len(client.list_artifacts(run.info.run_id, "samples")) == 8
+            parent = cells[run.data.tags["cell_id"]]
+            assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+            assert parent.data.metrics["coherence/joint"] == run.data.metrics["coherence/joint"]
+            assert parent.data.metrics["n"] == 1
+            assert {"model", "beta", "seed", "source"} <= set(run.data.params)
+            assert len(run.data.params) < 15
+
+
+def test_every_result_says_where_it_comes_from(user, swept):
+    """Source, data hash, classifiers' accuracies, versions and commit are part of the ledger's result."""
+    for found in user.results(swept[0]).values():
+        where = found.provenance
+        assert where["source"] == "embedded"
+        assert len(where["data_hash"]) == 64
+        assert set(where["classifiers"]["accuracy"]) == {"mnist", "svhn", "text"}
+        assert {"torch", "ray", "mlflow"} <= set(where["packages"])
+        assert where["commit"]
+
+
+def test_the_same_command_again_trains_nothing_and_gives_the_same_table(user, swept):
+    """Nothing runs, no run is added, and the tables are equal to the last digit."""
+    report = user.storage / "sweeps" / "tiny" / "report"
+    before = {name: (report / name).read_bytes() for name in ("cells.csv", "cells.md", "trials.parquet", "front.svg")}
+    points = [len(run.data.metrics) for run in user.runs()]
+    done = user.types("sweep", swept[0])
+    assert "0 ran now" in done.stdout
+    assert {name: (report / name).read_bytes() for name in before} == before
+    assert user.kinds() == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 3}
+    assert [len(run.data.metrics) for run in user.runs()] == points
+
+
+def test_one_more_seed_runs_one_more_trial_a_cell(user, swept):
+    """With two seeds in place of one, the plan and the sweep have exactly three new trials, and the old ones are untouched."""
+    first = user.results(swept[0])
+    path = user.spec(seeds=2)
+    assert "done       3" in user.types("plan", path).stdout
+    assert "3 ran now" in user.types("sweep", path).stdout
+    assert user.kinds() == {("trial", "FINISHED"): 6, ("cell", "FINISHED"): 3}
+    later = user.results(path)
+    assert {key: later[key] for key in first} == first
+    table = pd.read_csv(user.storage / "sweeps" / "tiny" / "report" / "cells.csv")
+    assert set(table.n) == {2}
+
+
+def test_another_sweep_shares_the_trials(user, swept):
+    """A sweep of another name with the same cells trains nothing and gets an experiment of its own."""
+    done = user.types("sweep", user.spec(name="other"))
+    assert "0 ran now" in done.stdout
+    assert user.kinds("other") == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 3}
+
+
+def test_the_same_trial_in_another_storage_is_bit_equal(user, swept, tmp_path):
+    """Weights and metrics of a trial that is trained again elsewhere equal the first's."""
+    (tmp_path / "classifiers").symlink_to(user.storage / "classifiers")
+    path = user.spec(name="again", storage=str(tmp_path), grid={"model": ["mopoe"]})
+    user.types("sweep", path)
+    (trial,) = trials(parse(yaml.safe_load(path.read_text())))
+    first, second = Ledger(user.storage), Ledger(tmp_path)
+    assert first.result(trial).metrics == second.result(trial).metrics
+    states = [torch.load(ledger.checkpoint(trial), weights_only=True)["model"] for ledger in (first, second)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_status_and_report_read_the_ledger(user, swept):
+    """Both commands work after the fact and say what the sweep said."""
+    assert "completed  1 attempt" in user.types("status", swept[0]).stdout
+    assert "coherence/joint" in user.types("report", swept[0]).stdout
+
+
+def test_failure_and_divergence_are_results(user, tmp_path):
+    """One trial that always raises and one that diverges: the rest complete, both are told apart, and the exit code is 1."""
+    path = user.spec(
+        name="trouble", base={"epochs": 2}, grid={"model": ["mvae", "mopoe"], "latent_dim": [5]},
+        include=[{"model": "mmvae", "learning_rate": 1e18}],
+    )  # fmt: skip
+    ledger = Ledger(user.storage)
+    failing, fine, diverging = trials(parse(yaml.safe_load(path.read_text())))
+    ledger.folder(failing).mkdir(parents=True)
+    (ledger.folder(failing) / "samples").write_text("a file where a folder has to be")
+    done = user.types("sweep", path, code=1)
+    assert [ledger.state(t).status for t in (failing, fine, diverging)] == ["failed", "completed", "diverged"]
+    assert ledger.state(failing).attempts == 2
+    assert "FileExistsError" in ledger.last_error(failing)
+    assert ledger.result(diverging).diverged_at_step > 0
+    assert "1 trials are not finished" in done.stderr
+    by_status = {run.data.tags["status"]: run for run in user.runs("trouble") if run.data.tags["kind"] == "trial"}
+    assert {status: run.info.status for status, run in by_status.items()} == {
+        "failed": "FAILED",
+        "diverged": "FAILED",
+        "completed": "FINISHED",
+    }
+    assert not any(run.info.status == "RUNNING" for run in user.runs("trouble"))
+    (ledger.folder(failing) / "samples").unlink()
+    assert "1 ran now" in user.types("sweep", path).stdout
+
+
+def test_killed_worker_and_interrupted_driver_lose_nothing(user, tmp_path):
+    """A worker killed in mid-training is retried from its checkpoint; Ctrl-C ends cleanly; the same command then finishes, and the
+    weights are those of a run that nobody disturbed."""
+    (tmp_path / "classifiers").symlink_to(user.storage / "classifiers")
+    settings = {"base": {"epochs": 40}, "grid": {"model": ["mopoe"], "beta": [3]}, "seeds": 3}
+    path = user.spec(name="kills", storage=str(tmp_path), **settings)
+    every = trials(parse(yaml.safe_load(path.read_text())))
+    ledger = Ledger(tmp_path)
+    driver = subprocess.Popen(user.command("sweep", path), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: ledger.checkpoint(every[0]).exists())
+        attempt = json.loads((ledger.folder(every[0]) / "attempts" / "0001.json").read_text())
+        os.kill(attempt["process"], signal.SIGKILL)
+        wait_for(lambda: ledger.state(every[0]).attempts == 2)
+        driver.send_signal(signal.SIGINT)
+        out, err = driver.communicate(timeout=120)
+    finally:
+        driver.kill()
+    assert driver.returncode == 1, out + err
+    assert "goes on with them" in err
+    statuses = {ledger.state(trial).status for trial in every}
+    assert statuses <= {"completed", "cancelled", "pending"}
+    assert "completed" not in {ledger.state(every[-1]).status}
+    user.types("sweep", path)
+    assert {ledger.state(trial).status for trial in every} == {"completed"}
+    quiet = user.spec(name="quiet", **settings)
+    user.types("sweep", quiet)
+    for trial in every:
+        states = [torch.load(led.checkpoint(trial), weights_only=True)["model"] for led in (ledger, Ledger(user.storage))]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        assert ledger.result(trial).metrics == Ledger(user.storage).result(trial).metrics
+    kinds = User(user.home, tmp_path, user.data).kinds("kills")
+    assert kinds == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 1}
+
+
+def test_bad_files_exit_with_2_and_leave_storage_untouched(user, tmp_path):
+    """A mistake in the file, a resource that no node has and a file that is not there: one line, exit 2, no traceback, no folder."""
+    storage = tmp_path / "none"
+    bad = user.spec(name="bad", grid={"model": ["mopeo"]}, storage=str(storage))
+    for words in (["sweep", bad], ["plan", bad], ["status", bad], ["report", bad], ["sweep", tmp_path / "absent.yaml"]):
+        done = user.types(*words, code=2)
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        assert done.stdout == ""
+    user.types("plan", user.spec(name="fine", storage=str(storage)))
+    assert not storage.exists()
+
+
+def test_more_than_any_node_has_is_refused(user, tmp_path):
+    """10,000 CPUs a trial are named as a mistake before a worker starts."""
+    done = user.types("sweep", user.spec(name="huge", resources={"cpu": 10_000}, storage=str(tmp_path / "s")), code=2)
+    assert "resources.cpu: 10000 is more than any node has" in done.stderr
+
+
+def test_mlflow_that_is_away_costs_no_trial(tmp_path):
+    """With an unreachable server the tracker notes problems and ends; with a reachable one the next call writes everything."""
+    raw = {
+        "name": "t",
+        "base": {"dataset": "mnist_svhn_text", "networks": "small"},
+        "grid": {"model": ["mvae", "mopoe"]},
+        "seeds": 2,
+    }
+    spec = parse(raw)
+    every, ledger = trials(spec), Ledger(tmp_path)
+    for found in grid_results([trial.cell for trial in every if trial.seed == 0], 2):
+        ledger.begin(found.trial)
+        ledger.record(found)
+    away = Tracker(spec, every, ledger, "http://127.0.0.1:9", "abc")
+    away.close([])
+    assert away.problems
+    back = Tracker(spec, every, ledger, default_uri(tmp_path), "abc")
+    back.close([])
+    assert back.problems == []
+    client = MlflowClient(default_uri(tmp_path))
+    runs = client.search_runs([client.get_experiment_by_name("t").experiment_id])
+    assert Counter(run.info.status for run in runs if run.data.tags["kind"] == "trial") == {"FINISHED": 4}
+
+
+def test_the_canary_gate_holds_the_rest_back():
+    """Nothing but canaries is handed out until each has rehearsed; if one fails before that, nothing else starts."""
+    from orchestrator import schedule
+
+    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text"}, "grid": {"model": ["mvae", "mopoe"]}, "seeds": 3})
+    every = trials(spec)
+    jobs = schedule.jobs(every, "s", Resources(), "abc")
+    assert [job.rehearse for job in jobs] == [True, True, False, False, False, False]
+    for second_fails in (False, True):
+        queue = schedule._Queue(jobs, None)
+        first, second = (queue.suggest(name)["job"] for name in ("a", "b"))
+        assert first["rehearse"]
+        assert second["rehearse"]
+        assert queue.suggest("c") is None
+        queue.rehearsed(jobs[0].trial.id)
+        assert queue.suggest("c") is None
+        if second_fails:
+            queue.failed(jobs[1].trial.id)
+            assert queue.suggest("c") == schedule.Searcher.FINISHED
+        else:
+            queue.rehearsed(jobs[1].trial.id)
+            assert not queue.suggest("c")["job"]["rehearse"]
+
+
+def test_at_once_bounds_what_runs():
+    """With at_once 1, a second job is handed out only after the first has ended."""
+    from orchestrator import schedule
+
+    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 2})
+    queue = schedule._Queue(schedule.jobs(trials(spec), "s", Resources(), "abc"), 1)
+    job = queue.suggest("a")
+    queue.rehearsed(schedule.worker.Job(**job["job"]).trial.id)
+    assert queue.suggest("b") is None
+    queue.on_trial_complete("a")
+    assert queue.suggest("b")["job"]["seed"] == 1
+
+
+def test_a_diverged_trial_is_projected_with_its_nans(tmp_path):
+    """A history that holds NaN reaches MLflow as a FAILED run."""
+    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}})
+    (trial,) = trials(spec)
+    ledger = Ledger(tmp_path)
+    ledger.begin(trial)
+    diverged = result(trial.cell, 0, {}, status="diverged")
+    diverged.history[0].values["train/loss"] = float("nan")
+    ledger.record(diverged)
+    tracker = Tracker(spec, [trial], ledger, default_uri(tmp_path), "abc")
+    tracker.close([])
+    assert tracker.problems == []
+    client = MlflowClient(default_uri(tmp_path))
+    statuses = {
+        r.data.tags["kind"]: r.info.status for r in client.search_runs([client.get_experiment_by_name("t").experiment_id])
+    }
+    assert statuses["trial"] == "FAILED"
+
+
+def wait_for(happened, seconds=180):
+    """Until something is so."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
