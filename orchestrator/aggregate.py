@@ -11,9 +11,12 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
+from mopoe_core.names import Metric
 from orchestrator.trial import Cell, TrialResult
 
 CONFIDENCE = 0.95
+MODEL_ORDER = ("mvae", "mmvae", "mopoe")
+"""The paper's order of models, in legends; others follow in the sweep's order."""
 TRIAL_COLUMNS = [
     "trial_id", "cell_id", "label", "dataset", "source", "networks", "model", "beta", "seed", "status",
     "name", "kind", "subset", "target", "value", "mc_error", "n", "unit",
@@ -27,13 +30,14 @@ CELL_COLUMNS = [
 def trial_table(results: Sequence[TrialResult]) -> pd.DataFrame:
     """A row a trial and metric (`TRIAL_COLUMNS`); `n` counts the examples behind `value`, `mc_error` is its standard error.
 
-    Diverged trials have no metrics and so no rows.
+    Trials that did not complete have no rows.
     """
     rows = [
         _about(result.trial.cell)
         | {"trial_id": result.trial.id, "seed": result.trial.seed, "status": result.status}
         | asdict(metric)
         for result in results
+        if result.status == "completed"
         for metric in result.metrics
     ]
     return pd.DataFrame(rows, columns=TRIAL_COLUMNS)
@@ -42,26 +46,28 @@ def trial_table(results: Sequence[TrialResult]) -> pd.DataFrame:
 def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> pd.DataFrame:
     """A row a cell and metric (`CELL_COLUMNS`), in the order of `cells`.
 
-    n           seeds that completed, of n_planned; complete if they are equal
+    n           seeds that completed, of n_planned; complete if they are equal. A cell without any has a row for each metric that
+                other cells of its dataset have, with n = 0 and no numbers
     mean, sd    over seeds (sd with n - 1; NaN for one seed)
     low, high   95 % interval of the mean by Student's t (NaN for one seed)
     mc_error    Monte-Carlo standard error of the mean, from the trials' finite test sets: sqrt(sum of squares) / n. It is part of
                 what sd shows, and kept apart so that one can see how large a part.
     """
     lines, short = series(cells), labels(cells)
+    found = {cell.id: completed(cell, seeds, results) for cell in cells}
     rows = []
     for cell in cells:
-        of_cell = completed(cell, seeds, results)
-        for name in dict.fromkeys(metric.name for result in of_cell for metric in result.metrics):
-            metrics = [metric for result in of_cell for metric in result.metrics if metric.name == name]
-            first = metrics[0]
+        alike = [result for other in cells if other.config.dataset == cell.config.dataset for result in found[other.id]]
+        for name, values in _by_name(found[cell.id] or alike).items():
+            own = values if found[cell.id] else []
+            first = values[0]
             rows.append(
                 _about(cell)
                 | {"label": short[cell.id], "series": lines[cell.id], "name": name, "kind": first.kind, "subset": first.subset}
                 | {"target": first.target, "unit": first.unit}
-                | {"n": len(metrics), "n_planned": len(seeds), "complete": len(metrics) == len(seeds)}
-                | summary([metric.value for metric in metrics])
-                | {"mc_error": math.sqrt(sum(metric.mc_error**2 for metric in metrics)) / len(metrics)}
+                | {"n": len(own), "n_planned": len(seeds), "complete": len(own) == len(seeds)}
+                | summary([metric.value for metric in own])
+                | {"mc_error": _mc_error(own)}
             )
     return pd.DataFrame(rows, columns=CELL_COLUMNS)
 
@@ -73,8 +79,10 @@ def completed(cell: Cell, seeds: Sequence[int], results: Sequence[TrialResult]) 
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """mean, sd, and the low and high end of the 95 % t interval of the mean; NaN where one value cannot say."""
+    """mean, sd, and the low and high end of the 95 % t interval of the mean; NaN where there are too few values to say."""
     n = len(values)
+    if n == 0:
+        return dict.fromkeys(("mean", "sd", "low", "high"), math.nan)
     mean = math.fsum(values) / n
     if n == 1:
         return {"mean": mean, "sd": math.nan, "low": math.nan, "high": math.nan}
@@ -84,9 +92,12 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def series(cells: Sequence[Cell]) -> dict[str, str]:
-    """Cell id to the line it belongs to in a figure: its model, and the fields other than beta in which cells of one model differ."""
+    """Cell id to the line it belongs to in a figure: its model, and the fields but beta in which cells of one model differ.
+
+    In the order of a legend: `MODEL_ORDER`, then the order of `cells`.
+    """
     lines = {}
-    for cell in cells:
+    for cell in sorted(cells, key=lambda cell: _rank(cell.config.model)):
         alike = [other.config.model_dump() for other in cells if other.config.model == cell.config.model]
         own = cell.config.model_dump()
         varying = [f for f in own if f not in ("beta", "model") and any(other[f] != own[f] for other in alike)]
@@ -96,7 +107,25 @@ def series(cells: Sequence[Cell]) -> dict[str, str]:
 
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
     """Cell id to its series and beta: what tells it from the sweep's other cells."""
-    return {cell.id: f"{line} beta={cell.config.beta:g}" for cell, line in zip(cells, series(cells).values(), strict=True)}
+    lines = series(cells)
+    return {cell.id: f"{lines[cell.id]} beta={cell.config.beta:g}" for cell in cells}
+
+
+def _rank(model: str) -> int:
+    return MODEL_ORDER.index(model) if model in MODEL_ORDER else len(MODEL_ORDER)
+
+
+def _by_name(results: Sequence[TrialResult]) -> dict[str, list[Metric]]:
+    found: dict[str, list[Metric]] = {}
+    for result in results:
+        for metric in result.metrics:
+            found.setdefault(metric.name, []).append(metric)
+    return found
+
+
+def _mc_error(metrics: Sequence[Metric]) -> float:
+    """Standard error of the mean of independent metrics, each with its own; NaN for none."""
+    return math.sqrt(sum(metric.mc_error**2 for metric in metrics)) / len(metrics) if metrics else math.nan
 
 
 def _about(cell: Cell) -> dict[str, Any]:

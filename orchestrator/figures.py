@@ -1,5 +1,6 @@
 """Figures. The only importer of matplotlib, drawn without a display and the same to the byte for the same input."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,134 +10,200 @@ matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "mopoe"  # element ids would otherwise be random
 matplotlib.rcParams["svg.fonttype"] = "path"
 
+import matplotlib.patheffects as effects
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from mopoe_core.files import write_whole
-from orchestrator.pareto import Front, Point
+from orchestrator.pareto import Front, LeftOut, Point
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart with every common colour blindness."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-OFFSETS = [
-    (6, 5),
-    (6, -12),
-    (-6, 5),
-    (-6, -12),
-    (0, 9),
-    (0, -16),
-    (11, -3),
-    (-11, -3),
-    (14, 10),
-    (-14, 10),
-    (14, -18),
-    (-14, -18),
-]
-"""Where a beta label may stand, in points from its marker, in order of preference."""
+FAINT = 0.35
+OFFSETS = [(round(r * dx), round(r * dy) - 3) for r in (9, 15, 22) for dx, dy in (
+    (0.7, 0.7), (0.7, -0.8), (-0.7, 0.7), (-0.7, -0.8), (0, 1), (0, -1.1), (1, 0), (-1, 0),
+)]  # fmt: skip
+"""Where a label may stand, in points from its marker, in order of preference; the 3 brings small text to its baseline."""
 FORMATS = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+
+Floats = NDArray[np.float64]
 
 
 def axis_label(metric: str, unit: str) -> str:
     """An objective as an axis label, with its unit."""
     spelled = {
         "coherence/joint": "joint coherence",
-        "log_likelihood/joint": "log p(X), proposal given all modalities",
-        "log_likelihood_paper_view/joint": "log p(X) as the released code computes it",
+        "log_likelihood/joint": "log p(X), all modalities given",
+        "log_likelihood_paper_view/joint": "log p(X) as the released code computes it, all modalities given",
     }
     return f"{spelled.get(metric, metric)} ({unit})"
 
 
 def write_front(front: Front, title: str, units: Sequence[str], folder: Path) -> None:
-    """`front.svg`, `front.png` and `front.pdf` of the first two objectives: a marker a cell, a line a series."""
-    figure, axes = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
+    """`front.svg`, `front.png` and `front.pdf`."""
+    figure = draw_front(front, title, units)
     try:
-        _draw(axes, front)
-        axes.set_title(title, fontsize=10, loc="left")
-        for place, (objective, unit) in enumerate(zip(front.objectives[:2], units, strict=False)):
-            label = axis_label(objective.metric, unit) + (" — lower is better" if objective.goal == "min" else "")
-            (axes.set_ylabel if place else axes.set_xlabel)(label)
-        _label_betas(figure, axes, front)
         for suffix, metadata in FORMATS.items():
             write_whole(
                 folder / f"front.{suffix}",
-                lambda path, s=suffix, m=metadata: figure.savefig(path, format=s, dpi=160, metadata=m),  # type: ignore[misc]
+                lambda path, s=suffix, m=metadata: figure.savefig(path, format=s, dpi=200, metadata=m),  # type: ignore[misc]
             )
     finally:
         plt.close(figure)
 
 
+def draw_front(front: Front, title: str, units: Sequence[str]) -> Figure:
+    """The first two objectives: a marker a cell, a line a series. The caller closes it."""
+    figure, axes = plt.subplots(figsize=(7.2, 5.0), layout="constrained")
+    _draw(axes, front)
+    cut = _limit(axes, front)
+    axes.set_title(title, fontsize=10, loc="left")
+    for place, (objective, unit) in enumerate(zip(front.objectives[:2], units, strict=False)):
+        label = axis_label(objective.metric, unit) + (", lower is better" if objective.goal == "min" else "")
+        (axes.set_ylabel if place else axes.set_xlabel)(label)
+    figure.supxlabel(textwrap.fill(caption(front, cut), 125), x=0.01, ha="left", fontsize=7, color="#444444")
+    _label(figure, axes, front)
+    return figure
+
+
+def caption(front: Front, cut: bool = False) -> str:
+    """What the marks of the figure mean; `cut` if the frame cuts some interval."""
+    said = []
+    if any(point.n > 1 for point in front.points):
+        said.append(f"Bars: 95 % t intervals of the mean over seeds{', cut at the frame where they are longer' if cut else ''}.")
+    if front.points:
+        said.append("Filled: on the front.")
+    if front.hypervolume is not None and front.points:
+        reference = ", ".join(f"{objective.reference:g}" for objective in front.objectives)
+        said.append(f"Hypervolume {front.hypervolume:.5g} against ({reference}).")
+    if front.left_out:
+        cells = ", ".join(f"{cell.label} ({cell.n}/{cell.n_planned})" for cell in front.left_out[:6])
+        more = f" and {len(front.left_out) - 6} more" if len(front.left_out) > 6 else ""
+        said.append(f"Not compared, and faint, because seeds are missing: {cells}{more}.")
+    return " ".join(said)
+
+
 def _draw(axes: Axes, front: Front) -> None:
-    axes.grid(True, color="#dddddd", linewidth=0.6)
+    axes.grid(True, color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
-    lines = []
-    for index, line in enumerate(dict.fromkeys(point.series for point in front.points)):
-        points = sorted((p for p in front.points if p.series == line), key=lambda point: point.beta)
-        lines.append(_draw_series(axes, points, line, COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]))
+    axes.spines[["top", "right"]].set_visible(False)
+    handles = []
+    for index, line in enumerate(front.series):
+        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+        _draw_series(axes, [point for point in _shown(front) if point.series == line], style)
+        handles.append(Line2D([], [], label=line, linewidth=1.3, markerfacecolor="white", **style))  # type: ignore[arg-type]
     if not front.points:
         axes.text(0.5, 0.5, "no complete cell yet", ha="center", va="center", transform=axes.transAxes, color="#666666")
-        return
-    kinds = (("on the front", "#666666"), ("dominated", "white"))
-    shapes = [
-        Line2D([], [], marker="o", color="#666666", markerfacecolor=fill, linestyle="none", label=kind) for kind, fill in kinds
-    ]
-    axes.legend(handles=[*lines, *shapes], fontsize=8, frameon=True, framealpha=0.9)
+    if not _shown(front):
+        axes.set(xticks=[], yticks=[])
+    else:
+        axes.legend(handles=handles, fontsize=8, frameon=True, framealpha=0.9, edgecolor="#cccccc")
 
 
-def _draw_series(axes: Axes, points: Sequence[Point], line: str, colour: str, marker: str) -> Line2D:
-    """One line through the cells in order of beta, with error bars of one standard deviation; returns its legend entry."""
-    x, y = ([point.means[axis] for point in points] for axis in (0, 1))
-    axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.7, zorder=2)
+def _draw_series(axes: Axes, points: Sequence[Point | LeftOut], style: dict[str, str]) -> None:
+    """A line through the complete cells in order of beta, broken where one is incomplete, and each cell's marker and interval."""
+    path = np.array([point.means[:2] if isinstance(point, Point) else (np.nan, np.nan) for point in points]).reshape(-1, 2)
+    axes.plot(path[:, 0], path[:, 1], color=style["color"], linewidth=1.3, alpha=0.55, zorder=2)
     for point in points:
-        if point.n > 1:
-            axes.errorbar(
-                point.means[0], point.means[1], point.sds[1], point.sds[0], color=colour, linewidth=0.9, capsize=2.5, alpha=0.6
-            )
-        fill = colour if point.on_front else "white"
-        axes.plot(point.means[0], point.means[1], marker=marker, color=colour, markerfacecolor=fill, markersize=7, zorder=3)
-    return Line2D([], [], color=colour, marker=marker, label=line)
+        x, y = point.means[:2]
+        filled = isinstance(point, Point) and point.on_front
+        alpha = 1.0 if isinstance(point, Point) else FAINT
+        axes.plot(x, y, linestyle="none", markerfacecolor=style["color"] if filled else "white", markersize=7, zorder=4,
+                  alpha=alpha, **style)  # type: ignore[arg-type]  # fmt: skip
+        if isinstance(point, Point) and point.n > 1:
+            (left, low), (right, high) = point.lows[:2], point.highs[:2]
+            axes.errorbar(x, y, yerr=[[y - low], [high - y]], xerr=[[x - left], [right - x]], color=style["color"],
+                          linewidth=0.9, capsize=2.5, alpha=0.6, zorder=3)  # fmt: skip
 
 
-def _label_betas(figure: Figure, axes: Axes, front: Front) -> None:
-    """Each marker's beta where it covers no other label and no marker, as far as there is such a place."""
+def _shown(front: Front) -> list[Point | LeftOut]:
+    """Every cell that has a mean, in order of beta within its series."""
+    return sorted([*front.points, *(cell for cell in front.left_out if cell.means)], key=lambda cell: cell.beta)
+
+
+def _limit(axes: Axes, front: Front) -> bool:
+    """Let the means govern the frame; returns whether some interval is cut.
+
+    With two seeds a t interval is 25 standard errors long, and would leave of the front a dot.
+    """
+    means = np.array([point.means[:2] for point in _shown(front)])
+    if len(means) == 0:
+        return False
+    ends = np.array([(point.lows[:2], point.highs[:2]) for point in front.points if point.n > 1]).reshape(-1, 2)
+    cut = False
+    for axis in (0, 1):
+        low, high, limits = _limits(means[:, axis], ends[:, axis])
+        cut |= bool((ends[:, axis] < low).any() or (ends[:, axis] > high).any())
+        (axes.set_ylim if axis else axes.set_xlim)(*limits)
+    return cut
+
+
+def _limits(means: Floats, ends: Floats) -> tuple[float, float, tuple[float, float]]:
+    """How low and how high intervals may reach, and the frame: those of `ends` that reach no further, and a margin."""
+    low, high = float(means.min()), float(means.max())
+    span = (high - low) or (float(np.ptp(ends)) if len(ends) else 0.0) or abs(high) or 1.0
+    room = 0.3 * span
+    inner = ends[(low - room <= ends) & (ends <= high + room)]
+    bottom, top = min([low, *inner]), max([high, *inner])
+    return low - room, high + room, (bottom - 0.08 * span, top + 0.08 * span)
+
+
+def _label(figure: Figure, axes: Axes, front: Front) -> None:
+    """Each marker's beta (and n, if seeds are missing), where it covers no other label, marker, line or interval if it can."""
     figure.canvas.draw()
-    to_pixels = axes.transData.transform
-    markers = [Bbox.from_bounds(x - 8, y - 8, 16, 16) for x, y in (to_pixels(point.means[:2]) for point in front.points)]
-    taken = list(markers)
+    figure.set_layout_engine("none")  # what was measured must not move again
+    cells = _shown(front)
+    centres = axes.transData.transform(np.array([cell.means[:2] for cell in cells]).reshape(-1, 2))
+    taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in centres]
     legend = axes.get_legend()
     if legend is not None:
         taken.append(legend.get_window_extent())
-    for index, point in enumerate(front.points):
-        others = taken[:index] + taken[index + 1 :]
-        taken.append(_place(figure, axes, point, others))
+    strokes = _strokes(axes)
+    for cell in cells:
+        seeds = "" if isinstance(cell, Point) else f", {cell.n}/{cell.n_planned}"
+        text = axes.annotate(
+            f"β {cell.beta:g}{seeds}", (cell.means[0], cell.means[1]), xytext=OFFSETS[0], textcoords="offset points",
+            fontsize=7.5, zorder=5, color="#222222" if isinstance(cell, Point) else "#777777",
+            path_effects=[effects.withStroke(linewidth=2, foreground="white")],
+        )  # fmt: skip
+        taken.append(_place(text, axes.get_window_extent(), taken, strokes))
 
 
-def _place(figure: Figure, axes: Axes, point: Point, taken: Sequence[Bbox]) -> Bbox:
-    best: tuple[float, tuple[int, int]] | None = None
-    frame = axes.get_window_extent()
-    text = axes.annotate(
-        f"β {point.beta:g}",
-        (point.means[0], point.means[1]),
-        xytext=OFFSETS[0],
-        textcoords="offset points",
-        fontsize=7.5,
-        zorder=4,
-    )
-    for offset in OFFSETS:
-        text.set_position(offset)
-        text.set_horizontalalignment("left" if offset[0] > 0 else "right" if offset[0] < 0 else "center")
-        box = text.get_window_extent()
+def _strokes(axes: Axes) -> Floats:
+    """(points, 2) in pixels: places along every drawn line and interval, close enough together that no label slips between."""
+    lines = [line.get_xydata() for line in axes.lines]
+    lines += [segment for collection in axes.collections for segment in collection.get_segments()]  # type: ignore[attr-defined]
+    along = np.linspace(0, 1, 60)[:, None]
+    places = [np.empty((0, 2))]
+    for line in lines:
+        corners = axes.transData.transform(np.asarray(line, dtype=np.float64))
+        places += [a + along * (b - a) for a, b in zip(corners, corners[1:], strict=False)]
+    strokes = np.concatenate(places)
+    return strokes[np.isfinite(strokes).all(1)]
+
+
+def _place(text: Annotation, frame: Bbox, taken: Sequence[Bbox], strokes: Floats) -> Bbox:
+    """Move a label to the cheapest of `OFFSETS` and return the pixels that it covers."""
+
+    def cost(offset: tuple[int, int]) -> float:
+        box = _moved(text, offset)
         outside = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
-        cost = sum(_overlap(box, other) for other in taken) + (1e6 if outside else 0)
-        if best is None or cost < best[0]:
-            best = (cost, offset)
-        if cost == 0:
-            break
-    assert best is not None
-    text.set_position(best[1])
-    text.set_horizontalalignment("left" if best[1][0] > 0 else "right" if best[1][0] < 0 else "center")
+        crossed = ((strokes > box.min) & (strokes < box.max)).all(1).sum()
+        return 1e6 * outside + 1e3 * sum(_overlap(box, other) for other in taken) + float(crossed)
+
+    return _moved(text, min(OFFSETS, key=cost))
+
+
+def _moved(text: Annotation, offset: tuple[int, int]) -> Bbox:
+    text.set_position(offset)
+    text.set_horizontalalignment("left" if offset[0] > 0 else "right" if offset[0] < 0 else "center")
     return text.get_window_extent()
 
 

@@ -47,8 +47,12 @@ class LeftOut:
 
     cell_id: str
     label: str
+    series: str
+    beta: float
     n: int
     n_planned: int
+    means: tuple[float, ...]
+    """Over the seeds it has, an objective each; empty if it has none. For showing, never for comparing."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +64,33 @@ class Front:
     hypervolume: float | None
     """Of the front, against the references that the spec states; None if an objective states none."""
     left_out: tuple[LeftOut, ...]
+    series: tuple[str, ...]
+    """Every line of a figure, in the order of its legend."""
 
 
 def front(objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> Front:
     """The front of a sweep's cells.
 
-    The probability that a cell is on the front is a paired bootstrap over seeds: seeds are drawn with replacement, the same for every
-    cell (they are shared), means and front are taken again. It treats the seeds as a random sample; with few of them it is coarse, and
-    with one it says nothing.
+    The probability that a cell is on the front is a paired bootstrap over seeds: seeds are drawn with replacement, the same for
+    every cell (they are shared), means and front are taken again. It assumes that the seeds are an independent random sample; it
+    says nothing of the test set, which all cells share. With few seeds it is coarse and too sure of itself (two seeds give three
+    different resamples), and with one it says nothing.
     """
     short, lines = labels(cells), series(cells)
     found = {cell.id: completed(cell, seeds, results) for cell in cells}
     complete = [cell for cell in cells if len(found[cell.id]) == len(seeds)]
-    left_out = tuple(LeftOut(c.id, short[c.id], len(found[c.id]), len(seeds)) for c in cells if c not in complete)
+    left_out = tuple(
+        LeftOut(c.id, short[c.id], lines[c.id], c.config.beta, len(found[c.id]), len(seeds), _means(found[c.id], objectives))
+        for c in cells
+        if len(found[c.id]) < len(seeds)
+    )
     values_CSO = np.array(
         [[[_value(result, o.metric) for o in objectives] for result in found[cell.id]] for cell in complete], dtype=np.float64
     ).reshape(len(complete), len(seeds), len(objectives))
     maximise = np.array([objective.goal == "max" for objective in objectives])
-    member = non_dominated(values_CSO.mean(1), maximise)
+    means_CO = np.array([_means(found[cell.id], objectives) for cell in complete], dtype=np.float64)
+    means_CO = means_CO.reshape(len(complete), len(objectives))
+    member = non_dominated(means_CO, maximise)
     probability = front_probability(values_CSO, maximise)
     points = []
     for i, cell in enumerate(complete):
@@ -99,7 +112,8 @@ def front(objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Sequenc
                 likely,
             )
         )
-    return Front(tuple(objectives), tuple(points), _hypervolume(values_CSO.mean(1), objectives, maximise), left_out)
+    volume = _hypervolume(means_CO, objectives, maximise)
+    return Front(tuple(objectives), tuple(points), volume, left_out, tuple(dict.fromkeys(lines.values())))
 
 
 def non_dominated(values_CO: Floats, maximise: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -141,6 +155,13 @@ def _hypervolume(values_CO: Floats, objectives: Sequence[Objective], maximise: N
     if len(values_CO) == 0:
         return 0.0
     return float(moocore.hypervolume(values_CO, ref=np.array(references, dtype=np.float64), maximise=maximise.tolist()))
+
+
+def _means(results: Sequence[TrialResult], objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """Of each objective, with fsum, as the tables: a tie does not depend on the order of the seeds. Empty for no results."""
+    if not results:
+        return ()
+    return tuple(math.fsum(_value(result, o.metric) for result in results) / len(results) for o in objectives)
 
 
 def _value(result: TrialResult, metric: str) -> float:

@@ -29,6 +29,8 @@ class ReportPaths:
 
     page: Path
     figure: Path
+    figure_svg: Path
+    figure_pdf: Path
     markdown: Path
     latex: Path
     cells_csv: Path
@@ -68,6 +70,8 @@ def write(
     paths = ReportPaths(
         page=folder / "index.html",
         figure=folder / "front.png",
+        figure_svg=folder / "front.svg",
+        figure_pdf=folder / "front.pdf",
         markdown=folder / "cells.md",
         latex=folder / "cells.tex",
         cells_csv=folder / "cells.csv",
@@ -92,7 +96,7 @@ def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:
 
 def _title(every: Sequence[Cell], seeds: int) -> str:
     kinds = dict.fromkeys(f"{cell.config.dataset}, {cell.config.source} data, {cell.config.networks} networks" for cell in every)
-    return f"{'; '.join(kinds)}; n = {seeds} seed{'' if seeds == 1 else 's, bars: ± 1 sd'}"
+    return f"{'; '.join(kinds)}; n = {seeds} seed{'' if seeds == 1 else 's'}"
 
 
 def _page(
@@ -118,8 +122,7 @@ def _page(
         svg=_inline_svg(folder / "front.svg"),
         front=found,
         rows=rows,
-        number=tables.number,
-        spread=tables.spread,
+        shown=tables.shown,
         heat_maps=_heat_maps(cells(spec), table),
         pictures=_pictures(spec, results, samples),
         unfinished=unfinished,
@@ -151,12 +154,13 @@ def _heat_maps(every: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
 def _heat_map(every: Sequence[Cell], part: pd.DataFrame, title: str, note: str) -> HeatMap:
     columns = list(dict.fromkeys(part["name"]))
     low, high = float(part["mean"].min()), float(part["mean"].max())
-    means = {(row["cell_id"], row["name"]): row["mean"] for row in part.to_dict("records")}
+    means = {(row["cell_id"], row["name"]): row["mean"] for row in part[part["n"] > 0].to_dict("records")}
+    missing = {row["cell_id"]: f" ({row['n']}/{row['n_planned']})" for row in part.to_dict("records") if not row["complete"]}
     rows, short = [], labels(every)
     for cell in every:
         values = [means.get((cell.id, column)) for column in columns]
         shown = tuple(("", -1.0) if v is None else (tables.number(v), (v - low) / ((high - low) or 1)) for v in values)
-        rows.append((short[cell.id], shown))
+        rows.append((short[cell.id] + missing.get(cell.id, ""), shown))
     titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
     return HeatMap(title, note, titles, tuple(rows))
 

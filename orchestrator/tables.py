@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mopoe_core.names import COHERENCE, PROBE
+from mopoe_core.names import COHERENCE, JOINT, LOG_LIKELIHOOD, PROBE
 from orchestrator.aggregate import labels
 from orchestrator.pareto import Front
 from orchestrator.trial import Cell
@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class CellRows:
-    """The readable table: the objectives first, then the means over subsets of each size."""
+    """The readable table: the objectives first, then the joint log-likelihood and the means over subsets of each size."""
 
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -52,13 +52,14 @@ def cell_rows(cells: Sequence[Cell], n_planned: int, table: pd.DataFrame, front:
     """Rows in the sweep's order of cells, one for each, whether or not it has results."""
     goals = {objective.metric: objective.goal for objective in front.objectives}
     given = [name for name in dict.fromkeys(table["name"]) if name.startswith((f"{COHERENCE}/given_", f"{PROBE}/given_"))]
-    metrics = tuple(dict.fromkeys([*goals, *given]))
+    joint = [name for name in dict.fromkeys(table["name"]) if name == f"{LOG_LIKELIHOOD}/{JOINT}"]
+    metrics = tuple(dict.fromkeys([*goals, *joint, *given]))
     best = {metric: _best(table, metric, goals.get(metric, "max")) for metric in metrics}
     points = {point.cell_id: point for point in front.points}
     short = labels(cells)
     rows = []
     for cell in cells:
-        own = table[table.cell_id == cell.id]
+        own = table[(table.cell_id == cell.id) & (table["n"] > 0)]
         found = {row["name"]: row for row in own.to_dict("records") if row["name"] in metrics}
         entries = {m: Entry(found[m]["mean"], found[m]["sd"], found[m]["mean"] == best[m]) for m in metrics if m in found}
         point = points.get(cell.id)
@@ -84,7 +85,7 @@ def markdown(table: CellRows) -> str:
 def latex(table: CellRows, command: str) -> str:
     """A booktabs table with mean, sd and n; the best of a column in bold. Needs \\usepackage{booktabs}."""
     columns = "lcc" + "r" * len(table.metrics)
-    lines = [f"% {command}".replace("\n", " "), rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    lines = [f"% {' '.join(command.split())}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     lines.append(" & ".join(escape(text) for text in ("cell", "n", "front", *table.metrics)) + r" \\")
     lines.append(r"\midrule")
     for row in table.rows:
@@ -103,11 +104,11 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def spread(entry: Entry) -> str:
-    """The sd with the decimals of its mean; a dash for one seed."""
+def shown(entry: Entry, plus_minus: str = "±") -> str:
+    """Mean and sd with the decimals of the mean; the mean alone for one seed, which has no spread."""
     if math.isnan(entry.sd):
-        return "–"
-    return f"{entry.sd:.1f}" if abs(entry.mean) >= 10 else f"{entry.sd:.3f}"
+        return number(entry.mean)
+    return f"{number(entry.mean)} {plus_minus} {entry.sd:.{1 if abs(entry.mean) >= 10 else 3}f}"
 
 
 def _best(table: pd.DataFrame, metric: str, goal: str) -> float:
@@ -130,13 +131,11 @@ def _latex_membership(row: Row) -> str:
 def _markdown_entry(entry: Entry | None) -> str:
     if entry is None:
         return ""
-    text = f"{number(entry.mean)} ± {spread(entry)}"
-    return f"**{text}**" if entry.best else text
+    return f"**{shown(entry)}**" if entry.best else shown(entry)
 
 
 def _latex_entry(entry: Entry | None) -> str:
     if entry is None:
         return "--"
-    sd = spread(entry).replace("–", r"\text{--}") if not math.isnan(entry.sd) else r"\mathrm{n/a}"
-    text = rf"{number(entry.mean)} \pm {sd}"
+    text = shown(entry, r"\pm")
     return rf"$\mathbf{{{text}}}$" if entry.best else f"${text}$"

@@ -67,3 +67,17 @@ def test_a_series_is_a_model_and_what_varies_within_it():
     cells = [cell("mvae", 1.0), cell("mopoe", 1.0), cell("mopoe", 2.0), cell("mopoe", 1.0, latent_dim=5)]
     assert list(series(cells).values()) == ["mvae", "mopoe latent_dim=20", "mopoe latent_dim=20", "mopoe latent_dim=5"]
     assert len(set(labels(cells).values())) == 4
+
+
+def test_a_cell_without_a_completed_seed_says_so():
+    """It has a row for each metric of the other cells, with n = 0 of n_planned and no number."""
+    found = row(cell_table(CELLS, range(2), [result(CELLS[0], 0, {COHERENCE: 0.2})]), CELLS[1], COHERENCE)
+    assert (found["n"], found["n_planned"], found["complete"]) == (0, 2, False)
+    assert all(math.isnan(found[part]) for part in ("mean", "sd", "low", "high", "mc_error"))
+
+
+def test_lines_stand_in_the_papers_order():
+    """MVAE, MMVAE, MoPoE, whatever the order of the cells; and each cell keeps its own label."""
+    cells = [cell("mopoe", 2.0), cell("mvae", 3.0), cell("mmvae", 4.0)]
+    assert list(series(cells).values()) == ["mvae", "mmvae", "mopoe"]
+    assert [labels(cells)[c.id] for c in cells] == ["mopoe beta=2", "mvae beta=3", "mmvae beta=4"]

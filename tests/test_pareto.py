@@ -94,3 +94,23 @@ def test_an_empty_sweep_has_an_empty_front():
     """No result: no point, hypervolume 0, every cell left out."""
     found = front(OBJECTIVES, CELLS, range(2), [])
     assert (found.points, found.hypervolume, len(found.left_out)) == ((), 0.0, 9)
+
+
+def test_equal_cells_share_the_front():
+    """Two cells with the same values are both members, in whatever order their seeds have them."""
+    cells = [cell("mvae"), cell("mopoe")]
+    values = [(0.1, -1.0), (0.2, -1.1), (0.3, -1.3)]
+    results = [
+        result(c, seed, {COHERENCE: a, LIKELIHOOD: b})
+        for c, ordered in zip(cells, (values, values[::-1]), strict=True)
+        for seed, (a, b) in enumerate(ordered)
+    ]
+    assert [point.on_front for point in front(OBJECTIVES, cells, range(3), results).points] == [True, True]
+
+
+def test_what_an_incomplete_cell_has_is_kept_for_showing():
+    """Its mean over surviving seeds is there, apart from the points; a cell without any has none."""
+    cells = [cell("mvae"), cell("mopoe")]
+    found = front(OBJECTIVES, cells, range(2), [result(cells[0], 0, {COHERENCE: 0.2, LIKELIHOOD: -1900})])
+    assert [out.means for out in found.left_out] == [(0.2, -1900), ()]
+    assert found.series == ("mvae", "mopoe")

@@ -132,3 +132,25 @@ def test_the_best_of_a_column_is_bold():
     table = tables.CellRows(("coherence/joint",), rows)
     assert re.findall(r"\*\*(.+?)\*\*", tables.markdown(table)) == ["0.400 ± 0.010"]
     assert re.findall(r"mathbf\{(.+?)\}", tables.latex(table, "x")) == [r"0.400 \pm 0.010"]
+
+
+def test_a_single_seed_has_no_spread_in_the_tables(tmp_path):
+    """With n = 1 a number stands alone: no sd, no nan."""
+    every = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (0.5, 2.5, 10)]
+    paths = written(tmp_path, grid_results(every, 1), seeds=1)
+    for path in (paths.markdown, paths.latex):
+        text = path.read_text()
+        assert "1/1" in text
+        assert not re.search(r"nan|n/a|±|\\pm", text)
+
+
+def test_heat_maps_name_the_cells_that_lack_seeds(tmp_path):
+    """Every table of the page that shows a mean over surviving seeds says over how many."""
+    every = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (0.5, 2.5, 10)]
+    text = Page(written(tmp_path, grid_results(every, 2)[:-1]).page.read_text()).text
+    assert text.count("mopoe beta=10 (1/2)") >= 4
+
+
+def test_a_command_cannot_leave_its_comment():
+    """A line break in the command does not become LaTeX."""
+    assert tables.latex(tables.CellRows((), ()), "a\r\nb").splitlines()[0] == "% a b"

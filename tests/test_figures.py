@@ -1,0 +1,99 @@
+"""The front's figure: what is drawn, and that it can be read."""
+
+from itertools import combinations
+
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.text import Annotation
+
+from orchestrator.figures import caption, draw_front
+from orchestrator.pareto import front
+from orchestrator.spec import Objective
+from tests.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
+
+OBJECTIVES = (Objective(metric=COHERENCE, goal="max", reference=0), Objective(metric=LIKELIHOOD, goal="max", reference=-2300))
+CELLS = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (0.5, 1, 2.5, 5, 10, 20)]
+
+
+@pytest.fixture
+def drawn():
+    """Draws a front, and closes it in the end."""
+    yield lambda found: draw_front(found, "a title", ["share", "nats"])
+    plt.close("all")
+
+
+def found(results, seeds, cells=CELLS):
+    """The front of these results."""
+    return front(OBJECTIVES, cells, range(seeds), results)
+
+
+def beta_labels(figure):
+    """The labels at the markers."""
+    return [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_no_label_covers_another_or_leaves_the_frame(drawn, seeds):
+    """Each of the eighteen cells has a label of its own, and no two of the boxes overlap."""
+    figure = drawn(found(grid_results(CELLS, seeds), seeds))
+    boxes = [text.get_window_extent() for text in beta_labels(figure)]
+    frame = figure.axes[0].get_window_extent()
+    assert len(boxes) == 18
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
+
+
+def test_a_marker_is_filled_if_and_only_if_its_cell_is_on_the_front(drawn):
+    """Every point's marker is looked up by its place; white is hollow."""
+    points = found(grid_results(CELLS, 2), 2)
+    markers = {
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0])): line.get_markerfacecolor() != "white"
+        for line in drawn(points).axes[0].lines
+        if line.get_marker() not in ("None", "|", "_")
+    }
+    assert markers == {point.means: point.on_front for point in points.points}
+
+
+def test_bars_are_the_intervals_of_the_cells(drawn):
+    """The horizontal and vertical segments end at each cell's low and high."""
+    points = found(grid_results(CELLS, 3), 3)
+    ends = {tuple(s.ravel()) for c in drawn(points).axes[0].collections for s in c.get_segments()}
+    for point in points.points:
+        (left, low), (right, high), (x, y) = point.lows, point.highs, point.means
+        for bar in ((left, y, right, y), (x, low, x, high)):
+            assert any(end == pytest.approx(bar) for end in ends)
+
+
+def test_an_incomplete_cell_is_faint_named_and_off_the_line(drawn):
+    """Its label and the caption say 1/2, its marker is faint, and the line is broken there."""
+    points = found([r for r in grid_results(CELLS, 2) if r.trial.id != grid_results(CELLS, 2)[5].trial.id], 2)
+    figure = drawn(points)
+    assert "β 2.5, 1/2" in [text.get_text() for text in beta_labels(figure)]
+    assert "mvae beta=2.5 (1/2)" in caption(points)
+    assert [line.get_alpha() for line in figure.axes[0].lines].count(0.35) == 1
+    assert sum(x != x for line in figure.axes[0].lines for x in line.get_xdata()) == 1
+
+
+def test_a_long_interval_leaves_the_frame_to_the_means(drawn):
+    """One cell whose seeds disagree wildly does not squeeze the others, and the caption says that its bar is cut."""
+    cells = [cell("mvae", 1), cell("mvae", 2)]
+    values = [(0.1, -2000), (0.9, -2000), (0.6, -1900), (0.6, -1900)]
+    results = [result(cells[i // 2], i % 2, {COHERENCE: a, LIKELIHOOD: b}) for i, (a, b) in enumerate(values)]
+    figure = drawn(found(results, 2, cells))
+    left, right = figure.axes[0].get_xlim()
+    assert 0.4 < left < 0.5
+    assert 0.6 < right < 0.7
+    assert "cut at the frame" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_constant_objectives_can_be_drawn(drawn):
+    """No spread on either axis: one place, a frame around it, no warning."""
+    cells = [cell("mvae", 1), cell("mvae", 2)]
+    results = [result(c, seed, {COHERENCE: 0.0, LIKELIHOOD: -1900}) for c in cells for seed in range(2)]
+    left, right = drawn(found(results, 2, cells)).axes[0].get_xlim()
+    assert left < 0 < right
+
+
+def test_no_completed_trial_is_said_in_the_figure(drawn):
+    """An empty front is a figure that says so."""
+    assert [text.get_text() for text in drawn(found([], 2)).axes[0].texts] == ["no complete cell yet"]
