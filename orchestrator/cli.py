@@ -37,9 +37,8 @@ def sweep(file: SpecArgument, storage: StorageOption = None) -> None:
     print(f"\n{spec.name}: {_counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
     print(ended.paths.markdown.read_text(encoding="utf-8"))
     print(f"report  {ended.paths.page}\nfigure  {ended.paths.figure}\nMLflow  {ended.tracking_uri}")
-    print(
-        f"compare with: MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {ended.tracking_uri}"
-    )
+    if ended.tracking_uri.startswith("sqlite:"):
+        print(f"compare {_ui_command(ended.tracking_uri)}")
     for problem in ended.tracking_problems[:3]:
         print(f"MLflow: {problem}; the next sweep command writes it", file=sys.stderr)
     unfinished = len(ended.statuses) - counts["completed"] - counts["diverged"]
@@ -132,6 +131,12 @@ def _counted(counts: Counter[str]) -> str:
 
 def _attempts(count: int) -> str:
     return f"{count} attempt{'' if count == 1 else 's'}"
+
+
+def _ui_command(uri: str) -> str:
+    """What opens the MLflow UI on loopback, with the mlflow of this environment and without its five helper processes."""
+    mlflow = os.path.relpath(Path(sys.executable).with_name("mlflow"))
+    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {mlflow} ui --workers 1 --backend-store-uri {uri}"
 
 
 def _command() -> str:
