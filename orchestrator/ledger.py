@@ -114,6 +114,11 @@ class Ledger:
         path = self.folder(trial) / "attempts" / f"{number:04d}.json"
         _write(path, _read(path) | {"ended_ms": int(time.time() * 1000), "status": status, "error": error})
 
+    def started_ms(self, trial: Trial) -> int | None:
+        """When the first attempt began, in milliseconds since 1970; None if there was none."""
+        path = self.folder(trial) / "attempts" / "0001.json"
+        return int(_read(path)["started_ms"]) if path.exists() else None
+
     def last_error(self, trial: Trial) -> str:
         """The traceback that ended the last attempt; empty if it was killed without leaving one."""
         attempts = sorted((self.folder(trial) / "attempts").glob("*.json"))

@@ -139,7 +139,6 @@ def _summaries(spec: SweepSpec, every: Sequence[Trial], ledger: Ledger) -> list[
     for cell in cells(spec):
         rows = table[table.cell_id == cell.id]
         values = {row["name"]: {part: row[part] for part in ("mean", "sd", "low", "high")} for row in rows.to_dict("records")}
-        n = int(rows.n.max()) if len(rows) else 0
-        if n:
-            summaries.append(tracking.CellSummary(cell, n, len(spec.seed_list), values))
+        n = int(rows["n"].max()) if len(rows) else 0
+        summaries.append(tracking.CellSummary(cell, n, len(spec.seed_list), values if n else {}))
     return summaries

@@ -28,7 +28,6 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
-from mlflow.exceptions import MlflowException
 
 from mopoe_core.names import Epoch
 from orchestrator.ledger import Ledger
@@ -49,6 +48,8 @@ RUN_STATUS = {
 PARAMETERS = ("dataset", "source", "networks", "model", "beta", "latent_dim", "epochs", "batch_size", "learning_rate")
 """Logged for every run; other fields only where they are not the default, so that the compare view has few columns."""
 BATCH_SECONDS = 1.0
+AWAY_SECONDS = 30.0
+"""A store that does not answer is left alone for so long: each refused call costs seconds of retries."""
 
 
 def default_uri(storage: Path) -> str:
@@ -86,7 +87,9 @@ class Projection:
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         artifacts = (self._ledger.storage / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
-        return str(self._client.create_experiment(name, artifact_location=artifacts))
+        # The tag makes the UI open on runs and charts; without it, it opens on traces of language models.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return str(self._client.create_experiment(name, artifact_location=artifacts, tags=tags))
 
     def _find_runs(self) -> None:
         token = None
@@ -99,6 +102,14 @@ class Projection:
             token = page.token
             if not token:
                 return
+
+    def reachable(self) -> bool:
+        """Whether the store answers."""
+        try:
+            self._client.get_experiment(self._experiment)
+        except Exception:  # see Tracker._write
+            return False
+        return True
 
     def begin(self, trial: Trial) -> None:
         """The trial's run, RUNNING."""
@@ -124,14 +135,17 @@ class Projection:
             self._client.log_batch(run_id, metrics=finals)
             self._artifacts(run_id, trial, result)
         if status in ("completed", "diverged", "failed", "cancelled"):
-            end_ms = result.history[-1].timestamp_ms if result else int(time.time() * 1000)
+            evaluated_ms = int(result.evaluate_seconds * 1000) if result else 0
+            end_ms = result.history[-1].timestamp_ms + evaluated_ms if result else int(time.time() * 1000)
             self._client.set_terminated(run_id, RUN_STATUS[status], end_ms)
         else:
             self._client.update_run(run_id, status=RUN_STATUS[status])
         self._tag(trial.id, {"status": status, "projected": stamp})
 
     def summarise(self, summary: CellSummary) -> None:
-        """The run of a cell: metrics at step n, so that a cell that gains seeds keeps its past."""
+        """The run of a cell: metrics at step n, so that a cell that gains seeds keeps its past. A cell without a seed has none."""
+        if not summary.n:
+            return
         stamp = _stamp(summary.n, summary.n_planned, summary.values)
         run_id = self._run_of_cell(summary.cell)
         if self._runs[summary.cell.id][1].get("projected") == stamp:
@@ -144,11 +158,8 @@ class Projection:
             points += [Point(f"{name}.{part}", value, now, summary.n) for part, value in spread.items()]
         self._client.log_batch(run_id, metrics=points)
         complete = summary.n == summary.n_planned
-        if complete:
-            self._client.set_terminated(run_id, "FINISHED")
-        else:
-            self._client.update_run(run_id, status="RUNNING")
-        tags = {"projected": stamp, "n": f"{summary.n}/{summary.n_planned}", "status": "completed" if complete else "running"}
+        self._client.set_terminated(run_id, "FINISHED" if complete else "KILLED")
+        tags = {"projected": stamp, "n": f"{summary.n}/{summary.n_planned}", "status": "completed" if complete else "pending"}
         self._tag(summary.cell.id, tags)
 
     def close_cells(self, summaries: Sequence[CellSummary]) -> None:
@@ -156,17 +167,28 @@ class Projection:
         for summary in summaries:
             if summary.n < summary.n_planned and summary.cell.id in self._runs:
                 self._client.set_terminated(self._runs[summary.cell.id][0], "KILLED")
+                self._tag(summary.cell.id, {"status": "pending"})
 
     def _run(self, trial: Trial) -> str:
         if trial.id in self._runs:
             return self._runs[trial.id][0]
         tags = {"trial_id": trial.id, "seed": str(trial.seed), "mlflow.parentRunId": self._run_of_cell(trial.cell)}
-        return self._create(trial.id, trial.cell, trial.label, "trial", tags, {"seed": trial.seed})
+        started_ms = self._ledger.started_ms(trial)
+        return self._create(trial.id, trial.cell, trial.label, "trial", tags, {"seed": trial.seed}, started_ms)
 
     def _run_of_cell(self, cell: Cell) -> str:
         return self._runs[cell.id][0] if cell.id in self._runs else self._create(cell.id, cell, cell.label, "cell", {}, {})
 
-    def _create(self, key: str, cell: Cell, name: str, kind: str, more: dict[str, str], parameters: dict[str, Any]) -> str:
+    def _create(
+        self,
+        key: str,
+        cell: Cell,
+        name: str,
+        kind: str,
+        more: dict[str, str],
+        parameters: dict[str, Any],
+        started_ms: int | None = None,
+    ) -> str:
         config = cell.config
         tags = {
             "kind": kind,
@@ -180,7 +202,7 @@ class Projection:
             "mlflow.runName": name,
             **more,
         }
-        run = self._client.create_run(self._experiment, tags=tags, run_name=name)
+        run = self._client.create_run(self._experiment, start_time=started_ms, tags=tags, run_name=name)
         logged = {field: getattr(config, field) for field in PARAMETERS} | config.canonical() | parameters
         self._client.log_batch(run.info.run_id, params=[Param(k, str(v)) for k, v in logged.items()])
         self._runs[key] = (run.info.run_id, tags)
@@ -214,6 +236,7 @@ class Tracker:
         self._ledger = ledger
         self._queue: queue.Queue[tuple[str, str, Any] | None] = queue.Queue()
         self._projection: Projection | None = None
+        self._away_until = 0.0
         self.problems: list[str] = []
         """What could not be written, one line each; the next sweep command writes it from the ledger."""
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -237,6 +260,7 @@ class Tracker:
 
     def close(self, summaries: Sequence[CellSummary]) -> None:
         """Write everything that is outstanding, then the state of all trials and cells as the ledger has it, and stop."""
+        self._away_until = 0.0  # one more try
         for trial in self._trials.values():
             if self._ledger.state(trial).attempts:
                 self.changed(trial.id)
@@ -267,10 +291,14 @@ class Tracker:
                 what = curves.pop(key, None)
                 if what is None:
                     continue
+            if time.monotonic() < self._away_until:
+                continue  # what is skipped here is in the ledger, and the next sweep command writes it
             try:
                 self._apply(kind, key, what)
-            except (MlflowException, OSError) as error:
+            except Exception as error:  # whatever a tracking store raises, no trial may suffer for it
                 self.problems.append(f"{kind} {key}: {error}".splitlines()[0])
+                if self._projection is None or not self._projection.reachable():
+                    self._away_until = time.monotonic() + AWAY_SECONDS
 
     def _apply(self, kind: str, key: str, what: Any) -> None:
         if self._projection is None:
