@@ -81,7 +81,7 @@ class MultimodalVAE(nn.Module):
             z_SBD, factor_SBM, weights_SB = self._every_component(components_CBD, draws, scale_CB)
         else:
             z_SBD, factor_SBM, weights_SB = self._one_component(components_CBD, draws, scale_CB)
-        reconstruction_BM = self._reconstruction(x, z_SBD, factor_SBM, draws.position_B is None)
+        reconstruction_BM = self._reconstruction(x, z_SBD, factor_SBM)
         if present_BM is not None:
             reconstruction_BM = reconstruction_BM * present_BM
         if self.objective.spec.kl == "mixture":
@@ -105,13 +105,13 @@ class MultimodalVAE(nn.Module):
         factor_CBM = weights_CB[..., None] * self.objective.decoded_CM[:, None]
         return components_CBD.sample(draws.noise), factor_CBM, weights_CB / self.objective.total
 
-    def _reconstruction(self, x: Mapping[str, Tensor], z_SBD: Tensor, factor_SBM: Tensor, enumerated: bool) -> Tensor:
+    def _reconstruction(self, x: Mapping[str, Tensor], z_SBD: Tensor, factor_SBM: Tensor) -> Tensor:
         """Negative log-likelihoods (B, M), weighted by component; only the components that reconstruct a modality decode it."""
         terms = []
         for i, modality in enumerate(self.modalities):
-            rows = self.objective.decoding_rows[i] if enumerated else [0]
-            z = z_SBD if len(rows) == len(z_SBD) else z_SBD[rows]
-            factor_SB = factor_SBM[..., i] if len(rows) == len(z_SBD) else factor_SBM[rows, :, i]
+            z, factor_SB, rows = z_SBD, factor_SBM[..., i], self.objective.decoding_rows[i]
+            if 1 < len(z_SBD) != len(rows):
+                z, factor_SB = z_SBD[rows], factor_SB[rows]
             terms.append(-(factor_SB * self.log_likelihood(z, x, modality)).sum(0))
         return torch.stack(terms, -1)
 

@@ -225,8 +225,10 @@ class Objective:
         self.references_RE = torch.tensor(spec.references_RE, device=device, dtype=dtype)
         self.kl_CR = torch.tensor(spec.kl_CR, device=device, dtype=dtype)
         self.total = float(sum(spec.weights_C))
-        self.decoding_rows = [[c for c, row in enumerate(spec.decoded_CM) if row[m]] for m in range(spec.modalities)]
-        """For each modality, the components that reconstruct it."""
+        self.decoding_rows = [
+            torch.tensor([c for c, row in enumerate(spec.decoded_CM) if row[m]], device=device) for m in range(spec.modalities)
+        ]
+        """For each modality, the components that reconstruct it; on the device, because an index from the host stalls a GPU."""
 
     def scale_CB(self, present_BM: Tensor | None, batch: int) -> Tensor:
         """Factor on each component's weights: 0 if it is unusable, else what keeps the example's total."""

@@ -78,6 +78,8 @@ class Progress:
         shown.epoch, shown.epoch_seconds = epoch.epoch, epoch.values["train/seconds"]
         if not self._live and time.monotonic() - self._spoke > PLAIN_SECONDS:
             self.say(self._summary())
+            if self._front:
+                self.say(f"           front so far: {'; '.join(self._front)}")
             for other in self._running():
                 self.say(f"           {self._line(other)}")
 
