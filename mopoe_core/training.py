@@ -33,7 +33,7 @@ class Trained:
     model: MultimodalVAE
     history: tuple[Epoch, ...]
     diverged_at_step: int | None
-    """Optimiser step, from 1, of the first loss that was not finite."""
+    """Optimiser step, from 1, of the first loss that was not finite, or that left weights that are not."""
     seconds: float
     """In the epochs of this and earlier attempts."""
 
@@ -123,7 +123,9 @@ class _Run:
             sums += terms
             first_bad = torch.where(torch.isfinite(terms[0]), first_bad, first_bad.clamp(max=step))
         total, kl, *parts = (sums / steps).tolist()
-        bad = int(first_bad)
+        # The last step's loss is taken before its update: weights that it broke show only here.
+        sound = torch.stack([torch.isfinite(p).all() for p in self.model.parameters()]).all()
+        bad = min(int(first_bad), steps + int(sound))
         if bad <= steps:
             self.diverged_at_step = len(self.history) * steps + bad
         values = {"train/loss": total, "train/kl": kl}

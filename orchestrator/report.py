@@ -139,7 +139,7 @@ def _inline_svg(path: Path) -> str:
 
 
 def _heat_maps(every: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
-    coherence = "Share of test examples whose generated target shows the input's class; rows given → generated."
+    coherence = "Share of test examples whose generated target shows the input's class; each column reads given → generated."
     likelihood = "log p(X) of all modalities in nats, importance-weighted with 15 samples from q(z | subset): a bound."
     view = "The released code's number: its log-mean-exp runs over different examples, so it is not a bound. For comparison only."
     notes = {

@@ -128,8 +128,9 @@ def _rehearse(trial: Trial, dataset: Dataset, jury: Judges, device: torch.device
     rehearsal = TrainingConfig.model_validate(config.model_dump() | small)
     with tempfile.TemporaryDirectory() as folder:
         trained = train(rehearsal, trial.seed, dataset, device, Path(folder) / "checkpoint.pt")
-        evaluate(trained.model, trial.seed, dataset, jury, device)
-        write_pictures(trained.model, trial.seed, dataset, device, Path(folder))
+        if trained.diverged_at_step is None:  # divergence is a result, and the trial's own
+            evaluate(trained.model, trial.seed, dataset, jury, device)
+            write_pictures(trained.model, trial.seed, dataset, device, Path(folder))
 
 
 def _device(job: Job) -> torch.device:

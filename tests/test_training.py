@@ -110,6 +110,14 @@ def test_divergence_is_reported_with_its_step(dataset, tmp_path):
     assert again.diverged_at_step == trained.diverged_at_step
 
 
+def test_weights_broken_by_the_last_step_are_divergence(dataset, tmp_path):
+    """One step with an absurd learning rate has a finite loss and leaves weights that are not: step 1 diverged."""
+    changes = {"learning_rate": 1e38, "epochs": 1, "batch_size": 500, "train_examples": 500}
+    trained = train(settings(**changes), 0, dataset, CPU, tmp_path / "a.pt")
+    assert all(abs(value) < 1e9 for value in trained.history[0].values.values())
+    assert trained.diverged_at_step == 1
+
+
 def test_a_checkpoint_can_be_loaded_as_a_model(dataset, tmp_path):
     """`load` gives the trained weights, from a file that holds tensors and plain values only."""
     trained = train(settings(epochs=1), 0, dataset, CPU, tmp_path / "a.pt")
