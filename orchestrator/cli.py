@@ -94,7 +94,11 @@ def _run(command: Callable[[], None]) -> None:
 
 def _open(file: Path, storage: str | None) -> tuple[specs.SweepSpec, Path]:
     spec = specs.load(file)
-    return spec, Path(storage or spec.storage)
+    folder = Path(storage or spec.storage)
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise UserError(f"storage: {nearest} is a file; name a folder")
+    return spec, folder
 
 
 def _plan_lines(spec: specs.SweepSpec, folder: Path) -> list[str]:

@@ -247,6 +247,10 @@ def test_bad_files_exit_with_2_and_leave_storage_untouched(user, tmp_path):
         assert done.stdout == ""
     user.types("plan", user.spec(name="fine", storage=str(storage)))
     assert not storage.exists()
+    (tmp_path / "file").write_text("x")
+    for below in ("file", "file/deeper"):
+        done = user.types("sweep", user.spec(name="onfile", storage=str(tmp_path / below)), code=2)
+        assert done.stderr == f"error: storage: {tmp_path / 'file'} is a file; name a folder\n"
 
 
 def test_more_than_any_node_has_is_refused(user, tmp_path):
