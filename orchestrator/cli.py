@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from mopoe_core.errors import UserError
 from orchestrator import plan as planning
 from orchestrator import spec as specs
 from orchestrator.ledger import Ledger
+from orchestrator.trial import Trial
 
 app = typer.Typer(
     add_completion=False,
@@ -50,7 +51,8 @@ def sweep(file: SpecArgument, storage: StorageOption = None) -> None:
 @app.command()
 def plan(file: SpecArgument, storage: StorageOption = None) -> None:
     """Say what is done, to resume and new, and what it would cost. Creates nothing."""
-    _say(_plan_lines(*_open(file, storage)))
+    spec, folder = _open(file, storage)
+    _say(_plan_lines(spec, folder, list_cells=True))
 
 
 @app.command()
@@ -101,17 +103,23 @@ def _open(file: Path, storage: str | None) -> tuple[specs.SweepSpec, Path]:
     return spec, folder
 
 
-def _plan_lines(spec: specs.SweepSpec, folder: Path) -> list[str]:
+def _plan_lines(spec: specs.SweepSpec, folder: Path, list_cells: bool = False) -> list[str]:
     trials = specs.trials(spec)
     made = planning.make(trials, Ledger(folder))
     cells = len(trials) // len(spec.seed_list)
-    lines = [
-        f"{spec.name}: {len(trials)} trials = {cells} cells x {len(spec.seed_list)} seeds",
-        f"  done    {len(made.done):>4}",
-        f"  resume  {len(made.resume):>4}",
-        f"  new     {len(made.fresh):>4}",
-    ]
+    lines = [f"{spec.name}: {len(trials)} trials = {cells} cells x {len(spec.seed_list)} seeds"]
+    for word, group in (("done", made.done), ("resume", made.resume), ("new", made.fresh)):
+        lines.append(f"  {word:<6}  {len(group):>4}")
+        lines += [f"            {line}" for line in _by_cell(group)] if list_cells else []
     return [*lines, _cost(made, spec)] if made.to_run else [*lines, "  nothing to run"]
+
+
+def _by_cell(trials: Sequence[Trial]) -> list[str]:
+    """A line a cell with the seeds that are among `trials`."""
+    seeds: dict[str, list[int]] = {}
+    for trial in trials:
+        seeds.setdefault(trial.cell.label, []).append(trial.seed)
+    return [f"{label}: seed{'' if len(found) == 1 else 's'} {', '.join(map(str, found))}" for label, found in seeds.items()]
 
 
 def _cost(made: planning.Plan, spec: specs.SweepSpec) -> str:

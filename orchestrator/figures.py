@@ -77,7 +77,7 @@ def caption(front: Front, cut: bool = False) -> str:
     """What the marks of the figure mean; `cut` if the frame cuts some interval."""
     said = []
     if any(point.n > 1 for point in front.points):
-        said.append(f"Bars: 95 % t intervals of the mean over seeds{', cut at the frame where they are longer' if cut else ''}.")
+        said.append(f"Bars: ± 1 standard deviation over seeds{', cut at the frame where they are longer' if cut else ''}.")
     if front.points:
         said.append("Filled: on the front.")
     if front.hypervolume is not None and front.points:
@@ -108,7 +108,7 @@ def _draw(axes: Axes, front: Front) -> None:
 
 
 def _draw_series(axes: Axes, points: Sequence[Point | LeftOut], style: dict[str, str]) -> None:
-    """A line through the complete cells in order of beta, broken where one is incomplete, and each cell's marker and interval."""
+    """A line through the complete cells in order of beta, broken where one is incomplete, and each cell's marker and bars."""
     path = np.array([point.means[:2] if isinstance(point, Point) else (np.nan, np.nan) for point in points]).reshape(-1, 2)
     axes.plot(path[:, 0], path[:, 1], color=style["color"], linewidth=1.3, alpha=0.55, zorder=2)
     for point in points:
@@ -118,9 +118,8 @@ def _draw_series(axes: Axes, points: Sequence[Point | LeftOut], style: dict[str,
         axes.plot(x, y, linestyle="none", markerfacecolor=style["color"] if filled else "white", markersize=7, zorder=4,
                   alpha=alpha, **style)  # type: ignore[arg-type]  # fmt: skip
         if isinstance(point, Point) and point.n > 1:
-            (left, low), (right, high) = point.lows[:2], point.highs[:2]
-            axes.errorbar(x, y, yerr=[[y - low], [high - y]], xerr=[[x - left], [right - x]], color=style["color"],
-                          linewidth=0.9, capsize=2.5, alpha=0.6, zorder=3)  # fmt: skip
+            sd_x, sd_y = point.sds[:2]
+            axes.errorbar(x, y, sd_y, sd_x, color=style["color"], linewidth=0.9, capsize=2.5, alpha=0.6, zorder=3)
 
 
 def _shown(front: Front) -> list[Point | LeftOut]:
@@ -129,14 +128,12 @@ def _shown(front: Front) -> list[Point | LeftOut]:
 
 
 def _limit(axes: Axes, front: Front) -> bool:
-    """Let the means govern the frame; returns whether some interval is cut.
-
-    With two seeds a t interval is 25 standard errors long, and would leave of the front a dot.
-    """
+    """Let the means govern the frame; returns whether some bar is cut: one wild cell must not make the others a dot."""
     means = np.array([point.means[:2] for point in _shown(front)])
     if len(means) == 0:
         return False
-    ends = np.array([(point.lows[:2], point.highs[:2]) for point in front.points if point.n > 1]).reshape(-1, 2)
+    spreads = [(np.array(point.means[:2]), np.array(point.sds[:2])) for point in front.points if point.n > 1]
+    ends = np.array([(mean - sd, mean + sd) for mean, sd in spreads]).reshape(-1, 2)
     cut = False
     for axis in (0, 1):
         low, high, limits = _limits(means[:, axis], ends[:, axis])
@@ -146,7 +143,7 @@ def _limit(axes: Axes, front: Front) -> bool:
 
 
 def _limits(means: Floats, ends: Floats) -> tuple[float, float, tuple[float, float]]:
-    """How low and how high intervals may reach, and the frame: those of `ends` that reach no further, and a margin."""
+    """How low and how high bars may reach, and the frame: those of `ends` that reach no further, and a margin."""
     low, high = float(means.min()), float(means.max())
     span = (high - low) or (float(np.ptp(ends)) if len(ends) else 0.0) or abs(high) or 1.0
     room = 0.3 * span

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.text import Annotation
 
@@ -54,13 +55,14 @@ def test_a_marker_is_filled_if_and_only_if_its_cell_is_on_the_front(drawn):
     assert markers == {point.means: point.on_front for point in points.points}
 
 
-def test_bars_are_the_intervals_of_the_cells(drawn):
-    """The horizontal and vertical segments end at each cell's low and high."""
+def test_bars_are_one_standard_deviation_of_the_seeds(drawn):
+    """The horizontal and vertical segments end at each cell's mean minus and plus the sd that numpy computes from its trials."""
     points = found(grid_results(CELLS, 3), 3)
     ends = {tuple(s.ravel()) for c in drawn(points).axes[0].collections for s in c.get_segments()}
     for point in points.points:
-        (left, low), (right, high), (x, y) = point.lows, point.highs, point.means
-        for bar in ((left, y, right, y), (x, low, x, high)):
+        own = [r for r in grid_results(CELLS, 3) if r.trial.cell.id == point.cell_id]
+        (a, b), (x, y) = np.std([[r.value(COHERENCE), r.value(LIKELIHOOD)] for r in own], axis=0, ddof=1), point.means
+        for bar in ((x - a, y, x + a, y), (x, y - b, x, y + b)):
             assert any(end == pytest.approx(bar) for end in ends)
 
 
@@ -74,7 +76,7 @@ def test_an_incomplete_cell_is_faint_named_and_off_the_line(drawn):
     assert sum(x != x for line in figure.axes[0].lines for x in line.get_xdata()) == 1
 
 
-def test_a_long_interval_leaves_the_frame_to_the_means(drawn):
+def test_a_long_bar_leaves_the_frame_to_the_means(drawn):
     """One cell whose seeds disagree wildly does not squeeze the others, and the caption says that its bar is cut."""
     cells = [cell("mvae", 1), cell("mvae", 2)]
     values = [(0.1, -2000), (0.9, -2000), (0.6, -1900), (0.6, -1900)]
