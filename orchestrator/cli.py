@@ -36,7 +36,7 @@ def sweep(file: SpecArgument, storage: StorageOption = None) -> None:
     ended = driver.run(spec, file.read_text(encoding="utf-8"), folder, _command())
     counts = Counter(ended.statuses.values())
     print(f"\n{spec.name}: {_counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
-    print(ended.paths.markdown.read_text(encoding="utf-8"))
+    print(ended.paths.summary)
     print(f"report  {ended.paths.page}\nfigure  {ended.paths.figure}\nMLflow  {ended.tracking_uri}")
     if ended.tracking_uri.startswith("sqlite:"):
         print(f"compare {_ui_command(ended.tracking_uri)}")
@@ -77,7 +77,7 @@ def report(file: SpecArgument, storage: StorageOption = None) -> None:
     from orchestrator import sweep as driver
 
     paths = driver.write_report(spec, folder, _command())
-    print(paths.markdown.read_text(encoding="utf-8"))
+    print(paths.summary)
     print(f"report  {paths.page}\nfigure  {paths.figure}")
 
 

@@ -94,20 +94,20 @@ class Progress:
     def _summary(self) -> str:
         counts = {status: sum(s.status == status for s in self._shown.values()) for status in MARKS}
         said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        return f"{said} of {len(self._shown)}; {self._to_go()}"
+        return f"{said} of {len(self._shown)}{self._to_go()}"
 
     def _to_go(self) -> str:
         """Time to go from the measured seconds an epoch, evaluation not counted."""
         speeds = [s.epoch_seconds for s in self._shown.values() if s.epoch_seconds]
         if not speeds:
-            return "time to go unknown until a first epoch is done"
+            return "; time to go unknown until a first epoch is done"
         usual = sum(speeds) / len(speeds)
         left = sum(
             (s.trial.config.epochs - s.epoch) * (s.epoch_seconds or usual)
             for s in self._shown.values()
             if s.status in ("pending", "running", "cancelled")
         )
-        return f"about {_clock(left / self._at_once)} to go"
+        return f"; about {_clock(left / self._at_once)} to go" if left else ""
 
     def _line(self, shown: _Shown) -> str:
         return f"{shown.trial.label}: epoch {shown.epoch}/{shown.trial.config.epochs}"

@@ -5,7 +5,7 @@ Every file is written whole or not at all, and the same results give the same by
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ ENDED = ("completed",)
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where the report's files are."""
+    """Where the report's files are, and its shortest form."""
 
     page: Path
     figure: Path
@@ -37,6 +37,8 @@ class ReportPaths:
     cells_parquet: Path
     trials_csv: Path
     trials_parquet: Path
+    summary: str
+    """The table of cells with the objectives alone, narrow enough for a terminal."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def write(
         cells_parquet=folder / "cells.parquet",
         trials_csv=folder / "trials.csv",
         trials_parquet=folder / "trials.parquet",
+        summary=tables.markdown(replace(rows, metrics=tuple(objective.metric for objective in spec.objectives))),
     )
     units = [names.UNITS[objective.metric.partition("/")[0]] for objective in spec.objectives]
     figures.write_front(found, _title(every, len(seeds)), units, folder)
