@@ -92,33 +92,63 @@ def _run_missing(
     from orchestrator import schedule  # ray and torch: seconds that a sweep with nothing to run need not wait
 
     at_once = max(1, min((os.cpu_count() or 1) // spec.resources.cpu, spec.resources.at_once or len(todo), len(todo)))
-    with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, results(every, ledger))) as progress:
-
-        def listen(event: Event) -> None:
-            if event.kind == "preparing":
-                progress.say("preparing data and classifiers; a minute or two where storage does not hold them yet")
-            elif event.kind == "prepared":
-                right = ", ".join(f"{modality} {share:.1%}" for modality, share in event.report["accuracy"].items())
-                progress.say(
-                    f"{event.report['source']} {event.report['dataset']}; classifiers right on {right} of the test items"
-                )
-            elif event.kind == "begun":
-                tracker.begun(event.trial_id)
-                progress.status(event.trial_id, "running")
-            elif event.kind == "epoch":
-                epoch = Epoch(event.report["epoch"], event.report["timestamp_ms"], event.report["values"])
-                tracker.epoch(event.trial_id, epoch)
-                progress.epoch(event.trial_id, epoch)
-            elif event.kind == "ended":
-                tracker.changed(event.trial_id)
-                progress.status(event.trial_id, event.report["status"])
-            elif event.kind == "retried":
-                progress.status(event.trial_id, "pending")
-            else:
-                progress.status(event.trial_id, "failed")
-
-        outcome = schedule.run(schedule.jobs(todo, str(ledger.storage), spec.resources, commit), spec.resources, listen)
+    found = {result.trial.id: result for result in results(every, ledger)}
+    with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, list(found.values()))) as progress:
+        listener = _Listener(every, ledger, tracker, progress, found)
+        outcome = schedule.run(schedule.jobs(todo, str(ledger.storage), spec.resources, commit), spec.resources, listener)
     _settle(todo, ledger, outcome)
+
+
+class _Listener:
+    """Tells MLflow and the screen what happens in the workers: one method a kind of event."""
+
+    def __init__(
+        self, every: list[Trial], ledger: Ledger, tracker: tracking.Tracker, progress: Progress, found: dict[str, TrialResult]
+    ) -> None:
+        self._by_id = {trial.id: trial for trial in every}
+        self._ledger, self._tracker, self._progress, self._found = ledger, tracker, progress, found
+
+    def __call__(self, event: Event) -> None:
+        kinds = {
+            "preparing": self._preparing,
+            "prepared": self._prepared,
+            "begun": self._begun,
+            "epoch": self._epoch,
+            "ended": self._ended,
+            "retried": self._retried,
+            "failed": self._failed,
+        }
+        kinds[event.kind](event)
+
+    def _preparing(self, event: Event) -> None:
+        self._progress.say("preparing data and classifiers; a minute or two where storage does not hold them yet")
+
+    def _prepared(self, event: Event) -> None:
+        right = ", ".join(f"{modality} {share:.1%}" for modality, share in event.report["accuracy"].items())
+        which = f"{event.report['source']} {event.report['dataset']}"
+        self._progress.say(f"{which}; classifiers right on {right} of the test items")
+
+    def _begun(self, event: Event) -> None:
+        self._tracker.begun(event.trial_id)
+        self._progress.status(event.trial_id, "running")
+
+    def _epoch(self, event: Event) -> None:
+        epoch = Epoch(event.report["epoch"], event.report["timestamp_ms"], event.report["values"])
+        self._tracker.epoch(event.trial_id, epoch)
+        self._progress.epoch(event.trial_id, epoch)
+
+    def _ended(self, event: Event) -> None:
+        self._tracker.changed(event.trial_id)
+        result = self._ledger.result(self._by_id[event.trial_id])
+        if result is not None:
+            self._found[event.trial_id] = result
+        self._progress.status(event.trial_id, event.report["status"])
+
+    def _retried(self, event: Event) -> None:
+        self._progress.status(event.trial_id, "pending")
+
+    def _failed(self, event: Event) -> None:
+        self._progress.status(event.trial_id, "failed")
 
 
 def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome) -> None:
