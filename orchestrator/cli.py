@@ -33,7 +33,11 @@ def sweep(file: SpecArgument, storage: StorageOption = None) -> None:
     _say(_plan_lines(spec, folder))
     from orchestrator import sweep as driver  # imports ray, mlflow and torch
 
-    ended = driver.run(spec, file.read_text(encoding="utf-8"), folder, _command())
+    try:
+        ended = driver.run(spec, file.read_text(encoding="utf-8"), folder, _command())
+    except KeyboardInterrupt:  # before or after the trials; while they run, Ray ends them in order and `run` returns
+        print(f"interrupted; `{_command()}` goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
     counts = Counter(ended.statuses.values())
     print(f"\n{spec.name}: {_counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
     print(ended.paths.summary)

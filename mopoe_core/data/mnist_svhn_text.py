@@ -166,7 +166,9 @@ def _original(folder: Path) -> dict[str, tuple[_Images, _Images]]:
             mnist = MNIST(str(folder), train=split == "train", download=True)
             svhn = SVHN(str(folder / "SVHN"), split=split, download=True)
         except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(f"source: original {NAME} could not be fetched or read ({error}); {where}") from None
+            raise DataError(
+                f"source: original {NAME} could not be fetched or read ({' '.join(str(error).split())}); {where}"
+            ) from None
         images[split] = (
             _Images(mnist.data.numpy()[:, None], mnist.targets.numpy().astype(np.int64)),
             _Images(svhn.data, np.asarray(svhn.labels, dtype=np.int64) % 10),  # in the files, label 10 means 0
