@@ -85,7 +85,7 @@ class TrainingConfig(BaseModel):
     """`paper`: the released layer sizes; `small`: perceptrons derived from a modality's shape."""
     beta: Number = Field(default=1.0, ge=0)
     """Weight of the KL terms."""
-    latent_dim: Whole = Field(default=20, ge=1)
+    latent_dim: Whole = Field(default=20, ge=1, le=100_000)
     """Dimensions of the shared latent."""
     estimator: Literal["stratified", "categorical", "slices", "enumerate"] = "stratified"
     """How the expectation under the mixture is estimated; see `mopoe_core.objective`."""
@@ -99,7 +99,7 @@ class TrainingConfig(BaseModel):
     """`size`: the largest modality's number of elements over this one's (Appendix B); `equal`: 1 each."""
     missing: Number = Field(default=0.0, ge=0, lt=1)
     """Share of the training set's entries (example, modality) that are hidden; an example always keeps one modality."""
-    epochs: Whole = Field(default=150, ge=1)
+    epochs: Whole = Field(default=150, ge=1, le=1_000_000)
     """Passes over the training examples."""
     batch_size: Whole = Field(default=256, ge=1)
     """Examples a step; the last, partial batch of an epoch is dropped."""

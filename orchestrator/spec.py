@@ -66,6 +66,8 @@ class Resources(BaseModel):
         return value
 
 
+MOST_SEEDS = 10_000  # a slip of the keyboard, not a sweep
+
 DEFAULT_OBJECTIVES = (
     Objective(metric="coherence/joint", goal="max", reference=0.0),
     Objective(metric="log_likelihood/joint", goal="max"),
@@ -102,6 +104,8 @@ class SweepSpec(BaseModel):
     def _no_bool(cls, value: Any) -> Any:
         if isinstance(value, bool):
             raise ValueError("must be a number of seeds or a list of them, not a yes/no value")
+        if isinstance(value, list) and not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in value):
+            raise ValueError("a list of seeds holds whole numbers only")
         return value
 
     @field_validator("seeds")
@@ -110,6 +114,8 @@ class SweepSpec(BaseModel):
         if isinstance(value, int):
             if value < 1:
                 raise ValueError("makes no trial; at least 1")
+            if value > MOST_SEEDS:
+                raise ValueError(f"is more than {MOST_SEEDS}; name fewer")
             return value
         if not value:
             raise ValueError("the list is empty; name at least one seed")
@@ -130,7 +136,7 @@ class SweepSpec(BaseModel):
     @model_validator(mode="after")
     def _not_empty(self) -> "SweepSpec":
         for field in ("grid", "zip"):
-            if getattr(self, field) == {}:
+            if field in self.model_fields_set and not getattr(self, field):
                 raise ValueError(f"{field}: is empty; give it fields with lists of values, or leave it out")
         return self
 
@@ -211,6 +217,8 @@ def _read(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: " if error.problem_mark else ""
         raise SpecError(f"{where}not valid YAML: {error.problem}") from None
+    except RecursionError:
+        raise SpecError("not a sweep: it is nested too deeply") from None
     except yaml.YAMLError as error:
         raise SpecError(f"not valid YAML: {error}".replace("\n", " ")) from None
 
@@ -359,6 +367,7 @@ _ALLOWED = {
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
 }
 """What pydantic's error types mean, in the words of this project."""
 

@@ -144,6 +144,10 @@ BAD = {
     "beta that is yes": (changed(grid={"model": ["mvae"], "beta": [True]}), "grid.beta: True must be a number"),
     "infinite beta": (changed(grid={"model": ["mvae"], "beta": [math.inf]}), "grid.beta: inf must be finite"),
     "empty grid": (changed(grid={}), "grid: is empty"),
+    "grid without a value": (changed(grid=None), "grid: is empty"),
+    "too many seeds": (changed(seeds=10**14), "seeds: 100000000000000 is more than 10000"),
+    "seeds that are no numbers": (changed(seeds=["a"]), "seeds: a list of seeds holds whole numbers only"),
+    "too many epochs": (changed(base={"dataset": "mnist_svhn_text", "epochs": 10**20}), "base.epochs: 1"),
     "empty list": (changed(grid={"beta": []}), "grid.beta: a list has too few entries"),
     "grid value that is no list": (changed(grid={"beta": 1}), "grid.beta: 1 must be a list"),
     "same field in base and grid": (changed(base=GOOD["base"] | {"beta": 1}), "grid.beta: is also in base"),
@@ -201,6 +205,7 @@ BROKEN_FILES = {
     "name: a\nno: 1": "line 2: the key False is not text",
     "name: !!python/object/apply:os.getcwd []": "not valid YAML",
     "\x00": "not valid YAML",
+    "name: " + "[" * 3000: "nested too deeply",
 }
 
 
