@@ -59,7 +59,8 @@ def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, 
     All chance comes from `seed`.
     """
     config = model.config
-    test = dataset.test.take(config.test_examples, SELECTION_SEED).to(device)
+    # In random order also where all are taken: they lie sorted by class, and paper_view mixes the examples of a batch.
+    test = dataset.test.take(config.test_examples or len(dataset.test), SELECTION_SEED).to(device)
     train = dataset.train.take(config.train_examples, SELECTION_SEED)
     chance = generator(device, seed, "evaluation")
     proposals = _proposals(model)

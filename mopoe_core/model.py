@@ -52,6 +52,27 @@ class MultimodalVAE(nn.Module):
         heads = [cast(tuple[Tensor, Tensor], self.encoders[m.name](x[m.name])) for m in self.modalities]
         return Gaussians(torch.stack([mu for mu, _ in heads]), torch.stack([logvar for _, logvar in heads]))
 
+    def posterior(self, x: Mapping[str, Tensor], present_BM: Tensor, position_B: Tensor | None = None) -> Gaussians:
+        """q(z | the modalities that are present), example by example: (B, D); at least one must be present in each.
+
+        What stands in `x` where a modality is hidden has no influence. Where the conditional is a mixture (MMVAE), `position_B` in
+        [0, 1) chooses one present member an example.
+        """
+        experts_MBD = self.encode({m.name: _hide(x[m.name], present_BM[:, i]) for i, m in enumerate(self.modalities)})
+        spec, given_BM = self.objective.spec, present_BM.to(experts_MBD.mu.dtype)
+        if spec.conditional == "mixture":
+            if position_B is None:
+                raise ValueError(f"position_B: is missing; the posterior of {spec.name} is a mixture, and one member is chosen")
+            share_BM = given_BM.cumsum(1) / given_BM.sum(1, keepdim=True)
+            member_B = (share_BM <= position_B[:, None]).sum(1)
+            given_BM = nn.functional.one_hot(member_B, len(self.modalities)).to(given_BM.dtype)
+        wanted_B = torch.ones_like(given_BM[:, 0]) if spec.prior_expert == "all" else given_BM.prod(1)
+        prior_B = torch.zeros_like(wanted_B) if spec.prior_expert == "none" else wanted_B
+        precision_MBD = torch.exp(-experts_MBD.logvar)
+        precision_BD = torch.einsum("bm,mbd->bd", given_BM, precision_MBD) + prior_B[:, None]
+        weighted_BD = torch.einsum("bm,mbd->bd", given_BM, precision_MBD * experts_MBD.mu)
+        return Gaussians(weighted_BD / precision_BD, -torch.log(precision_BD))
+
     def decode(self, z: Tensor, modality: Modality) -> Tensor:
         """Raw likelihood parameters (..., *shape) of one modality from latents (..., D)."""
         raw = cast(Tensor, self.decoders[modality.name](z.flatten(0, -2)))

@@ -50,8 +50,8 @@ def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[Tr
                 other cells of its dataset have, with n = 0 and no numbers
     mean, sd    over seeds (sd with n - 1; NaN for one seed)
     low, high   95 % interval of the mean by Student's t (NaN for one seed)
-    mc_error    Monte-Carlo standard error of the mean, from the trials' finite test sets: sqrt(sum of squares) / n. It is part of
-                what sd shows, and kept apart so that one can see how large a part.
+    mc_error    Monte-Carlo standard error of the mean, sqrt(sum of squares) / n, as if test examples and seeds were independent. Seeds
+                share the test set and triples share images, so the true error is larger: a lower end, not a bound
     """
     lines, short = series(cells), labels(cells)
     found = {cell.id: completed(cell, seeds, results) for cell in cells}

@@ -221,3 +221,30 @@ def test_the_prior_expert_joins_the_products_that_it_is_asked_for():
         rows = objective.mopoe(3, choice).experts_CE
         assert sum(row[0] for row in rows) == expected
     assert objective.mopoe(3, "full").experts_CE[-1] == (1.0, 1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("prior_expert", ["none", "full", "all"])
+@pytest.mark.parametrize("given", powerset(3))
+def test_the_posterior_given_what_is_present_is_the_product_of_that_subset(given, prior_expert):
+    """For every subset the masked posterior is torch's product of its experts, and NaN in a hidden modality changes nothing."""
+    model, x = toy_model("mopoe", 3, prior_expert=prior_expert), toy_batch(3, 5)
+    present = torch.tensor([[m in given for m in range(3)]] * 5)
+    naive = Naive(model, x)
+    spoilt = {m.name: x[m.name] if i in given else torch.full_like(x[m.name], float("nan")) for i, m in enumerate(TOYS[:3])}
+    found = model.posterior(spoilt, present)
+    with_prior = prior_expert == "all" or (prior_expert == "full" and len(given) == 3)
+    for b in range(5):
+        expected = naive.subset(given, b, with_prior)
+        torch.testing.assert_close(found.mu[b], expected.mean)
+        torch.testing.assert_close(torch.exp(found.logvar[b] / 2), expected.stddev)
+
+
+def test_mmvaes_masked_posterior_is_one_present_member():
+    """With mnist's place hidden, the two other members serve by position, and a missing position is an error."""
+    model, x = toy_model("mmvae", 3), toy_batch(3, 2)
+    present = torch.tensor([[False, True, True]] * 2)
+    found = model.posterior(x, present, torch.tensor([0.1, 0.9]))
+    experts_ = model.encode(x)
+    torch.testing.assert_close(found.mu, torch.stack([experts_.mu[1, 0], experts_.mu[2, 1]]))
+    with pytest.raises(ValueError, match="position_B: is missing"):
+        model.posterior(x, present)

@@ -60,7 +60,7 @@ class Split:
 
     def take(self, count: int | None, seed: int) -> "Split":
         """A fixed random selection of `count` examples, or all for None."""
-        if count is None or count == len(self):
+        if count is None:
             return self
         chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
         return replace(self, rows={name: rows[chosen] for name, rows in self.rows.items()}, labels=self.labels[chosen])
