@@ -56,7 +56,7 @@ class _Proposals:
 def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, device: torch.device) -> tuple[Metric, ...]:
     """The long table of a trained model: every metric of `names.metric_names`, in that order.
 
-    All chance comes from `seed`.
+    All chance comes from `seed`. Raises FloatingPointError where the model's posteriors are not finite.
     """
     config = model.config
     # In random order also where all are taken: they lie sorted by class, and paper_view mixes the examples of a batch.
@@ -97,7 +97,12 @@ def _one_member(products_RBD: Gaussians, members: list[int], chance: torch.Gener
 
 
 def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, chance: torch.Generator) -> Gaussians:
-    """(S, B, D): each subset's posterior, one member an example where it is a mixture."""
+    """(S, B, D): each subset's posterior, one member an example where it is a mixture.
+
+    Raises FloatingPointError where one is not finite.
+    """
+    if not torch.isfinite(products_RBD.mu).all():
+        raise FloatingPointError("a posterior mean is not finite: the model has diverged")
     chosen = [_one_member(products_RBD, members, chance) for members in proposals.members]
     return Gaussians(torch.stack([q.mu for q in chosen]), torch.stack([q.logvar for q in chosen]))
 

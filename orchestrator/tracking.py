@@ -115,7 +115,7 @@ class Projection:
         """The trial's run, RUNNING."""
         run_id = self._run(trial)
         self._client.update_run(run_id, status="RUNNING")
-        self._tag(trial.id, {"status": "running"})
+        self._tag(trial.id, {"status": "running", "projected": ""})  # what stood there before may have to be written again
 
     def epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
         """Points of the learning curve."""
@@ -128,6 +128,7 @@ class Projection:
         if self._runs.get(trial.id, ("", {}))[1].get("projected") == stamp:
             return
         run_id = self._run(trial)
+        self._parameters(run_id, trial.cell, {"seed": trial.seed})
         if result is not None:
             self.epochs(trial, result.history)
             end = result.history[-1]
@@ -143,24 +144,27 @@ class Projection:
         self._tag(trial.id, {"status": status, "projected": stamp})
 
     def summarise(self, summary: CellSummary) -> None:
-        """The run of a cell: metrics at step n, so that a cell that gains seeds keeps its past. A cell without a seed has none."""
+        """The run of a cell. Each change of its numbers has a step of its own, because MLflow shows the highest step: with n as the
+        step, a cell that loses a seed would go on showing the mean of more. A cell without a seed has no numbers.
+        """
         if not summary.n:
             return
         stamp = _stamp(summary.n, summary.n_planned, summary.values)
         run_id = self._run_of_cell(summary.cell)
         if self._runs[summary.cell.id][1].get("projected") == stamp:
             return
-        now = int(time.time() * 1000)
-        points = [Point("n", summary.n, now, summary.n)]
+        self._parameters(run_id, summary.cell, {})
+        now, step = int(time.time() * 1000), int(self._runs[summary.cell.id][1].get("step", 0)) + 1
+        points = [Point("n", summary.n, now, step)]
         for name, numbers in summary.values.items():
-            points.append(Point(name, numbers["mean"], now, summary.n))
+            points.append(Point(name, numbers["mean"], now, step))
             spread = {part: numbers[part] for part in ("sd", "low", "high") if numbers[part] == numbers[part]}
-            points += [Point(f"{name}.{part}", value, now, summary.n) for part, value in spread.items()]
+            points += [Point(f"{name}.{part}", value, now, step) for part, value in spread.items()]
         self._client.log_batch(run_id, metrics=points)
         complete = summary.n == summary.n_planned
         self._client.set_terminated(run_id, "FINISHED" if complete else "KILLED")
-        tags = {"projected": stamp, "n": f"{summary.n}/{summary.n_planned}", "status": "completed" if complete else "pending"}
-        self._tag(summary.cell.id, tags)
+        count, status = f"{summary.n}/{summary.n_planned}", "completed" if complete else "pending"
+        self._tag(summary.cell.id, {"projected": stamp, "n": count, "status": status, "step": str(step)})
 
     def close_cells(self, summaries: Sequence[CellSummary]) -> None:
         """End the runs of cells that still lack seeds when the driver stops: nothing is left RUNNING."""
@@ -203,10 +207,14 @@ class Projection:
             **more,
         }
         run = self._client.create_run(self._experiment, start_time=started_ms, tags=tags, run_name=name)
-        logged = {field: getattr(config, field) for field in PARAMETERS} | config.canonical() | parameters
-        self._client.log_batch(run.info.run_id, params=[Param(k, str(v)) for k, v in logged.items()])
-        self._runs[key] = (run.info.run_id, tags)
+        self._runs[key] = (run.info.run_id, tags)  # before anything else can fail: a second run of this key must not be made
+        self._parameters(run.info.run_id, cell, parameters)
         return str(run.info.run_id)
+
+    def _parameters(self, run_id: str, cell: Cell, more: dict[str, Any]) -> None:
+        """Log a run's parameters; again is harmless, and mends a run whose first try failed."""
+        logged = {field: getattr(cell.config, field) for field in PARAMETERS} | cell.config.canonical() | more
+        self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in logged.items()])
 
     def _tag(self, key: str, tags: dict[str, str]) -> None:
         run_id, known = self._runs[key]

@@ -5,6 +5,7 @@ reports to Ray is for watching only.
 """
 
 import gc
+import math
 import os
 import tempfile
 import time
@@ -90,9 +91,8 @@ def _attempt(job: Job, trial: Trial, ledger: Ledger, number: int) -> None:
     tune.report({"kind": "begun", "attempt": number})
     trained = train(trial.config, trial.seed, dataset, device, ledger.checkpoint(trial), _tell)
     started = time.perf_counter()
-    metrics: tuple[Metric, ...] = ()
-    if trained.diverged_at_step is None:
-        metrics = evaluate(trained.model, trial.seed, dataset, jury, device)
+    metrics = () if trained.diverged_at_step else finite_metrics(trained, trial.seed, dataset, jury, device)
+    if metrics:
         write_pictures(trained.model, trial.seed, dataset, device, ledger.folder(trial) / "samples")
     where = _provenance(job, dataset, jury, device)
     result = _result(trial, trained, metrics, time.perf_counter() - started, number, where)
@@ -101,15 +101,29 @@ def _attempt(job: Job, trial: Trial, ledger: Ledger, number: int) -> None:
     tune.report({"kind": "ended", "status": result.status})
 
 
+def finite_metrics(trained: Trained, seed: int, dataset: Dataset, jury: Judges, device: torch.device) -> tuple[Metric, ...]:
+    """The long table; empty if a number in it is not finite.
+
+    Weights can be finite and so large that what they compute is not. Such a model has diverged as surely as one whose loss says so, and
+    a NaN would be beaten by nothing on a front.
+    """
+    try:
+        metrics = evaluate(trained.model, seed, dataset, jury, device)
+    except FloatingPointError:
+        return ()
+    return metrics if all(math.isfinite(metric.value) for metric in metrics) else ()
+
+
 def _result(
     trial: Trial, trained: Trained, metrics: tuple[Metric, ...], seconds: float, attempts: int, where: dict[str, Any]
 ) -> TrialResult:
+    last_step = trial.config.epochs * trial.config.steps_per_epoch
     return TrialResult(
         trial=trial,
-        status="completed" if trained.diverged_at_step is None else "diverged",
+        status="completed" if metrics else "diverged",
         metrics=metrics,
         history=trained.history,
-        diverged_at_step=trained.diverged_at_step,
+        diverged_at_step=None if metrics else trained.diverged_at_step or last_step,
         train_seconds=trained.seconds,
         evaluate_seconds=seconds,
         attempts=attempts,
@@ -129,7 +143,7 @@ def _rehearse(trial: Trial, dataset: Dataset, jury: Judges, device: torch.device
     with tempfile.TemporaryDirectory() as folder:
         trained = train(rehearsal, trial.seed, dataset, device, Path(folder) / "checkpoint.pt")
         if trained.diverged_at_step is None:  # divergence is a result, and the trial's own
-            evaluate(trained.model, trial.seed, dataset, jury, device)
+            finite_metrics(trained, trial.seed, dataset, jury, device)
             write_pictures(trained.model, trial.seed, dataset, device, Path(folder))
 
 

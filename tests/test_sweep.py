@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 
 from orchestrator.ledger import Ledger
 from orchestrator.spec import Resources, parse, trials
-from orchestrator.tracking import Tracker, default_uri
+from orchestrator.tracking import CellSummary, Tracker, default_uri
 from tests.builders import grid_results, result
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -62,6 +62,15 @@ class User:
     def kinds(self, name="tiny") -> Counter:
         """How many runs of which kind and status."""
         return Counter((run.data.tags["kind"], run.info.status) for run in self.runs(name))
+
+    def points(self, name="tiny") -> dict:
+        """Every stored point of every metric of every run."""
+        client = MlflowClient(default_uri(self.storage))
+        return {
+            (run.info.run_id, key): [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, key)]
+            for run in self.runs(name)
+            for key in run.data.metrics
+        }
 
     def results(self, path: Path) -> dict:
         """Trial id to result, by the ledger."""
@@ -128,12 +137,12 @@ def test_the_same_command_again_trains_nothing_and_gives_the_same_table(user, sw
     """Nothing runs, no run is added, and the tables are equal to the last digit."""
     report = user.storage / "sweeps" / "tiny" / "report"
     before = {name: (report / name).read_bytes() for name in ("cells.csv", "cells.md", "trials.parquet", "front.svg")}
-    points = [len(run.data.metrics) for run in user.runs()]
+    points = user.points()
     done = user.types("sweep", swept[0])
     assert "0 ran now" in done.stdout
     assert {name: (report / name).read_bytes() for name in before} == before
     assert user.kinds() == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 3}
-    assert [len(run.data.metrics) for run in user.runs()] == points
+    assert user.points() == points
 
 
 def test_one_more_seed_runs_one_more_trial_a_cell(user, swept):
@@ -232,6 +241,9 @@ def test_killed_worker_and_interrupted_driver_lose_nothing(user, tmp_path):
         states = [torch.load(led.checkpoint(trial), weights_only=True)["model"] for led in (ledger, Ledger(user.storage))]
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
         assert ledger.result(trial).metrics == Ledger(user.storage).result(trial).metrics
+        assert [epoch.epoch for epoch in ledger.result(trial).history] == list(range(1, 41))
+    curves = [v for (_, key), v in User(user.home, tmp_path, user.data).points("kills").items() if key == "train/loss"]
+    assert [[step for step, *_ in curve] for curve in curves] == [list(range(1, 41))] * 3
     kinds = User(user.home, tmp_path, user.data).kinds("kills")
     assert kinds == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 1}
 
@@ -318,6 +330,79 @@ def test_at_once_bounds_what_runs():
     assert queue.suggest("b") is None
     queue.on_trial_complete("a")
     assert queue.suggest("b")["job"]["seed"] == 1
+
+
+@pytest.mark.parametrize("learning_rate", [1e7, 1e9, 1e20])
+def test_a_model_whose_metrics_are_not_finite_has_none(learning_rate, dataset, jury, tmp_path):
+    """One absurd step leaves finite weights and infinite or undefined metrics: the long table is empty, so the trial is diverged."""
+    from mopoe_core.training import train
+    from orchestrator.worker import finite_metrics
+    from tests.builders import cell
+
+    sizes = {"epochs": 1, "batch_size": 500, "train_examples": 500, "test_examples": 100}
+    config = cell("mopoe", learning_rate=learning_rate, **sizes).config
+    trained = train(config, 0, dataset, torch.device("cpu"), tmp_path / "c.pt")
+    assert trained.diverged_at_step is None
+    assert finite_metrics(trained, 0, dataset, jury, torch.device("cpu")) == ()
+
+
+def test_a_trial_that_fails_twice_is_failed_in_mlflow_both_times(tmp_path):
+    """A second attempt makes the run RUNNING, and its failure makes it FAILED again, though the ledger says what it said before."""
+    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}})
+    (trial,) = trials(spec)
+    ledger = Ledger(tmp_path)
+    for _ in range(2):
+        ledger.begin(trial)
+        tracker = Tracker(spec, [trial], ledger, default_uri(tmp_path), "abc")
+        tracker.begun(trial.id)
+        ledger.fail(trial, "ValueError: no")
+        tracker.close([])
+        assert tracker.problems == []
+        client = MlflowClient(default_uri(tmp_path))
+        runs = client.search_runs([client.get_experiment_by_name("t").experiment_id])
+        assert [run.info.status for run in runs if run.data.tags["kind"] == "trial"] == ["FAILED"]
+
+
+def test_a_cell_that_loses_a_seed_shows_the_mean_of_those_left(tmp_path):
+    """MLflow shows the latest numbers of a cell, also where fewer seeds are asked for than before."""
+    raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}}
+    ledger = Ledger(tmp_path)
+    for seeds in (3, 2):
+        spec = parse(raw | {"seeds": seeds})
+        (of,) = {trial.cell for trial in trials(spec)}
+        summary = CellSummary(of, seeds, seeds, {"probe/mnist": {"mean": seeds / 10, "sd": 0.1, "low": 0.0, "high": 1.0}})
+        tracker = Tracker(spec, trials(spec), ledger, default_uri(tmp_path), "abc")
+        tracker.close([summary])
+        assert tracker.problems == []
+    client = MlflowClient(default_uri(tmp_path))
+    (run,) = client.search_runs([client.get_experiment_by_name("t").experiment_id])
+    assert (run.data.metrics["n"], run.data.metrics["probe/mnist"]) == (2, 0.2)
+
+
+def test_a_hiccup_while_a_run_is_made_doubles_no_run(tmp_path, monkeypatch):
+    """If MLflow refuses the parameters of a run that it has just made, the run is used all the same, and gets them later."""
+    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}})
+    (trial,) = trials(spec)
+    ledger = Ledger(tmp_path)
+    ledger.begin(trial)
+    ledger.record(result(trial.cell, 0, {"probe/mnist": 0.5}))
+    whole, refusals = MlflowClient.log_batch, []
+
+    def refuse_twice(self, run_id, *args, **kwargs):
+        if kwargs.get("params") and len(refusals) < 2:
+            refusals.append(run_id)
+            raise OSError("the line is down")
+        return whole(self, run_id, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse_twice)
+    tracker = Tracker(spec, [trial], ledger, default_uri(tmp_path), "abc")
+    for _ in range(3):
+        tracker.changed(trial.id)
+    tracker.close([CellSummary(trial.cell, 1, 1, {})])
+    client = MlflowClient(default_uri(tmp_path))
+    runs = client.search_runs([client.get_experiment_by_name("t").experiment_id])
+    assert sorted((run.data.tags["kind"], run.info.status) for run in runs) == [("cell", "FINISHED"), ("trial", "FINISHED")]
+    assert all(run.data.params["model"] == "mopoe" for run in runs)
 
 
 def test_a_diverged_trial_is_projected_with_its_nans(tmp_path):
