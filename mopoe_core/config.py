@@ -2,6 +2,9 @@
 
 `TrainingConfig` is the configuration of one model without its seed. How it is run (threads, devices, folders, retries) is not in
 here, because it must not change a trial's identity.
+
+A field that is left out takes the first of these that says anything: an alias of the model (`eq5`), the scale, the preset, the
+model's own default, the field's default.
 """
 
 from dataclasses import dataclass
@@ -9,46 +12,30 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-RECIPE = 1
+from mopoe_core import presets
+from mopoe_core.catalogue import DATASETS, MODELS, DatasetCard, find, is_own
+
+RECIPE = 2
 """Raised by hand when code changes what a finished trial means; it is part of every identity, so every trial is then a new one."""
 
+ALIASES: dict[str, dict[str, str]] = {"eq5": {"model": "mopoe", "estimator": "enumerate", "kl": "sum"}}
+"""Model names that stand for a model with settings. Eq. (5) is MoPoE with every component decoded: one identity, two spellings."""
 
-@dataclass(frozen=True)
-class DatasetCard:
-    """What can be said of a dataset before it is loaded."""
-
-    name: str
-    modalities: tuple[str, ...]
-    models: tuple[str, ...]
-    sources: tuple[str, ...]
-    networks: tuple[str, ...]
-    train_examples: dict[str, int]
-    """Training examples by source."""
-    test_examples: dict[str, int]
-    """Test examples by source."""
-
-
-DATASETS = {
-    "mnist_svhn_text": DatasetCard(
-        name="mnist_svhn_text",
-        modalities=("mnist", "svhn", "text"),
-        models=("mvae", "mmvae", "mopoe"),
-        sources=("embedded", "original"),
-        networks=("paper", "small"),
-        train_examples={"embedded": 80_000, "original": 1_121_360},
-        test_examples={"embedded": 20_000, "original": 200_000},
-    ),
-}
-
-ALIASES: dict[str, dict[str, str]] = {"eq5": {"model": "mopoe", "estimator": "enumerate"}}
-"""Model names that stand for a model with a setting. Eq. (5) is MoPoE with every component decoded: one identity, two spellings."""
-
-MODEL_DEFAULTS: dict[str, dict[str, str]] = {
+MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "mvae": {"estimator": "enumerate", "prior_expert": "all"},
-    "mmvae": {"estimator": "stratified", "prior_expert": "none"},
-    "mopoe": {"estimator": "stratified", "prior_expert": "none"},
+    "mmvae": {},
+    "mopoe": {},
+    "mvtcae": {"estimator": "enumerate"},
+    "mmjsd": {},
+    "mmvm": {"estimator": "enumerate"},
 }
-"""What a model means when a field is left out."""
+"""What a model means when a field is left out, where that is not the field's own default."""
+
+MIXTURES = ("mmvae", "mopoe", "mmjsd")
+"""Models whose components are those of one mixture; the others add up ELBOs, or have one component, and decode every one."""
+
+LEAST_PROBED = 500
+LEAST_TESTED = 100
 
 
 def _not_a_bool(value: Any) -> Any:
@@ -64,39 +51,68 @@ def _plus_zero(value: float) -> float:
 
 Number = Annotated[float, BeforeValidator(_not_a_bool), AfterValidator(_plus_zero)]
 Whole = Annotated[int, BeforeValidator(_not_a_bool)]
+Weight = Annotated[Number, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class DataKey:
+    """Which arrays a configuration is trained and evaluated on."""
+
+    dataset: str
+    source: str
+    modalities: int
+    evaluate_on: str
 
 
 class TrainingConfig(BaseModel):
     """One configuration of dataset, model and training, without a seed.
 
-    Fields that are left out take the value of `MODEL_DEFAULTS` for their model, then the default written here. Fields that a model
-    cannot have are refused, never ignored.
+    `preset` (`paper`, the default, or `released_code`) may be given beside the fields: it fills in what they leave out. Fields that a
+    model or dataset cannot have are refused, never ignored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str
-    """Name in `DATASETS`."""
+    """Name in `DATASETS`, or `file.py:function` for a dataset of the user's own (`mopoe_core.data.own`)."""
+    data_hash: str = ""
+    """Fingerprint of a dataset of the user's own, filled in; empty for the others."""
     source: str = "embedded"
-    """Where the data come from: `embedded` needs no download, `original` is the published data."""
+    """Where the data come from: `embedded` needs no download, `original` is the published data, `own` the user's."""
+    scale: Literal["paper", "small", "smoke"] | None = None
+    """How much data and how many epochs: fixed by `presets.SIZES`; None for sizes of the user's own."""
+    modality_count: Whole | None = None
+    """The first so many modalities, where a dataset allows it; all when left out."""
+    evaluate_on: Literal["test", "validation"] = "test"
+    """Which partition the final metrics are taken on; `validation` (CelebA only) as the released code."""
     model: str
-    """`mvae`, `mmvae`, `mopoe`, or `eq5` for MoPoE trained on Eq. (5)."""
+    """One of `MODELS`, or `eq5` for MoPoE trained on Eq. (5)."""
     networks: Literal["paper", "small"] = "paper"
     """`paper`: the released layer sizes; `small`: perceptrons derived from a modality's shape."""
     beta: Number = Field(default=1.0, ge=0)
     """Weight of the KL terms."""
     latent_dim: Whole = Field(default=20, ge=1, le=100_000)
     """Dimensions of the shared latent."""
+    private_dim: Whole = Field(default=0, ge=0, le=100_000)
+    """Dimensions of each modality's private latent (Eq. 34); 0 for none."""
+    beta_private: Weight = 1.0
+    """Weight of the private latents' KLs, relative to `beta`."""
+    private_weights: tuple[Weight, ...] = ()
+    """Weights of the modalities' private KLs, in the dataset's order; 1 each when left out."""
     estimator: Literal["stratified", "categorical", "slices", "enumerate"] = "stratified"
     """How the expectation under the mixture is estimated; see `mopoe_core.objective`."""
     kl: Literal["sum", "mixture"] = "sum"
     """`sum`: weighted sum of the components' KLs (Eq. 12); `mixture`: KL of the mixture itself (Eq. 6), by Monte Carlo."""
     prior_expert: Literal["none", "full", "all"] = "none"
     """Which products include the expert N(0, I): none, the full set's only (as MoPoE's released code), or all."""
+    alpha: Number = Field(default=5 / 6, ge=0, le=1)
+    """MVTCAE: share of the KLs to the unimodal posteriors; 5/6 as its authors use for five modalities."""
+    unimodal_reconstruction: Literal["weighted", "unweighted"] = "weighted"
+    """MVAE: whether its unimodal ELBOs have the reconstruction weights too; `unweighted` as released."""
     likelihood: Literal["laplace", "normal", "bernoulli"] = "laplace"
     """Likelihood of image modalities; text is always categorical over characters."""
-    reconstruction_weights: Literal["size", "equal"] = "size"
-    """`size`: the largest modality's number of elements over this one's (Appendix B); `equal`: 1 each."""
+    reconstruction_weights: Literal["size", "equal"] | tuple[Weight, ...] = "size"
+    """`size`: the largest modality's number of elements over this one's (Appendix B); `equal`: 1 each; or a weight a modality."""
     missing: Number = Field(default=0.0, ge=0, lt=1)
     """Share of the training set's entries (example, modality) that are hidden; an example always keeps one modality."""
     epochs: Whole = Field(default=150, ge=1, le=1_000_000)
@@ -105,10 +121,12 @@ class TrainingConfig(BaseModel):
     """Examples a step; the last, partial batch of an epoch is dropped."""
     learning_rate: Number = Field(default=1e-3, gt=0)
     """Adam's step size."""
-    train_examples: Whole | None = Field(default=None, ge=500)
-    """Train on this many examples (a fixed random selection); all when left out. At least 500: the linear probe needs them."""
-    test_examples: Whole | None = Field(default=None, ge=100)
+    train_examples: Whole | None = Field(default=None, ge=1)
+    """Train on this many examples (a fixed random selection); all when left out."""
+    test_examples: Whole | None = Field(default=None, ge=1)
     """Evaluate on this many test examples (a fixed random selection); all when left out."""
+    importance_samples: Whole = Field(default=15, ge=1, le=10_000)
+    """Samples an example and subset, for the log-likelihoods."""
 
     @model_validator(mode="before")
     @classmethod
@@ -116,63 +134,129 @@ class TrainingConfig(BaseModel):
         if not isinstance(values, dict):
             return values
         filled = dict(values)
-        model = _text(filled.get("model"))
-        for field, value in ALIASES.get(model, {}).items():
+        preset = filled.pop("preset", "paper")
+        choose("preset", preset, presets.PRESETS)
+        for field, value in ALIASES.get(_text(filled.get("model")), {}).items():
             if field != "model" and filled.get(field, value) != value:
-                raise ValueError(f"{field}: {filled[field]!r} contradicts model {model!r}, which means {field}: {value}")
+                raise ValueError(
+                    f"{field}: {filled[field]!r} contradicts model {filled['model']!r}, which means {field}: {value}"
+                )
             filled[field] = value
-        for field, value in MODEL_DEFAULTS.get(_text(filled.get("model")), {}).items():
+        dataset, model = _text(filled.get("dataset")), _text(filled.get("model"))
+        card = find(dataset)
+        if card is None:
+            return filled  # refused below, with the nearest spelling
+        if card.data_hash:
+            filled = _of_own(filled, card)
+        for field, value in (_usual(preset, dataset, model) | _sized(filled, dataset, preset)).items():
             filled.setdefault(field, value)
-        return filled
+        return _all_is_none(filled, card)
 
     @model_validator(mode="after")
     def _agree(self) -> "TrainingConfig":
-        card = choose("dataset", self.dataset, DATASETS)
+        card = choose("dataset", self.dataset, DATASETS | {name: find(name) for name in [self.dataset] if is_own(name)})
         choose("source", self.source, card.sources)
-        choose("model", self.model, [*card.models, *ALIASES])
+        choose("model", self.model, [*MODELS, *ALIASES])
         choose("networks", self.networks, card.networks)
-        if self.model == "mvae":
-            self._refuse_for_mvae()
+        self._check_modalities(card)
+        self._check_model()
+        self._check_estimator()
+        self._check_sizes(card)
+        return self
+
+    def _check_modalities(self, card: DatasetCard) -> None:
+        count = self.modality_count
+        if count is not None and not card.fewest_modalities:
+            raise ValueError(f"modality_count: {self.dataset} has its {len(card.modalities)} modalities only; leave it out")
+        if count is not None and not card.fewest_modalities <= count <= len(card.modalities):
+            allowed = f"{card.fewest_modalities} to {len(card.modalities)}"
+            raise ValueError(f"modality_count: {count} is not offered for {self.dataset}; allowed: {allowed}")
+        if self.evaluate_on == "validation" and not card.validation_examples:
+            raise ValueError(f"evaluate_on: {self.dataset} has no validation partition; allowed: test")
+        for field in ("private_weights", "reconstruction_weights"):
+            weights = getattr(self, field)
+            if isinstance(weights, tuple) and len(weights) not in ((0, self.M) if field == "private_weights" else (self.M,)):
+                raise ValueError(f"{field}: has {len(weights)} weights; {self.M} are needed, for {', '.join(self.modalities)}")
+        if self.private_dim == 0 and (self.private_weights or self.beta_private != 1):
+            raise ValueError(
+                "private_dim: is 0, so that there are no private latents to weight; set it, or leave the weights out"
+            )
+
+    def _check_model(self) -> None:
+        if self.model not in MIXTURES:
+            if self.estimator != "enumerate":
+                raise ValueError(
+                    f"estimator: {self.estimator!r} does not apply to model {self.model!r}, which is no mixture; leave it out"
+                )
+            if self.kl != "sum":
+                raise ValueError(f"kl: {self.kl!r} does not apply to model {self.model!r}, which is no mixture; leave it out")
+        if self.model == "mmjsd" and self.kl != "sum":
+            raise ValueError(f"kl: {self.kl!r} does not apply to model 'mmjsd', whose KLs are to the dynamic prior; leave it out")
+        if self.model in ("mmvae", "mmjsd", "mmvm") and self.prior_expert == "full":
+            raise ValueError(
+                f"prior_expert: 'full' does not apply to model {self.model!r}, which has no full product; allowed: none, all"
+            )
+        if self.model == "mvtcae" and self.missing:
+            raise ValueError("missing: model 'mvtcae' has one component, which needs every modality; leave it out")
+        for field, only in (("alpha", "mvtcae"), ("unimodal_reconstruction", "mvae")):
+            if self.model != only and getattr(self, field) != type(self).model_fields[field].default:
+                raise ValueError(f"{field}: applies to model {only!r} only, not to {self.model!r}; leave it out")
+
+    def _check_estimator(self) -> None:
         if self.estimator == "slices" and self.missing:
             raise ValueError("estimator: 'slices' cannot leave out hidden modalities; use stratified, categorical or enumerate")
         if self.estimator == "slices" and self.batch_size < self.components:
             raise ValueError(f"batch_size: {self.batch_size} is too small for estimator 'slices': at least {self.components}")
-        self._check_sizes(card)
-        return self
-
-    def _refuse_for_mvae(self) -> None:
-        if self.estimator != "enumerate":
-            raise ValueError(f"estimator: {self.estimator!r} does not apply to model 'mvae', which is no mixture; leave it out")
-        if self.kl != "sum":
-            raise ValueError(f"kl: {self.kl!r} does not apply to model 'mvae', which is no mixture; leave it out")
 
     def _check_sizes(self, card: DatasetCard) -> None:
-        sizes = (("train_examples", card.train_examples), ("test_examples", card.test_examples))
-        for field, available in sizes:
-            value = getattr(self, field)
-            if value is not None and value > available[self.source]:
-                raise ValueError(
-                    f"{field}: {value} is more than the {available[self.source]} that {self.source} {self.dataset} has"
-                )
+        tested = card.validation_examples if self.evaluate_on == "validation" else card.test_examples
+        sizes = (("train_examples", card.train_examples, LEAST_PROBED), ("test_examples", tested, LEAST_TESTED))
+        for field, available, least in sizes:
+            value, most = getattr(self, field), available[self.source]
+            if value is not None and value > most:
+                raise ValueError(f"{field}: {value} is more than the {most} that {self.source} {self.dataset} has")
+            if value is not None and value < min(least, most):
+                raise ValueError(f"{field}: {value} is too few; at least {min(least, most)}")
         if self.batch_size > self.examples_per_epoch:
             raise ValueError(f"batch_size: {self.batch_size} is more than the {self.examples_per_epoch} training examples")
 
     @property
+    def card(self) -> DatasetCard:
+        """What is known of the dataset."""
+        card = find(self.dataset)
+        assert card is not None  # validation has seen to it
+        return card
+
+    @property
     def modalities(self) -> tuple[str, ...]:
-        """The dataset's modalities, in its order."""
-        return DATASETS[self.dataset].modalities
+        """The modalities that are used, in the dataset's order."""
+        return self.card.modalities[: self.modality_count]
+
+    @property
+    def M(self) -> int:
+        """Number of modalities."""
+        return len(self.modalities)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes, where labels are attributes and not one class."""
+        return self.card.attributes.get(self.source, ())
+
+    @property
+    def data_key(self) -> DataKey:
+        """Which arrays it is trained and evaluated on."""
+        return DataKey(self.dataset, self.source, self.M, self.evaluate_on)
 
     @property
     def components(self) -> int:
-        """Number of mixture components (for MVAE: of ELBOs that are added)."""
-        count = len(self.modalities)
-        by_model = {"mvae": count + 1, "mmvae": count, "mopoe": int(2**count) - 1}
-        return by_model[self.model]
+        """Number of components: of a mixture, or of ELBOs that are added."""
+        by_model = {"mvae": self.M + 1, "mopoe": int(2**self.M) - 1, "mvtcae": 1, "mmjsd": self.M + 1}
+        return by_model.get(self.model, self.M)
 
     @property
     def examples_per_epoch(self) -> int:
         """Training examples that one epoch draws from."""
-        return self.train_examples or DATASETS[self.dataset].train_examples[self.source]
+        return self.train_examples or self.card.train_examples[self.source]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -182,15 +266,80 @@ class TrainingConfig(BaseModel):
     def canonical(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as plain values: what an identity is a hash of.
 
-        A new field with a default therefore changes no identity. `MODEL_DEFAULTS` count as defaults.
+        A new field with a default therefore changes no identity. `MODEL_DEFAULTS` count as defaults; presets do not.
         """
         own = MODEL_DEFAULTS[self.model]
         fields = type(self).model_fields
         return {
             name: value
-            for name, value in self.model_dump().items()
-            if fields[name].is_required() or value != own.get(name, fields[name].default)
+            for name, value in self.model_dump(mode="json").items()
+            if fields[name].is_required() or getattr(self, name) != own.get(name, fields[name].default)
         }
+
+
+def deviations(config: TrainingConfig) -> tuple[str, ...]:
+    """How a configuration differs from the paper's own for its dataset and model, in words; empty for a reproduction's setting.
+
+    Model, beta, estimator of Eq. (5) and seed are what the paper varies.
+    """
+    if config.dataset not in presets.PAPER:
+        return ("a dataset that the paper does not have",)
+    varied = {"dataset": config.dataset, "model": config.model, "beta": config.beta, "scale": "paper"}
+    if config.model == "mopoe" and config.estimator == "enumerate":
+        varied["model"] = "eq5"
+    paper = TrainingConfig.model_validate(varied).model_dump()
+    ours = config.model_dump()
+    differing = [field for field in ours if ours[field] != paper[field]]
+    return tuple(f"{field} {_said(ours[field])} instead of {_said(paper[field])}" for field in differing)
+
+
+def _said(value: Any) -> str:
+    return "all" if value is None else str(value)
+
+
+def _sized(fields: dict[str, Any], dataset: str, preset: str) -> dict[str, Any]:
+    """What the scale says of the fields; ValueError where one of them contradicts it."""
+    scale = fields.get("scale")
+    if scale is None:
+        return {}
+    if dataset not in presets.PAPER:
+        raise ValueError(f"scale: {scale!r} is not offered for a dataset of your own; leave it out and set the sizes")
+    if scale not in presets.SCALES:
+        return {}  # refused by the field itself
+    fixed = presets.scale_fields(scale, dataset, preset)
+    for field, value in fixed.items():
+        if field in fields and str(fields[field]) != str(value):
+            raise ValueError(
+                f"{field}: {fields[field]!r} contradicts scale {scale!r}, which means {_said(value)}; leave out one of them"
+            )
+    return fixed | presets.scale_defaults(scale)
+
+
+def _usual(preset: str, dataset: str, model: str) -> dict[str, Any]:
+    """What the preset says, over the model's own defaults."""
+    own = MODEL_DEFAULTS.get(model, {})
+    return own | presets.preset_fields(preset, dataset, model)
+
+
+def _of_own(fields: dict[str, Any], card: DatasetCard) -> dict[str, Any]:
+    """The configuration with the fingerprint of the user's data, which may not be another one than a trial was made with."""
+    if fields.get("data_hash", card.data_hash) != card.data_hash:
+        raise ValueError(f"data_hash: {card.name} holds other data now than when this was made; restore them, or start anew")
+    return {"source": "own", "networks": "small"} | fields | {"data_hash": card.data_hash}
+
+
+def _all_is_none(fields: dict[str, Any], card: DatasetCard) -> dict[str, Any]:
+    """All, spelled out as a number, is the same configuration as leaving the number out."""
+    source = _text(fields.get("source", "embedded"))
+    if source not in card.sources:
+        return fields
+    tested = card.validation_examples if fields.get("evaluate_on") == "validation" else card.test_examples
+    everything = {
+        "train_examples": card.train_examples[source],
+        "test_examples": tested.get(source),
+        "modality_count": len(card.modalities),
+    }
+    return {name: None if str(value) == str(everything.get(name)) else value for name, value in fields.items()}
 
 
 def choose(field: str, value: str, allowed: Any) -> Any:
@@ -204,7 +353,7 @@ def nearest(value: str, allowed: Any) -> str:
     """` (did you mean 'x'?)` for the nearest allowed spelling, or nothing."""
     from difflib import get_close_matches
 
-    close = get_close_matches(value, list(allowed), n=1)
+    close = get_close_matches(str(value), list(allowed), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

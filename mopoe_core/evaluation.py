@@ -1,27 +1,27 @@
 """Final metrics of a trained model: linear probe, coherence, log-likelihood, for every subset of modalities (Appendix B).
 
 The test set streams through in batches: each is encoded once, all subsets' posteriors come from that one encoding, and nothing is kept
-but one number an example and metric, from which the means and their Monte-Carlo errors follow.
+but the numbers of each example, from which the metrics and their Monte-Carlo errors follow.
 
-q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE and MoPoE, the members of S for
-MMVAE. Where a single sample or mean is wanted, an MMVAE example uses one member of S, chosen at random, as released.
+q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE, MoPoE and MVTCAE, the members of S
+for MMVAE, mmJSD and MMVM. Where a single sample or mean is wanted, a mixture gives one member of S, chosen at random, as released. A
+private latent comes from the modality's own posterior where the modality is given, and from the prior where it is not.
 
-Log-likelihood, K samples a subset:
+Where labels are attributes, probe and coherence are average precisions of scores, an attribute each and their mean (Appendix E.2); the
+released code feeds hard decisions to them, batch by batch.
 
-    log_likelihood             importance-weighted bound: z from q(z|X_S), weights against the density of q(z|X_S) itself. A mixture
-                               is sampled by strata, K / |S| from each member, which keeps the estimate of p(X) unbiased.
-    log_likelihood_paper_view  the released code's number: weights laid out as (K, B), flattened and read as (B, K), so that each
-                               log-mean-exp runs over different examples. Not a bound. MMVAE takes one member an example, in slices.
-
-Shape suffixes: B batch, M modality, R distinct product, S subset, K importance sample, D latent dimension, N examples.
+Shape suffixes: B batch, M modality, R distinct product, S subset, D latent dimension, P private dimension, A class or attribute, N
+examples.
 """
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
@@ -29,17 +29,20 @@ from torch import Tensor
 from mopoe_core import names
 from mopoe_core.classifiers import Judges
 from mopoe_core.data.types import Dataset, Split
-from mopoe_core.model import MultimodalVAE
+from mopoe_core.estimates import Estimate, average_precisions, jackknifed, mean, mean_over_attributes
+from mopoe_core.importance import log_likelihoods
+from mopoe_core.model import MultimodalVAE, with_private
 from mopoe_core.names import Metric
 from mopoe_core.objective import Gaussians, products
 from mopoe_core.streams import generator
 from mopoe_core.training import SELECTION_SEED
 
-IMPORTANCE_SAMPLES = 15
 PROBE_EXAMPLES = 500
 PROBE_ITERATIONS = 1000
 PRIOR_SAMPLES = 5000
 BATCH = 256
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,13 @@ def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, 
     chance = generator(device, seed, "evaluation")
     proposals = _proposals(model)
     probes = _fit_probes(model, train, seed, proposals, chance, device)
-    prior_right_N = _joint_coherence(model, judges, chance, config.latent_dim)
+    agreement_N = _joint_coherence(model, judges, dataset, chance)
     parts = [_batch(model, test, rows, proposals, probes, judges, chance) for rows in _batches(len(test), device)]
-    numbers = {kind: torch.cat([part[kind] for part in parts], -1).double().cpu() for kind in parts[0]}
-    return tuple(_table(model, proposals, prior_right_N, numbers))
+    # Examples stand on the axis that is last but for scores of attributes.
+    axis = {kind: -2 if dataset.attributes and kind in (names.PROBE, names.COHERENCE) else -1 for kind in parts[0]}
+    numbers = {kind: torch.cat([part[kind] for part in parts], axis[kind]).double().cpu().numpy() for kind in parts[0]}
+    table = _Table(dataset, test, [m.name for m in model.modalities], proposals.subsets)
+    return table.metrics(agreement_N, numbers)
 
 
 def _batches(count: int, device: torch.device) -> Sequence[Tensor]:
@@ -107,28 +113,62 @@ def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, chance: t
     return Gaussians(torch.stack([q.mu for q in chosen]), torch.stack([q.logvar for q in chosen]))
 
 
+class _Probe:
+    """Logistic regressions (L-BFGS) on posterior means: one of the class, or one an attribute."""
+
+    def __init__(self, means_ND: Array, labels: Array) -> None:
+        self.attributes = labels.ndim == 2
+        columns = list(labels.T) if self.attributes else [labels]
+        self.fitted = [self._fit(means_ND, column) for column in columns]
+
+    @staticmethod
+    def _fit(means_ND: Array, labels_N: Array) -> LogisticRegression | float:
+        """The regression; the one label where the examples have no other."""
+        if len(np.unique(labels_N)) == 1:
+            return float(labels_N[0])
+        with warnings.catch_warnings():
+            # The protocol stops at 1000 iterations; a probe that is not converged then is what the paper reports as well.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return LogisticRegression(max_iter=PROBE_ITERATIONS).fit(means_ND, labels_N)
+
+    def judge(self, means_BD: Tensor, labels: Tensor) -> Tensor:
+        """Of classes, whether each is right (B,); of attributes, their scores (B, A)."""
+        means = means_BD.cpu().numpy()
+        if not self.attributes:
+            (only,) = self.fitted
+            predicted = np.full(len(means), only) if isinstance(only, float) else only.predict(means)
+            return torch.from_numpy(predicted) == labels.cpu()
+        scores = [np.full(len(means), f) if isinstance(f, float) else f.decision_function(means) for f in self.fitted]
+        return torch.from_numpy(np.stack(scores, -1))
+
+
 def _fit_probes(
     model: MultimodalVAE, train: Split, seed: int, proposals: _Proposals, chance: torch.Generator, device: torch.device
-) -> list[LogisticRegression]:
-    """For each subset a logistic regression (L-BFGS) on the posterior means of 500 training examples."""
+) -> list[_Probe]:
+    """For each subset a probe on the posterior means of 500 training examples."""
     rows = torch.randperm(len(train), generator=generator(torch.device("cpu"), seed, "probe"))[:PROBE_EXAMPLES]
     x = {name: values.to(device) for name, values in train.batch(rows).items()}
-    means_SBD = _subset_posteriors(products(model.encode(x), proposals.exponents_RE), proposals, chance).mu
-    labels = train.labels[rows].numpy()
-    with warnings.catch_warnings():
-        # The protocol stops at 1000 iterations; a probe that is not converged then is what the paper reports as well.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return [LogisticRegression(max_iter=PROBE_ITERATIONS).fit(means.cpu().numpy(), labels) for means in means_SBD]
+    experts_MBD = model.encode(x).shared
+    means_SBD = _subset_posteriors(products(experts_MBD, proposals.exponents_RE), proposals, chance).mu
+    return [_Probe(means.cpu().numpy(), train.labels[rows].numpy()) for means in means_SBD]
 
 
-def _joint_coherence(model: MultimodalVAE, judges: Judges, chance: torch.Generator, latent: int) -> Tensor:
-    """For each of 5,000 draws from the prior, whether all classifiers see the same class in what is decoded."""
+def _joint_coherence(model: MultimodalVAE, judges: Judges, dataset: Dataset, chance: torch.Generator) -> Array:
+    """For each of 5,000 draws from the prior, whether all classifiers see the same class in what is decoded.
+
+    Of attributes, the share on which all classifiers say the same, more likely than not or not.
+    """
     agree = []
     for rows in torch.arange(PRIOR_SAMPLES).split(BATCH):
-        z = torch.randn(len(rows), latent, generator=chance, device=chance.device)
-        classes_MB = torch.stack([judges.classify(m.name, model.generate(z, m)) for m in model.modalities])
-        agree.append((classes_MB == classes_MB[0]).all(0))
-    return torch.cat(agree).double().cpu()
+        seen = []
+        z = torch.randn(len(rows), model.config.latent_dim, generator=chance, device=chance.device)
+        for modality in model.modalities:
+            private = torch.randn(len(rows), model.config.private_dim, generator=chance, device=chance.device)
+            logits = judges.logits(modality.name, model.generate(with_private(z, private), modality))
+            seen.append(logits > 0 if dataset.attributes else logits.argmax(-1, keepdim=True))
+        seen_MBA = torch.stack(seen)
+        agree.append((seen_MBA == seen_MBA[0]).all(0).double().mean(-1))
+    return torch.cat(agree).cpu().numpy()
 
 
 def _batch(
@@ -136,107 +176,112 @@ def _batch(
     test: Split,
     rows: Tensor,
     proposals: _Proposals,
-    probes: list[LogisticRegression],
+    probes: list[_Probe],
     judges: Judges,
     chance: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Every number of one batch of test examples, examples last."""
-    x, labels_B = test.batch(rows), test.labels[rows]
-    products_RBD = products(model.encode(x), proposals.exponents_RE)
+    """Every number of one batch of test examples."""
+    x, labels = test.batch(rows), test.labels[rows]
+    encoded = model.encode(x)
+    products_RBD = products(encoded.shared, proposals.exponents_RE)
     posteriors_SBD = _subset_posteriors(products_RBD, proposals, chance)
-    predicted = [torch.from_numpy(p.predict(mu.cpu().numpy())) for p, mu in zip(probes, posteriors_SBD.mu, strict=True)]
     noise = torch.randn(posteriors_SBD.mu.shape, generator=chance, device=chance.device)
-    likelihood_SB, paper_view_SB = log_likelihoods(model, x, products_RBD, proposals.members, chance)
+    z_SBD = posteriors_SBD.sample(noise)
+    private_MBP = encoded.private.sample(torch.randn(encoded.private.mu.shape, generator=chance, device=chance.device))
+    likelihood_SB, paper_view_SB = log_likelihoods(model, x, encoded, products_RBD, proposals.members, chance)
     return {
-        names.PROBE: torch.stack(predicted) == labels_B.cpu(),
-        names.COHERENCE: _coherence(model, judges, posteriors_SBD.sample(noise), labels_B),
+        names.PROBE: torch.stack([p.judge(mu, labels) for p, mu in zip(probes, posteriors_SBD.mu, strict=True)]),
+        names.COHERENCE: _coherence(model, judges, proposals.subsets, z_SBD, private_MBP, labels, chance),
         names.LOG_LIKELIHOOD: likelihood_SB,
         names.LOG_LIKELIHOOD_PAPER_VIEW: paper_view_SB,
     }
 
 
-def _coherence(model: MultimodalVAE, judges: Judges, z_SBD: Tensor, labels_B: Tensor) -> Tensor:
-    """(S, M, B): whether the classifier sees the input's class in each decoded target."""
-    seen = [judges.classify(m.name, model.generate(z_SBD, m).flatten(0, 1)).view(z_SBD.shape[:2]) for m in model.modalities]
-    return torch.stack(seen, 1) == labels_B
-
-
-def log_likelihoods(
+def _coherence(
     model: MultimodalVAE,
-    x: dict[str, Tensor],
-    products_RBD: Gaussians,
-    members: list[list[int]],
+    judges: Judges,
+    subsets: Sequence[tuple[str, ...]],
+    z_SBD: Tensor,
+    private_MBP: Tensor,
+    labels: Tensor,
     chance: torch.Generator,
-    samples: int = IMPORTANCE_SAMPLES,
-) -> tuple[Tensor, Tensor]:
-    """`log_likelihood` and `log_likelihood_paper_view` of every subset, each (S, B), in nats.
-
-    Each distinct product is sampled and decoded once: the mixtures of MMVAE reuse their members' samples.
-    """
-    z_RKBD, log_p_RKB = [], []
-    for mu, logvar in zip(products_RBD.mu, products_RBD.logvar, strict=True):
-        noise = torch.randn(samples, *mu.shape, generator=chance, device=chance.device)
-        z_KBD = Gaussians(mu, logvar).sample(noise)
-        z_RKBD.append(z_KBD)
-        log_p_KB = -0.5 * (z_KBD**2 + math.log(2 * math.pi)).sum(-1)
-        for modality in model.modalities:
-            log_p_KB = log_p_KB + model.log_likelihood(z_KBD, x, modality)
-        log_p_RKB.append(log_p_KB)
-    own_RKB = [Gaussians(products_RBD.mu[r], products_RBD.logvar[r]).log_prob(z) for r, z in enumerate(z_RKBD)]
-    bounds = [_bound(products_RBD, rows, z_RKBD, log_p_RKB) for rows in members]
-    views = [_paper_view([log_p_RKB[r] - own_RKB[r] for r in rows]) for rows in members]
-    return torch.stack(bounds), torch.stack(views)
+) -> Tensor:
+    """(S, M, B): whether the classifier sees the input's class in each decoded target; of attributes its scores, (S, M, B, A)."""
+    seen = []
+    for m, modality in enumerate(model.modalities):
+        unseen_BP = torch.randn(private_MBP[m].shape, generator=chance, device=chance.device)
+        latents = [
+            with_private(z_BD, private_MBP[m] if modality.name in S else unseen_BP)
+            for S, z_BD in zip(subsets, z_SBD, strict=True)
+        ]
+        seen.append(torch.stack([judges.logits(modality.name, model.generate(latent, modality)) for latent in latents]))
+    logits_SMBA = torch.stack(seen, 1)
+    return logits_SMBA if labels.ndim == 2 else logits_SMBA.argmax(-1) == labels
 
 
-def _bound(products_RBD: Gaussians, rows: list[int], z_RKBD: list[Tensor], log_p_RKB: list[Tensor]) -> Tensor:
-    """log of an unbiased estimate of p(X), (B,): the members' strata of one mixture, K samples in all."""
-    share, more = divmod(len(z_RKBD[0]), len(rows))
-    terms = []
-    for place, row in enumerate(rows):
-        count = share + (place < more)
-        z_KBD = z_RKBD[row][:count]
-        log_q_KB = torch.logsumexp(
-            torch.stack([Gaussians(products_RBD.mu[r], products_RBD.logvar[r]).log_prob(z_KBD) for r in rows]), 0
-        ) - math.log(len(rows))
-        terms.append(log_p_RKB[row][:count] - log_q_KB - math.log(count * len(rows)))
-    return torch.logsumexp(torch.cat(terms), 0)
+class _Table:
+    """The long table of one evaluation."""
 
+    def __init__(self, dataset: Dataset, test: Split, modalities: list[str], subsets: list[tuple[str, ...]]) -> None:
+        self.attributes, self.modalities, self.subsets = dataset.attributes, modalities, subsets
+        self.labels = test.labels.cpu().numpy()
+        # Of images: their examples are a sample of many items; a word has some forty spellings, which are all of them.
+        self.clusterings = [test.rows[m.name].cpu().numpy() for m in test.modalities if m.kind != "text"]
+        self.rows: dict[str, Metric] = {}
 
-def _paper_view(log_weights_RKB: list[Tensor]) -> Tensor:
-    """(K, B) weights flattened and read as (B, K), as released; of several members each takes a slice of the batch."""
-    samples, batch = log_weights_RKB[0].shape
-    slices_B = (torch.arange(batch) // max(1, batch // len(log_weights_RKB))).clamp(max=len(log_weights_RKB) - 1)
-    stacked_RKB = torch.stack(log_weights_RKB)
-    weights_BK = stacked_RKB[slices_B.to(stacked_RKB.device), :, torch.arange(batch, device=stacked_RKB.device)]
-    return torch.logsumexp(weights_BK.T.reshape(-1).view(batch, samples), 1) - math.log(samples)
+    def metrics(self, agreement_N: Array, numbers: dict[str, Array]) -> tuple[Metric, ...]:
+        """Every metric, in the order of `names.metric_names`."""
+        self._row(names.COHERENCE, "prior", "", mean(agreement_N), short=names.JOINT)
+        sizes = range(1, len(self.modalities) + 1)
+        coherence = self._judged(names.COHERENCE, numbers[names.COHERENCE], self.modalities)
+        probe = self._judged(names.PROBE, numbers[names.PROBE][:, None], [""])
+        for size in sizes[:-1]:
+            outside = [vector for (S, m), vector in coherence.items() if len(S) == size and m not in S]
+            self._row(names.COHERENCE, names.given(size), "", self._estimate(np.mean(outside, 0)))
+        for size in sizes:
+            self._row(
+                names.PROBE,
+                names.given(size),
+                "",
+                self._estimate(np.mean([v for (S, _), v in probe.items() if len(S) == size], 0)),
+            )
+        for kind in (names.LOG_LIKELIHOOD, names.LOG_LIKELIHOOD_PAPER_VIEW):
+            self._likelihoods(kind, numbers[kind], sizes)
+        return tuple(self.rows[name] for name in names.metric_names(self.modalities, self.attributes))
 
+    def _judged(self, kind: str, numbers: Array, targets: Sequence[str]) -> dict[tuple[tuple[str, ...], str], Array]:
+        """The rows of every subset and target; returns what they can be averaged from."""
+        vectors = {}
+        for s, subset in enumerate(self.subsets):
+            for t, target in enumerate(targets):
+                vectors[subset, target] = self._vector(kind, subset, target, numbers[s, t])
+                self._row(kind, names.subset_name(subset), target, self._estimate(vectors[subset, target]))
+        return vectors
 
-def _table(model: MultimodalVAE, proposals: _Proposals, prior_right_N: Tensor, numbers: dict[str, Tensor]) -> list[Metric]:
-    """Means over examples, in the order of `names.metric_names`."""
-    targets, every = [m.name for m in model.modalities], proposals.subsets
-    sizes = range(1, len(targets) + 1)
-    right_SMN, probe_SN = numbers[names.COHERENCE], numbers[names.PROBE]
-    rows = [_metric(names.COHERENCE, "prior", "", prior_right_N, names.JOINT)]
-    for s, subset in enumerate(every):
-        for m, target in enumerate(targets):
-            rows.append(_metric(names.COHERENCE, names.subset_name(subset), target, right_SMN[s, m]))
-    for size in sizes[:-1]:
-        outside = [right_SMN[s, m] for s, S in enumerate(every) if len(S) == size for m, t in enumerate(targets) if t not in S]
-        rows.append(_metric(names.COHERENCE, names.given(size), "", torch.stack(outside).mean(0)))
-    rows += [_metric(names.PROBE, names.subset_name(subset), "", probe_SN[s]) for s, subset in enumerate(every)]
-    for size in sizes:
-        of_size = [probe_SN[s] for s, subset in enumerate(every) if len(subset) == size]
-        rows.append(_metric(names.PROBE, names.given(size), "", torch.stack(of_size).mean(0)))
-    for kind in (names.LOG_LIKELIHOOD, names.LOG_LIKELIHOOD_PAPER_VIEW):
-        for s, subset in enumerate(every):
-            short = names.likelihood_subset_name(subset, targets)
-            rows.append(_metric(kind, names.subset_name(subset), "", numbers[kind][s], short))
-    return rows
+    def _vector(self, kind: str, subset: tuple[str, ...], target: str, numbers: Array) -> Array:
+        """The examples' numbers; of attributes, the replicates of the mean average precision, and a row for each attribute."""
+        if not self.attributes:
+            return numbers
+        precisions_AG = average_precisions(numbers, self.labels)
+        for attribute, replicates in zip(self.attributes, precisions_AG, strict=True):
+            estimate = jackknifed(replicates, len(self.labels))
+            self._row(kind, names.subset_name(subset), target, estimate, attribute=attribute)
+        return mean_over_attributes(precisions_AG, self.labels)
 
+    def _estimate(self, vector: Array) -> Estimate:
+        return jackknifed(vector, len(self.labels)) if self.attributes else mean(vector, self.clusterings)
 
-def _metric(kind: str, subset: str, target: str, values_N: Tensor, short: str = "") -> Metric:
-    """The mean over examples with its standard error; `short` stands for the subset in the name."""
-    name = "/".join(part for part in (kind, short or subset, target) if part)
-    n = len(values_N)
-    error = float(values_N.std()) / math.sqrt(n)
-    return Metric(name, kind, subset, target, float(values_N.mean()), error, n, names.UNITS[kind])
+    def _likelihoods(self, kind: str, numbers_SN: Array, sizes: range) -> None:
+        for subset, values_N in zip(self.subsets, numbers_SN, strict=True):
+            short = names.likelihood_subset_name(subset, self.modalities)
+            self._row(kind, names.subset_name(subset), "", mean(values_N, self.clusterings), short=short)
+        for size in sizes:
+            of_size = [values for S, values in zip(self.subsets, numbers_SN, strict=True) if len(S) == size]
+            self._row(kind, names.given(size), "", mean(np.mean(of_size, 0), self.clusterings))
+
+    def _row(self, kind: str, subset: str, target: str, estimate: Estimate, short: str = "", attribute: str = "") -> None:
+        """Note a metric; `short` stands for the subset in its name."""
+        name = "/".join(part for part in (kind, short or subset, target, attribute) if part)
+        judged = kind in (names.COHERENCE, names.PROBE) and subset != "prior"
+        unit = names.AVERAGE_PRECISION if self.attributes and judged else names.UNITS[kind]
+        self.rows[name] = Metric(name, kind, subset, target, estimate.value, estimate.error, estimate.n, unit, attribute)

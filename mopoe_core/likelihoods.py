@@ -85,7 +85,7 @@ class Categorical:
         return (x * torch.log_softmax(raw, -1)).flatten(-event_dims).sum(-1)
 
 
-def image_likelihood(name: str, sigmoid: bool) -> Likelihood:
+def numeric_likelihood(name: str, sigmoid: bool) -> Likelihood:
     """`laplace`, `normal` or `bernoulli`; `sigmoid` for modalities whose decoder is bounded (MNIST's)."""
     if name == "bernoulli":
         return Bernoulli()

@@ -1,6 +1,6 @@
 """Names of subsets and metrics. Pure: no torch, so that a specification can be checked before anything heavy is imported.
 
-A metric's full name is `kind/subset/target`, with the parts that do not apply left out:
+A metric's full name is `kind/subset/target/attribute`, with the parts that do not apply left out:
 
     coherence/joint                  z from the prior, all modalities decoded: do they agree?
     coherence/mnist.text/svhn        svhn decoded from q(z | mnist, text): does it show the input's class?
@@ -9,6 +9,9 @@ A metric's full name is `kind/subset/target`, with the parts that do not apply l
     log_likelihood/mnist             log p(X), proposal q(z | mnist)
     probe/mnist.svhn                 linear probe on the means of q(z | mnist, svhn)
     probe/given_1                    mean over the subsets of 1 modality
+    log_likelihood/given_1           likewise
+    probe/image/Smiling              average precision of one attribute, where labels are attributes; `probe/image` is their mean
+    coherence/text/image/Smiling     likewise, of the classifier's scores on what was generated
 
 Only characters that MLflow accepts in a metric's name are used (alphanumerics, `_-. :/`).
 """
@@ -22,6 +25,8 @@ COHERENCE = "coherence"
 PROBE = "probe"
 LOG_LIKELIHOOD = "log_likelihood"
 LOG_LIKELIHOOD_PAPER_VIEW = "log_likelihood_paper_view"
+AVERAGE_PRECISION = "average precision"
+"""Unit of probe and conditional coherence where labels are attributes; `UNITS` has the units otherwise."""
 UNITS = {
     COHERENCE: "share",
     PROBE: "accuracy",
@@ -50,8 +55,11 @@ def likelihood_subset_name(subset: Sequence[str], modalities: Sequence[str]) -> 
     return JOINT if len(subset) == len(modalities) else subset_name(subset)
 
 
-def metric_names(modalities: Sequence[str]) -> list[str]:
-    """Every final metric that a trial on these modalities reports, in the order of the long table."""
+def metric_names(modalities: Sequence[str], attributes: Sequence[str] = ()) -> list[str]:
+    """Every final metric that a trial on these modalities reports, in the order of the long table.
+
+    `attributes` names those of a dataset whose labels are attributes; each has its own average precision beside their mean.
+    """
     every = subsets(modalities)
     sizes = range(1, len(modalities) + 1)
     names = [f"{COHERENCE}/{JOINT}"]
@@ -61,6 +69,10 @@ def metric_names(modalities: Sequence[str]) -> list[str]:
     names += [f"{PROBE}/{given(size)}" for size in sizes]
     for kind in (LOG_LIKELIHOOD, LOG_LIKELIHOOD_PAPER_VIEW):
         names += [f"{kind}/{likelihood_subset_name(subset, modalities)}" for subset in every]
+        names += [f"{kind}/{given(size)}" for size in sizes]
+    for attribute in attributes:
+        names += [f"{COHERENCE}/{subset_name(subset)}/{target}/{attribute}" for subset in every for target in modalities]
+        names += [f"{PROBE}/{subset_name(subset)}/{attribute}" for subset in every]
     return names
 
 
@@ -82,6 +94,8 @@ class Metric:
     n: int
     """Examples (or draws from the prior) that `value` is a mean over."""
     unit: str
+    attribute: str = ""
+    """The one attribute that `value` is about, where labels are attributes; empty for their mean."""
 
 
 @dataclass(frozen=True)

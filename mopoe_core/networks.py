@@ -1,7 +1,8 @@
 """Encoders and decoders: the released layer sizes, and perceptrons derived from a modality's shape.
 
 An encoder maps a modality (B, *shape) to the two heads mu and log-variance (B, latent); a decoder maps (B, latent) to the raw
-parameters (B, *shape) of the modality's likelihood.
+parameters (B, *shape) of the modality's likelihood. Where a modality has a private latent, `latent` counts both: the first dimensions
+are the shared ones.
 """
 
 import math
@@ -9,7 +10,9 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mopoe_core.data import own
 from mopoe_core.data.types import Modality
+from mopoe_core.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
 
 LOGVAR_LIMIT = 12.0
 """Log-variances are kept in [-12, 12]: standard deviations between 0.0025 and 400, precisions that float32 adds without overflow."""
@@ -56,11 +59,15 @@ class Transpose(nn.Module):
         return x.transpose(-1, -2)
 
 
-def networks(modality: Modality, kind: str, latent: int) -> tuple[Encoder, nn.Module]:
-    """Encoder and decoder of a modality; `kind` is `paper` or `small`."""
-    if kind == "small":
-        return _small(modality, latent)
-    return _PAPER[modality.name](latent)
+def networks(modality: Modality, kind: str, latent: int) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder of a modality; `kind` is `paper` or `small`. A user's own come before either."""
+    if kind == "paper":
+        return PAPER[modality.architecture](latent)
+    encoder, decoder = _small(modality, latent)
+    if modality.own:
+        mine = own.architecture(modality.own, modality.name)
+        return mine.encoder(latent) if mine.encoder else encoder, mine.decoder(latent) if mine.decoder else decoder
+    return encoder, decoder
 
 
 def _relu(*layers: nn.Module) -> nn.Sequential:
@@ -111,7 +118,77 @@ def _paper_text(latent: int) -> tuple[Encoder, nn.Module]:
     return Encoder(trunk, 128, latent), decoder
 
 
-_PAPER = {"mnist": _paper_mnist, "svhn": _paper_svhn, "text": _paper_text}
+def _paper_polymnist(latent: int) -> tuple[Encoder, nn.Module]:
+    trunk = nn.Sequential(
+        _relu(nn.Conv2d(3, 32, 3, 2, 1), nn.Conv2d(32, 64, 3, 2, 1), nn.Conv2d(64, 128, 3, 2, 1)),
+        nn.Flatten(),
+        nn.Linear(2048, 512),
+        nn.ReLU(),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(latent, 2048),
+        nn.ReLU(),
+        nn.Unflatten(1, (128, 4, 4)),
+        _relu(nn.ConvTranspose2d(128, 64, 3, 2, 1), nn.ConvTranspose2d(64, 32, 3, 2, 1, 1)),
+        nn.ConvTranspose2d(32, 3, 3, 2, 1, 1),
+    )
+    return Encoder(trunk, 512, latent), decoder
+
+
+WIDTH = 128  # DIM of the released CelebA networks
+
+
+def celeba_image_features() -> nn.Sequential:
+    """The extractor that CelebA's image encoder and classifier share: (B, 3, 64, 64) to (B, 640)."""
+    return nn.Sequential(
+        nn.Conv2d(3, WIDTH, 3, 2, 2, bias=False),  # as the published number of parameters has it
+        *(Residual2d(i * WIDTH, (i + 1) * WIDTH, 1) for i in (1, 2, 3)),
+        Residual2d(4 * WIDTH, 5 * WIDTH, 0),
+        nn.Flatten(),
+    )
+
+
+def celeba_text_features(*multiples: int) -> nn.Sequential:
+    """The extractor that CelebA's text encoder and classifier share but for its widths, multiples of 128: (B, 256, 71) to (B, last)."""
+    widths = [multiple * WIDTH for multiple in multiples]
+    *inner, last = zip(widths, widths[1:], strict=False)
+    blocks = [Residual1d(inputs, outputs, 1) for inputs, outputs in inner]
+    return nn.Sequential(Transpose(), nn.Conv1d(71, widths[0], 4, 2, 1), *blocks, Residual1d(*last, 0), nn.Flatten())
+
+
+def _paper_celeba_image(latent: int) -> tuple[Encoder, nn.Module]:
+    decoder = nn.Sequential(
+        nn.Linear(latent, 5 * WIDTH),
+        nn.Unflatten(1, (5 * WIDTH, 1, 1)),
+        ResidualTranspose2d(5 * WIDTH, 4 * WIDTH, 1, 0),
+        *(ResidualTranspose2d((n + 1) * WIDTH, n * WIDTH, 2, 1) for n in (3, 2, 1)),
+        nn.ConvTranspose2d(WIDTH, 3, 3, 2, 1, 1),
+    )
+    return Encoder(celeba_image_features(), 5 * WIDTH, latent), decoder
+
+
+def _paper_celeba_text(latent: int) -> tuple[Encoder, nn.Module]:
+    widths = [WIDTH * n for n in (5, 5, 4, 3, 2, 1)]
+    decoder = nn.Sequential(
+        nn.Linear(latent, 5 * WIDTH),
+        nn.Unflatten(1, (5 * WIDTH, 1)),
+        ResidualTranspose1d(5 * WIDTH, 5 * WIDTH, 1, 0),
+        *(ResidualTranspose1d(i, o, 2, 1) for i, o in zip(widths, widths[1:], strict=False)),
+        nn.ConvTranspose1d(WIDTH, 71, 4, 2, 1),
+        Transpose(),
+    )
+    return Encoder(celeba_text_features(1, 2, 3, 4, 5, 5, 5), 5 * WIDTH, latent), decoder
+
+
+PAPER = {
+    "mnist": _paper_mnist,
+    "svhn": _paper_svhn,
+    "digit_word": _paper_text,
+    "polymnist": _paper_polymnist,
+    "celeba_image": _paper_celeba_image,
+    "celeba_text": _paper_celeba_text,
+}
+"""By `Modality.architecture`."""
 
 
 def small_width(elements: int) -> int:

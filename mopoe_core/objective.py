@@ -1,4 +1,4 @@
-"""One objective for the whole family: MVAE, MMVAE, MoPoE and Eq. (5) are rows of numbers.
+"""One objective for the whole family: MVAE, MMVAE, MoPoE, Eq. (5), MVTCAE, mmJSD and MMVM are rows of numbers.
 
 Experts e = 0..M: e = 0 is the prior N(0, I), e = m is q_m(z|x_m), with precisions Lambda_e = 1 / v_e. A component c is a product of
 experts with exponents A_c (products of experts, Definition 1):
@@ -21,7 +21,8 @@ and so is its KL: `sum`, the components' weighted KLs (Eq. 12, an upper bound), 
 Monte Carlo at the same samples.
 
 A hidden modality m makes every component with A_cm > 0 unusable for that example; the weights of the others are scaled up to the same
-total, and the hidden modality is not reconstructed.
+total, and the hidden modality is not reconstructed. In the references of the KLs a hidden modality's expert is left out, the exponents
+of the others are scaled up to the same total, and a reference without experts is dropped, with the weights of the others scaled up.
 
 Shape suffixes: B batch, M modality, E expert (prior first), C component, R reference of a KL, D latent dimension.
 """
@@ -55,7 +56,7 @@ class Specification:
     kl_CR: Rows
     """B: weight of KL(component || reference)."""
     is_mixture: bool
-    """Whether `weights_C` are the weights of one mixture, or weights of ELBOs that are added."""
+    """Whether `weights_C` are the weights of one mixture, or of ELBOs that are added."""
     conditional: str
     """q(z|X_S): `product` of the subset's experts, or `mixture` of them."""
     prior_expert: str
@@ -87,21 +88,31 @@ def _to_prior(modalities: int, weights_C: tuple[float, ...]) -> tuple[Rows, Rows
     return ((1.0, *(0.0 for _ in range(modalities))),), tuple((weight,) for weight in weights_C)
 
 
-def mvae(modalities: int, prior_expert: str = "all") -> Specification:
-    """MVAE (Wu and Goodman 2018): the ELBO of the product of all experts plus one ELBO for each modality alone."""
+def _experts_only(modalities: int) -> Rows:
+    """Each unimodal posterior as a reference."""
+    return tuple(_row(modalities, [m], "none") for m in range(modalities))
+
+
+def mvae(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
+    """MVAE (Wu and Goodman 2018): the ELBO of the product of all experts plus one ELBO for each modality alone.
+
+    `unimodal_reconstruction: unweighted` takes the reconstruction weights out of the latter, as the released code does.
+    """
+    modalities = len(weights_M)
     alone = [[m] for m in range(modalities)]
     weights = (1.0,) * (modalities + 1)
     references, kl = _to_prior(modalities, weights)
+    own_M = [1.0 if config.unimodal_reconstruction == "weighted" else 1 / weight for weight in weights_M]
     return Specification(
         name="mvae",
-        experts_CE=tuple(_row(modalities, subset, prior_expert) for subset in [list(range(modalities)), *alone]),
+        experts_CE=tuple(_row(modalities, subset, config.prior_expert) for subset in [list(range(modalities)), *alone]),
         weights_C=weights,
-        decoded_CM=((1.0,) * modalities, *(tuple(float(m == n) for n in range(modalities)) for m in range(modalities))),
+        decoded_CM=((1.0,) * modalities, *(tuple(own_M[m] * (m == n) for n in range(modalities)) for m in range(modalities))),
         references_RE=references,
         kl_CR=kl,
         is_mixture=False,
         conditional="product",
-        prior_expert=prior_expert,
+        prior_expert=config.prior_expert,
         estimator="enumerate",
     )
 
@@ -124,29 +135,70 @@ def _mixture(name: str, modalities: int, subsets: list[tuple[int, ...]], prior_e
     )
 
 
-def mmvae(modalities: int, prior_expert: str = "none") -> Specification:
+def mmvae(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
     """MMVAE (Shi et al. 2019; Eq. 10): the mixture of the unimodal posteriors."""
-    return _mixture("mmvae", modalities, [(m,) for m in range(modalities)], prior_expert, "mixture")
+    modalities = len(weights_M)
+    return _mixture("mmvae", modalities, [(m,) for m in range(modalities)], config.prior_expert, "mixture")
 
 
-def mopoe(modalities: int, prior_expert: str = "none") -> Specification:
-    """MoPoE (Definition 1): the mixture of the products over every non-empty subset."""
+def mopoe(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
+    """MoPoE (Definition 1): the mixture of the products over every non-empty subset; Eq. (5) with every component decoded."""
+    modalities = len(weights_M)
     subsets = [subset for size in range(1, modalities + 1) for subset in combinations(range(modalities), size)]
-    return _mixture("mopoe", modalities, subsets, prior_expert, "product")
+    return _mixture("mopoe", modalities, subsets, config.prior_expert, "product")
 
 
-def eq5(modalities: int, prior_expert: str = "none") -> Specification:
-    """Eq. (5): all subsets' ELBOs, each evaluated; MoPoE with every component decoded."""
-    return replace(mopoe(modalities, prior_expert), estimator="enumerate")
+def mvtcae(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
+    """MVTCAE (Hwang et al. 2021): one product of all experts, pulled to the prior and to each unimodal posterior."""
+    modalities, alpha = len(weights_M), config.alpha
+    return Specification(
+        name="mvtcae",
+        experts_CE=(_row(modalities, range(modalities), config.prior_expert),),
+        weights_C=((modalities - alpha) / modalities,),
+        decoded_CM=((1.0,) * modalities,),
+        references_RE=(_row(modalities, (), "all"), *_experts_only(modalities)),
+        kl_CR=((1 - alpha, *(alpha / modalities,) * modalities),),
+        is_mixture=False,
+        conditional="product",
+        prior_expert=config.prior_expert,
+        estimator="enumerate",
+    )
 
 
-NAMED = {"mvae": mvae, "mmvae": mmvae, "mopoe": mopoe, "eq5": eq5}
+def mmjsd(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
+    """mmJSD (Sutter et al. 2020): the mixture of the unimodal posteriors and the prior, pulled to their geometric mean."""
+    modalities = len(weights_M)
+    share = 1 / (modalities + 1)
+    mixture = _mixture("mmjsd", modalities, [*((m,) for m in range(modalities)), ()], config.prior_expert, "mixture")
+    experts_CE = (*mixture.experts_CE[:-1], _row(modalities, (), "all"))
+    return replace(
+        mixture, experts_CE=experts_CE, references_RE=((share,) * (modalities + 1),), kl_CR=((share,),) * (modalities + 1)
+    )
 
 
-def specification(config: TrainingConfig, modalities: int) -> Specification:
-    """The member of the family that a configuration names, for a number of modalities."""
-    named = NAMED[config.model](modalities, config.prior_expert)
-    return replace(named, estimator=config.estimator, kl=config.kl)
+def mmvm(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
+    """MMVM (Sutter et al. 2024): a VAE a modality, each pulled to the mixture of all unimodal posteriors, by KLs to each."""
+    modalities = len(weights_M)
+    return Specification(
+        name="mmvm",
+        experts_CE=tuple(_row(modalities, [m], config.prior_expert) for m in range(modalities)),
+        weights_C=(1.0,) * modalities,
+        decoded_CM=tuple(tuple(float(m == n) for n in range(modalities)) for m in range(modalities)),
+        references_RE=tuple(_row(modalities, [m], config.prior_expert) for m in range(modalities)),
+        kl_CR=((1 / modalities,) * modalities,) * modalities,
+        is_mixture=False,
+        conditional="mixture",
+        prior_expert=config.prior_expert,
+        estimator="enumerate",
+    )
+
+
+NAMED = {"mvae": mvae, "mmvae": mmvae, "mopoe": mopoe, "mvtcae": mvtcae, "mmjsd": mmjsd, "mmvm": mmvm}
+
+
+def specification(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
+    """The member of the family that a configuration names, for modalities with these reconstruction weights."""
+    return replace(NAMED[config.model](config, weights_M), estimator=config.estimator, kl=config.kl)
 
 
 @dataclass(frozen=True)
@@ -188,30 +240,33 @@ def kl_divergence(q: Gaussians, r: Gaussians) -> Tensor:
 
 @dataclass(frozen=True)
 class Draws:
-    """The chance in one evaluation of the loss."""
+    """The chance in one evaluation of the loss; P is the number of private dimensions."""
 
     position_B: Tensor | None
     """In [0, 1): where each example stands on the cumulated component weights; None where every component is decoded."""
     noise: Tensor
     """Standard normal: (B, D), or (C, B, D) where every component is decoded."""
+    private_noise_MBP: Tensor
+    """Standard normal; with P = 0 where there are no private latents."""
 
 
-def draw(spec: Specification, batch: int, latent: int, generator: torch.Generator) -> Draws:
+def draw(spec: Specification, batch: int, latent: int, generator: torch.Generator, private: int = 0) -> Draws:
     """Fresh chance for a batch, on the generator's device."""
     device = generator.device
     components = len(spec.weights_C)
+    private_MBP = torch.randn(spec.modalities, batch, private, generator=generator, device=device)
     if spec.estimator == "enumerate":
-        return Draws(None, torch.randn(components, batch, latent, generator=generator, device=device))
+        return Draws(None, torch.randn(components, batch, latent, generator=generator, device=device), private_MBP)
     noise_BD = torch.randn(batch, latent, generator=generator, device=device)
     if spec.estimator == "categorical":
-        return Draws(torch.rand(batch, generator=generator, device=device), noise_BD)
+        return Draws(torch.rand(batch, generator=generator, device=device), noise_BD, private_MBP)
     if spec.estimator == "stratified":
         # One uniform offset and a random order: each position alone is uniform, together they are evenly spaced.
         order_B = torch.randperm(batch, generator=generator, device=device)
         offset = torch.rand(1, generator=generator, device=device)
-        return Draws((order_B + offset) / batch, noise_BD)
+        return Draws((order_B + offset) / batch, noise_BD, private_MBP)
     slices_B = (torch.arange(batch, device=device) // (batch // components)).clamp(max=components - 1)
-    return Draws((slices_B + 0.5) / components, noise_BD)
+    return Draws((slices_B + 0.5) / components, noise_BD, private_MBP)
 
 
 class Objective:
@@ -225,6 +280,10 @@ class Objective:
         self.references_RE = torch.tensor(spec.references_RE, device=device, dtype=dtype)
         self.kl_CR = torch.tensor(spec.kl_CR, device=device, dtype=dtype)
         self.total = float(sum(spec.weights_C))
+        self.decodings_M = [
+            sum(w * (d > 0) for w, d in zip(spec.weights_C, column, strict=True)) for column in zip(*spec.decoded_CM, strict=True)
+        ]
+        """How much weight each modality is decoded with: what its private latent pays for."""
         self.decoding_rows = [
             torch.tensor([c for c, row in enumerate(spec.decoded_CM) if row[m]], device=device) for m in range(spec.modalities)
         ]
@@ -247,11 +306,34 @@ class Objective:
         last_B = (scale_CB > 0).to(torch.int64).mul(torch.arange(len(self.weights_C), device=scale_CB.device)[:, None]).amax(0)
         return torch.minimum((cumulated_CB <= draws.position_B).sum(0), last_B)
 
-    def kl_B(self, components_CBD: Gaussians, experts_MBD: Gaussians, scale_CB: Tensor) -> Tensor:
+    def kl_B(
+        self, components_CBD: Gaussians, experts_MBD: Gaussians, scale_CB: Tensor, present_BM: Tensor | None = None
+    ) -> Tensor:
         """sum_c sum_r B_cr KL(q_c || r), in nats an example."""
-        references_RBD = products(experts_MBD, self.references_RE)
         q = Gaussians(components_CBD.mu[:, None], components_CBD.logvar[:, None])
-        return torch.einsum("cr,cb,crb->b", self.kl_CR, scale_CB, kl_divergence(q, references_RBD))
+        if present_BM is None:
+            kl_CRB = kl_divergence(q, products(experts_MBD, self.references_RE))
+            return torch.einsum("cr,cb,crb->b", self.kl_CR, scale_CB, kl_CRB)
+        references_RBD, usable_RB = self._present_references(experts_MBD, present_BM)
+        weights_CRB = self.kl_CR[..., None] * usable_RB
+        kept_CB = weights_CRB.sum(1) / self.kl_CR.sum(1, keepdim=True)
+        weights_CRB = weights_CRB * (scale_CB / kept_CB.clamp(min=torch.finfo(kept_CB.dtype).tiny))[:, None]
+        return (weights_CRB * kl_divergence(q, references_RBD)).sum((0, 1))
+
+    def _present_references(self, experts_MBD: Gaussians, present_BM: Tensor) -> tuple[Gaussians, Tensor]:
+        """The references (R, B, D) without the experts of hidden modalities, and 1 for those that have an expert left, (R, B)."""
+        seen_BE = torch.nn.functional.pad(present_BM.to(self.references_RE.dtype), (1, 0), value=1.0)
+        exponents_RBE = self.references_RE[:, None] * seen_BE
+        left_RB = exponents_RBE.sum(-1)
+        usable_RB = (left_RB > 0).to(left_RB.dtype)
+        whole_R1 = self.references_RE.sum(-1, keepdim=True)
+        exponents_RBE = exponents_RBE * (whole_R1 / torch.where(left_RB > 0, left_RB, 1.0))[..., None]
+        # One that has none left is set to the prior: its weight is zero, and its numbers must be finite.
+        exponents_RBE = exponents_RBE + (1 - usable_RB)[..., None] * torch.eye(exponents_RBE.shape[-1], device=left_RB.device)[0]
+        precision_MBD = torch.exp(-experts_MBD.logvar)
+        precision_RBD = torch.einsum("rbm,mbd->rbd", exponents_RBE[..., 1:], precision_MBD) + exponents_RBE[..., :1]
+        weighted_RBD = torch.einsum("rbm,mbd->rbd", exponents_RBE[..., 1:], precision_MBD * experts_MBD.mu)
+        return Gaussians(weighted_RBD / precision_RBD, -torch.log(precision_RBD)), usable_RB
 
     def mixture_kl_B(self, components_CBD: Gaussians, z_SBD: Tensor, weights_SB: Tensor, scale_CB: Tensor) -> Tensor:
         """KL(sum_c pi_c q_c || N(0, I)) in nats an example, by Monte Carlo at samples z with weights."""

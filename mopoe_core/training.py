@@ -59,7 +59,9 @@ def train(
     `on_epoch` is told of each epoch, first of those that the checkpoint remembers.
     """
     run = _Run(config, seed, dataset, device)
-    state = _readable(checkpoint, device)
+    state = _readable(checkpoint)
+    if state is not None and (state["config"], state["seed"]) != (config.model_dump(), seed):
+        raise ValueError(f"{checkpoint} is that of another configuration or seed; each needs a file of its own")
     if state is not None:
         run.restore(state)
     for epoch in run.history:
@@ -74,15 +76,17 @@ def train(
     )
 
 
-def _readable(checkpoint: Path, device: torch.device) -> dict[str, Any] | None:
+def _readable(checkpoint: Path) -> dict[str, Any] | None:
     """What the checkpoint holds; None if there is none, or if the machine went down before its bytes were all on disk.
 
     Starting over then costs time; going on from part of a state would cost the result.
     """
     try:
-        state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise  # it may be whole: nothing is to be trained over it
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
         return None
     return state if state.get("format") == FORMAT else None
@@ -116,13 +120,13 @@ class _Run:
         started = time.perf_counter()
         steps, batch = self.config.steps_per_epoch, self.config.batch_size
         order = torch.randperm(len(self.split), generator=self.order, device=self.device)
-        sums = torch.zeros(2 + len(self.split.modalities), device=self.device, dtype=torch.float64)
+        sums = torch.zeros(3 + len(self.split.modalities), device=self.device, dtype=torch.float64)
         first_bad = torch.full((), steps + 1, device=self.device)
         for step in range(1, steps + 1):
             terms = self._step(order[(step - 1) * batch : step * batch])
             sums += terms
             first_bad = torch.where(torch.isfinite(terms[0]), first_bad, first_bad.clamp(max=step))
-        total, kl, *parts = (sums / steps).tolist()
+        total, kl, private_kl, *parts = (sums / steps).tolist()
         # The last step's loss is taken before its update: weights that it broke show only here.
         sound = torch.stack([torch.isfinite(p).all() for p in self.model.parameters()]).all()
         bad = min(int(first_bad), steps + int(sound))
@@ -130,18 +134,20 @@ class _Run:
             self.diverged_at_step = len(self.history) * steps + bad
         values = {"train/loss": total, "train/kl": kl}
         values |= {f"train/reconstruction/{m.name}": part for m, part in zip(self.split.modalities, parts, strict=True)}
+        if self.config.private_dim:
+            values["train/private_kl"] = private_kl
         values["train/seconds"] = time.perf_counter() - started
         self.history.append(Epoch(len(self.history) + 1, int(time.time() * 1000), values))
 
     def _step(self, rows_B: Tensor) -> Tensor:
-        """One optimiser step; returns loss, KL and each modality's reconstruction, still on the device."""
+        """One optimiser step; returns loss, KL, private KL and each modality's reconstruction, still on the device."""
         x = self.split.batch(rows_B)
-        draws = draw(self.model.objective.spec, len(rows_B), self.config.latent_dim, self.noise)
+        draws = draw(self.model.objective.spec, len(rows_B), self.config.latent_dim, self.noise, self.config.private_dim)
         loss = self.model.loss(x, draws, None if self.present_NM is None else self.present_NM[rows_B])
         self.optimiser.zero_grad()
         loss.total.backward()
         self.optimiser.step()
-        return torch.cat([loss.total.detach()[None], loss.kl.detach()[None], loss.reconstruction_M.detach()])
+        return torch.cat([torch.stack([loss.total, loss.kl, loss.private_kl]).detach(), loss.reconstruction_M.detach()])
 
     def state(self) -> dict[str, Any]:
         """Everything that is needed to go on: tensors and plain values only, so that loading executes nothing."""
@@ -161,8 +167,8 @@ class _Run:
         """Take up where `state` was taken."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.order.set_state(state["order"].cpu())
-        self.noise.set_state(state["noise"].cpu())
+        self.order.set_state(state["order"])
+        self.noise.set_state(state["noise"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.diverged_at_step = state["diverged_at_step"]
 

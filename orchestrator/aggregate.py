@@ -12,18 +12,16 @@ import pandas as pd
 from scipy import stats
 
 from mopoe_core.names import Metric
-from orchestrator.trial import Cell, TrialResult
+from orchestrator.trial import Cell, TrialResult, labels, series
 
 CONFIDENCE = 0.95
-MODEL_ORDER = ("mvae", "mmvae", "mopoe")
-"""The paper's order of models, in legends; others follow in the sweep's order."""
 TRIAL_COLUMNS = [
-    "trial_id", "cell_id", "label", "dataset", "source", "networks", "model", "beta", "seed", "status",
-    "name", "kind", "subset", "target", "value", "mc_error", "n", "unit",
+    "trial_id", "cell_id", "label", "dataset", "source", "scale", "networks", "model", "beta", "seed", "status",
+    "name", "kind", "subset", "target", "attribute", "value", "mc_error", "n", "unit",
 ]  # fmt: skip
 CELL_COLUMNS = [
-    "cell_id", "label", "dataset", "source", "networks", "model", "beta", "series", "name", "kind", "subset", "target", "unit",
-    "n", "n_planned", "complete", "mean", "sd", "low", "high", "mc_error",
+    "cell_id", "label", "dataset", "source", "scale", "networks", "model", "beta", "series", "name", "kind", "subset", "target",
+    "attribute", "unit", "n", "n_planned", "complete", "mean", "sd", "low", "high", "mc_error",
 ]  # fmt: skip
 
 
@@ -50,8 +48,8 @@ def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[Tr
                 other cells of its dataset have, with n = 0 and no numbers
     mean, sd    over seeds (sd with n - 1; NaN for one seed)
     low, high   95 % interval of the mean by Student's t (NaN for one seed)
-    mc_error    Monte-Carlo standard error of the mean, sqrt(sum of squares) / n, as if test examples and seeds were independent. Seeds
-                share the test set and triples share images, so the true error is larger: a lower end, not a bound
+    mc_error    Monte-Carlo standard error of the mean: that of a trial, averaged. Seeds share the test set, and with it the
+                error; what they do not share makes it smaller, so this is an upper end
     """
     lines, short = series(cells), labels(cells)
     found = {cell.id: completed(cell, seeds, results) for cell in cells}
@@ -64,7 +62,7 @@ def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[Tr
             rows.append(
                 _about(cell)
                 | {"label": short[cell.id], "series": lines[cell.id], "name": name, "kind": first.kind, "subset": first.subset}
-                | {"target": first.target, "unit": first.unit}
+                | {"target": first.target, "attribute": first.attribute, "unit": first.unit}
                 | {"n": len(own), "n_planned": len(seeds), "complete": len(own) == len(seeds)}
                 | summary([metric.value for metric in own])
                 | {"mc_error": _mc_error(own)}
@@ -91,30 +89,6 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
 
 
-def series(cells: Sequence[Cell]) -> dict[str, str]:
-    """Cell id to the line it belongs to in a figure: its model, and the fields but beta in which cells of one model differ.
-
-    In the order of a legend: `MODEL_ORDER`, then the order of `cells`.
-    """
-    lines = {}
-    for cell in sorted(cells, key=lambda cell: _rank(cell.config.model)):
-        alike = [other.config.model_dump() for other in cells if other.config.model == cell.config.model]
-        own = cell.config.model_dump()
-        varying = [f for f in own if f not in ("beta", "model") and any(other[f] != own[f] for other in alike)]
-        lines[cell.id] = " ".join([cell.config.model, *(f"{field}={own[field]}" for field in varying)])
-    return lines
-
-
-def labels(cells: Sequence[Cell]) -> dict[str, str]:
-    """Cell id to its series and beta: what tells it from the sweep's other cells."""
-    lines = series(cells)
-    return {cell.id: f"{lines[cell.id]} beta={cell.config.beta:g}" for cell in cells}
-
-
-def _rank(model: str) -> int:
-    return MODEL_ORDER.index(model) if model in MODEL_ORDER else len(MODEL_ORDER)
-
-
 def _by_name(results: Sequence[TrialResult]) -> dict[str, list[Metric]]:
     found: dict[str, list[Metric]] = {}
     for result in results:
@@ -124,11 +98,11 @@ def _by_name(results: Sequence[TrialResult]) -> dict[str, list[Metric]]:
 
 
 def _mc_error(metrics: Sequence[Metric]) -> float:
-    """Standard error of the mean of independent metrics, each with its own; NaN for none."""
-    return math.sqrt(sum(metric.mc_error**2 for metric in metrics)) / len(metrics) if metrics else math.nan
+    """Standard error of the mean of metrics that share their test set; NaN for none."""
+    return sum(metric.mc_error for metric in metrics) / len(metrics) if metrics else math.nan
 
 
 def _about(cell: Cell) -> dict[str, Any]:
     config = cell.config
-    about = {name: getattr(config, name) for name in ("dataset", "source", "networks", "model", "beta")}
-    return {"cell_id": cell.id, "label": cell.label, **about}
+    about = {name: getattr(config, name) for name in ("dataset", "source", "scale", "networks", "model", "beta")}
+    return {"cell_id": cell.id, "label": cell.label, **about, "scale": config.scale or ""}

@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
+from mopoe_core.catalogue import DATASETS, find, is_own
+from mopoe_core.config import choose
 from mopoe_core.errors import UserError
 from orchestrator import plan as planning
 from orchestrator import spec as specs
 from orchestrator.ledger import Ledger
-from orchestrator.trial import Trial
+from orchestrator.trial import Trial, labels
 
 app = typer.Typer(
     add_completion=False,
@@ -23,14 +25,20 @@ app = typer.Typer(
 )
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
+ScaleOption = Annotated[
+    str | None, typer.Option("--scale", metavar="SCALE", help="paper, small or smoke, in place of the sizes in the file.")
+]
+AgainstOption = Annotated[bool, typer.Option("--against-paper", help="Put the published numbers beside the sweep's.")]
 StorageOption = Annotated[str | None, typer.Option("--storage", metavar="FOLDER", help="In place of the file's `storage`.")]
 
 
 @app.command()
-def sweep(file: SpecArgument, storage: StorageOption = None) -> None:
+def sweep(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
-    spec, folder = _open(file, storage)
+    spec, folder = _open(file, scale, storage)
+    _check_cpus(spec)
     _say(_plan_lines(spec, folder))
+    _make(folder)
     from orchestrator import sweep as driver  # imports ray, mlflow and torch
 
     try:
@@ -53,36 +61,62 @@ def sweep(file: SpecArgument, storage: StorageOption = None) -> None:
 
 
 @app.command()
-def plan(file: SpecArgument, storage: StorageOption = None) -> None:
+def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
     """Say what is done, to resume and new, and what it would cost. Creates nothing."""
-    spec, folder = _open(file, storage)
+    spec, folder = _open(file, scale, storage)
     _say(_plan_lines(spec, folder, list_cells=True))
 
 
 @app.command()
-def status(file: SpecArgument, storage: StorageOption = None) -> None:
+def status(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
     """List the sweep's trials and their states. Creates nothing."""
-    spec, folder = _open(file, storage)
+    spec, folder = _open(file, scale, storage)
     ledger = Ledger(folder)
     states = [(trial, ledger.state(trial)) for trial in specs.trials(spec)]
-    width = max(len(trial.label) for trial, _ in states)
+    names = labels(specs.cells(spec))
+    width = max(len(f"{names[trial.cell.id]} seed={trial.seed}") for trial, _ in states)
     for trial, state in states:
-        more = f"  {state.error}" if state.error else ""
-        print(f"{trial.id}  {trial.label:<{width}}  {state.status:<9}  {_attempts(state.attempts)}{more}".rstrip())
+        more, label = f"  {state.error}" if state.error else "", f"{names[trial.cell.id]} seed={trial.seed}"
+        print(f"{trial.id}  {label:<{width}}  {state.status:<9}  {_attempts(state.attempts)}{more}".rstrip())
     print(f"{spec.name}: {_counted(Counter(state.status for _, state in states))} of {len(states)} trials")
 
 
 @app.command()
-def report(file: SpecArgument, storage: StorageOption = None) -> None:
+def report(
+    file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, against_paper: AgainstOption = False
+) -> None:
     """Write figure, tables and page from what the ledger holds."""
-    spec, folder = _open(file, storage)
+    spec, folder = _open(file, scale, storage)
     if not Ledger(folder).storage.exists():
         raise UserError(f"storage: {folder} is not there; run `python -m orchestrator sweep {file}` first")
+    from orchestrator import against
     from orchestrator import sweep as driver
 
-    paths = driver.write_report(spec, folder, _command())
+    paths = driver.write_report(spec, folder, _command(), against_paper)
     print(paths.summary)
+    for comparison in paths.paper.comparisons:
+        print(against.markdown(comparison))
     print(f"report  {paths.page}\nfigure  {paths.figure}")
+
+
+@app.command()
+def data(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its name, or file.py:function for your own.")],
+    source: Annotated[str, typer.Option("--source", metavar="SOURCE", help="original or embedded.")] = "original",
+    folder: Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where datasets are kept.")] = Path("data"),
+) -> None:
+    """Fetch or build a dataset, check its counts and content, and show ten examples of it."""
+    own = is_own(dataset)
+    try:
+        card = find(dataset) or choose("dataset", dataset, DATASETS)
+        source = choose("--source", "own" if own else source, card.sources)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    from orchestrator import data as checking  # imports torch
+
+    checked = checking.check(card, source, folder.expanduser())
+    print("\n".join([f"{source} {dataset}", *(f"  {line}" for line in checked.lines)]))
+    print(f"contact sheet  {checked.sheet}")
 
 
 def main() -> None:
@@ -98,32 +132,52 @@ def _run(command: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def _open(file: Path, storage: str | None) -> tuple[specs.SweepSpec, Path]:
-    spec = specs.load(file)
-    folder = Path(storage or spec.storage)
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+def _open(file: Path, scale: str | None, storage: str | None) -> tuple[specs.SweepSpec, Path]:
+    spec = specs.load(file, scale)
+    try:
+        folder = Path(spec.storage if storage is None else specs.local_folder(storage)).expanduser().absolute()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"--storage: {storage!r} {error}") from None
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise UserError(f"storage: {nearest} is a file; name a folder")
     return spec, folder
 
 
+def _check_cpus(spec: specs.SweepSpec) -> None:
+    """Refuse here what a local Ray would refuse later; a cluster knows its own nodes."""
+    most = os.cpu_count() or 1
+    if "RAY_ADDRESS" not in os.environ and spec.resources.cpu > most:
+        raise UserError(f"resources.cpu: {spec.resources.cpu} is more than this machine has ({most}); lower it")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise UserError(f"storage: {folder} cannot be made: {error.strerror}; name another folder") from None
+    if not writable:
+        raise UserError(f"storage: {folder} cannot be written; name another folder")
+
+
 def _plan_lines(spec: specs.SweepSpec, folder: Path, list_cells: bool = False) -> list[str]:
     trials = specs.trials(spec)
     made = planning.make(trials, Ledger(folder))
-    cells = len(trials) // len(spec.seed_list)
-    lines = [f"{spec.name}: {len(trials)} trials = {cells} cells x {len(spec.seed_list)} seeds"]
+    names = labels(specs.cells(spec))
+    lines = [f"{spec.name}: {len(trials)} trials = {len(names)} cells x {len(spec.seed_list)} seeds"]
     for word, group in (("done", made.done), ("resume", made.resume), ("new", made.fresh)):
         lines.append(f"  {word:<6}  {len(group):>4}")
-        lines += [f"            {line}" for line in _by_cell(group)] if list_cells else []
+        lines += [f"            {line}" for line in _by_cell(group, names)] if list_cells else []
     return [*lines, _cost(made, spec)] if made.to_run else [*lines, "  nothing to run"]
 
 
-def _by_cell(trials: Sequence[Trial]) -> list[str]:
-    """A line a cell with the seeds that are among `trials`."""
+def _by_cell(trials: Sequence[Trial], names: dict[str, str]) -> list[str]:
+    """A line a cell with the seeds that are among `trials`; `names` gives each cell's label by its id."""
     seeds: dict[str, list[int]] = {}
     for trial in trials:
-        seeds.setdefault(trial.cell.label, []).append(trial.seed)
-    return [f"{label}: seed{'' if len(found) == 1 else 's'} {', '.join(map(str, found))}" for label, found in seeds.items()]
+        seeds.setdefault(trial.cell.id, []).append(trial.seed)
+    return [f"{names[key]}: seed{'' if len(found) == 1 else 's'} {', '.join(map(str, found))}" for key, found in seeds.items()]
 
 
 def _cost(made: planning.Plan, spec: specs.SweepSpec) -> str:

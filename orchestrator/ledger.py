@@ -19,11 +19,12 @@ import platform
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mopoe_core.catalogue import is_own
 from mopoe_core.config import RECIPE, TrainingConfig
 from mopoe_core.files import write_text
 from mopoe_core.names import Epoch, Metric
@@ -31,6 +32,7 @@ from orchestrator.errors import LedgerError
 from orchestrator.trial import Cell, Trial, TrialResult
 
 HEARTBEAT_SECONDS = 5
+ENDED = ("completed", "diverged")
 STALE_SECONDS = 30  # six missed heartbeats: a worker that is alive but starved of CPU still beats by then
 
 
@@ -71,9 +73,11 @@ class Ledger:
             return State("pending", 0, False)
         error = ""
         if (folder / "result.json").exists():
-            status = str(_read(folder / "result.json")["status"])
+            status = str(_read(folder / "result.json").get("status"))
+            if status not in ENDED:
+                raise _damaged(folder / "result.json", f"status {status!r} is not one of {', '.join(ENDED)}")
         elif (folder / "failed.json").exists():
-            status, error = "failed", str(_read(folder / "failed.json")["error"]).strip().rpartition("\n")[2]
+            status, error = "failed", str(_read(folder / "failed.json").get("error", "")).strip().rpartition("\n")[2]
         elif _is_fresh(folder / "heartbeat"):
             status = "running"
         else:
@@ -85,7 +89,9 @@ class Ledger:
         path = self.folder(trial) / "trial.json"
         if not path.exists():
             return
-        stored, now = _read(path)["config"], trial.config.model_dump()
+        stored, now = _read(path).get("config"), trial.config.model_dump(mode="json")
+        if not isinstance(stored, dict):
+            raise _damaged(path, "it holds no configuration")
         for field in stored:
             if field not in now or stored[field] != now[field]:
                 found = repr(now[field]) if field in now else "no such field"
@@ -101,7 +107,7 @@ class Ledger:
         self.check(trial)
         if not (folder / "trial.json").exists():
             identity = {"id": trial.id, "cell_id": trial.cell.id, "recipe": RECIPE, "seed": trial.seed}
-            _write(folder / "trial.json", identity | {"config": trial.config.model_dump()})
+            _write(folder / "trial.json", identity | {"config": trial.config.model_dump(mode="json")})
         for name in ("failed.json", "cancelled.json"):
             (folder / name).unlink(missing_ok=True)
         number = _attempts(folder) + 1
@@ -154,22 +160,29 @@ class Ledger:
         if not path.exists():
             return None
         raw = _read(path)
-        return TrialResult(
-            trial=trial,
-            status=raw["status"],
-            metrics=tuple(Metric(**metric) for metric in raw["metrics"]),
-            history=tuple(Epoch(**epoch) for epoch in raw["history"]),
-            **{name: raw[name] for name in ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts", "provenance")},
-        )
+        rest = ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts", "provenance")
+        try:
+            return TrialResult(
+                trial=trial,
+                status=raw["status"],
+                metrics=tuple(Metric(**metric) for metric in raw["metrics"]),
+                history=tuple(Epoch(**epoch) for epoch in raw["history"]),
+                **{name: raw[name] for name in rest},
+            )
+        except (KeyError, TypeError) as error:
+            raise _damaged(path, f"{type(error).__name__}: {error}") from None
 
     def results(self) -> Iterator[TrialResult]:
-        """Every result in storage, of whatever sweep; those of an older recipe or configuration are passed over."""
+        """Every readable result in storage, of whatever sweep, to estimate from.
+
+        Those of an older recipe or configuration are passed over, and so are damaged ones: another sweep's loss is not this one's error.
+        """
         for path in sorted(self.storage.glob("trials/*/result.json")):
-            identity = _read(path.parent / "trial.json")
-            trial = _known(identity)
-            found = self.result(trial) if trial else None
-            if found:
-                yield found
+            with suppress(LedgerError):
+                trial = _known(_read(path.parent / "trial.json"))
+                found = self.result(trial) if trial else None
+                if found:
+                    yield found
 
     @contextmanager
     def heartbeat(self, trial: Trial) -> Iterator[None]:
@@ -193,9 +206,11 @@ class Ledger:
 
 
 def _known(identity: dict[str, Any]) -> Trial | None:
+    if is_own(str(identity.get("config", {}).get("dataset"))):
+        return None  # to read a ledger runs no user's code
     try:
         trial = Trial(Cell(TrainingConfig.model_validate(identity["config"])), identity["seed"])
-    except ValueError:
+    except (ValueError, KeyError):
         return None
     return trial if trial.id == identity["id"] else None
 
@@ -218,8 +233,14 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _damaged(path, "it is missing") from None
     except ValueError as error:
-        raise LedgerError(f"{path}: is damaged ({error}); delete the trial's folder {path.parent} to train it again") from None
+        raise _damaged(path, str(error)) from None
     if not isinstance(content, dict):
-        raise LedgerError(f"{path}: is damaged (not a mapping); delete the trial's folder {path.parent} to train it again")
+        raise _damaged(path, "it holds no mapping")
     return content
+
+
+def _damaged(path: Path, why: str) -> LedgerError:
+    return LedgerError(f"{path}: is damaged ({why}); delete the trial's folder {path.parent} to train it again")

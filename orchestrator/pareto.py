@@ -13,9 +13,9 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.aggregate import completed, labels, series, summary
+from orchestrator.aggregate import completed, summary
 from orchestrator.spec import Objective
-from orchestrator.trial import Cell, TrialResult
+from orchestrator.trial import Cell, TrialResult, labels, series
 
 ENUMERATED_SEEDS = 6  # 6^6 = 46,656 resamples are 462 distinct ones; beyond, 10,000 are drawn
 RESAMPLES = 10_000

@@ -14,11 +14,12 @@ import pandas as pd
 
 from mopoe_core import names
 from mopoe_core.files import write_text, write_whole
-from orchestrator import figures, tables
-from orchestrator.aggregate import cell_table, labels, series, trial_table
+from orchestrator import against, claim_tables, figures, paper_report, tables
+from orchestrator.aggregate import cell_table, trial_table
+from orchestrator.paper_report import PaperReport
 from orchestrator.pareto import Front, front
 from orchestrator.spec import SweepSpec, cells, trials
-from orchestrator.trial import Cell, Trial, TrialResult
+from orchestrator.trial import Cell, Trial, TrialResult, labels, series
 
 ENDED = ("completed",)
 
@@ -39,6 +40,8 @@ class ReportPaths:
     trials_parquet: Path
     summary: str
     """The table of cells with the objectives alone, narrow enough for a terminal."""
+    paper: PaperReport = PaperReport((), (), {}, ())
+    """What of the paper the sweep has cells for."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,9 @@ def write(
     samples: Mapping[str, Mapping[str, Path]],
     command: str,
     folder: Path,
+    against_paper: bool = False,
 ) -> ReportPaths:
-    """Write the whole report into `folder`.
+    """Write the whole report into `folder`; `against_paper` puts the published numbers beside it.
 
     `states` maps each planned trial's id to its status, `samples` a trial's id to its pictures by name.
     """
@@ -88,8 +92,9 @@ def write(
     write_text(paths.latex, tables.latex(rows, command))
     _write_table(table, paths.cells_csv, paths.cells_parquet)
     _write_table(trial_table(results), paths.trials_csv, paths.trials_parquet)
-    write_text(paths.page, _page(spec, results, states, samples, command, table, found, rows, folder))
-    return paths
+    paper = paper_report.write(every, seeds, results, samples, command, folder / "paper", against_paper)
+    write_text(paths.page, _page(spec, results, states, samples, command, table, found, rows, paper, folder))
+    return replace(paths, paper=paper)
 
 
 def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:
@@ -111,6 +116,7 @@ def _page(
     table: pd.DataFrame,
     found: Front,
     rows: tables.CellRows,
+    paper: PaperReport,
     folder: Path,
 ) -> str:
     environment = jinja2.Environment(
@@ -126,6 +132,11 @@ def _page(
         front=found,
         rows=rows,
         shown=tables.shown,
+        paper=paper,
+        claim_rows=[(claim, claim_tables.row(claim)) for claim in paper.claims],
+        claim_header=claim_tables.CLAIM_HEADER,
+        against_rows=[(against.title(c), against.note(c), against.table_rows(c)) for c in paper.comparisons],
+        paper_figures=[(path.stem, _data_uri(path)) for name, path in paper.figures.items() if name.endswith(".png")],
         heat_maps=_heat_maps(cells(spec), table),
         pictures=_pictures(spec, results, samples),
         unfinished=unfinished,

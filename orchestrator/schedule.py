@@ -27,7 +27,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
-from mopoe_core.config import DATASETS
+from mopoe_core.config import DataKey
 from mopoe_core.errors import UserError
 from orchestrator import worker
 from orchestrator.events import Event, Outcome
@@ -36,17 +36,22 @@ from orchestrator.trial import Trial
 
 
 def jobs(trials: Sequence[Trial], storage: str, resources: Resources, commit: str) -> list[worker.Job]:
-    """Jobs in the order in which they should start: the first trial of each dataset, networks and model is its canary."""
-    seen: set[tuple[str, ...]] = set()
+    """Jobs in the order in which they should start.
+
+    The first trial of each dataset, networks and model is its canary. Then seed by seed, so that the whole picture is there early, and
+    is made surer by every further seed.
+    """
+    seen: set[tuple[DataKey, str, str]] = set()
     canaries: list[worker.Job] = []
     others: list[worker.Job] = []
-    for trial in trials:
-        kind = (trial.config.dataset, trial.config.source, trial.config.networks, trial.config.model)
+    for trial in sorted(trials, key=lambda trial: trial.seed):
+        kind = (trial.config.data_key, trial.config.networks, trial.config.model)
         job = worker.Job(
             config=trial.config.model_dump(),
             seed=trial.seed,
             storage=storage,
             data=os.path.abspath(resources.data),
+            root=os.getcwd(),
             threads=resources.cpu,
             gpu=resources.gpu,
             commit=commit,
@@ -60,11 +65,11 @@ def jobs(trials: Sequence[Trial], storage: str, resources: Resources, commit: st
 def run(jobs_: Sequence[worker.Job], resources: Resources, listen: Callable[[Event], None]) -> Outcome:
     """Run jobs until all have ended, failed for good, or the user interrupts. `listen` is called in this thread."""
     with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
-        _check_resources(resources)
+        gpu = _gpu(resources)
         _prepare(jobs_, listen)
         queue = _Queue(jobs_, resources.at_once)
         tuner = tune.Tuner(
-            tune.with_resources(worker.run, {"cpu": resources.cpu, "gpu": resources.gpu}),
+            tune.with_resources(worker.run, {"cpu": resources.cpu, "gpu": gpu}),
             tune_config=tune.TuneConfig(search_alg=queue, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="sweep",
@@ -102,28 +107,31 @@ def _ray() -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_resources(resources: Resources) -> None:
-    """Raise UserError where a trial would wait for ever for what no node has."""
+def _gpu(resources: Resources) -> float:
+    """GPUs to ask for a trial. Raises UserError where a trial would wait for ever for what no node has."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for name, wanted in (("CPU", resources.cpu), ("GPU", resources.gpu)):
-        most = max((node.get(name, 0) for node in nodes), default=0)
-        if wanted > most:
-            raise UserError(f"resources.{name.lower()}: {wanted:g} is more than any node has ({most:g}); lower it")
+    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
+    gpu = 0.0 if resources.cpu_will_do and most["GPU"] == 0 else resources.gpu
+    for name, wanted in (("CPU", resources.cpu), ("GPU", gpu)):
+        if wanted > most[name]:
+            raise UserError(f"resources.{name.lower()}: {wanted:g} is more than any node has ({most[name]:g}); lower it")
+    return gpu
 
 
 def _prepare(jobs_: Sequence[worker.Job], listen: Callable[[Event], None]) -> None:
     """Data and classifiers, before any trial starts, a task a modality: what is wrong with them is said once."""
     listen(Event("", "preparing", {}))
     prepare = ray.remote(worker.prepare).options(num_cpus=1, max_retries=0)
-    for dataset, source, data, storage in sorted({(j.config["dataset"], j.config["source"], j.data, j.storage) for j in jobs_}):
-        tasks = {m: prepare.remote(dataset, source, m, data, storage) for m in DATASETS[dataset].modalities}
+    needed = {(j.trial.config.data_key, j.trial.config.modalities, j.data, j.root, j.storage) for j in jobs_}
+    for key, modalities, data, root, storage in sorted(needed, key=str):
+        tasks = {m: prepare.remote(key, m, data, root, storage) for m in modalities}
         try:
             accuracy = {modality: ray.get(task) for modality, task in tasks.items()}
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise error.cause from None
             raise
-        listen(Event("", "prepared", {"dataset": dataset, "source": source, "accuracy": accuracy}))
+        listen(Event("", "prepared", {"dataset": key.dataset, "source": key.source, "accuracy": accuracy}))
 
 
 class _Queue(Searcher):

@@ -4,6 +4,7 @@ Every value passes through `TrainingConfig` before it is compared or hashed, bec
 False, and because `exclude: [{beta: 1}]` must match a grid that says `1.0`.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
@@ -22,12 +23,16 @@ from pydantic import (
     model_validator,
 )
 
+from mopoe_core import presets
+from mopoe_core.catalogue import DATASETS, MODELS, is_own
 from mopoe_core.config import ALIASES, MODEL_DEFAULTS, Number, TrainingConfig, Whole, choose, nearest
 from mopoe_core.names import metric_names
 from orchestrator.errors import SpecError
 from orchestrator.trial import Cell, Trial
 
-_FIELDS = TrainingConfig.model_fields
+_FIELDS = {name: info for name, info in TrainingConfig.model_fields.items() if name != "data_hash"}
+_KEYS = (*_FIELDS, "preset")
+"""What a cell may say: the configuration's fields, but the one that is computed, and the preset that fills in the others."""
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -51,6 +56,8 @@ class Resources(BaseModel):
     """CPUs, and torch threads, a trial."""
     gpu: Number = Field(default=0.0, ge=0)
     """GPUs a trial; a fraction shares one."""
+    cpu_will_do: bool = False
+    """Whether trials that ask for a GPU run on CPUs where no node has one, instead of being refused."""
     retries: Whole = Field(default=2, ge=0)
     """Further attempts after a failed one."""
     at_once: Whole | None = Field(default=None, ge=1)
@@ -68,12 +75,24 @@ class Resources(BaseModel):
 
 MOST_SEEDS = 10_000  # a slip of the keyboard, not a sweep
 
+MOST_TRIALS = 100_000
+MOST_SHOWN = 80  # characters of a value in a message
+
 DEFAULT_OBJECTIVES = (
     Objective(metric="coherence/joint", goal="max", reference=0.0),
     Objective(metric="log_likelihood/joint", goal="max"),
 )
 
 _Values = Annotated[list[Any], Field(min_length=1)]
+
+
+def local_folder(value: str) -> str:
+    """`value`, if it can name a folder; else ValueError."""
+    if not value.strip() or not value.isprintable():
+        raise ValueError("names no folder")
+    if "://" in value:
+        raise ValueError("is a URI; this version keeps its ledger in a folder, which may be a mounted share")
+    return value
 
 
 class SweepSpec(BaseModel):
@@ -129,9 +148,7 @@ class SweepSpec(BaseModel):
     @field_validator("storage")
     @classmethod
     def _local(cls, value: str) -> str:
-        if "://" in value:
-            raise ValueError("is a URI; this version keeps its ledger in a folder, which may be a mounted share")
-        return value
+        return local_folder(value)
 
     @model_validator(mode="after")
     def _not_empty(self) -> "SweepSpec":
@@ -151,10 +168,15 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    for key, _ in node.value:
+        if key.tag == "tag:yaml.org,2002:merge":
+            raise SpecError(f"line {key.start_mark.line + 1}: merge keys (<<) are not read; write the fields out, or use `base`")
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     for index, key in enumerate(keys):
-        if not isinstance(key, str):
-            raise SpecError(f"line {node.value[index][0].start_mark.line + 1}: the key {key!r} is not text; put it in quotes")
+        if not isinstance(key, str) or not key.isprintable():
+            raise SpecError(
+                f"line {node.value[index][0].start_mark.line + 1}: the key {key!r} is not plain text; put it in quotes, on one line"
+            )
         if key in keys[:index]:
             raise SpecError(f"line {node.value[index][0].start_mark.line + 1}: the key {key!r} appears twice")
     return dict(zip(keys, (loader.construct_object(value, deep=True) for _, value in node.value), strict=True))
@@ -163,15 +185,42 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def load(path: Path) -> SweepSpec:
+def load(path: Path, scale: str | None = None) -> SweepSpec:
     """The sweep that a YAML file describes, fully checked: its cells are built once to see that they can be.
 
-    Raises SpecError: one line that names the file, the field, the value found and what is allowed.
+    `scale` takes the place of what the file says of sizes. Raises SpecError: one line that names the file, the field, the value found
+    and what is allowed.
     """
     try:
-        return parse(_read(path))
+        raw = _read(path)
+        return parse(raw if scale is None else rescaled(raw, scale))
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
+
+
+def rescaled(raw: Any, scale: str) -> Any:
+    """A raw sweep at another scale, under a name of its own: everything that it says of sizes is taken out."""
+    try:
+        choose("--scale", scale, presets.SCALES)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
+    if not isinstance(raw, dict):
+        return raw  # refused by `parse`
+    fixed = (*presets.SIZE_FIELDS, "scale")
+    for section in ("grid", "zip"):
+        for field in fixed:
+            if field in (raw.get(section) or {}):
+                raise SpecError(f"{section}.{field}: varies, so that --scale cannot fix it; leave out one of them")
+    bare = {section: _without(raw[section], fixed) for section in ("base", "include", "exclude") if section in raw}
+    base = bare.get("base") or {}
+    named = {"name": f"{raw['name']}-{scale}"} if isinstance(raw.get("name"), str) else {}
+    return raw | bare | named | {"base": base | {"scale": scale} if isinstance(base, dict) else base}
+
+
+def _without(section: Any, fields: tuple[str, ...]) -> Any:
+    if isinstance(section, list):
+        return [_without(entry, fields) for entry in section]
+    return {key: value for key, value in section.items() if key not in fields} if isinstance(section, dict) else section
 
 
 def parse(raw: Any) -> SweepSpec:
@@ -194,6 +243,7 @@ def trials(spec: SweepSpec) -> list[Trial]:
 def cells(spec: SweepSpec) -> list[Cell]:
     """Every cell of the sweep: (grid x zip - exclude) + include. Raises SpecError where that does not make sense."""
     _check_keys(spec)
+    _check_count(spec)
     points = _exclude(spec, list(_combinations(spec)))
     points += [(f"include[{index}]", spec.base | entry) for index, entry in enumerate(spec.include)]
     kept = [(place, _cell(spec, place, fields)) for place, fields in points]
@@ -217,6 +267,8 @@ def _read(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: " if error.problem_mark else ""
         raise SpecError(f"{where}not valid YAML: {error.problem}") from None
+    except ValueError as error:  # a number of thousands of digits, an impossible date
+        raise SpecError(f"not valid YAML: {error}".replace("\n", " ")) from None
     except RecursionError:
         raise SpecError("not a sweep: it is nested too deeply") from None
     except yaml.YAMLError as error:
@@ -252,6 +304,8 @@ def _check_keys(spec: SweepSpec) -> None:
                 raise SpecError(f"{place}[{index}]: is empty; name at least one field")
             for key in entry:
                 _check_key(f"{place}[{index}].{key}", key)
+                if place == "exclude" and key == "preset":
+                    raise SpecError(f"exclude[{index}].preset: a preset is no field of a cell; name the fields that it sets")
     for first, second, both in (("base", "grid", spec.base), ("base", "zip", spec.base), ("grid", "zip", grid)):
         for key in both:
             if key in (grid if second == "grid" else zipped):
@@ -261,11 +315,20 @@ def _check_keys(spec: SweepSpec) -> None:
         raise SpecError(f"zip: the lists differ in length ({', '.join(f'{k}: {n}' for k, n in lengths.items())})")
 
 
+def _check_count(spec: SweepSpec) -> None:
+    """Before anything is multiplied out."""
+    lengths = {key: len(values) for key, values in (spec.grid or {}).items()}
+    count = math.prod(lengths.values()) * len(_rows(spec)) * len(spec.seed_list)
+    if count > MOST_TRIALS:
+        said = ", ".join(f"{key}: {length}" for key, length in lengths.items())
+        raise SpecError(f"grid: makes {count} trials ({said}; {len(spec.seed_list)} seeds); at most {MOST_TRIALS}")
+
+
 def _check_key(place: str, key: str) -> None:
     if key in ("seed", "seeds"):
         raise SpecError(f"{place}: seeds are not part of a cell; set the top-level field 'seeds'")
-    if key not in _FIELDS:
-        raise SpecError(f"{place}: unknown field{nearest(key, _FIELDS)}; allowed: {', '.join(_FIELDS)}")
+    if key not in _KEYS:
+        raise SpecError(f"{place}: unknown field{nearest(key, _KEYS)}; allowed: {', '.join(_KEYS)}")
 
 
 def _cell(spec: SweepSpec, place: str, fields: dict[str, Any]) -> Cell:
@@ -297,16 +360,20 @@ def _exclude(spec: SweepSpec, points: list[tuple[str, dict[str, Any]]]) -> list[
 
 
 def _matches(fields: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    expanded = _expand(fields)
-    own = MODEL_DEFAULTS.get(str(expanded.get("model")), {})
-    for key, value in wanted.items():
-        found = expanded.get(key, own.get(key, _FIELDS[key].default))
-        try:
-            if _typed(key, key, found) != value:
-                return False
-        except SpecError:
-            return False
-    return True
+    """Whether a cell, with everything filled in, has these values; one that would be refused is compared as it is written."""
+    try:
+        config = TrainingConfig.model_validate(fields)
+    except ValidationError:
+        return all(_says(_expand(fields), key, value) for key, value in wanted.items())
+    return all(getattr(config, key) == value for key, value in wanted.items())
+
+
+def _says(fields: dict[str, Any], key: str, value: Any) -> bool:
+    own = MODEL_DEFAULTS.get(str(fields.get("model")), {})
+    try:
+        return bool(_typed(key, key, fields.get(key, own.get(key, _FIELDS[key].default))) == value)
+    except SpecError:
+        return False
 
 
 def _expand(fields: dict[str, Any]) -> dict[str, Any]:
@@ -316,6 +383,10 @@ def _expand(fields: dict[str, Any]) -> dict[str, Any]:
 def _typed(place: str, field: str, value: Any) -> Any:
     """`value` as the configuration's field would hold it."""
     info = _FIELDS[field]
+    offered: dict[str, list[str]] = {"dataset": list(DATASETS), "model": [*MODELS, *ALIASES]}
+    names = offered.get(field, [])
+    if names and isinstance(value, str) and value not in names and not is_own(value):
+        raise SpecError(f"{place}: {value!r} is not offered{nearest(value, names)}; allowed: {', '.join(names)}")
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
         return adapter.validate_python(value)
@@ -324,8 +395,8 @@ def _typed(place: str, field: str, value: Any) -> Any:
 
 
 def _check_objectives(spec: SweepSpec, cells_: list[Cell]) -> None:
-    for dataset_modalities in {cell.config.modalities for cell in cells_}:
-        known = metric_names(dataset_modalities)
+    for modalities, attributes in {(cell.config.modalities, cell.config.attributes) for cell in cells_}:
+        known = metric_names(modalities, attributes)
         for index, objective in enumerate(spec.objectives):
             try:
                 choose(f"objectives[{index}].metric", objective.metric, known)
@@ -387,6 +458,7 @@ def _problem(error: ValidationError) -> str:
 
 def _dotted(location: tuple[int | str, ...]) -> str:
     path = ""
+    location = tuple(part for part in location if not str(part).startswith(("literal[", "tuple[", "function-")))  # of a union
     for part in location if location[:1] != ("seeds",) else location[:1]:  # pydantic adds the union's member, `seeds.int`
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path
@@ -404,4 +476,5 @@ def _kind(value: Any) -> str:
         return "an empty value"
     if isinstance(value, dict):
         return "a mapping"
-    return "a list" if isinstance(value, list) else repr(value)
+    shown = "a list" if isinstance(value, list) else repr(value)
+    return shown if len(shown) <= MOST_SHOWN else f"{shown[: MOST_SHOWN - 3]}..."

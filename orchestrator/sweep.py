@@ -68,11 +68,12 @@ def results(every: Sequence[Trial], ledger: Ledger) -> list[TrialResult]:
     return [result for trial in every if (result := ledger.result(trial)) is not None]
 
 
-def write_report(spec: SweepSpec, storage: Path, command: str) -> report.ReportPaths:
+def write_report(spec: SweepSpec, storage: Path, command: str, against_paper: bool = False) -> report.ReportPaths:
     """Write the sweep's report from the ledger."""
     ledger, every = Ledger(storage), trials(spec)
     samples = {trial.id: ledger.samples(trial) for trial in every}
-    return report.write(spec, results(every, ledger), states(every, ledger), samples, command, folder(storage, spec) / "report")
+    into = folder(storage, spec) / "report"
+    return report.write(spec, results(every, ledger), states(every, ledger), samples, command, into, against_paper)
 
 
 def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mopoe_core.names import COHERENCE, JOINT, LOG_LIKELIHOOD, PROBE
-from orchestrator.aggregate import labels
 from orchestrator.pareto import Front
-from orchestrator.trial import Cell
+from orchestrator.trial import Cell, labels
 
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

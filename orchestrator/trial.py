@@ -6,15 +6,29 @@ A trial's id is a hash of its parsed configuration with the default values left 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from mopoe_core.catalogue import MODELS
 from mopoe_core.config import RECIPE, TrainingConfig
 from mopoe_core.names import Epoch, Metric
 
 ID_LENGTH = 16  # hexadecimal digits: 64 bits, a collision among a million trials has a probability of 3e-8
-LABELLED = ("latent_dim", "estimator", "kl", "prior_expert", "likelihood", "reconstruction_weights", "missing")
+LABELLED = (
+    "scale",
+    "modality_count",
+    "latent_dim",
+    "private_dim",
+    "estimator",
+    "kl",
+    "prior_expert",
+    "likelihood",
+    "reconstruction_weights",
+    "missing",
+    "alpha",
+)
 """Fields of a configuration that a label names where they are not the default; the others rarely differ within a sweep."""
 
 
@@ -39,7 +53,7 @@ class Cell:
     def label(self) -> str:
         """Short and readable, for terminals and run names; not unique: `mopoe beta=2.5`, and what of the model is not a default."""
         others = [f"{name}={value}" for name, value in self.config.canonical().items() if name in LABELLED]
-        return " ".join([self.config.model, f"beta={self.config.beta:g}", *others])
+        return " ".join([self.config.model, f"beta={spelled(self.config.beta)}", *others])
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,7 @@ class Trial:
         return f"{self.cell.label} seed={self.seed}"
 
 
+MODEL_ORDER = MODELS
 STATUSES = ("pending", "running", "completed", "diverged", "failed", "cancelled")
 
 
@@ -89,3 +104,30 @@ class TrialResult:
     def value(self, name: str) -> float | None:
         """The metric of that full name, if it was reported."""
         return next((metric.value for metric in self.metrics if metric.name == name), None)
+
+
+def series(cells: Sequence[Cell]) -> dict[str, str]:
+    """Cell id to the line it belongs to in a figure: its model, and the fields but beta in which cells of one model differ.
+
+    In the order of a legend: models in the order of `MODELS`, the paper's first, then in the order of `cells`.
+    """
+    values: dict[tuple[str, str], set[Any]] = {}
+    for cell in cells:
+        for field, value in cell.config.model_dump().items():
+            values.setdefault((cell.config.model, field), set()).add(value)
+    lines = {}
+    for cell in sorted(cells, key=lambda cell: MODELS.index(cell.config.model)):
+        own = {f: v for f, v in cell.config.model_dump().items() if f != "beta" and len(values[cell.config.model, f]) > 1}
+        lines[cell.id] = " ".join([cell.config.model, *(f"{field}={value}" for field, value in own.items())])
+    return lines
+
+
+def labels(cells: Sequence[Cell]) -> dict[str, str]:
+    """Cell id to its series and beta: what tells it from the sweep's other cells."""
+    lines = series(cells)
+    return {cell.id: f"{lines[cell.id]} beta={spelled(cell.config.beta)}" for cell in cells}
+
+
+def spelled(number: float) -> str:
+    """Short where that is exact, and every digit where it is not: two betas never read the same."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(number)

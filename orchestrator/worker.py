@@ -20,8 +20,8 @@ import torch
 from ray import tune
 
 from mopoe_core.classifiers import Judges, judge, judges
-from mopoe_core.config import TrainingConfig
-from mopoe_core.data import mnist_svhn_text
+from mopoe_core.config import LEAST_PROBED, LEAST_TESTED, DataKey, TrainingConfig
+from mopoe_core.data import loading, own
 from mopoe_core.data.types import Dataset
 from mopoe_core.evaluation import evaluate
 from mopoe_core.names import Epoch, Metric
@@ -30,8 +30,6 @@ from mopoe_core.training import Trained, train
 from orchestrator import provenance
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Cell, Trial, TrialResult
-
-LOADERS = {mnist_svhn_text.NAME: mnist_svhn_text.load}
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ class Job:
     seed: int
     storage: str
     data: str
+    root: str
+    """Folder that a user's own dataset is looked for in."""
     threads: int
     gpu: float
     commit: str
@@ -57,6 +57,7 @@ class Job:
 def run(config: dict[str, Any]) -> None:
     """The Tune trainable: one attempt at the trial that `config["job"]` describes."""
     job = Job(**config["job"])
+    own.search_from(Path(job.root))  # before the configuration, which asks a user's dataset for its modalities
     ledger, trial = Ledger(Path(job.storage)), job.trial
     number = ledger.begin(trial)
     with ledger.heartbeat(trial):
@@ -71,21 +72,22 @@ def run(config: dict[str, Any]) -> None:
                 torch.cuda.empty_cache()
 
 
-def prepare(dataset: str, source: str, modality: str, data: str, storage: str) -> float:
+def prepare(key: DataKey, modality: str, data: str, root: str, storage: str) -> float:
     """Build the dataset and train one modality's classifier where that has not been done; returns the classifier's accuracy.
 
     With one thread, so that the classifier does not depend on how many cores the machine has.
     """
     torch.set_num_threads(1)
-    loaded = _dataset(dataset, source, data)
+    own.search_from(Path(root))
+    loaded = _dataset(key, data)
     wanted = next(m for m in loaded.modalities if m.name == modality)
     return judge(loaded, wanted, Path(storage) / "classifiers")
 
 
 def _attempt(job: Job, trial: Trial, ledger: Ledger, number: int) -> None:
     device = _device(job)
-    dataset = _dataset(trial.config.dataset, trial.config.source, job.data)
-    jury = _judges(trial.config.dataset, trial.config.source, job.data, job.storage, str(device))
+    dataset = _dataset(trial.config.data_key, job.data)
+    jury = _judges(trial.config.data_key, job.data, job.storage, str(device))
     if job.rehearse:
         _rehearse(trial, dataset, jury, device)
     tune.report({"kind": "begun", "attempt": number})
@@ -138,7 +140,8 @@ def _tell(epoch: Epoch) -> None:
 def _rehearse(trial: Trial, dataset: Dataset, jury: Judges, device: torch.device) -> None:
     """A few steps of training, a checkpoint, a small evaluation: what fails for every seed fails here, within seconds."""
     config = trial.config
-    small = {"epochs": 1, "train_examples": max(500, config.batch_size), "test_examples": 100}
+    few = min(max(LEAST_PROBED, config.batch_size), config.examples_per_epoch)
+    small = {"scale": None, "epochs": 1, "train_examples": few, "test_examples": min(LEAST_TESTED, len(dataset.test))}
     rehearsal = TrainingConfig.model_validate(config.model_dump() | small)
     with tempfile.TemporaryDirectory() as folder:
         trained = train(rehearsal, trial.seed, dataset, device, Path(folder) / "checkpoint.pt")
@@ -157,14 +160,14 @@ def _device(job: Job) -> torch.device:
 
 
 @lru_cache(maxsize=2)
-def _dataset(name: str, source: str, data: str) -> Dataset:
+def _dataset(key: DataKey, data: str) -> Dataset:
     """Kept between the trials of a reused worker."""
-    return LOADERS[name](source, Path(data))
+    return loading.load(key, Path(data))
 
 
 @lru_cache(maxsize=2)
-def _judges(name: str, source: str, data: str, storage: str, device: str) -> Judges:
-    return judges(_dataset(name, source, data), Path(storage) / "classifiers", torch.device(device))
+def _judges(key: DataKey, data: str, storage: str, device: str) -> Judges:
+    return judges(_dataset(key, data), Path(storage) / "classifiers", torch.device(device))
 
 
 def _provenance(job: Job, dataset: Dataset, jury: Judges, device: torch.device) -> dict[str, Any]:

@@ -1,103 +1,30 @@
-"""Metrics against closed forms, brute force and scikit-learn."""
+"""Metrics against closed forms, brute force and scikit-learn, on digits and on models whose latents can be seen."""
 
 import math
-from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
 from torch import nn
-from torch.distributions import MultivariateNormal
 
 from mopoe_core import evaluation, names
 from mopoe_core.config import TrainingConfig
-from mopoe_core.data.types import Modality
-from mopoe_core.evaluation import evaluate, log_likelihoods
+from mopoe_core.data.types import Dataset, Modality, Split
+from mopoe_core.evaluation import evaluate
 from mopoe_core.model import MultimodalVAE
 from mopoe_core.objective import Gaussians, products
 from mopoe_core.training import new_model
+from tests.naive import powerset
 from tests.toys import config
 
-LATENT, BATCH = 3, 40
-PARTS = (Modality("a", "image", (1, 2, 2)), Modality("b", "image", (1, 1, 3)), Modality("c", "image", (1, 1, 2)))
-
-
-def linear_gaussian(model: str = "mopoe", seed: int = 0):
-    """A model whose decoders are linear and whose likelihood is Normal: log p(x) and p(z|x) are known."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        built = MultimodalVAE(config(model, likelihood="normal", latent_dim=LATENT), PARTS).double()
-        for part in PARTS:
-            built.decoders[part.name] = nn.Sequential(nn.Linear(LATENT, part.elements), nn.Unflatten(1, part.shape)).double()
-        x = {part.name: torch.randn(BATCH, *part.shape, dtype=torch.float64) for part in PARTS}
-    built.objective = type(built.objective)(built.objective.spec, dtype=torch.float64)
-    return built.requires_grad_(False), x
-
-
-def closed_form(model: MultimodalVAE, x: dict[str, torch.Tensor]) -> torch.Tensor:
-    """log p(x): x is Gaussian with mean b and covariance W W^T + scale^2 I."""
-    w = torch.cat([model.decoders[part.name][0].weight for part in PARTS])
-    b = torch.cat([model.decoders[part.name][0].bias for part in PARTS])
-    covariance = w @ w.T + 0.75**2 * torch.eye(len(b), dtype=torch.float64)
-    return MultivariateNormal(b, covariance).log_prob(torch.cat([x[part.name].flatten(1) for part in PARTS], 1))
-
-
-def proposals(rows: int, spread: float = 0.3) -> Gaussians:
-    """Arbitrary proposals, wide enough for importance sampling."""
-    chance = torch.Generator().manual_seed(9)
-    mu = 0.2 * torch.randn(rows, BATCH, LATENT, generator=chance, dtype=torch.float64)
-    return Gaussians(mu, torch.full_like(mu, spread))
-
-
-@pytest.mark.parametrize("members", [[[0]], [[0, 1]], [[0, 1, 2]]], ids=["one product", "a mixture of 2", "a mixture of 3"])
-def test_the_estimate_converges_to_the_linear_gaussian_log_likelihood(members):
-    """With many samples the importance-weighted estimate is log p(x), for single products and for mixtures."""
-    model, x = linear_gaussian()
-    ours, _ = log_likelihoods(model, x, proposals(3), members, torch.Generator().manual_seed(0), samples=60_000)
-    torch.testing.assert_close(ours[0], closed_form(model, x), rtol=0, atol=0.05)
-
-
-def test_the_estimate_is_exact_for_the_true_posterior():
-    """Where the proposal is p(z|x), every weight is p(x): 15 samples give it to rounding."""
-    model, x = linear_gaussian()
-    w = torch.linalg.qr(torch.randn(9, LATENT, dtype=torch.float64, generator=torch.Generator().manual_seed(2))).Q * 1.3
-    start = 0
-    for part in PARTS:  # orthogonal columns make the posterior's covariance diagonal
-        model.decoders[part.name][0].weight.copy_(w[start : start + part.elements])
-        start += part.elements
-    b = torch.cat([model.decoders[part.name][0].bias for part in PARTS])
-    stacked = torch.cat([x[part.name].flatten(1) for part in PARTS], 1) - b
-    precision = 1 + 1.3**2 / 0.75**2
-    mu = stacked @ w / 0.75**2 / precision
-    posterior = Gaussians(mu[None], torch.full_like(mu, -math.log(precision))[None])
-    ours, _ = log_likelihoods(model, x, posterior, [[0]], torch.Generator().manual_seed(0))
-    torch.testing.assert_close(ours[0], closed_form(model, x))
-
-
-def test_fifteen_samples_give_a_lower_bound_and_more_samples_a_tighter_one():
-    """On average over repetitions the bound is below log p(x), and rises with the number of samples (Burda et al. 2016)."""
-    model, x = linear_gaussian()
-    truth = closed_form(model, x).mean()
-    chance = torch.Generator().manual_seed(0)
-    bounds = []
-    for samples in (3, 15, 75):
-        repeated = [log_likelihoods(model, x, proposals(3, 1.5), [[0, 1, 2]], chance, samples)[0].mean() for _ in range(30)]
-        bounds.append(torch.stack(repeated).mean())
-    assert bounds[0] < bounds[1] < bounds[2] < truth
-
-
-def test_paper_view_is_the_released_reshape():
-    """(K, B) log-weights are flattened, read as (B, K) and averaged along K, so rows mix examples."""
-    log_weights = torch.randn(15, 6)
-    flat = log_weights.flatten().tolist()
-    expected = [math.log(sum(math.exp(w) for w in flat[row * 15 : row * 15 + 15]) / 15) for row in range(6)]
-    torch.testing.assert_close(evaluation._paper_view([log_weights]), torch.tensor(expected))
-
-
-def test_paper_view_gives_each_member_of_a_mixture_a_slice_of_the_batch():
-    """As released: of 7 examples and 2 members the first takes 3 and the second the remaining 4."""
-    first, second = torch.zeros(1, 7), torch.ones(1, 7)
-    assert evaluation._paper_view([first, second]).tolist() == [0, 0, 0, 1, 1, 1, 1]
+LATENT, PRIVATE = 2, 2
+NAMES = ("a", "b", "c")
+SEEN = tuple(Modality(name, "vector", (LATENT + PRIVATE,), likelihood="normal") for name in NAMES)
+SHIFT = 9.0  # private posteriors lie here, far from the prior
+SPREADS = (0.5, 0.7, 0.9)
 
 
 def test_an_mmvae_subset_uses_each_member_for_its_share_of_examples():
@@ -137,8 +64,8 @@ def test_the_probe_is_scikit_learns(evaluated, dataset):
     train, test = dataset.train.take(1000, 0), dataset.test.take(300, 0)
     rows = torch.randperm(1000, generator=evaluation.generator(torch.device("cpu"), 0, "probe"))[:500]
     with torch.no_grad():
-        fit = model.encode(train.batch(rows)).mu[0].numpy()
-        judged = model.encode(test.batch(torch.arange(300))).mu[0].numpy()
+        fit = model.encode(train.batch(rows)).shared.mu[0].numpy()
+        judged = model.encode(test.batch(torch.arange(300))).shared.mu[0].numpy()
     probe = LogisticRegression(max_iter=1000).fit(fit, train.labels[rows].numpy())
     expected = probe.score(judged, test.labels.numpy())
     assert next(m.value for m in table if m.name == "probe/mnist") == pytest.approx(expected, abs=1e-12)
@@ -158,8 +85,8 @@ def test_coherence_counts_what_a_judge_that_always_says_3_would_see(evaluated, d
     model, _ = evaluated
 
     class Three:
-        def classify(self, modality, x):
-            return torch.full((len(x),), 3)
+        def logits(self, modality, x):
+            return torch.eye(10)[3].expand(len(x), -1)
 
     table = evaluate(model, 0, dataset, Three(), torch.device("cpu"))
     threes = float((dataset.test.take(300, 0).labels == 3).double().mean())
@@ -177,11 +104,214 @@ def test_log_likelihood_of_a_mixture_is_at_least_its_members_mean(dataset, jury)
     assert value["log_likelihood/joint"] >= sum(members) / 3 - math.log(3) - 5
 
 
+class Shown(nn.Module):
+    """An encoder whose posterior has what it is shown as its mean, and a known standard deviation."""
+
+    def __init__(self, spread):
+        super().__init__()
+        self.logvar = 2 * math.log(spread)
+
+    def forward(self, x):
+        """(B, D + P)."""
+        return x, torch.full_like(x, self.logvar)
+
+
+class Recorder:
+    """Judges that keep what they are shown; the logits of classes or attributes are its first numbers."""
+
+    def __init__(self, width=3):
+        self.seen, self.width = {name: [] for name in NAMES}, width
+
+    def logits(self, modality, x):
+        """(B, A)."""
+        self.seen[modality].append(x)
+        return x[:, : self.width]
+
+    def prior(self):
+        """What was decoded from the prior, by modality: (5000, D + P)."""
+        return {name: torch.cat(seen[:20]) for name, seen in self.seen.items()}
+
+    def conditional(self):
+        """What was decoded given each subset, by subset and target: (N, D + P)."""
+        every = names.subsets(NAMES)
+        return {
+            (subset, name): torch.cat(seen[20 + place :: len(every)])
+            for name, seen in self.seen.items()
+            for place, subset in enumerate(every)
+        }
+
+
+def transparent(model="mopoe", **changes):
+    """A model that decodes a latent into itself."""
+    built = MultimodalVAE(config(model, latent_dim=LATENT, private_dim=PRIVATE, importance_samples=3, **changes), SEEN)
+    for name, spread in zip(NAMES, SPREADS, strict=True):
+        built.encoders[name], built.decoders[name] = Shown(spread), nn.Identity()
+    return built.eval()
+
+
+def shown(attributes=0, items=600, copies=1, seed=0):
+    """Vectors whose first numbers are the shared means, and whose last are SHIFT; each item in as many examples as asked."""
+    rng = np.random.default_rng(seed)
+
+    def split(count):
+        labels = torch.from_numpy(rng.integers(0, 3, count) if not attributes else rng.integers(0, 2, (count, attributes)))
+        labels = labels.to(torch.uint8 if attributes else torch.int64)
+        values = {}
+        for name in NAMES:
+            means = rng.normal(0, 1.5, (count, LATENT + PRIVATE))
+            means[:, LATENT:] = SHIFT
+            values[name] = torch.from_numpy(means.astype(np.float32))
+        rows = torch.arange(count).repeat_interleave(copies)
+        return Split(SEEN, values, dict.fromkeys(NAMES, labels), dict.fromkeys(NAMES, rows), labels[rows])
+
+    known = tuple(f"has_{a}" for a in range(attributes))
+    return Dataset("toys", "own", SEEN, split(600), split(items), attributes or 3, "", known)
+
+
+def seen_by(model, data, seed=0):
+    """What the judges of an evaluation were shown, the test set in the order that it was taken in, and the table."""
+    jury = Recorder(2 if data.attributes else 3)
+    table = evaluate(model, seed, data, jury, torch.device("cpu"))
+    test = data.test.take(len(data.test), evaluation.SELECTION_SEED)
+    return jury, test, table
+
+
+def normal(values):
+    """Whether numbers may be draws from N(0, 1), at a level that one in 10,000 would fail."""
+    return stats.kstest(np.asarray(values).ravel(), "norm").pvalue > 1e-4
+
+
+def test_joint_coherence_draws_everything_from_the_prior():
+    """z is from N(0, I) and one for all modalities; the private latents are from N(0, I) and each modality's own."""
+    jury, _, table = seen_by(transparent(), shown())
+    drawn = jury.prior()
+    first = drawn["a"]
+    assert first.shape == (5000, LATENT + PRIVATE)
+    assert normal(first[:, :LATENT])
+    for name in ("b", "c"):
+        assert torch.equal(drawn[name][:, :LATENT], first[:, :LATENT])
+    private = np.stack([drawn[name][:, LATENT + p].numpy() for name in NAMES for p in range(PRIVATE)])
+    assert all(normal(row) for row in private)
+    correlations = np.corrcoef(np.concatenate([private, first[:, :LATENT].numpy().T]))
+    assert np.abs(correlations - np.eye(len(correlations))).max() < 5 / math.sqrt(5000)
+    agree = np.mean([len({drawn[name][i, :3].argmax().item() for name in NAMES}) == 1 for i in range(5000)])
+    assert table[0].name == "coherence/joint"
+    assert table[0].value == pytest.approx(agree)
+    assert table[0].mc_error == pytest.approx(math.sqrt(agree * (1 - agree) / 4999))
+
+
+@pytest.mark.parametrize("prior_expert", ["none", "full"])
+def test_coherence_is_of_a_sample_of_the_subsets_posterior_and_not_of_its_mean(prior_expert):
+    """What is judged, standardised by the subset's product of experts, is N(0, 1); with `full` all together have the prior too."""
+    jury, test, _ = seen_by(transparent(prior_expert=prior_expert), shown())
+    means = torch.stack([test.items[name][test.rows[name]][:, :LATENT] for name in NAMES]).double()
+    for subset in powerset(3):
+        precision = sum(1 / SPREADS[m] ** 2 for m in subset) + (prior_expert == "full" and len(subset) == 3)
+        mean = sum(means[m] / SPREADS[m] ** 2 for m in subset) / precision
+        for target in NAMES:
+            z = jury.conditional()[tuple(NAMES[m] for m in subset), target][:, :LATENT]
+            assert normal((z - mean) * math.sqrt(precision)), (subset, target)
+
+
+def test_a_private_latent_is_the_inputs_own_where_the_modality_is_given_and_the_priors_elsewhere():
+    """Inside a subset a target's private latent is from its posterior, around SHIFT; outside it is from N(0, I)."""
+    jury, _, _ = seen_by(transparent(), shown())
+    for (subset, target), latents in jury.conditional().items():
+        private = latents[:, LATENT:]
+        if target in subset:
+            assert normal((private - SHIFT) / SPREADS[NAMES.index(target)])
+        else:
+            assert normal(private)
+
+
+def test_each_example_of_a_mixture_is_sampled_from_one_member():
+    """MMVAE given two modalities: what is judged comes from one of both posteriors, from each for half of every batch."""
+    jury, test, _ = seen_by(transparent("mmvae"), shown(items=512))
+    latents = jury.conditional()[("a", "c"), "b"][:, :LATENT].double()
+    log_density = [
+        torch.distributions.Normal(test.items[n][test.rows[n]][:, :LATENT].double(), SPREADS[NAMES.index(n)])
+        .log_prob(latents)
+        .sum(1)
+        for n in ("a", "c")
+    ]
+    nearer_a = float((log_density[0] > log_density[1]).double().mean())
+    assert 0.4 < nearer_a < 0.6
+
+
+def test_coherence_counts_what_the_judges_see():
+    """The share of examples whose largest logit is the label, for each subset and target, with its error over shared items."""
+    jury, test, table = seen_by(transparent(), shown())
+    value = {metric.name: metric for metric in table}
+    for (subset, target), latents in jury.conditional().items():
+        right = (latents[:, :3].argmax(1) == test.labels).double().mean()
+        metric = value[f"coherence/{'.'.join(subset)}/{target}"]
+        assert metric.value == pytest.approx(float(right))
+        assert (metric.kind, metric.subset, metric.target, metric.n) == ("coherence", ".".join(subset), target, 600)
+    outside = [value[f"coherence/{'.'.join(s)}/{t}"].value for s, t in jury.conditional() if len(s) == 2 and t not in s]
+    assert value["coherence/given_2"].value == pytest.approx(np.mean(outside))
+
+
+def test_examples_that_share_their_items_have_the_error_of_the_items():
+    """A probe judges all copies of an item alike: five copies of 120 items have the error of 120 examples, not of 600."""
+    _, test, table = seen_by(transparent(), shown(items=120, copies=5))
+    for metric in table:
+        if metric.kind == names.PROBE and "given" not in metric.name:
+            assert metric.n == 600
+            assert metric.mc_error == pytest.approx(math.sqrt(metric.value * (1 - metric.value) / 119))
+
+
+def test_attributes_are_average_precisions_of_the_judges_scores():
+    """Each attribute's coherence is scikit-learn's on what was judged, their mean is the metric without an attribute."""
+    jury, test, table = seen_by(transparent(), shown(attributes=2))
+    assert [m.name for m in table] == names.metric_names(NAMES, ("has_0", "has_1"))
+    value = {metric.name: metric for metric in table}
+    for (subset, target), latents in jury.conditional().items():
+        name = f"coherence/{'.'.join(subset)}/{target}"
+        each = [average_precision_score(test.labels[:, a], latents[:, a]) for a in range(2)]
+        assert [value[f"{name}/has_{a}"].value for a in range(2)] == pytest.approx(each)
+        assert value[name].value == pytest.approx(np.mean(each))
+        assert value[name].unit == value[f"{name}/has_0"].unit == names.AVERAGE_PRECISION
+    drawn = jury.prior()
+    same = [(drawn["a"][:, a] > 0) == (drawn["b"][:, a] > 0) for a in range(2)]
+    same = [s & ((drawn["a"][:, a] > 0) == (drawn["c"][:, a] > 0)) for a, s in enumerate(same)]
+    assert value["coherence/joint"].value == pytest.approx(float(torch.stack(same).double().mean()))
+    assert all(math.isfinite(m.value) and m.mc_error >= 0 for m in table)
+
+
+def test_the_probe_of_attributes_ranks_by_scikit_learns_scores():
+    """The probe finds an attribute that the first shared dimension decides, where the modality shows it, as LogisticRegression would."""
+    data = shown(attributes=2)
+    for split in (data.train, data.test):
+        for _name in NAMES:
+            split.labels[:, 0] = (split.items["a"][:, 0] > 0).to(torch.uint8)
+    _, test, table = seen_by(transparent(), data)
+    value = {metric.name: metric.value for metric in table}
+    assert value["probe/a/has_0"] > 0.99
+    assert value["probe/b/has_0"] < 0.7
+    rows = torch.randperm(600, generator=evaluation.generator(torch.device("cpu"), 0, "probe"))[:500]
+    fit = LogisticRegression(max_iter=1000).fit(
+        data.train.items["b"][rows][:, :LATENT].numpy(), data.train.labels[rows, 1].numpy()
+    )
+    scores = fit.decision_function(test.items["b"][test.rows["b"]][:, :LATENT].numpy())
+    assert value["probe/b/has_1"] == pytest.approx(average_precision_score(test.labels[:, 1], scores), abs=1e-9)
+
+
+def test_a_model_whose_posterior_is_not_finite_is_not_measured():
+    """An encoder that gives NaN ends the evaluation with an error that says so."""
+    model = transparent()
+    data = shown()
+    data.test.items["b"][7, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="diverged"):
+        evaluate(model, 0, data, Recorder(), torch.device("cpu"))
+
+
 def test_the_prior_expert_changes_the_conditional_posterior():
     """With the prior expert in all products, q(z|x_m) is that of MVAE: precisions gain one."""
-    model = MultimodalVAE(config("mvae", latent_dim=LATENT), PARTS).double()
+    model = MultimodalVAE(config("mvae", latent_dim=LATENT), SEEN).double()
     rows = model.objective.spec.conditional_rows([1])
-    experts = proposals(3)
+    chance = torch.Generator().manual_seed(9)
+    experts = Gaussians(*(torch.randn(3, 40, LATENT, generator=chance, dtype=torch.float64) for _ in range(2)))
     with_prior = products(experts, torch.tensor(rows, dtype=torch.float64))
     torch.testing.assert_close(torch.exp(-with_prior.logvar[0]), 1 + torch.exp(-experts.logvar[1]))
-    assert replace(model.objective.spec, prior_expert="none").conditional_rows([1]) == ((0.0, 0.0, 1.0, 0.0),)
+    without = MultimodalVAE(config("mvae", latent_dim=LATENT, prior_expert="none"), SEEN)
+    assert without.objective.spec.conditional_rows([1]) == ((0.0, 0.0, 1.0, 0.0),)

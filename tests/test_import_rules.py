@@ -12,7 +12,14 @@ ONLY_IN = {
     "ray": {"orchestrator/schedule.py", "orchestrator/worker.py"},
     "mlflow": {"orchestrator/tracking.py"},
     "optuna": {"orchestrator/search.py"},
-    "matplotlib": {"orchestrator/figures.py"},
+    "matplotlib": {
+        "orchestrator/figures.py",
+        "orchestrator/paper_figures.py",
+        "orchestrator/figure_parts.py",
+        "orchestrator/tradeoff_figures.py",
+        "orchestrator/curve_figures.py",
+        "orchestrator/picture_figures.py",
+    },
     "jinja2": {"orchestrator/report.py"},
 }
 HEAVY = ("torch", "ray", "mlflow", "pandas", "sklearn", "scipy", "matplotlib", "numpy")

@@ -71,12 +71,12 @@ def test_the_status_follows_the_files(ledger):
 def test_a_default_that_moved_is_an_error_that_names_the_field(ledger, monkeypatch):
     """The id is the same, the configuration is not: the stored one is compared on reuse."""
     ledger.begin(TRIAL)
-    monkeypatch.setattr(TrainingConfig.model_fields["learning_rate"], "default", 0.5)
+    monkeypatch.setattr(TrainingConfig.model_fields["importance_samples"], "default", 50)
     TrainingConfig.model_rebuild(force=True)
     try:
         moved = Trial(cell(), 0)
         assert moved.id == TRIAL.id
-        with pytest.raises(LedgerError, match=r"learning_rate was 0\.001 when it was trained and is 0\.5 now"):
+        with pytest.raises(LedgerError, match=r"importance_samples was 15 when it was trained and is 50 now"):
             planning.make([moved], ledger)
     finally:
         monkeypatch.undo()
@@ -91,6 +91,19 @@ def test_a_damaged_result_is_named(ledger):
     path.write_text(path.read_text()[:100])
     with pytest.raises(LedgerError, match=r"result\.json: is damaged"):
         ledger.result(TRIAL)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"status": "completed"}', '{"status": "great"}', "", "{"])
+def test_damage_of_any_kind_is_named_and_stops_no_other_sweep(ledger, content):
+    """A result that lacks its parts is one clear error for its own trial, and is passed over when others are estimated."""
+    ledger.begin(TRIAL)
+    (ledger.folder(TRIAL) / "result.json").write_text(content)
+    with pytest.raises(LedgerError, match="is damaged"):
+        ledger.result(TRIAL)
+    other = Trial(cell(beta=9.0), 0)
+    assert planning.make([other], ledger).fresh == (other,)
+    (ledger.folder(TRIAL) / "trial.json").unlink()
+    assert planning.make([other], ledger).fresh == (other,)
 
 
 def test_a_plan_is_the_spec_minus_the_ledger(ledger):

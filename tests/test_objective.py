@@ -9,18 +9,11 @@ from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, MixtureSameFamily, Normal
 
 from mopoe_core import objective
-from mopoe_core.objective import Draws, Gaussians, Objective, draw, kl_divergence, products
+from mopoe_core.objective import Gaussians, Objective, draw, kl_divergence, products
 from tests.naive import Naive, powerset
-from tests.toys import LATENT, MODELS, TOYS, toy_batch, toy_model
+from tests.toys import LATENT, MODELS, TOYS, config, spoilt, toy_batch, toy_draws, toy_mask, toy_model
 
 BATCH = 14
-
-
-def draws_for(model, batch=BATCH, seed=3):
-    """Chance for a model, in float64."""
-    chance = torch.Generator().manual_seed(seed)
-    drawn = draw(model.objective.spec, batch, LATENT, chance)
-    return Draws(drawn.position_B, drawn.noise.double())
 
 
 def experts(modalities=3, batch=6, seed=0):
@@ -31,27 +24,86 @@ def experts(modalities=3, batch=6, seed=0):
     return Gaussians(mu, torch.randn(shape, generator=chance, dtype=torch.float64) - 0.5)
 
 
+def specified(name, modalities=3, **changes):
+    """The rows of a model, of modalities with weight 1."""
+    return objective.specification(config(name, **changes), (1.0,) * modalities)
+
+
+def assert_same_loss(model, x, drawn, present=None):
+    """The loss, its terms and the gradient of every parameter are those of the loops, to 1e-5 of their size."""
+    parameters = list(model.parameters())
+    shown = x if present is None else spoilt(x, present)
+    found = model.loss(shown, drawn, present)
+    expected = Naive(model, shown, drawn, present).terms()
+    close = {"rtol": 1e-5, "atol": 1e-7}
+    torch.testing.assert_close(
+        found.reconstruction_M * torch.tensor(model.weights_M).double(), torch.stack(expected.reconstruction), **close
+    )
+    torch.testing.assert_close(found.kl, expected.kl, **close)
+    torch.testing.assert_close(found.private_kl, expected.private_kl, **close)
+    torch.testing.assert_close(found.total, expected.loss(model.config), **close)
+    ours = torch.autograd.grad(found.total, parameters)
+    theirs = torch.autograd.grad(expected.loss(model.config), parameters)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6 * float(other.abs().max()) + 1e-12)
+
+
 @pytest.mark.parametrize("likelihood", ["laplace", "normal", "bernoulli"])
 @pytest.mark.parametrize("modalities", [2, 3, 5])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_loss_equals_a_loop_over_examples_and_subsets(name, modalities, likelihood):
     """For every model and number of modalities the loss is that of a loop with torch.distributions, to 1e-5 of its size."""
-    model, x = toy_model(name, modalities, likelihood=likelihood), toy_batch(modalities, BATCH)
-    drawn, naive = draws_for(model), Naive(model, x)
-    if name == "mvae":
-        expected = naive.mvae(drawn.noise)
-    else:
-        subsets = [(m,) for m in range(modalities)] if name == "mmvae" else powerset(modalities)
-        chosen = None if name == "eq5" else [min(int(u * len(subsets)), len(subsets) - 1) for u in drawn.position_B.tolist()]
-        expected = naive.mixture(subsets, chosen, drawn.noise)
+    model, x = toy_model(name, modalities, likelihood=likelihood, kl="sum"), toy_batch(modalities, BATCH)
+    drawn = toy_draws(model, BATCH)
+    expected = Naive(model, x, drawn).terms().loss(model.config)
     torch.testing.assert_close(model.loss(x, drawn).total, expected, rtol=1e-5, atol=1e-5)
+
+
+FAMILY = [
+    *(
+        {"model": "mvae", "prior_expert": p, "unimodal_reconstruction": u}
+        for p, u in (("all", "weighted"), ("all", "unweighted"), ("full", "weighted"), ("none", "unweighted"))
+    ),
+    *(
+        {"model": m, "estimator": e, "kl": k}
+        for m in ("mmvae", "mopoe")
+        for e in ("stratified", "categorical", "slices", "enumerate")
+        for k in ("sum", "mixture")
+    ),
+    {"model": "mmvae", "prior_expert": "all", "kl": "sum"},
+    {"model": "mmvae", "prior_expert": "all", "kl": "mixture", "estimator": "enumerate"},
+    *({"model": "mopoe", "prior_expert": p, "kl": k} for p in ("full", "all") for k in ("sum", "mixture")),
+    *({"model": "mmjsd", "estimator": e} for e in ("stratified", "categorical", "slices", "enumerate")),
+    {"model": "mmjsd", "prior_expert": "all"},
+    *({"model": "mvtcae", "alpha": a, "prior_expert": p} for a, p in ((5 / 6, "none"), (0.3, "full"), (0, "none"), (1, "all"))),
+    *({"model": "mmvm", "prior_expert": p} for p in ("none", "all")),
+]
+WEIGHTS = {"reconstruction_weights": (0.5, 3.0, 2.0)}
+PRIVATE = {"private_dim": 3, "private_weights": (1.0, 5.0, 0.5), "beta_private": 2.0}
+MASKED = [settings for settings in FAMILY if settings["model"] != "mvtcae" and settings.get("estimator") != "slices"]
+
+
+@pytest.mark.parametrize("more", [{}, WEIGHTS | PRIVATE], ids=["no private latents", "private latents and weights"])
+@pytest.mark.parametrize("settings", FAMILY, ids=lambda s: " ".join(map(str, s.values())))
+def test_every_member_of_the_family_is_its_formula(settings, more):
+    """Terms and gradients of every model, estimator and KL, with and without private latents, are those of its written-out formula."""
+    model = toy_model(modalities=3, **settings | more)
+    assert_same_loss(model, toy_batch(3, 8), toy_draws(model, 8))
+
+
+@pytest.mark.parametrize("more", [{}, WEIGHTS | PRIVATE], ids=["no private latents", "private latents and weights"])
+@pytest.mark.parametrize("settings", MASKED, ids=lambda s: " ".join(map(str, s.values())))
+def test_every_member_of_the_family_is_its_formula_under_a_mask(settings, more):
+    """With modalities hidden, and NaN in their place, terms and gradients are those of a formula that never looks at them."""
+    model, present = toy_model(modalities=3, **settings | more), toy_mask(3, 8)
+    assert_same_loss(model, toy_batch(3, 8), toy_draws(model, 8), present)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_reach_every_parameter(name):
     """One backward pass gives every weight of every encoder and decoder a gradient that is not zero."""
     model = toy_model(name, 3)
-    model.loss(toy_batch(3, 64), draws_for(model, 64)).total.backward()
+    model.loss(toy_batch(3, 64), toy_draws(model, 64)).total.backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 
@@ -59,15 +111,15 @@ def test_gradients_reach_every_parameter(name):
 def test_the_full_subset_alone_is_mvaes_joint_term():
     """A mixture whose only subset is the full one, with the prior expert, is the first row of MVAE."""
     full = objective._mixture("full", 3, [(0, 1, 2)], "all", "product")
-    joint = objective.mvae(3)
+    joint = specified("mvae")
     assert (full.experts_CE[0], full.decoded_CM[0]) == (joint.experts_CE[0], joint.decoded_CM[0])
     assert (full.weights_C[0], full.kl_CR[0]) == (joint.weights_C[0], joint.kl_CR[0])
 
 
 def test_mopoe_restricted_to_singletons_is_mmvae():
     """The rows of MoPoE that name one modality are MMVAE's components."""
-    singles = [row for row in objective.mopoe(4).experts_CE if sum(row) == 1]
-    assert tuple(singles) == objective.mmvae(4).experts_CE
+    singles = [row for row in specified("mopoe", 4).experts_CE if sum(row) == 1]
+    assert tuple(singles) == specified("mmvae", 4).experts_CE
 
 
 def test_a_product_of_one_expert_is_that_expert():
@@ -104,7 +156,7 @@ def test_kl_divergence_is_that_of_torch_distributions():
 @pytest.mark.parametrize("name", ["mmvae", "mopoe"])
 def test_mixture_kl_lies_between_sum_minus_log_c_and_sum(name):
     """Lemma 3: KL(mixture || p) <= mean of the KLs, and by no more than log C nats; the estimate agrees with torch's mixture."""
-    spec, given, samples = objective.NAMED[name](3), experts(batch=1, seed=5), 40_000
+    spec, given, samples = specified(name), experts(batch=1, seed=5), 40_000
     target = Objective(spec, dtype=torch.float64)
     copies = Gaussians(given.mu.expand(-1, samples, -1), given.logvar.expand(-1, samples, -1))
     components = products(copies, target.experts_CE)
@@ -135,13 +187,11 @@ def test_sampled_estimators_are_unbiased_for_the_enumerated_loss(name, estimator
     losses = []
     with torch.no_grad():
         for _ in range(1500):
-            drawn = draw(model.objective.spec, 8, LATENT, chance)
-            losses.append(model.loss(x, Draws(drawn.position_B, drawn.noise.double())).total)
+            losses.append(model.loss(x, toy_draws(model, 8, chance)).total)
         model.objective.spec = replace(model.objective.spec, estimator="enumerate")
         every = []
         for _ in range(500):
-            drawn = draw(model.objective.spec, 8, LATENT, chance)
-            every.append(model.loss(x, Draws(None, drawn.noise.double())).total)
+            every.append(model.loss(x, toy_draws(model, 8, chance)).total)
     sampled, enumerated = torch.stack(losses), torch.stack(every)
     spread = math.sqrt(float(sampled.var()) / len(sampled) + float(enumerated.var()) / len(enumerated))
     assert abs(float(sampled.mean() - enumerated.mean())) < 4 * spread
@@ -152,7 +202,7 @@ def test_stratified_gives_every_component_its_share():
     model = toy_model("mopoe", 3)
     seen = []
     for seed in range(5):
-        drawn = draws_for(model, 256, seed)
+        drawn = toy_draws(model, 256, seed)
         component = model.objective.assign_B(drawn, model.objective.scale_CB(None, 256))
         counts = torch.bincount(component, minlength=7)
         assert int(counts.min()) >= 36
@@ -163,7 +213,7 @@ def test_stratified_gives_every_component_its_share():
 
 def test_slices_are_contiguous_and_the_last_takes_the_rest():
     """As released: floor(B / C) examples a component in order, so PolyMNIST's full set gets 16 of 256 and not 8."""
-    spec = replace(objective.mopoe(5), estimator="slices")
+    spec = specified("mopoe", 5, estimator="slices")
     drawn = draw(spec, 256, LATENT, torch.Generator().manual_seed(0))
     target = Objective(spec)
     component = target.assign_B(drawn, target.scale_CB(None, 256))
@@ -171,24 +221,22 @@ def test_slices_are_contiguous_and_the_last_takes_the_rest():
     assert torch.equal(component, component.sort().values)
 
 
-ESTIMATORS = [("mvae", "enumerate")] + [(n, e) for n in ("mmvae", "mopoe") for e in ("stratified", "categorical", "enumerate")]
+ESTIMATORS = [("mvae", "enumerate"), ("mmvm", "enumerate")]
+ESTIMATORS += [(n, e) for n in ("mmvae", "mopoe", "mmjsd") for e in ("stratified", "categorical", "enumerate")]
 
 
+@pytest.mark.parametrize("private", [0, 3])
 @pytest.mark.parametrize(("name", "estimator"), ESTIMATORS)
-def test_a_hidden_modality_has_no_influence(name, estimator):
+def test_a_hidden_modality_has_no_influence(name, estimator, private):
     """Whatever stands where a modality is hidden, NaN included, neither loss nor gradients change."""
-    model, x = toy_model(name, 3, estimator=estimator), toy_batch(3, BATCH)
+    model, x = toy_model(name, 3, estimator=estimator, private_dim=private), toy_batch(3, BATCH)
     present = torch.rand(BATCH, 3, generator=torch.Generator().manual_seed(1)) > 0.4
     present[~present.any(1), 0] = True
-    drawn = draws_for(model)
+    drawn = toy_draws(model, BATCH)
     outcomes = []
     for filling in (0.3, float("nan")):
-        spoilt = {}
-        for i, modality in enumerate(TOYS[:3]):
-            spoilt[modality.name] = x[modality.name].clone()
-            spoilt[modality.name][~present[:, i]] = filling
         model.zero_grad()
-        loss = model.loss(spoilt, drawn, present).total
+        loss = model.loss(spoilt(x, present, filling), drawn, present).total
         loss.backward()
         outcomes.append([loss.detach(), *(p.grad.clone() for p in model.parameters())])
     for first, second in zip(*outcomes, strict=True):
@@ -198,7 +246,7 @@ def test_a_hidden_modality_has_no_influence(name, estimator):
 
 def test_components_that_use_a_hidden_modality_are_never_chosen_and_weights_are_renormalised():
     """With one modality hidden, MoPoE falls back to the subsets of the others, with weights that still add up to one."""
-    target = Objective(objective.mopoe(3))
+    target = Objective(specified("mopoe"))
     present = torch.tensor([[True, True, False]] * 300)
     scale = target.scale_CB(present, 300)
     torch.testing.assert_close((target.weights_C[:, None] * scale).sum(0), torch.ones(300))
@@ -210,7 +258,7 @@ def test_components_that_use_a_hidden_modality_are_never_chosen_and_weights_are_
 def test_with_everything_present_a_mask_changes_nothing():
     """A mask of ones gives the loss without a mask."""
     model, x = toy_model("mopoe", 3), toy_batch(3, BATCH)
-    drawn = draws_for(model)
+    drawn = toy_draws(model, BATCH)
     everything = torch.ones(BATCH, 3, dtype=torch.bool)
     torch.testing.assert_close(model.loss(x, drawn, everything).total, model.loss(x, drawn).total)
 
@@ -218,9 +266,9 @@ def test_with_everything_present_a_mask_changes_nothing():
 def test_the_prior_expert_joins_the_products_that_it_is_asked_for():
     """`none`, `full` and `all` put exponent 1 on the prior in no row, in the full set's, and in every row."""
     for choice, expected in (("none", 0), ("full", 1), ("all", 7)):
-        rows = objective.mopoe(3, choice).experts_CE
+        rows = specified("mopoe", prior_expert=choice).experts_CE
         assert sum(row[0] for row in rows) == expected
-    assert objective.mopoe(3, "full").experts_CE[-1] == (1.0, 1.0, 1.0, 1.0)
+    assert specified("mopoe", prior_expert="full").experts_CE[-1] == (1.0, 1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("prior_expert", ["none", "full", "all"])
@@ -229,12 +277,10 @@ def test_the_posterior_given_what_is_present_is_the_product_of_that_subset(given
     """For every subset the masked posterior is torch's product of its experts, and NaN in a hidden modality changes nothing."""
     model, x = toy_model("mopoe", 3, prior_expert=prior_expert), toy_batch(3, 5)
     present = torch.tensor([[m in given for m in range(3)]] * 5)
-    naive = Naive(model, x)
-    spoilt = {m.name: x[m.name] if i in given else torch.full_like(x[m.name], float("nan")) for i, m in enumerate(TOYS[:3])}
-    found = model.posterior(spoilt, present)
-    with_prior = prior_expert == "all" or (prior_expert == "full" and len(given) == 3)
+    naive = Naive(model, x, None)
+    found = model.posterior(spoilt(x, present), present)
     for b in range(5):
-        expected = naive.subset(given, b, with_prior)
+        expected = naive.posterior(given, b)
         torch.testing.assert_close(found.mu[b], expected.mean)
         torch.testing.assert_close(torch.exp(found.logvar[b] / 2), expected.stddev)
 
@@ -244,7 +290,132 @@ def test_mmvaes_masked_posterior_is_one_present_member():
     model, x = toy_model("mmvae", 3), toy_batch(3, 2)
     present = torch.tensor([[False, True, True]] * 2)
     found = model.posterior(x, present, torch.tensor([0.1, 0.9]))
-    experts_ = model.encode(x)
+    experts_ = model.encode(x).shared
     torch.testing.assert_close(found.mu, torch.stack([experts_.mu[1, 0], experts_.mu[2, 1]]))
     with pytest.raises(ValueError, match="position_B: is missing"):
         model.posterior(x, present)
+
+
+@pytest.mark.parametrize(("name", "estimator"), ESTIMATORS)
+def test_a_modality_that_is_hidden_everywhere_learns_nothing(name, estimator):
+    """Its decoder and its encoder get no gradient at all, while those of the others do."""
+    model, x = toy_model(name, 3, estimator=estimator, private_dim=2), toy_batch(3, BATCH)
+    present = torch.tensor([[True, False, True]] * BATCH)
+    loss = model.loss(x, toy_draws(model, BATCH), present)
+    loss.total.backward()
+    assert loss.reconstruction_M[1].item() == 0
+    for part in (model.encoders, model.decoders):
+        assert all(not p.grad.any() for p in part["word"].parameters() if p.grad is not None)
+        for name in ("grey", "colour"):
+            assert all(p.grad.any() for p in part[name].parameters())
+
+
+@pytest.mark.parametrize("private", [0, 3])
+@pytest.mark.parametrize("kept", [(0,), (0, 2), (1, 2)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model": "mmvae", "estimator": "enumerate", "kl": "sum"},
+        {"model": "mmvae", "estimator": "enumerate", "kl": "mixture"},
+        {"model": "mopoe", "estimator": "enumerate", "kl": "sum"},
+        {"model": "mopoe", "estimator": "enumerate", "kl": "mixture"},
+        {"model": "mopoe", "estimator": "enumerate", "prior_expert": "all"},
+        {"model": "mmjsd", "estimator": "enumerate"},
+        {"model": "mmjsd", "estimator": "enumerate", "prior_expert": "all"},
+        {"model": "mmvm"},
+        {"model": "mmvm", "prior_expert": "all"},
+    ],
+    ids=lambda s: " ".join(map(str, s.values())),
+)
+def test_hiding_a_modality_is_the_model_without_it(settings, kept, private):
+    """The loss with modalities hidden everywhere is that of the same networks without them, scaled where ELBOs are added."""
+    whole = toy_model(modalities=3, reconstruction_weights="equal", private_dim=private, **settings)
+    part = toy_model(modalities=3, reconstruction_weights="equal", private_dim=private, **settings)
+    part.modalities = tuple(TOYS[m] for m in kept)
+    weights = (1.0,) * len(kept)
+    part.weights_M, part.private_weights_M = weights, weights
+    part.objective = Objective(objective.specification(part.config, weights), dtype=torch.float64)
+    x, present = toy_batch(3, BATCH), torch.tensor([[m in kept for m in range(3)]] * BATCH)
+    drawn = toy_draws(whole, BATCH)
+    usable = [c for c, row in enumerate(whole.objective.spec.experts_CE) if all(row[1 + m] == 0 or m in kept for m in range(3))]
+    fewer = replace(drawn, noise=drawn.noise[usable], private_noise_MBP=drawn.private_noise_MBP[list(kept)])
+    scale = 3 / len(kept) if settings["model"] == "mmvm" else 1
+    torch.testing.assert_close(whole.loss(x, drawn, present).total, scale * part.loss(x, fewer).total)
+
+
+@pytest.mark.parametrize(("name", "total"), [("mvae", 4), ("mmvae", 1), ("mopoe", 1), ("mmvm", 0)])
+def test_hiding_modalities_does_not_change_the_weight_of_the_kl(name, total):
+    """Where every component has the same KL to the prior, the term is that KL times the sum of the weights, whatever is hidden."""
+    target = Objective(specified(name, kl="sum"), dtype=torch.float64)
+    present = toy_mask(3, 40)
+    q = Gaussians(torch.full((1, 1, LATENT), 0.7).double(), torch.full((1, 1, LATENT), -0.3).double())
+    components = Gaussians(*(part.expand(len(target.weights_C), 40, -1) for part in (q.mu, q.logvar)))
+    experts_ = Gaussians(*(part.expand(3, 40, -1) for part in (q.mu, q.logvar)))
+    each = torch.distributions.kl_divergence(Normal(q.mu, torch.exp(q.logvar / 2)), Normal(0.0, 1.0)).sum()
+    found = target.kl_B(components, experts_, target.scale_CB(present, 40), present)
+    torch.testing.assert_close(found, (total * each).expand(40))
+
+
+@pytest.mark.parametrize("name", ["mmvae", "mopoe"])
+def test_lemma_3_holds_example_by_example_under_a_mask(name):
+    """0 <= sum - mixture <= log of the number of components that can be computed, by many samples, with every pattern of hiding."""
+    spec, samples = specified(name, kl="mixture", estimator="enumerate"), 20_000
+    target, given = Objective(spec, dtype=torch.float64), experts(batch=1, seed=5)
+    copies = Gaussians(given.mu.expand(-1, samples, -1), given.logvar.expand(-1, samples, -1))
+    components = products(copies, target.experts_CE)
+    noise = torch.randn(components.mu.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for kept in powerset(3):
+        present = torch.tensor([[m in kept for m in range(3)]]).expand(samples, -1)
+        scale = target.scale_CB(present, samples)
+        weights = target.weights_C[:, None] * scale
+        usable = int((scale[:, 0] > 0).sum())
+        gap = target.kl_B(components, copies, scale, present)[0] - target.mixture_kl_B(
+            components, components.sample(noise), weights, scale
+        )
+        assert usable == (len(kept) if name == "mmvae" else 2 ** len(kept) - 1)
+        error = 4 * float(gap.std()) / math.sqrt(samples)
+        assert -error <= float(gap.mean()) <= math.log(usable) + error
+
+
+def test_a_models_loss_with_one_subset_is_mvaes_joint_elbo():
+    """MVAE's loss without its unimodal ELBOs is that of a mixture of one product, the full one with the prior, in value."""
+    model, x = toy_model("mvae", 3), toy_batch(3, BATCH)
+    drawn = toy_draws(model, BATCH)
+    alone = toy_model("mopoe", 3, prior_expert="all", kl="sum", estimator="enumerate")
+    full = replace(objective._mixture("full", 3, [(0, 1, 2)], "all", "product"), estimator="enumerate")
+    alone.objective = Objective(full, dtype=torch.float64)
+    joint = replace(drawn, noise=drawn.noise[:1])
+    unimodal = Naive(model, x, drawn)
+    expected = Naive(model, x, drawn).terms().loss(model.config)
+    for b in range(BATCH):
+        for m in range(3):
+            q, one = unimodal.posterior((m,), b), unimodal.nothing()
+            unimodal.decode(one, 1.0, unimodal.sampled(q, drawn.noise[1 + m, b]), b, (m,))
+            one.kl = torch.distributions.kl_divergence(q, unimodal.prior()).sum()
+            expected = expected - one.loss(model.config) / BATCH
+    torch.testing.assert_close(alone.loss(x, joint).total, expected)
+
+
+@pytest.mark.parametrize("prior_expert", ["none", "full", "all"])
+def test_conditionals_have_the_prior_where_the_configuration_says(prior_expert):
+    """q(z|X_S) has exponent 1 on the prior in no subset, the full one, or every subset; of mixtures, in every member or in none."""
+    spec = specified("mopoe", prior_expert=prior_expert)
+    for subset in powerset(3):
+        with_prior = prior_expert == "all" or (prior_expert == "full" and len(subset) == 3)
+        assert spec.conditional_rows(subset) == ((float(with_prior), *(float(m in subset) for m in range(3))),)
+    if prior_expert != "full":
+        for name in ("mmvae", "mmjsd", "mmvm"):
+            rows = specified(name, prior_expert=prior_expert).conditional_rows([0, 2])
+            prior = float(prior_expert == "all")
+            assert rows == ((prior, 1.0, 0.0, 0.0), (prior, 0.0, 0.0, 1.0))
+
+
+def test_a_weight_of_zero_leaves_the_unweighted_unimodal_elbos_alone():
+    """MVAE with `unimodal_reconstruction: unweighted` and a modality of weight 0 is refused in words, or has a finite loss."""
+    settings = {"unimodal_reconstruction": "unweighted", "reconstruction_weights": (0.0, 1.0, 1.0)}
+    try:
+        model = toy_model("mvae", 3, **settings)
+    except ValueError as refused:
+        assert "reconstruction_weights" in str(refused)  # noqa: PT017
+        return
+    assert torch.isfinite(model.loss(toy_batch(3, 8), toy_draws(model, 8)).total)

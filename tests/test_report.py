@@ -54,7 +54,7 @@ def test_every_file_is_there_and_the_tables_agree(tmp_path):
     """CSV and parquet hold the same cells; the figure exists in three formats."""
     paths = written(tmp_path)
     csv, parquet = (
-        pd.read_csv(paths.cells_csv, keep_default_na=False, na_values=[""]).fillna({"target": ""}),
+        pd.read_csv(paths.cells_csv, dtype={"attribute": str, "scale": str}).fillna({"target": "", "attribute": "", "scale": ""}),
         pd.read_parquet(paths.cells_parquet),
     )
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)

@@ -2,16 +2,18 @@
 
 import copy
 import math
+from pathlib import Path
 
 import pytest
 import yaml
 
-from mopoe_core.config import MODEL_DEFAULTS, TrainingConfig
+from mopoe_core.config import MODEL_DEFAULTS, TrainingConfig, deviations
 from orchestrator import spec as specs
 from orchestrator import trial
 from orchestrator.errors import SpecError
 from orchestrator.trial import Cell, Trial
 
+SWEEPS = Path(__file__).parent.parent / "sweeps"
 GOOD = {
     "name": "mst",
     "base": {"dataset": "mnist_svhn_text", "source": "embedded", "networks": "small", "epochs": 60},
@@ -60,7 +62,7 @@ def test_one_beta_has_one_identity_however_it_is_written(spelling):
     """YAML reads some of these as text and some as numbers; the id is that of 1.0."""
     raw = yaml.safe_load(f"{{name: x, base: {{dataset: mnist_svhn_text, model: mopoe, beta: {spelling}}}}}")
     (one,) = specs.trials(specs.parse(raw))
-    assert one.id == Trial(Cell(TrainingConfig(dataset="mnist_svhn_text", model="mopoe")), 0).id
+    assert one.id == Trial(Cell(TrainingConfig(dataset="mnist_svhn_text", model="mopoe", beta=1.0)), 0).id
 
 
 def test_defaults_may_be_written_out_without_changing_an_identity():
@@ -74,7 +76,7 @@ def test_identities_do_not_move():
     """The id is a function of the values alone: this one was computed by hand from the documented rule."""
     import hashlib
 
-    content = '{"beta":2.5,"dataset":"mnist_svhn_text","model":"mopoe","recipe":1,"seed":3}'
+    content = '{"beta":2.5,"dataset":"mnist_svhn_text","kl":"mixture","model":"mopoe","recipe":2,"seed":3}'
     expected = hashlib.sha256(content.encode()).hexdigest()[:16]
     assert Trial(Cell(TrainingConfig(dataset="mnist_svhn_text", model="mopoe", beta=2.5)), 3).id == expected
 
@@ -82,28 +84,113 @@ def test_identities_do_not_move():
 def test_every_field_but_the_resources_is_part_of_the_identity():
     """Changing any one field of a configuration changes the id; resources and storage do not."""
     other = {
-        "beta": 3, "networks": "small", "latent_dim": 5, "estimator": "categorical", "kl": "mixture", "prior_expert": "full",
+        "beta": 3, "networks": "small", "latent_dim": 5, "estimator": "categorical", "kl": "sum", "prior_expert": "full",
         "likelihood": "normal", "reconstruction_weights": "equal", "missing": 0.1, "epochs": 7, "batch_size": 64,
         "learning_rate": 0.1, "train_examples": 5000, "test_examples": 500, "source": "original", "model": "mmvae",
+        "scale": "smoke", "private_dim": 2, "importance_samples": 3,
     }  # fmt: skip
-    assert set(other) | {"dataset"} == set(TrainingConfig.model_fields)
+    more = {
+        "modality_count": {"dataset": "polymnist", "modality_count": 3},
+        "evaluate_on": {"dataset": "celeba", "evaluate_on": "validation"},
+        "beta_private": {"private_dim": 2, "beta_private": 2},
+        "private_weights": {"private_dim": 2, "private_weights": [1, 2, 3]},
+        "alpha": {"model": "mvtcae", "alpha": 0.5},
+        "unimodal_reconstruction": {"model": "mvae", "unimodal_reconstruction": "unweighted"},
+    }
+    assert set(other) | set(more) | {"dataset", "data_hash"} == set(TrainingConfig.model_fields)
     base = {"dataset": "mnist_svhn_text", "model": "mopoe"}
     found = {Cell(TrainingConfig.model_validate(base | {field: value})).id for field, value in other.items()}
     assert len(found | {Cell(TrainingConfig.model_validate(base)).id}) == len(other) + 1
+    for field, values in more.items():
+        without = {key: value for key, value in values.items() if key != field}
+        one, other_one = (TrainingConfig.model_validate(base | v) for v in (values, without))
+        assert Cell(one).id != Cell(other_one).id, field
     assert ids(changed(resources={"cpu": 2, "gpu": 0.5}, storage="elsewhere")) == ids(GOOD)
 
 
 def test_a_raised_recipe_makes_every_trial_new(monkeypatch):
     """The hand-bumped recipe number is part of every id."""
     before = ids(GOOD)
-    monkeypatch.setattr(trial, "RECIPE", 2)
+    monkeypatch.setattr(trial, "RECIPE", 99)
     assert not set(before) & set(ids(GOOD))
+
+
+def test_all_examples_spelled_out_are_all_examples():
+    """The number of examples that there are, as a number or as text, gives the id of leaving it out."""
+    base = {"dataset": "mnist_svhn_text", "model": "mopoe"}
+    short = Cell(TrainingConfig.model_validate(base)).id
+    for spelled in ({"train_examples": 80_000}, {"test_examples": "20000"}, {"train_examples": 80_000, "test_examples": 20_000}):
+        assert Cell(TrainingConfig.model_validate(base | spelled)).id == short
 
 
 def test_eq5_is_mopoe_with_every_component_decoded():
     """Two spellings, one identity."""
-    spelled = TrainingConfig.model_validate({"dataset": "mnist_svhn_text", "model": "mopoe", "estimator": "enumerate"})
+    spelled = TrainingConfig.model_validate(
+        {"dataset": "mnist_svhn_text", "model": "mopoe", "estimator": "enumerate", "kl": "sum"}
+    )
     assert TrainingConfig.model_validate({"dataset": "mnist_svhn_text", "model": "eq5"}) == spelled
+
+
+PAPERS = {"mst": 90, "polymnist": 15, "celeba": 15, "table7": 10}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+@pytest.mark.parametrize("scale", [None, "paper", "small", "smoke"])
+def test_the_papers_sweeps_stand_at_every_scale(name, scale):
+    """As many trials as the paper's experiments have, each at the scale that was asked for, and the file's own is the paper's."""
+    every = specs.trials(specs.load(SWEEPS / f"{name}.yaml", scale))
+    assert len({one.id for one in every}) == PAPERS[name]
+    assert {one.config.scale for one in every} == {scale or "paper"}
+    below = scale in ("small", "smoke")
+    assert {one.config.source for one in every} == {"embedded" if below else "original"}
+    assert not below or {one.config.networks for one in every} == {"small"}
+
+
+def test_the_papers_sweeps_at_full_scale_are_the_papers_settings():
+    """Nothing deviates from what the paper states; at a smaller scale something does, and is named."""
+    for name in PAPERS:
+        for scale in ("paper", "small"):
+            found = {words for one in specs.cells(specs.load(SWEEPS / f"{name}.yaml", scale)) for words in deviations(one.config)}
+            assert (not found) == (scale == "paper"), (name, found)
+
+
+def test_what_two_of_the_papers_sweeps_share_is_trained_once():
+    """MoPoE at beta 2.5 in table7.yaml is MoPoE at beta 2.5 in mst.yaml, seed by seed, at every scale."""
+    for scale in ("paper", "small", "smoke"):
+        mst, table7 = ({one.id for one in specs.trials(specs.load(SWEEPS / f"{n}.yaml", scale))} for n in ("mst", "table7"))
+        assert len(mst & table7) == 5
+
+
+def test_a_scale_takes_the_place_of_what_the_file_says_of_sizes():
+    """Epochs and examples of base and include give way, also where an exclude rule named them; what varies in a grid is refused."""
+    raw = changed(include=[{"model": "mopoe", "beta": 7, "epochs": 3}], exclude=[{"model": "mvae", "beta": 1, "epochs": 60}])
+    small = specs.parse(specs.rescaled(raw, "smoke"))
+    assert small.name == "mst-smoke"
+    assert {one.config.epochs for one in specs.cells(small)} == {2}
+    assert len(specs.cells(small)) == 9
+    with pytest.raises(SpecError, match=r"grid\.epochs: varies, so that --scale cannot fix it"):
+        specs.rescaled(changed(grid={"epochs": [1, 2]}), "smoke")
+    with pytest.raises(SpecError, match=r"--scale: 'smal' is not offered \(did you mean 'small'\?\)"):
+        specs.rescaled(GOOD, "smal")
+
+
+def test_a_preset_leaves_no_trace():
+    """What it fills in, written out by hand, is the same trial; what is written beside it wins."""
+    preset = {"name": "x", "base": {"dataset": "polymnist", "model": "mopoe", "preset": "released_code"}}
+    by_hand = {
+        "dataset": "polymnist", "model": "mopoe", "latent_dim": 512, "beta": 2.5, "epochs": 300, "learning_rate": 5e-4, "kl": "sum",
+        "estimator": "slices", "prior_expert": "full", "importance_samples": 12,
+    }  # fmt: skip
+    assert ids(preset) == ids({"name": "x", "base": by_hand})
+    preset["base"]["beta"] = 1
+    assert specs.cells(specs.parse(preset))[0].config.beta == 1
+
+
+def test_an_exclude_rule_sees_what_a_preset_filled_in():
+    """A rule on the number of latent dimensions finds the cells whose preset says so."""
+    raw = {"name": "x", "base": {"model": "mopoe"}, "grid": {"dataset": ["polymnist", "mnist_svhn_text"]}}
+    (left,) = specs.cells(specs.parse(raw | {"exclude": [{"latent_dim": 512}]}))
+    assert left.config.dataset == "mnist_svhn_text"
 
 
 def test_zip_varies_fields_together_and_crosses_the_grid():
@@ -136,7 +223,10 @@ BAD = {
     "no name": ({"base": GOOD["base"]}, "name: is missing"),
     "name that is no folder": (changed(name="../up"), "name: '../up' must be letters"),
     "misspelt model": (changed(grid={"model": ["mopeo"]}), "grid.model: 'mopeo' is not offered (did you mean 'mopoe'?)"),
-    "dataset not offered": (changed(base={"dataset": "polymnist"}), "base.dataset: 'polymnist' is not offered"),
+    "dataset not offered": (
+        changed(base={"dataset": "polymist"}),
+        "base.dataset: 'polymist' is not offered (did you mean 'polymnist'?)",
+    ),
     "unknown field": (changed(base={"datset": "x"}), "base.datset: unknown field (did you mean 'dataset'?)"),
     "no dataset": (changed(base={}), "base.dataset: is missing"),
     "negative beta": (changed(grid={"model": ["mvae"], "beta": [-1]}), "grid.beta: -1 must be at least 0"),
@@ -160,6 +250,19 @@ BAD = {
     "empty exclude": (changed(exclude=[{}]), "exclude[0]: is empty"),
     "lists of different length": (changed(zip={"latent_dim": [1, 2], "epochs": [1]}), "zip.epochs: is also in base"),
     "zip of different length": (changed(zip={"latent_dim": [1, 2], "batch_size": [8]}), "zip: the lists differ in length"),
+    "misspelt model in exclude": (
+        changed(exclude=[{"model": "mvea"}]),
+        "exclude[0].model: 'mvea' is not offered (did you mean 'mvae'?)",
+    ),
+    "grid beyond measure": (
+        changed(grid={"beta": list(range(999)), "latent_dim": list(range(1, 999))}),
+        "grid: makes 1994004 trials (beta: 999, latent_dim: 998; 2 seeds); at most 100000",
+    ),
+    "a number of 400 digits": (changed(grid={"model": ["mvae"], "beta": ["9" * 400]}), "..."),
+    "full product of a model without one": (
+        changed(base=GOOD["base"] | {"prior_expert": "full"}, grid={"model": ["mmvae"]}),
+        "base.prior_expert: 'full' does not apply to model 'mmvae'",
+    ),
     "no seed": (changed(seeds=0), "seeds: 0 makes no trial"),
     "half a seed": (changed(seeds=1.5), "seeds: 1.5 must be a whole number"),
     "seed twice": (changed(seeds=[1, 1]), "seeds: seed 1 is listed twice"),
@@ -187,6 +290,23 @@ BAD = {
         "base.train_examples: 1000000 is more",
     ),
     "zero epochs": (changed(base={"dataset": "mnist_svhn_text", "epochs": 0}), "base.epochs: 0 must be at least 1"),
+    "size beside a scale": (
+        changed(base=GOOD["base"] | {"scale": "small"}),
+        "base.epochs: 60 contradicts scale 'small', which means 56; leave out one of them",
+    ),
+    "unknown preset": (
+        changed(base=GOOD["base"] | {"preset": "papers"}),
+        "preset: 'papers' is not offered (did you mean 'paper'?)",
+    ),
+    "preset in exclude": (changed(exclude=[{"preset": "paper"}]), "exclude[0].preset: a preset is no field of a cell"),
+    "weights of other modalities": (
+        changed(base=GOOD["base"] | {"reconstruction_weights": [1, 2]}),
+        "base.reconstruction_weights: has 2 weights; 3 are needed, for mnist, svhn, text",
+    ),
+    "weights that are no weights": (
+        changed(base=GOOD["base"] | {"reconstruction_weights": "sizes"}),
+        "base.reconstruction_weights: 'sizes' is not allowed (did you mean 'size'?); allowed: size, equal",
+    ),
     "a list": ([1, 2], "a sweep is a mapping with a name, not a list"),
     "nothing": (None, "a sweep is a mapping with a name, not an empty value"),
 }
@@ -205,7 +325,10 @@ def test_a_mistake_is_named_in_one_line(case):
 BROKEN_FILES = {
     "name: [": "line 1, column 8: not valid YAML",
     "name: a\nname: b": "line 2: the key 'name' appears twice",
-    "name: a\nno: 1": "line 2: the key False is not text",
+    "name: a\nno: 1": "line 2: the key False is not plain text",
+    'name: a\n"gr\\nid": 1': "line 2: the key 'gr\\nid' is not plain text",
+    "a: &b {x: 1}\nbase: {<<: *b}": "line 2: merge keys (<<) are not read",
+    "name: a\nseeds: " + "9" * 5001: "not valid YAML: ",
     "name: !!python/object/apply:os.getcwd []": "not valid YAML",
     "\x00": "not valid YAML",
     "name: " + "[" * 3000: "nested too deeply",

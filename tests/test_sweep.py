@@ -265,10 +265,21 @@ def test_bad_files_exit_with_2_and_leave_storage_untouched(user, tmp_path):
         assert done.stderr == f"error: storage: {tmp_path / 'file'} is a file; name a folder\n"
 
 
+def test_a_storage_that_cannot_be_is_refused_in_one_line(user, tmp_path):
+    """A URI, nothing, a place where no folder can be made and a link into nowhere are each named."""
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    path = user.spec(name="where")
+    for storage in ("s3://bucket/x", "", " ", "/proc/none/of/this", str(tmp_path / "link")):
+        done = user.types("sweep", path, "--storage", storage, code=2)
+        assert done.stderr.startswith(("error: storage: ", "error: --storage: "))
+        assert done.stderr.count("\n") == 1
+
+
 def test_more_than_any_node_has_is_refused(user, tmp_path):
     """10,000 CPUs a trial are named as a mistake before a worker starts."""
     done = user.types("sweep", user.spec(name="huge", resources={"cpu": 10_000}, storage=str(tmp_path / "s")), code=2)
-    assert "resources.cpu: 10000 is more than any node has" in done.stderr
+    assert "resources.cpu: 10000 is more than this machine has" in done.stderr
+    assert not (tmp_path / "s").exists()
 
 
 def test_mlflow_that_is_away_costs_no_trial(tmp_path):

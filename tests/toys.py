@@ -6,6 +6,7 @@ from torch import Tensor
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Modality
 from mopoe_core.model import MultimodalVAE
+from mopoe_core.objective import Draws, draw
 
 TOYS = (
     Modality("grey", "image", (1, 3, 3), bounded=True),
@@ -14,7 +15,7 @@ TOYS = (
     Modality("small", "image", (1, 2, 2)),
     Modality("long", "text", (6, 3)),
 )
-MODELS = ("mvae", "mmvae", "mopoe", "eq5")
+MODELS = ("mvae", "mmvae", "mopoe", "eq5", "mvtcae", "mmjsd", "mmvm")
 LATENT = 4
 
 
@@ -25,13 +26,17 @@ def config(model: str, **changes: object) -> TrainingConfig:
     )
 
 
+def in_float64(model: MultimodalVAE) -> MultimodalVAE:
+    """The model with everything in float64."""
+    model.objective = type(model.objective)(model.objective.spec, dtype=torch.float64)
+    return model.double()
+
+
 def toy_model(model: str, modalities: int, **changes: object) -> MultimodalVAE:
     """A model of the first `modalities` toys in float64, its weights drawn anew with a fixed seed."""
     with torch.random.fork_rng():
         torch.manual_seed(modalities)
-        built = MultimodalVAE(config(model, **changes), TOYS[:modalities]).double()
-    built.objective = type(built.objective)(built.objective.spec, dtype=torch.float64)
-    return built
+        return in_float64(MultimodalVAE(config(model, **changes), TOYS[:modalities]))
 
 
 def toy_batch(modalities: int, batch: int, seed: int = 0) -> dict[str, Tensor]:
@@ -45,3 +50,27 @@ def toy_batch(modalities: int, batch: int, seed: int = 0) -> dict[str, Tensor]:
         else:
             x[modality.name] = torch.rand(batch, *modality.shape, generator=chance, dtype=torch.float64)
     return x
+
+
+def toy_draws(model: MultimodalVAE, batch: int, chance: int | torch.Generator = 3) -> Draws:
+    """Chance for one evaluation of a model's loss, in float64; from a seed or a generator."""
+    stream = torch.Generator().manual_seed(chance) if isinstance(chance, int) else chance
+    drawn = draw(model.objective.spec, batch, model.config.latent_dim, stream, model.config.private_dim)
+    return Draws(drawn.position_B, drawn.noise.double(), drawn.private_noise_MBP.double())
+
+
+def toy_mask(modalities: int, batch: int, seed: int = 1) -> Tensor:
+    """(B, M), true where a modality is observed: about half, the first example in full, every example at least one."""
+    present = torch.rand(batch, modalities, generator=torch.Generator().manual_seed(seed)) > 0.5
+    present[0] = True
+    present[torch.arange(batch), torch.arange(batch) % modalities] |= ~present.any(1)
+    return present
+
+
+def spoilt(x: dict[str, Tensor], present: Tensor, filling: float = float("nan")) -> dict[str, Tensor]:
+    """The batch with something else where a modality is hidden."""
+    found = {}
+    for i, (name, values) in enumerate(x.items()):
+        found[name] = values.clone()
+        found[name][~present[:, i]] = filling
+    return found

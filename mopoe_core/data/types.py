@@ -15,10 +15,20 @@ class Modality:
 
     name: str
     kind: str
-    """`image`: (channels, height, width) in [0, 1]; `text`: (length, symbols), one-hot."""
+    """`image`: (channels, height, width) in [0, 1]; `text`: (length, symbols), one-hot; `vector`: (features,)."""
     shape: tuple[int, ...]
     bounded: bool = False
     """Whether an image decoder's mean is kept in [0, 1] by a sigmoid (MNIST's is, SVHN's is not, as released)."""
+    architecture: str = ""
+    """Which published networks and classifier it has (`mopoe_core.networks.PAPER`); empty for none."""
+    judge: str = ""
+    """Which classifier judges it (`mopoe_core.classifiers.RECIPES`), where it is not the published one."""
+    alphabet: str = ""
+    """Of text: the character of each symbol."""
+    likelihood: str = ""
+    """The modality's own; empty for images that take the configuration's, and for text."""
+    own: str = ""
+    """Of a user's dataset: the reference under which `mopoe_core.data.own` knows its networks."""
 
     @property
     def elements(self) -> int:
@@ -31,10 +41,10 @@ class Modality:
         return self.shape[0] if self.kind == "text" else self.elements
 
     def to_float(self, items: Tensor) -> Tensor:
-        """uint8 items to what networks and likelihoods see: images scaled to [0, 1], characters one-hot."""
+        """Items to what networks and likelihoods see: uint8 images scaled to [0, 1], characters one-hot, vectors as they are."""
         if self.kind == "text":
             return F.one_hot(items.long(), self.shape[1]).float()
-        return items.float().div_(255)
+        return items.float().div_(255) if self.kind == "image" else items.float()
 
 
 @dataclass(frozen=True)
@@ -43,13 +53,13 @@ class Split:
 
     modalities: tuple[Modality, ...]
     items: Mapping[str, Tensor]
-    """uint8, (items, *shape) for images, (items, length) for text."""
+    """uint8, (items, *shape) for images, (items, length) for text; float32, (items, features) for vectors."""
     item_labels: Mapping[str, Tensor]
-    """(items,): the class of each distinct item, for the classifiers."""
+    """(items,): the class of each distinct item, for the classifiers; with attributes, (items, A) of zeros and ones, uint8."""
     rows: Mapping[str, Tensor]
     """(N,): the item of each example."""
     labels: Tensor
-    """(N,): the class of each example."""
+    """(N,): the class of each example; with attributes, (N, A) of zeros and ones, uint8."""
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -83,5 +93,8 @@ class Dataset:
     train: Split
     test: Split
     classes: int
+    """Number of classes; with attributes, of attributes."""
     hash: str
     """SHA-256 over the content of every array: what provenance records."""
+    attributes: tuple[str, ...] = ()
+    """Names of the attributes that an example has or has not, where labels are attributes and not one class."""

@@ -1,0 +1,108 @@
+"""Differences between models at one beta, seed by seed, and the margins of claims that say "close", "matches" or "flat". Pure.
+
+The margins come from the paper's own numbers:
+
+    NATS      a quarter of the 151 nats that separate MVAE from MMVAE in Table 4 (MoPoE's own difference there is 29, the largest of
+              Table 7 is 27), a dimension of the data; so 38 nats on MNIST-SVHN-Text
+    MATCH     0.02 of accuracy or coherence, averaged over subsets; Tables 2 and 3 give 0.003 and 0.013
+    FLAT      0.05 of accuracy or coherence: what MMVAE loses in Table 2 from one modality to three
+    FAR       "far above" is more than twice as much; the paper's ratios are 2.3 and more
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mopoe_core import names
+from mopoe_core.config import TrainingConfig
+from mopoe_core.presets import PAPER
+from orchestrator.comparisons import Measured
+from orchestrator.groups import Group, Sample
+from orchestrator.trial import Cell, spelled
+
+MST, POLY = "mnist_svhn_text", "polymnist"
+DIMENSIONS = {MST: 784 + 3072 + 8, POLY: 5 * 3 * 28 * 28}
+NATS = 151 / 4 / DIMENSIONS[MST]
+MATCH, FLAT, FAR = 0.02, 0.05, 2.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule measured."""
+
+    measured: tuple[Measured, ...] = ()
+    note: str = ""
+    missing: str = ""
+    """What would be needed to measure it; empty if it was measured."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """first - times x second, each a model and a metric, seed by seed."""
+
+    first: tuple[str, str]
+    second: tuple[str, str]
+    margin: float | None = None
+    times: float = 1.0
+    counts: bool = True
+
+    @property
+    def what(self) -> str:
+        """In words, as short as what the two have in common allows."""
+        (a, metric), (b, other) = self.first, self.second
+        if a == b:
+            return f"{a}: {metric} − {other}"
+        return f"{a} − {'' if self.times == 1 else f'{self.times:g} × '}{b}: {metric}"
+
+    def sample(self, group: Group, cells: dict[str, Cell]) -> Sample:
+        """The difference for each seed that both have."""
+        first, second = (group.sample(cells[model], metric) for model, metric in (self.first, self.second))
+        return {seed: first[seed] - self.times * second[seed] for seed in sorted(first.keys() & second.keys())}
+
+
+def at_beta(group: Group, beta: float, contrasts: Sequence[Contrast]) -> Found:
+    """Contrasts between cells of one beta: this one, or the nearest that all their models share.
+
+    Each contrast of log-likelihoods is measured again on the released code's numbers, for showing alone.
+    """
+    models = list(dict.fromkeys(model for contrast in contrasts for model, _ in (contrast.first, contrast.second)))
+    absent = [model for model in models if not group.line(model)]
+    if absent:
+        return Found(missing=f"needs {' and '.join(absent)}")
+    own = group.nearest(beta, models)
+    if own is None:
+        return Found(missing=f"needs a beta that {' and '.join(models)} share")
+    cells = {model: group.line(model)[own] for model in models}
+    measured = [_measured(contrast, contrast.sample(group, cells)) for contrast in contrasts]
+    lacking = [found.what for found in measured if not found.sample]
+    if lacking:
+        return Found(missing=f"needs completed trials at β = {spelled(own)} with {'; '.join(lacking)}")
+    likelihoods = [contrast for contrast in contrasts if contrast.first[1].startswith(f"{names.LOG_LIKELIHOOD}/")]
+    shown = [_measured(other, other.sample(group, cells)) for other in map(_viewed, likelihoods)]
+    said = f"β = {spelled(own)}" + ("" if own == beta else f", the nearest to the paper's {spelled(beta)} that its models share")
+    return Found((*measured, *(found for found in shown if found.sample)), said)
+
+
+def table_beta(group: Group) -> float:
+    """The beta of the paper's tables for the group's dataset."""
+    return float(PAPER[group.config.dataset]["beta"])
+
+
+def nats(config: TrainingConfig) -> float:
+    """The margin of a log-likelihood: `NATS` for each dimension of the data."""
+    share = config.M / len(config.card.modalities)  # fewer of PolyMNIST's modalities, which are all of one size
+    return NATS * DIMENSIONS[config.dataset] * share
+
+
+def _viewed(contrast: Contrast) -> Contrast:
+    (a, metric), (b, other) = contrast.first, contrast.second
+    return Contrast((a, view(metric)), (b, view(other)), contrast.margin, contrast.times, counts=False)
+
+
+def view(metric: str) -> str:
+    """The same log-likelihood as the released code computes it."""
+    return metric.replace(names.LOG_LIKELIHOOD, names.LOG_LIKELIHOOD_PAPER_VIEW, 1)
+
+
+def _measured(contrast: Contrast, sample: Sample) -> Measured:
+    unit = names.UNITS[contrast.first[1].partition("/")[0]]
+    return Measured(contrast.what, unit, sample, margin=contrast.margin, counts=contrast.counts)

@@ -1,0 +1,117 @@
+"""Cells that may be compared: alike in everything but model, beta and what belongs to a model. Pure."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mopoe_core.config import TrainingConfig, deviations
+from orchestrator.aggregate import completed
+from orchestrator.trial import Cell, TrialResult
+
+THE_PAPERS = ("mvae", "mmvae", "mopoe")
+"""The models that the paper compares, in its order."""
+OF_A_MODEL = ("model", "beta", "estimator", "kl", "prior_expert", "alpha", "unimodal_reconstruction")
+"""Fields in which the cells of one group may differ."""
+NAMED = ("dataset", "source", "scale", "networks")
+"""Fields that every group's label says."""
+
+Sample = dict[int, float]
+"""One number a seed."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One dataset, source and scale, with all its cells and what their completed trials reported."""
+
+    label: str
+    """Dataset, source, scale and networks, and the fields in which groups differ that agree in those."""
+    slug: str
+    """Short and different for every group of a sweep, for names of files."""
+    cells: tuple[Cell, ...]
+    """In the sweep's order; never empty."""
+    seeds: tuple[int, ...]
+    """As planned."""
+    results: tuple[TrialResult, ...]
+    """Of its cells and seeds; completed trials only."""
+    values: Mapping[str, Mapping[int, Mapping[str, float]]]
+    """By cell's id, seed and metric's full name; completed trials only."""
+
+    @property
+    def config(self) -> TrainingConfig:
+        """Of the first cell: right for every field but `OF_A_MODEL`."""
+        return self.cells[0].config
+
+    def line(self, model: str) -> dict[float, Cell]:
+        """A model's cells by beta, ascending; `eq5` is MoPoE trained on Eq. (5). Empty if there are none.
+
+        Of several settings of one model (KL, estimator, prior expert), that which is nearest to the paper's own, or was named first.
+        """
+        by_setting: dict[tuple[object, ...], dict[float, Cell]] = {}
+        for cell in self.cells:
+            if _model(cell.config) == model:
+                setting = tuple(getattr(cell.config, field) for field in OF_A_MODEL[2:])
+                by_setting.setdefault(setting, {})[cell.config.beta] = cell
+        lines = sorted(by_setting.values(), key=lambda line: min(len(deviations(cell.config)) for cell in line.values()))
+        return dict(sorted(lines[0].items())) if lines else {}
+
+    def sample(self, cell: Cell, metric: str) -> Sample:
+        """The metric of each completed seed that reports it."""
+        return {seed: found[metric] for seed, found in self.values[cell.id].items() if metric in found}
+
+    def reported(self, cell: Cell) -> int:
+        """How many of the planned seeds completed."""
+        return len(self.values[cell.id])
+
+    def nearest(self, beta: float, models: Sequence[str]) -> float | None:
+        """The beta nearest to this one, by ratio, that all these models have; None if they share none. The lower of two as near."""
+        shared = set.intersection(*(set(self.line(model)) for model in models))
+        return min(shared, key=lambda own: (_ratio(own, beta), own), default=None)
+
+
+def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[Group]:
+    """The sweep's groups, in the order of `cells`, with the results of `seeds`."""
+    alike: dict[tuple[object, ...], list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault(_shared(cell.config), []).append(cell)
+    firsts = [found[0].config for found in alike.values()]
+    slugs = [_slug(config) for config in firsts]
+    made = []
+    for index, found in enumerate(alike.values()):
+        again = slugs[:index].count(slugs[index])
+        slug = slugs[index] + (f"-{again + 1}" if again else "")
+        own = {cell.id: completed(cell, seeds, results) for cell in found}
+        values = {key: _by_seed(ended) for key, ended in own.items()}
+        every = tuple(result for ended in own.values() for result in ended)
+        made.append(Group(_label(found[0].config, firsts), slug, tuple(found), tuple(seeds), every, values))
+    return made
+
+
+def _by_seed(results: Sequence[TrialResult]) -> dict[int, dict[str, float]]:
+    return {result.trial.seed: {metric.name: metric.value for metric in result.metrics} for result in results}
+
+
+def _model(config: TrainingConfig) -> str:
+    return "eq5" if config.model == "mopoe" and config.estimator == "enumerate" else config.model
+
+
+def _shared(config: TrainingConfig) -> tuple[object, ...]:
+    return tuple(getattr(config, field) for field in type(config).model_fields if field not in OF_A_MODEL)
+
+
+def _ratio(a: float, b: float) -> float:
+    return abs(math.log(a / b)) if a > 0 else math.inf
+
+
+def _slug(config: TrainingConfig) -> str:
+    return re.sub(r"\W+", "-", f"{config.dataset}-{config.source}-{config.scale or 'own'}")
+
+
+def _label(config: TrainingConfig, others: Sequence[TrainingConfig]) -> str:
+    size = f"{config.scale} scale" if config.scale else "own sizes"
+    said = [config.dataset, f"{config.source} data", size, f"{config.networks} networks"]
+    alike = [other for other in others if all(getattr(other, field) == getattr(config, field) for field in NAMED)]
+    for field in type(config).model_fields:
+        if field not in OF_A_MODEL and len({getattr(other, field) for other in alike}) > 1:
+            said.append(f"{field}={getattr(config, field)}")
+    return ", ".join(said)

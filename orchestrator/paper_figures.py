@@ -1,0 +1,66 @@
+"""The paper's figures from a sweep's trials: which of them there are data for, and their files.
+
+What is drawn is in `orchestrator.tradeoff_figures`, `orchestrator.curve_figures` and `orchestrator.picture_figures`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mopoe_core.files import write_whole
+from orchestrator import curve_figures, picture_figures, tradeoff_figures
+from orchestrator.figures import FORMATS
+from orchestrator.groups import Group, groups
+from orchestrator.picture_figures import Samples
+from orchestrator.trial import Cell, TrialResult
+
+SUFFIXES = ("svg", "png")
+CURVES = {
+    "figure1": tradeoff_figures.joint,
+    "figure3": curve_figures.by_size,
+    "figure5": tradeoff_figures.given_two,
+    "figure6": tradeoff_figures.given_one,
+    "figure12": curve_figures.attribute_coherence,
+    "figure13": curve_figures.attribute_probe,
+}
+
+
+def write(
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    results: Sequence[TrialResult],
+    samples: Mapping[str, Mapping[str, Path]],
+    folder: Path,
+) -> dict[str, Path]:
+    """Write every figure of the paper that the sweep has data for, as SVG and PNG; returns file names and paths.
+
+    `samples` maps a trial's id to its pictures by name. A figure is `figure1.svg`, or `figure1-<group>.svg` where several groups of
+    cells have it. The same input gives the same bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = groups(cells, seeds, results)
+    written: dict[str, Path] = {}
+    for name in [*CURVES, *picture_figures.PICTURES]:
+        drawn = [(group, figure) for group in found for figure in draw(name, group, samples)]
+        for group, figure in drawn:
+            stem = name if len(drawn) == 1 else f"{name}-{group.slug}"
+            written |= {path.name: path for path in _save(figure, folder / stem)}
+    return written
+
+
+def draw(name: str, group: Group, samples: Samples) -> Iterator[Figure]:
+    """The figure of that name for one group of cells: one, or none if there are no data for it."""
+    figure = CURVES[name](group) if name in CURVES else picture_figures.compose(picture_figures.PICTURES[name], group, samples)
+    if figure is not None:
+        yield figure
+
+
+def _save(figure: Figure, stem: Path) -> Iterator[Path]:
+    for suffix in SUFFIXES:
+        path = stem.parent / f"{stem.name}.{suffix}"
+        write_whole(
+            path,
+            lambda temporary, s=suffix: figure.savefig(temporary, format=s, dpi=200, metadata=FORMATS[s]),  # type: ignore[misc]
+        )
+        yield path

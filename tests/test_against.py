@@ -1,0 +1,165 @@
+"""Our numbers beside the paper's: pairing, differences, intervals, order, and what may be called a reproduction."""
+
+import io
+import math
+import re
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mopoe_core.names import metric_names
+from orchestrator.against import against_paper, frame, latex, markdown, note, title
+from orchestrator.published import published
+from orchestrator.trial import Cell
+from tests.builders import result
+from tests.test_paper_tables import CELEBA, EVERY, POLY, SEEDS, THREE, make, outcomes
+
+
+def comparisons(cells, results=None, seeds=SEEDS):
+    """Comparisons by key."""
+    found = against_paper(cells, seeds, outcomes(cells) if results is None else results)
+    return {comparison.table.key: comparison for comparison in found}
+
+
+def exactly(cells: list[Cell], shift: float, spread: float = 0.01):
+    """Results whose means are the paper's Tables 2 and 4 plus `shift`, symmetric over three seeds."""
+    numbers = {(p.metric, p.model): p.mean for table in ("table2", "table4") for p in published(table)}
+    return [
+        result(
+            cell, seed, {m: v + shift + spread * (seed - 1) for (m, model), v in numbers.items() if model == cell.config.model}
+        )
+        for cell in cells
+        for seed in range(3)
+    ]
+
+
+def tau_b(a, b):
+    """Kendall's tau-b by counting pairs."""
+    pairs = [(np.sign(a[i] - a[j]), np.sign(b[i] - b[j])) for i, j in combinations(range(len(a)), 2)]
+    split_a, split_b = sum(x != 0 for x, _ in pairs), sum(y != 0 for _, y in pairs)
+    return sum(x * y for x, y in pairs) / math.sqrt(split_a * split_b)
+
+
+def test_every_published_number_stands_beside_ours_once():
+    """A comparison has a row for each printed number of its table; both likelihood estimators have all of them."""
+    found = comparisons([*EVERY, *CELEBA, *POLY])
+    counts = {key: len(comparison.rows) for key, comparison in found.items()}
+    assert counts == {
+        "table2": 21, "table3": 30, "table4": 21, "table4_paper_view": 21, "table7": 14, "table7_paper_view": 14,
+        "table5": 15, "figure3": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("shift", "inside"), [(0.0, True), (0.02, True), (0.03, False), (-0.03, False)])
+def test_the_difference_is_ours_minus_published_and_the_interval_decides(shift, inside):
+    """With sd 0.01 and three seeds the interval is 4.303 * 0.01 / sqrt(3) = 0.0248 to each side."""
+    for compared in comparisons(THREE, exactly(THREE, shift), range(3))["table2"].rows:
+        assert compared.difference == pytest.approx(shift, abs=1e-12)
+        assert compared.inside is inside
+
+
+def test_the_released_view_is_compared_with_the_same_numbers():
+    """Table 4 comes with both estimators of ours, each beside the same published means."""
+    found = comparisons(THREE)
+    bound, view = frame(found["table4"]), frame(found["table4_paper_view"])
+    assert list(bound["published_mean"]) == list(view["published_mean"])
+    assert set(view["metric"].str.partition("/")[0]) == {"log_likelihood_paper_view"}
+    assert not np.isclose(bound["mean"], view["mean"]).all()
+
+
+def test_tau_agrees_with_a_count_of_pairs():
+    """Each column's tau-b is that of all pairs of models, with the paper's ties; the mean is over columns."""
+    comparison = comparisons(THREE)["table2"]
+    for metric, tau in comparison.taus.items():
+        column = [row for row in comparison.rows if row.column.metric == metric]
+        assert tau == pytest.approx(tau_b([row.published.mean for row in column], [row.entry.mean for row in column]))
+    assert comparison.mean_tau == pytest.approx(np.mean(list(comparison.taus.values())))
+
+
+def test_the_same_order_is_one_and_the_opposite_minus_one():
+    """On Table 4, which has no ties, the paper's own means agree fully and their negatives not at all."""
+    results = exactly(THREE, 0.0)
+    assert set(comparisons(THREE, results, range(3))["table4"].taus.values()) == {1.0}
+    negated = [result(r.trial.cell, r.trial.seed, {m.name: -m.value for m in r.metrics}) for r in results]
+    assert comparisons(THREE, negated, range(3))["table4"].mean_tau == -1.0
+
+
+def test_a_model_without_a_number_leaves_no_tau():
+    """Without MMVAE's results its rows say 0/5 and no order is computed."""
+    comparison = comparisons(THREE, outcomes(THREE[:2]))["table2"]
+    assert all(math.isnan(tau) for tau in comparison.taus.values())
+    assert math.isnan(comparison.mean_tau)
+    assert markdown(comparison).count("0/5") == 7
+    assert "mean" not in note(comparison).partition("τ is")[2]
+
+
+def test_columns_in_which_all_of_ours_tie_have_no_tau():
+    """Three equal numbers have no order; that is missing, not zero, and no warning."""
+    results = [result(cell, seed, dict.fromkeys(metric_names(cell.config.modalities), 0.5)) for cell in THREE for seed in SEEDS]
+    assert all(math.isnan(tau) for tau in comparisons(THREE, results)["table2"].taus.values())
+
+
+def test_only_the_papers_own_setting_is_a_reproduction():
+    """At scale paper with nothing changed and the published beta the kind is `reproduction`; else it says what differs."""
+    paper = [make(model, scale="paper") for model in ("mvae", "mmvae", "mopoe", "eq5")]
+    assert comparisons(paper, [])["table2"].kind == "reproduction"
+    assert comparisons(paper, [])["table2"].deviations == ()
+    assert comparisons(paper, [])["table7"].kind == "not a reproduction: β 5 instead of 2.5"
+    small = comparisons(THREE, [])["table2"]
+    assert small.kind == "not a reproduction: embedded data, scale small, small networks"
+    assert any("source" in text for text in small.deviations)
+    assert small.kind in title(small)
+
+
+def test_a_changed_setting_at_full_scale_is_no_reproduction():
+    """One model's learning rate alone makes it none, and the deviation names that model."""
+    cells = [make("mvae", scale="paper"), make("mopoe", scale="paper", learning_rate=5e-4)]
+    comparison = comparisons(cells, [])["table2"]
+    assert comparison.kind == "not a reproduction: MoPoE: learning_rate 0.0005 instead of 0.001"
+    assert comparison.deviations == ("MoPoE: learning_rate 0.0005 instead of 0.001",)
+
+
+def test_full_scale_on_embedded_data_is_no_reproduction():
+    """The paper's sizes on other data are called what they are."""
+    cells = [make("mvae", scale="paper", source="embedded")]
+    assert comparisons(cells, [])["table2"].kind == "not a reproduction: embedded data"
+
+
+def test_the_long_table_survives_csv():
+    """Written and read again, every number is the same to fourteen digits."""
+    for comparison in comparisons([*EVERY, *CELEBA]).values():
+        long = frame(comparison)
+        read = pd.read_csv(io.StringIO(long.to_csv(index=False)))
+        pd.testing.assert_frame_equal(read, long, check_dtype=False, rtol=1e-14, atol=0)
+
+
+def test_markdown_and_latex_have_every_number_and_are_well_formed():
+    """As many body rows as published numbers, the same columns in each, braces and dollars closed, only ASCII in LaTeX."""
+    for comparison in comparisons([*EVERY, *CELEBA, *POLY]).values():
+        lines = [line for line in markdown(comparison).splitlines() if line.startswith("|")]
+        assert len(lines) == len(comparison.rows) + 2
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {10}
+        text = latex(comparison, "x")
+        rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+        assert len(rows) == len(comparison.rows) + 1
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {8}
+        assert text.count("{") == text.count("}")
+        assert len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
+        assert text.isascii()
+
+
+def test_the_note_says_what_tau_can_be():
+    """Three models allow four values without ties; the two objectives of Table 7 allow two."""
+    found = comparisons(EVERY)
+    assert "of three models without ties it can only be -1, -1/3, 1/3 or 1" in note(found["table2"])
+    assert "of two rows it can only be -1 or 1" in note(found["table7"])
+
+
+def test_published_numbers_have_the_papers_decimals():
+    """`0.90 ± 0.01`, `-1790 ± 3.3`, and a mean alone where the paper prints no sd."""
+    found = comparisons([*EVERY, *CELEBA])
+    assert "| 0.90 ± 0.01 " in markdown(found["table2"])
+    assert "| -1790 ± 3.3 " in markdown(found["table4"])
+    assert "| 0.26      |" in markdown(found["table5"])

@@ -1,0 +1,306 @@
+"""The paper's claims on trials whose truth is set by hand, and intervals against scipy's own tests."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mopoe_core.config import TrainingConfig
+from mopoe_core.names import UNITS, metric_names
+from orchestrator import claim_tables
+from orchestrator.claim_rules import dominated, hypervolumes
+from orchestrator.claims import evaluate
+from orchestrator.comparisons import Measured, interval, judge, least_p, limit, verdict
+from orchestrator.groups import groups
+from orchestrator.trial import Cell
+from tests.builders import cell, result
+
+MODELS = ("mvae", "mmvae", "mopoe")
+BETAS = (1, 2.5, 5, 10)
+KINDS = {"probe": 0.9, "coherence": 0.6, "log_likelihood": -1900.0, "log_likelihood_paper_view": -1800.0}
+
+
+def numbers(values, seeds=5, spread=0.01):
+    """Seed to number, with a fixed spread whose mean is nought."""
+    wiggle = np.linspace(-spread, spread, seeds)
+    return {seed: values + float(wiggle[seed]) for seed in range(seeds)}
+
+
+def polymnist(model, beta=2.5, **more):
+    """A PolyMNIST cell."""
+    return Cell(
+        TrainingConfig.model_validate({"dataset": "polymnist", "networks": "small", "model": model, "beta": beta, **more})
+    )
+
+
+def sweep(cells, seeds, shifts, noise=0.001):
+    """Every metric of every cell at its kind's base plus noise; `shifts(config, name)` is added to its mean."""
+    chance, found = np.random.default_rng(0), []
+    for of, seed in itertools.product(cells, range(seeds)):
+        values = {}
+        for name in metric_names(of.config.modalities):
+            kind = name.partition("/")[0]
+            scale = 100 if UNITS[kind] == "nats" else 1
+            values[name] = KINDS[kind] + scale * noise * chance.normal() + shifts(of.config, name)
+        found.append(result(of, seed, values))
+    return found
+
+
+def like_the_paper(config, name):
+    """Shifts under which every claim on MNIST-SVHN-Text and PolyMNIST holds."""
+    kind, subset, *target = name.split("/")
+    size = config.M if subset == "joint" else int(subset[6:]) if subset.startswith("given_") else subset.count(".") + 1
+    model = config.model
+    if name == "coherence/joint":
+        base = {"mvae": -0.5, "mmvae": -0.2, "mopoe": -0.25}[model] + 0.02 * math.log(config.beta)
+        return base + (0.04 if model == "mopoe" and config.dataset == "mnist_svhn_text" else 0)
+    if UNITS[kind] == "nats":
+        return {"mvae": 0.0, "mmvae": -150.0, "mopoe": -150.0 + 120 * (size - 1) / (config.M - 1)}[model] - 3 * config.beta
+    if model == "mvae":
+        return 0.2 if (subset, target) == ("mnist.text", ["svhn"]) else -0.3 if subset == "svhn" else 0.0
+    return 0.08 * (size - 1) if model == "mopoe" and (kind == "probe" or size < config.M) else 0.0
+
+
+CELLS = [cell(model, beta) for model in MODELS for beta in BETAS] + [cell("eq5", 2.5), cell("mopoe", 2.5, missing=0.5)]
+POLY = [polymnist(model) for model in MODELS]
+
+
+def by_id(claims, group=0):
+    """The claims of one group."""
+    labels = list(dict.fromkeys(claim.group for claim in claims))
+    return {claim.id: claim for claim in claims if claim.group == labels[group]}
+
+
+@pytest.fixture(scope="module")
+def paper():
+    """Five seeds in which the paper is right throughout."""
+    return evaluate([*CELLS, *POLY], range(5), sweep([*CELLS, *POLY], 5, like_the_paper))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_effect_and_interval_are_those_of_a_paired_t_test(seeds):
+    """C1's numbers equal scipy's paired test on the same trials."""
+    results = sweep(CELLS, seeds, like_the_paper, 0.1)
+    comparison = by_id(evaluate(CELLS, range(seeds), results))["C1"].comparisons[0]
+    picked = [
+        [r.value("log_likelihood/joint") for r in results if r.trial.config.beta == 5 and r.trial.config.model == model]
+        for model in ("mvae", "mmvae")
+    ]
+    expected = stats.ttest_rel(*picked).confidence_interval(0.95)
+    assert comparison.what == "mvae − mmvae: log_likelihood/joint"
+    assert comparison.effect == pytest.approx(np.subtract(*picked).mean())
+    assert (comparison.low, comparison.high) == pytest.approx((expected.low, expected.high))
+    assert (comparison.n, comparison.n_planned) == (seeds, seeds)
+
+
+def test_every_claim_is_supported_where_the_paper_is_right(paper):
+    """Trials made so that a claim holds by far more than the noise support it, on both datasets."""
+    assert {claim.id: claim.verdict for claim in by_id(paper).values()} == dict.fromkeys(
+        [f"C{i}" for i in range(1, 11)], "supported"
+    )
+    assert set(by_id(paper, 2)) == {"C1", "C2", "C3", "C5", "C7", "C11"}
+    assert {claim.verdict for claim in by_id(paper, 2).values()} == {"supported"}
+
+
+def test_every_claim_is_contradicted_where_its_opposite_holds():
+    """With models exchanged or shifts turned round, each claim of MNIST-SVHN-Text has an interval wholly on the other side."""
+
+    def opposite(config, name):
+        kind, model = name.partition("/")[0], config.model
+        if name == "coherence/joint":
+            return {"mvae": 0.2, "mmvae": 0.0, "mopoe": -0.2}[model] - 0.05 * math.log(config.beta)
+        if UNITS[kind] == "nats":
+            shift = {"mvae": -500.0, "mmvae": 100.0, "mopoe": -60.0 * config.beta}[model] + 3 * config.beta
+            return shift - (200 if config.estimator == "enumerate" and model == "mopoe" else 0)
+        size = int(name[-1]) if "given_" in name else name.split("/")[1].count(".") + 1
+        return {"mvae": -0.1, "mmvae": 0.1, "mopoe": -0.1 * size}[model] if "svhn" not in name else 0.2 * (model == "mmvae")
+
+    found = by_id(evaluate(CELLS, range(5), sweep(CELLS, 5, opposite)))
+    assert {name: claim.verdict for name, claim in found.items()} == dict.fromkeys(found, "contradicted")
+
+
+def test_noise_alone_decides_nothing_that_says_above():
+    """Models that differ in noise only: claims of a difference are undecided or, with a factor, contradicted; none is supported."""
+    found = by_id(evaluate(CELLS, range(5), sweep(CELLS, 5, lambda config, name: 0.0, 0.05)))
+    assert {found[name].verdict for name in ("C1", "C4", "C6", "C8", "C9")} == {"undecided"}
+    assert found["C7"].verdict == "contradicted"
+
+
+def test_one_seed_has_no_interval_and_decides_nothing(paper):
+    """However large the effect, n = 1 is undecided and its interval NaN."""
+    found = evaluate(CELLS, [0], sweep(CELLS, 1, like_the_paper))
+    assert {claim.verdict for claim in by_id(found).values()} == {"undecided"}
+    assert all(math.isnan(c.low) and math.isnan(c.high) and c.n == 1 for claim in found for c in claim.comparisons)
+
+
+def test_missing_seeds_are_shown_and_not_decided():
+    """Without one seed of MMVAE at beta 5, C1 has four pairs, says so, and stays open; C2, which does not need it, is decided."""
+    lost = cell("mmvae", 5)
+    results = [r for r in sweep(CELLS, 5, like_the_paper) if not (r.trial.cell == lost and r.trial.seed == 3)]
+    found = by_id(evaluate(CELLS, range(5), results))
+    assert (found["C1"].verdict, found["C1"].decides.n, found["C2"].verdict) == ("undecided", 4, "supported")
+    assert "4 of 5 seeds" in found["C1"].note
+
+
+def test_a_claim_without_its_models_says_what_it_needs():
+    """With MoPoE alone nothing can be compared, and each claim names what is absent; beta's trend needs no other model."""
+    cells = [cell("mopoe", beta) for beta in BETAS]
+    found = by_id(evaluate(cells, range(5), sweep(cells, 5, like_the_paper)))
+    assert found.pop("C8").verdict == "supported"
+    assert {claim.verdict for claim in found.values()} == {"not tested"}
+    assert (found["C1"].note, found["C10"].note, found["C9"].note) == (
+        "needs mvae and mmvae",
+        "needs eq5",
+        "needs mvae and mmvae",
+    )
+
+
+def test_a_claim_without_its_metrics_says_what_it_needs():
+    """Trials that report nothing but the two joint numbers cannot speak of C3."""
+    results = sweep(CELLS, 2, like_the_paper)
+    kept = ("coherence/joint", "log_likelihood/joint")
+    bare = [result(r.trial.cell, r.trial.seed, {name: r.value(name) for name in kept}) for r in results]
+    found = by_id(evaluate(CELLS, range(2), bare))
+    assert found["C3"].verdict == "not tested"
+    assert "mopoe − mmvae: probe/given_1" in found["C3"].note
+    assert found["C1"].verdict == "supported"
+
+
+def test_the_nearest_shared_beta_is_taken_and_named(paper):
+    """Without beta 5 in MVAE its claims are read off beta 2.5, as near by ratio as 10 and lower; the note says so."""
+    cells = [of for of in CELLS if (of.config.model, of.config.beta) != ("mvae", 5)]
+    found = by_id(evaluate(cells, range(3), sweep(cells, 3, like_the_paper)))
+    assert found["C1"].note == "β = 2.5, the nearest to the paper's 5 that its models share"
+    assert found["C3"].note == by_id(paper)["C3"].note == "β = 5"
+    assert by_id(paper)["C10"].note == "β = 2.5"
+
+
+def test_cells_that_differ_in_more_than_the_model_are_not_compared(paper):
+    """Hidden modalities make a group of its own, whose label says so and whose claims lack the other models."""
+    labels = list(dict.fromkeys(claim.group for claim in paper))
+    assert len(labels) == 3
+    assert labels[0].endswith("missing=0.0")
+    assert labels[1].endswith("missing=0.5")
+    assert by_id(paper, 1)["C1"].verdict == "not tested"
+
+
+def test_of_several_settings_of_a_model_the_papers_own_is_taken():
+    """With the KL of the mixture and the sum of KLs both in a sweep, the line is the one nearer to the paper's setting."""
+    cells = [cell("mopoe", 5, kl="sum", prior_expert="full"), cell("mopoe", 5, kl="mixture"), cell("eq5", 5)]
+    (group,) = groups(cells, [0], [])
+    assert group.line("mopoe") == {5: cells[1]}
+    assert group.line("eq5") == {5: cells[2]}
+
+
+def test_released_log_likelihoods_are_shown_and_do_not_decide():
+    """With `paper_view` turned against the claim alone, C1 stays supported and its extra comparisons are contradicted."""
+
+    def turned(config, name):
+        return like_the_paper(config, name) * (-1 if "paper_view" in name else 1)
+
+    claim = by_id(evaluate(CELLS, range(5), sweep(CELLS, 5, turned)))["C1"]
+    extra = [comparison for comparison in claim.comparisons if not comparison.counts]
+    assert (claim.verdict, len(extra)) == ("supported", 2)
+    assert all("paper_view" in c.what and c.outcome == "contradicted" for c in extra)
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected"),
+    [(0.0, "supported"), (0.095, "undecided"), (0.1, "undecided"), (0.15, "contradicted"), (-0.15, "contradicted")],
+)
+def test_equivalence_is_two_one_sided_tests(mean, expected):
+    """Inside the margin is supported, wholly outside contradicted, across it undecided; scipy's one-sided tests agree."""
+    sample = numbers(mean)
+    comparison = judge(Measured("x", "share", sample, margin=0.1), 5, 1)
+    tests = [
+        stats.ttest_1samp(list(sample.values()), at, alternative=side).pvalue for at, side in ((0.1, "less"), (-0.1, "greater"))
+    ]
+    assert comparison.outcome == expected
+    assert (max(tests) < 0.025) == (expected == "supported")
+
+
+def test_contradiction_alone_is_corrected_for_several_comparisons():
+    """An interval just below nought contradicts by itself and not among nine; support is the same either way."""
+    sample = numbers(-0.01)
+    assert interval(list(sample.values()), 0.95)[1] < 0 < interval(list(sample.values()), 1 - 0.05 / 9)[1]
+    assert [judge(Measured("x", "share", sample), 5, k).outcome for k in (1, 9)] == ["contradicted", "undecided"]
+    assert [judge(Measured("x", "share", sample, side=-1), 5, k).outcome for k in (1, 9)] == ["supported", "supported"]
+
+
+def test_a_verdict_needs_all_to_support_and_one_to_contradict():
+    """Over all pairs of outcomes."""
+    judged = [judge(Measured("x", "share", numbers(mean)), 5, 1) for mean in (1.0, 0.0, -1.0)]
+    table = {(a.outcome, b.outcome): verdict([a, b]) for a in judged for b in judged}
+    for pair, said in table.items():
+        expected = "contradicted" if "contradicted" in pair else "undecided" if "undecided" in pair else "supported"
+        assert said == expected
+
+
+def test_the_comparison_that_stands_for_a_claim_is_the_least_favourable(paper):
+    """Every other one that counts is at least as many half widths on the claimed side."""
+    for claim in paper:
+        if claim.decides:
+            ratios = [c.clearance for c in claim.comparisons if c.counts]
+            assert claim.decides.clearance == min(ratios)
+            assert (claim.verdict == "supported") == (min(ratios) > 1)
+
+
+def test_hypervolumes_are_areas_of_unions_and_share_one_box():
+    """Against a grid that counts cells, with the worst value of all points as reference."""
+    chance = np.random.default_rng(1)
+    points = {model: {0: chance.integers(0, 11, (4, 2)).astype(float)} for model in MODELS}
+    every = np.concatenate([array[0] for array in points.values()])
+    low, high = every.min(0), every.max(0)
+    centres = [np.arange(a, b) + 0.5 for a, b in zip(low, high, strict=True)]
+    for model, volume in hypervolumes(points).items():
+        hit = [any(p[0] > x and p[1] > y for p in points[model][0]) for x in centres[0] for y in centres[1]]
+        assert volume[0] == pytest.approx(np.mean(hit))
+
+
+def test_dominated_points_are_counted_as_by_a_loop():
+    """Over random points with ties."""
+    for seed in range(20):
+        front, others = np.random.default_rng(seed).integers(0, 4, (2, 6, 2)).astype(float)
+        expected = sum(any((f >= o).all() and (f > o).any() for f in front) for o in others)
+        assert dominated(front, others) == expected
+
+
+def test_the_sign_test_limit_is_that_of_scipys_binomial_test():
+    """All of n differences on one side is the most that a sign test can see; the sentence says whether that is enough."""
+    for n in range(2, 9):
+        assert least_p(n) == pytest.approx(stats.binomtest(n, n).pvalue)
+        assert ("cannot be significant" in limit(n)) == (n < 6)
+    assert "p ≥ 0.0625" in limit(5)
+    assert "nothing is decided" in limit(1)
+
+
+def test_tables_have_every_claim_and_comparison(paper):
+    """The frame has a row a comparison; Markdown and LaTeX name each claim, its verdict, and the limit of five seeds."""
+    table = claim_tables.frame(paper)
+    assert len(table) == sum(max(1, len(claim.comparisons)) for claim in paper)
+    assert set(table["least_p"].dropna()) == {0.0625}
+    page, tex = claim_tables.markdown(paper), claim_tables.latex(paper, "a command\n")
+    for text in (page, tex):
+        assert all(text.count(f"C{i}") >= 2 for i in range(1, 12))
+        assert "0.0625" in text
+        assert "supported" in text
+    widths = {line.count("|") for line in page.splitlines() if line.startswith("| C1 ")}
+    assert widths == {9}
+
+
+def test_latex_is_plain_text_that_any_engine_reads(paper):
+    """No character outside ASCII, no bare underscore or percent, every environment closed."""
+    tex = claim_tables.latex(paper, "a command\n")
+    assert tex.isascii()
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 2
+    body = [line for line in tex.splitlines() if not line.startswith("%")]
+    assert all(line.replace(r"\_", "").replace(r"\%", "").isascii() for line in body)
+    assert not any("_" in line.replace(r"\_", "") or "%" in line.replace(r"\%", "") for line in body)
+
+
+def test_no_cells_no_claims():
+    """An empty sweep is empty tables."""
+    assert evaluate([], [0], []) == []
+    assert claim_tables.frame([]).empty

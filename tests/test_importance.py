@@ -1,0 +1,157 @@
+"""Importance-sampled log-likelihoods against a linear-Gaussian model, where log p(X) is known."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import MultivariateNormal
+
+from mopoe_core import importance
+from mopoe_core.data.types import Modality
+from mopoe_core.importance import log_likelihoods
+from mopoe_core.model import Encoded, MultimodalVAE
+from mopoe_core.objective import Gaussians
+from tests.toys import config, in_float64
+
+LATENT, PRIVATE, BATCH = 3, 2, 40
+PARTS = (Modality("a", "image", (1, 2, 2)), Modality("b", "image", (1, 1, 3)), Modality("c", "image", (1, 1, 2)))
+
+
+def linear_gaussian(samples=15, private=0, batch=BATCH):
+    """A model whose decoders are linear and whose likelihood is Normal: log p(x) and p(z|x) are known."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        built = in_float64(MultimodalVAE(config("mopoe", likelihood="normal", latent_dim=LATENT, private_dim=private), PARTS))
+        for part in PARTS:
+            linear = nn.Linear(LATENT + private, part.elements)
+            built.decoders[part.name] = nn.Sequential(linear, nn.Unflatten(1, part.shape)).double()
+        x = {part.name: torch.randn(batch, *part.shape, dtype=torch.float64) for part in PARTS}
+    built.config = built.config.model_copy(update={"importance_samples": samples})  # more than a configuration allows
+    return built.requires_grad_(False), x
+
+
+def linear_map(model):
+    """W (elements, D + 3 P) and b: each modality has its own private latents."""
+    rows, private = [], model.config.private_dim
+    for i, part in enumerate(PARTS):
+        weight = model.decoders[part.name][0].weight
+        blocks = [weight[:, LATENT:] if i == j else torch.zeros(len(weight), private) for j in range(len(PARTS))]
+        rows.append(torch.cat([weight[:, :LATENT], *blocks], 1))
+    return torch.cat(rows), torch.cat([model.decoders[part.name][0].bias for part in PARTS])
+
+
+def closed_form(model, x):
+    """log p(x): x is Gaussian with mean b and covariance W W^T + scale^2 I."""
+    w, b = linear_map(model)
+    covariance = w @ w.T + 0.75**2 * torch.eye(len(b), dtype=torch.float64)
+    return MultivariateNormal(b, covariance).log_prob(torch.cat([x[part.name].flatten(1) for part in PARTS], 1))
+
+
+def proposals(rows, spread=0.3, batch=BATCH, dimensions=LATENT, seed=9):
+    """Arbitrary proposals, wide enough for importance sampling."""
+    chance = torch.Generator().manual_seed(seed)
+    mu = 0.2 * torch.randn(rows, batch, dimensions, generator=chance, dtype=torch.float64)
+    return Gaussians(mu, torch.full_like(mu, spread))
+
+
+def encoded(private=0, batch=BATCH):
+    """Arbitrary posteriors of the private latents; the shared ones play no part."""
+    return Encoded(proposals(3, batch=batch), proposals(3, 0.2, batch, private, seed=10))
+
+
+def estimates(model, x, products_RBD, members, seed=0):
+    """Both numbers."""
+    chance = torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed
+    batch = products_RBD.mu.shape[1]
+    return log_likelihoods(model, x, encoded(model.config.private_dim, batch), products_RBD, members, chance)
+
+
+@pytest.mark.parametrize("members", [[[0]], [[0, 1]], [[0, 1, 2]]], ids=["one product", "a mixture of 2", "a mixture of 3"])
+def test_the_estimate_converges_to_the_linear_gaussian_log_likelihood(members):
+    """With many samples the importance-weighted estimate is log p(x), for single products and for mixtures."""
+    model, x = linear_gaussian(samples=60_000)
+    ours, _ = estimates(model, x, proposals(3), members)
+    torch.testing.assert_close(ours[0], closed_form(model, x), rtol=0, atol=0.05)
+
+
+def test_the_estimate_converges_with_private_latents():
+    """As above, where each modality has private latents that its own posterior proposes: log p(x) is integrated over all of them."""
+    model, x = linear_gaussian(samples=60_000, private=PRIVATE, batch=10)
+    ours, _ = estimates(model, x, proposals(3, batch=10), [[0], [0, 1]])
+    torch.testing.assert_close(ours, closed_form(model, x).expand(2, -1), rtol=0, atol=0.1)
+
+
+def test_the_estimate_is_exact_for_the_true_posterior():
+    """Where the proposal is p(z|x), every weight is p(x): 15 samples give it to rounding."""
+    model, x = linear_gaussian()
+    w = torch.linalg.qr(torch.randn(9, LATENT, dtype=torch.float64, generator=torch.Generator().manual_seed(2))).Q * 1.3
+    start = 0
+    for part in PARTS:  # orthogonal columns make the posterior's covariance diagonal
+        model.decoders[part.name][0].weight.copy_(w[start : start + part.elements])
+        start += part.elements
+    b = torch.cat([model.decoders[part.name][0].bias for part in PARTS])
+    stacked = torch.cat([x[part.name].flatten(1) for part in PARTS], 1) - b
+    precision = 1 + 1.3**2 / 0.75**2
+    mu = stacked @ w / 0.75**2 / precision
+    posterior = Gaussians(mu[None], torch.full_like(mu, -math.log(precision))[None])
+    ours, _ = estimates(model, x, posterior, [[0]])
+    torch.testing.assert_close(ours[0], closed_form(model, x))
+
+
+def test_fifteen_samples_give_a_lower_bound_and_more_samples_a_tighter_one():
+    """On average over repetitions the bound is below log p(x), and rises with the number of samples (Burda et al. 2016)."""
+    chance, bounds = torch.Generator().manual_seed(0), []
+    for samples in (3, 15, 75):
+        model, x = linear_gaussian(samples)
+        repeated = [estimates(model, x, proposals(3, 1.5), [[0, 1, 2]], chance)[0].mean() for _ in range(30)]
+        bounds.append(torch.stack(repeated).mean())
+    assert bounds[0] < bounds[1] < bounds[2] < closed_form(model, x).mean()
+
+
+@pytest.mark.parametrize("private", [0, PRIVATE])
+@pytest.mark.parametrize(("samples", "members"), [(15, [0, 1]), (15, [1, 0]), (7, [0, 1, 2]), (15, [0])])
+def test_the_estimate_of_p_of_x_is_unbiased_also_with_strata_of_different_sizes(samples, members, private):
+    """15 samples over two members are 8 and 7: exp(bound) / p(x) is 1 on average, though one member alone would be far off."""
+    repeats = 30_000
+    model, one = linear_gaussian(samples, private, batch=1)
+    x = {name: values.expand(repeats, *values.shape[1:]) for name, values in one.items()}
+    # The first proposal covers the posterior, the others lie far from it: nearly all of p(x) comes through the first.
+    mu = torch.tensor([0.0, 6.0, -6.0], dtype=torch.float64)[:, None, None].expand(3, repeats, LATENT)
+    logvar = torch.tensor([0.3, -1.0, -1.0], dtype=torch.float64)[:, None, None].expand(3, repeats, LATENT)
+    bound, _ = estimates(model, x, Gaussians(mu, logvar), [members])
+    ratio = torch.exp(bound[0] - closed_form(model, one))
+    error = float(ratio.std()) / math.sqrt(repeats)
+    assert error < 0.012  # a share of 8/15 for the first member would put the mean at 1.067
+    assert abs(float(ratio.mean()) - 1) < 4 * error
+
+
+def test_decoding_in_parts_changes_nothing(monkeypatch):
+    """However few numbers are decoded at once, both estimates are the same."""
+    model, x = linear_gaussian(private=PRIVATE)
+    whole = estimates(model, x, proposals(3), [[0], [0, 1, 2]])
+    monkeypatch.setattr(importance, "DECODED_AT_ONCE", 1)
+    for ours, expected in zip(estimates(model, x, proposals(3), [[0], [0, 1, 2]]), whole, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_paper_view_is_the_released_reshape():
+    """(K, B) log-weights are flattened, read as (B, K) and averaged along K, so rows mix examples."""
+    log_weights = torch.randn(15, 6, generator=torch.Generator().manual_seed(0))
+    flat = log_weights.flatten().tolist()
+    expected = [math.log(sum(math.exp(w) for w in flat[row * 15 : row * 15 + 15]) / 15) for row in range(6)]
+    torch.testing.assert_close(importance._paper_view([log_weights]), torch.tensor(expected))
+
+
+def test_paper_view_gives_each_member_of_a_mixture_a_slice_of_the_batch():
+    """As released: of 7 examples and 2 members the first takes 3 and the second the remaining 4."""
+    first, second = torch.zeros(1, 7), torch.ones(1, 7)
+    assert importance._paper_view([first, second]).tolist() == [0, 0, 0, 1, 1, 1, 1]
+
+
+def test_the_number_of_samples_is_the_configurations():
+    """With one sample the two numbers agree: there is nothing to mix. With two they do not."""
+    for samples in (1, 2):
+        model, x = linear_gaussian(samples)
+        bound, view = estimates(model, x, proposals(3), [[0]])
+        assert torch.allclose(bound, view) == (samples == 1)
