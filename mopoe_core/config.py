@@ -201,6 +201,11 @@ class TrainingConfig(BaseModel):
         for field, only in (("alpha", "mvtcae"), ("unimodal_reconstruction", "mvae")):
             if self.model != only and getattr(self, field) != type(self).model_fields[field].default:
                 raise ValueError(f"{field}: applies to model {only!r} only, not to {self.model!r}; leave it out")
+        if self.unimodal_reconstruction == "unweighted" and not all(self.reconstruction_weights):
+            raise ValueError(
+                "reconstruction_weights: a weight of 0 cannot be taken out again, as `unimodal_reconstruction: unweighted` asks; "
+                "use weights above 0, or weighted"
+            )
 
     def _check_estimator(self) -> None:
         if self.estimator == "slices" and self.missing:

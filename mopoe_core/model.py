@@ -118,7 +118,7 @@ class MultimodalVAE(nn.Module):
         else:
             z_SBD, factor_SBM, weights_SB = self._one_component(components_CBD, draws, scale_CB)
         reconstruction_BM = self._reconstruction(x, z_SBD, encoded.private.sample(draws.private_noise_MBP), factor_SBM)
-        private_BM = self._private_kl(encoded.private)
+        private_BM = self._private_kl(encoded.private, scale_CB)
         if present_BM is not None:
             reconstruction_BM, private_BM = reconstruction_BM * present_BM, private_BM * present_BM
         if self.objective.spec.kl == "mixture":
@@ -130,12 +130,12 @@ class MultimodalVAE(nn.Module):
         total = sum((w * r for w, r in zip(self.weights_M, reconstruction_M, strict=True)), start=divergence)
         return Loss(total, reconstruction_M, kl, private_kl)
 
-    def _private_kl(self, private_MBP: Gaussians) -> Tensor:
+    def _private_kl(self, private_MBP: Gaussians, scale_CB: Tensor) -> Tensor:
         """Weighted KL(q(s_m|x_m) || N(0, I)) of each modality, (B, M), once for every ELBO that decodes the modality."""
         zeros = torch.zeros_like(private_MBP.mu)
         kl_MB = kl_divergence(private_MBP, Gaussians(zeros, zeros))
-        factors = [w * d for w, d in zip(self.private_weights_M, self.objective.decodings_M, strict=True)]
-        return torch.stack([factor * kl_B for factor, kl_B in zip(factors, kl_MB, strict=True)], -1)
+        weighted_MB = torch.stack([w * kl_B for w, kl_B in zip(self.private_weights_M, kl_MB, strict=True)])
+        return weighted_MB.T * self.objective.decodings_BM(scale_CB)
 
     def _one_component(self, components_CBD: Gaussians, draws: Draws, scale_CB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One sample an example: z (1, B, D), its modalities' factors (1, B, M), its mixture weight (1, B)."""

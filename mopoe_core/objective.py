@@ -280,10 +280,6 @@ class Objective:
         self.references_RE = torch.tensor(spec.references_RE, device=device, dtype=dtype)
         self.kl_CR = torch.tensor(spec.kl_CR, device=device, dtype=dtype)
         self.total = float(sum(spec.weights_C))
-        self.decodings_M = [
-            sum(w * (d > 0) for w, d in zip(spec.weights_C, column, strict=True)) for column in zip(*spec.decoded_CM, strict=True)
-        ]
-        """How much weight each modality is decoded with: what its private latent pays for."""
         self.decoding_rows = [
             torch.tensor([c for c, row in enumerate(spec.decoded_CM) if row[m]], device=device) for m in range(spec.modalities)
         ]
@@ -297,6 +293,10 @@ class Objective:
         hidden_BM = 1 - present_BM.to(self.weights_C.dtype)
         usable_CB = (uses_CM @ hidden_BM.T == 0).to(self.weights_C.dtype)
         return usable_CB * (self.total / (self.weights_C @ usable_CB))
+
+    def decodings_BM(self, scale_CB: Tensor) -> Tensor:
+        """How much weight each modality is decoded with, (B, M): what its private latent pays for."""
+        return (self.weights_C[:, None] * scale_CB).T @ (self.decoded_CM > 0).to(self.weights_C.dtype)
 
     def assign_B(self, draws: Draws, scale_CB: Tensor) -> Tensor:
         """The component of each example, by its position on the cumulated weights; an unusable one is never chosen."""
@@ -325,7 +325,9 @@ class Objective:
         seen_BE = torch.nn.functional.pad(present_BM.to(self.references_RE.dtype), (1, 0), value=1.0)
         exponents_RBE = self.references_RE[:, None] * seen_BE
         left_RB = exponents_RBE.sum(-1)
-        usable_RB = (left_RB > 0).to(left_RB.dtype)
+        # A modality's own reference goes with it, also where the prior expert would be left of it.
+        seen_RB = exponents_RBE[..., 1:].sum(-1) > 0
+        usable_RB = (seen_RB | (self.references_RE[:, 1:].sum(-1, keepdim=True) == 0)).to(left_RB.dtype)
         whole_R1 = self.references_RE.sum(-1, keepdim=True)
         exponents_RBE = exponents_RBE * (whole_R1 / torch.where(left_RB > 0, left_RB, 1.0))[..., None]
         # One that has none left is set to the prior: its weight is zero, and its numbers must be finite.
