@@ -62,14 +62,14 @@ def write_front(front: Front, title: str, units: Sequence[str], folder: Path) ->
 def draw_front(front: Front, title: str, units: Sequence[str]) -> Figure:
     """The first two objectives: a marker a cell, a line a series. The caller closes it."""
     figure, axes = plt.subplots(figsize=(7.2, 5.0), layout="constrained")
-    _draw(axes, front)
-    cut = _limit(axes, front)
+    draw_marks(axes, front)
+    cut = limit_frame(axes, front)
     axes.set_title(title, fontsize=10, loc="left")
     for place, (objective, unit) in enumerate(zip(front.objectives[:2], units, strict=False)):
         label = axis_label(objective.metric, unit) + (", lower is better" if objective.goal == "min" else "")
         (axes.set_ylabel if place else axes.set_xlabel)(label)
     figure.supxlabel(textwrap.fill(caption(front, cut), 125), x=0.01, ha="left", fontsize=7, color="#444444")
-    _label(figure, axes, front)
+    label_marks(figure, axes, front)
     return figure
 
 
@@ -90,7 +90,8 @@ def caption(front: Front, cut: bool = False) -> str:
     return " ".join(said)
 
 
-def _draw(axes: Axes, front: Front) -> None:
+def draw_marks(axes: Axes, front: Front) -> None:
+    """A line a series with a marker a cell, bars of one standard deviation, and a legend."""
     axes.grid(True, color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -127,7 +128,7 @@ def _shown(front: Front) -> list[Point | LeftOut]:
     return sorted([*front.points, *(cell for cell in front.left_out if cell.means)], key=lambda cell: cell.beta)
 
 
-def _limit(axes: Axes, front: Front) -> bool:
+def limit_frame(axes: Axes, front: Front) -> bool:
     """Let the means govern the frame; returns whether some bar is cut: one wild cell must not make the others a dot."""
     means = np.array([point.means[:2] for point in _shown(front)])
     if len(means) == 0:
@@ -152,7 +153,7 @@ def _limits(means: Floats, ends: Floats) -> tuple[float, float, tuple[float, flo
     return low - room, high + room, (bottom - 0.08 * span, top + 0.08 * span)
 
 
-def _label(figure: Figure, axes: Axes, front: Front) -> None:
+def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
     """Each marker's beta (and n, if seeds are missing), where it covers no other label, marker, line or interval if it can."""
     figure.canvas.draw()
     figure.set_layout_engine("none")  # what was measured must not move again

@@ -13,6 +13,7 @@ import pandas as pd
 from mopoe_core.config import ALIASES, TrainingConfig, deviations
 from orchestrator import tables
 from orchestrator.aggregate import completed, summary
+from orchestrator.groups import OF_A_MODEL
 from orchestrator.published import MODEL_TITLES, Column, Layout, layouts
 from orchestrator.trial import Cell, TrialResult, series, spelled
 
@@ -20,8 +21,6 @@ FRAME_COLUMNS = [
     "table", "dataset", "source", "scale", "networks", "beta", "paper_beta", "cell_id", "row", "model", "column", "metric",
     "n", "n_planned", "mean", "sd", "low", "high", "best",
 ]  # fmt: skip
-MODEL_FIELDS = ("model", "beta", "estimator", "kl", "prior_expert", "alpha", "unimodal_reconstruction")
-"""Fields in which models differ by what they are."""
 BOLD = "Bold: a column's best among rows with all seeds."
 TEX_SYMBOLS = {"β": r"$\beta$", "±": r"$\pm$", "−": "--", "→": r"$\to$", "|": "$|$", "τ": r"$\tau$"}
 
@@ -246,7 +245,7 @@ def _note(layout: Layout, beta: float, rows: Sequence[Row], n: int, absent: Sequ
     whose = "the paper's" if beta == layout.beta else f"not the paper's {spelled(layout.beta)}"
     seeds = f"n = {n} seed{'' if n == 1 else 's'}{'' if all(row.n == n for row in rows) else ', fewer where a row says so'}"
     dumps = [row.cell.config.model_dump() for row in rows]
-    differing = [f for f in dumps[0] if f not in MODEL_FIELDS and any(dump[f] != dumps[0][f] for dump in dumps)]
+    differing = [f for f in dumps[0] if f not in OF_A_MODEL and any(dump[f] != dumps[0][f] for dump in dumps)]
     return " ".join(
         [
             f"Setting: {setting(rows[0].cell.config)}, β = {spelled(beta)} ({whose}), {seeds}.",

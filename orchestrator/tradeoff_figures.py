@@ -82,15 +82,15 @@ def _drawn(group: Group, what: str, panels: Sequence[Panel]) -> Figure | None:
     every = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
     cut = False
     for axes, found, panel in zip(every, fronts, panels, strict=True):
-        figures._draw(axes, found)
-        cut |= figures._limit(axes, found)
+        figures.draw_marks(axes, found)
+        cut |= figures.limit_frame(axes, found)
         if axes.get_legend():
             axes.get_legend().remove()
         axes.set_title(panel.title, fontsize=9, loc="left")
         axes.set(xlabel=panel.x, ylabel=panel.y)
     frame(figure, title(what, group), _caption(fronts, cut), [handle(line, i) for i, line in enumerate(fronts[0].series)])
     for axes, found in zip(every, fronts, strict=True):
-        figures._label(figure, axes, found)
+        figures.label_marks(figure, axes, found)
         _keep_legible(axes)
     return figure
 

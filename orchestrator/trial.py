@@ -79,7 +79,6 @@ class Trial:
         return f"{self.cell.label} seed={self.seed}"
 
 
-MODEL_ORDER = MODELS
 STATUSES = ("pending", "running", "completed", "diverged", "failed", "cancelled")
 
 

@@ -10,9 +10,10 @@ import pytest
 import scipy.io
 import torch
 
-from mopoe_core.config import DATASETS
+from mopoe_core.catalogue import DATASETS
 from mopoe_core.data import mnist_svhn_text as mst
 from mopoe_core.errors import DataError
+from tests.toys import spelled
 
 
 def test_pairs_share_their_class_and_follow_the_released_count():
@@ -38,10 +39,10 @@ def test_text_is_the_digits_word_at_an_offset_within_eight_characters():
     """Every string is blanks, the English word, blanks; all offsets from 0 to 7 - length occur."""
     labels = np.repeat(np.arange(10), 200)
     codes, code_labels, rows = mst.texts(labels, np.random.default_rng(0))
-    seen = {(int(label), mst.decode_text(codes[row])) for label, row in zip(labels, rows, strict=True)}
+    seen = {(int(label), spelled(codes[row], mst.ALPHABET)) for label, row in zip(labels, rows, strict=True)}
     expected = {(d, (" " * o + word).ljust(8)) for d, word in enumerate(mst.WORDS) for o in range(8 - len(word))}
     assert seen == expected
-    assert all(mst.decode_text(c).strip() == mst.WORDS[d] for c, d in zip(codes, code_labels, strict=True))
+    assert all(spelled(c, mst.ALPHABET).strip() == mst.WORDS[d] for c, d in zip(codes, code_labels, strict=True))
     assert len(mst.ALPHABET) == len(set(mst.ALPHABET)) == 71
 
 

@@ -113,7 +113,8 @@ def test_mlflow_has_a_run_a_trial_and_a_run_a_cell_all_finished(user, swept):
             assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3]
             paths = {a.path for a in client.list_artifacts(run.info.run_id)}
             assert paths >= {"checkpoint.pt", "evaluation.csv", "provenance.json", "samples"}
-            assert len(client.list_artifacts(run.info.run_id, "samples")) == 8
+            samples = {Path(a.path).name for a in client.list_artifacts(run.info.run_id, "samples")}
+            assert samples >= {"dataset.png", "unconditional.png", "tuples.png", "given_mnist.png", "given_svhn.text.png"}
             parent = cells[run.data.tags["cell_id"]]
             assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
             assert parent.data.metrics["coherence/joint"] == run.data.metrics["coherence/joint"]

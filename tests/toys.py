@@ -1,5 +1,6 @@
 """Small modalities and models for tests of the objective."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,6 +58,11 @@ def toy_draws(model: MultimodalVAE, batch: int, chance: int | torch.Generator = 
     stream = torch.Generator().manual_seed(chance) if isinstance(chance, int) else chance
     drawn = draw(model.objective.spec, batch, model.config.latent_dim, stream, model.config.private_dim)
     return Draws(drawn.position_B, drawn.noise.double(), drawn.private_noise_MBP.double())
+
+
+def spelled(codes: Tensor | np.ndarray, alphabet: str) -> str:
+    """Character codes as a string."""
+    return "".join(alphabet[int(code)] for code in codes)
 
 
 def toy_mask(modalities: int, batch: int, seed: int = 1) -> Tensor:

