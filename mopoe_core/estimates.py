@@ -29,8 +29,10 @@ def mean(values_N: Floats, clusterings: Sequence[NDArray[np.int64]] = ()) -> Est
     """The mean, with the largest of the standard errors that the clusterings give, and that of independent examples.
 
     A clustering (N,) says which item an example has: examples that share an image are not independent. With G clusters the squared
-    error is G / (G - 1) times the sum of squares of the clusters' summed deviations over N^2.
+    error is G / (G - 1) times the sum of squares of the clusters' summed deviations over N^2. Raises FloatingPointError where a value
+    is not finite.
     """
+    _check_finite(values_N)
     n = len(values_N)
     deviations_N = values_N - values_N.mean()
     errors = [math.sqrt(float((deviations_N**2).sum()) / (n * (n - 1)))]
@@ -53,8 +55,10 @@ def jackknifed(replicates: Floats, n: int) -> Estimate:
 def average_precisions(scores_NA: NDArray[np.floating], labels_NA: NDArray[np.integer]) -> Floats:
     """(A, 1 + GROUPS): each attribute's average precision, over all examples and without each tenth of them.
 
-    An attribute that no example has is given 0, which is also its chance level, the share of examples that have it.
+    An attribute that no example has is given 0, which is also its chance level, the share of examples that have it. Raises
+    FloatingPointError where a score is not finite.
     """
+    _check_finite(scores_NA)
     n = len(labels_NA)
     group_N = np.arange(n) % GROUPS
     kept = [np.ones(n, dtype=bool), *(group_N != group for group in range(GROUPS))]
@@ -70,3 +74,8 @@ def mean_over_attributes(precisions_AG: Floats, labels_NA: NDArray[np.integer]) 
     """(1 + GROUPS): the mean over the attributes that some example has."""
     found: Floats = precisions_AG[labels_NA.any(0)].mean(0) if labels_NA.any() else np.zeros(1 + GROUPS)
     return found
+
+
+def _check_finite(numbers: NDArray[np.floating]) -> None:
+    if not np.isfinite(numbers).all():
+        raise FloatingPointError("what a metric is an average of is not finite: the model has diverged")

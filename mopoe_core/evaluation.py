@@ -59,7 +59,7 @@ class _Proposals:
 def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, device: torch.device) -> tuple[Metric, ...]:
     """The long table of a trained model: every metric of `names.metric_names`, in that order.
 
-    All chance comes from `seed`. Raises FloatingPointError where the model's posteriors are not finite.
+    All chance comes from `seed`. Raises FloatingPointError where the model's posteriors, or what they lead to, are not finite.
     """
     config = model.config
     # In random order also where all are taken: they lie sorted by class, and paper_view mixes the examples of a batch.

@@ -129,3 +129,13 @@ def test_the_jackknifes_error_is_about_a_bootstraps():
         draws = [rng.integers(0, 400, 400) for _ in range(60)]
         theirs.append(np.std([average_precision_score(labels[rows], scores[rows]) for rows in draws], ddof=1))
     assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.25)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_an_error(wrong):
+    """One example whose number is not finite makes no metric, neither as a mean nor as a score."""
+    numbers = np.array([0.5, wrong, 0.25])
+    with pytest.raises(FloatingPointError, match="not finite"):
+        mean(numbers)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        average_precisions(numbers[:, None], np.array([[1], [0], [1]]))
