@@ -38,7 +38,8 @@ class Laplace:
 
     def log_prob(self, raw: Tensor, x: Tensor, event_dims: int) -> Tensor:
         """-|x - mean| / scale - log(2 scale)."""
-        distance = (x - self.mean(raw)).abs().flatten(-event_dims)
+        # The mean first: its gradient then needs no pass of its own to change sign.
+        distance = (self.mean(raw) - x).abs().flatten(-event_dims)
         return -distance.sum(-1) / self.scale - distance.shape[-1] * math.log(2 * self.scale)
 
 
@@ -55,7 +56,7 @@ class Normal:
 
     def log_prob(self, raw: Tensor, x: Tensor, event_dims: int) -> Tensor:
         """-(x - mean)^2 / (2 scale^2) - log(scale sqrt(2 pi))."""
-        squared = ((x - self.mean(raw)) ** 2).flatten(-event_dims)
+        squared = ((self.mean(raw) - x) ** 2).flatten(-event_dims)
         return -squared.sum(-1) / (2 * self.scale**2) - squared.shape[-1] * math.log(self.scale * math.sqrt(2 * math.pi))
 
 

@@ -292,7 +292,7 @@ BAD = {
     "zero epochs": (changed(base={"dataset": "mnist_svhn_text", "epochs": 0}), "base.epochs: 0 must be at least 1"),
     "size beside a scale": (
         changed(base=GOOD["base"] | {"scale": "small"}),
-        "base.epochs: 60 contradicts scale 'small', which means 56; leave out one of them",
+        "base.epochs: 60 contradicts scale 'small', which means 24; leave out one of them",
     ),
     "unknown preset": (
         changed(base=GOOD["base"] | {"preset": "papers"}),
