@@ -76,9 +76,9 @@ def _svhn(modality: Modality, classes: int) -> nn.Module:
 
 
 def _digit_word(modality: Modality, classes: int) -> nn.Module:
+    blocks = (Residual1d(i, o, padding, a=1.0, dropout=0.0) for i, o, padding in ((128, 192, 1), (192, 128, 0)))
     return nn.Sequential(
-        Transpose(), nn.Conv1d(71, 128, 1), Residual1d(128, 192, 1, a=1.0), Residual1d(192, 128, 0, a=1.0),
-        nn.Flatten(), nn.Dropout(0.5), nn.Linear(128, classes),
+        Transpose(), nn.Conv1d(71, 128, 1), *blocks, nn.Flatten(), nn.Dropout(0.5), nn.Linear(128, classes)
     )  # fmt: skip
 
 

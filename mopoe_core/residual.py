@@ -1,7 +1,7 @@
 """Residual blocks of the released CelebA networks and of the digit word's classifier: out = a * shortcut + b * branch.
 
 The branch is batch norm, ReLU, a convolution of width 1, dropout, batch norm, ReLU, the convolution that changes the length, dropout;
-in two dimensions it begins with its first convolution (protocol section 2).
+in two dimensions it begins with its first convolution, and the digit word's has no dropout (protocol section 2).
 """
 
 from torch import Tensor, nn
@@ -27,10 +27,10 @@ class _Residual(nn.Module):
 class Residual1d(_Residual):
     """Halves a sequence (k4 s2)."""
 
-    def __init__(self, inputs: int, outputs: int, padding: int, a: float = SHORTCUT) -> None:
+    def __init__(self, inputs: int, outputs: int, padding: int, a: float = SHORTCUT, dropout: float = DROPOUT) -> None:
         branch = nn.Sequential(
-            nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, inputs, 1), nn.Dropout(DROPOUT),
-            nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, outputs, 4, 2, padding), nn.Dropout(DROPOUT),
+            nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, inputs, 1), nn.Dropout(dropout),
+            nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, outputs, 4, 2, padding), nn.Dropout(dropout),
         )  # fmt: skip
         shortcut = nn.Sequential(nn.Conv1d(inputs, outputs, 4, 2, padding), nn.BatchNorm1d(outputs))
         super().__init__(branch, shortcut, a)
