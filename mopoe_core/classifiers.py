@@ -197,8 +197,12 @@ def check_accuracy(modality: Modality, accuracy: float, path: Path) -> None:
     if accuracy < least:
         raise JudgeError(
             f"the {modality.name} classifier is right on {accuracy:.1%} of the test items, below the {least:.0%} that a judge needs; "
-            f"check the data, then delete {path} to train it again"
+            f"check the data, then delete {path} to train it again{_of_own(modality)}"
         )
+
+
+def _of_own(modality: Modality) -> str:
+    return f", or give the OwnModality {modality.name!r} a `judge` or another `judge_accuracy`" if modality.own else ""
 
 
 def _identity(dataset: Dataset, modality: Modality) -> str:

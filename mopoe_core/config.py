@@ -34,6 +34,9 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
 MIXTURES = ("mmvae", "mopoe", "mmjsd")
 """Models whose components are those of one mixture; the others add up ELBOs, or have one component, and decode every one."""
 
+CHOOSES_A_MEMBER = ("mmvae", "mmjsd", "mmvm")
+"""Models whose posterior given several modalities is a mixture of those given each, and no product."""
+
 LEAST_PROBED = 500
 LEAST_TESTED = 100
 
@@ -134,13 +137,11 @@ class TrainingConfig(BaseModel):
         if not isinstance(values, dict):
             return values
         filled = dict(values)
-        preset = filled.pop("preset", "paper")
-        choose("preset", preset, presets.PRESETS)
-        for field, value in ALIASES.get(_text(filled.get("model")), {}).items():
+        preset, name = filled.pop("preset", None), filled.get("model")
+        choose("preset", preset or "paper", presets.PRESETS)
+        for field, value in ALIASES.get(_text(name), {}).items():
             if field != "model" and filled.get(field, value) != value:
-                raise ValueError(
-                    f"{field}: {filled[field]!r} contradicts model {filled['model']!r}, which means {field}: {value}"
-                )
+                raise ValueError(f"{field}: {filled[field]!r} contradicts model {name!r}, which means {field}: {value}")
             filled[field] = value
         dataset, model = _text(filled.get("dataset")), _text(filled.get("model"))
         card = find(dataset)
@@ -148,8 +149,9 @@ class TrainingConfig(BaseModel):
             return filled  # refused below, with the nearest spelling
         if card.data_hash:
             filled = _of_own(filled, card)
-        for field, value in (_usual(preset, dataset, model) | _sized(filled, dataset, preset)).items():
-            filled.setdefault(field, value)
+        filled = _usual(preset or "paper", dataset, model) | _sized(filled, card, preset) | filled
+        if "private_weights" not in values and "beta_private" not in values and _same(filled.get("private_dim"), 0):
+            filled = {field: value for field, value in filled.items() if field not in ("private_weights", "beta_private")}
         return _all_is_none(filled, card)
 
     @model_validator(mode="after")
@@ -192,7 +194,7 @@ class TrainingConfig(BaseModel):
                 raise ValueError(f"kl: {self.kl!r} does not apply to model {self.model!r}, which is no mixture; leave it out")
         if self.model == "mmjsd" and self.kl != "sum":
             raise ValueError(f"kl: {self.kl!r} does not apply to model 'mmjsd', whose KLs are to the dynamic prior; leave it out")
-        if self.model in ("mmvae", "mmjsd", "mmvm") and self.prior_expert == "full":
+        if self.model in CHOOSES_A_MEMBER and self.prior_expert == "full":
             raise ValueError(
                 f"prior_expert: 'full' does not apply to model {self.model!r}, which has no full product; allowed: none, all"
             )
@@ -208,6 +210,11 @@ class TrainingConfig(BaseModel):
             )
 
     def _check_estimator(self) -> None:
+        if self.model in CHOOSES_A_MEMBER and self.importance_samples < self.M:
+            raise ValueError(
+                f"importance_samples: {self.importance_samples} is too few for model {self.model!r}, whose posterior is a mixture of "
+                f"{self.M}; at least {self.M}"
+            )
         if self.estimator == "slices" and self.missing:
             raise ValueError("estimator: 'slices' cannot leave out hidden modalities; use stratified, categorical or enumerate")
         if self.estimator == "slices" and self.batch_size < self.components:
@@ -241,6 +248,12 @@ class TrainingConfig(BaseModel):
     def M(self) -> int:
         """Number of modalities."""
         return len(self.modalities)
+
+    @property
+    def published_model(self) -> str:
+        """The model, or the alias that stands for it with its settings: `eq5` for MoPoE trained on Eq. (5)."""
+        aliases = (name for name, meant in ALIASES.items() if all(getattr(self, f) == value for f, value in meant.items()))
+        return next(aliases, self.model)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -289,35 +302,51 @@ def deviations(config: TrainingConfig) -> tuple[str, ...]:
     """
     if config.dataset not in presets.PAPER:
         return ("a dataset that the paper does not have",)
-    varied = {"dataset": config.dataset, "model": config.model, "beta": config.beta, "scale": "paper"}
-    if config.model == "mopoe" and config.estimator == "enumerate":
-        varied["model"] = "eq5"
+    foreign = () if config.published_model in presets.PAPER_MODEL_NAMES else (f"model {config.model}, which it does not have",)
+    varied = {"dataset": config.dataset, "model": config.published_model, "beta": config.beta, "scale": "paper"}
     paper = TrainingConfig.model_validate(varied).model_dump()
     ours = config.model_dump()
     differing = [field for field in ours if ours[field] != paper[field]]
-    return tuple(f"{field} {_said(ours[field])} instead of {_said(paper[field])}" for field in differing)
+    return (*foreign, *(f"{field} {_said(field, ours[field])} instead of {_said(field, paper[field])}" for field in differing))
 
 
-def _said(value: Any) -> str:
-    return "all" if value is None else str(value)
+def _said(field: str, value: Any) -> str:
+    if value is None:
+        return "all" if field in presets.SIZE_FIELDS else "left out"
+    return str(value)
 
 
-def _sized(fields: dict[str, Any], dataset: str, preset: str) -> dict[str, Any]:
+def _sized(fields: dict[str, Any], card: DatasetCard, preset: str | None) -> dict[str, Any]:
     """What the scale says of the fields; ValueError where one of them contradicts it."""
     scale = fields.get("scale")
     if scale is None:
         return {}
-    if dataset not in presets.PAPER:
+    if card.name not in presets.PAPER:
         raise ValueError(f"scale: {scale!r} is not offered for a dataset of your own; leave it out and set the sizes")
     if scale not in presets.SCALES:
         return {}  # refused by the field itself
-    fixed = presets.scale_fields(scale, dataset, preset)
+    usual = presets.scale_defaults(scale)
+    fixed = presets.scale_fields(scale, card.name, preset or _preset_of(fields, card.name))
+    meant, written = _all_is_none(usual | fields | fixed, card), _all_is_none(usual | fields, card)
     for field, value in fixed.items():
-        if field in fields and str(fields[field]) != str(value):
-            raise ValueError(
-                f"{field}: {fields[field]!r} contradicts scale {scale!r}, which means {_said(value)}; leave out one of them"
-            )
-    return fixed | presets.scale_defaults(scale)
+        if field in fields and not _same(written[field], meant[field]):
+            said = _said(field, value)
+            raise ValueError(f"{field}: {fields[field]!r} contradicts scale {scale!r}, which means {said}; leave out one of them")
+    return usual | {field: meant[field] for field in fixed}
+
+
+def _preset_of(fields: dict[str, Any], dataset: str) -> str:
+    """The preset whose epochs are written; a configuration that is read back says the numbers and not where they came from."""
+    found = (p for p in presets.PRESETS if _same(fields.get("epochs"), presets.preset_fields(p, dataset, "")["epochs"]))
+    return next(found, "paper")
+
+
+def _same(written: Any, meant: Any) -> bool:
+    """Whether two values of a number's field, as YAML may spell them, are one."""
+    try:
+        return float(written) == float(meant)
+    except (TypeError, ValueError):
+        return bool(written == meant)
 
 
 def _usual(preset: str, dataset: str, model: str) -> dict[str, Any]:
@@ -344,7 +373,7 @@ def _all_is_none(fields: dict[str, Any], card: DatasetCard) -> dict[str, Any]:
         "test_examples": tested.get(source),
         "modality_count": len(card.modalities),
     }
-    return {name: None if str(value) == str(everything.get(name)) else value for name, value in fields.items()}
+    return {name: None if name in everything and _same(value, everything[name]) else value for name, value in fields.items()}
 
 
 def choose(field: str, value: str, allowed: Any) -> Any:

@@ -53,6 +53,8 @@ class _Proposals:
     exponents_RE: Tensor
     members: list[list[int]]
     """For each subset, the rows of `exponents_RE` that it is the uniform mixture of."""
+    given: list[list[int]]
+    """For each subset, the indices of its modalities."""
 
 
 @torch.no_grad()
@@ -85,11 +87,12 @@ def _proposals(model: MultimodalVAE) -> _Proposals:
     order = [m.name for m in model.modalities]
     rows: list[tuple[float, ...]] = []
     members = []
-    for subset in names.subsets(order):
-        wanted = model.objective.spec.conditional_rows([order.index(name) for name in subset])
+    given = [[order.index(name) for name in subset] for subset in names.subsets(order)]
+    for indices in given:
+        wanted = model.objective.spec.conditional_rows(indices)
         rows += [row for row in wanted if row not in rows]
         members.append([rows.index(row) for row in wanted])
-    return _Proposals(names.subsets(order), model.objective.experts_CE.new_tensor(rows), members)
+    return _Proposals(names.subsets(order), model.objective.experts_CE.new_tensor(rows), members, given)
 
 
 def _one_member(products_RBD: Gaussians, members: list[int], chance: torch.Generator) -> Gaussians:
@@ -188,7 +191,7 @@ def _batch(
     noise = torch.randn(posteriors_SBD.mu.shape, generator=chance, device=chance.device)
     z_SBD = posteriors_SBD.sample(noise)
     private_MBP = encoded.private.sample(torch.randn(encoded.private.mu.shape, generator=chance, device=chance.device))
-    likelihood_SB, paper_view_SB = log_likelihoods(model, x, encoded, products_RBD, proposals.members, chance)
+    likelihood_SB, paper_view_SB = log_likelihoods(model, x, encoded, products_RBD, proposals.members, proposals.given, chance)
     return {
         names.PROBE: torch.stack([p.judge(mu, labels) for p, mu in zip(probes, posteriors_SBD.mu, strict=True)]),
         names.COHERENCE: _coherence(model, judges, proposals.subsets, z_SBD, private_MBP, labels, chance),

@@ -5,7 +5,8 @@
     log_likelihood_paper_view  the released code's number: weights laid out as (K, B), flattened and read as (B, K), so that each
                                log-mean-exp runs over different examples. Not a bound. MMVAE takes one member an example, in slices.
 
-Private latents are proposed by every modality's own posterior q(s_m|x_m), whatever S is: the estimate of p(X) stays unbiased.
+Private latents are proposed by q(s_m|x_m) where modality m is in S, and by the prior where it is not, as released: what is given says
+all that the proposals know.
 
 Shape suffixes: B batch, M modality, R distinct product, S subset, K importance sample, D latent dimension, P private dimension.
 """
@@ -29,37 +30,59 @@ def log_likelihoods(
     encoded: Encoded,
     products_RBD: Gaussians,
     members: Sequence[Sequence[int]],
+    given: Sequence[Sequence[int]],
     chance: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """`log_likelihood` and `log_likelihood_paper_view` of every subset, each (S, B), in nats.
 
-    `members` holds, for each subset, the rows of `products_RBD` that its posterior is the uniform mixture of. Each distinct product
-    is sampled and decoded once: the mixtures of MMVAE reuse their members' samples.
+    For each subset, `members` holds the rows of `products_RBD` that its posterior is the uniform mixture of, and `given` its modalities
+    by index. Each distinct product is sampled once: the mixtures of MMVAE reuse their members' samples.
     """
     samples = model.config.importance_samples
-    z_RKBD, log_p_RKB = [], []
-    for mu, logvar in zip(products_RBD.mu, products_RBD.logvar, strict=True):
-        noise = torch.randn(samples, *mu.shape, generator=chance, device=chance.device)
-        z_RKBD.append(Gaussians(mu, logvar).sample(noise))
-        log_p_RKB.append(_log_joint(model, x, encoded.private, z_RKBD[-1], chance))
-    own_RKB = [Gaussians(products_RBD.mu[r], products_RBD.logvar[r]).log_prob(z) for r, z in enumerate(z_RKBD)]
-    bounds = [_bound(products_RBD, rows, z_RKBD, log_p_RKB) for rows in members]
-    views = [_paper_view([log_p_RKB[r] - own_RKB[r] for r in rows]) for rows in members]
+    each_BD = [Gaussians(mu, logvar) for mu, logvar in zip(products_RBD.mu, products_RBD.logvar, strict=True)]
+    z_RKBD = [q.sample(torch.randn(samples, *q.mu.shape, generator=chance, device=chance.device)) for q in each_BD]
+    joint = _Joint(model, x, encoded.private, z_RKBD, chance)
+    bounds, views = [], []
+    for rows, subset in zip(members, given, strict=True):
+        log_p = {row: joint.log_weight(row, subset) for row in rows}
+        bounds.append(_bound(products_RBD, rows, z_RKBD, log_p))
+        views.append(_paper_view([log_p[row] - each_BD[row].log_prob(z_RKBD[row]) for row in rows]))
     return torch.stack(bounds), torch.stack(views)
 
 
-def _log_joint(
-    model: MultimodalVAE, x: Mapping[str, Tensor], private_MBP: Gaussians, z_KBD: Tensor, chance: torch.Generator
-) -> Tensor:
-    """log p(z) + sum_m log p(x_m|z, s_m) p(s_m) / q(s_m|x_m), (K, B), at fresh private samples."""
-    log_p_KB = _standard_normal(z_KBD)
-    for m, modality in enumerate(model.modalities):
-        private_BP = Gaussians(private_MBP.mu[m], private_MBP.logvar[m])
-        noise = torch.randn(len(z_KBD), *private_BP.mu.shape, generator=chance, device=chance.device)
-        s_KBP = private_BP.sample(noise)
-        decoded_KB = _decoded(model, x, modality, torch.cat([z_KBD, s_KBP], -1))
-        log_p_KB = log_p_KB + decoded_KB + _standard_normal(s_KBP) - private_BP.log_prob(s_KBP)
-    return log_p_KB
+class _Joint:
+    """log p(z) + sum_m log p(x_m|z, s_m) p(s_m) / q(s_m) at each product's samples z and fresh private samples s.
+
+    A modality is decoded once a product for all subsets that hold it, and with private latents once more for those that do not.
+    """
+
+    def __init__(
+        self,
+        model: MultimodalVAE,
+        x: Mapping[str, Tensor],
+        private_MBP: Gaussians,
+        z_RKBD: Sequence[Tensor],
+        chance: torch.Generator,
+    ) -> None:
+        self._model, self._x, self._private_MBP, self._z_RKBD, self._chance = model, x, private_MBP, z_RKBD, chance
+        self._terms: dict[tuple[int, int, bool], Tensor] = {}
+
+    def log_weight(self, row: int, given: Sequence[int]) -> Tensor:
+        """(K, B), for a product and the modalities whose private latents are proposed by their own posteriors."""
+        log_p_KB = _standard_normal(self._z_RKBD[row])
+        for m in range(len(self._model.modalities)):
+            key = row, m, m in given or not self._model.config.private_dim
+            if key not in self._terms:
+                self._terms[key] = self._term(*key)
+            log_p_KB = log_p_KB + self._terms[key]
+        return log_p_KB
+
+    def _term(self, row: int, m: int, is_given: bool) -> Tensor:
+        z_KBD, private_BP = self._z_RKBD[row], Gaussians(self._private_MBP.mu[m], self._private_MBP.logvar[m])
+        noise_KBP = torch.randn(len(z_KBD), *private_BP.mu.shape, generator=self._chance, device=self._chance.device)
+        s_KBP = private_BP.sample(noise_KBP) if is_given else noise_KBP
+        decoded_KB = _decoded(self._model, self._x, self._model.modalities[m], torch.cat([z_KBD, s_KBP], -1))
+        return decoded_KB + _standard_normal(s_KBP) - private_BP.log_prob(s_KBP) if is_given else decoded_KB
 
 
 def _decoded(model: MultimodalVAE, x: Mapping[str, Tensor], modality: Modality, latents_KBL: Tensor) -> Tensor:
@@ -72,19 +95,17 @@ def _standard_normal(z: Tensor) -> Tensor:
     return -0.5 * (z**2 + math.log(2 * math.pi)).sum(-1)
 
 
-def _bound(products_RBD: Gaussians, rows: Sequence[int], z_RKBD: Sequence[Tensor], log_p_RKB: Sequence[Tensor]) -> Tensor:
-    """log of an unbiased estimate of p(X), (B,): the members' strata of one mixture, K samples in all."""
+def _bound(products_RBD: Gaussians, rows: Sequence[int], z_RKBD: Sequence[Tensor], log_p: Mapping[int, Tensor]) -> Tensor:
+    """log of an unbiased estimate of p(X), (B,): the members' strata of one mixture, K samples in all, at least one from each."""
     share, more = divmod(len(z_RKBD[0]), len(rows))
     terms = []
     for place, row in enumerate(rows):
         count = share + (place < more)
-        if count == 0:
-            continue  # fewer samples than members: the first members stand for all
         z_KBD = z_RKBD[row][:count]
         log_q_KB = torch.logsumexp(
             torch.stack([Gaussians(products_RBD.mu[r], products_RBD.logvar[r]).log_prob(z_KBD) for r in rows]), 0
         ) - math.log(len(rows))
-        terms.append(log_p_RKB[row][:count] - log_q_KB - math.log(count * len(rows)))
+        terms.append(log_p[row][:count] - log_q_KB - math.log(count * len(rows)))
     return torch.logsumexp(torch.cat(terms), 0)
 
 

@@ -43,8 +43,11 @@ def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: to
     write_contact_sheet(dataset, folder / "dataset.png")
     tile = tile_size(model.modalities)
     config, cpu = model.config, torch.device("cpu")
-    z = torch.randn(GRID * GRID, config.latent_dim + config.private_dim, generator=generator(cpu, 0, "pictures")).to(device)
-    drawn = [tiles(m, model.generate(z, m), tile) for m in model.modalities]
+    prior = generator(cpu, 0, "pictures")
+    z = torch.randn(GRID * GRID, config.latent_dim, generator=prior).to(device)
+    private = torch.randn(len(model.modalities), GRID * GRID, config.private_dim, generator=prior).to(device)
+    latents = [with_private(z, own) for own in private]
+    drawn = [tiles(m, model.generate(latent, m), tile) for m, latent in zip(model.modalities, latents, strict=True)]
     _write(_beside([_grid(d.reshape(GRID, GRID, tile, tile, 3)) for d in drawn]), folder / "unconditional.png")
     _write(_grid(np.stack([d[:GRID] for d in drawn])), folder / "tuples.png")
     x = {name: value.to(device) for name, value in dataset.test.batch(_examples(dataset.test, dataset)).items()}

@@ -43,6 +43,9 @@ RELEASED_MODELS: dict[str, Fields] = {
     "mopoe": {"estimator": "slices", "prior_expert": "full"},
 }
 
+PAPER_MODEL_NAMES = ("mvae", "mmvae", "mopoe", "eq5")
+"""What the paper trains; `eq5` is its Eq. (5)."""
+
 PRESETS = ("paper", "released_code")
 
 SIZES: dict[str, dict[str, Fields]] = {

@@ -212,9 +212,20 @@ def rescaled(raw: Any, scale: str) -> Any:
             if field in (raw.get(section) or {}):
                 raise SpecError(f"{section}.{field}: varies, so that --scale cannot fix it; leave out one of them")
     bare = {section: _without(raw[section], fixed) for section in ("base", "include", "exclude") if section in raw}
+    for section in ("include", "exclude"):
+        for index, (entry, left) in enumerate(zip(_entries(raw, section), _entries(bare, section), strict=True)):
+            if entry and not left:
+                raise SpecError(
+                    f"{section}[{index}]: says nothing but sizes ({', '.join(entry)}), which --scale fixes; remove it"
+                )
     base = bare.get("base") or {}
     named = {"name": f"{raw['name']}-{scale}"} if isinstance(raw.get("name"), str) else {}
     return raw | bare | named | {"base": base | {"scale": scale} if isinstance(base, dict) else base}
+
+
+def _entries(raw: dict[str, Any], section: str) -> list[Any]:
+    entries = raw.get(section)
+    return entries if isinstance(entries, list) else []
 
 
 def _without(section: Any, fields: tuple[str, ...]) -> Any:
@@ -351,7 +362,9 @@ def _exclude(spec: SweepSpec, points: list[tuple[str, dict[str, Any]]]) -> list[
     """The points that no entry of `exclude` matches; points are matched before they are checked, so that a rule can leave out a
     combination that would be refused."""
     for index, entry in enumerate(spec.exclude):
-        wanted = {key: _typed(f"exclude[{index}].{key}", key, value) for key, value in _expand(entry).items()}
+        # A rule may name what its alias contradicts, `{model: eq5, kl: mixture}`: it means points that are written so.
+        meant = entry if any(value != entry.get(key, value) for key, value in _alias(entry).items()) else _expand(entry)
+        wanted = {key: _typed(f"exclude[{index}].{key}", key, value) for key, value in meant.items()}
         kept = [(place, fields) for place, fields in points if not _matches(fields, wanted)]
         if len(kept) == len(points):
             raise SpecError(f"exclude[{index}]: {entry} matches no cell; correct it or remove it")
@@ -364,7 +377,7 @@ def _matches(fields: dict[str, Any], wanted: dict[str, Any]) -> bool:
     try:
         config = TrainingConfig.model_validate(fields)
     except ValidationError:
-        return all(_says(_expand(fields), key, value) for key, value in wanted.items())
+        return any(all(_says(said, key, value) for key, value in wanted.items()) for said in (fields, _expand(fields)))
     return all(getattr(config, key) == value for key, value in wanted.items())
 
 
@@ -378,6 +391,11 @@ def _says(fields: dict[str, Any], key: str, value: Any) -> bool:
 
 def _expand(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | ALIASES.get(str(fields.get("model")), {})
+
+
+def _alias(fields: dict[str, Any]) -> dict[str, str]:
+    """What the model's alias says of the other fields; nothing where the model is no alias."""
+    return {key: value for key, value in ALIASES.get(str(fields.get("model")), {}).items() if key != "model"}
 
 
 def _typed(place: str, field: str, value: Any) -> Any:
@@ -409,12 +427,12 @@ def _check_objectives(spec: SweepSpec, cells_: list[Cell]) -> None:
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem of a pydantic error as one line: the field, the value found, what is allowed, the nearest spelling."""
-    problems = error.errors()
-    place = _dotted(problems[0]["loc"])
-    if problems[0]["type"] == "extra_forbidden":
-        allowed = _fields_at(model, problems[0]["loc"][:-1])
-        return f"{place}: unknown field{nearest(str(problems[0]['loc'][-1]), allowed)}; allowed: {', '.join(allowed)}"
-    if problems[0]["type"] == "missing":
+    first = _first(error)
+    place = _dotted(first["loc"])
+    if first["type"] == "extra_forbidden":
+        allowed = _fields_at(model, first["loc"][:-1])
+        return f"{place}: unknown field{nearest(str(first['loc'][-1]), allowed)}; allowed: {', '.join(allowed)}"
+    if first["type"] == "missing":
         return f"{place}: is missing; it has no default"
     return f"{place}: {_problem(error)}" if place else _problem(error)
 
@@ -443,9 +461,16 @@ _ALLOWED = {
 """What pydantic's error types mean, in the words of this project."""
 
 
+def _first(error: ValidationError) -> Any:
+    """The first problem; of a field that may be one of several kinds, that of the kind which got furthest into the value."""
+    problems = error.errors()
+    same = [problem for problem in problems if problem["loc"][:1] == problems[0]["loc"][:1]]
+    return max(same, key=lambda problem: len(problem["loc"]))
+
+
 def _problem(error: ValidationError) -> str:
     """What is wrong with the value, without the field."""
-    first = error.errors()[0]
+    first = _first(error)
     if first["type"] == "value_error":
         message = str(first["ctx"]["error"])
         return f"{first['input']!r} {message}" if first["loc"] and not isinstance(first["input"], dict | list) else message

@@ -16,6 +16,7 @@ from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.evaluation import evaluate
 from mopoe_core.model import MultimodalVAE
 from mopoe_core.objective import Gaussians, products
+from mopoe_core.pictures import write_pictures
 from mopoe_core.training import new_model
 from tests.naive import powerset
 from tests.toys import config
@@ -198,6 +199,22 @@ def test_joint_coherence_draws_everything_from_the_prior():
     assert table[0].name == "coherence/joint"
     assert table[0].value == pytest.approx(agree)
     assert table[0].mc_error == pytest.approx(math.sqrt(agree * (1 - agree) / 4999))
+
+
+def test_unconditional_pictures_share_z_alone(tmp_path, monkeypatch):
+    """As in joint coherence: 100 draws of one z for all modalities, and of a private latent for each."""
+    model, drawn = transparent(), {}
+
+    def generate(latents, modality):
+        drawn.setdefault(modality.name, latents)
+        return latents
+
+    monkeypatch.setattr(model, "generate", generate)
+    write_pictures(model, 0, shown(), torch.device("cpu"), tmp_path)
+    assert torch.equal(drawn["a"][:, :LATENT], drawn["b"][:, :LATENT])
+    parts = np.concatenate([drawn["a"].numpy().T, drawn["b"][:, LATENT:].numpy().T])
+    assert parts.shape == (LATENT + 2 * PRIVATE, 100)
+    assert np.abs(np.corrcoef(parts) - np.eye(len(parts))).max() < 5 / math.sqrt(100)
 
 
 @pytest.mark.parametrize("prior_expert", ["none", "full"])

@@ -60,11 +60,11 @@ def encoded(private=0, batch=BATCH):
     return Encoded(proposals(3, batch=batch), proposals(3, 0.2, batch, private, seed=10))
 
 
-def estimates(model, x, products_RBD, members, seed=0):
-    """Both numbers."""
+def estimates(model, x, products_RBD, members, seed=0, given=(0, 1, 2), posteriors=None):
+    """Both numbers, with these modalities given."""
     chance = torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed
-    batch = products_RBD.mu.shape[1]
-    return log_likelihoods(model, x, encoded(model.config.private_dim, batch), products_RBD, members, chance)
+    posteriors = posteriors or encoded(model.config.private_dim, products_RBD.mu.shape[1])
+    return log_likelihoods(model, x, posteriors, products_RBD, members, [given] * len(members), chance)
 
 
 @pytest.mark.parametrize("members", [[[0]], [[0, 1]], [[0, 1, 2]]], ids=["one product", "a mixture of 2", "a mixture of 3"])
@@ -75,10 +75,11 @@ def test_the_estimate_converges_to_the_linear_gaussian_log_likelihood(members):
     torch.testing.assert_close(ours[0], closed_form(model, x), rtol=0, atol=0.05)
 
 
-def test_the_estimate_converges_with_private_latents():
-    """As above, where each modality has private latents that its own posterior proposes: log p(x) is integrated over all of them."""
+@pytest.mark.parametrize("given", [(0, 1, 2), (1,), (0, 2)])
+def test_the_estimate_converges_with_private_latents(given):
+    """As above, with private latents that the modality's own posterior proposes, or the prior: log p(x) is integrated over them."""
     model, x = linear_gaussian(samples=60_000, private=PRIVATE, batch=10)
-    ours, _ = estimates(model, x, proposals(3, batch=10), [[0], [0, 1]])
+    ours, _ = estimates(model, x, proposals(3, batch=10), [[0], [0, 1]], given=given)
     torch.testing.assert_close(ours, closed_form(model, x).expand(2, -1), rtol=0, atol=0.1)
 
 
@@ -124,6 +125,16 @@ def test_the_estimate_of_p_of_x_is_unbiased_also_with_strata_of_different_sizes(
     error = float(ratio.std()) / math.sqrt(repeats)
     assert error < 0.012  # a share of 8/15 for the first member would put the mean at 1.067
     assert abs(float(ratio.mean()) - 1) < 4 * error
+
+
+def test_what_is_not_given_proposes_nothing():
+    """The private posterior of a modality changes both numbers where the modality is given, and neither where it is not."""
+    model, x = linear_gaussian(private=PRIVATE)
+    first = encoded(PRIVATE)
+    moved = Encoded(first.shared, Gaussians(first.private.mu + torch.tensor([0.0, 0.0, 3.0]).reshape(3, 1, 1), first.private.logvar))
+    for given, same in (((0, 1), True), ((0, 2), False)):
+        before, after = (estimates(model, x, proposals(3), [[0], [0, 1]], given=given, posteriors=q) for q in (first, moved))
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)) == same
 
 
 def test_decoding_in_parts_changes_nothing(monkeypatch):

@@ -2,12 +2,14 @@
 
 import copy
 import math
+from itertools import product
 from pathlib import Path
 
 import pytest
 import yaml
 
 from mopoe_core.config import MODEL_DEFAULTS, TrainingConfig, deviations
+from mopoe_core.presets import PRESETS
 from orchestrator import spec as specs
 from orchestrator import trial
 from orchestrator.errors import SpecError
@@ -172,6 +174,56 @@ def test_a_scale_takes_the_place_of_what_the_file_says_of_sizes():
         specs.rescaled(changed(grid={"epochs": [1, 2]}), "smoke")
     with pytest.raises(SpecError, match=r"--scale: 'smal' is not offered \(did you mean 'small'\?\)"):
         specs.rescaled(GOOD, "smal")
+    for section in ("include", "exclude"):
+        with pytest.raises(
+            SpecError, match=rf"{section}\[0\]: says nothing but sizes \(epochs\), which --scale fixes; remove it"
+        ):
+            specs.rescaled(changed(**{section: [{"epochs": 3}]}), "smoke")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("dataset", ["mnist_svhn_text", "polymnist", "celeba"])
+def test_a_configuration_is_what_its_fields_say(dataset, preset):
+    """Written out and read back, as a worker and the ledger do, it is the same, whatever preset, scale and split it came from."""
+    splits = ("test", "validation") if dataset == "celeba" else ("test",)
+    for model, scale, split in product([*MODEL_DEFAULTS, "eq5"], [None, "paper", "small", "smoke"], splits):
+        fields = {"dataset": dataset, "model": model, "preset": preset, "scale": scale, "evaluate_on": split}
+        config = TrainingConfig.model_validate({name: value for name, value in fields.items() if value})
+        assert TrainingConfig.model_validate(config.model_dump()) == config
+        assert TrainingConfig.model_validate(config.model_dump(mode="json")) == config
+        assert (
+            config.scale != "paper"
+            or config.epochs
+            == {
+                "mnist_svhn_text": {"paper": 150, "released_code": 200},
+                "polymnist": {"paper": 300, "released_code": 300},
+                "celeba": {"paper": 200, "released_code": 250},
+            }[dataset][preset]
+        )
+
+
+def test_a_size_that_a_scale_means_may_be_written_beside_it():
+    """As a whole number, as a decimal, or as the number of all examples."""
+    small = {"dataset": "mnist_svhn_text", "model": "mopoe", "scale": "small"}
+    assert ids({"name": "x", "base": small}) == ids({"name": "x", "base": small | {"epochs": "24.0", "train_examples": 32_000}})
+    paper = small | {"scale": "paper"}
+    assert ids({"name": "x", "base": paper}) == ids({"name": "x", "base": paper | {"train_examples": 1_121_360, "epochs": 150}})
+
+
+def test_a_preset_weights_no_private_latents_that_are_not_there():
+    """The released code's weights of CelebA's private latents go with them."""
+    base = {"dataset": "celeba", "model": "mopoe", "preset": "released_code", "private_dim": 0}
+    (cell,) = specs.cells(specs.parse({"name": "x", "base": base}))
+    assert (cell.config.beta_private, cell.config.private_weights) == (1, ())
+
+
+def test_what_the_paper_does_not_have_deviates_from_it():
+    """A model of others, and a scale that is left out on all of the original data, are each named."""
+    (mvtcae,) = deviations(TrainingConfig(dataset="polymnist", model="mvtcae", scale="paper"))
+    assert mvtcae == "model mvtcae, which it does not have"
+    (unscaled,) = deviations(TrainingConfig(dataset="polymnist", model="mopoe", source="original"))
+    assert unscaled == "scale left out instead of paper"
+    assert not deviations(TrainingConfig(dataset="mnist_svhn_text", model="eq5", scale="paper"))
 
 
 def test_a_preset_leaves_no_trace():
@@ -210,6 +262,22 @@ def test_a_combination_that_would_be_refused_can_be_excluded():
     """MVAE has no estimator to choose: excluding it lets the others vary theirs."""
     raw = changed(grid={"model": ["mvae", "mopoe"], "estimator": ["stratified", "slices"]}, exclude=[{"model": "mvae"}])
     assert len(specs.cells(specs.parse(raw))) == 2
+
+
+SUM, PLAIN, ALL = ("enumerate", "sum"), ("stratified", "mixture"), ("enumerate", "mixture")
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "wrong", "left"),
+    [
+        ("kl", ["sum", "mixture"], "mixture", {("stratified", "sum"), PLAIN, SUM}),
+        ("estimator", ["stratified", "enumerate"], "stratified", {PLAIN, ALL, SUM}),
+    ],
+)
+def test_an_exclude_rule_may_name_what_an_alias_contradicts(field, values, wrong, left):
+    """`{model: eq5, kl: mixture}` leaves out that point, and neither the sound eq5 nor MoPoE with the same value."""
+    raw = changed(grid={"model": ["mopoe", "eq5"], field: values}, exclude=[{"model": "eq5", field: wrong}])
+    assert {(cell.config.estimator, cell.config.kl) for cell in specs.cells(specs.parse(raw))} == left
 
 
 def test_more_seeds_keep_the_ids_of_those_before():
@@ -306,6 +374,18 @@ BAD = {
     "weights that are no weights": (
         changed(base=GOOD["base"] | {"reconstruction_weights": "sizes"}),
         "base.reconstruction_weights: 'sizes' is not allowed (did you mean 'size'?); allowed: size, equal",
+    ),
+    "one weight that is none": (
+        changed(base=GOOD["base"] | {"reconstruction_weights": [1, 2, -1]}),
+        "base.reconstruction_weights[2]: -1 must be at least 0",
+    ),
+    "fewer samples than members": (
+        changed(base=GOOD["base"] | {"importance_samples": 2}, grid={"model": ["mmvae"]}),
+        "base.importance_samples: 2 is too few for model 'mmvae', whose posterior is a mixture of 3; at least 3",
+    ),
+    "setting against an alias": (
+        changed(base=GOOD["base"] | {"kl": "mixture"}, grid={"model": ["eq5"]}),
+        "kl: 'mixture' contradicts model 'eq5', which means kl: sum",
     ),
     "a list": ([1, 2], "a sweep is a mapping with a name, not a list"),
     "nothing": (None, "a sweep is a mapping with a name, not an empty value"),
