@@ -1,11 +1,11 @@
 """A sweep's results beside the paper's numbers, table by table. Pure: works on cells and trial results.
 
 The published numbers stand beside the row of `orchestrator.paper_tables` that differs from the paper's setting in the fewest fields.
-Only a sweep of the paper's own setting is called a reproduction; every other comparison says what it is.
+Only a sweep of the paper's own setting with all its seeds is called a reproduction; every other comparison says what it is.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -55,13 +55,13 @@ class Comparison:
 
     table: PaperTable
     kind: str
-    """`reproduction`, or a sentence that says why it is none."""
+    """`reproduction`, or why it is none: another setting, or the paper's own with seeds missing."""
     deviations: tuple[str, ...]
     """What differs from the paper's setting, in words; what only one row has different is led by that row's label."""
     rows: tuple[Compared, ...]
     """Column by column, each in the paper's order of models."""
     taus: dict[str, float]
-    """By a column's metric: Kendall's tau-b of the published and our order of models; NaN where a model lacks a number or all tie."""
+    """By a column's metric: Kendall's tau-b of the published and our order of models; NaN where a model lacks a seed or all tie."""
 
     @property
     def mean_tau(self) -> float:
@@ -85,7 +85,7 @@ def note(comparison: Comparison) -> str:
     differing = comparison.deviations
     count, taus = len(comparison.table.layout.models), [t for t in comparison.taus.values() if not math.isnan(t)]
     possible = (
-        "of three models without ties it can only be -1, -1/3, 1/3 or 1 (where two published numbers tie, at most 0.82)"
+        "of three models without ties it can only be -1, -1/3, 1/3 or 1, and where two published numbers tie and ours do not, 0 or ±0.82"
         if count == 3
         else "of two rows it can only be -1 or 1"
     )
@@ -94,7 +94,7 @@ def note(comparison: Comparison) -> str:
         f"{comparison.table.title}. {comparison.table.note}",
         *([f"Differs from the paper's setting: {'; '.join(differing)}."] if differing else []),
         "The interval is Student's t over our seeds; the published mean is itself a rounded mean over few runs.",
-        f"τ is Kendall's tau-b of the published and our order of models in a column: {possible}{mean}.",
+        f"τ is Kendall's tau-b of the published and our order of models in a column, where each has all its seeds: {possible}{mean}.",
     ]
     return " ".join(parts)
 
@@ -134,8 +134,8 @@ def _comparison(table: PaperTable) -> Comparison:
                 rows.append(Compared(column, number, row, row.entries[i] if row and row.entries[i].n else None))
     columns = dict.fromkeys(compared.column.metric for compared in rows)
     taus = {metric: _tau([compared for compared in rows if compared.column.metric == metric]) for metric in columns}
-    compared_rows = [own[model] for model in table.layout.models if model in own]
-    differing = _differing(compared_rows)
+    compared_rows = {model: own[model] for model in table.layout.models if model in own}
+    differing = _differing(list(compared_rows.values()))
     return Comparison(table, _kind(table, differing, compared_rows), differing, tuple(rows), taus)
 
 
@@ -146,7 +146,7 @@ def _published_metric(metric: str) -> str:
 
 
 def _tau(column: Sequence[Compared]) -> float:
-    ours = [compared.entry.mean for compared in column if compared.entry]
+    ours = [compared.entry.mean for compared in column if compared.entry and compared.entry.n == compared.entry.n_planned]
     theirs = [compared.published.mean for compared in column]
     if len(ours) < len(theirs) or len(set(ours)) == 1 or len(set(theirs)) == 1:
         return math.nan
@@ -163,8 +163,8 @@ def _differing(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _kind(table: PaperTable, differing: Sequence[str], rows: Sequence[Row]) -> str:
-    """The differences that matter most, or all of them where those are the same as the paper's."""
+def _kind(table: PaperTable, differing: Sequence[str], rows: Mapping[str, Row]) -> str:
+    """The differences that matter most, or all of them where those are the same as the paper's; then the seeds that are missing."""
     c, paper = table.config, table.layout.beta
     main = [] if c.source == "original" else [f"{c.source} data"]
     main += [] if c.scale == "paper" else [scale_name(c)]
@@ -172,7 +172,21 @@ def _kind(table: PaperTable, differing: Sequence[str], rows: Sequence[Row]) -> s
     main += [] if table.beta == paper else [f"β {spelled(table.beta)} instead of {spelled(paper)}"]
     main += [] if rows else ["none of the paper's models"]
     said = main or list(differing)
-    return f"not a reproduction: {', '.join(said)}" if said else REPRODUCTION
+    if said:
+        return f"not a reproduction: {', '.join(said)}"
+    missing = _missing(table, rows)
+    return f"the paper's setting, incomplete: {', '.join(missing)}" if missing else REPRODUCTION
+
+
+def _missing(table: PaperTable, rows: Mapping[str, Row]) -> list[str]:
+    """The models with fewer completed seeds than the paper's runs, or than were planned: `1 of 5 seeds of MVAE`."""
+    runs = {number.model: number.n or 0 for number in published(table.layout.numbers)}
+    said = []
+    for model in table.layout.models:
+        wanted, n = max(runs[model], table.n_planned), rows[model].n if model in rows else 0
+        if n < wanted:
+            said.append(f"{n} of {wanted} seeds of {MODEL_TITLES[model]}")
+    return said
 
 
 def _spelled_key(comparison: Comparison) -> str:

@@ -9,14 +9,14 @@ The margins come from the paper's own numbers:
     FAR       "far above" is more than twice as much; the paper's ratios are 2.3 and more
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mopoe_core import names
 from mopoe_core.config import TrainingConfig
 from mopoe_core.presets import PAPER
-from orchestrator.comparisons import Measured
-from orchestrator.groups import Group, Sample
+from orchestrator.comparisons import ABOVE, Measured, Region
+from orchestrator.groups import THE_PAPERS, Group, Sample
 from orchestrator.trial import Cell, spelled
 
 MST, POLY = "mnist_svhn_text", "polymnist"
@@ -41,8 +41,9 @@ class Contrast:
 
     first: tuple[str, str]
     second: tuple[str, str]
-    margin: float | None = None
+    claimed: Region = ABOVE
     times: float = 1.0
+    """Another number than 1 can only support or leave open; what contradicts is the plain difference."""
     counts: bool = True
 
     @property
@@ -53,14 +54,14 @@ class Contrast:
             return f"{a}: {metric} − {other}"
         return f"{a} − {'' if self.times == 1 else f'{self.times:g} × '}{b}: {metric}"
 
-    def sample(self, group: Group, cells: dict[str, Cell]) -> Sample:
+    def sample(self, group: Group, cells: Mapping[str, Cell]) -> Sample:
         """The difference for each seed that both have."""
         first, second = (group.sample(cells[model], metric) for model, metric in (self.first, self.second))
         return {seed: first[seed] - self.times * second[seed] for seed in sorted(first.keys() & second.keys())}
 
 
-def at_beta(group: Group, beta: float, contrasts: Sequence[Contrast]) -> Found:
-    """Contrasts between cells of one beta: this one, or the nearest that all their models share.
+def at_beta(group: Group, beta: float, contrasts: Sequence[Contrast], among: Sequence[str] = THE_PAPERS) -> Found:
+    """Contrasts between cells of one beta, that of the table whose models are `among`: this one, or the nearest (`groups.common_beta`).
 
     Each contrast of log-likelihoods is measured again on the released code's numbers, for showing alone.
     """
@@ -68,18 +69,22 @@ def at_beta(group: Group, beta: float, contrasts: Sequence[Contrast]) -> Found:
     absent = [model for model in models if not group.line(model)]
     if absent:
         return Found(missing=f"needs {' and '.join(absent)}")
-    own = group.nearest(beta, models)
+    own = group.beta(beta, models, among)
     if own is None:
         return Found(missing=f"needs a beta that {' and '.join(models)} share")
     cells = {model: group.line(model)[own] for model in models}
-    measured = [_measured(contrast, contrast.sample(group, cells)) for contrast in contrasts]
-    lacking = [found.what for found in measured if not found.sample]
-    if lacking:
-        return Found(missing=f"needs completed trials at β = {spelled(own)} with {'; '.join(lacking)}")
     likelihoods = [contrast for contrast in contrasts if contrast.first[1].startswith(f"{names.LOG_LIKELIHOOD}/")]
-    shown = [_measured(other, other.sample(group, cells)) for other in map(_viewed, likelihoods)]
-    said = f"β = {spelled(own)}" + ("" if own == beta else f", the nearest to the paper's {spelled(beta)} that its models share")
-    return Found((*measured, *(found for found in shown if found.sample)), said)
+    measured = [_measured(contrast, group, cells) for contrast in (*contrasts, *map(_viewed, likelihoods))]
+    said = "" if own == beta else f", of those that most of its table's models have the nearest to the paper's {spelled(beta)}"
+    counted = "; ".join(contrast.what for contrast in contrasts if contrast.counts)
+    return kept(measured, f"β = {spelled(own)}{said}", f"needs completed trials at β = {spelled(own)} with {counted}")
+
+
+def kept(measured: Sequence[Measured], note: str, needs: str) -> Found:
+    """What counts, with or without seeds, and of the rest what some seed reports; nothing where no seed reports what counts."""
+    if not any(one.sample for one in measured if one.counts):
+        return Found(missing=needs)
+    return Found(tuple(one for one in measured if one.counts or one.sample), note)
 
 
 def table_beta(group: Group) -> float:
@@ -95,7 +100,7 @@ def nats(config: TrainingConfig) -> float:
 
 def _viewed(contrast: Contrast) -> Contrast:
     (a, metric), (b, other) = contrast.first, contrast.second
-    return Contrast((a, view(metric)), (b, view(other)), contrast.margin, contrast.times, counts=False)
+    return replace(contrast, first=(a, view(metric)), second=(b, view(other)), counts=False)
 
 
 def view(metric: str) -> str:
@@ -103,6 +108,7 @@ def view(metric: str) -> str:
     return metric.replace(names.LOG_LIKELIHOOD, names.LOG_LIKELIHOOD_PAPER_VIEW, 1)
 
 
-def _measured(contrast: Contrast, sample: Sample) -> Measured:
+def _measured(contrast: Contrast, group: Group, cells: Mapping[str, Cell]) -> Measured:
     unit = names.UNITS[contrast.first[1].partition("/")[0]]
-    return Measured(contrast.what, unit, sample, margin=contrast.margin, counts=contrast.counts)
+    opposed = None if contrast.times == 1 else replace(contrast, times=1.0).sample(group, cells)
+    return Measured(contrast.what, unit, contrast.sample(group, cells), contrast.claimed, opposed, counts=contrast.counts)

@@ -10,22 +10,25 @@ from orchestrator.comparisons import Comparison, least_p, limit
 from orchestrator.tables import escape
 
 COLUMNS = [
-    "id", "statement", "where", "group", "test", "verdict", "note", "comparison", "unit", "claimed", "effect", "low", "high",
+    "id", "statement", "where", "group", "test", "verdict", "note", "comparison", "unit", "claimed", "effect", "low", "high", "p",
     "n", "n_planned", "counts", "outcome", "least_p",
 ]  # fmt: skip
 CLAIM_HEADER = ("id", "claim", "paper", "verdict", "least favourable comparison", "effect", "95 % interval", "n")
 DETAIL_HEADER = ("id", "comparison", "claimed", "effect", "95 % interval", "unit", "n", "outcome")
 CORRECTION = (
     "Supported: every comparison is, by its uncorrected 95 % interval (all must hold, so none needs a correction). Contradicted: one "
-    "of k comparisons is, by its 1 − 5 %/k interval. Claims and data sets are not corrected for one another."
+    "of k comparisons is, by its 1 − 5 %/k interval. Where an exact one-sided p is given, it decides in place of the interval, at 2.5 % "
+    "and 2.5 %/k. Seeds that are missing leave a comparison undecided, and so do two or three seeds whose numbers are all the same. "
+    "Claims and data sets are not corrected for one another."
 )
-IN_TEX = {"−": "$-$", "±": r"$\pm$", "β": r"$\beta$", "×": r"$\times$", "≥": r"$\geq$", ">": "$>$", "<": "$<$"}
+IN_TEX = {"−": "$-$", "±": r"$\pm$", "β": r"$\beta$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", ">": "$>$", "<": "$<$"}
 
 
 def frame(claims: Sequence[Claim]) -> pd.DataFrame:
     """A row a comparison (`COLUMNS`); one row without numbers for a claim that was not tested.
 
-    `least_p` is the smallest p-value that a two-sided sign test on n seeds can have.
+    `p` is the exact one-sided p-value of a rank correlation, on the effect's own side; `least_p` the smallest p-value that a two-sided
+    sign test on n seeds can have.
     """
     rows = []
     for claim in claims:
@@ -40,11 +43,11 @@ def markdown(claims: Sequence[Claim]) -> str:
     for label in dict.fromkeys(claim.group for claim in claims):
         own = [claim for claim in claims if claim.group == label]
         parts += [f"**{label}**", _table(CLAIM_HEADER, [row(claim) for claim in own])]
-        details = _details(own)
-        if details:
-            parts.append(_table(DETAIL_HEADER, details))
+        compared = details(own)
+        if compared:
+            parts.append(_table(DETAIL_HEADER, compared))
         parts.append("\n".join(f"- {claim.id}: {_how(claim)}" for claim in own))
-        parts.append("\n".join(f"- {sentence}" for sentence in _limits(own)))
+        parts.append("\n".join(f"- {sentence}" for sentence in limits(own)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -53,16 +56,17 @@ def latex(claims: Sequence[Claim], command: str) -> str:
     labels = list(dict.fromkeys(claim.group for claim in claims))
     by_label = {label: [claim for claim in claims if claim.group == label] for label in labels}
     claim_rows = {label: [row(claim) for claim in own] for label, own in by_label.items()}
-    detail_rows = {label: _details(own) for label, own in by_label.items()}
-    said = [f"{_tex(sentence)}\\par" for sentence in _limits(claims)]
+    detail_rows = {label: details(own) for label, own in by_label.items()}
+    said = [f"{_tex(sentence)}\\par" for sentence in limits(claims)]
     lines = [f"% {' '.join(command.split())}", *_tabular("lp{5cm}llp{4cm}rrr", CLAIM_HEADER, claim_rows), "", r"\bigskip"]
     lines += [*_tabular("lp{7cm}lrrlrl", DETAIL_HEADER, detail_rows), "", r"\bigskip", *said, ""]
     return "\n".join(lines)
 
 
 def _numbers(comparison: Comparison) -> dict[str, object]:
-    fields = ("unit", "claimed", "effect", "low", "high", "n", "n_planned", "counts", "outcome")
-    return {"comparison": comparison.what, "least_p": least_p(comparison.n)} | {f: getattr(comparison, f) for f in fields}
+    fields = ("unit", "effect", "low", "high", "p", "n", "n_planned", "counts", "outcome")
+    about = {"comparison": comparison.what, "claimed": str(comparison.claimed), "least_p": least_p(comparison.n)}
+    return about | {field: getattr(comparison, field) for field in fields}
 
 
 def row(claim: Claim) -> tuple[str, ...]:
@@ -74,12 +78,13 @@ def row(claim: Claim) -> tuple[str, ...]:
     return (*about, f"{decides.what} ({decides.unit})", _effect(decides), _interval(decides), f"{decides.n}/{decides.n_planned}")
 
 
-def _details(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
+def details(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
+    """Every comparison under `DETAIL_HEADER`, as text."""
     rows: list[tuple[str, ...]] = []
     for claim in claims:
         for c in claim.comparisons:
             outcome = c.outcome if c.counts else f"({c.outcome}; only shown)"
-            rows.append((claim.id, c.what, c.claimed, _effect(c), _interval(c), c.unit, f"{c.n}/{c.n_planned}", outcome))
+            rows.append((claim.id, c.what, str(c.claimed), _effect(c), _interval(c), c.unit, f"{c.n}/{c.n_planned}", outcome))
     return rows
 
 
@@ -87,7 +92,7 @@ def _how(claim: Claim) -> str:
     return f"{claim.test}. Here: {claim.note}."
 
 
-def _limits(claims: Sequence[Claim]) -> list[str]:
+def limits(claims: Sequence[Claim]) -> list[str]:
     """The correction, and one sentence for each number of seeds behind a comparison."""
     counts = {comparison.n for claim in claims for comparison in claim.comparisons}
     return [CORRECTION, *(limit(n) for n in sorted(counts))] if counts else []
@@ -100,7 +105,8 @@ def _effect(comparison: Comparison) -> str:
 def _interval(comparison: Comparison) -> str:
     if math.isnan(comparison.low):
         return "–"
-    return f"[{_number(comparison.low, comparison.unit)}, {_number(comparison.high, comparison.unit)}]"
+    exact = "" if math.isnan(comparison.p) else f"; exact p = {comparison.p:.2g}"
+    return f"[{_number(comparison.low, comparison.unit)}, {_number(comparison.high, comparison.unit)}]{exact}"
 
 
 def _number(value: float, unit: str) -> str:

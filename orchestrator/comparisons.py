@@ -4,18 +4,72 @@ Intervals are Student's t over seeds, and assume that the seeds' numbers are rou
 supported only if each one is: asking that of uncorrected 95 % intervals errs in at most 2.5 % of cases, however many there are
 (intersection-union). It is contradicted if a single one is, so there the k intervals are Bonferroni's, 1 - 5 %/k. Different claims,
 and different data, are not corrected for one another.
+
+Where numbers are few and coarse a t interval collapses: of pure noise, three seeds have the same rank correlation over three betas in
+one case of twelve, and then an interval of no width. Rank correlations are therefore decided by exact p-values (`tau_p`), at the same
+levels, and two or three seeds that agree to the last digit decide nothing.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from orchestrator.aggregate import CONFIDENCE
 from orchestrator.groups import Sample
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+OUTCOMES = (CONTRADICTED, UNDECIDED, SUPPORTED)
+"""The least favourable to a claim first."""
+ERROR = 1 - CONFIDENCE
+FEWEST_ALIKE = 4  # seeds whose agreement to the last digit may stand for a spread of nought
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a mean is claimed to be: above `low` and below `high`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __str__(self) -> str:
+        """`> 0`, `< 0` or `within ± 38`."""
+        if self.two_sided:
+            return f"within ± {self.high:.3g}"
+        said = f"> {self.low:.3g}" if math.isinf(self.high) else f"< {self.high:.3g}"
+        return said.replace("-", "−")
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether a mean can be too high as well as too low."""
+        return not (math.isinf(self.low) or math.isinf(self.high))
+
+    def room(self, low: float, high: float) -> float:
+        """How far inside an interval's worse end is; negative outside."""
+        return min(low - self.low, self.high - high)
+
+    def reach(self, low: float, high: float) -> float:
+        """How far in from the nearer border an interval reaches; negative if it is wholly outside."""
+        return min(high - self.low, self.high - low)
+
+
+ABOVE, BELOW = Region(low=0.0), Region(high=0.0)
+
+
+def within(margin: float) -> Region:
+    """Near zero: two one-sided tests at 2.5 % each, by the same 95 % interval."""
+    return Region(-margin, margin)
+
+
+def not_below(margin: float) -> Region:
+    """Above minus the margin: one one-sided test at 2.5 %, by the lower end of the 95 % interval."""
+    return Region(low=-margin)
 
 
 @dataclass(frozen=True)
@@ -25,10 +79,11 @@ class Measured:
     what: str
     unit: str
     sample: Sample
-    side: int = 1
-    """1: above zero; -1: below. Without meaning where there is a margin."""
-    margin: float | None = None
-    """Claimed is a mean within ± this of zero: two one-sided tests at 2.5 % each, by the same 95 % interval."""
+    claimed: Region = ABOVE
+    opposed: Sample | None = None
+    """The quantity that contradicts the claim by lying outside, where that is another one than what supports it."""
+    p: tuple[float, float] | None = None
+    """Exact one-sided p-values of a mean as high, and of one as low. They decide in the interval's place whether it is above or below."""
     counts: bool = True
     """Whether it enters its claim's verdict, or is only shown."""
 
@@ -39,13 +94,14 @@ class Comparison:
 
     what: str
     unit: str
-    claimed: str
-    """`> 0`, `< 0` or `within ± 38`."""
+    claimed: Region
     effect: float
     """Mean over the seeds; NaN without any."""
     low: float
     """Of the 95 % interval; NaN for fewer than two seeds."""
     high: float
+    p: float
+    """Exact one-sided p-value of an effect as far on its own side of zero, where that decides; NaN where the interval does."""
     n: int
     """Seeds behind it."""
     n_planned: int
@@ -53,7 +109,18 @@ class Comparison:
     outcome: str
     """`supported`, `contradicted` or `undecided`; always the last where planned seeds are missing: survivors are no random sample."""
     clearance: float
-    """How far the effect is on the claimed side (of zero, or of the margin), in half widths of the interval; above 1 is supported."""
+    """How far the effect is on the claimed side of the nearest border, in half widths of the interval: above 1 where an interval
+    supports. 0 at the border and without an interval."""
+
+    @property
+    def lacks_seeds(self) -> bool:
+        """Whether fewer seeds are behind it than were planned."""
+        return self.n < self.n_planned
+
+    @property
+    def favour(self) -> tuple[int, bool, float]:
+        """Sorts comparisons, the least favourable to their claim first; of those that are undecided, the ones that lack seeds."""
+        return OUTCOMES.index(self.outcome), not self.lacks_seeds, self.clearance
 
 
 def judge(measured: Measured, planned: int, among: int) -> Comparison:
@@ -61,24 +128,22 @@ def judge(measured: Measured, planned: int, among: int) -> Comparison:
     numbers = list(measured.sample.values())
     effect = math.fsum(numbers) / len(numbers) if numbers else math.nan
     low, high = interval(numbers, CONFIDENCE)
-    corrected = interval(numbers, 1 - (1 - CONFIDENCE) / among)
     outcome = UNDECIDED
     if len(numbers) >= max(2, planned):
-        outcome = _outcome(_inside(measured, low, high), _inside(measured, *corrected))
-    distance = _inside(measured, effect, effect)[0]
-    clearance = distance / ((high - low) / 2) if high > low else math.copysign(math.inf, distance) if high == low else 0.0
+        outcome = _by_interval(measured, among) if measured.p is None else _by_p(measured.claimed, measured.p, among)
     return Comparison(
-        measured.what,
-        measured.unit,
-        _claimed(measured),
-        effect,
-        low,
-        high,
-        len(numbers),
-        planned,
-        measured.counts,
-        outcome,
-        clearance,
+        what=measured.what,
+        unit=measured.unit,
+        claimed=measured.claimed,
+        effect=effect,
+        low=low,
+        high=high,
+        p=math.nan if measured.p is None else min(measured.p),
+        n=len(numbers),
+        n_planned=planned,
+        counts=measured.counts,
+        outcome=outcome,
+        clearance=_clearance(measured.claimed.room(effect, effect), (high - low) / 2),
     )
 
 
@@ -110,29 +175,70 @@ def limit(n: int) -> str:
     """What a test on n paired seeds can and cannot show, as a sentence."""
     if n < 2:
         return f"n = {n}: no spread over seeds is known, so there is no interval and nothing is decided."
-    reach = "cannot be significant at 5 %" if least_p(n) > 1 - CONFIDENCE else "is significant at 5 % if all seeds agree"
+    reach = "cannot be significant at 5 %" if least_p(n) > ERROR else "is significant at 5 % if all seeds agree"
     return (
         f"n = {n}: a two-sided sign test has p ≥ {least_p(n):.4g} and {reach}; the t intervals go further only by assuming that "
         "differences between seeds are normal, and speak of seeds alone, on one test set."
     )
 
 
-def _inside(measured: Measured, low: float, high: float) -> tuple[float, float]:
-    """How far the worst and the best end of an interval are on the claimed side; negative on the other."""
-    if measured.margin is None:
-        return (low, high) if measured.side > 0 else (-high, -low)
-    worst = measured.margin - max(abs(low), abs(high))
-    best = measured.margin - (0.0 if low <= 0 <= high else min(abs(low), abs(high)))
-    return worst, best
+def tau(values: Sequence[float]) -> float:
+    """Kendall's tau-a between the values and their order: pairs that rise less pairs that fall, as a share of all pairs."""
+    pairs = list(combinations(values, 2))
+    return sum((b > a) - (b < a) for a, b in pairs) / len(pairs)
 
 
-def _outcome(ends: tuple[float, float], corrected: tuple[float, float]) -> str:
-    if ends[0] > 0:
+def tau_p(samples: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """How probable a mean tau at least as high, and one at least as low, is where every order of each sample is as likely: exact.
+
+    The samples are of one length and independent of one another; what ties in a sample ties in all its orders.
+    """
+    falls = sum(b < a for values in samples for a, b in combinations(values, 2))
+    null = reduce(np.convolve, [_falls(values) for values in samples])
+    return min(1.0, float(null[: falls + 1].sum())), min(1.0, float(null[falls:].sum()))
+
+
+def _falls(values: Sequence[float]) -> NDArray[np.floating]:
+    """(P + 1,): probabilities of 0 to P falling pairs among all orders of the values, P being the pairs that do not tie.
+
+    Among different values the number of falls is that before the first, the second, ... value, which are independent. Were ties
+    broken at random, the falls within each would be independent of the rest: they are divided out.
+    """
+    counts = _orders(len(values))
+    for alike in Counter(values).values():
+        counts = np.polydiv(counts, _orders(alike))[0]
+    probabilities: NDArray[np.floating] = counts / counts.sum()
+    return probabilities
+
+
+def _orders(n: int) -> NDArray[np.floating]:
+    """(n (n - 1) / 2 + 1,): how many orders of n different values have 0, 1, ... falling pairs. Whole numbers, so exact."""
+    return reduce(np.convolve, [np.ones(k) for k in range(1, n + 1)])
+
+
+def _by_interval(measured: Measured, among: int) -> str:
+    supports = list(measured.sample.values())
+    opposes = supports if measured.opposed is None else list(measured.opposed.values())
+    if any(len(numbers) < FEWEST_ALIKE and _alike(numbers) for numbers in (supports, opposes)):
+        return UNDECIDED
+    if measured.claimed.room(*interval(supports, CONFIDENCE)) > 0:
         return SUPPORTED
-    return CONTRADICTED if corrected[1] < 0 else UNDECIDED
+    return CONTRADICTED if measured.claimed.reach(*interval(opposes, 1 - ERROR / among)) < 0 else UNDECIDED
 
 
-def _claimed(measured: Measured) -> str:
-    if measured.margin is not None:
-        return f"within ± {measured.margin:.3g}"
-    return "> 0" if measured.side > 0 else "< 0"
+def _by_p(claimed: Region, p: tuple[float, float], among: int) -> str:
+    supports, opposes = p if claimed == ABOVE else reversed(p)
+    if supports <= ERROR / 2:
+        return SUPPORTED
+    return CONTRADICTED if opposes <= ERROR / 2 / among else UNDECIDED
+
+
+def _alike(numbers: Sequence[float]) -> bool:
+    """Whether they differ by no more than rounding."""
+    return math.isclose(min(numbers), max(numbers), rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _clearance(distance: float, half: float) -> float:
+    if math.isnan(half) or distance == 0:
+        return 0.0
+    return distance / half if half > 0 else math.copysign(math.inf, distance)

@@ -53,7 +53,7 @@ def by_size(group: Group) -> Figure | None:
             _curve(axes, group, line, of)
         dress(axes)
         axes.set_title(TITLES[kind], fontsize=9, loc="left")
-        axes.set(xlabel="number of modalities given", ylabel=names.UNITS[kind], xlim=(0.8, M + 0.2), xticks=range(1, M + 1))
+        axes.set(xlabel="number of modalities given", ylabel=group.unit(of[0]), xlim=(0.8, M + 0.2), xticks=range(1, M + 1))
     handles = [handle(line.label + _joint_coherence(group, line), line.index) for line in lines]
     caption = f"Means over all subsets of a size, larger is better; the legend has the joint coherence. Bands: {SPREAD}"
     frame(figure, title("By the number of modalities given", group, f", β = {spelled(beta)}"), caption, handles)
@@ -101,9 +101,9 @@ def _attributes(group: Group, what: str, panels: Mapping[str, str]) -> Figure | 
 
 
 def _lines(group: Group) -> tuple[float, list[Line]]:
-    """The beta of the paper's tables, or the nearest that the paper's models share, and its cells in the order of a legend."""
+    """The beta of the paper's tables, or that which stands for it (`groups.common_beta`), and its cells in the order of a legend."""
     wanted = float(PAPER.get(group.config.dataset, {}).get("beta", 1.0))
-    shared = group.nearest(wanted, [model for model in THE_PAPERS if group.line(model)] or [group.config.model])
+    shared = group.beta(wanted, among=[model for model in THE_PAPERS if group.line(model)] or list(group.lines))
     beta = group.cells[0].config.beta if shared is None else shared
     found = series(group.cells)
     order = list(dict.fromkeys(found.values()))

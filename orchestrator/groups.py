@@ -2,9 +2,11 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from mopoe_core import names
 from mopoe_core.config import TrainingConfig, deviations
 from orchestrator.aggregate import completed
 from orchestrator.trial import Cell, TrialResult
@@ -42,18 +44,16 @@ class Group:
         """Of the first cell: right for every field but `OF_A_MODEL`."""
         return self.cells[0].config
 
-    def line(self, model: str) -> dict[float, Cell]:
-        """A model's cells by beta, ascending; `eq5` is MoPoE trained on Eq. (5). Empty if there are none.
+    @cached_property
+    def lines(self) -> Mapping[str, Mapping[float, Cell]]:
+        """`model_line` of each model that it has."""
+        return {
+            model: model_line(self.cells, model) for model in dict.fromkeys(cell.config.published_model for cell in self.cells)
+        }
 
-        Of several settings of one model (KL, estimator, prior expert), that which is nearest to the paper's own, or was named first.
-        """
-        by_setting: dict[tuple[object, ...], dict[float, Cell]] = {}
-        for cell in self.cells:
-            if _model(cell.config) == model:
-                setting = tuple(getattr(cell.config, field) for field in OF_A_MODEL[2:])
-                by_setting.setdefault(setting, {})[cell.config.beta] = cell
-        lines = sorted(by_setting.values(), key=lambda line: min(len(deviations(cell.config)) for cell in line.values()))
-        return dict(sorted(lines[0].items())) if lines else {}
+    def line(self, model: str) -> Mapping[float, Cell]:
+        """A model's cells by beta, ascending, under its published name; empty if there are none."""
+        return self.lines.get(model, {})
 
     def sample(self, cell: Cell, metric: str) -> Sample:
         """The metric of each completed seed that reports it."""
@@ -63,10 +63,43 @@ class Group:
         """How many of the planned seeds completed."""
         return len(self.values[cell.id])
 
-    def nearest(self, beta: float, models: Sequence[str]) -> float | None:
-        """The beta nearest to this one, by ratio, that all these models have; None if they share none. The lower of two as near."""
-        shared = set.intersection(*(set(self.line(model)) for model in models))
-        return min(shared, key=lambda own: (_ratio(own, beta), own), default=None)
+    def beta(self, paper: float, needed: Sequence[str] = (), among: Sequence[str] = THE_PAPERS) -> float | None:
+        """`common_beta` of its lines; None if those that are needed share none, or it has none of `among`."""
+        return common_beta(paper, {model: self.line(model) for model in (*among, *needed)}, needed)
+
+    def unit(self, metric: str) -> str:
+        """As its trials report it; as `names.UNITS` has it where none does."""
+        found = (one.unit for result in self.results for one in result.metrics if one.name == metric)
+        return next(found, names.UNITS[metric.partition("/")[0]])
+
+
+def model_line(cells: Sequence[Cell], model: str) -> dict[float, Cell]:
+    """A model's cells by beta, ascending, under its published name; empty if there are none.
+
+    Of several settings of one model (KL, estimator, size of the latent), that which is nearest to the paper's own, or was named first.
+    """
+    by_setting: dict[tuple[object, ...], dict[float, Cell]] = {}
+    for cell in cells:
+        if cell.config.published_model == model:
+            setting = tuple(value for field, value in cell.config if field != "beta")
+            by_setting.setdefault(setting, {})[cell.config.beta] = cell
+    lines = sorted(by_setting.values(), key=lambda line: min(len(deviations(cell.config)) for cell in line.values()))
+    return dict(sorted(lines[0].items())) if lines else {}
+
+
+def common_beta(paper: float, having: Mapping[str, Collection[float]], needed: Sequence[str] = ()) -> float | None:
+    """The beta at which models are compared, in tables, claims and figures alike; None if those that are needed share none.
+
+    Of the betas that all of `needed` have, those that most of the models have; of these the nearest to the paper's by ratio, and the
+    lower of two as near. `having` has the betas of each model.
+    """
+    every = {beta for own in having.values() for beta in own}
+    allowed = [beta for beta in every if all(beta in having[model] for model in needed)]
+
+    def rank(beta: float) -> tuple[int, float, float]:
+        return -sum(beta in own for own in having.values()), _ratio(beta, paper), beta
+
+    return min(allowed, key=rank, default=None)
 
 
 def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[Group]:
@@ -89,10 +122,6 @@ def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialR
 
 def _by_seed(results: Sequence[TrialResult]) -> dict[int, dict[str, float]]:
     return {result.trial.seed: {metric.name: metric.value for metric in result.metrics} for result in results}
-
-
-def _model(config: TrainingConfig) -> str:
-    return "eq5" if config.model == "mopoe" and config.estimator == "enumerate" else config.model
 
 
 def _shared(config: TrainingConfig) -> tuple[object, ...]:

@@ -10,10 +10,10 @@ from itertools import groupby
 
 import pandas as pd
 
-from mopoe_core.config import ALIASES, TrainingConfig, deviations
+from mopoe_core.config import TrainingConfig, deviations
 from orchestrator import tables
 from orchestrator.aggregate import completed, summary
-from orchestrator.groups import OF_A_MODEL
+from orchestrator.groups import OF_A_MODEL, common_beta, model_line
 from orchestrator.published import MODEL_TITLES, Column, Layout, layouts
 from orchestrator.trial import Cell, TrialResult, series, spelled
 
@@ -79,8 +79,7 @@ class PaperTable:
 def paper_tables(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[PaperTable]:
     """Every published table that the cells have a row for, group by group in the order of `cells`.
 
-    A cell without results has a row without numbers. Beta is the published one where any cell of the table has it, else that one of
-    those which most series have that is nearest to it.
+    A cell without results has a row without numbers. Beta is the published one or that which stands for it (`groups.common_beta`).
     """
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
@@ -89,16 +88,10 @@ def paper_tables(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[
     made = []
     for group in groups.values():
         for layout in layouts(group[0].config.dataset, len(group[0].config.modalities)):
-            own = [cell for cell in group if not layout.closed or model_name(cell) in layout.models]
-            if not layout.closed or {model_name(cell) for cell in own} == set(layout.models):
+            own = [cell for cell in group if not layout.closed or cell.config.published_model in layout.models]
+            if not layout.closed or {cell.config.published_model for cell in own} == set(layout.models):
                 made.append(_table(layout, own, seeds, results))
     return made
-
-
-def model_name(cell: Cell) -> str:
-    """The cell's model under its published name: `eq5` for MoPoE with the settings that this alias stands for."""
-    is_eq5 = all(getattr(cell.config, field) == value for field, value in ALIASES["eq5"].items())
-    return "eq5" if is_eq5 else cell.config.model
 
 
 def caption(table: PaperTable) -> str:
@@ -182,13 +175,13 @@ def tex(text: str) -> str:
 
 def _table(layout: Layout, cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> PaperTable:
     lines = _row_labels(cells)
-    beta = _nearest_beta(layout.beta, cells, lines)
+    beta = _beta(layout, cells)
     chosen = _in_order([cell for cell in cells if cell.config.beta == beta], layout.models)
     rows = []
     for cell in chosen:
         done = completed(cell, seeds, results)
         entries = tuple(_entry(done, column.metric, len(seeds)) for column in layout.columns)
-        rows.append(Row(lines[cell.id], model_name(cell), cell, len(done), entries))
+        rows.append(Row(lines[cell.id], cell.config.published_model, cell, len(done), entries))
     c = chosen[0].config
     group = (c.source, c.scale or "own", c.networks, *(f"{count}m" for count in [c.modality_count] if count))
     absent = [line for line in dict.fromkeys(lines.values()) if line not in {row.label for row in rows}]
@@ -200,27 +193,33 @@ def _table(layout: Layout, cells: Sequence[Cell], seeds: Sequence[int], results:
 def _row_labels(cells: Sequence[Cell]) -> dict[str, str]:
     """Cell id to its series, under the published name of its model; Eq. (5) is a model of its own here."""
     found = {}
-    for model in dict.fromkeys(map(model_name, cells)):
-        own = [cell for cell in cells if model_name(cell) == model]
+    for model in _models(cells):
+        own = [cell for cell in cells if cell.config.published_model == model]
         for cell_id, line in series(own).items():
             found[cell_id] = " ".join([MODEL_TITLES[model], *line.split(" ")[1:]])
     return found
 
 
-def _nearest_beta(paper: float, cells: Sequence[Cell], lines: dict[str, str]) -> float:
-    """The paper's beta if any cell has it; else of those that most series have the nearest, and of two as near the smaller."""
-    having: dict[float, set[str]] = {}
-    for cell in cells:
-        having.setdefault(cell.config.beta, set()).add(lines[cell.id])
-    return paper if paper in having else min(having, key=lambda beta: (-len(having[beta]), abs(beta - paper), beta))
+def _models(cells: Sequence[Cell]) -> list[str]:
+    """Under their published names, each once."""
+    return list(dict.fromkeys(cell.config.published_model for cell in cells))
+
+
+def _beta(layout: Layout, cells: Sequence[Cell]) -> float:
+    """That of the paper's models; of the others where there are none of the paper's."""
+    present = _models(cells)
+    models = [model for model in layout.models if model in present] or present
+    beta = common_beta(layout.beta, {model: model_line(cells, model) for model in models})
+    assert beta is not None  # each of these models has a cell
+    return beta
 
 
 def _in_order(cells: Sequence[Cell], models: Sequence[str]) -> list[Cell]:
     """Of each of the paper's models the cell that differs from the paper's setting in the fewest fields; then the others."""
-    own = {model: [cell for cell in cells if model_name(cell) == model] for model in models}
+    own = {model: [cell for cell in cells if cell.config.published_model == model] for model in models}
     first = [min(found, key=lambda cell: len(deviations(cell.config))) for found in own.values() if found]
     others = [cell for cell in cells if cell not in first]
-    return [*first, *sorted(others, key=lambda cell: list(MODEL_TITLES).index(model_name(cell)))]
+    return [*first, *sorted(others, key=lambda cell: list(MODEL_TITLES).index(cell.config.published_model))]
 
 
 def _entry(done: Sequence[TrialResult], metric: str, n_planned: int) -> Entry:
@@ -252,9 +251,21 @@ def _note(layout: Layout, beta: float, rows: Sequence[Row], n: int, absent: Sequ
             "Mean ± sd over seeds.",
             layout.explanation,
             *([f"Not all rows share: {', '.join(differing)}."] if differing else []),
+            *(_objectives(rows) if layout.closed else []),
             *([f"Without a cell at this β: {', '.join(absent)}."] if absent else []),
         ]
     )
+
+
+def _objectives(rows: Sequence[Row]) -> list[str]:
+    """In what the objectives differ, where that is more than the estimator: a sentence a field."""
+    said = []
+    for field in OF_A_MODEL:
+        values = {row.label: getattr(row.cell.config, field) for row in rows}
+        if field not in ("model", "beta", "estimator") and len(set(values.values())) > 1:
+            each = ", ".join(f"{label} {value}" for label, value in values.items())
+            said.append(f"The rows differ in {field} ({each}) as well as in the estimator.")
+    return said
 
 
 def _heads(columns: Sequence[Column]) -> list[list[str]]:

@@ -73,7 +73,8 @@ PICTURES = {
 def compose(pictured: Pictured, group: Group, samples: Samples) -> Figure | None:
     """A panel a model, in the paper's order; None if no trial of the group has the picture.
 
-    Each model shows the lowest completed seed of its cell at the beta of the paper's tables, or at the nearest that it has.
+    Each model shows the lowest completed seed of its cell at the beta of the paper's tables, or at that of its own betas which stands
+    for it (`groups.common_beta`).
     """
     if group.config.dataset != pictured.dataset:
         return None
@@ -99,7 +100,7 @@ def _panels(pictured: Pictured, group: Group, samples: Samples) -> list[Panel]:
 
 
 def _cell(group: Group, model: str) -> Cell | None:
-    beta = group.nearest(float(PAPER[group.config.dataset]["beta"]), [model])
+    beta = group.beta(float(PAPER[group.config.dataset]["beta"]), [model])
     return None if beta is None else group.line(model)[beta]
 
 

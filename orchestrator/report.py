@@ -16,12 +16,42 @@ from mopoe_core import names
 from mopoe_core.files import write_text, write_whole
 from orchestrator import against, claim_tables, figures, paper_report, tables
 from orchestrator.aggregate import cell_table, trial_table
+from orchestrator.claims import Claim
 from orchestrator.paper_report import PaperReport
 from orchestrator.pareto import Front, front
 from orchestrator.spec import SweepSpec, cells, trials
 from orchestrator.trial import Cell, Trial, TrialResult, labels, series
 
 ENDED = ("completed",)
+JOINT_COHERENCE = f"{names.COHERENCE}/{names.JOINT}"
+HEADINGS = {
+    names.COHERENCE: "Coherence",
+    names.PROBE: "Linear probe",
+    names.LOG_LIKELIHOOD: "Log-likelihood",
+    names.LOG_LIKELIHOOD_PAPER_VIEW: "Log-likelihood as released (paper_view)",
+}
+SHARE, ACCURACY, NATS = (names.UNITS[kind] for kind in (names.COHERENCE, names.PROBE, names.LOG_LIKELIHOOD))
+NOTES = {
+    names.COHERENCE: {
+        SHARE: "Share of {partition} examples whose generated target shows the input's class; each column reads given → generated. "
+        "joint: share of draws from the prior on which all classifiers agree.",
+        names.AVERAGE_PRECISION: "Average precision of a classifier's scores on the generated target, for each attribute and as the "
+        "mean over all; each column reads given → generated. joint: share of attributes on which all classifiers agree, over draws "
+        "from the prior.",
+    },
+    names.PROBE: {
+        ACCURACY: "Accuracy of a logistic regression on 500 posterior means, on the {partition} set.",
+        names.AVERAGE_PRECISION: "Average precision of the scores of logistic regressions on 500 posterior means, on the {partition} "
+        "set, for each attribute and as the mean over all.",
+    },
+    names.LOG_LIKELIHOOD: {
+        NATS: "log p(X) of all modalities in nats, importance-weighted with {samples} samples from q(z | subset): a bound."
+    },
+    names.LOG_LIKELIHOOD_PAPER_VIEW: {
+        NATS: "The released code's number: its log-mean-exp runs over different examples, so it is not a bound. For comparison only."
+    },
+}
+"""What a heat map shows, by kind and unit."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +116,7 @@ def write(
         trials_parquet=folder / "trials.parquet",
         summary=tables.markdown(replace(rows, metrics=tuple(objective.metric for objective in spec.objectives))),
     )
-    units = [names.UNITS[objective.metric.partition("/")[0]] for objective in spec.objectives]
+    units = [_unit(table, objective.metric) for objective in spec.objectives]
     figures.write_front(found, _title(every, len(seeds)), units, folder)
     write_text(paths.markdown, tables.markdown(rows))
     write_text(paths.latex, tables.latex(rows, command))
@@ -100,6 +130,12 @@ def write(
 def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:
     write_whole(csv, lambda path: table.to_csv(path, index=False))
     write_whole(parquet, lambda path: table.to_parquet(path, index=False))
+
+
+def _unit(table: pd.DataFrame, metric: str) -> str:
+    """As trials report it; as `names.UNITS` has it where none has completed."""
+    found = table[table["name"] == metric]["unit"]
+    return str(found.iloc[0]) if len(found) else names.UNITS[metric.partition("/")[0]]
 
 
 def _title(every: Sequence[Cell], seeds: int) -> str:
@@ -135,8 +171,12 @@ def _page(
         paper=paper,
         claim_rows=[(claim, claim_tables.row(claim)) for claim in paper.claims],
         claim_header=claim_tables.CLAIM_HEADER,
+        detail_header=claim_tables.DETAIL_HEADER,
+        claim_details=_claim_details(paper.claims),
+        claim_limits=claim_tables.limits(paper.claims),
         against_rows=[(against.title(c), against.note(c), against.table_rows(c)) for c in paper.comparisons],
         paper_figures=[(path.stem, _data_uri(path)) for name, path in paper.figures.items() if name.endswith(".png")],
+        samples=_samples(cells(spec)),
         heat_maps=_heat_maps(cells(spec), table),
         pictures=_pictures(spec, results, samples),
         unfinished=unfinished,
@@ -152,17 +192,28 @@ def _inline_svg(path: Path) -> str:
     return text[text.index("<svg") :]
 
 
+def _claim_details(claims: Sequence[Claim]) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Each group's label and the comparisons behind its claims; groups without any are left out."""
+    groups = dict.fromkeys(claim.group for claim in claims)
+    found = [(label, claim_tables.details([claim for claim in claims if claim.group == label])) for label in groups]
+    return [(label, lines) for label, lines in found if lines]
+
+
+def _samples(every: Sequence[Cell]) -> str:
+    """How many samples an importance-weighted bound has: `15`, or `12 or 15`."""
+    return " or ".join(str(count) for count in sorted({cell.config.importance_samples for cell in every}))
+
+
 def _heat_maps(every: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
-    coherence = "Share of test examples whose generated target shows the input's class; each column reads given → generated."
-    likelihood = "log p(X) of all modalities in nats, importance-weighted with 15 samples from q(z | subset): a bound."
-    view = "The released code's number: its log-mean-exp runs over different examples, so it is not a bound. For comparison only."
-    notes = {
-        names.COHERENCE: ("Conditional coherence", coherence),
-        names.PROBE: ("Linear probe", "Accuracy of a logistic regression on 500 posterior means, on the test set."),
-        names.LOG_LIKELIHOOD: ("Log-likelihood", likelihood),
-        names.LOG_LIKELIHOOD_PAPER_VIEW: ("Log-likelihood as released (paper_view)", view),
-    }
-    return [_heat_map(every, table[table["kind"] == kind], *notes[kind]) for kind in notes if (table["kind"] == kind).any()]
+    partition = " or ".join(sorted({cell.config.evaluate_on for cell in every}))
+    made = []
+    for kind, heading in HEADINGS.items():
+        part = table[table["kind"] == kind]
+        units = dict.fromkeys(part[part["name"] != JOINT_COHERENCE]["unit"]) or dict.fromkeys(part["unit"])
+        note = " ".join(NOTES[kind][unit] for unit in units).format(partition=partition, samples=_samples(every))
+        if len(part):
+            made.append(_heat_map(every, part, heading, note))
+    return made
 
 
 def _heat_map(every: Sequence[Cell], part: pd.DataFrame, title: str, note: str) -> HeatMap:

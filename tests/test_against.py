@@ -102,15 +102,47 @@ def test_columns_in_which_all_of_ours_tie_have_no_tau():
 
 
 def test_only_the_papers_own_setting_is_a_reproduction():
-    """At scale paper with nothing changed and the published beta the kind is `reproduction`; else it says what differs."""
+    """At scale paper with all seeds, nothing changed and the published beta the kind is `reproduction`; else it says what differs."""
     paper = [make(model, scale="paper") for model in ("mvae", "mmvae", "mopoe", "eq5")]
-    assert comparisons(paper, [])["table2"].kind == "reproduction"
-    assert comparisons(paper, [])["table2"].deviations == ()
-    assert comparisons(paper, [])["table7"].kind == "not a reproduction: β 5 instead of 2.5"
+    assert comparisons(paper)["table2"].kind == "reproduction"
+    assert comparisons(paper)["table2"].deviations == ()
+    assert comparisons(paper)["table7"].kind == "not a reproduction: β 5 instead of 2.5"
     small = comparisons(THREE, [])["table2"]
     assert small.kind == "not a reproduction: embedded data, scale small, small networks"
     assert any("source" in text for text in small.deviations)
     assert small.kind in title(small)
+
+
+@pytest.mark.parametrize(
+    ("completed", "planned", "said"),
+    [
+        ((0, 0, 0), 5, "0 of 5 seeds of MVAE, 0 of 5 seeds of MMVAE, 0 of 5 seeds of MoPoE"),
+        ((5, 1, 5), 5, "1 of 5 seeds of MMVAE"),
+        ((1, 1, 1), 1, "1 of 5 seeds of MVAE, 1 of 5 seeds of MMVAE, 1 of 5 seeds of MoPoE"),
+        ((6, 6, 5), 6, "5 of 6 seeds of MoPoE"),
+    ],
+)
+def test_the_papers_setting_with_seeds_missing_is_no_reproduction(completed, planned, said):
+    """Fewer seeds than the paper's five runs, or than were planned, are named for each model."""
+    cells = [make(model, scale="paper") for model in ("mvae", "mmvae", "mopoe")]
+    results = [r for cell, n in zip(cells, completed, strict=True) for r in outcomes([cell], range(n))]
+    assert comparisons(cells, results, range(planned))["table2"].kind == f"the paper's setting, incomplete: {said}"
+
+
+def test_a_model_without_a_row_is_no_reproduction():
+    """MoPoE alone, with all its seeds, lacks those of the two others."""
+    kind = comparisons([make("mopoe", scale="paper")])["table2"].kind
+    assert kind == "the paper's setting, incomplete: 0 of 5 seeds of MVAE, 0 of 5 seeds of MMVAE"
+
+
+def test_an_order_of_survivors_has_no_tau():
+    """One of five seeds of one model is missing: every column's tau is missing and shown as a dash, and numbers stay."""
+    results = [r for r in outcomes(THREE) if not (r.trial.config.model == "mmvae" and r.trial.seed == 2)]
+    comparison = comparisons(THREE, results)["table2"]
+    assert all(math.isnan(tau) for tau in comparison.taus.values())
+    assert all(compared.entry for compared in comparison.rows)
+    body = [line for line in markdown(comparison).splitlines() if line.startswith("|")][2:]
+    assert {line.rstrip("| ")[-1] for line in body[::3]} == {"–"}
 
 
 def test_a_changed_setting_at_full_scale_is_no_reproduction():
@@ -154,6 +186,10 @@ def test_the_note_says_what_tau_can_be():
     """Three models allow four values without ties; the two objectives of Table 7 allow two."""
     found = comparisons(EVERY)
     assert "of three models without ties it can only be -1, -1/3, 1/3 or 1" in note(found["table2"])
+    orders = [(a, b, c) for a in (1, 2, 3) for b in (1, 2, 3) for c in (1, 2, 3) if len({a, b, c}) == 3]
+    assert {round(tau_b((1, 1, 2), order), 2) for order in orders} == {0, 0.82, -0.82}
+    assert "where two published numbers tie and ours do not, 0 or ±0.82" in note(found["table2"])
+    assert tau_b((1, 1, 2), (1, 1, 2)) == pytest.approx(1)
     assert "of two rows it can only be -1 or 1" in note(found["table7"])
 
 

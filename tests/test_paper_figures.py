@@ -1,6 +1,7 @@
 """The paper's figures: which are made, from what, and what can be read off them."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from mopoe_core.config import TrainingConfig
-from mopoe_core.names import metric_names
+from mopoe_core.names import AVERAGE_PRECISION, metric_names
 from orchestrator import curve_figures, paper_figures, tradeoff_figures
 from orchestrator.groups import groups
+from orchestrator.paper_tables import paper_tables
 from orchestrator.picture_figures import PICTURES, compose
 from orchestrator.trial import Cell
 from tests.builders import cell, result
@@ -190,6 +192,27 @@ def test_pictures_are_of_the_lowest_completed_seed_at_the_tables_beta(tmp_path):
     wanted = [("mvae", 0), ("mmvae", 1), ("mopoe", 0)]
     index = {(r.trial.config.model, r.trial.seed): i for i, r in enumerate(results) if r.trial.config.beta == 5}
     assert [pixel for pixel, _ in images(figure)] == [10 * index[key] + 5 for key in wanted]
+
+
+def test_pictures_are_of_the_beta_that_the_tables_have(tmp_path):
+    """Only MoPoE has the paper's beta 5; its panel is of 2.5 as those of the others, which is the tables' beta then."""
+    cells = [cell(model, beta) for model in MODELS for beta in (0.5, 2.5)] + [cell("mopoe", 5)]
+    results = trials(cells, 1)
+    figure = compose(PICTURES["figure7"], group_of(cells, 1, results), pictured(tmp_path, results))
+    assert texts(figure).count("β = 2.5") == 3
+    assert {table.beta for table in paper_tables(cells, [0], results)} == {2.5}
+
+
+def test_an_axis_has_the_unit_that_trials_report():
+    """A coherence that is an average precision is not called a share."""
+    results = [
+        replace(one, metrics=tuple(replace(m, unit=AVERAGE_PRECISION) if m.kind == "coherence" else m for m in one.metrics))
+        for one in trials([*CELLS, *POLY], 1)
+    ]
+    own = [r for r in results if r.trial.cell in CELLS]
+    assert tradeoff_figures.joint(group_of(CELLS, 1, own)).axes[0].get_xlabel() == "joint coherence (average precision)"
+    curves = curve_figures.by_size(group_of(POLY, 1, [r for r in results if r.trial.cell in POLY]))
+    assert [axes.get_ylabel() for axes in curves.axes] == ["accuracy", "average precision", "nats"]
 
 
 def test_a_missing_picture_leaves_its_panel_out(tmp_path):

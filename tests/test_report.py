@@ -1,15 +1,21 @@
 """Report files: complete, deterministic, self-contained, harmless."""
 
+import itertools
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
 from PIL import Image
 
-from orchestrator import report, tables
+from mopoe_core.config import TrainingConfig
+from mopoe_core.names import AVERAGE_PRECISION, metric_names
+from orchestrator import claim_tables, report, tables
+from orchestrator.figures import write_front
 from orchestrator.spec import parse, trials
-from tests.builders import cell, grid_results
+from orchestrator.trial import Cell
+from tests.builders import cell, grid_results, result
 
 RAW = {
     "name": "demo",
@@ -151,6 +157,71 @@ def test_heat_maps_name_the_cells_that_lack_seeds(tmp_path):
     every = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (0.5, 2.5, 10)]
     text = Page(written(tmp_path, grid_results(every, 2)[:-1]).page.read_text()).text
     assert text.count("mopoe beta=10 (1/2)") >= 4
+
+
+def faces(seeds=2):
+    """Results of CelebA as its trials report them: judged by average precision, but for the joint coherence."""
+    config = {"dataset": "celeba", "networks": "small", "beta": 2.5}
+    made = [Cell(TrainingConfig.model_validate({**config, "model": model})) for model in ("mvae", "mmvae", "mopoe")]
+    found = []
+    for of, seed in itertools.product(made, range(seeds)):
+        names = metric_names(of.config.modalities, of.config.attributes)
+        one = result(of, seed, {name: 0.01 * len(name) + 0.1 * seed for name in names})
+        judged = [m.kind in ("coherence", "probe") and m.name != "coherence/joint" for m in one.metrics]
+        units = [AVERAGE_PRECISION if own else m.unit for own, m in zip(judged, one.metrics, strict=True)]
+        found.append(replace(one, metrics=tuple(replace(m, unit=u) for m, u in zip(one.metrics, units, strict=True))))
+    return found
+
+
+FACES = {
+    "base": {"dataset": "celeba", "networks": "small", "beta": 2.5},
+    "grid": {"model": ["mvae", "mmvae", "mopoe"]},
+    "objectives": [{"metric": "coherence/text/image", "goal": "max"}, {"metric": "log_likelihood/joint", "goal": "max"}],
+}
+
+
+def test_attributes_are_labelled_as_average_precisions(tmp_path, monkeypatch):
+    """CelebA's front has the unit of the long table on its axis, and no note speaks of shares of examples or of accuracy."""
+    drawn = []
+    monkeypatch.setattr(
+        report.figures, "write_front", lambda f, t, units, folder: drawn.extend(units) or write_front(f, t, units, folder)
+    )
+    text = Page(written(tmp_path, faces(), **FACES).page.read_text()).text
+    assert drawn == ["average precision", "nats"]
+    assert "Average precision of a classifier's scores on the generated target" in text
+    assert "Average precision of the scores of logistic regressions" in text
+    assert "Share of test examples" not in text
+    assert "Accuracy of a logistic regression" not in text
+
+
+def test_classes_are_labelled_as_shares(tmp_path):
+    """Where labels are classes, notes are of shares and accuracies."""
+    text = Page(written(tmp_path).page.read_text()).text
+    assert "Share of test examples whose generated target" in text
+    assert "Accuracy of a logistic regression" in text
+    assert "Average precision" not in text
+
+
+@pytest.mark.parametrize(("preset", "count"), [("paper", 15), ("released_code", 12)])
+def test_the_number_of_samples_is_the_configurations(tmp_path, preset, count):
+    """The page says how many samples the bound has: 15 in the paper, 12 in its released code."""
+    base = {"dataset": "mnist_svhn_text", "networks": "small", "preset": preset}
+    spec = parse(RAW | {"base": base})
+    cells = [trial.cell for trial in trials(spec) if trial.seed == 0]
+    text = Page(written(tmp_path, grid_results(cells, 2), base=base).page.read_text()).text
+    assert re.findall(r"(\d+) samples", text) == [str(count)] * 2
+
+
+def test_the_page_says_what_the_tests_can_show(tmp_path):
+    """The correction, the sign test's limit, and every comparison behind a claim are on the page as in the claims' Markdown."""
+    paths = written(tmp_path)
+    claims, text = paths.paper.claims, Page(paths.page.read_text()).text
+    assert "details" in Page(paths.page.read_text()).tags
+    assert claim_tables.CORRECTION in text
+    assert "n = 2: a two-sided sign test has p ≥ 0.5 and cannot be significant at 5 %" in text
+    compared = [comparison.what for claim in claims for comparison in claim.comparisons]
+    assert compared
+    assert all(what in text for what in compared)
 
 
 def test_a_command_cannot_leave_its_comment():
