@@ -131,7 +131,9 @@ def test_what_is_not_given_proposes_nothing():
     """The private posterior of a modality changes both numbers where the modality is given, and neither where it is not."""
     model, x = linear_gaussian(private=PRIVATE)
     first = encoded(PRIVATE)
-    moved = Encoded(first.shared, Gaussians(first.private.mu + torch.tensor([0.0, 0.0, 3.0]).reshape(3, 1, 1), first.private.logvar))
+    moved = Encoded(
+        first.shared, Gaussians(first.private.mu + torch.tensor([0.0, 0.0, 3.0]).reshape(3, 1, 1), first.private.logvar)
+    )
     for given, same in (((0, 1), True), ((0, 2), False)):
         before, after = (estimates(model, x, proposals(3), [[0], [0, 1]], given=given, posteriors=q) for q in (first, moved))
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)) == same
