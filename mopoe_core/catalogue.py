@@ -26,7 +26,7 @@ class DatasetCard:
     validation_examples: dict[str, int] = field(default_factory=dict)
     """By source, where there is a validation partition."""
     data_hash: str = ""
-    """Of a user's own dataset: a fingerprint of its arrays, part of every identity."""
+    """Of a user's own dataset: a fingerprint of its arrays, likelihoods, alphabets and networks, part of every identity."""
 
 
 DATASETS = {

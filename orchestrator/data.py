@@ -7,6 +7,7 @@ from mopoe_core.catalogue import DatasetCard, is_own
 from mopoe_core.config import DataKey
 from mopoe_core.data import loading
 from mopoe_core.data.types import Dataset, Split
+from mopoe_core.errors import DataError
 from mopoe_core.pictures import write_contact_sheet
 
 
@@ -23,15 +24,18 @@ class Checked:
 def check(card: DatasetCard, source: str, folder: Path) -> Checked:
     """Fetch or build the dataset under `folder`, check its counts and content, and draw a contact sheet.
 
-    Raises DataError where its files are missing or wrong, or where it has other counts than the published ones.
+    Raises DataError where its files are missing, wrong, or others than it was built from, where it has other counts than the
+    published ones, or where nothing can be written.
     """
     key = DataKey(card.name, source, len(card.modalities), "test")
     dataset = loading.load(key, folder)
     where = Path() if is_own(card.name) else folder
     stem = "".join(character if character.isalnum() else "-" for character in f"{card.name}-{source}")
     sheet = (where / f"{stem}.png").absolute()
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    write_contact_sheet(dataset, sheet)
+    try:
+        write_contact_sheet(dataset, sheet)
+    except OSError as error:
+        raise DataError(f"{sheet}: cannot be written ({error.strerror or error}); make room and see to the rights") from None
     return Checked((*_lines(dataset), f"sha256 {dataset.hash}"), sheet)
 
 

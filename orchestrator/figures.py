@@ -100,9 +100,8 @@ def draw_marks(axes: Axes, front: Front) -> None:
         style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
         _draw_series(axes, [point for point in _shown(front) if point.series == line], style)
         handles.append(Line2D([], [], label=line, linewidth=1.3, markerfacecolor="white", **style))  # type: ignore[arg-type]
-    if not front.points:
-        axes.text(0.5, 0.5, "no complete cell yet", ha="center", va="center", transform=axes.transAxes, color="#666666")
     if not _shown(front):
+        axes.text(0.5, 0.5, "no complete cell yet", ha="center", va="center", transform=axes.transAxes, color="#666666")
         axes.set(xticks=[], yticks=[])
     else:
         axes.legend(handles=handles, fontsize=8, frameon=True, framealpha=0.9, edgecolor="#cccccc")

@@ -126,9 +126,10 @@ def _prepare(jobs_: Sequence[worker.Job], listen: Callable[[Event], None]) -> No
     """Data and classifiers, before any trial starts, a task a modality: what is wrong with them is said once."""
     listen(Event("", "preparing", {}))
     prepare = ray.remote(worker.prepare).options(num_cpus=1, max_retries=0)
-    needed = {(j.trial.config.data_key, j.trial.config.modalities, j.data, j.root, j.storage) for j in jobs_}
-    for key, modalities, data, root, storage in sorted(needed, key=str):
-        tasks = {m: prepare.remote(key, m, data, root, storage) for m in modalities}
+    asked = [(job, job.trial.config) for job in jobs_]
+    needed = {(c.data_key, c.modalities, job.data, job.root, job.storage, c.data_hash) for job, c in asked}
+    for key, modalities, data, root, storage, data_hash in sorted(needed, key=str):
+        tasks = {m: prepare.remote(key, m, data, root, storage, data_hash) for m in modalities}
         try:
             accuracy = {modality: ray.get(task) for modality, task in tasks.items()}
         except ray.exceptions.RayTaskError as error:

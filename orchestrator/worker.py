@@ -72,13 +72,16 @@ def run(config: dict[str, Any]) -> None:
                 torch.cuda.empty_cache()
 
 
-def prepare(key: DataKey, modality: str, data: str, root: str, storage: str) -> float:
+def prepare(key: DataKey, modality: str, data: str, root: str, storage: str, data_hash: str) -> float:
     """Build the dataset and train one modality's classifier where that has not been done; returns the classifier's accuracy.
 
-    With one thread, so that the classifier does not depend on how many cores the machine has.
+    With one thread, so that the classifier does not depend on how many cores the machine has. `data_hash` is the configuration's:
+    raises DataError where a user's own dataset is another one here.
     """
     torch.set_num_threads(1)
     own.search_from(Path(root))
+    if data_hash:
+        own.check_repeats(key.dataset, data_hash)
     loaded = _dataset(key, data)
     wanted = next(m for m in loaded.modalities if m.name == modality)
     return judge(loaded, wanted, Path(storage) / "classifiers")

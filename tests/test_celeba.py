@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from mopoe_core.data import celeba, celeba_files
+from mopoe_core.catalogue import DATASETS
+from mopoe_core.config import DataKey
+from mopoe_core.data import celeba, celeba_files, loading
 from mopoe_core.data.attributes import CELEBA, DRAWN
 from mopoe_core.data.mnist_svhn_text import ALPHABET
 from mopoe_core.errors import DataError
@@ -157,6 +160,65 @@ def test_validation_takes_the_place_of_test_without_another_build(root, tmp_path
         celeba.load("original", tmp_path, "dev")
 
 
+CHANGES = {
+    "list_attr_celeba.txt": lambda root: change(root / "list_attr_celeba.txt", " 1 ", " -1 "),
+    "list_eval_partition.txt": lambda root: change(root / "list_eval_partition.txt", "03.jpg 0", "03.jpg 1"),
+    "list_eval_partition.csv": lambda root: ((root / "list_eval_partition.txt").unlink(), write_csv(root)),
+    "img_align_celeba": lambda root: Image.new("RGB", (178, 218)).save(root / "img_align_celeba" / NAMES[5]),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_files_that_change_after_the_build_are_named(root, tmp_path, name):
+    """Annotations and images must be those that the dataset was built from; the line says which folder to delete."""
+    celeba.load("original", tmp_path)
+    CHANGES[name](root)
+    with pytest.raises(DataError, match=r"^[^\n]*$") as caught:
+        celeba.load("original", tmp_path)
+    (built,) = (path.parent for path in tmp_path.glob("built/*/manifest.json"))
+    assert f"{built} was built from it; delete that folder to build anew" in str(caught.value)
+
+
+def test_the_originals_may_be_taken_away_or_moved_after_the_build(root, tmp_path):
+    """The folder `celeba` is needed for the build only, and may be given up for the one above it."""
+    first = celeba.load("original", tmp_path)
+    for path in root.iterdir():
+        path.rename(tmp_path / path.name)
+    assert celeba.load("original", tmp_path).hash == first.hash
+    root.rmdir()
+    for path in (*tmp_path.glob("list_*"), *tmp_path.glob("img_*")):
+        path.rename(tmp_path / f"no_{path.name}")
+    assert celeba.load("original", tmp_path).hash == first.hash
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_annotations_are_found_in_either_folder(root, tmp_path, inside):
+    """Files in the data folder itself are read although there is a folder `celeba`, unless that holds an annotation."""
+    for path in root.iterdir():
+        path.rename(tmp_path / path.name)
+    if inside:
+        (root / "list_eval_partition.txt").write_text("")
+        with pytest.raises(DataError, match=r"celeba: neither list_attr_celeba\.txt"):
+            celeba.load("original", tmp_path)
+    else:
+        assert len(celeba.load("original", tmp_path).train) == COUNTS[0]
+
+
+@pytest.mark.parametrize("evaluate_on", ["test", "validation"])
+def test_every_partition_has_the_published_count(root, tmp_path, monkeypatch, evaluate_on):
+    """Whichever is the test set, all three are counted, and before an image is decoded."""
+    fields = ("train_examples", "validation_examples", "test_examples")
+    for wrong, split in enumerate(("train", "validation", "test")):
+        counts = [count + (i == wrong) for i, count in enumerate(COUNTS)]
+        card = replace(DATASETS["celeba"], **{field: {"original": n} for field, n in zip(fields, counts, strict=True)})
+        monkeypatch.setitem(DATASETS, "celeba", card)
+        with pytest.raises(
+            DataError, match=rf"^[^\n]*: {COUNTS[wrong]} {split} examples where {counts[wrong]} are expected[^\n]*$"
+        ):
+            loading.load(DataKey("celeba", "original", 2, evaluate_on), tmp_path)
+        assert not list((tmp_path / "built").glob(".*"))
+
+
 @pytest.mark.parametrize("negative", [-1, 0])
 def test_csv_files_give_what_txt_files_give(root, tmp_path, negative):
     """Kaggle's layout, its image folder within a folder, has the same hash as the released one; so has a bare folder of files."""
@@ -260,6 +322,20 @@ def test_a_torn_end_is_written_again(root, tmp_path, monkeypatch):
         assert np.array_equal(np.load(celeba_files.decode_all(parts, tmp_path / "cache")["train"]), whole)
 
 
+def test_an_image_that_changed_since_it_was_decoded_is_decoded_again(root, tmp_path):
+    """A build that goes on after an image was replaced, its old time set back, has what is there now."""
+    cache, parts = tmp_path / "cache", celeba_files.read_parts(tmp_path)
+    before = np.load(celeba_files.decode_all(parts, cache)["train"])
+    path = parts["train"].images[7]
+    time.sleep(0.02)  # file systems count in some milliseconds
+    stat = path.stat()
+    Image.new("RGB", (178, 218), (9, 90, 200)).save(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = np.load(celeba_files.decode_all(parts, cache)["train"])
+    assert np.array_equal(after[7], celeba_files.decode(path))
+    assert (before != after).any((1, 2, 3)).nonzero()[0].tolist() == [7]
+
+
 def test_another_list_of_images_starts_anew(root, tmp_path):
     """What was decoded for other annotations is not taken for these."""
     celeba_files.decode_all(celeba_files.read_parts(tmp_path), tmp_path / "cache")
@@ -322,6 +398,22 @@ def csv_with(root, name, old, new):
     change(root / name, old, new)
 
 
+def other_name(root, form, name):
+    """Annotations of one form under the other's names."""
+    write_csv(root)
+    for stem in ("list_attr_celeba", "list_eval_partition"):
+        content = (root / f"{stem}{form}").read_text()
+        for suffix in (".txt", ".csv"):
+            (root / f"{stem}{suffix}").unlink()
+        (root / f"{stem}{name}").write_text(content)
+
+
+def other_partition(root, form, name):
+    """As `other_name`, with the attributes as they should be."""
+    other_name(root, form, name)
+    (root / f"list_attr_celeba{name}").rename(root / f"list_attr_celeba{form}")
+
+
 def resized(root):
     """One image as large as the picture in the wild."""
     Image.new("RGB", (409, 687)).save(root / "img_align_celeba" / "000004.jpg")
@@ -347,6 +439,11 @@ WRONG = {
     "no attributes": (lambda r: (r / ATTR).unlink(), r"celeba: neither list_attr_celeba\.txt nor list_attr_celeba\.csv is there"),
     "no partition": (lambda r: (r / PART).unlink(), r"neither list_eval_partition\.txt nor list_eval_partition\.csv is there"),
     "attributes are a page": (lambda r: (r / ATTR).write_text(PAGE), r"list_attr_celeba\.txt: a web page"),
+    "page with a comment": (lambda r: (r / ATTR).write_text("<!-- quota -->" + PAGE), r"list_attr_celeba\.txt: a web page"),
+    "csv as txt": (lambda r: other_name(r, ".csv", ".txt"), r"attr_celeba\.txt: .*'image_id,5_.*csv form; name it list_attr_celeba\.csv"),
+    "txt as csv": (lambda r: other_name(r, ".txt", ".csv"), r"attr_celeba\.csv: .*'21', .*txt form; name it list_attr_celeba\.txt"),
+    "csv partition as txt": (lambda r: other_partition(r, ".csv", ".txt"), r"partition\.txt: .*form; name it list_eval_partition\.csv"),
+    "txt partition as csv": (lambda r: other_partition(r, ".txt", ".csv"), r"partition\.csv: .*'000001\.jpg 0', .*partition\.txt"),
     "partition is a page": (lambda r: (r / PART).write_text("<HTML>"), r"list_eval_partition\.txt: a web page"),
     "no images": (no_images, r"img_align_celeba: not there; expected a folder"),
     "zip not unpacked": (zipped, r"img_align_celeba\.zip: not unpacked; expected the folder .*img_align_celeba; unpack it"),
@@ -372,7 +469,7 @@ WRONG = {
     "additional in partition": (lambda r: change(r / PART, "000005", "7.jpg 0\n000005"), r"attr_celeba\.txt: 1 images of .*7\.jpg"),
     "image missing": (lambda r: (r / "img_align_celeba" / "000009.jpg").unlink(), r"000009\.jpg: not there.*\(1 of 21 images"),
     "image cut": (cut, r"000003\.jpg: no image that can be read \(image file is truncated"),
-    "image is text": (lambda r: (r / "img_align_celeba" / "000002.jpg").write_text(PAGE), r"000002\.jpg: no image that can be read"),
+    "image is a page": (lambda r: (r / "img_align_celeba" / "000002.jpg").write_text(PAGE), r"2\.jpg: no image .* \(a web page\)"),
     "image size": (resized, r"000004\.jpg: 409 x 687 pixels; expected 178 x 218"),
     "binary annotation": (lambda r: (r / ATTR).write_bytes(bytes(range(256)) * 9), r"list_attr_celeba\.txt: the first line is"),
     "unreadable csv": (lambda r: csv_with(r, "list_attr_celeba.csv", "000002", "a" * 200_000), r"cannot be read \(field larger"),

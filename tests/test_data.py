@@ -11,6 +11,8 @@ import scipy.io
 import torch
 
 from mopoe_core.catalogue import DATASETS
+from mopoe_core.config import DataKey
+from mopoe_core.data import loading
 from mopoe_core.data import mnist_svhn_text as mst
 from mopoe_core.errors import DataError
 from tests.toys import spelled
@@ -51,6 +53,11 @@ def test_the_embedded_data_are_as_the_catalogue_says(dataset):
     card = DATASETS["mnist_svhn_text"]
     assert (len(dataset.train), len(dataset.test)) == (card.train_examples["embedded"], card.test_examples["embedded"])
     assert tuple(m.name for m in dataset.modalities) == card.modalities
+
+
+def test_the_embedded_data_are_those_of_finished_trials(dataset):
+    """The content's hash is the one that every trial on them has recorded."""
+    assert dataset.hash == "b961288ad2d14a7dc10ef50b84eeab2da00c77746e7d9ef5eb0ad10190312ba8"
 
 
 def test_no_test_image_is_a_training_image(dataset):
@@ -99,27 +106,115 @@ def test_damaged_data_are_refused(data_folder, dataset, tmp_path):
         mst.load("embedded", tmp_path)
 
 
-def test_original_files_are_read_and_label_10_means_0(tmp_path, monkeypatch):
-    """MNIST's idx and SVHN's mat files, in torchvision's layout, are paired as they should be."""
+@pytest.fixture
+def original(tmp_path, monkeypatch):
+    """Small MNIST idx and SVHN mat files in torchvision's layout; nothing is downloaded."""
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     for method, found in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
         monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, found=found: found)
     chance = np.random.default_rng(0)
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
+    (tmp_path / "SVHN").mkdir()
     for split, count in (("train", 60), ("t10k", 40)):
         images, labels = chance.integers(0, 256, (count, 28, 28), dtype=np.uint8), (np.arange(count) % 10).astype(np.uint8)
         _idx(raw / f"{split}-images-idx3-ubyte", images)
         _idx(raw / f"{split}-labels-idx1-ubyte", labels)
-        pixels, numbers = chance.integers(0, 256, (32, 32, 3, count), dtype=np.uint8), np.arange(count)[:, None] % 10
-        (tmp_path / "SVHN").mkdir(exist_ok=True)
-        name = "train" if split == "train" else "test"
-        scipy.io.savemat(tmp_path / "SVHN" / f"{name}_32x32.mat", {"X": pixels, "y": np.where(numbers == 0, 10, numbers)})
-    loaded = mst.load("original", tmp_path)
+        pixels, numbers = chance.integers(0, 256, (32, 32, 3, count), dtype=np.uint8), np.arange(count) % 10
+        _mat(tmp_path / "SVHN" / f"{'train' if split == 'train' else 'test'}_32x32.mat", pixels, numbers)
+    return tmp_path
+
+
+def test_original_files_are_read_and_label_10_means_0(original):
+    """MNIST's idx and SVHN's mat files, in torchvision's layout, are paired as they should be."""
+    loaded = mst.load("original", original)
     assert (len(loaded.train), len(loaded.test)) == (60 * 20, 40 * 20)
     assert torch.bincount(loaded.train.item_labels["svhn"]).tolist() == [6] * 10
-    (built,) = (path for path in (tmp_path / "built").iterdir() if path.is_dir())
+    (built,) = (path for path in (original / "built").iterdir() if path.is_dir())
     manifest = json.loads((built / "manifest.json").read_text())
     assert (manifest["source"], manifest["sha256"]) == ("original", loaded.hash)
+
+
+TRAIN_IMAGES, TRAIN_LABELS = "MNIST/raw/train-images-idx3-ubyte", "MNIST/raw/train-labels-idx1-ubyte"
+TEST_LABELS, TRAIN_MAT = "MNIST/raw/t10k-labels-idx1-ubyte", "SVHN/train_32x32.mat"
+PAGE = b"<!-- quota --><!DOCTYPE html><html>"
+
+
+def _counted(count):
+    return (np.arange(count) % 10).astype(np.uint8)
+
+
+def _zeros(*shape):
+    return np.zeros(shape, np.uint8)
+
+
+def _only_zipped(path, content):
+    """Leave the file that torchvision would unpack, and no other."""
+    path.unlink()
+    path.with_suffix(".gz").write_bytes(content)
+
+
+WRONG = {
+    "page for images": (TRAIN_IMAGES, lambda path: path.write_bytes(PAGE), "a web page"),
+    "page for labels": (TEST_LABELS, lambda path: path.write_bytes(PAGE), "a web page"),
+    "page for an archive": (TEST_LABELS, lambda path: _only_zipped(path, PAGE), "ubyte.gz: a web page"),
+    "images cut": (TRAIN_IMAGES, lambda path: path.write_bytes(path.read_bytes()[:9000]), "9,000 bytes; its header says 47,056"),
+    "labels cut": (TEST_LABELS, lambda path: path.write_bytes(path.read_bytes()[:15]), "15 bytes; its header says 48"),
+    "labels longer": (TEST_LABELS, lambda path: path.write_bytes(path.read_bytes() + b"\0"), "49 bytes; its header says 48"),
+    "no byte": (TEST_LABELS, lambda path: path.write_bytes(b""), "cut short within its header, 0 bytes"),
+    "no idx": (TRAIN_IMAGES, lambda path: path.write_bytes(b"PK\x03\x04 and so on"), "begins with 50 4b 03 04; expected 00 00 08 03"),
+    "labels for images": (TRAIN_IMAGES, lambda path: _idx(path, _counted(60)), "begins with 00 00 08 01; expected 00 00 08 03"),
+    "label 12": (TRAIN_LABELS, lambda path: _idx(path, _counted(60) + np.uint8(3)), "label 10; expected digits, 0 to 9"),
+    "more labels": (TRAIN_LABELS, lambda path: _idx(path, _counted(70)), "70 labels for the 60 images of train-images-idx3-ubyte"),
+    "fewer labels": (TRAIN_LABELS, lambda path: _idx(path, _counted(50)), "50 labels for the 60 images of train-images-idx3-ubyte"),
+    "other images": (TRAIN_IMAGES, lambda path: _idx(path, _zeros(60, 32, 32)), "shape (60, 32, 32); expected uint8, shape (N, 28, 28)"),
+    "page for mat": (TRAIN_MAT, lambda path: path.write_bytes(PAGE), "a web page"),
+    "mat cut": (TRAIN_MAT, lambda path: path.write_bytes(path.read_bytes()[:5000]), "cut short, damaged or not the published file"),
+    "mat without X": (TRAIN_MAT, lambda path: scipy.io.savemat(path, {"a": 1}), "has no variable 'X'; expected X and y"),
+    "mat label 11": (TRAIN_MAT, lambda path: _mat(path, _zeros(32, 32, 3, 60), np.arange(60) % 13), "label 11; expected digits, 1 to 9"),
+    "fewer mat labels": (TRAIN_MAT, lambda path: _mat(path, _zeros(32, 32, 3, 60), np.arange(50) % 10), "50 labels for the 60 images"),
+    "mat of other images": (TRAIN_MAT, lambda path: _mat(path, _zeros(28, 28, 3, 60), np.arange(60) % 10), "shape (60, 3, 28, 28); exp"),
+    "mat of floats": (TRAIN_MAT, lambda path: _mat(path, _zeros(32, 32, 3, 60) / 2, np.arange(60) % 10), "float64, shape (60, 3, 32"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_digit_files_are_named(original, case):
+    """A DataError of one line names the file and what was found; nothing is built."""
+    name, spoil, said = WRONG[case]
+    spoil(original / name)
+    assert refusal(original).startswith(f"{original / name}")
+    assert said in refusal(original)
+    assert not list(original.glob("built/*/manifest.json"))
+
+
+def refusal(folder):
+    """The one line that loading the original source ends in."""
+    with pytest.raises(DataError) as caught:
+        mst.load("original", folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", [TRAIN_IMAGES, TEST_LABELS, TRAIN_MAT])
+def test_digit_files_that_change_after_the_build_are_named(original, name):
+    """Where they are there, they must be those that the dataset was built from; where they are gone, the build is enough."""
+    first = mst.load("original", original)
+    content = (original / name).read_bytes()
+    (original / name).write_bytes(content[:-1] + b"\x05")
+    assert refusal(original).startswith(f"{original / name}: has changed since {original / 'built'}")
+    (original / name).unlink()
+    assert mst.load("original", original).hash == first.hash
+
+
+def test_counts_that_are_not_the_published_ones_are_refused(original):
+    """By way of a key, small files are not kept as the dataset, and the line is the same each time."""
+    for _ in range(2):
+        with pytest.raises(
+            DataError, match=r"^[^\n]*1,200 train examples where 1,121,360 are expected[^\n]*nothing was kept[^\n]*$"
+        ):
+            loading.load(DataKey("mnist_svhn_text", "original", 3, "test"), original)
+        assert not list(original.glob("built/*/manifest.json"))
 
 
 def test_original_data_that_cannot_be_had_are_named(tmp_path, monkeypatch):
@@ -128,6 +223,11 @@ def test_original_data_that_cannot_be_had_are_named(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"^[^\n]*train_32x32\.mat[^\n]*$"):
         mst.load("original", tmp_path)
     assert not list((tmp_path / "built").glob("mnist_svhn_text-original-*/manifest.json"))
+
+
+def _mat(path, pixels, labels):
+    """SVHN's format, in which 10 stands for 0."""
+    scipy.io.savemat(path, {"X": pixels, "y": np.where(labels == 0, 10, labels)[:, None]})
 
 
 def _idx(path, array):

@@ -3,7 +3,9 @@
 import os
 import shutil
 import struct
+import tarfile
 import zipfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mopoe_core.data import polymnist, polymnist_files
+from mopoe_core.catalogue import DATASETS
+from mopoe_core.config import DataKey
+from mopoe_core.data import loading, polymnist, polymnist_files
 from mopoe_core.errors import DataError
 from mopoe_core.streams import seed_of
 
@@ -331,11 +335,78 @@ def test_other_background_images_build_anew(backgrounds, mnist):
 
 def refusal(folder):
     """The one line that loading the original source ends in; nothing is left that looks built."""
+    said = line_of(folder)
+    assert not list(folder.glob("built/*/manifest.json"))
+    return said
+
+
+def line_of(folder):
+    """The one line that loading the original source ends in."""
     with pytest.raises(DataError) as caught:
         polymnist.load("original", folder)
     assert "\n" not in str(caught.value)
-    assert not list(folder.glob("built/*/manifest.json"))
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("train/m0", lambda root: png(root / "train/m0/0.0.png")),
+        ("test/m3", lambda root: (root / "test/m3/1.7.png").write_bytes(PAGE)),
+        ("test/m3", lambda root: (root / "test/m3/1.7.png").unlink()),
+        ("train/m4", lambda root: png(root / "train/m4/9.7.png")),
+    ],
+)
+def test_pngs_that_change_after_the_build_are_named(pngs, name, change):
+    """An image that is another, a page, gone or new is not passed over: the line says which folder to delete."""
+    polymnist.load("original", pngs)
+    change(pngs / "PolyMNIST")
+    (built,) = (path.parent for path in pngs.glob("built/*/manifest.json"))
+    expected = f"{pngs / 'PolyMNIST' / name}: has changed since {built} was built from it; delete that folder to build anew"
+    assert line_of(pngs).startswith(expected)
+
+
+def test_tensors_that_change_after_the_build_are_named(tensors):
+    """Labels that were saved again are another file."""
+    polymnist.load("original", tensors)
+    labels = tensors / "PolyMNIST" / "train" / "labels.pt"
+    put(labels, lambda x: x.flip(0))
+    assert line_of(tensors).startswith(f"{labels}: has changed since")
+    shutil.rmtree(tensors / "built")
+    assert polymnist.load("original", tensors).train.labels.tolist() == [label for label, _ in ORDERED][::-1]
+
+
+def test_mnist_that_changes_after_the_build_is_named(backgrounds, mnist):
+    """So are the digits that the dataset was built of, but for backgrounds, which are part of a build's identity."""
+    polymnist.load("original", backgrounds)
+    labels = backgrounds / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\x01")
+    assert line_of(backgrounds).startswith(f"{labels}: has changed since")
+
+
+@pytest.mark.parametrize("form", ["pngs", "tensors", "backgrounds"])
+def test_the_originals_may_be_taken_away_after_the_build(form, mnist, request):
+    """Whatever it was built from, the build is enough; two builds without files do not say which is meant."""
+    folder = request.getfixturevalue(form)
+    first = polymnist.load("original", folder)
+    for name in ("PolyMNIST", "MNIST"):
+        shutil.rmtree(folder / name)
+    again = polymnist.load("original", folder, 2)
+    assert (again.hash, tuple(again.test.items)) == (first.hash, ("m0", "m1"))
+    (built,) = (path.parent for path in folder.glob("built/*/manifest.json"))
+    shutil.copytree(built, built.with_name("polymnist-original-00000000"))
+    assert "source: original polymnist is not under" in line_of(folder)
+
+
+def test_counts_that_are_not_the_published_ones_are_refused(pngs, monkeypatch):
+    """By way of a key, thirty tuples are not kept as the dataset; when they are what is expected, the same call builds."""
+    key = DataKey("polymnist", "original", 5, "test")
+    with pytest.raises(DataError, match=r"^[^\n]*30 train examples where 60,000 are expected[^\n]*nothing was kept[^\n]*$"):
+        loading.load(key, pngs)
+    assert not list(pngs.glob("built/*/manifest.json"))
+    card = replace(DATASETS["polymnist"], train_examples={"original": 30}, test_examples={"original": 30})
+    monkeypatch.setitem(DATASETS, "polymnist", card)
+    assert len(loading.load(key, pngs).test) == 30
 
 
 def png(path, size=(28, 28), mode="RGB"):
@@ -466,6 +537,14 @@ WRONG_BACKGROUNDS = {
     "small": (lambda at: png(at / "2.png", (27, 90)), ["/backgrounds/2.png: 27 x 90 pixels; expected", "at least 28 x 28"]),
     "cut short": (lambda at: cut(at / "1.tif"), ["/backgrounds/1.tif: cut short, damaged or unreadable"]),
     "page": (lambda at: (at / "0.jpg").write_bytes(b"<HTML>moved</HTML>"), ["/backgrounds/0.jpg: a web page and no image"]),
+    "commented page": (
+        lambda at: (at / "0.jpg").write_bytes(b"<!-- moved --><p>"),
+        ["/backgrounds/0.jpg: a web page and no image"],
+    ),
+    "16 bits": (
+        lambda at: Image.fromarray(np.full((40, 40), 40_000, np.uint16)).save(at / "2.png"),
+        ["/backgrounds/2.png: mode I;16, more than 8 bits a colour", "save it with 8 bits"],
+    ),
 }
 
 
@@ -482,6 +561,20 @@ def test_mnist_that_cannot_be_had_is_named(backgrounds, monkeypatch):
     """Without files and without a network the message says where MNIST's files go."""
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     assert refusal(backgrounds).endswith("MNIST/raw")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "expected"),
+    [
+        ("images-idx3", PAGE, "a web page"),
+        ("labels-idx1", b"\0\0\x08\1\0\0\0\x14" + b"\x0c" * 20, "label 12; expected digits, 0 to 9"),
+    ],
+)
+def test_wrong_mnist_is_named(backgrounds, mnist, kind, content, expected):
+    """What is said of MNIST's files is said here too, before anything is built."""
+    path = backgrounds / "MNIST" / "raw" / f"t10k-{kind}-ubyte"
+    path.write_bytes(content)
+    assert refusal(backgrounds).startswith(f"{path}: {expected}")
 
 
 def zipped(path):
@@ -501,6 +594,18 @@ def test_archives_that_are_none_or_not_unpacked_are_named(tmp_path, name):
     assert f"{archive}: an archive that is not unpacked; unpack it" in refusal(tmp_path)
     cut(archive)
     assert f"{archive}: cut short or no zip archive; download it again" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".tar", ".tar.gz", ".tgz"])
+def test_tar_archives_that_are_none_or_not_unpacked_are_named(tmp_path, suffix):
+    """Random bytes, also behind gzip's first two, are no archive; a tar archive is one that is not unpacked."""
+    archive = tmp_path / f"PolyMNIST{suffix}"
+    for start in (b"", b"\x1f\x8b\x08\x00"):
+        archive.write_bytes(start + np.random.default_rng(0).bytes(1000))
+        assert f"{archive}: cut short or no archive; download it again" in refusal(tmp_path)
+    with tarfile.open(archive, "w:gz" if suffix.endswith("gz") else "w") as made:
+        made.add(Path(__file__), "train/m0/0.0.png")
+    assert f"{archive}: an archive that is not unpacked; unpack it" in refusal(tmp_path)
 
 
 def test_nothing_at_all_says_what_to_put_where(tmp_path):

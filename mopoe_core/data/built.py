@@ -1,10 +1,15 @@
-"""Datasets built once under `<data>/built/` and memory-mapped from there: a folder of `.npy` files and a manifest with their hash."""
+"""Datasets built once under `<data>/built/` and memory-mapped from there: a folder of `.npy` files and a manifest.
+
+The manifest has the arrays' hash and the fingerprints of the files that they were built from. Where those files are still there and
+have changed, the build is refused; where they are gone, it is enough.
+"""
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from mopoe_core.data.fingerprints import Places, changed, fingerprints
 from mopoe_core.errors import DataError
 
 Array = NDArray[np.generic]
@@ -28,34 +34,110 @@ class Built:
     """SHA-256 over the names, types, shapes and content of all arrays."""
 
 
-def open_built(folder: Path, name: str, source: str, identity: Sequence[Any], write: Callable[[Path], None]) -> Built:
+@dataclass(frozen=True)
+class Recipe:
+    """How a dataset is built, and what must come out."""
+
+    identity: Sequence[Any]
+    """Plain values: whatever determines the arrays, so that a change of it builds anew."""
+    write: Callable[[Path], None]
+    """Saves the arrays as `.npy` files into the folder that it is given."""
+    expected: Mapping[str, int] = field(default_factory=dict)
+    """How many examples a split must have, the rows of `<split>-labels`."""
+    places: Places = field(default_factory=dict)
+    """The files that `write` reads, where these are not the program's own."""
+    fetches: bool = False
+    """Whether `write` brings those that are not there, or are not the published ones."""
+
+
+def open_built(folder: Path, name: str, source: str, recipe: Recipe) -> Built:
     """The arrays of a dataset, built under `folder`/built if they are not there yet.
 
-    `identity` holds plain values: whatever determines the arrays, so that a change of it builds anew. `write` saves the arrays as
-    `.npy` files into the folder that it is given. A build that is cut short leaves nothing under the final name.
-    Raises DataError where what was built has been damaged.
+    A build that is cut short, or has other counts than expected, leaves nothing under the final name. Raises DataError where the
+    folder cannot be written, where what was built has been damaged or has other counts, or where the files that it was built from
+    have changed.
     """
-    tag = hashlib.sha256(json.dumps(list(identity)).encode()).hexdigest()[:8]
+    tag = hashlib.sha256(json.dumps(list(recipe.identity)).encode()).hexdigest()[:8]
     built = folder / "built" / f"{name}-{source}-{tag}"
-    if not (built / "manifest.json").exists():
-        built.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{built}.lock"):
-            if not (built / "manifest.json").exists():
-                _build(built, name, source, write)
+    try:
+        if not (built / "manifest.json").exists():
+            built.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{built}.lock"):
+                if not (built / "manifest.json").exists():
+                    _build(built, name, source, recipe)
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{built}: cannot be built ({reason}); make room and see to the rights, or name another folder (--data, resources.data)"
+        ) from None
+    return read_built(built, recipe.expected, recipe.places)
+
+
+def read_built(built: Path, expected: Mapping[str, int], places: Places) -> Built:
+    """The arrays in a built folder. Raises DataError as `open_built`."""
+    recorded, files = _manifest(built)
+    others = changed(places, files) if files is not None else []
+    if others:
+        raise DataError(
+            f"{others[0]}: has changed since {built} was built from it; delete that folder to build anew, or put the former files back"
+        )
     arrays = _mapped(built)
-    recorded = json.loads((built / "manifest.json").read_text(encoding="utf-8"))["sha256"]
     if content_hash(arrays) != recorded:
         raise DataError(f"{built}: the content is not what was built (its hash differs); delete the folder, it is built again")
+    check_counts(f"{built}", _counts(arrays), expected, "delete the folder, and fetch the files that it was built from again")
     return Built(arrays, recorded)
 
 
-def _build(built: Path, name: str, source: str, write: Callable[[Path], None]) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{built.name}.", dir=built.parent, ignore_cleanup_errors=True) as scratch:
-        write(Path(scratch))
-        manifest = {"dataset": name, "source": source, "sha256": content_hash(_mapped(Path(scratch)))}
-        (Path(scratch) / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        Path(scratch).chmod(0o755)
-        Path(scratch).rename(built)
+def kept(folder: Path, name: str, source: str) -> list[Path]:
+    """The folders of a dataset's complete builds, whatever they were built from."""
+    return sorted(path.parent for path in (folder / "built").glob(f"{name}-{source}-*/manifest.json"))
+
+
+def _build(built: Path, name: str, source: str, recipe: Recipe) -> None:
+    if built.exists():
+        raise DataError(f"{built}: has no manifest.json, so it is no complete build; delete the folder, it is built again")
+    prefix = f".{built.name}."
+    for left in built.parent.glob(f"{prefix}*"):  # by builds that were killed: nobody else builds under the lock
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=built.parent, ignore_cleanup_errors=True) as temporary:
+        scratch = Path(temporary)
+        before = fingerprints(recipe.places)
+        recipe.write(scratch)
+        arrays = _mapped(scratch)
+        place = f"{built.parent.parent}: {source} {name}"
+        check_counts(place, _counts(arrays), recipe.expected, "fetch them again; nothing was kept of these")
+        files = fingerprints(recipe.places) if recipe.fetches else before  # what changed while it was read is then found at once
+        manifest = {"dataset": name, "source": source, "sha256": content_hash(arrays), "files": files}
+        (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        scratch.chmod(0o755)
+        scratch.rename(built)
+
+
+def _manifest(built: Path) -> tuple[str, Mapping[str, str] | None]:
+    """The arrays' hash, and the files' fingerprints; None in a manifest of before these were kept."""
+    path = built / "manifest.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        recorded, files = found["sha256"], found.get("files")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        recorded, files = None, None
+    if not isinstance(recorded, str) or not isinstance(files, dict | None):
+        raise DataError(f"{path}: damaged; delete the folder {built}, it is built again")
+    return recorded, files
+
+
+def _counts(arrays: Mapping[str, Array]) -> dict[str, int]:
+    return {key.removesuffix("-labels"): len(array) for key, array in arrays.items() if key.endswith("-labels")}
+
+
+def check_counts(place: str, counts: Mapping[str, int], expected: Mapping[str, int], advice: str) -> None:
+    """Raise DataError where a split has not as many examples as expected."""
+    for split, count in expected.items():
+        if counts.get(split, 0) != count:
+            raise DataError(
+                f"{place}: {counts.get(split, 0):,} {split} examples where {count:,} are expected; the files are incomplete or not the "
+                f"published ones; {advice}"
+            )
 
 
 def save(into: Path, arrays: Mapping[str, Array]) -> None:
@@ -65,7 +147,16 @@ def save(into: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def _mapped(folder: Path) -> dict[str, Array]:
-    return {path.stem: np.load(path, mmap_mode="c") for path in sorted(folder.glob("*.npy"))}
+    return {path.stem: _map(path) for path in sorted(folder.glob("*.npy"))}
+
+
+def _map(path: Path) -> Array:
+    try:
+        array: Array = np.load(path, mmap_mode="c")
+    except Exception as error:  # damaged headers raise nearly anything
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: cut short or damaged ({reason}); delete the folder {path.parent}, it is built again") from None
+    return array
 
 
 def content_hash(arrays: Mapping[str, Array]) -> str:

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from mopoe_core.data.attributes import CELEBA, DRAWN
-from mopoe_core.data.built import Array, open_built, save
-from mopoe_core.data.celeba_files import CROP, SIDE, SPLITS, decode_all, read_parts
+from mopoe_core.data.built import Array, Recipe, check_counts, open_built, save
+from mopoe_core.data.celeba_files import CROP, SIDE, SPLITS, decode_all, places, read_parts
 from mopoe_core.data.faces import RENDERER_VERSION, faces, sample_attributes
 from mopoe_core.data.mnist_svhn_text import ALPHABET
 from mopoe_core.data.types import Dataset, Modality, Split
@@ -40,18 +40,24 @@ _CODES[[ord(character) for character in ALPHABET]] = np.arange(len(ALPHABET))
 Bytes = NDArray[np.uint8]
 
 
-def load(source: str, folder: Path, test_split: str = "test") -> Dataset:
+def load(source: str, folder: Path, test_split: str = "test", expected: Mapping[str, int] | None = None) -> Dataset:
     """The dataset, built once under `folder`/built and mapped from there.
 
     `source` is `original` (40 attributes) or `embedded` (20). `test_split` says which partition is the dataset's test set: `test`, as
-    the paper has it, or `validation`, which the released code evaluates on. Raises DataError where original files are missing or
-    wrong, or where what was built has been damaged; ValueError for another `test_split`.
+    the paper has it, or `validation`, which the released code evaluates on; `expected`, how many examples a split must have. Once
+    built, the original files may be taken away; where they are there, they must be those that it was built from. Raises DataError
+    where they are not, where they are missing or wrong before that, or where what was built has been damaged; ValueError for another
+    `test_split`.
     """
     if test_split not in ("test", "validation"):
         raise ValueError(f"test_split: {test_split!r} is neither test nor validation")
-    counts = (EMBEDDED_TRAIN, EMBEDDED_VALIDATION, EMBEDDED_TEST)
-    build = partial(_write_embedded, counts) if source == "embedded" else partial(_write_original, folder)
-    built = open_built(folder, NAME, source, _identity(source, counts), build)
+    counts, wanted = (EMBEDDED_TRAIN, EMBEDDED_VALIDATION, EMBEDDED_TEST), expected or {}
+    identity = _identity(source, counts)
+    if source == "embedded":
+        recipe = Recipe(identity, partial(_write_embedded, counts), wanted)
+    else:
+        recipe = Recipe(identity, partial(_write_original, folder, wanted), wanted, places(folder))
+    built = open_built(folder, NAME, source, recipe)
     if source == "original":  # complete, so nobody needs what a build would go on from
         shutil.rmtree(_cache(folder), ignore_errors=True)
     attributes, modalities = (DRAWN, SMALL_JUDGES) if source == "embedded" else (CELEBA, MODALITIES)
@@ -92,8 +98,10 @@ def _write_embedded(counts: Sequence[int], into: Path) -> None:
         _save_labels(into, split, labels, DRAWN)
 
 
-def _write_original(folder: Path, into: Path) -> None:
+def _write_original(folder: Path, expected: Mapping[str, int], into: Path) -> None:
     parts = read_parts(folder)
+    counts = {split: len(part.images) for split, part in parts.items()}
+    check_counts(f"{folder}: original {NAME}", counts, expected, "fetch them again")  # before minutes go into decoding
     for split, images in decode_all(parts, _cache(folder)).items():
         _link_or_copy(images, into / f"{split}-image.npy")
         _save_labels(into, split, parts[split].labels, CELEBA)

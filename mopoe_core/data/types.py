@@ -95,6 +95,6 @@ class Dataset:
     classes: int
     """Number of classes; with attributes, of attributes."""
     hash: str
-    """SHA-256 over the content of every array: what provenance records."""
+    """SHA-256 over the content of every array, or a user's own dataset's fingerprint: what provenance records."""
     attributes: tuple[str, ...] = ()
     """Names of the attributes that an example has or has not, where labels are attributes and not one class."""

@@ -1,0 +1,113 @@
+"""What a dataset of the user's own must be, checked before anything is made of it: one line for each way in which it is not.
+
+Its arrays are numpy's already. No torch: the checks run for every command that names such a dataset.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mopoe_core.errors import DataError
+
+if TYPE_CHECKING:
+    from mopoe_core.data.own import OwnDataset, OwnModality
+
+KINDS = ("vector", "image", "text")
+LIKELIHOODS = {
+    "vector": ("normal", "laplace", "bernoulli"),
+    "image": ("laplace", "normal", "bernoulli"),
+    "text": ("categorical",),
+}
+"""What a kind of modality may have; the first is its default, but for images, which take the configuration's `likelihood`."""
+LEAST_EXAMPLES = 20
+RESERVED = re.compile(r"labels|joint|prior|given_[0-9]+")
+"""Names that no modality can have: those of the labels' arrays, and of metrics."""
+
+
+def check(place: str, data: "OwnDataset") -> None:
+    """Raise DataError for what would only fail, or mislead, later; `place` begins its line."""
+    _check_names(place, [m.name for m in data.modalities])
+    labels = {"train": data.train_labels, "test": data.test_labels}
+    _check_labels(place, labels)
+    for modality in data.modalities:
+        _check_fields(f"{place}: {modality.name}", modality)
+        for split, values in (("train", modality.train), ("test", modality.test)):
+            _check_items(f"{place}: {modality.name} ({split})", modality, values, len(labels[split]))
+
+
+def _check_names(place: str, names: list[Any]) -> None:
+    if len(names) < 2:
+        raise DataError(f"{place} has {len(names)} modalities; at least 2 make it multimodal")
+    for name in names:
+        if not isinstance(name, str) or not name.replace("_", "").isalnum() or names.count(name) > 1:
+            raise DataError(f"{place} has a modality named {name!r}; allowed: letters, digits and '_', each name once")
+        if RESERVED.fullmatch(name):
+            raise DataError(f"{place} has a modality named {name!r}, which metrics or labels are called; choose another name")
+
+
+def _check_labels(place: str, labels: dict[str, NDArray[Any]]) -> None:
+    for split, values in labels.items():
+        if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
+            raise DataError(f"{place}: {split}_labels are {values.dtype} {values.shape}; they must be whole numbers (N,)")
+        if len(values) < LEAST_EXAMPLES:
+            raise DataError(f"{place}: {len(values)} {split} examples are too few; at least {LEAST_EXAMPLES}")
+    classes = np.unique(labels["train"])
+    if len(classes) < 2 or classes.min() != 0 or classes.max() != len(classes) - 1:
+        raise DataError(f"{place}: train_labels must be classes 0, 1, ..., each with examples; found {classes[:10].tolist()}")
+    unknown = np.setdiff1d(labels["test"], classes)
+    if len(unknown):
+        raise DataError(
+            f"{place}: test_labels has the class {unknown[0]}, which train_labels lacks; leave it out of both or of none"
+        )
+
+
+def _check_fields(place: str, modality: "OwnModality") -> None:
+    if modality.kind not in KINDS:
+        raise DataError(f"{place}: kind {modality.kind!r} is not offered; allowed: {', '.join(KINDS)}")
+    if modality.likelihood and modality.likelihood not in LIKELIHOODS[modality.kind]:
+        allowed = ", ".join(LIKELIHOODS[modality.kind])
+        raise DataError(f"{place}: likelihood {modality.likelihood!r} is not offered for {modality.kind}; allowed: {allowed}")
+    for name in ("encoder", "decoder", "judge"):
+        made = getattr(modality, name)
+        if made is not None and not callable(made):
+            raise DataError(
+                f"{place}: {name} is of type {type(made).__name__}; it must be a function that makes a torch.nn.Module"
+            )
+    if not isinstance(modality.judge_accuracy, int | float) or not 0 <= modality.judge_accuracy <= 1:
+        raise DataError(f"{place}: judge_accuracy {modality.judge_accuracy!r} is no share; allowed: 0 to 1")
+
+
+def _check_items(place: str, modality: "OwnModality", values: NDArray[Any], count: int) -> None:
+    axes = {"vector": 2, "image": 4, "text": 1}[modality.kind]
+    if values.ndim != axes or len(values) != count:
+        raise DataError(f"{place}: has shape {values.shape}; {axes} axes are needed, the first of {count} examples")
+    if modality.train.shape[1:] != modality.test.shape[1:]:
+        raise DataError(
+            f"{place}: train has examples of shape {modality.train.shape[1:]} and test of {modality.test.shape[1:]}; make them equal"
+        )
+    if modality.kind == "text":
+        if values.dtype.kind != "U":
+            raise DataError(f"{place}: holds {values.dtype}; text must be strings; convert it")
+    elif not all(values.shape):
+        raise DataError(f"{place}: has shape {values.shape}, so an example holds no number; leave the modality out")
+    elif values.dtype.kind not in "buif":
+        raise DataError(f"{place}: holds {values.dtype}; {modality.kind}s must be numbers; convert them")
+    else:
+        _check_numbers(place, modality, values)
+
+
+def _check_numbers(place: str, modality: "OwnModality", values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        raise DataError(f"{place}: holds a value that is not finite; fill it in or leave the example out")
+    low, high = float(values.min()), float(values.max())
+    bounded = low >= 0 and high <= 1
+    if modality.kind == "image" and values.dtype != np.uint8 and not bounded:
+        raise DataError(f"{place}: images are uint8, or numbers in [0, 1]; found {low:g} to {high:g}; scale them")
+    if modality.kind == "vector" and modality.likelihood == "bernoulli" and not bounded:
+        raise DataError(
+            f"{place}: likelihood bernoulli is of values in [0, 1]; found {low:g} to {high:g}; scale them, or choose normal or laplace"
+        )
+    if max(-low, high) > float(np.finfo(np.float32).max):
+        raise DataError(f"{place}: values from {low:g} to {high:g} are too large for float32; scale them to unit variance")

@@ -1,0 +1,378 @@
+"""Datasets of the user's own: what is taken, what is refused in one line, what is part of a trial's identity, and the example."""
+
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from mopoe_core import names
+from mopoe_core.classifiers import judges
+from mopoe_core.config import DataKey, TrainingConfig
+from mopoe_core.data import loading, own
+from mopoe_core.data.own import OwnDataset, OwnModality
+from mopoe_core.errors import DataError
+from mopoe_core.evaluation import evaluate
+from mopoe_core.training import new_model, train
+from orchestrator import worker
+from tests.toys import spelled
+
+ROOT = Path(__file__).parent.parent
+HERE = f"{__name__}:made"
+WORDS = ("a cab", "", "back")
+TRAIN, TEST = 60, 24
+
+
+def labels(count):
+    """Three classes in turn."""
+    return np.arange(count) % 3
+
+
+def parts(count, seed):
+    """A vector, an image and a text of each class."""
+    chance = np.random.default_rng(seed)
+    return {
+        "vec": chance.normal(size=(count, 5)) + labels(count)[:, None],
+        "img": chance.integers(0, 256, (count, 1, 4, 6), dtype=np.uint8),
+        "txt": np.array([WORDS[k] for k in labels(count)]),
+    }
+
+
+def dataset(**changes):
+    """A sound dataset whose modalities are changed as asked: `vec={"likelihood": "laplace"}`."""
+    train, test = parts(TRAIN, 0), parts(TEST, 1)
+    kinds = {"vec": "vector", "img": "image", "txt": "text"}
+    made = [replace(OwnModality(n, kind, train[n], test[n]), **changes.get(n, {})) for n, kind in kinds.items()]
+    return OwnDataset(tuple(made), labels(TRAIN), labels(TEST))
+
+
+@pytest.fixture
+def card_of(monkeypatch):
+    """What is known of a dataset that a function of this module returns; a fresh process each time, as far as `own` can tell."""
+
+    def card(made):
+        monkeypatch.setattr(sys.modules[__name__], "made", made if callable(made) else lambda: made, raising=False)
+        own._loaded.cache_clear()
+        return own.card(HERE)
+
+    yield card
+    own._loaded.cache_clear()
+
+
+def both(name, change):
+    """A dataset with one modality's arrays changed in both splits."""
+    train, test = parts(TRAIN, 0)[name], parts(TEST, 1)[name]
+    return dataset(**{name: {"train": change(train), "test": change(test)}})
+
+
+def test_a_dataset_is_held_as_it_was_given(card_of):
+    """Vectors as float32, images as bytes, texts padded with spaces by their own alphabet, and labels as they were."""
+    card = card_of(dataset())
+    loaded = own.load(HERE)
+    assert card.modalities == ("vec", "img", "txt") == tuple(m.name for m in loaded.modalities)
+    assert (card.train_examples, card.test_examples, loaded.classes) == ({"own": TRAIN}, {"own": TEST}, 3)
+    for split, count, seed in ((loaded.train, TRAIN, 0), (loaded.test, TEST, 1)):
+        given = parts(count, seed)
+        assert np.array_equal(split.items["vec"], given["vec"].astype(np.float32))
+        assert np.array_equal(split.items["img"], given["img"])
+        alphabet = loaded.modalities[2].alphabet
+        assert [spelled(codes, alphabet) for codes in split.items["txt"]] == [text.ljust(5) for text in given["txt"]]
+        assert split.labels.tolist() == labels(count).tolist()
+
+
+def test_images_in_0_1_are_rounded_to_bytes(card_of):
+    """255 x, to the nearest; so are truth values."""
+    card_of(both("img", lambda x: x / 255))
+    assert np.array_equal(own.load(HERE).train.items["img"], parts(TRAIN, 0)["img"])
+    card_of(both("img", lambda x: x > 127))
+    assert np.array_equal(own.load(HERE).train.items["img"], (parts(TRAIN, 0)["img"] > 127) * 255)
+
+
+SPELLINGS = {
+    "lists": lambda x: x.tolist(),
+    "tensors": lambda x: torch.tensor(x) if x.dtype.kind != "U" else x,
+    "objects": lambda x: x.astype(object) if x.dtype.kind == "U" else x,
+}
+
+
+@pytest.mark.parametrize("how", SPELLINGS)
+def test_what_numpy_makes_an_array_of_is_taken_as_the_array(card_of, how):
+    """Lists, tensors and strings as objects give the same fingerprint as arrays; so do labels, and a list of modalities."""
+    spelling = SPELLINGS[how]
+    vec, img, txt = dataset().modalities
+    kinds = [replace(m, train=spelling(m.train), test=spelling(m.test)) for m in (vec, txt)]
+    plain = card_of(OwnDataset((vec, txt), labels(TRAIN), labels(TEST))).data_hash
+    assert card_of(OwnDataset(kinds, spelling(labels(TRAIN)), spelling(labels(TEST)))).data_hash == plain
+
+
+class Encoder(nn.Module):
+    """One layer for means and log-variances, with a parameter of its own and something that prints its address."""
+
+    def __init__(self, latent, width=5, own=1):
+        super().__init__()
+        self.layer = nn.Linear(width, 2 * latent)
+        self.shift = nn.Parameter(torch.zeros(own))
+        self.activation = lambda x: x
+
+    def extra_repr(self):
+        """As some libraries do."""
+        return f"activation={self.activation}"
+
+    def forward(self, x):
+        """(B, 5) to two of (B, latent)."""
+        return self.layer(x + self.shift.mean()).chunk(2, -1)
+
+
+def wide(latent):
+    """Another decoder of the same output."""
+    return nn.Sequential(nn.Linear(latent, 7), nn.Linear(7, 5))
+
+
+IDENTITIES = {
+    "as it is": {},
+    "laplace": {"vec": {"likelihood": "laplace"}},
+    "image's own": {"img": {"likelihood": "normal"}},
+    "alphabet": {"txt": {name: np.char.upper(parts(n, 0)["txt"]) for name, n in (("train", TRAIN), ("test", TEST))}},
+    "name": {"vec": {"name": "vector"}},
+    "encoder": {"vec": {"encoder": Encoder}},
+    "encoder's parameter": {"vec": {"encoder": lambda latent: Encoder(latent, own=2)}},
+    "decoder": {"vec": {"decoder": lambda latent: nn.Linear(latent, 5)}},
+    "decoder's layers": {"vec": {"decoder": wide}},
+    "judge": {"vec": {"judge": lambda classes: nn.Linear(5, classes)}},
+    "judge's layers": {"vec": {"judge": lambda classes: nn.Sequential(nn.Linear(5, classes))}},
+    "values": {"vec": {"train": parts(TRAIN, 2)["vec"]}},
+}
+
+
+def test_whatever_determines_a_trial_is_in_the_fingerprint(card_of):
+    """Likelihood, alphabet, names, order, networks and values: each change is another fingerprint, and so another trial."""
+    found = {name: card_of(dataset(**changes)).data_hash for name, changes in IDENTITIES.items()}
+    turned = replace(dataset(), modalities=dataset().modalities[::-1])
+    assert len({*found.values(), card_of(turned).data_hash}) == len(IDENTITIES) + 1
+    assert TrainingConfig(dataset=HERE, model="mopoe", batch_size=20).data_hash == card_of(turned).data_hash
+
+
+def test_what_determines_nothing_is_not_in_the_fingerprint(card_of):
+    """A default that is spelled out, another object of the same networks, and how good a judge must be."""
+    plain = card_of(dataset()).data_hash
+    assert (
+        card_of(dataset(vec={"likelihood": "normal", "judge_accuracy": 0.1}, txt={"likelihood": "categorical"})).data_hash
+        == plain
+    )
+    custom = {card_of(dataset(vec={"encoder": lambda latent: Encoder(latent)})).data_hash for _ in range(2)}
+    assert custom == {card_of(dataset(vec={"encoder": Encoder})).data_hash}
+
+
+def test_a_fingerprint_costs_no_chance(card_of):
+    """Networks that are made for it leave the global generator as it was."""
+    before = torch.get_rng_state()
+    card_of(dataset(vec={"encoder": Encoder, "judge": lambda classes: nn.Linear(5, classes)}))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+CUSTOM = """
+import numpy as np
+from tests import test_own
+def custom():
+    return test_own.dataset(vec={"encoder": test_own.Encoder, "decoder": test_own.wide})
+"""
+
+
+def test_another_process_finds_the_same_fingerprint(tmp_path, card_of):
+    """Neither the seed of hashes nor where objects lie in memory is in it."""
+    (tmp_path / "mine.py").write_text(CUSTOM)
+    code = "import sys; from mopoe_core.catalogue import find; print(find(sys.argv[1]).data_hash)"
+    command = [sys.executable, "-c", code, f"{tmp_path}/mine.py:custom"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == card_of(dataset(vec={"encoder": Encoder, "decoder": wide})).data_hash, done.stderr
+
+
+def test_a_card_needs_no_torch(tmp_path):
+    """Without networks of the user's own, `plan` answers before torch is loaded."""
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\nfrom mopoe_core.data.own import OwnDataset, OwnModality\n"
+        "def two():\n    x, y = np.eye(40), np.arange(40) % 2\n"
+        "    return OwnDataset(tuple(OwnModality(n, 'vector', x, x) for n in 'ab'), y, y)\n"
+    )
+    code = "import sys; from mopoe_core.catalogue import find; print(find(sys.argv[1]).modalities, 'torch' in sys.modules)"
+    command = [sys.executable, "-c", code, f"{tmp_path}/mine.py:two"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "('a', 'b') False\n", done.stderr
+
+
+def raising(error):
+    """A function that raises."""
+
+    def function():
+        raise error
+
+    return function
+
+
+def labelled(**changes):
+    """A dataset with other labels."""
+    return replace(dataset(), **changes)
+
+
+def with_nan(x):
+    """One value that is no number."""
+    x = x.copy()
+    x[3, 2] = np.nan
+    return x
+
+
+WRONG = {
+    "raises in two lines": (raising(ValueError("first\n  second")), r"failed \(ValueError: first second\); correct it"),
+    "exits": (raising(SystemExit("enough")), r"failed \(SystemExit: enough\)"),
+    "takes an argument": (lambda x: x, r"failed \(TypeError: .*missing 1 required"),
+    "no dataset": (lambda: [1, 2], r"returned list; it must return a mopoe_core\.data\.own\.OwnDataset"),
+    "no tuple": (labelled(modalities=dataset().modalities[0]), r"modalities is of type OwnModality; it must be a tuple"),
+    "no modality": (labelled(modalities=("a", "b")), r"modalities holds one of type str; each must be an OwnModality"),
+    "one modality": (labelled(modalities=dataset().modalities[:1]), r"has 1 modalities; at least 2"),
+    "number for a name": (dataset(vec={"name": 3}), r"a modality named 3; allowed: letters"),
+    "dot in a name": (dataset(vec={"name": "a.b"}), r"a modality named 'a\.b'; allowed: letters"),
+    "a name twice": (dataset(vec={"name": "txt"}), r"a modality named 'txt'; allowed: .* each name once"),
+    "labels": (dataset(vec={"name": "labels"}), r"a modality named 'labels', which metrics or labels are called"),
+    "joint": (dataset(vec={"name": "joint"}), r"a modality named 'joint', which"),
+    "prior": (dataset(vec={"name": "prior"}), r"a modality named 'prior', which"),
+    "given": (dataset(vec={"name": "given_12"}), r"a modality named 'given_12', which"),
+    "labels of floats": (labelled(train_labels=labels(TRAIN) / 1), r"train_labels are float64 \(60,\); they must be whole numbers"),
+    "labels of two axes": (labelled(test_labels=np.eye(3, dtype=int)), r"test_labels are int64 \(3, 3\); they must be"),
+    "few examples": (labelled(test_labels=labels(9)), r"9 test examples are too few; at least 20"),
+    "a class left out": (labelled(train_labels=labels(TRAIN) * 2), r"must be classes 0, 1, \.\.\., .* found \[0, 2, 4\]"),
+    "a class in test only": (labelled(test_labels=labels(TEST) + 1), r"test_labels has the class 3, which train_labels lacks"),
+    "kind": (dataset(vec={"kind": "table"}), r"vec: kind 'table' is not offered; allowed: vector, image, text"),
+    "likelihood": (dataset(vec={"likelihood": "poisson"}), r"vec: likelihood 'poisson' is not offered for vector; allowed: normal"),
+    "network that is none": (dataset(vec={"decoder": "linear"}), r"vec: decoder is of type str; it must be a function"),
+    "network that raises": (dataset(vec={"judge": lambda classes: 1 // 0}), r"vec: judge\(3\) failed \(ZeroDivisionError: .*\)"),
+    "network of another kind": (dataset(vec={"encoder": lambda latent: "x"}), r"vec: encoder\(20\) failed .*must return a torch\.nn"),
+    "accuracy": (dataset(vec={"judge_accuracy": 70}), r"vec: judge_accuracy 70 is no share; allowed: 0 to 1"),
+    "unequal lists": (dataset(vec={"train": [[1, 2], [3]]}), r"vec \(train\): cannot be made an array \(ValueError: .*\); give one"),
+    "axes": (both("vec", lambda x: x[:, 0]), r"vec \(train\): has shape \(60,\); 2 axes are needed, the first of 60 examples"),
+    "length": (dataset(vec={"test": parts(TEST, 1)["vec"][1:]}), r"vec \(test\): has shape \(23, 5\); 2 axes .* first of 24 examples"),
+    "other features": (dataset(vec={"test": parts(TEST, 1)["vec"][:, 1:]}), r"train has examples of shape \(5,\) and test of \(4,\)"),
+    "no features": (both("vec", lambda x: x[:, :0]), r"vec \(train\): has shape \(60, 0\), so an example holds no number"),
+    "no pixels": (both("img", lambda x: x[..., :0]), r"img \(train\): has shape \(60, 1, 4, 0\), so an example holds no number"),
+    "objects": (both("vec", lambda x: x.astype(object)), r"vec \(train\): holds object; vectors must be numbers; convert them"),
+    "strings": (both("vec", lambda x: x.astype(str)), r"vec \(train\): holds <U32; vectors must be numbers"),
+    "complex": (both("vec", lambda x: x + 1j), r"vec \(train\): holds complex128; vectors must be numbers"),
+    "string images": (both("img", lambda x: x.astype(str)), r"img \(train\): holds <U3; images must be numbers"),
+    "not finite": (both("vec", with_nan), r"vec \(train\): holds a value that is not finite"),
+    "too large": (both("vec", lambda x: x * 1e200), r"vec \(train\): values from -\S+e\+200 to \S+e\+200 are too large for float32"),
+    "images to 255": (both("img", lambda x: x.astype(float)), r"img \(train\): images are uint8, or numbers in \[0, 1\]; found 0 to 255"),
+    "bernoulli": (dataset(vec={"likelihood": "bernoulli"}), r"likelihood bernoulli is of values in \[0, 1\]; found -\S+ to \d\S+; scale"),
+    "numbers for text": (both("txt", lambda x: labels(len(x))), r"txt \(train\): holds int64; text must be strings"),
+    "missing text": (both("txt", lambda x: np.array([None, *x[1:]])), r"txt \(train\): holds object; text must be strings"),
+    "empty text": (both("txt", lambda x: np.array([""] * len(x))), r"txt: holds empty strings only; leave the modality out"),
+    "alphabet": (both("txt", lambda x: np.array(["".join(map(chr, range(300, 600)))] * len(x))), r"txt: has 301 different characters"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_every_wrong_dataset_has_its_own_line(card_of, case):
+    """A DataError of one line names the function, the modality, what was found and what is allowed."""
+    made, expected = WRONG[case]
+    with pytest.raises(DataError, match=expected) as caught:
+        card_of(made)
+    assert str(caught.value).startswith(f"dataset: {HERE}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_torch_keeps_is_refused_before_training(card_of):
+    """A model holds its networks by name, and `values` is a method of what holds them."""
+    card_of(dataset(vec={"name": "values"}))
+    with pytest.raises(DataError, match=r"^[^\n]*a modality named 'values', which torch keeps for itself; rename it$"):
+        own.load(HERE)
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("none.py:made", r"none\.py cannot be imported \(FileNotFoundError: there is no file .*none\.py\); correct it"),
+        ("no.such.module:made", r"no\.such\.module cannot be imported \(ModuleNotFoundError: .*\)"),
+        (f"{__name__}:nothing", r"has no function 'nothing'; name one that returns an OwnDataset"),
+        ("bad.py:made", r"bad\.py cannot be imported \(SyntaxError: .*\)"),
+    ],
+)
+def test_a_function_that_is_not_there_is_named(tmp_path, reference, expected):
+    """File, module and function each have a line."""
+    (tmp_path / "bad.py").write_text("def made(:\n  pass\n")
+    own.search_from(tmp_path)
+    try:
+        with pytest.raises(DataError, match=expected) as caught:
+            own.card(reference)
+    finally:
+        own.search_from(Path())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_function_that_returns_other_data_each_time_is_told_apart(card_of, tmp_path):
+    """Where a worker finds another dataset than the command did, preparing ends in one line; with the same one it goes on."""
+    seen = card_of(lambda: dataset(vec={"train": np.random.normal(size=(TRAIN, 5))})).data_hash
+    own.check_repeats(HERE, seen)
+    own._loaded.cache_clear()  # the worker's process
+    key = DataKey(HERE, "own", 3, "test")
+    with pytest.raises(DataError, match=r"^[^\n]*returns other data each time it is called[^\n]*; seed what is random in it$"):
+        worker.prepare(key, "vec", str(tmp_path), "", str(tmp_path), seen)
+
+
+UNSEEDED = """
+import numpy as np
+from mopoe_core.data.own import OwnDataset, OwnModality
+def noise():
+    y = np.arange(600) % 2
+    return OwnDataset(tuple(OwnModality(n, "vector", np.random.normal(size=(600, 3)), np.zeros((600, 3))) for n in "ab"), y, y)
+"""
+
+
+@pytest.mark.slow
+def test_a_sweep_of_data_that_do_not_repeat_is_one_line(tmp_path):
+    """The real command, with real workers, ends with exit code 2 and says to seed the function."""
+    (tmp_path / "mine.py").write_text(UNSEEDED)
+    base = {"dataset": "mine.py:noise", "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 1}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": base, "storage": "runs"}))
+    command = [sys.executable, "-m", "orchestrator", "sweep", "s.yaml"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("error: dataset: mine.py:noise returns other data each time it is called")
+    assert done.stderr.count("\n") == 1
+
+
+def test_networks_of_the_users_own_are_those_that_are_trained(card_of, tmp_path):
+    """Encoder and decoder of the model are the user's, with the latent dimensions of the configuration, and a step changes them."""
+    card_of(dataset(vec={"encoder": Encoder, "decoder": wide, "likelihood": "laplace"}))
+    loaded = own.load(HERE)
+    config = TrainingConfig(dataset=HERE, model="mopoe", latent_dim=3, epochs=1, batch_size=20)
+    fresh = new_model(config, 0, loaded, torch.device("cpu"))
+    trained = train(config, 0, loaded, torch.device("cpu"), tmp_path / "c.pt").model
+    assert isinstance(trained.encoders["vec"], Encoder)
+    assert trained.encoders["vec"].layer.out_features == 6
+    assert not torch.equal(trained.decoders["vec"][1].weight, fresh.decoders["vec"][1].weight)
+
+
+EXAMPLE = "examples/tabular.py:tumours"
+
+
+def test_the_example_runs_through_everything(tmp_path):
+    """Loading, judges, training and evaluation give every metric of three modalities, finite; the probe is better than chance."""
+    config = TrainingConfig(dataset=EXAMPLE, model="mopoe", latent_dim=4, batch_size=50, epochs=8)
+    loaded, device = loading.load(config.data_key, tmp_path / "data"), torch.device("cpu")
+    assert {name: tuple(x.shape) for name, x in loaded.train.items.items()} == dict.fromkeys(
+        ("mean", "error", "worst"), (400, 10)
+    )
+    assert not (tmp_path / "data").exists()
+    jury = judges(loaded, tmp_path / "classifiers", device)
+    trained = train(config, 0, loaded, device, tmp_path / "c.pt")
+    table = evaluate(trained.model, 0, loaded, jury, device)
+    assert [metric.name for metric in table] == names.metric_names(("mean", "error", "worst"))
+    assert all(math.isfinite(metric.value) for metric in table)
+    larger = float(loaded.test.labels.bincount().max()) / len(loaded.test)
+    assert next(metric.value for metric in table if metric.name == "probe/given_3") > larger + 0.1
