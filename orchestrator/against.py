@@ -14,7 +14,8 @@ from scipy import stats
 from mopoe_core import names
 from mopoe_core.config import deviations
 from orchestrator import tables
-from orchestrator.paper_tables import Entry, PaperTable, Row, grid, paper_tables, scale_name, tex, tex_table
+from orchestrator.groups import scale_name
+from orchestrator.paper_tables import Entry, PaperTable, Row, grid, paper_tables, tex, tex_table
 from orchestrator.published import MODEL_TITLES, Column, Published, published
 from orchestrator.trial import Cell, TrialResult, spelled
 

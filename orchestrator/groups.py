@@ -136,9 +136,19 @@ def _slug(config: TrainingConfig) -> str:
     return re.sub(r"\W+", "-", f"{config.dataset}-{config.source}-{config.scale or 'own'}")
 
 
+def setting(config: TrainingConfig) -> str:
+    """Source, scale and networks in words: `embedded data, small scale, small networks`."""
+    networks = "the paper's" if config.networks == "paper" else config.networks
+    return f"{config.source} data, {scale_name(config)}, {networks} networks"
+
+
+def scale_name(config: TrainingConfig) -> str:
+    """`small scale`, or `own sizes` where the user set them."""
+    return f"{config.scale} scale" if config.scale else "own sizes"
+
+
 def _label(config: TrainingConfig, others: Sequence[TrainingConfig]) -> str:
-    size = f"{config.scale} scale" if config.scale else "own sizes"
-    said = [config.dataset, f"{config.source} data", size, f"{config.networks} networks"]
+    said = [config.dataset, setting(config)]
     alike = [other for other in others if all(getattr(other, field) == getattr(config, field) for field in NAMED)]
     for field in type(config).model_fields:
         if field not in OF_A_MODEL and len({getattr(other, field) for other in alike}) > 1:

@@ -13,7 +13,7 @@ import pandas as pd
 from mopoe_core.config import TrainingConfig, deviations
 from orchestrator import tables
 from orchestrator.aggregate import completed, summary
-from orchestrator.groups import OF_A_MODEL, common_beta, model_line
+from orchestrator.groups import OF_A_MODEL, common_beta, model_line, setting
 from orchestrator.published import MODEL_TITLES, Column, Layout, layouts
 from orchestrator.trial import Cell, TrialResult, series, spelled
 
@@ -97,17 +97,6 @@ def paper_tables(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[
 def caption(table: PaperTable) -> str:
     """What the table shows and how it was come by, in one paragraph."""
     return f"{table.title}. {table.note} {BOLD}"
-
-
-def setting(config: TrainingConfig) -> str:
-    """Source, scale and networks in words: `embedded data, scale small, small networks`."""
-    networks = "the paper's" if config.networks == "paper" else config.networks
-    return f"{config.source} data, {scale_name(config)}, {networks} networks"
-
-
-def scale_name(config: TrainingConfig) -> str:
-    """`scale small`, or `own sizes` where the user set them."""
-    return "own sizes" if config.scale is None else f"scale {config.scale}"
 
 
 def frame(table: PaperTable) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from mopoe_core.files import write_text, write_whole
 from orchestrator import against, claim_tables, figures, paper_report, tables
 from orchestrator.aggregate import cell_table, trial_table
 from orchestrator.claims import Claim
+from orchestrator.groups import setting
 from orchestrator.paper_report import PaperReport
 from orchestrator.pareto import Front, front
 from orchestrator.spec import SweepSpec, cells, trials
@@ -139,7 +140,7 @@ def _unit(table: pd.DataFrame, metric: str) -> str:
 
 
 def _title(every: Sequence[Cell], seeds: int) -> str:
-    kinds = dict.fromkeys(f"{cell.config.dataset}, {cell.config.source} data, {cell.config.networks} networks" for cell in every)
+    kinds = dict.fromkeys(f"{cell.config.dataset}, {setting(cell.config)}" for cell in every)
     return f"{'; '.join(kinds)}; n = {seeds} seed{'' if seeds == 1 else 's'}"
 
 
@@ -271,6 +272,10 @@ def _warnings(results: Sequence[TrialResult]) -> list[str]:
         found = {str(result.provenance.get(field, "unknown")) for result in results}
         if len(found) > 1:
             said.append(f"These trials come from {what}: {', '.join(sorted(found))}.")
+    if any(result.trial.config.scale == "smoke" for result in results):
+        said.append(
+            "Smoke scale: a few steps, to see that everything runs. Its numbers say nothing of the models."
+        )
     if any(str(result.provenance.get("commit", "")).endswith("+changes") for result in results):
         said.append("Some trials ran from a checkout with uncommitted changes.")
     return said

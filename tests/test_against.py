@@ -108,7 +108,7 @@ def test_only_the_papers_own_setting_is_a_reproduction():
     assert comparisons(paper)["table2"].deviations == ()
     assert comparisons(paper)["table7"].kind == "not a reproduction: β 5 instead of 2.5"
     small = comparisons(THREE, [])["table2"]
-    assert small.kind == "not a reproduction: embedded data, scale small, small networks"
+    assert small.kind == "not a reproduction: embedded data, small scale, small networks"
     assert any("source" in text for text in small.deviations)
     assert small.kind in title(small)
 
