@@ -273,9 +273,7 @@ def _warnings(results: Sequence[TrialResult]) -> list[str]:
         if len(found) > 1:
             said.append(f"These trials come from {what}: {', '.join(sorted(found))}.")
     if any(result.trial.config.scale == "smoke" for result in results):
-        said.append(
-            "Smoke scale: a few steps, to see that everything runs. Its numbers say nothing of the models."
-        )
+        said.append("Smoke scale: a few steps, to see that everything runs. Its numbers say nothing of the models.")
     if any(str(result.provenance.get("commit", "")).endswith("+changes") for result in results):
         said.append("Some trials ran from a checkout with uncommitted changes.")
     return said
