@@ -46,7 +46,7 @@ class Panel:
     pixels: Pixels
 
 
-BELOW = "A column a class: above the modalities given, below them three samples of every modality"
+BELOW = "A column a test example: above the modalities given, below them three samples of every modality"
 PICTURES = {
     "figure2": Pictured("polymnist", "dataset", "Examples of PolyMNIST", "A column a tuple, a row a modality.", of_the_data=True),
     "figure4": Pictured("celeba", "given_text", "Faces given their text", f"{BELOW}.", ("mopoe",)),
@@ -64,7 +64,7 @@ PICTURES = {
         "polymnist", "given_m1.m2.m3.m4", "Generated from all but the first modality", f"{BELOW}; the paper shows the first, m0."
     ),
     "figure14": Pictured(
-        "celeba", "unconditional", "Random samples", "A block a modality; the same latents in every block.", ("mopoe",)
+        "celeba", "unconditional", "Random samples", "A block a modality; the same shared latents in every block.", ("mopoe",)
     ),
 }
 """By name of the figure; the paper counts PolyMNIST's modalities from 1."""
