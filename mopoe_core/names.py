@@ -27,6 +27,7 @@ LOG_LIKELIHOOD = "log_likelihood"
 LOG_LIKELIHOOD_PAPER_VIEW = "log_likelihood_paper_view"
 AVERAGE_PRECISION = "average precision"
 """Unit of probe and conditional coherence where labels are attributes; `UNITS` has the units otherwise."""
+JOINT_COHERENCE, JOINT_LIKELIHOOD = f"{COHERENCE}/{JOINT}", f"{LOG_LIKELIHOOD}/{JOINT}"
 UNITS = {
     COHERENCE: "share",
     PROBE: "accuracy",
@@ -62,7 +63,7 @@ def metric_names(modalities: Sequence[str], attributes: Sequence[str] = ()) -> l
     """
     every = subsets(modalities)
     sizes = range(1, len(modalities) + 1)
-    names = [f"{COHERENCE}/{JOINT}"]
+    names = [JOINT_COHERENCE]
     names += [f"{COHERENCE}/{subset_name(subset)}/{target}" for subset in every for target in modalities]
     names += [f"{COHERENCE}/{given(size)}" for size in sizes[:-1]]
     names += [f"{PROBE}/{subset_name(subset)}" for subset in every]

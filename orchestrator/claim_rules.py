@@ -14,7 +14,7 @@ from orchestrator.comparisons import ABOVE, BELOW, ERROR, Measured, Region, not_
 from orchestrator.groups import THE_PAPERS, Group, Sample
 from orchestrator.trial import Cell, spelled
 
-JOINT_COHERENCE, JOINT_LIKELIHOOD = f"{names.COHERENCE}/{names.JOINT}", f"{names.LOG_LIKELIHOOD}/{names.JOINT}"
+JOINT_COHERENCE, JOINT_LIKELIHOOD = names.JOINT_COHERENCE, names.JOINT_LIKELIHOOD
 EQ5_BETA = 2.5
 FEWEST_BETAS = 3  # with two, a rank correlation is a coin
 

@@ -149,7 +149,7 @@ def _summary(group: Group, line: Line, metric: str) -> dict[str, float]:
 
 
 def _joint_coherence(group: Group, line: Line) -> str:
-    found = _summary(group, line, f"{names.COHERENCE}/{names.JOINT}")
+    found = _summary(group, line, names.JOINT_COHERENCE)
     if found["mean"] != found["mean"]:
         return ""
     spread = f" ± {found['sd']:.3f}" if line.complete and found["sd"] == found["sd"] else ""

@@ -24,7 +24,6 @@ from orchestrator.spec import SweepSpec, cells, trials
 from orchestrator.trial import Cell, Trial, TrialResult, labels, series
 
 ENDED = ("completed",)
-JOINT_COHERENCE = f"{names.COHERENCE}/{names.JOINT}"
 HEADINGS = {
     names.COHERENCE: "Coherence",
     names.PROBE: "Linear probe",
@@ -210,7 +209,7 @@ def _heat_maps(every: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
     made = []
     for kind, heading in HEADINGS.items():
         part = table[table["kind"] == kind]
-        units = dict.fromkeys(part[part["name"] != JOINT_COHERENCE]["unit"]) or dict.fromkeys(part["unit"])
+        units = dict.fromkeys(part[part["name"] != names.JOINT_COHERENCE]["unit"]) or dict.fromkeys(part["unit"])
         note = " ".join(NOTES[kind][unit] for unit in units).format(partition=partition, samples=_samples(every))
         if len(part):
             made.append(_heat_map(every, part, heading, note))

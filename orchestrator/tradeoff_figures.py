@@ -36,7 +36,7 @@ class Panel:
 
 def joint(group: Group) -> Figure | None:
     """Figure 1: joint coherence against joint log-likelihood; None for a single beta or without data."""
-    coherence, likelihood = f"{names.COHERENCE}/{names.JOINT}", f"{names.LOG_LIKELIHOOD}/{names.JOINT}"
+    coherence, likelihood = names.JOINT_COHERENCE, names.JOINT_LIKELIHOOD
     labels = (figures.axis_label(metric, group.unit(metric)) for metric in (coherence, likelihood))
     return _drawn(group, "Joint coherence and log-likelihood", [Panel(coherence, likelihood, *labels)])
 

@@ -162,7 +162,7 @@ def _probe_columns() -> tuple[Column, ...]:
 
 def _coherence_columns() -> tuple[Column, ...]:
     letters = LETTERS["mnist_svhn_text"]
-    columns = [Column("", "Joint", "Joint", f"{names.COHERENCE}/{names.JOINT}")]
+    columns = [Column("", "Joint", "Joint", names.JOINT_COHERENCE)]
     for target, modality in letters.items():
         for given in names.subsets([letter for letter in letters if letter != target]):
             text, metric = ",".join(given), f"{names.COHERENCE}/{_subset(given, 'mnist_svhn_text')}/{modality}"
@@ -192,7 +192,7 @@ def _figure3(modalities: int) -> Layout:
         for kind, heading, fewer in kinds
         for size in range(1, modalities + 1 - fewer)
     ]
-    joint = Column("", "Joint coherence", "Joint coherence", f"{names.COHERENCE}/{names.JOINT}")
+    joint = Column("", "Joint coherence", "Joint coherence", names.JOINT_COHERENCE)
     return Layout("figure3", "figure3", title, meaning, "polymnist", 2.5, PAPER_MODELS, False, (*columns, joint))
 
 
@@ -232,7 +232,7 @@ def _record(table: str, row: dict[str, str]) -> Published:
 def _metric(row: dict[str, str], dataset: str) -> str:
     kind = row["metric"]
     if kind == "joint_coherence":
-        return f"{names.COHERENCE}/{names.JOINT}"
+        return names.JOINT_COHERENCE
     subset = tuple(row["subset"].split(","))
     if kind.startswith("conditional_coherence"):
         return f"{names.COHERENCE}/{_subset(subset, dataset)}/{LETTERS[dataset][row['target']]}"
