@@ -7,6 +7,7 @@ A field that is left out takes the first of these that says anything: an alias o
 model's own default, the field's default.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -36,6 +37,24 @@ MIXTURES = ("mmvae", "mopoe", "mmjsd")
 
 CHOOSES_A_MEMBER = ("mmvae", "mmjsd", "mmvm")
 """Models whose posterior given several modalities is a mixture of those given each, and no product."""
+
+NUMBERS = (
+    "model",
+    "beta",
+    "beta_private",
+    "private_weights",
+    "estimator",
+    "kl",
+    "prior_expert",
+    "alpha",
+    "unimodal_reconstruction",
+    "reconstruction_weights",
+    "missing",
+    "learning_rate",
+    "weight_decay",
+    "importance_samples",
+)
+"""Fields in which the trials of one stack may differ: they change numbers, and not the shape of a network or a batch."""
 
 LEAST_PROBED = 500
 LEAST_TESTED = 100
@@ -124,6 +143,8 @@ class TrainingConfig(BaseModel):
     """Examples a step; the last, partial batch of an epoch is dropped."""
     learning_rate: Number = Field(default=1e-3, gt=0)
     """Adam's step size."""
+    weight_decay: Number = Field(default=0.0, ge=0)
+    """Adam's L2 penalty."""
     train_examples: Whole | None = Field(default=None, ge=1)
     """Train on this many examples (a fixed random selection); all when left out."""
     test_examples: Whole | None = Field(default=None, ge=1)
@@ -280,6 +301,12 @@ class TrainingConfig(BaseModel):
     def steps_per_epoch(self) -> int:
         """Optimiser steps in one epoch."""
         return self.examples_per_epoch // self.batch_size
+
+    @property
+    def shape(self) -> str:
+        """What the trials of one stack have in common: every field but those in `NUMBERS`."""
+        common = {name: value for name, value in self.model_dump(mode="json").items() if name not in NUMBERS}
+        return json.dumps(common, sort_keys=True)
 
     def canonical(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as plain values: what an identity is a hash of.

@@ -1,7 +1,9 @@
 """Final metrics of a trained model: linear probe, coherence, log-likelihood, for every subset of modalities (Appendix B).
 
-The test set streams through in batches: each is encoded once, all subsets' posteriors come from that one encoding, and nothing is kept
-but the numbers of each example, from which the metrics and their Monte-Carlo errors follow.
+The test set streams through in batches: each is encoded once, all subsets' posteriors come from that one encoding as one tensor, all
+that they decode into is decoded and judged in parts of bounded size (`mopoe_core.decoding`), and nothing is kept but the numbers of each
+example, from which the metrics and their Monte-Carlo errors follow. They stay on the device until all are there: but for the fits of the
+probes, the host waits for it once.
 
 q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE, MoPoE and MVTCAE, the members of S
 for MMVAE, mmJSD and MMVM. Where a single sample or mean is wanted, a mixture gives one member of S, chosen at random, as released. A
@@ -14,7 +16,6 @@ Shape suffixes: B batch, M modality, R distinct product, S subset, D latent dime
 examples.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,25 +23,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from mopoe_core import names
 from mopoe_core.classifiers import Judges
 from mopoe_core.data.types import Dataset, Split
+from mopoe_core.decoding import judged, laid_out, laid_out_judges
 from mopoe_core.estimates import Estimate, average_precisions, jackknifed, mean, mean_over_attributes
 from mopoe_core.importance import log_likelihoods
-from mopoe_core.model import MultimodalVAE, with_private
+from mopoe_core.loss import with_private
+from mopoe_core.model import MultimodalVAE
 from mopoe_core.names import Metric
 from mopoe_core.objective import Gaussians, products
+from mopoe_core.probes import Probes, fit_probes
 from mopoe_core.streams import generator
 from mopoe_core.training import SELECTION_SEED
 
 PROBE_EXAMPLES = 500
-PROBE_ITERATIONS = 1000
 PRIOR_SAMPLES = 5000
 BATCH = 256
+FINITE = "finite"
+"""Beside the kinds of metrics: whether an example's posterior means are finite."""
 
 Array = NDArray[Any]
 
@@ -53,8 +56,12 @@ class _Proposals:
     exponents_RE: Tensor
     members: list[list[int]]
     """For each subset, the rows of `exponents_RE` that it is the uniform mixture of."""
+    members_M: list[Tensor]
+    """The same on the device."""
     given: list[list[int]]
     """For each subset, the indices of its modalities."""
+    given_SM: Tensor
+    """The same, as true and false on the device."""
 
 
 @torch.no_grad()
@@ -63,7 +70,7 @@ def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, 
 
     All chance comes from `seed`. Raises FloatingPointError where the model's posteriors, or what they lead to, are not finite.
     """
-    config = model.config
+    config, model, judges = model.config, laid_out(model, device), laid_out_judges(judges, dataset.modalities, device)
     # In random order also where all are taken: they lie sorted by class, and paper_view mixes the examples of a batch.
     test = dataset.test.take(config.test_examples or len(dataset.test), SELECTION_SEED).to(device)
     train = dataset.train.take(config.train_examples, SELECTION_SEED)
@@ -75,12 +82,18 @@ def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, 
     # Examples stand on the axis that is last but for scores of attributes.
     axis = {kind: -2 if dataset.attributes and kind in (names.PROBE, names.COHERENCE) else -1 for kind in parts[0]}
     numbers = {kind: torch.cat([part[kind] for part in parts], axis[kind]).double().cpu().numpy() for kind in parts[0]}
+    _check_finite(numbers.pop(FINITE))
     table = _Table(dataset, test, [m.name for m in model.modalities], proposals.subsets)
-    return table.metrics(agreement_N, numbers)
+    return table.metrics(agreement_N.cpu().numpy(), numbers)
 
 
 def _batches(count: int, device: torch.device) -> Sequence[Tensor]:
     return list(torch.arange(count, device=device).split(BATCH))
+
+
+def _check_finite(finite_B: Array) -> None:
+    if not finite_B.all():
+        raise FloatingPointError("a posterior mean is not finite: the model has diverged")
 
 
 def _proposals(model: MultimodalVAE) -> _Proposals:
@@ -92,86 +105,70 @@ def _proposals(model: MultimodalVAE) -> _Proposals:
         wanted = model.objective.spec.conditional_rows(indices)
         rows += [row for row in wanted if row not in rows]
         members.append([rows.index(row) for row in wanted])
-    return _Proposals(names.subsets(order), model.objective.experts_CE.new_tensor(rows), members, given)
+    exponents_RE = model.objective.experts_CE.new_tensor(rows)
+    device = exponents_RE.device
+    members_M = [torch.tensor(rows_of_one, device=device) for rows_of_one in members]
+    given_SM = torch.tensor([[m in indices for m in range(len(order))] for indices in given], device=device)
+    return _Proposals(names.subsets(order), exponents_RE, members, members_M, given, given_SM)
 
 
-def _one_member(products_RBD: Gaussians, members: list[int], chance: torch.Generator) -> Gaussians:
+def _one_member(products_RBD: Gaussians, members_M: Tensor, chance: torch.Generator) -> Gaussians:
     """For each example one member of a subset's mixture, each member as often as the others: (B, D)."""
-    if len(members) == 1:
-        return Gaussians(products_RBD.mu[members[0]], products_RBD.logvar[members[0]])
     batch = products_RBD.mu.shape[1]
     order_B = torch.randperm(batch, generator=chance, device=chance.device)
-    member_B = torch.tensor(members, device=chance.device)[order_B % len(members)]
-    return products_RBD.select(member_B)
+    return products_RBD.select(members_M[order_B % len(members_M)])
 
 
 def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, chance: torch.Generator) -> Gaussians:
-    """(S, B, D): each subset's posterior, one member an example where it is a mixture.
-
-    Raises FloatingPointError where one is not finite.
-    """
-    if not torch.isfinite(products_RBD.mu).all():
-        raise FloatingPointError("a posterior mean is not finite: the model has diverged")
-    chosen = [_one_member(products_RBD, members, chance) for members in proposals.members]
+    """(S, B, D): each subset's posterior, one member an example where it is a mixture."""
+    if all(len(members) == 1 for members in proposals.members):
+        rows_S = torch.cat(proposals.members_M)
+        return Gaussians(products_RBD.mu[rows_S], products_RBD.logvar[rows_S])
+    chosen = [
+        Gaussians(products_RBD.mu[members[0]], products_RBD.logvar[members[0]])
+        if len(members) == 1
+        else _one_member(products_RBD, members_M, chance)
+        for members, members_M in zip(proposals.members, proposals.members_M, strict=True)
+    ]
     return Gaussians(torch.stack([q.mu for q in chosen]), torch.stack([q.logvar for q in chosen]))
-
-
-class _Probe:
-    """Logistic regressions (L-BFGS) on posterior means: one of the class, or one an attribute."""
-
-    def __init__(self, means_ND: Array, labels: Array) -> None:
-        self.attributes = labels.ndim == 2
-        columns = list(labels.T) if self.attributes else [labels]
-        self.fitted = [self._fit(means_ND, column) for column in columns]
-
-    @staticmethod
-    def _fit(means_ND: Array, labels_N: Array) -> LogisticRegression | float:
-        """The regression; the one label where the examples have no other."""
-        if len(np.unique(labels_N)) == 1:
-            return float(labels_N[0])
-        with warnings.catch_warnings():
-            # The protocol stops at 1000 iterations; a probe that is not converged then is what the paper reports as well.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return LogisticRegression(max_iter=PROBE_ITERATIONS).fit(means_ND, labels_N)
-
-    def judge(self, means_BD: Tensor, labels: Tensor) -> Tensor:
-        """Of classes, whether each is right (B,); of attributes, their scores (B, A)."""
-        means = means_BD.cpu().numpy()
-        if not self.attributes:
-            (only,) = self.fitted
-            predicted = np.full(len(means), only) if isinstance(only, float) else only.predict(means)
-            return torch.from_numpy(predicted) == labels.cpu()
-        scores = [np.full(len(means), f) if isinstance(f, float) else f.decision_function(means) for f in self.fitted]
-        return torch.from_numpy(np.stack(scores, -1))
 
 
 def _fit_probes(
     model: MultimodalVAE, train: Split, seed: int, proposals: _Proposals, chance: torch.Generator, device: torch.device
-) -> list[_Probe]:
+) -> Probes:
     """For each subset a probe on the posterior means of 500 training examples."""
     rows = torch.randperm(len(train), generator=generator(torch.device("cpu"), seed, "probe"))[:PROBE_EXAMPLES]
     x = {name: values.to(device) for name, values in train.batch(rows).items()}
     experts_MBD = model.encode(x).shared
     means_SBD = _subset_posteriors(products(experts_MBD, proposals.exponents_RE), proposals, chance).mu
-    return [_Probe(means.cpu().numpy(), train.labels[rows].numpy()) for means in means_SBD]
+    _check_finite(torch.isfinite(means_SBD).cpu().numpy())
+    return fit_probes(means_SBD, train.labels[rows])
 
 
-def _joint_coherence(model: MultimodalVAE, judges: Judges, dataset: Dataset, chance: torch.Generator) -> Array:
+def _joint_coherence(model: MultimodalVAE, judges: Judges, dataset: Dataset, chance: torch.Generator) -> Tensor:
     """For each of 5,000 draws from the prior, whether all classifiers see the same class in what is decoded.
 
     Of attributes, the share on which all classifiers say the same, more likely than not or not.
     """
-    agree = []
-    for rows in torch.arange(PRIOR_SAMPLES).split(BATCH):
-        seen = []
-        z = torch.randn(len(rows), model.config.latent_dim, generator=chance, device=chance.device)
-        for modality in model.modalities:
-            private = torch.randn(len(rows), model.config.private_dim, generator=chance, device=chance.device)
-            logits = judges.logits(modality.name, model.generate(with_private(z, private), modality))
-            seen.append(logits > 0 if dataset.attributes else logits.argmax(-1, keepdim=True))
-        seen_MBA = torch.stack(seen)
-        agree.append((seen_MBA == seen_MBA[0]).all(0).double().mean(-1))
-    return torch.cat(agree).cpu().numpy()
+    latents_MNL = _prior_latents(model, chance)
+    seen = []
+    for modality, latents_NL in zip(model.modalities, latents_MNL, strict=True):
+        logits = judged(model, judges, latents_NL, modality)
+        seen.append(logits > 0 if dataset.attributes else logits.argmax(-1, keepdim=True))
+    seen_MNA = torch.stack(seen)
+    return (seen_MNA == seen_MNA[0]).all(0).double().mean(-1)
+
+
+def _prior_latents(model: MultimodalVAE, chance: torch.Generator) -> list[Tensor]:
+    """For each modality (5000, D + P): one z for all, and private latents of its own."""
+    drawn: list[list[Tensor]] = [[] for _ in model.modalities]
+    for start in range(0, PRIOR_SAMPLES, BATCH):
+        count = min(BATCH, PRIOR_SAMPLES - start)
+        z = torch.randn(count, model.config.latent_dim, generator=chance, device=chance.device)
+        for latents in drawn:
+            private = torch.randn(count, model.config.private_dim, generator=chance, device=chance.device)
+            latents.append(with_private(z, private))
+    return [torch.cat(latents) for latents in drawn]
 
 
 def _batch(
@@ -179,7 +176,7 @@ def _batch(
     test: Split,
     rows: Tensor,
     proposals: _Proposals,
-    probes: list[_Probe],
+    probes: Probes,
     judges: Judges,
     chance: torch.Generator,
 ) -> dict[str, Tensor]:
@@ -193,8 +190,9 @@ def _batch(
     private_MBP = encoded.private.sample(torch.randn(encoded.private.mu.shape, generator=chance, device=chance.device))
     likelihood_SB, paper_view_SB = log_likelihoods(model, x, encoded, products_RBD, proposals.members, proposals.given, chance)
     return {
-        names.PROBE: torch.stack([p.judge(mu, labels) for p, mu in zip(probes, posteriors_SBD.mu, strict=True)]),
-        names.COHERENCE: _coherence(model, judges, proposals.subsets, z_SBD, private_MBP, labels, chance),
+        FINITE: torch.isfinite(products_RBD.mu).all(-1).all(0),
+        names.PROBE: probes.judge(posteriors_SBD.mu, labels),
+        names.COHERENCE: _coherence(model, judges, proposals.given_SM, z_SBD, private_MBP, labels, chance),
         names.LOG_LIKELIHOOD: likelihood_SB,
         names.LOG_LIKELIHOOD_PAPER_VIEW: paper_view_SB,
     }
@@ -203,7 +201,7 @@ def _batch(
 def _coherence(
     model: MultimodalVAE,
     judges: Judges,
-    subsets: Sequence[tuple[str, ...]],
+    given_SM: Tensor,
     z_SBD: Tensor,
     private_MBP: Tensor,
     labels: Tensor,
@@ -213,11 +211,9 @@ def _coherence(
     seen = []
     for m, modality in enumerate(model.modalities):
         unseen_BP = torch.randn(private_MBP[m].shape, generator=chance, device=chance.device)
-        latents = [
-            with_private(z_BD, private_MBP[m] if modality.name in S else unseen_BP)
-            for S, z_BD in zip(subsets, z_SBD, strict=True)
-        ]
-        seen.append(torch.stack([judges.logits(modality.name, model.generate(latent, modality)) for latent in latents]))
+        private_SBP = torch.where(given_SM[:, m, None, None], private_MBP[m], unseen_BP)
+        latents_SBL = torch.cat([z_SBD, private_SBP], -1)
+        seen.append(judged(model, judges, latents_SBL.flatten(0, 1), modality).unflatten(0, z_SBD.shape[:2]))
     logits_SMBA = torch.stack(seen, 1)
     return logits_SMBA if labels.ndim == 2 else logits_SMBA.argmax(-1) == labels
 

@@ -17,11 +17,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mopoe_core.data.types import Modality
-from mopoe_core.model import Encoded, MultimodalVAE
+from mopoe_core.decoding import log_likelihood
+from mopoe_core.loss import Encoded
+from mopoe_core.model import MultimodalVAE
 from mopoe_core.objective import Gaussians
-
-DECODED_AT_ONCE = 10_000_000  # numbers: all samples of a batch of digits, a few of a batch of faces
 
 
 def log_likelihoods(
@@ -38,16 +37,41 @@ def log_likelihoods(
     For each subset, `members` holds the rows of `products_RBD` that its posterior is the uniform mixture of, and `given` its modalities
     by index. Each distinct product is sampled once: the mixtures of MMVAE reuse their members' samples.
     """
-    samples = model.config.importance_samples
-    each_BD = [Gaussians(mu, logvar) for mu, logvar in zip(products_RBD.mu, products_RBD.logvar, strict=True)]
-    z_RKBD = [q.sample(torch.randn(samples, *q.mu.shape, generator=chance, device=chance.device)) for q in each_BD]
-    joint = _Joint(model, x, encoded.private, z_RKBD, chance)
+    samples = _Samples(products_RBD, model.config.importance_samples, chance)
+    joint = _Joint(model, x, encoded.private, samples.z_RKBD, chance)
     bounds, views = [], []
     for rows, subset in zip(members, given, strict=True):
         log_p = {row: joint.log_weight(row, subset) for row in rows}
-        bounds.append(_bound(products_RBD, rows, z_RKBD, log_p))
-        views.append(_paper_view([log_p[row] - each_BD[row].log_prob(z_RKBD[row]) for row in rows]))
+        bounds.append(_bound(rows, samples, log_p))
+        views.append(_paper_view([log_p[row] - samples.log_q(row, row) for row in rows]))
     return torch.stack(bounds), torch.stack(views)
+
+
+class _Samples:
+    """K samples of each product, z (R, K, B, D), and their log-densities."""
+
+    def __init__(self, products_RBD: Gaussians, count: int, chance: torch.Generator) -> None:
+        mu, logvar = products_RBD.mu, products_RBD.logvar
+        self._mu_RBD, self._precision_RBD = mu, torch.exp(-0.5 * logvar)  # square roots of precisions
+        self._constant_RB = -0.5 * (logvar + math.log(2 * math.pi)).sum(-1)
+        self.count = count
+        self.z_RKBD = mu.new_empty(len(mu), count, *mu.shape[1:])
+        self._log_q: dict[tuple[int, int], Tensor] = {}
+        # One product after the other: its samples stay in a CPU's cache from the first pass over them to the last.
+        for row, (z_KBD, mu_BD, deviation_BD) in enumerate(zip(self.z_RKBD, mu, torch.exp(0.5 * logvar), strict=True)):
+            z_KBD.normal_(generator=chance)
+            self._log_q[row, row] = self._density(row, z_KBD)
+            z_KBD.mul_(deviation_BD).add_(mu_BD)
+
+    def log_q(self, row: int, of: int) -> Tensor:
+        """(K, B): the log-density of one product at the samples of another, or its own."""
+        if (row, of) not in self._log_q:
+            standardised_KBD = (self.z_RKBD[of] - self._mu_RBD[row]).mul_(self._precision_RBD[row])
+            self._log_q[row, of] = self._density(row, standardised_KBD)
+        return self._log_q[row, of]
+
+    def _density(self, row: int, standardised_KBD: Tensor) -> Tensor:
+        return self._constant_RB[row] - 0.5 * _squared_norm(standardised_KBD)
 
 
 class _Joint:
@@ -61,15 +85,18 @@ class _Joint:
         model: MultimodalVAE,
         x: Mapping[str, Tensor],
         private_MBP: Gaussians,
-        z_RKBD: Sequence[Tensor],
+        z_RKBD: Tensor,
         chance: torch.Generator,
     ) -> None:
         self._model, self._x, self._private_MBP, self._z_RKBD, self._chance = model, x, private_MBP, z_RKBD, chance
         self._terms: dict[tuple[int, int, bool], Tensor] = {}
+        self._prior = [_standard_normal(z_KBD) for z_KBD in z_RKBD]
+        if not model.config.private_dim:
+            self._decode_all()
 
     def log_weight(self, row: int, given: Sequence[int]) -> Tensor:
         """(K, B), for a product and the modalities whose private latents are proposed by their own posteriors."""
-        log_p_KB = _standard_normal(self._z_RKBD[row])
+        log_p_KB = self._prior[row]
         for m in range(len(self._model.modalities)):
             key = row, m, m in given or not self._model.config.private_dim
             if key not in self._terms:
@@ -77,42 +104,50 @@ class _Joint:
             log_p_KB = log_p_KB + self._terms[key]
         return log_p_KB
 
+    def _decode_all(self) -> None:
+        """All products' samples of a modality together."""
+        for m, modality in enumerate(self._model.modalities):
+            latents_NBD = self._z_RKBD.flatten(0, 1)
+            decoded_NB = log_likelihood(self._model, latents_NBD, self._x[modality.name], modality)
+            for row, decoded_KB in enumerate(decoded_NB.view(self._z_RKBD.shape[:3])):
+                self._terms[row, m, True] = decoded_KB
+
     def _term(self, row: int, m: int, is_given: bool) -> Tensor:
         z_KBD, private_BP = self._z_RKBD[row], Gaussians(self._private_MBP.mu[m], self._private_MBP.logvar[m])
+        modality = self._model.modalities[m]
         noise_KBP = torch.randn(len(z_KBD), *private_BP.mu.shape, generator=self._chance, device=self._chance.device)
         s_KBP = private_BP.sample(noise_KBP) if is_given else noise_KBP
-        decoded_KB = _decoded(self._model, self._x, self._model.modalities[m], torch.cat([z_KBD, s_KBP], -1))
+        decoded_KB = log_likelihood(self._model, torch.cat([z_KBD, s_KBP], -1), self._x[modality.name], modality)
         return decoded_KB + _standard_normal(s_KBP) - private_BP.log_prob(s_KBP) if is_given else decoded_KB
 
 
-def _decoded(model: MultimodalVAE, x: Mapping[str, Tensor], modality: Modality, latents_KBL: Tensor) -> Tensor:
-    """log p(x_m|latents), (K, B), a few samples at a time where a decoded batch is large."""
-    at_once = max(1, DECODED_AT_ONCE // (latents_KBL.shape[1] * modality.elements))
-    return torch.cat([model.log_likelihood(part, x, modality) for part in latents_KBL.split(at_once)])
+def _squared_norm(z: Tensor) -> Tensor:
+    """Over the last axis, in one pass."""
+    norm: Tensor = torch.linalg.vector_norm(z, dim=-1)
+    return norm.square_()
 
 
 def _standard_normal(z: Tensor) -> Tensor:
-    return -0.5 * (z**2 + math.log(2 * math.pi)).sum(-1)
+    return -0.5 * (_squared_norm(z) + z.shape[-1] * math.log(2 * math.pi))
 
 
-def _bound(products_RBD: Gaussians, rows: Sequence[int], z_RKBD: Sequence[Tensor], log_p: Mapping[int, Tensor]) -> Tensor:
+def _bound(rows: Sequence[int], samples: _Samples, log_p: Mapping[int, Tensor]) -> Tensor:
     """log of an unbiased estimate of p(X), (B,): the members' strata of one mixture, K samples in all, at least one from each."""
-    share, more = divmod(len(z_RKBD[0]), len(rows))
+    share, more = divmod(samples.count, len(rows))
     terms = []
     for place, row in enumerate(rows):
         count = share + (place < more)
-        z_KBD = z_RKBD[row][:count]
-        log_q_KB = torch.logsumexp(
-            torch.stack([Gaussians(products_RBD.mu[r], products_RBD.logvar[r]).log_prob(z_KBD) for r in rows]), 0
-        ) - math.log(len(rows))
+        log_q_RKB = torch.stack([samples.log_q(member, row)[:count] for member in rows])
+        log_q_KB = torch.logsumexp(log_q_RKB, 0) - math.log(len(rows))
         terms.append(log_p[row][:count] - log_q_KB - math.log(count * len(rows)))
     return torch.logsumexp(torch.cat(terms), 0)
 
 
 def _paper_view(log_weights_RKB: list[Tensor]) -> Tensor:
     """(K, B) weights flattened and read as (B, K), as released; of several members each takes a slice of the batch."""
-    samples, batch = log_weights_RKB[0].shape
-    slices_B = (torch.arange(batch) // max(1, batch // len(log_weights_RKB))).clamp(max=len(log_weights_RKB) - 1)
-    stacked_RKB = torch.stack(log_weights_RKB)
-    weights_BK = stacked_RKB[slices_B.to(stacked_RKB.device), :, torch.arange(batch, device=stacked_RKB.device)]
-    return torch.logsumexp(weights_BK.T.reshape(-1).view(batch, samples), 1) - math.log(samples)
+    members, (samples, batch) = len(log_weights_RKB), log_weights_RKB[0].shape
+    width = max(1, batch // members)
+    starts = [min(place * width, batch) for place in range(members)] + [batch]
+    slices = [w[:, a:b] for w, a, b in zip(log_weights_RKB, starts, starts[1:], strict=False)]
+    weights_KB = torch.cat(slices, 1)
+    return torch.logsumexp(weights_KB.reshape(batch, samples), 1) - math.log(samples)

@@ -3,29 +3,62 @@
 An encoder maps a modality (B, *shape) to the two heads mu and log-variance (B, latent); a decoder maps (B, latent) to the raw
 parameters (B, *shape) of the modality's likelihood. Where a modality has a private latent, `latent` counts both: the first dimensions
 are the shared ones.
+
+The published convolutions of images keep their weights channels last, with the same values in the same shapes: oneDNN then needs no
+other order of its own for each layer's input, output and gradients.
 """
 
 import math
+from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mopoe_core.data import own
 from mopoe_core.data.types import Modality
 from mopoe_core.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
 
+Layer = TypeVar("Layer", bound=nn.Module)
+
 LOGVAR_LIMIT = 12.0
 """Log-variances are kept in [-12, 12]: standard deviations between 0.0025 and 400, precisions that float32 adds without overflow."""
 
 
 def safe_logvar(raw: Tensor) -> Tensor:
-    """`raw`, bent smoothly at the ends of [-LOGVAR_LIMIT, LOGVAR_LIMIT].
+    """`raw`, bent smoothly at the ends of [-LOGVAR_LIMIT, LOGVAR_LIMIT]: log of (p + c) / (1 + c^2 + c p), p = exp(raw), c = exp(-12).
 
-    Within 1e-4 of `raw` for |raw| <= 2. Just beyond the limit, where a clamp's gradient is zero, it still has one (3e-4 at 20); in
-    float32 it is below 1e-7 from |raw| = 28 on.
+    Within 1e-4 of `raw` for |raw| <= 2. Just beyond the limit, where a clamp's gradient is zero, it still has one (3e-4 at 20); it is
+    below 1e-7 from |raw| = 29 on.
     """
-    above = F.softplus(raw + LOGVAR_LIMIT) - LOGVAR_LIMIT
-    return LOGVAR_LIMIT - F.softplus(LOGVAR_LIMIT - above)
+    return cast(Tensor, _SafeLogvar.apply(raw))
+
+
+class _SafeLogvar(torch.autograd.Function):
+    """12 - softplus(24 - softplus(raw + 12)), without the logarithms that cancel: softplus takes ten times as long as exp or log."""
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor) -> Tensor:
+        """Any shape."""
+        p = torch.exp(raw.clamp(max=80))  # in float32 exp overflows from 89 on
+        ctx.save_for_backward(p)
+        return (p + _BEND).div_(_beyond(p)).log_()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        """p / ((p + c)(1 + c^2 + c p)), which is never negative and loses no digits."""
+        (p,) = ctx.saved_tensors
+        slope: Tensor = p / (p + _BEND).mul_(_beyond(p))
+        return slope.mul_(upstream)
+
+
+_BEND = math.exp(-LOGVAR_LIMIT)
+
+
+def _beyond(p: Tensor) -> Tensor:
+    return torch.mul(p, _BEND).add_(1 + _BEND**2)
 
 
 class Encoder(nn.Module):
@@ -48,7 +81,44 @@ class Centre(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
-        return 2 * x - 1
+        return torch.rsub(x, -1, alpha=-2)  # 2 x - 1 in one pass
+
+
+class WholeConv1d(nn.Conv1d):
+    """A convolution of a sequence that its kernel covers, (B, I, k) to (B, O, 1): one product, of which oneDNN makes twice the work."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, I, k) to (B, O, 1)."""
+        return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[..., None]
+
+
+class WholeConv2d(nn.Conv2d):
+    """As `WholeConv1d`, of an image: a step of 256 takes 2.7 ms in place of 6.9 for SVHN's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, I, k, k) to (B, O, 1, 1)."""
+        return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[..., None, None]
+
+
+class FromOneConvTranspose1d(nn.ConvTranspose1d):
+    """A transposed convolution from a single position, (B, I, 1) to (B, O, k): one product."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, I, 1) to (B, O, k)."""
+        return _from_one(self, x)
+
+
+class FromOneConvTranspose2d(nn.ConvTranspose2d):
+    """As `FromOneConvTranspose1d`, to an image: (B, I, 1, 1) to (B, O, k, k)."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, I, 1, 1) to (B, O, k, k)."""
+        return _from_one(self, x)
+
+
+def _from_one(layer: nn.ConvTranspose1d | nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    spread = (x.flatten(1) @ layer.weight.flatten(1)).reshape(-1, *layer.weight.shape[1:])
+    return spread if layer.bias is None else spread + layer.bias.reshape(-1, *[1] * (x.ndim - 2))
 
 
 class Transpose(nn.Module):
@@ -70,6 +140,10 @@ def networks(modality: Modality, kind: str, latent: int) -> tuple[nn.Module, nn.
     return encoder, decoder
 
 
+def _channels_last(layer: Layer) -> Layer:
+    return layer.to(memory_format=torch.channels_last)
+
+
 def _relu(*layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())))
 
@@ -80,38 +154,39 @@ def _paper_mnist(latent: int) -> tuple[Encoder, nn.Module]:
     return encoder, decoder
 
 
-def svhn_convolutions() -> list[nn.Conv2d]:
+def svhn_convolutions(last: type[nn.Conv2d] = nn.Conv2d) -> list[nn.Conv2d]:
     """The four convolutions that SVHN's encoder and classifier share in shape: (3, 32, 32) to (128, 1, 1)."""
-    return [
+    layers = [
         nn.Conv2d(3, 32, 4, 2, 1),
         nn.Conv2d(32, 64, 4, 2, 1),
         nn.Conv2d(64, 64, 4, 2, 1),
-        nn.Conv2d(64, 128, 4, 2, 0),
+        last(64, 128, 4, 2, 0),
     ]
+    return [_channels_last(layer) for layer in layers]
 
 
 def _paper_svhn(latent: int) -> tuple[Encoder, nn.Module]:
-    encoder = Encoder(nn.Sequential(_relu(*svhn_convolutions()), nn.Flatten()), 128, latent)
+    encoder = Encoder(nn.Sequential(_relu(*svhn_convolutions(WholeConv2d)), nn.Flatten()), 128, latent)
     decoder = nn.Sequential(
         _relu(
             nn.Sequential(nn.Linear(latent, 128), nn.Unflatten(1, (128, 1, 1))),
-            nn.ConvTranspose2d(128, 64, 4, 1, 0),
+            FromOneConvTranspose2d(128, 64, 4, 1, 0),
             nn.ConvTranspose2d(64, 64, 4, 2, 1),
             nn.ConvTranspose2d(64, 32, 4, 2, 1),
         ),
         nn.ConvTranspose2d(32, 3, 4, 2, 1),
     )
-    return encoder, decoder
+    return encoder, _channels_last(decoder)
 
 
 def _paper_text(latent: int) -> tuple[Encoder, nn.Module]:
     trunk = nn.Sequential(
-        Transpose(), _relu(nn.Conv1d(71, 128, 1), nn.Conv1d(128, 128, 4, 2, 1), nn.Conv1d(128, 128, 4, 2, 0)), nn.Flatten()
+        Transpose(), _relu(nn.Conv1d(71, 128, 1), nn.Conv1d(128, 128, 4, 2, 1), WholeConv1d(128, 128, 4, 2, 0)), nn.Flatten()
     )
     decoder = nn.Sequential(
         nn.Linear(latent, 128),  # as released, without the ReLU that SVHN's decoder has here
         nn.Unflatten(1, (128, 1)),
-        _relu(nn.ConvTranspose1d(128, 128, 4, 1, 0), nn.ConvTranspose1d(128, 128, 4, 2, 1)),
+        _relu(FromOneConvTranspose1d(128, 128, 4, 1, 0), nn.ConvTranspose1d(128, 128, 4, 2, 1)),
         nn.Conv1d(128, 71, 1),
         Transpose(),
     )
@@ -132,7 +207,7 @@ def _paper_polymnist(latent: int) -> tuple[Encoder, nn.Module]:
         _relu(nn.ConvTranspose2d(128, 64, 3, 2, 1), nn.ConvTranspose2d(64, 32, 3, 2, 1, 1)),
         nn.ConvTranspose2d(32, 3, 3, 2, 1, 1),
     )
-    return Encoder(trunk, 512, latent), decoder
+    return Encoder(_channels_last(trunk), 512, latent), _channels_last(decoder)
 
 
 WIDTH = 128  # DIM of the released CelebA networks

@@ -24,13 +24,17 @@ A hidden modality m makes every component with A_cm > 0 unusable for that exampl
 total, and the hidden modality is not reconstructed. In the references of the KLs a hidden modality's expert is left out, the exponents
 of the others are scaled up to the same total, and a reference without experts is dropped, with the weights of the others scaled up.
 
-Shape suffixes: B batch, M modality, E expert (prior first), C component, R reference of a KL, D latent dimension.
+Every function here also takes the tensors of a stack, which have one more leading axis, of its trials: (T, C, B, D) for (C, B, D). So
+axes are counted from the last.
+
+Shape suffixes: T stacked trial, B batch, M modality, E expert (prior first), C component, R reference of a KL, D latent dimension.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,6 +74,12 @@ class Specification:
     def modalities(self) -> int:
         """M."""
         return len(self.decoded_CM[0])
+
+    @property
+    def layout(self) -> tuple[Any, ...]:
+        """What must be the same for specifications to be stacked: the shapes of their rows, who decodes what, how it is estimated."""
+        decodes = tuple(tuple(number > 0 for number in row) for row in self.decoded_CM)
+        return len(self.weights_C), len(self.references_RE), decodes, self.estimator, self.kl
 
     def conditional_rows(self, subset: Sequence[int]) -> Rows:
         """Exponents of the components whose uniform mixture is q(z|X_S); `subset` holds modality indices from 0."""
@@ -219,16 +229,18 @@ class Gaussians:
 
     def select(self, component_B: Tensor) -> "Gaussians":
         """From (C, B, D), the one component of each example: (B, D)."""
-        rows = torch.arange(component_B.shape[0], device=component_B.device)
-        return Gaussians(self.mu[component_B, rows], self.logvar[component_B, rows])
+        # Not `gather`: on a GPU its gradient is not the same from run to run.
+        device = component_B.device
+        *trials, rows = torch.meshgrid(*(torch.arange(n, device=device) for n in component_B.shape), indexing="ij")
+        return Gaussians(self.mu[(*trials, component_B, rows)], self.logvar[(*trials, component_B, rows)])
 
 
 def products(experts_MBD: Gaussians, exponents_CE: Tensor) -> Gaussians:
     """The products of experts that a matrix of exponents names, (C, B, D), with N(0, I) as expert 0."""
     precision_MBD = torch.exp(-experts_MBD.logvar)
-    exponents_CM = exponents_CE[:, 1:]
-    precision_CBD = torch.einsum("cm,mbd->cbd", exponents_CM, precision_MBD) + exponents_CE[:, :1, None]
-    weighted_CBD = torch.einsum("cm,mbd->cbd", exponents_CM, precision_MBD * experts_MBD.mu)
+    exponents_CM = exponents_CE[..., 1:]
+    precision_CBD = torch.einsum("...cm,...mbd->...cbd", exponents_CM, precision_MBD) + exponents_CE[..., :1, None]
+    weighted_CBD = torch.einsum("...cm,...mbd->...cbd", exponents_CM, precision_MBD * experts_MBD.mu)
     return Gaussians(weighted_CBD / precision_CBD, -torch.log(precision_CBD))
 
 
@@ -269,81 +281,117 @@ def draw(spec: Specification, batch: int, latent: int, generator: torch.Generato
     return Draws((slices_B + 0.5) / components, noise_BD, private_MBP)
 
 
-class Objective:
-    """A specification as tensors on one device, ready to turn experts and samples into the terms of the loss."""
+def stack_draws(each: Sequence[Draws]) -> Draws:
+    """The chance of several trials, with a leading axis."""
+    positions = [one.position_B for one in each if one.position_B is not None]
+    return Draws(
+        torch.stack(positions) if positions else None,
+        torch.stack([one.noise for one in each]),
+        torch.stack([one.private_noise_MBP for one in each]),
+    )
 
-    def __init__(self, spec: Specification, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        self.spec = spec
-        self.experts_CE = torch.tensor(spec.experts_CE, device=device, dtype=dtype)
-        self.weights_C = torch.tensor(spec.weights_C, device=device, dtype=dtype)
-        self.decoded_CM = torch.tensor(spec.decoded_CM, device=device, dtype=dtype)
-        self.references_RE = torch.tensor(spec.references_RE, device=device, dtype=dtype)
-        self.kl_CR = torch.tensor(spec.kl_CR, device=device, dtype=dtype)
-        self.total = float(sum(spec.weights_C))
+
+class Objective:
+    """A specification as tensors on one device, ready to turn experts and samples into the terms of the loss.
+
+    Of several specifications with the same `layout`, which make one stack, each tensor has a leading axis of trials.
+    """
+
+    def __init__(
+        self,
+        spec: Specification | Sequence[Specification],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.spec = spec if isinstance(spec, Specification) else spec[0]
+
+        def numbers(field: Callable[[Specification], Any]) -> Tensor:
+            values = field(spec) if isinstance(spec, Specification) else [field(one) for one in spec]
+            return torch.tensor(values, device=device, dtype=dtype)
+
+        self.experts_CE = numbers(lambda one: one.experts_CE)
+        self.weights_C = numbers(lambda one: one.weights_C)
+        self.decoded_CM = numbers(lambda one: one.decoded_CM)
+        self.references_RE = numbers(lambda one: one.references_RE)
+        self.kl_CR = numbers(lambda one: one.kl_CR)
+        self._ones_C1 = torch.ones_like(self.weights_C)[..., None]
+        self.total = numbers(lambda one: sum(one.weights_C))
         self.decoding_rows = [
-            torch.tensor([c for c, row in enumerate(spec.decoded_CM) if row[m]], device=device) for m in range(spec.modalities)
+            torch.tensor([c for c, row in enumerate(self.spec.decoded_CM) if row[m]], device=device)
+            for m in range(self.spec.modalities)
         ]
         """For each modality, the components that reconstruct it; on the device, because an index from the host stalls a GPU."""
 
     def scale_CB(self, present_BM: Tensor | None, batch: int) -> Tensor:
         """Factor on each component's weights: 0 if it is unusable, else what keeps the example's total."""
         if present_BM is None:
-            return torch.ones_like(self.weights_C)[:, None].expand(-1, batch)
-        uses_CM = (self.experts_CE[:, 1:] > 0).to(self.weights_C.dtype)
+            return self._ones_C1.expand(*self.weights_C.shape, batch)
+        uses_CM = (self.experts_CE[..., 1:] > 0).to(self.weights_C.dtype)
         hidden_BM = 1 - present_BM.to(self.weights_C.dtype)
-        usable_CB = (uses_CM @ hidden_BM.T == 0).to(self.weights_C.dtype)
-        return usable_CB * (self.total / (self.weights_C @ usable_CB))
+        usable_CB = (uses_CM @ hidden_BM.mT == 0).to(self.weights_C.dtype)
+        kept_1B = self.weights_C[..., None, :] @ usable_CB
+        return usable_CB * (self.total[..., None, None] / kept_1B)
 
     def decodings_BM(self, scale_CB: Tensor) -> Tensor:
         """How much weight each modality is decoded with, (B, M): what its private latent pays for."""
-        return (self.weights_C[:, None] * scale_CB).T @ (self.decoded_CM > 0).to(self.weights_C.dtype)
+        return (self.weights_C[..., None] * scale_CB).mT @ (self.decoded_CM > 0).to(self.weights_C.dtype)
 
     def assign_B(self, draws: Draws, scale_CB: Tensor) -> Tensor:
         """The component of each example, by its position on the cumulated weights; an unusable one is never chosen."""
         assert draws.position_B is not None
-        cumulated_CB = torch.cumsum(self.weights_C[:, None] * scale_CB / self.total, 0)
+        cumulated_CB = torch.cumsum(self.share_CB(scale_CB), -2)
         # Up to the last component whose weight is not zero: rounding may leave the sum short of 1.
-        last_B = (scale_CB > 0).to(torch.int64).mul(torch.arange(len(self.weights_C), device=scale_CB.device)[:, None]).amax(0)
-        return torch.minimum((cumulated_CB <= draws.position_B).sum(0), last_B)
+        places_C1 = torch.arange(scale_CB.shape[-2], device=scale_CB.device)[:, None]
+        last_B = (scale_CB > 0).to(torch.int64).mul(places_C1).amax(-2)
+        return torch.minimum((cumulated_CB <= draws.position_B[..., None, :]).sum(-2), last_B)
+
+    def share_CB(self, scale_CB: Tensor) -> Tensor:
+        """Each component's weight in the mixture; they add up to 1."""
+        return self.weights_C[..., None] * scale_CB / self.total[..., None, None]
 
     def kl_B(
         self, components_CBD: Gaussians, experts_MBD: Gaussians, scale_CB: Tensor, present_BM: Tensor | None = None
     ) -> Tensor:
         """sum_c sum_r B_cr KL(q_c || r), in nats an example."""
-        q = Gaussians(components_CBD.mu[:, None], components_CBD.logvar[:, None])
+        q = Gaussians(components_CBD.mu.unsqueeze(-3), components_CBD.logvar.unsqueeze(-3))
         if present_BM is None:
-            kl_CRB = kl_divergence(q, products(experts_MBD, self.references_RE))
-            return torch.einsum("cr,cb,crb->b", self.kl_CR, scale_CB, kl_CRB)
+            kl_CRB = kl_divergence(q, _each(products(experts_MBD, self.references_RE)))
+            return torch.einsum("...cr,...cb,...crb->...b", self.kl_CR, scale_CB, kl_CRB)
         references_RBD, usable_RB = self._present_references(experts_MBD, present_BM)
-        weights_CRB = self.kl_CR[..., None] * usable_RB
-        kept_CB = weights_CRB.sum(1) / self.kl_CR.sum(1, keepdim=True)
-        weights_CRB = weights_CRB * (scale_CB / kept_CB.clamp(min=torch.finfo(kept_CB.dtype).tiny))[:, None]
-        return (weights_CRB * kl_divergence(q, references_RBD)).sum((0, 1))
+        weights_CRB = self.kl_CR[..., None] * usable_RB.unsqueeze(-3)
+        kept_CB = weights_CRB.sum(-2) / self.kl_CR.sum(-1, keepdim=True)
+        weights_CRB = weights_CRB * (scale_CB / kept_CB.clamp(min=torch.finfo(kept_CB.dtype).tiny)).unsqueeze(-2)
+        return (weights_CRB * kl_divergence(q, _each(references_RBD))).sum((-3, -2))
 
     def _present_references(self, experts_MBD: Gaussians, present_BM: Tensor) -> tuple[Gaussians, Tensor]:
         """The references (R, B, D) without the experts of hidden modalities, and 1 for those that have an expert left, (R, B)."""
         seen_BE = torch.nn.functional.pad(present_BM.to(self.references_RE.dtype), (1, 0), value=1.0)
-        exponents_RBE = self.references_RE[:, None] * seen_BE
+        exponents_RBE = self.references_RE[..., None, :] * seen_BE[..., None, :, :]
         left_RB = exponents_RBE.sum(-1)
         # A modality's own reference goes with it, also where the prior expert would be left of it.
         seen_RB = exponents_RBE[..., 1:].sum(-1) > 0
-        usable_RB = (seen_RB | (self.references_RE[:, 1:].sum(-1, keepdim=True) == 0)).to(left_RB.dtype)
+        usable_RB = (seen_RB | (self.references_RE[..., 1:].sum(-1, keepdim=True) == 0)).to(left_RB.dtype)
         whole_R1 = self.references_RE.sum(-1, keepdim=True)
         exponents_RBE = exponents_RBE * (whole_R1 / torch.where(left_RB > 0, left_RB, 1.0))[..., None]
         # One that has none left is set to the prior: its weight is zero, and its numbers must be finite.
         exponents_RBE = exponents_RBE + (1 - usable_RB)[..., None] * torch.eye(exponents_RBE.shape[-1], device=left_RB.device)[0]
         precision_MBD = torch.exp(-experts_MBD.logvar)
-        precision_RBD = torch.einsum("rbm,mbd->rbd", exponents_RBE[..., 1:], precision_MBD) + exponents_RBE[..., :1]
-        weighted_RBD = torch.einsum("rbm,mbd->rbd", exponents_RBE[..., 1:], precision_MBD * experts_MBD.mu)
+        precision_RBD = torch.einsum("...rbm,...mbd->...rbd", exponents_RBE[..., 1:], precision_MBD) + exponents_RBE[..., :1]
+        weighted_RBD = torch.einsum("...rbm,...mbd->...rbd", exponents_RBE[..., 1:], precision_MBD * experts_MBD.mu)
         return Gaussians(weighted_RBD / precision_RBD, -torch.log(precision_RBD)), usable_RB
 
     def mixture_kl_B(self, components_CBD: Gaussians, z_SBD: Tensor, weights_SB: Tensor, scale_CB: Tensor) -> Tensor:
         """KL(sum_c pi_c q_c || N(0, I)) in nats an example, by Monte Carlo at samples z with weights."""
-        log_pi_CB = torch.log(self.weights_C[:, None] * scale_CB / self.total)
-        log_q_CSB = [  # component by component: all at once would hold C x C x B x D numbers
-            Gaussians(mu, logvar).log_prob(z_SBD) + log_pi_B
-            for mu, logvar, log_pi_B in zip(components_CBD.mu, components_CBD.logvar, log_pi_CB, strict=True)
-        ]
-        log_q_SB = torch.logsumexp(torch.stack(log_q_CSB), 0)
+        log_pi_CB = torch.log(self.share_CB(scale_CB))
+        if z_SBD.shape[-3] == 1:
+            log_q_SB = torch.logsumexp(components_CBD.log_prob(z_SBD) + log_pi_CB, -2, keepdim=True)
+        else:  # sample by sample: all at once would hold S x C x B x D numbers
+            each = [components_CBD.log_prob(z_BD.unsqueeze(-3)) + log_pi_CB for z_BD in z_SBD.unbind(-3)]
+            log_q_SB = torch.stack([torch.logsumexp(log_q_CB, -2) for log_q_CB in each], -2)
         log_p_SB = -0.5 * (z_SBD**2 + math.log(2 * math.pi)).sum(-1)
-        return (weights_SB * (log_q_SB - log_p_SB)).sum(0)
+        return (weights_SB * (log_q_SB - log_p_SB)).sum(-2)
+
+
+def _each(references_RBD: Gaussians) -> Gaussians:
+    """References against every component: (1, R, B, D)."""
+    return Gaussians(references_RBD.mu.unsqueeze(-4), references_RBD.logvar.unsqueeze(-4))

@@ -13,7 +13,8 @@ from torch import Tensor
 from mopoe_core import names
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.files import write_whole
-from mopoe_core.model import Encoded, MultimodalVAE, with_private
+from mopoe_core.loss import Encoded, with_private
+from mopoe_core.model import MultimodalVAE
 from mopoe_core.objective import products
 from mopoe_core.streams import generator
 from mopoe_core.training import SELECTION_SEED

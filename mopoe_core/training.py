@@ -1,7 +1,7 @@
 """Training one model: a loop over epochs that can be cut anywhere and goes on from its checkpoint as if it had not been.
 
-All chance comes from generators derived from the trial's seed (initialisation, order of examples, noise and component choice), so a run
-is bit-equal when it is repeated on the same machine with the same number of threads.
+All chance comes from streams derived from the trial's seed (initialisation, order of examples, noise and component choice, dropout), so
+a run is bit-equal when it is repeated on the same machine with the same number of threads. `mopoe_core.stack` trains many at once.
 """
 
 import pickle
@@ -19,10 +19,10 @@ from mopoe_core.data.types import Dataset, Split
 from mopoe_core.files import write_whole
 from mopoe_core.model import MultimodalVAE
 from mopoe_core.names import Epoch
-from mopoe_core.objective import draw
-from mopoe_core.streams import generator, seed_of
+from mopoe_core.objective import Draws, draw
+from mopoe_core.streams import GlobalStream, generator, seed_of
 
-FORMAT = 1
+FORMAT = 2
 SELECTION_SEED = 0  # which examples `train_examples` keeps: the same for every trial
 
 
@@ -58,22 +58,27 @@ def train(
 
     `on_epoch` is told of each epoch, first of those that the checkpoint remembers.
     """
-    run = _Run(config, seed, dataset, device)
-    state = _readable(checkpoint)
+    run = resumed(config, seed, dataset, device, checkpoint)
+    for epoch in run.history:
+        on_epoch(epoch)
+    while not run.ended:
+        run.epoch()
+        run.save(checkpoint)
+        on_epoch(run.history[-1])
+    return run.trained()
+
+
+def resumed(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, checkpoint: Path) -> "Run":
+    """A run where its checkpoint left it, or at its beginning.
+
+    Raises ValueError where the checkpoint is that of another configuration or seed.
+    """
+    run, state = Run(config, seed, dataset, device), _readable(checkpoint)
     if state is not None and (state["config"], state["seed"]) != (config.model_dump(), seed):
         raise ValueError(f"{checkpoint} is that of another configuration or seed; each needs a file of its own")
     if state is not None:
         run.restore(state)
-    for epoch in run.history:
-        on_epoch(epoch)
-    while len(run.history) < config.epochs and run.diverged_at_step is None:
-        run.epoch()
-        state = run.state()
-        write_whole(checkpoint, lambda temporary, state=state: torch.save(state, temporary))  # type: ignore[misc]
-        on_epoch(run.history[-1])
-    return Trained(
-        run.model.eval(), tuple(run.history), run.diverged_at_step, sum(e.values["train/seconds"] for e in run.history)
-    )
+    return run
 
 
 def _readable(checkpoint: Path) -> dict[str, Any] | None:
@@ -101,53 +106,85 @@ def load(checkpoint: Path, dataset: Dataset, device: torch.device | None = None)
     return model.eval()
 
 
-class _Run:
+class Run:
     """A model in training, with everything that a checkpoint must hold."""
 
     def __init__(self, config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device) -> None:
         self.config, self.seed, self.device = config, seed, device
         self.split = dataset.train.take(config.train_examples, SELECTION_SEED).to(device)
         self.model = new_model(config, seed, dataset, device).train()
-        self.optimiser = torch.optim.Adam(self.model.parameters(), config.learning_rate, fused=True)
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
         self.order = generator(device, seed, "order")
         self.noise = generator(device, seed, "noise")
+        self.layers = GlobalStream(device, seed, "layers")
+        """What the networks themselves draw: dropout."""
         self.present_NM = hidden_at_random(self.split, config.missing, seed)
         self.history: list[Epoch] = []
         self.diverged_at_step: int | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is no further epoch to train."""
+        return len(self.history) >= self.config.epochs or self.diverged_at_step is not None
+
+    def trained(self) -> Trained:
+        """What has come of it."""
+        seconds = sum(epoch.values["train/seconds"] for epoch in self.history)
+        return Trained(self.model.eval(), tuple(self.history), self.diverged_at_step, seconds)
+
     def epoch(self) -> None:
         """One pass over the training examples. The host waits for the device once, at the end."""
         started = time.perf_counter()
-        steps, batch = self.config.steps_per_epoch, self.config.batch_size
-        order = torch.randperm(len(self.split), generator=self.order, device=self.device)
-        sums = torch.zeros(3 + len(self.split.modalities), device=self.device, dtype=torch.float64)
-        first_bad = torch.full((), steps + 1, device=self.device)
-        for step in range(1, steps + 1):
-            terms = self._step(order[(step - 1) * batch : step * batch])
-            sums += terms
-            first_bad = torch.where(torch.isfinite(terms[0]), first_bad, first_bad.clamp(max=step))
-        total, kl, private_kl, *parts = (sums / steps).tolist()
-        # The last step's loss is taken before its update: weights that it broke show only here.
-        sound = torch.stack([torch.isfinite(p).all() for p in self.model.parameters()]).all()
-        bad = min(int(first_bad), steps + int(sound))
+        tally, order = Tally(self.config, self.device), self.shuffled()
+        with self.layers.entered():
+            for rows_B in order.split(self.config.batch_size)[: self.config.steps_per_epoch]:
+                tally.add(self.step(rows_B))
+        self.close_epoch(tally.sums.tolist(), int(tally.first_bad), bool(self.sound()), time.perf_counter() - started)
+
+    def sound(self) -> Tensor:
+        """Whether all weights are finite. The last step's loss is taken before its update: weights that it broke show only here."""
+        return torch.stack([torch.isfinite(p).all() for p in self.model.parameters()]).all()
+
+    def shuffled(self) -> Tensor:
+        """The order of the examples in the epoch that begins: (N,)."""
+        return torch.randperm(len(self.split), generator=self.order, device=self.device)
+
+    def draws(self) -> Draws:
+        """The chance of the step that begins."""
+        config = self.config
+        return draw(self.model.objective.spec, config.batch_size, config.latent_dim, self.noise, config.private_dim)
+
+    def close_epoch(self, sums: list[float], first_bad: int, sound: bool, seconds: float) -> None:
+        """Note an epoch: the sums over its steps of `Loss.terms`, its first step with a loss that is not finite (one past the last for
+        none), and whether all weights are finite after it.
+        """
+        steps = self.config.steps_per_epoch
+        total, kl, private_kl, *parts = (term / steps for term in sums)
+        bad = min(first_bad, steps + int(sound))
         if bad <= steps:
             self.diverged_at_step = len(self.history) * steps + bad
         values = {"train/loss": total, "train/kl": kl}
         values |= {f"train/reconstruction/{m.name}": part for m, part in zip(self.split.modalities, parts, strict=True)}
         if self.config.private_dim:
             values["train/private_kl"] = private_kl
-        values["train/seconds"] = time.perf_counter() - started
+        values["train/seconds"] = seconds
         self.history.append(Epoch(len(self.history) + 1, int(time.time() * 1000), values))
 
-    def _step(self, rows_B: Tensor) -> Tensor:
-        """One optimiser step; returns loss, KL, private KL and each modality's reconstruction, still on the device."""
+    def step(self, rows_B: Tensor) -> Tensor:
+        """One optimiser step; returns `Loss.terms`, still on the device."""
         x = self.split.batch(rows_B)
-        draws = draw(self.model.objective.spec, len(rows_B), self.config.latent_dim, self.noise, self.config.private_dim)
-        loss = self.model.loss(x, draws, None if self.present_NM is None else self.present_NM[rows_B])
+        loss = self.model.loss(x, self.draws(), None if self.present_NM is None else self.present_NM[rows_B])
         self.optimiser.zero_grad()
         loss.total.backward()
         self.optimiser.step()
-        return torch.cat([torch.stack([loss.total, loss.kl, loss.private_kl]).detach(), loss.reconstruction_M.detach()])
+        return loss.terms()
+
+    def save(self, checkpoint: Path) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = self.state()
+        write_whole(checkpoint, lambda temporary: torch.save(state, temporary))
 
     def state(self) -> dict[str, Any]:
         """Everything that is needed to go on: tensors and plain values only, so that loading executes nothing."""
@@ -155,10 +192,11 @@ class _Run:
             "format": FORMAT,
             "config": self.config.model_dump(),
             "seed": self.seed,
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "model": _owned(self.model.state_dict()),
+            "optimiser": _owned(self.optimiser.state_dict()),
             "order": self.order.get_state(),
             "noise": self.noise.get_state(),
+            "layers": self.layers.state,
             "history": [asdict(epoch) for epoch in self.history],
             "diverged_at_step": self.diverged_at_step,
         }
@@ -169,8 +207,33 @@ class _Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.order.set_state(state["order"])
         self.noise.set_state(state["noise"])
+        self.layers.state = state["layers"]
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.diverged_at_step = state["diverged_at_step"]
+
+
+class Tally:
+    """What an epoch adds up on the device, of one run or, with a leading axis, of a stack."""
+
+    def __init__(self, config: TrainingConfig, device: torch.device, *trials: int) -> None:
+        self.sums = torch.zeros(*trials, 3 + config.M, device=device, dtype=torch.float64)
+        self.first_bad = torch.full(trials, config.steps_per_epoch + 1, device=device)
+        self._step = 0
+
+    def add(self, terms: Tensor) -> None:
+        """Add a step's `Loss.terms`."""
+        self._step += 1
+        self.sums += terms
+        self.first_bad = torch.where(torch.isfinite(terms[..., 0]), self.first_bad, self.first_bad.clamp(max=self._step))
+
+
+def _owned(tree: Any) -> Any:
+    """A state with no tensor that is part of a larger one: `torch.save` would write the whole of it."""
+    if isinstance(tree, Tensor):
+        return tree.clone() if tree.untyped_storage().nbytes() > tree.nbytes else tree
+    if isinstance(tree, dict):
+        return {key: _owned(part) for key, part in tree.items()}
+    return [_owned(part) for part in tree] if isinstance(tree, list) else tree
 
 
 def hidden_at_random(split: Split, share: float, seed: int) -> Tensor | None:

@@ -3,6 +3,7 @@
     <storage>/trials/<trial id>/
         trial.json          the full configuration and seed, as they were when the trial first began
         attempts/0001.json  host, process, when, and how that attempt ended
+        stack.json          the trials of the stack that it was begun in, if it was
         heartbeat           touched every few seconds while an attempt lives
         checkpoint.pt       everything needed to go on
         samples/*.png       what the trained model generates
@@ -18,7 +19,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,6 +116,16 @@ class Ledger:
         _write(folder / "attempts" / f"{number:04d}.json", who)
         return number
 
+    def note_stack(self, trials: Sequence[Trial]) -> None:
+        """Note that these trials are trained as one stack, so that it can be formed again."""
+        for trial in trials:
+            _write(self.folder(trial) / "stack.json", {"trials": [member.id for member in trials]})
+
+    def stack(self, trial: Trial) -> tuple[str, ...]:
+        """The ids of the stack that a trial was last trained in; empty where it was trained alone, or not begun."""
+        path = self.folder(trial) / "stack.json"
+        return tuple(_read(path).get("trials", ())) if path.exists() else ()
+
     def end_attempt(self, trial: Trial, number: int, status: str, error: str = "") -> None:
         """Note how an attempt ended; one that was killed has no such note."""
         path = self.folder(trial) / "attempts" / f"{number:04d}.json"
@@ -185,24 +196,27 @@ class Ledger:
                     yield found
 
     @contextmanager
-    def heartbeat(self, trial: Trial) -> Iterator[None]:
-        """While inside, touch the trial's heartbeat from a thread of its own."""
-        path, stop = self.folder(trial) / "heartbeat", threading.Event()
+    def heartbeat(self, *trials: Trial) -> Iterator[None]:
+        """While inside, touch the trials' heartbeats from a thread of its own; not of those that have ended."""
+        paths, stop = [self.folder(trial) / "heartbeat" for trial in trials], threading.Event()
 
         def beat() -> None:
             while True:
-                path.touch()
+                for path in paths:
+                    if not (path.parent / "result.json").exists():
+                        path.touch()
                 if stop.wait(HEARTBEAT_SECONDS):
                     return
 
-        thread = threading.Thread(target=beat, daemon=True, name=f"heartbeat-{trial.id}")
+        thread = threading.Thread(target=beat, daemon=True, name=f"heartbeat-{trials[0].id}")
         thread.start()
         try:
             yield
         finally:
             stop.set()
             thread.join()
-            path.unlink(missing_ok=True)
+            for path in paths:
+                path.unlink(missing_ok=True)
 
 
 def _known(identity: dict[str, Any]) -> Trial | None:

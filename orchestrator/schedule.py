@@ -3,7 +3,7 @@
 Ray is a queue here, not a memory: each call makes a fresh Tuner over the jobs it is given, without Tune checkpoints, loggers or
 restore. Workers are reused between trials, because a new process that imports torch costs seconds.
 
-Order: the canaries first, one trial of each dataset and model. The others are held back until every canary has rehearsed a few steps
+Order: the canaries first, one stack of each dataset and model. The others are held back until every canary has rehearsed a few steps
 of training, checkpoint and evaluation; if one fails, nothing else starts.
 """
 
@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -33,45 +33,49 @@ from ray.tune.search import Searcher
 
 from mopoe_core.config import DataKey
 from mopoe_core.errors import UserError
-from orchestrator import worker
+from orchestrator import stacks, worker
 from orchestrator.events import Event, Outcome
+from orchestrator.ledger import Ledger
 from orchestrator.spec import Resources
 from orchestrator.trial import Trial
 
 
-def jobs(trials: Sequence[Trial], storage: str, resources: Resources, commit: str) -> list[worker.Job]:
-    """Jobs in the order in which they should start.
+def in_order(trials: Sequence[Trial]) -> list[Trial]:
+    """Seed by seed, so that the whole picture is there early, and is made surer by every further seed."""
+    return sorted(trials, key=lambda trial: trial.seed)
 
-    The first trial of each dataset, networks and model is its canary. Then seed by seed, so that the whole picture is there early, and
-    is made surer by every further seed.
-    """
+
+def jobs(stacks_: Sequence[tuple[Trial, ...]], storage: str, resources: Resources, commit: str) -> list[worker.Job]:
+    """Jobs in the order in which they should start: the first stack with each dataset, networks and model is a canary."""
     seen: set[tuple[DataKey, str, str]] = set()
     canaries: list[worker.Job] = []
     others: list[worker.Job] = []
-    for trial in sorted(trials, key=lambda trial: trial.seed):
-        kind = (trial.config.data_key, trial.config.networks, trial.config.model)
+    for stack in stacks_:
+        kinds = {(trial.config.data_key, trial.config.networks, trial.config.model) for trial in stack}
         job = worker.Job(
-            config=trial.config.model_dump(),
-            seed=trial.seed,
+            members=[(trial.config.model_dump(), trial.seed) for trial in stack],
             storage=storage,
             data=os.path.abspath(resources.data),
             root=os.getcwd(),
             threads=resources.cpu,
             gpu=resources.gpu,
             commit=commit,
-            rehearse=kind not in seen,
+            rehearse=not kinds <= seen,
         )
-        (others if kind in seen else canaries).append(job)
-        seen.add(kind)
+        (canaries if job.rehearse else others).append(job)
+        seen |= kinds
     return canaries + others
 
 
-def run(jobs_: Sequence[worker.Job], resources: Resources, listen: Callable[[Event], None]) -> Outcome:
-    """Run jobs until all have ended, failed for good, or the user interrupts. `listen` is called in this thread."""
+def run(trials: Sequence[Trial], ledger: Ledger, resources: Resources, commit: str, listen: Callable[[Event], None]) -> Outcome:
+    """Run trials until all have ended, failed for good, or the user interrupts. `listen` is called in this thread."""
     with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
         gpu = _gpu(resources)
-        _prepare(jobs_, listen)
-        queue = _Queue(jobs_, resources.at_once)
+        place = _Place(os.path.abspath(resources.data), os.getcwd(), str(ledger.storage))
+        _prepare(trials, place, listen)
+        slots = _slots(resources, gpu)
+        formed = stacks.form(in_order(trials), _sizes(trials, place, resources, gpu, slots, listen), slots, ledger)
+        queue = _Queue(jobs(formed, place.storage, resources, commit), resources.at_once)
         tuner = tune.Tuner(
             tune.with_resources(worker.run, {"cpu": resources.cpu, "gpu": gpu}),
             tune_config=tune.TuneConfig(search_alg=queue, num_samples=-1, reuse_actors=True),
@@ -83,12 +87,20 @@ def run(jobs_: Sequence[worker.Job], resources: Resources, listen: Callable[[Eve
                 verbose=0,
             ),
         )
-        results = tuner.fit()
-        errors = {}
-        for result in results:
+        errors: dict[str, str] = {}
+        for result in tuner.fit():
             if result.error is not None and result.config:
-                errors[worker.Job(**result.config["job"]).trial.id] = str(result.error)
+                errors |= dict.fromkeys(_ids(result.config), str(result.error))
         return Outcome(errors)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where workers find things."""
+
+    data: str
+    root: str
+    storage: str
 
 
 @contextmanager
@@ -122,14 +134,22 @@ def _gpu(resources: Resources) -> float:
     return gpu
 
 
-def _prepare(jobs_: Sequence[worker.Job], listen: Callable[[Event], None]) -> None:
+def _slots(resources: Resources, gpu: float) -> int:
+    """How many stacks train at once."""
+    have = ray.cluster_resources()
+    fit = int(have.get("CPU", 0) // resources.cpu)
+    if gpu:
+        fit = min(fit, int(have.get("GPU", 0) / gpu + 1e-9))
+    return max(1, min(fit, resources.at_once or fit))
+
+
+def _prepare(trials: Sequence[Trial], place: _Place, listen: Callable[[Event], None]) -> None:
     """Data and classifiers, before any trial starts, a task a modality: what is wrong with them is said once."""
     listen(Event("", "preparing", {}))
     prepare = ray.remote(worker.prepare).options(num_cpus=1, max_retries=0)
-    asked = [(job, job.trial.config) for job in jobs_]
-    needed = {(c.data_key, c.modalities, job.data, job.root, job.storage, c.data_hash) for job, c in asked}
-    for key, modalities, data, root, storage, data_hash in sorted(needed, key=str):
-        tasks = {m: prepare.remote(key, m, data, root, storage, data_hash) for m in modalities}
+    needed = {(c.data_key, c.modalities, c.data_hash) for c in (trial.config for trial in trials)}
+    for key, modalities, data_hash in sorted(needed, key=str):
+        tasks = {m: prepare.remote(key, m, place.data, place.root, place.storage, data_hash) for m in modalities}
         try:
             accuracy = {modality: ray.get(task) for modality, task in tasks.items()}
         except ray.exceptions.RayTaskError as error:
@@ -139,6 +159,37 @@ def _prepare(jobs_: Sequence[worker.Job], listen: Callable[[Event], None]) -> No
         listen(Event("", "prepared", {"dataset": key.dataset, "source": key.source, "accuracy": accuracy}))
 
 
+def _sizes(
+    trials: Sequence[Trial], place: _Place, resources: Resources, gpu: float, slots: int, listen: Callable[[Event], None]
+) -> dict[str, int]:
+    """The largest stack by shape, for the shapes that stack."""
+    if resources.stack == 1:
+        return {}
+    alike: dict[str, list[Trial]] = {}
+    for trial in trials:
+        alike.setdefault(trial.config.shape, []).append(trial)
+    sizes = {}
+    for shape, members in alike.items():
+        most = -(-len(members) // slots)
+        if most > 1:
+            sizes[shape] = _size(members[0], most, place, resources, gpu, listen)
+    return sizes
+
+
+def _size(trial: Trial, most: int, place: _Place, resources: Resources, gpu: float, listen: Callable[[Event], None]) -> int:
+    """The largest stack of trials like this one: as asked, or as measured."""
+    config = trial.config.model_dump()
+    if resources.stack != "auto":
+        why_not = ray.get(ray.remote(worker.unstackable).remote(config, place.data, place.root))
+        listen(Event("", "stacks", {"label": trial.label, "size": 1 if why_not else resources.stack, "why_not": why_not}))
+        return 1 if why_not else resources.stack
+    measure = ray.remote(worker.stack_size).options(num_cpus=resources.cpu, num_gpus=gpu)
+    threads = resources.cpu
+    measured = ray.get(measure.remote(config, most, place.data, place.root, place.storage, threads, gpu))
+    listen(Event("", "stacks", {"label": trial.label, "size": measured.size, "gain": measured.gain, "why_not": ""}))
+    return int(measured.size)
+
+
 class _Queue(Searcher):
     """Hands the jobs to Tune in order; holds back all but the canaries until these have rehearsed."""
 
@@ -146,7 +197,7 @@ class _Queue(Searcher):
         super().__init__()
         self._waiting = list(jobs_)
         self._canaries: dict[str, str] = {}
-        """Trial id to `started`, `rehearsed` or `failed`, of the canaries that have been handed out."""
+        """Tune's trial id to `started`, `rehearsed` or `failed`, of the canaries that have been handed out."""
         self._live: set[str] = set()
         self._at_once = at_once
 
@@ -162,7 +213,7 @@ class _Queue(Searcher):
         self._waiting.pop(0)
         self._live.add(trial_id)
         if job.rehearse:
-            self._canaries[job.trial.id] = "started"
+            self._canaries[trial_id] = "started"
         return {"job": asdict(job)}
 
     def rehearsed(self, trial_id: str) -> None:
@@ -200,16 +251,28 @@ class _Forward(tune.Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
         if result["kind"] == "begun":
-            self._queue.rehearsed(_trial_id(trial))
-        self._listen(Event(_trial_id(trial), result["kind"], result))
+            self._queue.rehearsed(trial.trial_id)
+        for event in _events(result):
+            self._listen(event)
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._listen(Event(_trial_id(trial), "retried", {}))
+        for trial_id in _ids(trial.config):
+            self._listen(Event(trial_id, "retried", {}))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._queue.failed(_trial_id(trial))
-        self._listen(Event(_trial_id(trial), "failed", {}))
+        self._queue.failed(trial.trial_id)
+        for trial_id in _ids(trial.config):
+            self._listen(Event(trial_id, "failed", {}))
 
 
-def _trial_id(trial: TuneTrial) -> str:
-    return worker.Job(**trial.config["job"]).trial.id
+def _events(report: dict[str, Any]) -> list[Event]:
+    """What a worker's report says, trial by trial."""
+    if report["kind"] == "begun":
+        return [Event(trial_id, "begun", {"attempt": number}) for trial_id, number in report["attempts"].items()]
+    if report["kind"] == "epochs":
+        return [Event(trial_id, "epoch", epoch) for trial_id, epoch in report["epochs"].items()]
+    return [Event(report.get("id", ""), report["kind"], report)]
+
+
+def _ids(config: dict[str, Any]) -> list[str]:
+    return [trial.id for trial in worker.Job(**config["job"]).trials]

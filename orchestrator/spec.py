@@ -47,6 +47,9 @@ class Objective(BaseModel):
     """The hypervolume's reference value on this axis; without one on every axis no hypervolume is reported."""
 
 
+MOST_STACKED = 1_000
+
+
 class Resources(BaseModel):
     """How trials are run; never part of an identity."""
 
@@ -62,6 +65,8 @@ class Resources(BaseModel):
     """Further attempts after a failed one."""
     at_once: Whole | None = Field(default=None, ge=1)
     """Trials at a time; as many as fit when left out."""
+    stack: Annotated[Literal["auto"] | Annotated[Whole, Field(ge=1, le=MOST_STACKED)], Field(union_mode="left_to_right")] = 1
+    """Trials that a worker trains at once as one batched model; `auto` measures what is fastest here."""
     data: str = "data"
     """Folder of downloaded datasets (torchvision's layout) and of what is made from them."""
 

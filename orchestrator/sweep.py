@@ -96,7 +96,7 @@ def _run_missing(
     found = {result.trial.id: result for result in results(every, ledger)}
     with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, list(found.values()))) as progress:
         listener = _Listener(every, ledger, tracker, progress, found)
-        outcome = schedule.run(schedule.jobs(todo, str(ledger.storage), spec.resources, commit), spec.resources, listener)
+        outcome = schedule.run(todo, ledger, spec.resources, commit, listener)
     _settle(todo, ledger, outcome)
 
 
@@ -113,6 +113,8 @@ class _Listener:
         kinds = {
             "preparing": self._preparing,
             "prepared": self._prepared,
+            "stacks": self._stacks,
+            "halved": self._halved,
             "begun": self._begun,
             "epoch": self._epoch,
             "ended": self._ended,
@@ -128,6 +130,18 @@ class _Listener:
         right = ", ".join(f"{modality} {share:.1%}" for modality, share in event.report["accuracy"].items())
         which = f"{event.report['source']} {event.report['dataset']}"
         self._progress.say(f"{which}; classifiers right on {right} of the test items")
+
+    def _stacks(self, event: Event) -> None:
+        said = event.report
+        if said["why_not"]:
+            self._progress.say(f"trials like {said['label']} are trained one by one: {said['why_not']}")
+        elif said["size"] > 1:
+            gain = said.get("gain", {}).get(str(said["size"]))
+            measured = f", measured to be {gain:.1f} times as fast as one by one" if gain else ""
+            self._progress.say(f"trials like {said['label']} are stacked, up to {said['size']} at once{measured}")
+
+    def _halved(self, event: Event) -> None:
+        self._progress.say(f"a stack of {event.report['size']} did not fit into memory; it goes on as two halves")
 
     def _begun(self, event: Event) -> None:
         self._tracker.begun(event.trial_id)
@@ -146,10 +160,15 @@ class _Listener:
         self._progress.status(event.trial_id, event.report["status"])
 
     def _retried(self, event: Event) -> None:
-        self._progress.status(event.trial_id, "pending")
+        self._unless_ended(event, "pending")
 
     def _failed(self, event: Event) -> None:
-        self._progress.status(event.trial_id, "failed")
+        self._unless_ended(event, "failed")
+
+    def _unless_ended(self, event: Event, status: str) -> None:
+        """What befalls a stack concerns those of its trials that have not ended."""
+        if event.trial_id not in self._found:
+            self._progress.status(event.trial_id, status)
 
 
 def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome) -> None:

@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from mopoe_core import evaluation, names
+from mopoe_core import decoding, evaluation, names
+from mopoe_core.classifiers import Judges
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.evaluation import evaluate
@@ -31,7 +32,7 @@ SPREADS = (0.5, 0.7, 0.9)
 def test_an_mmvae_subset_uses_each_member_for_its_share_of_examples():
     """Where one sample an example is wanted, the members of a subset serve equally many examples, in no fixed order."""
     posteriors = Gaussians(torch.arange(3.0)[:, None, None].expand(3, 12, 1), torch.zeros(3, 12, 1))
-    chosen = evaluation._one_member(posteriors, [0, 2], torch.Generator().manual_seed(0)).mu[:, 0]
+    chosen = evaluation._one_member(posteriors, torch.tensor([0, 2]), torch.Generator().manual_seed(0)).mu[:, 0]
     assert sorted(chosen.tolist()) == [0.0] * 6 + [2.0] * 6
     assert chosen.tolist() != sorted(chosen.tolist())
 
@@ -85,11 +86,12 @@ def test_coherence_counts_what_a_judge_that_always_says_3_would_see(evaluated, d
     """With judges that see a 3 in everything, conditional coherence is the share of threes and joint coherence is 1."""
     model, _ = evaluated
 
-    class Three:
-        def logits(self, modality, x):
+    class Three(nn.Module):
+        def forward(self, x):
             return torch.eye(10)[3].expand(len(x), -1)
 
-    table = evaluate(model, 0, dataset, Three(), torch.device("cpu"))
+    jury = Judges({m.name: Three() for m in dataset.modalities}, {}, "")
+    table = evaluate(model, 0, dataset, jury, torch.device("cpu"))
     threes = float((dataset.test.take(300, 0).labels == 3).double().mean())
     shares = {metric.value for metric in table if metric.kind == names.COHERENCE and metric.subset != "prior"}
     assert all(share == pytest.approx(threes) for share in shares)
@@ -105,6 +107,20 @@ def test_log_likelihood_of_a_mixture_is_at_least_its_members_mean(dataset, jury)
     assert value["log_likelihood/joint"] >= sum(members) / 3 - math.log(3) - 5
 
 
+def test_no_call_of_a_decoder_makes_more_numbers_than_the_bound(evaluated, dataset, jury, monkeypatch):
+    """However many subsets and samples there are, a decoder is asked for at most `CPU_AT_ONCE` numbers; and the table stays the same."""
+    model, table = evaluated
+    made = []
+    hooks = [d.register_forward_hook(lambda _, __, raw: made.append(raw.numel())) for d in model.decoders.values()]
+    monkeypatch.setattr(decoding, "CPU_AT_ONCE", 100_000)
+    again = evaluate(model, 0, dataset, jury, torch.device("cpu"))
+    for hook in hooks:
+        hook.remove()
+    assert 50_000 < max(made) <= 100_000
+    for ours, expected in zip(again, table, strict=True):
+        assert ours.value == pytest.approx(expected.value, rel=1e-5, abs=0.004), ours.name
+
+
 class Shown(nn.Module):
     """An encoder whose posterior has what it is shown as its mean, and a known standard deviation."""
 
@@ -117,29 +133,44 @@ class Shown(nn.Module):
         return x, torch.full_like(x, self.logvar)
 
 
-class Recorder:
-    """Judges that keep what they are shown; the logits of classes or attributes are its first numbers."""
+class Recorder(nn.Module):
+    """A classifier that keeps what it is shown; the logits of classes or attributes are its first numbers."""
 
-    def __init__(self, width=3):
-        self.seen, self.width = {name: [] for name in NAMES}, width
+    def __init__(self, width):
+        super().__init__()
+        self.seen, self.width = [], width
 
-    def logits(self, modality, x):
+    def __deepcopy__(self, memo):
+        return self
+
+    def forward(self, x):
         """(B, A)."""
-        self.seen[modality].append(x)
+        self.seen.append(x)
         return x[:, : self.width]
+
+
+class Jury(Judges):
+    """Judges that remember."""
 
     def prior(self):
         """What was decoded from the prior, by modality: (5000, D + P)."""
-        return {name: torch.cat(seen[:20]) for name, seen in self.seen.items()}
+        return {name: torch.cat(judge.seen)[:5000] for name, judge in self.networks.items()}
 
     def conditional(self):
         """What was decoded given each subset, by subset and target: (N, D + P)."""
-        every = names.subsets(NAMES)
-        return {
-            (subset, name): torch.cat(seen[20 + place :: len(every)])
-            for name, seen in self.seen.items()
-            for place, subset in enumerate(every)
-        }
+        every, found = names.subsets(NAMES), {}
+        for name, judge in self.networks.items():
+            batches = torch.cat(judge.seen)[5000:].split(
+                evaluation.BATCH * len(every)
+            )  # of each batch one subset after the other
+            by_subset = [torch.cat(parts) for parts in zip(*(batch.chunk(len(every)) for batch in batches), strict=True)]
+            found |= {(subset, name): latents for subset, latents in zip(every, by_subset, strict=True)}
+        return found
+
+
+def recording(width=3):
+    """Judges of the three modalities."""
+    return Jury({name: Recorder(width) for name in NAMES}, {}, "")
 
 
 def transparent(model="mopoe", **changes):
@@ -171,7 +202,7 @@ def shown(attributes=0, items=600, copies=1, seed=0):
 
 def seen_by(model, data, seed=0):
     """What the judges of an evaluation were shown, the test set in the order that it was taken in, and the table."""
-    jury = Recorder(2 if data.attributes else 3)
+    jury = recording(2 if data.attributes else 3)
     table = evaluate(model, seed, data, jury, torch.device("cpu"))
     test = data.test.take(len(data.test), evaluation.SELECTION_SEED)
     return jury, test, table
@@ -319,7 +350,7 @@ def test_a_model_whose_posterior_is_not_finite_is_not_measured():
     data = shown()
     data.test.items["b"][7, 0] = float("nan")
     with pytest.raises(FloatingPointError, match="diverged"):
-        evaluate(model, 0, data, Recorder(), torch.device("cpu"))
+        evaluate(model, 0, data, recording(), torch.device("cpu"))
 
 
 def test_the_prior_expert_changes_the_conditional_posterior():

@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, Normal
 
-from mopoe_core import importance
+from mopoe_core import decoding, importance
 from mopoe_core.data.types import Modality
 from mopoe_core.importance import log_likelihoods
-from mopoe_core.model import Encoded, MultimodalVAE
+from mopoe_core.loss import Encoded
+from mopoe_core.model import MultimodalVAE
 from mopoe_core.objective import Gaussians
 from tests.toys import config, in_float64
 
@@ -143,9 +144,50 @@ def test_decoding_in_parts_changes_nothing(monkeypatch):
     """However few numbers are decoded at once, both estimates are the same."""
     model, x = linear_gaussian(private=PRIVATE)
     whole = estimates(model, x, proposals(3), [[0], [0, 1, 2]])
-    monkeypatch.setattr(importance, "DECODED_AT_ONCE", 1)
+    monkeypatch.setattr(decoding, "CPU_AT_ONCE", 1)
     for ours, expected in zip(estimates(model, x, proposals(3), [[0], [0, 1, 2]]), whole, strict=True):
         torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("private", [0, PRIVATE])
+@pytest.mark.parametrize(("members", "samples"), [([[0], [1], [2]], 5), ([[0], [0, 1], [0, 1, 2]], 7)])
+def test_the_estimate_is_what_a_loop_over_samples_gives(members, samples, private):
+    """Every weight written out with torch's own densities: the same draws, one example and sample after another."""
+    model, x = linear_gaussian(samples, private, batch=6)
+    q, own = proposals(3, batch=6), encoded(private, batch=6).private
+    bounds, _ = estimates(model, x, q, members)
+    chance = torch.Generator().manual_seed(0)
+    z = [
+        q.mu[r] + torch.exp(0.5 * q.logvar[r]) * torch.empty(samples, 6, LATENT).double().normal_(generator=chance)
+        for r in range(3)
+    ]
+    decoded = {}
+    for bound_B, rows in zip(bounds, members, strict=True):
+        weights = []
+        for place, row in enumerate(rows):
+            for m, part in enumerate(PARTS):
+                if (row, m) not in decoded:
+                    decoded[row, m] = written_out(model, x[part.name], part, z[row], own.mu[m], own.logvar[m], chance)
+            count = samples // len(rows) + (place < samples % len(rows))
+            standard = Normal(torch.zeros(()).double(), 1).log_prob(z[row]).sum(-1)
+            density = [Normal(q.mu[r], torch.exp(0.5 * q.logvar[r])).log_prob(z[row]).sum(-1) for r in rows]
+            log_q = torch.logsumexp(torch.stack(density), 0) - math.log(len(rows))
+            log_p = standard + sum(decoded[row, m] for m in range(3))
+            weights += list((log_p - log_q - math.log(count * len(rows)))[:count])
+        torch.testing.assert_close(bound_B, torch.logsumexp(torch.stack(weights), 0), rtol=1e-10, atol=1e-10)
+
+
+def written_out(model, x, part, z_KBD, mu_BP, logvar_BP, chance):
+    """log p(x|z, s) p(s) / q(s), (K, B), of a modality that is given."""
+    deviation = torch.exp(0.5 * logvar_BP)
+    s = mu_BP + deviation * torch.randn(len(z_KBD), *mu_BP.shape, generator=chance)
+    standard = Normal(torch.zeros(()).double(), 1)
+    rows = []
+    for z_BD, s_BP in zip(z_KBD, s, strict=True):
+        mean = torch.stack([model.decoders[part.name](torch.cat([a, b])[None])[0] for a, b in zip(z_BD, s_BP, strict=True)])
+        likelihood = Normal(mean, 0.75).log_prob(x).flatten(1).sum(1)
+        rows.append(likelihood + standard.log_prob(s_BP).sum(1) - Normal(mu_BP, deviation).log_prob(s_BP).sum(1))
+    return torch.stack(rows)
 
 
 def test_paper_view_is_the_released_reshape():

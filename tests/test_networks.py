@@ -14,7 +14,19 @@ from mopoe_core.config import TrainingConfig
 from mopoe_core.data import celeba, mnist_svhn_text, polymnist
 from mopoe_core.data.types import Modality
 from mopoe_core.model import MultimodalVAE
-from mopoe_core.networks import LOGVAR_LIMIT, PAPER, networks, parameter_count, safe_logvar, small_width
+from mopoe_core.networks import (
+    LOGVAR_LIMIT,
+    PAPER,
+    Centre,
+    FromOneConvTranspose1d,
+    FromOneConvTranspose2d,
+    WholeConv1d,
+    WholeConv2d,
+    networks,
+    parameter_count,
+    safe_logvar,
+    small_width,
+)
 
 POLYMNIST = polymnist.modalities(5)
 PUBLISHED = {m.architecture: m for m in (*mnist_svhn_text.MODALITIES, *POLYMNIST, *celeba.MODALITIES)}
@@ -306,3 +318,79 @@ def test_log_variances_stay_in_range_and_keep_a_gradient():
     near = torch.tensor([-20.0, 20.0], requires_grad=True)
     safe_logvar(near).sum().backward()
     assert (near.grad > 1e-4).all()
+
+
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 2e-6), (torch.float64, 1e-11)])
+def test_log_variances_are_bent_by_two_softpluses(dtype, near):
+    """They are 12 - softplus(24 - softplus(raw + 12)), computed here in float64, and so is their gradient, to a part in 10^5."""
+    raw = torch.linspace(-30, 30, 2001, dtype=dtype, requires_grad=True)
+    precise = raw.detach().double().requires_grad_()
+    plain = LOGVAR_LIMIT - softplus(2 * LOGVAR_LIMIT - softplus(precise + LOGVAR_LIMIT))
+    bent = safe_logvar(raw)
+    torch.testing.assert_close(bent.double(), plain, rtol=0, atol=near)
+    for output in (bent, plain):
+        output.sum().backward()
+    torch.testing.assert_close(raw.grad.double(), precise.grad, rtol=1e-5, atol=1e-16)
+    assert torch.autograd.gradcheck(safe_logvar, precise)
+
+
+def softplus(x):
+    """log(1 + exp(x)) without torch's switch to x at 20."""
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan")])
+def test_log_variances_of_no_numbers(value):
+    """Infinities land on the limits with no slope, and what is not a number stays so: a loss that diverges is seen."""
+    raw = torch.tensor([value], requires_grad=True)
+    bent = safe_logvar(raw)
+    torch.testing.assert_close(bent, raw.detach().clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT), equal_nan=True)
+    bent.sum().backward()
+    torch.testing.assert_close(raw.grad, torch.tensor([value]) * 0 if value != value else torch.zeros(1), equal_nan=True)
+
+
+def test_centring_is_twice_a_picture_less_one():
+    """To the bit, and within [-1, 1]."""
+    x = torch.rand(3, 2, 4, 4)
+    assert torch.equal(Centre()(x), 2 * x - 1)
+
+
+@pytest.mark.parametrize("architecture", ["svhn", "polymnist"])
+def test_channels_last_is_an_order_of_memory_alone(architecture):
+    """The published convolutions have the weights that plain layers draw, and give the output of the same weights channels first."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        parts = networks(PUBLISHED[architecture], "paper", 8)
+        torch.manual_seed(0)
+        first = nn.Conv2d(*((3, 32, 4) if architecture == "svhn" else (3, 32, 3)))
+    encoder, decoder = parts
+    assert torch.equal(next(layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d)).weight, first.weight)
+    for network, x in ((encoder.trunk, example(architecture, 4)), (decoder, torch.randn(4, 8))):
+        kernels = [p for p in network.parameters() if p.ndim == 4]
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+        out = network(x)
+        for parameter in kernels:
+            parameter.data = parameter.data.contiguous()
+        torch.testing.assert_close(network(x), out, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("whole", "plain", "settings", "size"),
+    [
+        (WholeConv1d, nn.Conv1d, (6, 5, 4, 2, 0), (4,)),
+        (WholeConv2d, nn.Conv2d, (6, 5, 4, 2, 0), (4, 4)),
+        (FromOneConvTranspose1d, nn.ConvTranspose1d, (6, 5, 4, 1, 0), (1,)),
+        (FromOneConvTranspose2d, nn.ConvTranspose2d, (6, 5, 4, 1, 0), (1, 1)),
+    ],
+)
+def test_a_convolution_done_as_one_product_is_that_convolution(whole, plain, settings, size):
+    """The same parameters, drawn alike, give the same output and gradients in float64."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        ours = whole(*settings).double()
+        torch.manual_seed(0)
+        theirs = plain(*settings).double()
+    x = torch.randn(7, 6, *size, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-12, atol=1e-12)
+    found, wanted = (torch.autograd.grad(layer(x).sin().sum(), [x, *layer.parameters()]) for layer in (ours, theirs))
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)

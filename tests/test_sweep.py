@@ -249,6 +249,68 @@ def test_killed_worker_and_interrupted_driver_lose_nothing(user, tmp_path):
     assert kinds == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 1}
 
 
+def test_a_killed_stack_is_formed_again_and_ends_as_an_undisturbed_one(user, tmp_path):
+    """Four trials in stacks of two: a worker is killed in mid-training and the driver interrupted; the same command then finishes, with
+    the weights, metrics and curves of a stacked sweep that nobody disturbed, and near those of trials trained one by one."""
+    settings = {"base": {"epochs": 30}, "grid": {"model": ["mopoe"], "beta": [1, 3]}, "seeds": 2}
+    stacked = {"resources": {"data": str(user.data), "retries": 1, "stack": 2}}
+    every = trials(parse(yaml.safe_load(user.spec(name="stacked", **settings).read_text())))
+    storages = {name: tmp_path / name for name in ("killed", "quiet", "solo")}
+    paths = {}
+    for name, storage in storages.items():
+        storage.mkdir()
+        (storage / "classifiers").symlink_to(user.storage / "classifiers")
+        paths[name] = user.spec(name=name, storage=str(storage), **settings, **({} if name == "solo" else stacked))
+    ledger = Ledger(storages["killed"])
+    driver = subprocess.Popen(user.command("sweep", paths["killed"]), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: ledger.checkpoint(every[0]).exists())
+        formed = ledger.stack(every[0])
+        attempt = json.loads((ledger.folder(every[0]) / "attempts" / "0001.json").read_text())
+        os.kill(attempt["process"], signal.SIGKILL)
+        wait_for(lambda: ledger.state(every[0]).attempts == 2)
+        driver.send_signal(signal.SIGINT)
+        out, _ = driver.communicate(timeout=120)
+    finally:
+        driver.kill()
+    assert len(formed) == 2
+    assert "are stacked, up to 2 at once" in out
+    for path in paths.values():
+        user.types("sweep", path)
+    assert ledger.stack(every[0]) == formed
+    weights = {name: [final_weights(Ledger(storage), trial) for trial in every] for name, storage in storages.items()}
+    for killed, quiet, solo in zip(*weights.values(), strict=True):
+        assert torch.equal(killed, quiet)
+        assert torch.allclose(killed, solo, rtol=1e-3, atol=1e-4)
+    for trial in every:
+        found = ledger.result(trial)
+        assert found.metrics == Ledger(storages["quiet"]).result(trial).metrics
+        assert [epoch.epoch for epoch in found.history] == list(range(1, 31))
+        assert found.provenance["stack"] == {"trials": 2, "did_not_fit": []}
+    kinds = User(user.home, storages["killed"], user.data).kinds("killed")
+    assert kinds == {("trial", "FINISHED"): 4, ("cell", "FINISHED"): 2}
+
+
+def final_weights(ledger: Ledger, trial) -> torch.Tensor:
+    """What a trial's checkpoint holds, as one vector."""
+    return torch.cat([t.flatten() for t in torch.load(ledger.checkpoint(trial), weights_only=True)["model"].values()])
+
+
+def test_auto_measures_once_and_remembers(user, tmp_path):
+    """`stack: auto` says what it measured, keeps it in storage, completes the sweep, and the next sweep does not measure again."""
+    (tmp_path / "classifiers").symlink_to(user.storage / "classifiers")
+    auto = {"resources": {"data": str(user.data), "stack": "auto"}, "storage": str(tmp_path), "grid": {"model": ["mopoe"]}}
+    user.types("sweep", user.spec(name="auto", seeds=4, **auto))
+    (kept,) = (tmp_path / "stacks").glob("*.json")
+    measured, written = json.loads(kept.read_text()), kept.stat().st_mtime_ns
+    assert measured["size"] in (1, 2)
+    assert measured["gain"]["2"] > 0
+    user.types("sweep", user.spec(name="more", seeds=8, **auto))
+    assert kept.stat().st_mtime_ns == written
+    results = user.results(user.spec(name="more", seeds=8, **auto)).values()
+    assert {found.status for found in results} == {"completed"}
+
+
 def test_bad_files_exit_with_2_and_leave_storage_untouched(user, tmp_path):
     """A mistake in the file, a resource that no node has and a file that is not there: one line, exit 2, no traceback, no folder."""
     storage = tmp_path / "none"
@@ -313,7 +375,7 @@ def test_the_canary_gate_holds_the_rest_back():
 
     spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text"}, "grid": {"model": ["mvae", "mopoe"]}, "seeds": 3})
     every = trials(spec)
-    jobs = schedule.jobs(every, "s", Resources(), "abc")
+    jobs = schedule.jobs([(trial,) for trial in schedule.in_order(every)], "s", Resources(), "abc")
     assert [job.rehearse for job in jobs] == [True, True, False, False, False, False]
     for second_fails in (False, True):
         queue = schedule._Queue(jobs, None)
@@ -321,13 +383,13 @@ def test_the_canary_gate_holds_the_rest_back():
         assert first["rehearse"]
         assert second["rehearse"]
         assert queue.suggest("c") is None
-        queue.rehearsed(jobs[0].trial.id)
+        queue.rehearsed("a")
         assert queue.suggest("c") is None
         if second_fails:
-            queue.failed(jobs[1].trial.id)
+            queue.failed("b")
             assert queue.suggest("c") == schedule.Searcher.FINISHED
         else:
-            queue.rehearsed(jobs[1].trial.id)
+            queue.rehearsed("b")
             assert not queue.suggest("c")["job"]["rehearse"]
 
 
@@ -336,12 +398,13 @@ def test_at_once_bounds_what_runs():
     from orchestrator import schedule
 
     spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 2})
-    queue = schedule._Queue(schedule.jobs(trials(spec), "s", Resources(), "abc"), 1)
-    job = queue.suggest("a")
-    queue.rehearsed(schedule.worker.Job(**job["job"]).trial.id)
+    queue = schedule._Queue(schedule.jobs([(trial,) for trial in trials(spec)], "s", Resources(), "abc"), 1)
+    queue.suggest("a")
+    queue.rehearsed("a")
     assert queue.suggest("b") is None
     queue.on_trial_complete("a")
-    assert queue.suggest("b")["job"]["seed"] == 1
+    ((_, seed),) = queue.suggest("b")["job"]["members"]
+    assert seed == 1
 
 
 @pytest.mark.parametrize("learning_rate", [1e7, 1e9, 1e20])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mopoe_core.config import TrainingConfig
-from mopoe_core.training import _Run, hidden_at_random, load, new_model, train
+from mopoe_core.training import Run, hidden_at_random, load, new_model, train
 
 CPU = torch.device("cpu")
 
@@ -126,7 +126,7 @@ def test_a_checkpoint_can_be_loaded_as_a_model(dataset, tmp_path):
 
 def test_training_moves_every_parameter(dataset):
     """After one epoch of the paper's networks no weight tensor is what it was."""
-    run = _Run(settings(networks="paper", train_examples=500, epochs=1), 0, dataset, CPU)
+    run = Run(settings(networks="paper", train_examples=500, epochs=1), 0, dataset, CPU)
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     run.epoch()
     assert [name for name, p in run.model.named_parameters() if torch.equal(p, before[name])] == []

@@ -1,0 +1,57 @@
+"""What a modality makes of its items, and batches by index: the same numbers to the bit as by plain indexing."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mopoe_core.data.types import Modality, Split
+
+IMAGE, TEXT, VECTOR = (
+    Modality("picture", "image", (3, 4, 5)),
+    Modality("word", "text", (6, 7)),
+    Modality("numbers", "vector", (2,)),
+)
+ITEMS = {
+    "picture": torch.arange(256, dtype=torch.uint8).repeat(3)[: 10 * 60].reshape(10, 3, 4, 5),
+    "word": torch.randint(7, (12, 6), generator=torch.Generator().manual_seed(0)).to(torch.uint8),
+    "numbers": torch.randn(5, 2, generator=torch.Generator().manual_seed(1)),
+}
+PLAIN = {
+    "picture": lambda items: items.float() / 255,
+    "word": lambda items: F.one_hot(items.long(), 7).float(),
+    "numbers": lambda items: items,
+}
+
+
+def split():
+    """Twenty examples that share items."""
+    rows = {name: torch.arange(20) % len(items) for name, items in ITEMS.items()}
+    labels = {name: torch.zeros(len(items), dtype=torch.int64) for name, items in ITEMS.items()}
+    return Split((IMAGE, TEXT, VECTOR), ITEMS, labels, rows, torch.zeros(20, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("modality", [IMAGE, TEXT, VECTOR], ids=lambda modality: modality.name)
+def test_items_become_floats_as_the_plain_formula_has_it(modality):
+    """Greys over 255, one-hot symbols, vectors as they are: to the bit, in float32 and in the modality's shape."""
+    items = ITEMS[modality.name]
+    found = modality.to_float(items)
+    assert found.dtype == torch.float32
+    assert found.shape == (len(items), *modality.shape)
+    assert torch.equal(found, PLAIN[modality.name](items))
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4), (3, 2, 4), (0,)], ids=str)
+def test_a_batch_is_its_examples(shape):
+    """Each example's items, to the bit, also where the index has axes before the batch's, as a stack of trials has."""
+    index = torch.randint(20, shape, generator=torch.Generator().manual_seed(2))
+    whole = split()
+    for modality in whole.modalities:
+        expected = PLAIN[modality.name](ITEMS[modality.name])[whole.rows[modality.name][index]]
+        assert torch.equal(whole.batch(index)[modality.name], expected)
+        assert expected.shape == (*shape, *modality.shape)
+
+
+def test_a_symbol_beyond_the_alphabet_is_refused():
+    """As by F.one_hot, and not read from beyond the table."""
+    with pytest.raises(IndexError):
+        TEXT.to_float(torch.full((1, 6), 7, dtype=torch.uint8))
