@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mopoe_core.objective import Draws, Gaussians, Objective, kl_divergence, products
+from mopoe_core.objective import Draws, Gaussians, Objective, chosen_products, kl_divergence, products
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,17 @@ def loss(
     present_BM: Tensor | None = None,
 ) -> Loss:
     """The loss of a batch whose experts are `encoded`; `present_BM` is true where a modality is observed."""
-    components_CBD = products(encoded.shared, objective.experts_CE)
-    scale_CB = objective.scale_CB(present_BM, components_CBD.mu.shape[-2])
+    scale_CB = objective.scale_CB(present_BM, encoded.shared.mu.shape[-2])
     choose = _every_component if draws.position_B is None else _one_component
-    z_SBD, factor_SBM, weights_SB = choose(objective, components_CBD, draws, scale_CB)
+    z_SBD, factor_SBM, weights_SB = choose(objective, encoded.shared, draws, scale_CB)
     private_MBP = encoded.private.sample(draws.private_noise_MBP) if draws.private_noise_MBP.shape[-1] else None
     reconstruction_BM = _reconstruction(objective, log_likelihood, z_SBD, private_MBP, factor_SBM)
     if present_BM is not None:
         reconstruction_BM = reconstruction_BM * present_BM
     if objective.spec.kl == "mixture":
-        kl_B = objective.mixture_kl_B(components_CBD, z_SBD, weights_SB, scale_CB)
+        kl_B = objective.mixture_kl_B(encoded.shared, z_SBD, weights_SB, scale_CB)
     else:
+        components_CBD = products(encoded.shared, objective.experts_CE)
         kl_B = objective.kl_B(components_CBD, encoded.shared, scale_CB, present_BM)
     reconstruction_M, kl = reconstruction_BM.mean(-2), kl_B.mean(-1)
     total = _weighted(weights.reconstruction_M, reconstruction_M) + weights.beta * kl
@@ -113,24 +113,22 @@ def _private_kl(private_MBP: Gaussians) -> Tensor:
     return kl_divergence(private_MBP, Gaussians(zeros, zeros)).mT
 
 
-def _one_component(
-    objective: Objective, components_CBD: Gaussians, draws: Draws, scale_CB: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _one_component(objective: Objective, experts_MBD: Gaussians, draws: Draws, scale_CB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One sample an example: z (1, B, D), its modalities' factors (1, B, M), its mixture weight (1, B)."""
     component_B = objective.assign_B(draws, scale_CB)
-    z_BD = components_CBD.select(component_B).sample(draws.noise)
+    z_BD = chosen_products(experts_MBD, objective.experts_CE, component_B).sample(draws.noise)
     decoded_BM = torch.take_along_dim(objective.decoded_CM, component_B[..., None], -2)
     factor_BM = decoded_BM * objective.total[..., None, None]
     return z_BD.unsqueeze(-3), factor_BM.unsqueeze(-3), torch.ones_like(scale_CB[..., :1, :])
 
 
 def _every_component(
-    objective: Objective, components_CBD: Gaussians, draws: Draws, scale_CB: Tensor
+    objective: Objective, experts_MBD: Gaussians, draws: Draws, scale_CB: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A sample of every component: z (C, B, D), factors (C, B, M), mixture weights (C, B)."""
     weights_CB = objective.weights_C[..., None] * scale_CB
     factor_CBM = weights_CB[..., None] * objective.decoded_CM.unsqueeze(-2)
-    return components_CBD.sample(draws.noise), factor_CBM, objective.share_CB(scale_CB)
+    return products(experts_MBD, objective.experts_CE).sample(draws.noise), factor_CBM, objective.share_CB(scale_CB)
 
 
 def _reconstruction(

@@ -31,13 +31,14 @@ Shape suffixes: T stacked trial, B batch, M modality, E expert (prior first), C 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mopoe_core.config import TrainingConfig
 
@@ -244,6 +245,82 @@ def products(experts_MBD: Gaussians, exponents_CE: Tensor) -> Gaussians:
     return Gaussians(weighted_CBD / precision_CBD, -torch.log(precision_CBD))
 
 
+def chosen_products(experts_MBD: Gaussians, exponents_CE: Tensor, component_B: Tensor) -> Gaussians:
+    """Of `products`, the one component of each example, (B, D), without the others."""
+    exponents_BE = torch.take_along_dim(exponents_CE, component_B[..., None], -2)
+    exponents_MB1 = exponents_BE[..., 1:].mT[..., None]
+    precision_MBD = torch.exp(-experts_MBD.logvar)
+    precision_BD = (exponents_MB1 * precision_MBD).sum(-3) + exponents_BE[..., :1]
+    weighted_BD = (exponents_MB1 * precision_MBD * experts_MBD.mu).sum(-3)
+    return Gaussians(weighted_BD / precision_BD, -torch.log(precision_BD))
+
+
+def products_log_prob(experts_MBD: Gaussians, exponents_CE: Tensor, z_BD: Tensor) -> Tensor:
+    """log density at z (B, D) of every product of experts that a matrix of exponents names, in nats, (C, B).
+
+    Around z the exponent of a product is linear in the experts: with h_c = sum_e A_ce Lambda_e (mu_e - z), log q_c(z) is
+    1/2 sum_d (log Lambda_c - h_c^2 / Lambda_c - log 2 pi). Neither means nor log-variances of the products are made.
+    """
+    z_1BD = z_BD.unsqueeze(-3)
+    precision_MBD = torch.exp(-experts_MBD.logvar)
+    precision_EBD = torch.cat([torch.ones_like(z_1BD), precision_MBD], -3)
+    pull_EBD = torch.cat([-z_1BD, precision_MBD * (experts_MBD.mu - z_1BD)], -3)
+    return cast(Tensor, _ProductsLogProb.apply(precision_EBD, pull_EBD, exponents_CE))
+
+
+class _ProductsLogProb(torch.autograd.Function):
+    """From Lambda_e and Lambda_e (mu_e - z), (E, B, D), to log q_c(z), (C, B), in few passes over (C, B, D) numbers.
+
+    Examples are taken some at a time, so that what is made on the way stays in the cache; it is made again in the backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, precision_EBD: Tensor, pull_EBD: Tensor, exponents_CE: Tensor) -> Tensor:
+        """(C, B)."""
+        ctx.save_for_backward(precision_EBD, pull_EBD, exponents_CE)
+        found = []
+        for precision, pull in _slices(precision_EBD, pull_EBD, exponents_CE):
+            precision_CBD, pull_CBD = _combined(exponents_CE, precision), _combined(exponents_CE, pull)
+            squared_CBD = pull_CBD.square_().div_(precision_CBD)
+            found.append((precision_CBD.log_().sub_(squared_CBD)).sum(-1))
+        return 0.5 * (torch.cat(found, -1) - precision_EBD.shape[-1] * math.log(2 * math.pi))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream_CB: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Gradients to Lambda_e and to Lambda_e (mu_e - z)."""
+        precision_EBD, pull_EBD, exponents_CE = ctx.saved_tensors
+        to_precision, to_pull, start = torch.empty_like(precision_EBD), torch.empty_like(pull_EBD), 0
+        for precision, pull in _slices(precision_EBD, pull_EBD, exponents_CE):
+            count = precision.shape[-2]
+            upstream_CB1 = upstream_CB.narrow(-1, start, count).unsqueeze(-1)
+            variance_CBD = _combined(exponents_CE, precision).reciprocal_()
+            shift_CBD = _combined(exponents_CE, pull).mul_(variance_CBD)
+            variance_CBD.addcmul_(shift_CBD, shift_CBD).mul_(0.5 * upstream_CB1)
+            shift_CBD.mul_(-upstream_CB1)
+            to_precision.narrow(-2, start, count).copy_(_combined(exponents_CE.mT, variance_CBD))
+            to_pull.narrow(-2, start, count).copy_(_combined(exponents_CE.mT, shift_CBD))
+            start += count
+        return to_precision, to_pull, None
+
+
+CACHED = 2**17
+"""Numbers of components that `_ProductsLogProb` makes at a time on a CPU: half a megabyte. A step of MoPoE with PolyMNIST's 31 products
+of 512 dimensions takes 0.68 of the time with small networks, and 0.94 with the paper's, that it took with all products at once."""
+
+
+def _slices(precision_EBD: Tensor, pull_EBD: Tensor, exponents_CE: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    an_example = exponents_CE[..., 0].numel() * precision_EBD.shape[-1]
+    size = precision_EBD.shape[-2] if precision_EBD.device.type != "cpu" else max(1, CACHED // an_example)
+    return zip(precision_EBD.split(size, -2), pull_EBD.split(size, -2), strict=True)
+
+
+def _combined(weights: Tensor, values_EBD: Tensor) -> Tensor:
+    """sum_e w_ce v_ebd."""
+    combined = weights @ values_EBD.flatten(-2)
+    return combined.view(*combined.shape[:-1], *values_EBD.shape[-2:])
+
+
 def kl_divergence(q: Gaussians, r: Gaussians) -> Tensor:
     """KL(q || r) in nats, summed over the last axis; shapes broadcast."""
     ratio = q.logvar - r.logvar
@@ -380,16 +457,14 @@ class Objective:
         weighted_RBD = torch.einsum("...rbm,...mbd->...rbd", exponents_RBE[..., 1:], precision_MBD * experts_MBD.mu)
         return Gaussians(weighted_RBD / precision_RBD, -torch.log(precision_RBD)), usable_RB
 
-    def mixture_kl_B(self, components_CBD: Gaussians, z_SBD: Tensor, weights_SB: Tensor, scale_CB: Tensor) -> Tensor:
+    def mixture_kl_B(self, experts_MBD: Gaussians, z_SBD: Tensor, weights_SB: Tensor, scale_CB: Tensor) -> Tensor:
         """KL(sum_c pi_c q_c || N(0, I)) in nats an example, by Monte Carlo at samples z with weights."""
         log_pi_CB = torch.log(self.share_CB(scale_CB))
-        if z_SBD.shape[-3] == 1:
-            log_q_SB = torch.logsumexp(components_CBD.log_prob(z_SBD) + log_pi_CB, -2, keepdim=True)
-        else:  # sample by sample: all at once would hold S x C x B x D numbers
-            each = [components_CBD.log_prob(z_BD.unsqueeze(-3)) + log_pi_CB for z_BD in z_SBD.unbind(-3)]
-            log_q_SB = torch.stack([torch.logsumexp(log_q_CB, -2) for log_q_CB in each], -2)
+        log_q_SB = [  # sample by sample: all at once would hold S x C x B x D numbers
+            torch.logsumexp(products_log_prob(experts_MBD, self.experts_CE, z_BD) + log_pi_CB, -2) for z_BD in z_SBD.unbind(-3)
+        ]
         log_p_SB = -0.5 * (z_SBD**2 + math.log(2 * math.pi)).sum(-1)
-        return (weights_SB * (log_q_SB - log_p_SB)).sum(-2)
+        return (weights_SB * (torch.stack(log_q_SB, -2) - log_p_SB)).sum(-2)
 
 
 def _each(references_RBD: Gaussians) -> Gaussians:

@@ -164,7 +164,7 @@ def test_mixture_kl_lies_between_sum_minus_log_c_and_sum(name):
     noise = torch.randn(components.mu.shape, generator=chance, dtype=torch.float64)
     scale = target.scale_CB(None, samples)
     weights = target.weights_C[:, None].expand(-1, samples)
-    mixture = target.mixture_kl_B(components, components.sample(noise), weights, scale).mean()
+    mixture = target.mixture_kl_B(copies, components.sample(noise), weights, scale).mean()
     summed = target.kl_B(components, copies, scale)[0]
     assert 0 <= summed - mixture <= math.log(len(spec.weights_C))
     parts = products(given, target.experts_CE)
@@ -356,6 +356,27 @@ def test_hiding_modalities_does_not_change_the_weight_of_the_kl(name, total):
     torch.testing.assert_close(found, (total * each).expand(40))
 
 
+@pytest.mark.parametrize("stacked", [(), (3,)])
+def test_densities_of_all_products_are_those_of_each(stacked):
+    """At any point, the log densities of all products agree with torch's normal of each product, and so do their gradients, also of a
+    stack, and whatever is made at a time."""
+    chance = torch.Generator().manual_seed(0)
+    mu, logvar = (torch.randn(*stacked, 3, 50, LATENT, generator=chance, dtype=torch.float64, requires_grad=True) for _ in "ab")
+    z = torch.randn(*stacked, 50, LATENT, generator=chance, dtype=torch.float64, requires_grad=True)
+    rows = torch.tensor(specified("mopoe", prior_expert="full").experts_CE, dtype=torch.float64).expand(*stacked, -1, -1)
+    upstream = torch.randn(*stacked, 7, 50, generator=chance, dtype=torch.float64)
+    parts = products(Gaussians(mu, logvar), rows)
+    plain = Normal(parts.mu, torch.exp(parts.logvar / 2)).log_prob(z.unsqueeze(-3)).sum(-1)
+    wanted = torch.autograd.grad((plain * upstream).sum(), [mu, logvar, z])
+    for at_a_time in (objective.CACHED, 40):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(objective, "CACHED", at_a_time)
+            found = objective.products_log_prob(Gaussians(mu, logvar), rows, z)
+            torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12)
+            gradients = torch.autograd.grad((found * upstream).sum(), [mu, logvar, z])
+        torch.testing.assert_close(gradients, wanted, rtol=1e-9, atol=1e-11)
+
+
 @pytest.mark.parametrize("name", ["mmvae", "mopoe"])
 def test_lemma_3_holds_example_by_example_under_a_mask(name):
     """0 <= sum - mixture <= log of the number of components that can be computed, by many samples, with every pattern of hiding."""
@@ -369,9 +390,8 @@ def test_lemma_3_holds_example_by_example_under_a_mask(name):
         scale = target.scale_CB(present, samples)
         weights = target.weights_C[:, None] * scale
         usable = int((scale[:, 0] > 0).sum())
-        gap = target.kl_B(components, copies, scale, present)[0] - target.mixture_kl_B(
-            components, components.sample(noise), weights, scale
-        )
+        mixture_B = target.mixture_kl_B(copies, components.sample(noise), weights, scale)
+        gap = target.kl_B(components, copies, scale, present)[0] - mixture_B
         assert usable == (len(kept) if name == "mmvae" else 2 ** len(kept) - 1)
         error = 4 * float(gap.std()) / math.sqrt(samples)
         assert -error <= float(gap.mean()) <= math.log(usable) + error
