@@ -3,7 +3,7 @@
     sweep/18 trials           `python -m orchestrator sweep` of a short quickstart, everything in it from start to report, against a pool
                               of processes that runs the reference-style trials one after another; seconds on the clock, all cores
     overhead/instant trial    what a trial costs that is neither training nor evaluation: from sweeps of few and of many trials of a
-                              fraction of a second, so that what a sweep costs once drops out; core seconds times cores
+                              fraction of a second, so that what a sweep costs once drops out; workers' seconds on the clock
 
 Data and classifiers are there before either side starts.
 """
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,42 +55,46 @@ class Swept:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A sweep against a plain loop over the reference's trials."""
+class Row:
+    """One measurement by the clock."""
 
-    trials: int
-    ours_s: float
-    reference_s: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times as fast the sweep is."""
-        return self.reference_s / self.ours_s
+    name: str
+    seconds: float
+    reference_s: float | None
+    """Of a plain loop over the reference's trials, where there is one."""
+    ratio: float | None
+    """Reference over ours."""
 
 
-def whole(data: Path, folder: Path, stack: int | str) -> Whole:
-    """The short quickstart both ways."""
+def whole(data: Path, folder: Path) -> Iterator[Row]:
+    """The short quickstart, one trial a worker and stacked as `auto` chooses, and by a plain loop."""
     raw = yaml.safe_load((ROOT / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8"))
     raw["base"] |= QUICK
-    raw |= {"name": "short", "storage": str(folder), "resources": {"data": str(data.absolute()), "stack": stack}}
     every = trials(parse(raw))
     config = every[0].config
     judges(load(config.data_key, data), folder / "classifiers", torch.device("cpu"))
-    ours = swept(raw, folder)
     started = time.perf_counter()
     plain_trials([(trial.config, trial.seed) for trial in every], data, folder / "classifiers")
-    return Whole(len(every), ours.seconds, time.perf_counter() - started)
+    reference_s = time.perf_counter() - started
+    for stack in (1, "auto"):
+        storage = folder / f"stack_{stack}"
+        storage.mkdir()
+        (storage / "classifiers").symlink_to(folder / "classifiers")
+        resources = {"data": str(data.absolute()), "stack": stack}
+        ours = swept(raw | {"name": "short", "storage": str(storage), "resources": resources}, storage)
+        yield Row(f"sweep of {len(every)} trials, stack: {stack}", ours.seconds, reference_s, reference_s / ours.seconds)
 
 
-def overhead(data: Path, folder: Path) -> float:
-    """Seconds of a core that a further trial costs beside its training and evaluation."""
+def overhead(data: Path, folder: Path) -> Row:
+    """Seconds of a worker that a further trial costs beside its training and evaluation."""
     own.search_from(ROOT)
     raw = {**INSTANT, "resources": {"data": str(data.absolute())}, "storage": str(folder)}
     swept({**raw, "name": "first", "seeds": 1}, folder)  # data, classifiers
     few = swept({**raw, "name": "few", "seeds": list(range(1, 1 + FEW))}, folder)
     many = swept({**raw, "name": "many", "seeds": list(range(1 + FEW, 1 + FEW + MANY))}, folder)
     cores = os.cpu_count() or 1
-    return ((many.seconds - few.seconds) * cores - (many.busy_seconds - few.busy_seconds)) / (MANY - FEW)
+    seconds = ((many.seconds - few.seconds) * cores - (many.busy_seconds - few.busy_seconds)) / (MANY - FEW)
+    return Row("overhead of an instant trial", seconds, None, None)
 
 
 def swept(raw: dict[str, Any], folder: Path) -> Swept:
@@ -107,17 +111,20 @@ def swept(raw: dict[str, Any], folder: Path) -> Swept:
     return Swept(seconds, tuple(result for result in results if result is not None))
 
 
+def rows(data: Path, folder: Path) -> Iterator[Row]:
+    """Every measurement of this module, as it comes."""
+    yield overhead(data, folder / "instant")
+    yield from whole(data, folder / "whole")
+
+
 def main() -> None:
-    """Print both."""
+    """Print the measurements."""
     parser = argparse.ArgumentParser(description="Whole sweeps.")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     asked = parser.parse_args()
     with TemporaryDirectory() as scratch:
-        print(f"overhead/instant trial {overhead(asked.data, Path(scratch) / 'instant') * 1e3:.0f} ms", flush=True)
-        for stack in (1, "auto"):
-            found = whole(asked.data, Path(scratch) / str(stack), stack)
-            times = f"ours {found.ours_s:.0f} s, reference {found.reference_s:.0f} s, ratio {found.ratio:.2f}"
-            print(f"sweep/{found.trials} trials, stack {stack}: {times}", flush=True)
+        for row in rows(asked.data, Path(scratch)):
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ learning rate and the like. Each keeps its own streams, order of examples, metri
 it can go on alone or in another stack. Encoders run for all trials together; decoders and objective run together for trials whose
 objective has the same layout (`Specification.layout`): MVAE decodes twice where a mixture decodes once.
 
-A trial that has diverged or ended leaves its stack, and the rest go on. One whose checkpoint is behind the others' catches up first.
+A trial that has diverged or ended leaves its stack, and the rest go on. The checkpoints of an epoch are written so that a stack that is
+cut goes on bit-equal; a trial that is behind the others all the same (it was begun elsewhere) catches up first.
 
 Shape suffixes: T stacked trial, B batch, M modality, S sampled component, D latent dimension, P private dimension.
 """
@@ -28,7 +29,7 @@ from mopoe_core.names import Epoch
 from mopoe_core.objective import Draws, Objective, stack_draws
 from mopoe_core.stacking import Stacked, joined, stack
 from mopoe_core.streams import GlobalStream
-from mopoe_core.training import Run, Tally, Trained, resumed
+from mopoe_core.training import Run, Tally, Trained, epochs_in, resumed
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def _together(
     left: dict[int, Member], dataset: Dataset, device: torch.device, on_epoch: Callable[[dict[int, Epoch]], None]
 ) -> Iterator[tuple[int, Trained]]:
     """Train as one stack; a member that has been yielded is no longer in `left`."""
+    _settle([one.checkpoint for one in left.values()])
     runs = {place: resumed(one.config, one.seed, dataset, device, one.checkpoint) for place, one in left.items()}
     for place, run in runs.items():
         for epoch in run.history:
@@ -105,12 +107,39 @@ def _until_one_ends(
     ahead = {len(run.history) for place, run in runs.items() if place not in behind}
     while True:
         stacked.epoch()
-        for place, run in behind.items():
-            run.save(members[place].checkpoint)
+        _save({members[place].checkpoint: run for place, run in behind.items()})
         on_epoch({place: run.history[-1] for place, run in behind.items()})
         if any(run.ended or len(run.history) in ahead for run in behind.values()):
             stacked.release()
             return
+
+
+def _save(runs: dict[Path, Run]) -> None:
+    """Write the checkpoints of one epoch: all beside the old ones first, then each in its place. A stack that is cut between two
+    checkpoints would else have to train one trial alone for an epoch, which adds up in another order.
+    """
+    for checkpoint, run in runs.items():
+        run.save(_next(checkpoint))
+    for checkpoint in runs:
+        _next(checkpoint).replace(checkpoint)
+
+
+def _settle(checkpoints: Sequence[Path]) -> None:
+    """Where a stack was cut while its checkpoints took their places, put the rest in theirs; where it was cut before, forget them."""
+    waiting = [path for path in checkpoints if _next(path).exists()]
+    if not waiting:
+        return
+    epochs = {path: epochs_in(path) for path in checkpoints}
+    for path in waiting:
+        written = epochs_in(_next(path))
+        if written == epochs[path] + 1 and written in epochs.values():
+            _next(path).replace(path)
+        else:
+            _next(path).unlink()
+
+
+def _next(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".next")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -97,6 +97,12 @@ def _readable(checkpoint: Path) -> dict[str, Any] | None:
     return state if state.get("format") == FORMAT else None
 
 
+def epochs_in(checkpoint: Path) -> int:
+    """How many epochs a checkpoint holds; 0 where there is none that can be used."""
+    state = _readable(checkpoint)
+    return 0 if state is None else len(state["history"])
+
+
 def load(checkpoint: Path, dataset: Dataset, device: torch.device | None = None) -> MultimodalVAE:
     """The model that a checkpoint holds, in evaluation mode."""
     device = device or torch.device("cpu")

@@ -6,6 +6,7 @@
         stack.json          the trials of the stack that it was begun in, if it was
         heartbeat           touched every few seconds while an attempt lives
         checkpoint.pt       everything needed to go on
+        checkpoint.next     a stack's next one, for the moment until those of all its trials are written
         samples/*.png       what the trained model generates
         result.json         how the trial ended: completed or diverged, history, long table, provenance
         failed.json         the last error, after the last allowed attempt

@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -67,14 +68,24 @@ def jobs(stacks_: Sequence[tuple[Trial, ...]], storage: str, resources: Resource
     return canaries + others
 
 
-def run(trials: Sequence[Trial], ledger: Ledger, resources: Resources, commit: str, listen: Callable[[Event], None]) -> Outcome:
-    """Run trials until all have ended, failed for good, or the user interrupts. `listen` is called in this thread."""
+def run(
+    todo: Sequence[Trial],
+    every: Sequence[Trial],
+    ledger: Ledger,
+    resources: Resources,
+    commit: str,
+    listen: Callable[[Event], None],
+) -> Outcome:
+    """Run what is to do of a sweep's trials until all have ended, failed for good, or the user interrupts. `listen` is called in this
+    thread.
+    """
     with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
         gpu = _gpu(resources)
         place = _Place(os.path.abspath(resources.data), os.getcwd(), str(ledger.storage))
-        _prepare(trials, place, listen)
+        _prepare(todo, place, listen)
         slots = _slots(resources, gpu)
-        formed = stacks.form(in_order(trials), _sizes(trials, place, resources, gpu, slots, listen), slots, ledger)
+        sizes = _sizes(todo, every, place, resources, gpu, slots, listen)
+        formed = stacks.form(in_order(todo), in_order(every), sizes, slots, ledger)
         queue = _Queue(jobs(formed, place.storage, resources, commit), resources.at_once)
         tuner = tune.Tuner(
             tune.with_resources(worker.run, {"cpu": resources.cpu, "gpu": gpu}),
@@ -160,19 +171,24 @@ def _prepare(trials: Sequence[Trial], place: _Place, listen: Callable[[Event], N
 
 
 def _sizes(
-    trials: Sequence[Trial], place: _Place, resources: Resources, gpu: float, slots: int, listen: Callable[[Event], None]
+    todo: Sequence[Trial],
+    every: Sequence[Trial],
+    place: _Place,
+    resources: Resources,
+    gpu: float,
+    slots: int,
+    listen: Callable[[Event], None],
 ) -> dict[str, int]:
-    """The largest stack by shape, for the shapes that stack."""
+    """The largest stack by shape, for the shapes that are to do and stack."""
     if resources.stack == 1:
         return {}
-    alike: dict[str, list[Trial]] = {}
-    for trial in trials:
-        alike.setdefault(trial.config.shape, []).append(trial)
+    count = Counter(trial.config.shape for trial in every)
+    first = {trial.config.shape: trial for trial in reversed(in_order(every))}
     sizes = {}
-    for shape, members in alike.items():
-        most = -(-len(members) // slots)
+    for shape in dict.fromkeys(trial.config.shape for trial in todo):
+        most = -(-count[shape] // slots)
         if most > 1:
-            sizes[shape] = _size(members[0], most, place, resources, gpu, listen)
+            sizes[shape] = _size(first[shape], most, place, resources, gpu, listen)
     return sizes
 
 

@@ -38,22 +38,28 @@ class Measured:
         return most <= self.most or self.limit != "most"
 
 
-def form(trials: Sequence[Trial], sizes: Mapping[str, int], slots: int, ledger: Ledger) -> list[tuple[Trial, ...]]:
-    """Stacks in the order of their first trials. `sizes` is the largest stack by shape, 1 for shapes that it does not have; `slots` is
-    how many workers there are.
+def form(
+    todo: Sequence[Trial], every: Sequence[Trial], sizes: Mapping[str, int], slots: int, ledger: Ledger
+) -> list[tuple[Trial, ...]]:
+    """Stacks of what is to do, in the order of their first trials.
+
+    Stacks are made of `every` trial of the sweep, and those that have ended are then left out: so they do not depend on when the sweep
+    was cut. `sizes` is the largest stack by shape, 1 for shapes that it does not have; `slots` is how many workers there are.
     """
+    place = {trial: i for i, trial in enumerate(todo)}
     begun: dict[tuple[str, ...], list[Trial]] = {}
-    alike: dict[str, list[Trial]] = {}
-    for trial in trials:
+    for trial in todo:
         together = ledger.stack(trial) if sizes.get(trial.config.shape, 1) > 1 else ()
         if together:
             begun.setdefault(together, []).append(trial)
-        else:
-            alike.setdefault(trial.config.shape, []).append(trial)
-    stacks = [tuple(members) for members in begun.values()]
+    stacks = [tuple(sorted(members, key=lambda trial: ids.index(trial.id))) for ids, members in begun.items()]
+    taken = {trial for stack in stacks for trial in stack}
+    alike: dict[str, list[Trial]] = {}
+    for trial in every:
+        alike.setdefault(trial.config.shape, []).append(trial)
     for shape, members in alike.items():
-        stacks += _cut(members, sizes.get(shape, 1), slots)
-    place = {trial: i for i, trial in enumerate(trials)}
+        whole = _cut(members, sizes.get(shape, 1), slots)
+        stacks += [left for stack in whole if (left := tuple(trial for trial in stack if trial in place and trial not in taken))]
     return sorted(stacks, key=lambda stack: min(place[trial] for trial in stack))
 
 

@@ -96,7 +96,7 @@ def _run_missing(
     found = {result.trial.id: result for result in results(every, ledger)}
     with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, list(found.values()))) as progress:
         listener = _Listener(every, ledger, tracker, progress, found)
-        outcome = schedule.run(todo, ledger, spec.resources, commit, listener)
+        outcome = schedule.run(todo, every, ledger, spec.resources, commit, listener)
     _settle(todo, ledger, outcome)
 
 

@@ -290,8 +290,41 @@ def test_a_stack_that_was_cut_goes_on_as_it_was_formed(toys, tmp_path):
     assert sorted(told) == [(place, epoch) for place in range(3) for epoch in range(1, 5)]
 
 
+class Killed(BaseException):
+    """What stops the writing of checkpoints in a test."""
+
+
+@pytest.mark.parametrize("call", range(9))
+def test_a_stack_that_is_cut_between_checkpoints_ends_bit_equal(toys, tmp_path, monkeypatch, call):
+    """Killed at any of the nine steps in which the second epoch's three checkpoints are saved (three are written, each written file is
+    moved beside the old one, and each then takes its place), the stack goes on to the same bits and leaves no file over."""
+    whole = trained(members(tmp_path / "whole", *THREE, epochs=3), toys)
+    cut = members(tmp_path / "cut", *THREE, epochs=3)
+    cut_at(1, lambda told: trained(cut, toys, told))
+    steps: list[str] = []
+
+    def killing(name, do):
+        def at(self, *arguments):
+            steps.append(name)
+            if len(steps) > call:
+                raise Killed
+            return do(self, *arguments)
+
+        return at
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killing("move", Path.replace))
+        patch.setattr(stack.Run, "save", killing("write", stack.Run.save))
+        with pytest.raises(Killed):
+            trained(cut, toys)
+    for one, other in zip(whole, trained(cut, toys), strict=True):
+        assert torch.equal(weights(one.model), weights(other.model))
+        assert values(one.history) == values(other.history)
+    assert not list((tmp_path / "cut").glob("*.next"))
+
+
 def test_a_trial_that_is_behind_catches_up(toys, tmp_path):
-    """Where a kill fell between two checkpoints of an epoch, the trial that lacks one trains it, and all end where they would have."""
+    """A trial that lacks an epoch which the others have trains it first, and all end where they would have."""
     whole = trained(members(tmp_path / "whole", *THREE, epochs=3), toys)
     cut = members(tmp_path / "cut", *THREE, epochs=3)
     cut_at(1, lambda told: trained(cut, toys, told))
@@ -308,7 +341,7 @@ def test_a_checkpoint_of_a_stack_is_that_of_a_run_alone(toys, tmp_path):
     few, solo = members(tmp_path / "a", *THREE, epochs=2), members(tmp_path / "b", *THREE, epochs=2)
     cut_at(1, lambda told: trained(few, toys, told))
     cut_at(1, lambda told: train(solo[0].config, 0, toys, CPU, solo[0].checkpoint, lambda epoch: told({0: epoch})))
-    assert few[0].checkpoint.stat().st_size == pytest.approx(solo[0].checkpoint.stat().st_size, rel=0.02)
+    assert few[0].checkpoint.stat().st_size == pytest.approx(solo[0].checkpoint.stat().st_size, rel=0.1)
     alone = train(few[0].config, 0, toys, CPU, few[0].checkpoint)
     never_stacked = train(solo[0].config, 0, toys, CPU, solo[0].checkpoint)
     assert torch.allclose(weights(alone.model), weights(never_stacked.model), rtol=1e-5, atol=1e-6)

@@ -22,7 +22,7 @@ def sizes(every, size):
 def test_every_trial_is_in_one_stack_of_bounded_and_even_size(size, slots, tmp_path):
     """Whatever the size and the number of workers, stacks are a partition, at most `size`, even, and a multiple of the workers."""
     every = planned()
-    stacks = form(every, sizes(every, size), slots, Ledger(tmp_path))
+    stacks = form(every, every, sizes(every, size), slots, Ledger(tmp_path))
     assert sorted(trial.id for stack in stacks for trial in stack) == sorted(trial.id for trial in every)
     lengths = [len(stack) for stack in stacks]
     assert max(lengths) <= size
@@ -33,14 +33,14 @@ def test_every_trial_is_in_one_stack_of_bounded_and_even_size(size, slots, tmp_p
 def test_trials_of_one_model_are_stacked_together(tmp_path):
     """Six trials a model in stacks of six: no stack has two models."""
     every = planned()
-    stacks = form(every, sizes(every, 6), 2, Ledger(tmp_path))
+    stacks = form(every, every, sizes(every, 6), 2, Ledger(tmp_path))
     assert [{trial.config.model for trial in stack} for stack in stacks] == [{"mopoe"}, {"mvae"}]
 
 
 def test_other_shapes_are_never_stacked(tmp_path):
     """Trials of another latent dimension, batch or dataset are in stacks of their own."""
     every = [*planned(), *planned(base={"dataset": "mnist_svhn_text", "networks": "small", "latent_dim": 5})]
-    for stack in form(every, sizes(every, 100), 1, Ledger(tmp_path)):
+    for stack in form(every, every, sizes(every, 100), 1, Ledger(tmp_path)):
         assert len({trial.config.shape for trial in stack}) == 1
     assert (
         len({trial.config.shape for trial in planned(grid={"model": ["mvae", "mopoe", "mmvm"], "learning_rate": [1e-3, 1e-4]})})
@@ -54,10 +54,21 @@ def test_a_stack_that_was_begun_is_formed_again(tmp_path):
     begun = (every[0], every[4], every[11])
     ledger.note_stack(begun)
     left = [trial for trial in every if trial is not every[4]]
-    stacks = form(left, sizes(every, 5), 2, ledger)
+    stacks = form(left, every, sizes(every, 5), 2, ledger)
     assert (every[0], every[11]) in stacks
     assert sum(len(stack) for stack in stacks) == 11
-    assert all(len(stack) == 1 for stack in form(left, {}, 2, ledger))
+    assert all(len(stack) == 1 for stack in form(left, every, {}, 2, ledger))
+
+
+def test_stacks_do_not_depend_on_when_the_sweep_was_cut(tmp_path):
+    """With some trials ended, the others are in the stacks that they were in while none had."""
+    every = planned()
+    whole = form(every, every, sizes(every, 4), 2, Ledger(tmp_path))
+    for ended in range(1, len(every)):
+        left = every[ended:]
+        assert form(left, every, sizes(every, 4), 2, Ledger(tmp_path)) == [
+            kept for stack in whole if (kept := tuple(trial for trial in stack if trial in left))
+        ]
 
 
 def test_what_was_measured_is_kept_by_shape_and_machine(tmp_path):

@@ -305,10 +305,11 @@ def test_auto_measures_once_and_remembers(user, tmp_path):
     measured, written = json.loads(kept.read_text()), kept.stat().st_mtime_ns
     assert measured["size"] in (1, 2)
     assert measured["gain"]["2"] > 0
-    user.types("sweep", user.spec(name="more", seeds=8, **auto))
+    more = user.spec(name="more", seeds=4, base={"beta": 0.5}, **auto)
+    user.types("sweep", more)
     assert kept.stat().st_mtime_ns == written
-    results = user.results(user.spec(name="more", seeds=8, **auto)).values()
-    assert {found.status for found in results} == {"completed"}
+    every = trials(parse(yaml.safe_load(more.read_text())))
+    assert {Ledger(tmp_path).state(trial).status for trial in every} == {"completed"}
 
 
 def test_bad_files_exit_with_2_and_leave_storage_untouched(user, tmp_path):
