@@ -1,14 +1,17 @@
-# Two commands: `make quickstart` and `make test`. Both make the virtual environment first, if it is not there.
+# `make quickstart`, `make test` and `make bench`. Each makes the virtual environment first, if it is not there.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: quickstart test lint install
+.PHONY: quickstart test bench lint install
 
 quickstart: install
 	$(BIN)/python -m orchestrator sweep sweeps/quickstart.yaml
 
 test: lint
 	$(BIN)/python -m pytest -q --durations=10
+
+bench: install
+	$(BIN)/python -m benchmarks
 
 lint: install
 	$(BIN)/ruff check .

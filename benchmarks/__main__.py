@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks import evaluation, growth, kernels, options, stacks, step, sweeps
+from benchmarks import evaluation, growth, kernels, stacks, step, sweeps
 from benchmarks.measure import as_in_a_worker
 from benchmarks.page import page
 from orchestrator import provenance
@@ -32,7 +32,6 @@ def run(data: Path, scratch: Path, rounds: int) -> Found:
     found["stacks"] = _section("stacks", lambda: stacks.rows(data, rounds))
     found["kernels"] = _section("kernels", lambda: kernels.rows(data))
     found["growth"] = _section("growth", lambda: growth.rows(data, classifiers))
-    found["options"] = _section("options", lambda: options.rows(data, rounds))
     found["sweeps"] = _section("sweeps", lambda: sweeps.rows(data, scratch / "sweeps"))
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import Row, as_in_a_worker, interleaved
+from benchmarks.measure import Row, as_in_a_worker, row, timed
 from benchmarks.reference import Reference
 from benchmarks.reference_evaluation import evaluate as reference_evaluate
 from mopoe_core.classifiers import judges
@@ -41,9 +41,11 @@ def evaluation(model: str, dataset: str, networks: str, tested: int, data: Path,
     ours = new_model(config, 0, loaded, CPU).eval()
     reference = Reference(ours)
     name = f"evaluation/{model}/{dataset}/{networks}"
-    return interleaved(
-        name, lambda: evaluate(ours, 0, loaded, jury, CPU), lambda: reference_evaluate(reference, 0, loaded, jury), rounds, 1
-    )
+    turns = [  # seconds each: no round to warm up
+        (timed(lambda: evaluate(ours, 0, loaded, jury, CPU)), timed(lambda: reference_evaluate(reference, 0, loaded, jury)))
+        for _ in range(rounds)
+    ]
+    return row(name, *zip(*turns, strict=True))
 
 
 def rows(data: Path, classifiers: Path, rounds: int = 3) -> Iterator[Row]:

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 STEPS = 10
 TESTED = 200
 MODALITIES = (2, 3, 4, 5)
-STACKED = (1, 2, 4, 8)
+STACKED = (2, 8)
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def row(modalities: int, stacked: int, model: str, data: Path, classifiers: Path
 
 
 def rows(data: Path, classifiers: Path) -> Iterator[Row]:
-    """Each in a process of its own: MoPoE and MMVAE over modalities, then MoPoE over stacked trials."""
-    cases = [(count, 1, model) for model in ("mopoe", "mmvae") for count in MODALITIES]
-    cases += [(MODALITIES[0], stacked, "mopoe") for stacked in STACKED[1:]]
+    """Each in a process of its own: MoPoE over modalities, MMVAE with the most, MoPoE over stacked trials."""
+    cases = [(count, 1, "mopoe") for count in MODALITIES] + [(MODALITIES[-1], 1, "mmvae")]
+    cases += [(MODALITIES[0], stacked, "mopoe") for stacked in STACKED]
     for case in cases:
         words = [sys.executable, "-m", "benchmarks.growth", "--one", json.dumps(case), "--data", str(data.absolute())]
         words += ["--classifiers", str(classifiers.absolute())]
