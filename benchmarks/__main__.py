@@ -27,12 +27,12 @@ def run(data: Path, scratch: Path, rounds: int) -> Found:
         "date": date.today().isoformat(),
         "rounds": rounds,
     }
+    found["sweeps"] = _section("sweeps", lambda: sweeps.rows(data, scratch / "sweeps"))
     found["step"] = _section("step", lambda: step.rows(data, rounds))
     found["evaluation"] = _section("evaluation", lambda: evaluation.rows(data, classifiers, 2))
     found["stacks"] = _section("stacks", lambda: stacks.rows(data, rounds))
     found["kernels"] = _section("kernels", lambda: kernels.rows(data))
     found["growth"] = _section("growth", lambda: growth.rows(data, classifiers))
-    found["sweeps"] = _section("sweeps", lambda: sweeps.rows(data, scratch / "sweeps"))
     return found
 
 

@@ -10,11 +10,13 @@ of training, checkpoint and evaluation; if one fails, nothing else starts.
 import logging
 import os
 import tempfile
+import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -86,22 +88,28 @@ def run(
         slots = _slots(resources, gpu)
         sizes = _sizes(todo, every, place, resources, gpu, slots, listen)
         formed = stacks.form(in_order(todo), in_order(every), sizes, slots, ledger)
-        queue = _Queue(jobs(formed, place.storage, resources, commit), resources.at_once)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # else Tune starts one worker at a time
+        all_up = ledger.storage / f".workers-{uuid.uuid4().hex}"
+        queue = _Queue(jobs(formed, place.storage, resources, commit), resources.at_once, min(slots, len(formed)), all_up)
         tuner = tune.Tuner(
-            tune.with_resources(worker.run, {"cpu": resources.cpu, "gpu": gpu}),
+            tune.with_resources(worker.Worker, {"cpu": resources.cpu, "gpu": gpu}),
             tune_config=tune.TuneConfig(search_alg=queue, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=scratch,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=resources.retries),
                 callbacks=[_Forward(queue, listen)],
                 verbose=0,
             ),
         )
         errors: dict[str, str] = {}
-        for result in tuner.fit():
-            if result.error is not None and result.config:
-                errors |= dict.fromkeys(_ids(result.config), str(result.error))
+        try:
+            for result in tuner.fit():
+                if result.error is not None and result.config:
+                    errors |= dict.fromkeys(_ids(result.config), str(result.error))
+        finally:
+            all_up.unlink(missing_ok=True)
         return Outcome(errors)
 
 
@@ -207,10 +215,17 @@ def _size(trial: Trial, most: int, place: _Place, resources: Resources, gpu: flo
 
 
 class _Queue(Searcher):
-    """Hands the jobs to Tune in order; holds back all but the canaries until these have rehearsed."""
+    """Hands the jobs to Tune in order; holds back all but the canaries until these have rehearsed.
 
-    def __init__(self, jobs_: Sequence[worker.Job], at_once: int | None) -> None:
+    First it has every worker started, with nothing to do but to wait for the others. Tune gives a job that waits for a worker of its own
+    to one that has become free, and stops the one that was starting: with trials of a second there would be one worker for ever.
+    """
+
+    def __init__(self, jobs_: Sequence[worker.Job], at_once: int | None, workers: int = 0, all_up: Path = Path()) -> None:
         super().__init__()
+        self._to_start = self._starting = workers
+        self._all_up = all_up
+        """A file in storage, which every worker sees: there when all have started."""
         self._waiting = list(jobs_)
         self._canaries: dict[str, str] = {}
         """Tune's trial id to `started`, `rehearsed` or `failed`, of the canaries that have been handed out."""
@@ -218,6 +233,9 @@ class _Queue(Searcher):
         self._at_once = at_once
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._to_start:
+            self._to_start -= 1
+            return {"job": None, "all_up": str(self._all_up)}
         if not self._waiting or "failed" in self._canaries.values():
             finished: str = Searcher.FINISHED
             return finished
@@ -231,6 +249,12 @@ class _Queue(Searcher):
         if job.rehearse:
             self._canaries[trial_id] = "started"
         return {"job": asdict(job)}
+
+    def started(self) -> None:
+        """A worker has started."""
+        self._starting -= 1
+        if self._starting == 0:
+            self._all_up.touch()
 
     def rehearsed(self, trial_id: str) -> None:
         """A canary has come through its rehearsal."""
@@ -266,6 +290,10 @@ class _Forward(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
+        if result["kind"] == "up":
+            self._queue.started()
+        if result["kind"] in ("up", "over"):
+            return
         if result["kind"] == "begun":
             self._queue.rehearsed(trial.trial_id)
         for event in _events(result):
@@ -291,4 +319,4 @@ def _events(report: dict[str, Any]) -> list[Event]:
 
 
 def _ids(config: dict[str, Any]) -> list[str]:
-    return [trial.id for trial in worker.Job(**config["job"]).trials]
+    return [trial.id for trial in worker.Job(**config["job"]).trials] if config["job"] else []

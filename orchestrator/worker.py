@@ -7,7 +7,9 @@ reports to Ray is for watching only.
 import gc
 import math
 import os
+import queue
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +37,9 @@ from orchestrator.ledger import Ledger
 from orchestrator.stacks import Measured
 from orchestrator.trial import Cell, Trial, TrialResult
 
+LONGEST_START = 60.0
+"""Seconds that a worker waits for the others to start."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -58,9 +63,56 @@ class Job:
         return tuple(Trial(Cell(TrainingConfig.model_validate(config)), seed) for config, seed in self.members)
 
 
-def run(config: dict[str, Any]) -> None:
-    """The Tune trainable: one attempt at the trials that `config["job"]` describes."""
-    job = Job(**config["job"])
+Report = Callable[[dict[str, Any]], None]
+"""Tells the driver something, through Ray."""
+
+
+class Worker(tune.Trainable):
+    """The Tune trainable: one attempt at the stack that `config["job"]` describes, then the next, in one process.
+
+    A class, because Tune asks a function every 0.2 s whether it has ended: of trials of a fraction of a second, that is most of the time.
+    The attempt runs in a thread of its own, and `step` hands on what it reports.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """The first job of this process."""
+        self._reports: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
+        target = self._attempt if config["job"] else self._wait_for_all
+        what = config["job"] or Path(config["all_up"])
+        threading.Thread(target=target, args=(what, self._reports), daemon=True, name="attempt").start()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The next job."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The attempt's next report; raises what ended it, if that was no success."""
+        report = self._reports.get()
+        if isinstance(report, BaseException):
+            raise report
+        return report
+
+    @staticmethod
+    def _wait_for_all(all_up: Path, reports: "queue.SimpleQueue[dict[str, Any] | BaseException]") -> None:
+        """Until every worker has started, or some cannot."""
+        reports.put({"kind": "up"})
+        deadline = time.monotonic() + LONGEST_START
+        while not all_up.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        reports.put({"kind": "over", "done": True})
+
+    @staticmethod
+    def _attempt(job: dict[str, Any], reports: "queue.SimpleQueue[dict[str, Any] | BaseException]") -> None:
+        try:
+            run(Job(**job), reports.put)
+            reports.put({"kind": "over", "done": True})
+        except BaseException as error:
+            reports.put(error)
+
+
+def run(job: Job, report: Report) -> None:
+    """One attempt at a stack."""
     own.search_from(Path(job.root))  # before the configuration, which asks a user's dataset for its modalities
     ledger = Ledger(Path(job.storage))
     left = [trial for trial in job.trials if ledger.result(trial) is None]
@@ -69,7 +121,7 @@ def run(config: dict[str, Any]) -> None:
     attempts = {trial: ledger.begin(trial) for trial in left}
     with ledger.heartbeat(*left):
         try:
-            _attempt(job, attempts, ledger)
+            _attempt(job, attempts, ledger, report)
         except BaseException as error:
             text = "".join(traceback.format_exception(error))
             for trial, number in attempts.items():
@@ -125,7 +177,7 @@ def unstackable(config: dict[str, Any], data: str, root: str) -> str:
     return ""
 
 
-def _attempt(job: Job, attempts: dict[Trial, int], ledger: Ledger) -> None:
+def _attempt(job: Job, attempts: dict[Trial, int], ledger: Ledger, report: Report) -> None:
     device = _device(job.threads, job.gpu)
     trials = list(attempts)
     key = trials[0].config.data_key
@@ -133,10 +185,15 @@ def _attempt(job: Job, attempts: dict[Trial, int], ledger: Ledger) -> None:
     jury = _judges(key, job.data, job.storage, str(device))
     if job.rehearse:
         _rehearse(trials, dataset, jury, device)
-    tune.report({"kind": "begun", "attempts": {trial.id: number for trial, number in attempts.items()}})
+    report({"kind": "begun", "attempts": {trial.id: number for trial, number in attempts.items()}})
     did_not_fit: list[int] = []
     errors: list[Exception] = []
-    for trial, trained in _train(trials, dataset, device, ledger, _tell, _Halved(job, trials, device, did_not_fit)):
+
+    def tell(epochs: dict[str, Epoch]) -> None:
+        report({"kind": "epochs", "epochs": {trial_id: asdict(epoch) for trial_id, epoch in epochs.items()}})
+
+    halved = _Halved(job, trials, device, did_not_fit, report)
+    for trial, trained in _train(trials, dataset, device, ledger, tell, halved):
         stack = {"trials": len(trials), "did_not_fit": list(did_not_fit)}
         where = _provenance(job, dataset, jury, device) | {"stack": stack}
         try:
@@ -145,7 +202,7 @@ def _attempt(job: Job, attempts: dict[Trial, int], ledger: Ledger) -> None:
             errors.append(error)
             ledger.end_attempt(trial, attempts[trial], "failed", "".join(traceback.format_exception(error)))
             continue
-        tune.report({"kind": "ended", "id": trial.id, "status": result.status})
+        report({"kind": "ended", "id": trial.id, "status": result.status})
     if errors:
         raise errors[0]
 
@@ -225,10 +282,6 @@ def _result(
     )
 
 
-def _tell(epochs: dict[str, Epoch]) -> None:
-    tune.report({"kind": "epochs", "epochs": {trial_id: asdict(epoch) for trial_id, epoch in epochs.items()}})
-
-
 @dataclass(frozen=True)
 class _Halved:
     """What is done where a stack did not fit into memory: it is said, kept for the results, and remembered for later stacks."""
@@ -237,10 +290,11 @@ class _Halved:
     trials: list[Trial]
     device: torch.device
     sizes: list[int]
+    report: Report
 
     def __call__(self, size: int) -> None:
         self.sizes.append(size)
-        tune.report({"kind": "halved", "size": size})
+        self.report({"kind": "halved", "size": size})
         storage, settings = Path(self.job.storage), self.trials[0].config
         known = stacks.remembered(storage, settings, _machine(self.job.threads, self.device))
         if known is not None:
