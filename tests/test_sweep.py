@@ -394,6 +394,21 @@ def test_the_canary_gate_holds_the_rest_back():
             assert not queue.suggest("c")["job"]["rehearse"]
 
 
+def test_every_worker_is_started_before_the_first_job(tmp_path):
+    """Two workers are first given nothing; the file that lets them go on is there when both have started, and then come the jobs."""
+    from orchestrator import schedule
+
+    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 2})
+    jobs = schedule.jobs([(trial,) for trial in trials(spec)], "s", Resources(), "abc")
+    queue = schedule._Queue(jobs, None, 2, tmp_path / "up")
+    assert [queue.suggest(name)["job"] for name in ("a", "b")] == [None, None]
+    assert queue.suggest("c")["job"]["rehearse"]
+    queue.started()
+    assert not (tmp_path / "up").exists()
+    queue.started()
+    assert (tmp_path / "up").exists()
+
+
 def test_at_once_bounds_what_runs():
     """With at_once 1, a second job is handed out only after the first has ended."""
     from orchestrator import schedule
