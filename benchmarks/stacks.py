@@ -34,17 +34,18 @@ def config(**fields: object) -> TrainingConfig:
 
 
 def against_solo(name: str, settings: TrainingConfig, size: int, dataset: Dataset, rounds: int) -> Row:
-    """A stack's step against its trials' steps one after another, on the same examples."""
-    solo = Run(settings, 0, dataset, CPU)
-    stacked = Stack([Run(settings, seed, dataset, CPU) for seed in range(size)])
+    """A stack's step against its trials' steps one after another, on the same examples; a trial alone is no stack."""
+    solo, others = Run(settings, 0, dataset, CPU), [Run(settings, seed, dataset, CPU) for seed in range(size)]
     rows_B = torch.arange(settings.batch_size)
     rows_TB = rows_B.expand(size, -1)
+    stacked = Stack(others) if size > 1 else None
 
     def one_after_another() -> None:
         for _ in range(size):
             solo.step(rows_B)
 
-    return interleaved(name, lambda: stacked.step(rows_TB), one_after_another, rounds, 1)
+    together = (lambda: stacked.step(rows_TB)) if stacked else (lambda: others[0].step(rows_B))
+    return interleaved(name, together, one_after_another, rounds, 1)
 
 
 def chosen(settings: TrainingConfig, dataset: Dataset, rounds: int) -> tuple[Row, Throughput]:
