@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -321,11 +320,6 @@ def rows(data: Path, rounds: int = 7) -> Iterator[Option]:
         yield Option("CUDA graphs", None, None, None, 0, "no GPU here")
 
 
-def as_json(found: Option) -> dict[str, Any]:
-    """Plain values."""
-    return asdict(found)
-
-
 def main() -> None:
     """Print the rows, a JSON object a line."""
     parser = argparse.ArgumentParser(description="What else could make a training step faster.")
@@ -334,7 +328,7 @@ def main() -> None:
     asked = parser.parse_args()
     as_in_a_worker()
     for found in rows(asked.data, asked.rounds):
-        print(json.dumps(as_json(found)), flush=True)
+        print(json.dumps(asdict(found)), flush=True)
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def _coherence(
     for m, modality in enumerate(model.modalities):
         unseen_BP = torch.randn(private_MBP[m].shape, generator=chance, device=chance.device)
         private_SBP = torch.where(given_SM[:, m, None, None], private_MBP[m], unseen_BP)
-        latents_SBL = torch.cat([z_SBD, private_SBP], -1)
+        latents_SBL = with_private(z_SBD, private_SBP)
         seen.append(judged(model, judges, latents_SBL.flatten(0, 1), modality).unflatten(0, z_SBD.shape[:2]))
     logits_SMBA = torch.stack(seen, 1)
     return logits_SMBA if labels.ndim == 2 else logits_SMBA.argmax(-1) == labels

@@ -11,7 +11,7 @@ from mopoe_core.data.types import Modality
 from mopoe_core.likelihoods import Categorical, Likelihood, numeric_likelihood
 from mopoe_core.loss import Encoded, Loss, LossWeights, loss
 from mopoe_core.networks import networks
-from mopoe_core.objective import Draws, Gaussians, Objective, specification
+from mopoe_core.objective import Draws, Gaussians, Objective, product_of_each, specification
 
 
 class MultimodalVAE(nn.Module):
@@ -60,10 +60,7 @@ class MultimodalVAE(nn.Module):
             given_BM = nn.functional.one_hot(member_B, len(self.modalities)).to(given_BM.dtype)
         wanted_B = torch.ones_like(given_BM[:, 0]) if spec.prior_expert == "all" else given_BM.prod(1)
         prior_B = torch.zeros_like(wanted_B) if spec.prior_expert == "none" else wanted_B
-        precision_MBD = torch.exp(-experts_MBD.logvar)
-        precision_BD = torch.einsum("bm,mbd->bd", given_BM, precision_MBD) + prior_B[:, None]
-        weighted_BD = torch.einsum("bm,mbd->bd", given_BM, precision_MBD * experts_MBD.mu)
-        return Gaussians(weighted_BD / precision_BD, -torch.log(precision_BD))
+        return product_of_each(experts_MBD, torch.cat([prior_B[:, None], given_BM], -1))
 
     def decode(self, z: Tensor, modality: Modality) -> Tensor:
         """Raw likelihood parameters (..., *shape) of one modality from latents (..., D + P)."""

@@ -24,8 +24,8 @@ A hidden modality m makes every component with A_cm > 0 unusable for that exampl
 total, and the hidden modality is not reconstructed. In the references of the KLs a hidden modality's expert is left out, the exponents
 of the others are scaled up to the same total, and a reference without experts is dropped, with the weights of the others scaled up.
 
-Every function here also takes the tensors of a stack, which have one more leading axis, of its trials: (T, C, B, D) for (C, B, D). So
-axes are counted from the last.
+What the loss calls here also takes the tensors of a stack, which have one more leading axis, of its trials: (T, C, B, D) for
+(C, B, D). So axes are counted from the last.
 
 Shape suffixes: T stacked trial, B batch, M modality, E expert (prior first), C component, R reference of a KL, D latent dimension.
 """
@@ -230,10 +230,8 @@ class Gaussians:
 
     def select(self, component_B: Tensor) -> "Gaussians":
         """From (C, B, D), the one component of each example: (B, D)."""
-        # Not `gather`: on a GPU its gradient is not the same from run to run.
-        device = component_B.device
-        *trials, rows = torch.meshgrid(*(torch.arange(n, device=device) for n in component_B.shape), indexing="ij")
-        return Gaussians(self.mu[(*trials, component_B, rows)], self.logvar[(*trials, component_B, rows)])
+        rows = torch.arange(component_B.shape[0], device=component_B.device)
+        return Gaussians(self.mu[component_B, rows], self.logvar[component_B, rows])
 
 
 def products(experts_MBD: Gaussians, exponents_CE: Tensor) -> Gaussians:
@@ -247,7 +245,11 @@ def products(experts_MBD: Gaussians, exponents_CE: Tensor) -> Gaussians:
 
 def chosen_products(experts_MBD: Gaussians, exponents_CE: Tensor, component_B: Tensor) -> Gaussians:
     """Of `products`, the one component of each example, (B, D), without the others."""
-    exponents_BE = torch.take_along_dim(exponents_CE, component_B[..., None], -2)
+    return product_of_each(experts_MBD, torch.take_along_dim(exponents_CE, component_B[..., None], -2))
+
+
+def product_of_each(experts_MBD: Gaussians, exponents_BE: Tensor) -> Gaussians:
+    """One product an example, (B, D), with exponents of its own."""
     exponents_MB1 = exponents_BE[..., 1:].mT[..., None]
     precision_MBD = torch.exp(-experts_MBD.logvar)
     precision_BD = (exponents_MB1 * precision_MBD).sum(-3) + exponents_BE[..., :1]

@@ -26,7 +26,7 @@ from mopoe_core.data.types import Dataset
 from mopoe_core.loss import Encoded, Loss, LossWeights, loss
 from mopoe_core.model import MultimodalVAE, hide
 from mopoe_core.names import Epoch
-from mopoe_core.objective import Draws, Objective, stack_draws
+from mopoe_core.objective import Objective, stack_draws
 from mopoe_core.stacking import Stacked, joined, stack
 from mopoe_core.streams import GlobalStream
 from mopoe_core.training import Run, Tally, Trained, epochs_in, resumed
@@ -249,11 +249,8 @@ class _Part:
             seen = x[modality.name][self._which].unsqueeze(1)
             return self._first.likelihoods[modality.name].log_prob(raw, seen, len(modality.shape))
 
-        draws = self._draws()
+        draws = stack_draws([run.draws() for run in self.runs])
         return loss(self._objective, self._weights, encoded.trials(self._which), log_likelihood, draws, present)
-
-    def _draws(self) -> Draws:
-        return stack_draws([run.draws() for run in self.runs])
 
 
 class _Adam:

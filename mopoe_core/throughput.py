@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from mopoe_core.config import TrainingConfig
-from mopoe_core.data.types import Dataset, Split
+from mopoe_core.data.types import Dataset
 from mopoe_core.stack import Stack, is_out_of_memory
 from mopoe_core.stacking import NotStackable
-from mopoe_core.training import Run
+from mopoe_core.training import SELECTION_SEED, Run
 
 WORTH = 1.05
 """A stack is used only where it is this much faster than its trials one after another."""
@@ -48,7 +48,7 @@ class Throughput:
 
 def measure(config: TrainingConfig, most: int, dataset: Dataset, device: torch.device) -> Throughput:
     """Try stacks of 2, 4, 8 and so on up to `most` trials of a configuration, until they get slower or memory gets short."""
-    few = replace(dataset, train=_few(dataset.train, config.batch_size))
+    few = replace(dataset, train=dataset.train.take(config.batch_size, SELECTION_SEED))
     settings = TrainingConfig.model_validate(
         config.model_dump() | {"scale": None, "epochs": 1, "train_examples": None, "missing": 0.0}
     )
@@ -75,10 +75,6 @@ def measure(config: TrainingConfig, most: int, dataset: Dataset, device: torch.d
             break
         size *= 2
     return Throughput(gain, most, limit)
-
-
-def _few(split: Split, count: int) -> Split:
-    return replace(split, rows={name: rows[:count] for name, rows in split.rows.items()}, labels=split.labels[:count])
 
 
 def _gain(solo: Run, rows_B: Tensor, size: int, settings: TrainingConfig, dataset: Dataset, device: torch.device) -> float:

@@ -46,6 +46,8 @@ def form(
     Stacks are made of `every` trial of the sweep, and those that have ended are then left out: so they do not depend on when the sweep
     was cut. `sizes` is the largest stack by shape, 1 for shapes that it does not have; `slots` is how many workers there are.
     """
+    if not sizes:
+        return [(trial,) for trial in todo]
     place = {trial: i for i, trial in enumerate(todo)}
     begun: dict[tuple[str, ...], list[Trial]] = {}
     for trial in todo:

@@ -311,9 +311,8 @@ def _rehearse(trials: Sequence[Trial], dataset: Dataset, jury: Judges, device: t
     evaluated = set()
     with tempfile.TemporaryDirectory() as folder:
         for trial, trained in _train(small, dataset, device, Ledger(Path(folder))):
-            if (
-                trained.diverged_at_step is None and trial.config.model not in evaluated
-            ):  # divergence is a result, the trial's own
+            # Divergence is a result, and the trial's own.
+            if trained.diverged_at_step is None and trial.config.model not in evaluated:
                 finite_metrics(trained, trial.seed, dataset, jury, device)
                 write_pictures(trained.model, trial.seed, dataset, device, Path(folder))
                 evaluated.add(trial.config.model)
