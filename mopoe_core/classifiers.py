@@ -5,13 +5,13 @@ embedded data. Unlike the released evaluation, which left dropout live, a classi
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
-from filelock import FileLock
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from mopoe_core.data import own
 from mopoe_core.data.types import Dataset, Modality
 from mopoe_core.errors import JudgeError
-from mopoe_core.files import write_whole
+from mopoe_core.files import AnyPath, lock, write_whole
 from mopoe_core.networks import Transpose, celeba_image_features, celeba_text_features, svhn_convolutions
 from mopoe_core.residual import Residual1d
 from mopoe_core.streams import generator, seed_of
@@ -155,7 +155,7 @@ def classifier(modality: Modality, classes: int) -> nn.Module:
     return recipe(modality).build(modality, classes)
 
 
-def judges(dataset: Dataset, folder: Path, device: torch.device) -> Judges:
+def judges(dataset: Dataset, folder: AnyPath, device: torch.device) -> Judges:
     """The dataset's classifiers, trained if `folder` does not hold them yet, in evaluation mode on `device`.
 
     Raises JudgeError where one's accuracy on test items is below its recipe's least.
@@ -163,7 +163,7 @@ def judges(dataset: Dataset, folder: Path, device: torch.device) -> Judges:
     networks, accuracy = {}, {}
     for modality in dataset.modalities:
         accuracy[modality.name] = judge(dataset, modality, folder)
-        kept = torch.load(_path(dataset, modality, folder), map_location=device, weights_only=True)
+        kept = _load(_path(dataset, modality, folder), device)
         network = classifier(modality, dataset.classes).to(device).eval().requires_grad_(False)
         network.load_state_dict(kept["weights"])
         networks[modality.name] = network
@@ -171,27 +171,31 @@ def judges(dataset: Dataset, folder: Path, device: torch.device) -> Judges:
     return Judges(networks, accuracy, hashlib.sha256(every.encode()).hexdigest()[:16])
 
 
-def judge(dataset: Dataset, modality: Modality, folder: Path) -> float:
+def judge(dataset: Dataset, modality: Modality, folder: AnyPath) -> float:
     """See that `folder` holds one modality's classifier, training it if need be; returns its accuracy on test items.
 
     Raises JudgeError where that is below its recipe's least.
     """
     path = _path(dataset, modality, folder)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with lock(path):
             if not path.exists():
                 _train_and_keep(dataset, modality, path)
-    accuracy = float(torch.load(path, map_location="cpu", weights_only=True)["accuracy"])
+    accuracy = float(_load(path, torch.device("cpu"))["accuracy"])
     check_accuracy(modality, accuracy, path)
     return accuracy
 
 
-def _path(dataset: Dataset, modality: Modality, folder: Path) -> Path:
+def _path(dataset: Dataset, modality: Modality, folder: AnyPath) -> AnyPath:
     return folder / _identity(dataset, modality) / f"{modality.name}.pt"
 
 
-def check_accuracy(modality: Modality, accuracy: float, path: Path) -> None:
+def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
+    kept: dict[str, Any] = torch.load(io.BytesIO(path.read_bytes()), map_location=device, weights_only=True)
+    return kept
+
+
+def check_accuracy(modality: Modality, accuracy: float, path: AnyPath) -> None:
     """Raise JudgeError if a classifier of this accuracy must not judge."""
     least = recipe(modality).least
     if accuracy < least:
@@ -213,7 +217,7 @@ def _identity(dataset: Dataset, modality: Modality) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _train_and_keep(dataset: Dataset, modality: Modality, path: Path) -> None:
+def _train_and_keep(dataset: Dataset, modality: Modality, path: AnyPath) -> None:
     # On the CPU whatever the device, so that every machine of a cluster would train the same judge.
     network = _fit(dataset, modality)
     kept = {"weights": network.state_dict(), "accuracy": _accuracy(network, dataset, modality)}

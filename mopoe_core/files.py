@@ -1,13 +1,53 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, in a local folder or under a URI."""
 
+import errno
+import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it: a reader sees the old file or the new one."""
+from mopoe_core.remote import RemotePath
+
+AnyPath = Path | RemotePath
+"""Where storage is: what is done to it is what both of them can do."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Error numbers of a disk that takes no more."""
+
+
+def place(said: str) -> AnyPath:
+    """The folder that a path or URI names; `file:` URIs are local folders. Raises ValueError where it names none."""
+    if not said.strip() or not said.isprintable():
+        raise ValueError("names no folder")
+    if "://" not in said:
+        return Path(said).expanduser().absolute()
+    if said.startswith("file://"):
+        return place(said.removeprefix("file://"))
+    return RemotePath.open(said)
+
+
+def near(folder: AnyPath) -> Path:
+    """A local folder for what has to be a local file: the folder itself, or for a remote one a folder of the user's cache."""
+    if isinstance(folder, Path):
+        return folder
+    words = "-".join(re.findall(r"[A-Za-z0-9]+", str(folder).partition("?")[0]))
+    key = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mopoe" / f"{words[:60]}-{key}"
+
+
+def write_whole(path: AnyPath, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file, then give it its name: a reader sees the old file or the new one."""
+    if isinstance(path, RemotePath):
+        with tempfile.TemporaryDirectory() as scratch:
+            temporary = Path(scratch) / path.name
+            write(temporary)
+            path.write_bytes(temporary.read_bytes())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -15,17 +55,76 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     try:
         write(temporary)
         with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # else a machine that goes down could leave the new name with nothing behind it
         temporary.chmod(0o644)  # mkstemp makes files that only their owner can read; storage is often shared
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """As `write_whole`, for text."""
+def write_bytes(path: AnyPath, content: bytes | memoryview) -> None:
+    """As `write_whole`, for bytes."""
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
-    write_whole(path, write)
+    if isinstance(path, RemotePath):
+        path.write_bytes(content)
+    else:
+        write_whole(path, write)
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """As `write_whole`, for text."""
+    write_bytes(path, text.encode())
+
+
+def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
+    """The files of a folder whose path in it matches, in order; none where there is no such folder."""
+    found: list[AnyPath] = [*folder.glob(pattern)]
+    return sorted(found, key=str)
+
+
+def move_folder(folder: AnyPath, target: AnyPath) -> None:
+    """Move a folder with all that is in it, two levels deep at most, to where nothing is yet."""
+    if isinstance(folder, Path) and isinstance(target, Path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(target)
+        return
+    for path in listed(folder, "*"):
+        write_bytes(target / path.name, path.read_bytes())
+        path.unlink()
+    for path in listed(folder, "*/*"):
+        write_bytes(target / path.parent.name / path.name, path.read_bytes())
+        path.unlink()
+
+
+def keep(path: AnyPath, under: AnyPath) -> None:
+    """Let a local file that is about to be replaced stay, under another name as well; nothing is copied. A remote store loses nothing
+    that it has taken, and is left as it is.
+    """
+    if isinstance(path, Path) and isinstance(under, Path) and path.exists():
+        under.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system without links: then there is no second chance
+            under.hardlink_to(path)
+
+
+def modified(path: AnyPath) -> float | None:
+    """When a file was last written, in seconds since 1970 by the clock of whoever keeps it; None if it is not there."""
+    if isinstance(path, RemotePath):
+        return path.modified()
+    try:
+        # Opened, because NFS asks the server anew when a file is opened, and may answer a bare stat from memory for a minute.
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def lock(path: AnyPath) -> FileLock:
+    """A lock on making a file: beside it, or, for a remote one, among the processes of this machine."""
+    if isinstance(path, RemotePath):
+        key = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+        return FileLock(Path(tempfile.gettempdir()) / f"mopoe-{os.getuid()}-{key}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{path}.lock")

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from mopoe_core import names
 from mopoe_core.data.types import Dataset, Modality, Split
-from mopoe_core.files import write_whole
+from mopoe_core.files import AnyPath, write_whole
 from mopoe_core.loss import Encoded, with_private
 from mopoe_core.model import MultimodalVAE
 from mopoe_core.objective import products
@@ -31,7 +30,7 @@ Pixels = NDArray[np.uint8]
 
 
 @torch.no_grad()
-def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: torch.device, folder: Path) -> None:
+def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: torch.device, folder: AnyPath) -> None:
     """What a trained model generates, and what it was shown.
 
     dataset.png          ten training examples, a column each, a row a modality
@@ -61,7 +60,7 @@ def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: to
         _write(_above(_grid(np.stack(observed)), _grid(np.stack(generated))), folder / f"given_{names.subset_name(subset)}.png")
 
 
-def write_contact_sheet(dataset: Dataset, path: Path) -> None:
+def write_contact_sheet(dataset: Dataset, path: AnyPath) -> None:
     """Ten training examples, a column each, one a class where there are classes; a row a modality."""
     x = dataset.train.batch(_examples(dataset.train, dataset))
     tile = tile_size(dataset.modalities)
@@ -157,5 +156,5 @@ def _above(top: Pixels, bottom: Pixels) -> Pixels:
     return np.concatenate([top, np.full((GAP, top.shape[1], 3), 128, np.uint8), bottom], 0)
 
 
-def _write(picture: Pixels, path: Path) -> None:
+def _write(picture: Pixels, path: AnyPath) -> None:
     write_whole(path, lambda temporary: Image.fromarray(picture).save(temporary, "PNG"))

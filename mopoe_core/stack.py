@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -23,13 +22,14 @@ from torch import Tensor, nn
 
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Dataset
+from mopoe_core.files import AnyPath, keep
 from mopoe_core.loss import Encoded, Loss, LossWeights, loss
 from mopoe_core.model import MultimodalVAE, hide
 from mopoe_core.names import Epoch
 from mopoe_core.objective import Objective, stack_draws
 from mopoe_core.stacking import Stacked, joined, stack
 from mopoe_core.streams import GlobalStream
-from mopoe_core.training import Run, Tally, Trained, epochs_in, resumed
+from mopoe_core.training import Held, Run, Tally, Trained, before, held, resumed
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Member:
 
     config: TrainingConfig
     seed: int
-    checkpoint: Path
+    checkpoint: AnyPath
 
 
 def train_stack(
@@ -114,32 +114,44 @@ def _until_one_ends(
             return
 
 
-def _save(runs: dict[Path, Run]) -> None:
+def _save(runs: dict[AnyPath, Run]) -> None:
     """Write the checkpoints of one epoch: all beside the old ones first, then each in its place. A stack that is cut between two
     checkpoints would else have to train one trial alone for an epoch, which adds up in another order.
     """
     for checkpoint, run in runs.items():
-        run.save(_next(checkpoint))
+        run.write(_next(checkpoint))
     for checkpoint in runs:
-        _next(checkpoint).replace(checkpoint)
+        keep(checkpoint, before(checkpoint))
+        _move(_next(checkpoint), checkpoint)
 
 
-def _settle(checkpoints: Sequence[Path]) -> None:
-    """Where a stack was cut while its checkpoints took their places, put the rest in theirs; where it was cut before, forget them."""
-    waiting = [path for path in checkpoints if _next(path).exists()]
-    if not waiting:
-        return
-    epochs = {path: epochs_in(path) for path in checkpoints}
-    for path in waiting:
-        written = epochs_in(_next(path))
-        if written == epochs[path] + 1 and written in epochs.values():
-            _next(path).replace(path)
-        else:
-            _next(path).unlink()
+def _settle(checkpoints: Sequence[AnyPath]) -> None:
+    """After a cut, put every member where all of them can be: at the newest epoch that each has a checkpoint of, if need be that of the
+    epoch before. One that has diverged stays where it is, and one that is further behind than the others catches up in training.
+    """
+    found = {path: _kept(path) for path in checkpoints}
+    newest = {path: max(kept, default=0) for path, kept in found.items() if not any(one.diverged for _, one in kept.values())}
+    common = min(newest.values(), default=0)
+    for path, kept in found.items():
+        wanted = common if path in newest and common in kept else max(kept, default=0)
+        source = kept[wanted][0] if kept else path
+        if source != path:
+            _move(source, path)
+        _next(path).unlink(missing_ok=True)
 
 
-def _next(checkpoint: Path) -> Path:
+def _kept(checkpoint: AnyPath) -> dict[int, tuple[AnyPath, Held]]:
+    """Every usable checkpoint of a member by its number of epochs; where two have the same, the one in its place."""
+    places = (before(checkpoint), _next(checkpoint), checkpoint)
+    return {one.epochs: (place, one) for place in places if (one := held(place)) is not None}
+
+
+def _next(checkpoint: AnyPath) -> AnyPath:
     return checkpoint.with_suffix(".next")
+
+
+def _move(source: AnyPath, target: AnyPath) -> None:
+    source.replace(target)  # type: ignore[arg-type]  # both are local, or both remote
 
 
 def is_out_of_memory(error: BaseException) -> bool:

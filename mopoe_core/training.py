@@ -4,11 +4,12 @@ All chance comes from streams derived from the trial's seed (initialisation, ord
 a run is bit-equal when it is repeated on the same machine with the same number of threads. `mopoe_core.stack` trains many at once.
 """
 
+import io
 import pickle
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Dataset, Split
-from mopoe_core.files import write_whole
+from mopoe_core.files import AnyPath, keep, write_bytes
 from mopoe_core.model import MultimodalVAE
 from mopoe_core.names import Epoch
 from mopoe_core.objective import Draws, draw
@@ -51,7 +52,7 @@ def train(
     seed: int,
     dataset: Dataset,
     device: torch.device,
-    checkpoint: Path,
+    checkpoint: AnyPath,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
     """Train to `config.epochs`, going on from `checkpoint` if it is there and writing it after every epoch.
@@ -68,12 +69,12 @@ def train(
     return run.trained()
 
 
-def resumed(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, checkpoint: Path) -> "Run":
+def resumed(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, checkpoint: AnyPath) -> "Run":
     """A run where its checkpoint left it, or at its beginning.
 
     Raises ValueError where the checkpoint is that of another configuration or seed.
     """
-    run, state = Run(config, seed, dataset, device), _readable(checkpoint)
+    run, state = Run(config, seed, dataset, device), _readable(checkpoint) or _readable(before(checkpoint))
     if state is not None and (state["config"], state["seed"]) != (config.model_dump(), seed):
         raise ValueError(f"{checkpoint} is that of another configuration or seed; each needs a file of its own")
     if state is not None:
@@ -81,32 +82,51 @@ def resumed(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.d
     return run
 
 
-def _readable(checkpoint: Path) -> dict[str, Any] | None:
+def before(checkpoint: AnyPath) -> AnyPath:
+    """Where the checkpoint of the epoch before is kept."""
+    return checkpoint.with_suffix(".before")
+
+
+def _readable(checkpoint: AnyPath) -> dict[str, Any] | None:
     """What the checkpoint holds; None if there is none, or if the machine went down before its bytes were all on disk.
 
-    Starting over then costs time; going on from part of a state would cost the result.
+    Starting over then costs time; going on from part of a state would cost the result. `torch.load` does not notice a changed byte; the
+    checksums that `torch.save` writes into the archive tell.
     """
     try:
-        state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        content = io.BytesIO(checkpoint.read_bytes())
+        with zipfile.ZipFile(content) as archive:
+            if archive.testzip() is not None:
+                return None
+        content.seek(0)
+        state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
     except PermissionError:
         raise  # it may be whole: nothing is to be trained over it
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
         return None
     return state if state.get("format") == FORMAT else None
 
 
-def epochs_in(checkpoint: Path) -> int:
-    """How many epochs a checkpoint holds; 0 where there is none that can be used."""
+@dataclass(frozen=True)
+class Held:
+    """What a checkpoint says of itself."""
+
+    epochs: int
+    diverged: bool
+
+
+def held(checkpoint: AnyPath) -> Held | None:
+    """What a checkpoint holds; None where there is none that can be used."""
     state = _readable(checkpoint)
-    return 0 if state is None else len(state["history"])
+    return None if state is None else Held(len(state["history"]), state["diverged_at_step"] is not None)
 
 
-def load(checkpoint: Path, dataset: Dataset, device: torch.device | None = None) -> MultimodalVAE:
+def load(checkpoint: AnyPath, dataset: Dataset, device: torch.device | None = None) -> MultimodalVAE:
     """The model that a checkpoint holds, in evaluation mode."""
     device = device or torch.device("cpu")
-    state = torch.load(checkpoint, map_location=device, weights_only=True)
+    state = torch.load(io.BytesIO(checkpoint.read_bytes()), map_location=device, weights_only=True)
     model = new_model(TrainingConfig.model_validate(state["config"]), state["seed"], dataset, device)
     model.load_state_dict(state["model"])
     return model.eval()
@@ -187,10 +207,16 @@ class Run:
         self.optimiser.step()
         return loss.terms()
 
-    def save(self, checkpoint: Path) -> None:
-        """Write the checkpoint, whole or not at all."""
-        state = self.state()
-        write_whole(checkpoint, lambda temporary: torch.save(state, temporary))
+    def save(self, checkpoint: AnyPath) -> None:
+        """Write the checkpoint, whole or not at all; the one before stays beside it."""
+        keep(checkpoint, before(checkpoint))
+        self.write(checkpoint)
+
+    def write(self, path: AnyPath) -> None:
+        """Write the state, whole or not at all."""
+        content = io.BytesIO()  # to a file, `torch.save` turns "no space left" into an error that does not say so
+        torch.save(self.state(), content)
+        write_bytes(path, content.getbuffer())
 
     def state(self) -> dict[str, Any]:
         """Everything that is needed to go on: tensors and plain values only, so that loading executes nothing."""

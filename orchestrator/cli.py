@@ -12,9 +12,12 @@ import typer
 from mopoe_core.catalogue import DATASETS, find, is_own
 from mopoe_core.config import choose
 from mopoe_core.errors import UserError
+from mopoe_core.files import FULL, AnyPath, place
+from mopoe_core.remote import RemotePath, masked
 from orchestrator import plan as planning
 from orchestrator import spec as specs
-from orchestrator.ledger import Ledger
+from orchestrator.errors import DamagedError
+from orchestrator.ledger import Ledger, State
 from orchestrator.trial import Trial, labels
 
 app = typer.Typer(
@@ -29,23 +32,40 @@ ScaleOption = Annotated[
     str | None, typer.Option("--scale", metavar="SCALE", help="paper, small or smoke, in place of the sizes in the file.")
 ]
 AgainstOption = Annotated[bool, typer.Option("--against-paper", help="Put the published numbers beside the sweep's.")]
-StorageOption = Annotated[str | None, typer.Option("--storage", metavar="FOLDER", help="In place of the file's `storage`.")]
+StorageOption = Annotated[
+    str | None, typer.Option("--storage", metavar="FOLDER", help="Folder or URI, in place of the file's `storage`.")
+]
+RetrainOption = Annotated[
+    bool, typer.Option("--retrain-damaged", help="Set trials with damaged records aside, and train them again.")
+]
 
 
 @app.command()
-def sweep(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
+def sweep(
+    file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, retrain_damaged: RetrainOption = False
+) -> None:
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = _open(file, scale, storage)
     _check_cpus(spec)
-    _say(_plan_lines(spec, folder))
+    made = planning.make(specs.trials(spec), Ledger(folder))
+    _say(_plan_lines(spec, made))
+    if made.damaged and not retrain_damaged:
+        raise UserError(planning.damage(made, folder))
     _make(folder)
     from orchestrator import sweep as driver  # imports ray, mlflow and torch
 
     try:
-        ended = driver.run(spec, file.read_text(encoding="utf-8"), folder, _command())
-    except KeyboardInterrupt:  # before or after the trials; while they run, Ray ends them in order and `run` returns
+        ended = driver.run(spec, file.read_text(encoding="utf-8"), folder, _command(), retrain_damaged)
+    except (
+        KeyboardInterrupt
+    ):  # a second one, or before or after the trials; at the first, Ray ends them in order and `run` returns
         print(f"interrupted; `{_command()}` goes on", file=sys.stderr)
         raise typer.Exit(130) from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(f"error: {folder}: {error.strerror}; make room, and `{_command()}` goes on", file=sys.stderr)
+        raise typer.Exit(1) from None
     counts = Counter(ended.statuses.values())
     print(f"\n{spec.name}: {_counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
     print(ended.paths.summary)
@@ -55,6 +75,8 @@ def sweep(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption 
     for problem in ended.tracking_problems[:3]:
         print(f"MLflow: {problem}; the next sweep command writes it", file=sys.stderr)
     unfinished = len(ended.statuses) - counts["completed"] - counts["diverged"]
+    if ended.stopped:
+        print(f"error: {ended.stopped}", file=sys.stderr)
     if unfinished:
         print(f"{unfinished} trials are not finished; `{_command()}` goes on with them", file=sys.stderr)
         raise typer.Exit(1)
@@ -64,7 +86,10 @@ def sweep(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption 
 def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
     """Say what is done, to resume and new, and what it would cost. Creates nothing."""
     spec, folder = _open(file, scale, storage)
-    _say(_plan_lines(spec, folder, list_cells=True))
+    made = planning.make(specs.trials(spec), Ledger(folder))
+    _say(_plan_lines(spec, made, list_cells=True))
+    if made.damaged:
+        raise UserError(planning.damage(made, folder))
 
 
 @app.command()
@@ -72,7 +97,8 @@ def status(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption
     """List the sweep's trials and their states. Creates nothing."""
     spec, folder = _open(file, scale, storage)
     ledger = Ledger(folder)
-    states = [(trial, ledger.state(trial)) for trial in specs.trials(spec)]
+    every = specs.trials(spec)
+    states = list(zip(every, ledger.each(lambda trial: _state(trial, ledger), every), strict=True))
     names = labels(specs.cells(spec))
     width = max(len(f"{names[trial.cell.id]} seed={trial.seed}") for trial, _ in states)
     for trial, state in states:
@@ -132,12 +158,19 @@ def _run(command: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def _open(file: Path, scale: str | None, storage: str | None) -> tuple[specs.SweepSpec, Path]:
+def _open(file: Path, scale: str | None, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
     spec = specs.load(file, scale)
+    said = spec.storage if storage is None else storage
     try:
-        folder = Path(spec.storage if storage is None else specs.local_folder(storage)).expanduser().absolute()
+        folder = place(said)
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"--storage: {storage!r} {error}") from None
+        raise UserError(f"{'storage' if storage is None else '--storage'}: {masked(said)!r} {error}") from None
+    if isinstance(folder, RemotePath):
+        try:
+            folder.exists()
+        except OSError as error:
+            raise UserError(f"storage: {folder} cannot be reached ({folder.without_secrets(error)})") from None
+        return spec, folder
     nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise UserError(f"storage: {nearest} is a file; name a folder")
@@ -151,7 +184,16 @@ def _check_cpus(spec: specs.SweepSpec) -> None:
         raise UserError(f"resources.cpu: {spec.resources.cpu} is more than this machine has ({most}); lower it")
 
 
-def _make(folder: Path) -> None:
+def _make(folder: AnyPath) -> None:
+    """See that storage can be written, before anything else is done."""
+    if isinstance(folder, RemotePath):
+        try:
+            probe = folder / f"probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"storage: {error}; name a bucket that exists and that you may write to") from None
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK | os.X_OK)
@@ -161,12 +203,20 @@ def _make(folder: Path) -> None:
         raise UserError(f"storage: {folder} cannot be written; name another folder")
 
 
-def _plan_lines(spec: specs.SweepSpec, folder: Path, list_cells: bool = False) -> list[str]:
-    trials = specs.trials(spec)
-    made = planning.make(trials, Ledger(folder))
+def _state(trial: Trial, ledger: Ledger) -> State:
+    """A trial's state; of one with a damaged record, what is wrong with it."""
+    try:
+        return ledger.state(trial)
+    except DamagedError as error:
+        return State("damaged", 0, False, str(error))
+
+
+def _plan_lines(spec: specs.SweepSpec, made: planning.Plan, list_cells: bool = False) -> list[str]:
     names = labels(specs.cells(spec))
-    lines = [f"{spec.name}: {len(trials)} trials = {len(names)} cells x {len(spec.seed_list)} seeds"]
-    for word, group in (("done", made.done), ("resume", made.resume), ("new", made.fresh)):
+    count = len(names) * len(spec.seed_list)
+    lines = [f"{spec.name}: {count} trials = {len(names)} cells x {len(spec.seed_list)} seeds"]
+    groups = [("done", made.done), ("resume", made.resume), ("new", made.fresh)]
+    for word, group in [*groups, *([("damaged", tuple(made.damaged))] if made.damaged else [])]:
         lines.append(f"  {word:<6}  {len(group):>4}")
         lines += [f"            {line}" for line in _by_cell(group, names)] if list_cells else []
     return [*lines, _cost(made, spec)] if made.to_run else [*lines, "  nothing to run"]
@@ -210,4 +260,4 @@ def _ui_command(uri: str) -> str:
 
 
 def _command() -> str:
-    return " ".join(["python -m orchestrator", *sys.argv[1:]])
+    return " ".join(["python -m orchestrator", *map(masked, sys.argv[1:])])

@@ -9,3 +9,11 @@ class SpecError(UserError):
 
 class LedgerError(UserError):
     """Storage holds something that contradicts what is asked."""
+
+
+class DamagedError(LedgerError):
+    """A record of the ledger was cut or changed."""
+
+
+class SweepHeldError(UserError):
+    """Another driver runs the sweep."""

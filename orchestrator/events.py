@@ -11,13 +11,15 @@ class Event:
     trial_id: str
     """Empty for what concerns no trial."""
     kind: str
-    """`preparing`, `prepared`, `stacks`, `halved`; `begun`, `epoch`, `ended`, `retried` or `failed`."""
+    """`preparing`, `prepared`, `stacks`, `halved`, `full`, `elsewhere`; `begun`, `epoch`, `ended`, `retried` or `failed`."""
     report: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What Ray says after everything has stopped; whether a trial is complete is for the ledger to say."""
+    """What is known after everything has stopped; whether a trial is complete is for the ledger to say."""
 
     errors: dict[str, str]
-    """Trial id to the error of the last attempt."""
+    """Trial id to the error of the last attempt, of trials that were given up."""
+    stopped: str = ""
+    """Why the sweep stopped before its end, if it did so by itself."""

@@ -3,39 +3,47 @@
     <storage>/trials/<trial id>/
         trial.json          the full configuration and seed, as they were when the trial first began
         attempts/0001.json  host, process, when, and how that attempt ended
+        claims/*.json       who trains it now (see `orchestrator.leases`)
         stack.json          the trials of the stack that it was begun in, if it was
-        heartbeat           touched every few seconds while an attempt lives
         checkpoint.pt       everything needed to go on
+        checkpoint.before   the one before, until the trial has ended: what is left if the machine loses the newest
         checkpoint.next     a stack's next one, for the moment until those of all its trials are written
         samples/*.png       what the trained model generates
         result.json         how the trial ended: completed or diverged, history, long table, provenance
         failed.json         the last error, after the last allowed attempt
         cancelled.json      interrupted by the user
 
-Every file is written whole or not at all. A status is derived from which files are there, so it cannot contradict them.
+Every file is written whole or not at all, and every record carries a checksum of itself: one that was cut or changed is named, and never
+used. A status is derived from which files are there, so it cannot contradict them.
 """
 
+import hashlib
 import json
 import os
 import platform
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mopoe_core.catalogue import is_own
 from mopoe_core.config import RECIPE, TrainingConfig
-from mopoe_core.files import write_text
+from mopoe_core.files import AnyPath, listed, modified, move_folder, write_text
 from mopoe_core.names import Epoch, Metric
-from orchestrator.errors import LedgerError
+from mopoe_core.remote import RemotePath
+from orchestrator import leases
+from orchestrator.errors import DamagedError, LedgerError
+from orchestrator.leases import Holder
 from orchestrator.trial import Cell, Trial, TrialResult
 
-HEARTBEAT_SECONDS = 5
 ENDED = ("completed", "diverged")
-STALE_SECONDS = 30  # six missed heartbeats: a worker that is alive but starved of CPU still beats by then
+AT_ONCE = 32
+"""Requests to an object store at a time, where much is read: each takes some ten milliseconds, most of them waiting."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -53,20 +61,20 @@ class State:
 class Ledger:
     """The trials under one storage folder. Reading creates nothing."""
 
-    def __init__(self, storage: Path) -> None:
-        self.storage = storage.absolute()
+    def __init__(self, storage: AnyPath) -> None:
+        self.storage = storage.absolute() if isinstance(storage, Path) else storage
 
-    def folder(self, trial: Trial) -> Path:
+    def folder(self, trial: Trial) -> AnyPath:
         """Where everything about a trial lies."""
         return self.storage / "trials" / trial.id
 
-    def checkpoint(self, trial: Trial) -> Path:
+    def checkpoint(self, trial: Trial) -> AnyPath:
         """The trial's checkpoint, whether it is there or not."""
         return self.folder(trial) / "checkpoint.pt"
 
-    def samples(self, trial: Trial) -> dict[str, Path]:
+    def samples(self, trial: Trial) -> dict[str, AnyPath]:
         """Pictures of generated samples by name."""
-        return {path.stem: path for path in sorted((self.folder(trial) / "samples").glob("*.png"))}
+        return {path.stem: path for path in listed(self.folder(trial) / "samples", "*.png")}
 
     def state(self, trial: Trial) -> State:
         """The trial's status, derived from its files."""
@@ -80,11 +88,27 @@ class Ledger:
                 raise _damaged(folder / "result.json", f"status {status!r} is not one of {', '.join(ENDED)}")
         elif (folder / "failed.json").exists():
             status, error = "failed", str(_read(folder / "failed.json").get("error", "")).strip().rpartition("\n")[2]
-        elif _is_fresh(folder / "heartbeat"):
+        elif leases.living(self.storage, folder):
             status = "running"
         else:
             status = "cancelled" if (folder / "cancelled.json").exists() else "pending"
         return State(status, _attempts(folder), (folder / "checkpoint.pt").exists(), error)
+
+    def each(self, what: Callable[[Trial], _T], trials: Iterable[Trial]) -> list[_T]:
+        """`what` of every trial, in order; where storage is remote, many at a time."""
+        if not isinstance(self.storage, RemotePath):
+            return [what(trial) for trial in trials]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(what, trials))
+
+    def holder(self, trial: Trial) -> Holder | None:
+        """Who trains the trial now."""
+        return leases.living(self.storage, self.folder(trial))
+
+    def stamp(self, trial: Trial) -> str:
+        """Changes whenever the trial's result does, without reading it; empty where there is none."""
+        written = modified(self.folder(trial) / "result.json")
+        return "" if written is None else f"{written:.6f}"
 
     def check(self, trial: Trial) -> None:
         """Raise LedgerError if the ledger's trial of this id was given another configuration: a default has moved under it."""
@@ -135,12 +159,16 @@ class Ledger:
     def started_ms(self, trial: Trial) -> int | None:
         """When the first attempt began, in milliseconds since 1970; None if there was none."""
         path = self.folder(trial) / "attempts" / "0001.json"
-        return int(_read(path)["started_ms"]) if path.exists() else None
+        with suppress(DamagedError):  # the trial is none the worse for it
+            return int(_read(path)["started_ms"]) if path.exists() else None
+        return None
 
     def last_error(self, trial: Trial) -> str:
         """The traceback that ended the last attempt; empty if it was killed without leaving one."""
-        attempts = sorted((self.folder(trial) / "attempts").glob("*.json"))
-        return str(_read(attempts[-1]).get("error", "")) if attempts else ""
+        attempts = listed(self.folder(trial) / "attempts", "*.json")
+        with suppress(DamagedError):
+            return str(_read(attempts[-1]).get("error", "")) if attempts else ""
+        return ""
 
     def record(self, result: TrialResult) -> None:
         """Keep a trial's result. The file's arrival is what completes the trial."""
@@ -156,6 +184,8 @@ class Ledger:
             "provenance": result.provenance,
         }
         _write(self.folder(result.trial) / "result.json", content)
+        for name in ("checkpoint.before", "checkpoint.next"):
+            (self.folder(result.trial) / name).unlink(missing_ok=True)
 
     def fail(self, trial: Trial, error: str) -> None:
         """Note that a trial has failed on its last allowed attempt."""
@@ -163,8 +193,13 @@ class Ledger:
 
     def cancel(self, trial: Trial) -> None:
         """Note that the user interrupted a trial that had begun."""
-        (self.folder(trial) / "heartbeat").unlink(missing_ok=True)
         _write(self.folder(trial) / "cancelled.json", {"cancelled_ms": int(time.time() * 1000)})
+
+    def set_aside(self, trial: Trial) -> AnyPath:
+        """Move everything about a trial out of the way, so that it can be trained anew; returns where it is now."""
+        aside = self.storage / "damaged" / f"{trial.id}-{int(time.time() * 1000)}"
+        move_folder(self.folder(trial), aside)
+        return aside
 
     def result(self, trial: Trial) -> TrialResult | None:
         """The trial's result, or None if it has not ended."""
@@ -189,35 +224,12 @@ class Ledger:
 
         Those of an older recipe or configuration are passed over, and so are damaged ones: another sweep's loss is not this one's error.
         """
-        for path in sorted(self.storage.glob("trials/*/result.json")):
+        for path in listed(self.storage, "trials/*/result.json"):
             with suppress(LedgerError):
                 trial = _known(_read(path.parent / "trial.json"))
                 found = self.result(trial) if trial else None
                 if found:
                     yield found
-
-    @contextmanager
-    def heartbeat(self, *trials: Trial) -> Iterator[None]:
-        """While inside, touch the trials' heartbeats from a thread of its own; not of those that have ended."""
-        paths, stop = [self.folder(trial) / "heartbeat" for trial in trials], threading.Event()
-
-        def beat() -> None:
-            while True:
-                for path in paths:
-                    if not (path.parent / "result.json").exists():
-                        path.touch()
-                if stop.wait(HEARTBEAT_SECONDS):
-                    return
-
-        thread = threading.Thread(target=beat, daemon=True, name=f"heartbeat-{trials[0].id}")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            for path in paths:
-                path.unlink(missing_ok=True)
 
 
 def _known(identity: dict[str, Any]) -> Trial | None:
@@ -230,22 +242,20 @@ def _known(identity: dict[str, Any]) -> Trial | None:
     return trial if trial.id == identity["id"] else None
 
 
-def _attempts(folder: Path) -> int:
-    return len(list((folder / "attempts").glob("*.json")))
+def _attempts(folder: AnyPath) -> int:
+    return len(listed(folder / "attempts", "*.json"))
 
 
-def _is_fresh(heartbeat: Path) -> bool:
-    try:
-        return time.time() - heartbeat.stat().st_mtime < STALE_SECONDS
-    except FileNotFoundError:
-        return False
+def _checksum(content: dict[str, Any]) -> str:
+    """By a spelling that does not depend on how the file was indented. A diverged trial's history holds NaN, which `json` can spell."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=1))
+def _write(path: AnyPath, content: dict[str, Any]) -> None:
+    write_text(path, json.dumps(content | {"sha256": _checksum(content)}, indent=1))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: AnyPath) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -254,8 +264,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise _damaged(path, str(error)) from None
     if not isinstance(content, dict):
         raise _damaged(path, "it holds no mapping")
+    if content.pop("sha256", None) != _checksum(content):
+        raise _damaged(path, "its checksum is not that of its content")
     return content
 
 
-def _damaged(path: Path, why: str) -> LedgerError:
-    return LedgerError(f"{path}: is damaged ({why}); delete the trial's folder {path.parent} to train it again")
+def _damaged(path: AnyPath, why: str) -> DamagedError:
+    return DamagedError(f"{path}: is damaged ({why})")

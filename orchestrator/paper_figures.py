@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mopoe_core.files import write_whole
+from mopoe_core.files import AnyPath, write_whole
 from orchestrator import curve_figures, picture_figures, tradeoff_figures
 from orchestrator.figures import FORMATS
 from orchestrator.groups import Group, groups
@@ -30,7 +30,7 @@ def write(
     cells: Sequence[Cell],
     seeds: Sequence[int],
     results: Sequence[TrialResult],
-    samples: Mapping[str, Mapping[str, Path]],
+    samples: Mapping[str, Mapping[str, AnyPath]],
     folder: Path,
 ) -> dict[str, Path]:
     """Write every figure of the paper that the sweep has data for, as SVG and PNG; returns file names and paths.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mopoe_core.files import write_text, write_whole
+from mopoe_core.files import AnyPath, write_text, write_whole
 from orchestrator import against, claim_tables, claims, paper_figures, paper_tables
 from orchestrator.against import Comparison
 from orchestrator.claims import Claim
@@ -37,7 +37,7 @@ def write(
     cells: Sequence[Cell],
     seeds: Sequence[int],
     results: Sequence[TrialResult],
-    samples: Mapping[str, Mapping[str, Path]],
+    samples: Mapping[str, Mapping[str, AnyPath]],
     command: str,
     folder: Path,
     against_paper: bool,

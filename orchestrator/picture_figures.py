@@ -1,20 +1,21 @@
 """The paper's figures of what models generate, put together from the trials' pictures."""
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from mopoe_core.files import AnyPath
 from mopoe_core.presets import PAPER
 from orchestrator.groups import THE_PAPERS, Group
 from orchestrator.trial import Cell, Trial, spelled
 
-Samples = Mapping[str, Mapping[str, Path]]
+Samples = Mapping[str, Mapping[str, AnyPath]]
 Pixels = NDArray[np.uint8]
 
 DPI = 200  # a pixel of a picture is one of the PNG
@@ -93,7 +94,7 @@ def _panels(pictured: Pictured, group: Group, samples: Samples) -> list[Panel]:
         if cell and drawn:
             path = samples[Trial(cell, drawn[0]).id][pictured.picture]
             title = "" if pictured.of_the_data else f"{model}, β = {spelled(cell.config.beta)}, seed {drawn[0]}"
-            panels.append(Panel(title, np.asarray(Image.open(path).convert("RGB"))))
+            panels.append(Panel(title, np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB"))))
         if panels and pictured.of_the_data:
             break
     return panels
@@ -106,7 +107,7 @@ def _cell(group: Group, model: str) -> Cell | None:
 
 def _path(cell: Cell, seed: int, pictured: Pictured, samples: Samples) -> bool:
     path = samples.get(Trial(cell, seed).id, {}).get(pictured.picture)
-    return path is not None and path.is_file()
+    return path is not None and path.exists()
 
 
 def _laid_out(panels: Sequence[Panel], title: str, caption: str) -> Figure:

@@ -1,10 +1,12 @@
 """The plan: spec minus ledger. What would run now, and what it would cost. Pure but for reading the ledger."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from orchestrator.ledger import Ledger
+from mopoe_core.files import AnyPath
+from orchestrator.errors import DamagedError
+from orchestrator.ledger import Ledger, State
 from orchestrator.spec import Resources
 from orchestrator.trial import Trial, TrialResult
 
@@ -12,16 +14,22 @@ GUESSED_STEP_SECONDS = {"paper": 0.25, "small": 0.015}
 """One optimiser step on one core of a 2026 server, measured on MNIST-SVHN-Text: 0.20-0.33 s (paper, batch 256) and 0.012-0.017 s
 (small, batch 128). Only used where the ledger has no trial to go by; a GPU is faster."""
 GUESSED_EVALUATION_SECONDS = 20.0
+MOST_NAMED = 3  # damaged records in one message
 
 
 @dataclass(frozen=True)
 class Estimate:
     """Cost of what is left to run."""
 
-    trial_hours: float
-    """Sum over trials of the time each would take."""
+    seconds: Mapping[str, float]
+    """What each trial should take, by id."""
     guessed: int
     """Trials for which no past trial of the same dataset, networks and model was found."""
+
+    @property
+    def trial_hours(self) -> float:
+        """Sum over the trials."""
+        return sum(self.seconds.values()) / 3600
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Plan:
     """Begun earlier, with a checkpoint to go on from."""
     fresh: tuple[Trial, ...]
     """To be trained from the start."""
+    damaged: Mapping[Trial, str]
+    """Trials with a record that was cut or changed, and what is wrong with it."""
     estimate: Estimate
 
     @property
@@ -47,30 +57,52 @@ def make(trials: Sequence[Trial], ledger: Ledger) -> Plan:
     done: list[Trial] = []
     resume: list[Trial] = []
     fresh: list[Trial] = []
-    for trial in trials:
-        ledger.check(trial)
-        state = ledger.state(trial)
-        if state.status in ("completed", "diverged"):
+    damaged: dict[Trial, str] = {}
+    for trial, state in zip(trials, ledger.each(lambda trial: _checked(trial, ledger), trials), strict=True):
+        if isinstance(state, str):
+            damaged[trial] = state
+        elif state.status in ("completed", "diverged"):
             done.append(trial)
         else:
             (resume if state.has_checkpoint else fresh).append(trial)
     left = [*resume, *fresh]
     past = list(ledger.results()) if left else []
-    return Plan(tuple(done), tuple(resume), tuple(fresh), estimate(left, past))
+    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, estimate(left, past))
 
 
-def estimate(left: Iterable[Trial], past: Sequence[TrialResult]) -> Estimate:
-    """Hours for trials that are left, from past trials of the same dataset, networks and model, or guessed."""
-    seconds, guessed = 0.0, 0
+def damage(made: Plan, storage: AnyPath) -> str:
+    """What is damaged, as one line that says what to do."""
+    shown = "; ".join(list(made.damaged.values())[:MOST_NAMED])
+    more = f"; and {len(made.damaged) - MOST_NAMED} more" if len(made.damaged) > MOST_NAMED else ""
+    aside = storage / "damaged"
+    return f"{shown}{more}; `sweep --retrain-damaged` moves such trials to {aside} and trains only them again"
+
+
+def _checked(trial: Trial, ledger: Ledger) -> State | str:
+    """A trial's state, or what is wrong with its records."""
+    try:
+        ledger.check(trial)
+        return ledger.state(trial)
+    except DamagedError as error:
+        return str(error)
+
+
+def estimate(left: Iterable[Trial], past: Iterable[TrialResult]) -> Estimate:
+    """Seconds for trials that are left, from past trials of the same dataset, networks and model, or guessed."""
+    known: dict[tuple[str, ...], list[TrialResult]] = {}
+    for result in past:
+        if result.history:
+            known.setdefault(_kind(result.trial), []).append(result)
+    rates = {kind: _rates(results) for kind, results in known.items()}
+    seconds, guessed = {}, 0
     for trial in left:
-        known = [result for result in past if _alike(trial, result) and result.history]
-        if known:
-            seconds += _seconds_from(trial, known)
+        steps = trial.config.epochs * trial.config.steps_per_epoch
+        if (rate := rates.get(_kind(trial))) is not None:
+            seconds[trial.id] = steps * trial.config.batch_size * rate[0] + rate[1]
         else:
             guessed += 1
-            steps = trial.config.epochs * trial.config.steps_per_epoch
-            seconds += steps * GUESSED_STEP_SECONDS[trial.config.networks] + GUESSED_EVALUATION_SECONDS
-    return Estimate(seconds / 3600, guessed)
+            seconds[trial.id] = steps * GUESSED_STEP_SECONDS[trial.config.networks] + GUESSED_EVALUATION_SECONDS
+    return Estimate(seconds, guessed)
 
 
 def wall_hours(plan: Plan, resources: Resources, cpus: int) -> float:
@@ -79,18 +111,13 @@ def wall_hours(plan: Plan, resources: Resources, cpus: int) -> float:
     return plan.estimate.trial_hours / at_once
 
 
-def _alike(trial: Trial, result: TrialResult) -> bool:
-    ours, theirs = trial.config, result.trial.config
-    return (ours.dataset, ours.source, ours.networks, ours.model) == (
-        theirs.dataset,
-        theirs.source,
-        theirs.networks,
-        theirs.model,
-    )
+def _kind(trial: Trial) -> tuple[str, ...]:
+    config = trial.config
+    return config.dataset, config.source, config.networks, config.model
 
 
-def _seconds_from(trial: Trial, known: Sequence[TrialResult]) -> float:
-    """Scaled by examples seen, the evaluation added as it was."""
-    ours = trial.config.epochs * trial.config.steps_per_epoch * trial.config.batch_size
-    rates = [r.train_seconds / (len(r.history) * r.trial.config.steps_per_epoch * r.trial.config.batch_size) for r in known]
-    return ours * median(rates) + median(r.evaluate_seconds for r in known)
+def _rates(known: Sequence[TrialResult]) -> tuple[float, float]:
+    """Seconds of training an example seen, and of evaluation."""
+    seen = [len(r.history) * r.trial.config.steps_per_epoch * r.trial.config.batch_size for r in known]
+    rates = [result.train_seconds / examples for result, examples in zip(known, seen, strict=True)]
+    return median(rates), median(result.evaluate_seconds for result in known)

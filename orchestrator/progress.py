@@ -63,14 +63,14 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def status(self, trial_id: str, status: str) -> None:
-        """A trial has changed its status."""
+    def status(self, trial_id: str, status: str, why: str = "") -> None:
+        """A trial has changed its status; `why` is said where that is no matter of course."""
         shown = self._shown[trial_id]
         shown.status = status
         if status not in ("running", "pending"):
             self._front = self._front_lines()
-        if not self._live:
-            self.say(f"{status:<10} {shown.trial.label}")
+        if why or not self._live:
+            self.say(f"{status:<10} {shown.trial.label}{f' ({why})' if why else ''}")
 
     def epoch(self, trial_id: str, epoch: Epoch) -> None:
         """A trial has finished an epoch."""

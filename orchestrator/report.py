@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 
 from mopoe_core import names
-from mopoe_core.files import write_text, write_whole
+from mopoe_core.files import AnyPath, write_text, write_whole
 from orchestrator import against, claim_tables, figures, paper_report, tables
 from orchestrator.aggregate import cell_table, trial_table
 from orchestrator.claims import Claim
@@ -89,7 +89,7 @@ def write(
     spec: SweepSpec,
     results: Sequence[TrialResult],
     states: Mapping[str, str],
-    samples: Mapping[str, Mapping[str, Path]],
+    samples: Mapping[str, Mapping[str, AnyPath]],
     command: str,
     folder: Path,
     against_paper: bool = False,
@@ -147,7 +147,7 @@ def _page(
     spec: SweepSpec,
     results: Sequence[TrialResult],
     states: Mapping[str, str],
-    samples: Mapping[str, Mapping[str, Path]],
+    samples: Mapping[str, Mapping[str, AnyPath]],
     command: str,
     table: pd.DataFrame,
     found: Front,
@@ -231,7 +231,7 @@ def _heat_map(every: Sequence[Cell], part: pd.DataFrame, title: str, note: str) 
 
 
 def _pictures(
-    spec: SweepSpec, results: Sequence[TrialResult], samples: Mapping[str, Mapping[str, Path]]
+    spec: SweepSpec, results: Sequence[TrialResult], samples: Mapping[str, Mapping[str, AnyPath]]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """For each series, the pictures of its lowest completed seed at the middle beta, as data URIs."""
     shown = []
@@ -251,7 +251,7 @@ def _middle(drawn: Sequence[Trial]) -> Trial:
     return min((trial for trial in drawn if trial.config.beta == middle), key=lambda trial: trial.seed)
 
 
-def _in_order(pictures: Mapping[str, Path]) -> list[tuple[str, Path]]:
+def _in_order(pictures: Mapping[str, AnyPath]) -> list[tuple[str, AnyPath]]:
     """Unconditional first, then small subsets first."""
     return sorted(pictures.items(), key=lambda item: (item[0] != "unconditional", item[0].count("."), item[0]))
 
@@ -260,7 +260,7 @@ def _caption(name: str) -> str:
     return "from the prior" if name == "unconditional" else f"given {name.removeprefix('given_').replace('.', ' and ')}"
 
 
-def _data_uri(path: Path) -> str:
+def _data_uri(path: AnyPath) -> str:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 

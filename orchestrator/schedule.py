@@ -3,8 +3,7 @@
 Ray is a queue here, not a memory: each call makes a fresh Tuner over the jobs it is given, without Tune checkpoints, loggers or
 restore. Workers are reused between trials, because a new process that imports torch costs seconds.
 
-Order: the canaries first, one stack of each dataset and model. The others are held back until every canary has rehearsed a few steps
-of training, checkpoint and evaluation; if one fails, nothing else starts.
+Which job is next, and what is tried again, is for `jobs.Queue` to say.
 """
 
 import logging
@@ -13,10 +12,9 @@ import tempfile
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -27,47 +25,23 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints its ta
 # examples of MNIST-SVHN-Text with small networks took a third longer so.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(10**9))  # no snapshots: they grow with the trials, and none is ever read
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
 import ray
 from ray import tune
+from ray._private.state import state
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
-from mopoe_core.config import DataKey
 from mopoe_core.errors import UserError
+from mopoe_core.files import AnyPath, write_text
 from orchestrator import stacks, worker
 from orchestrator.events import Event, Outcome
+from orchestrator.jobs import Job, Place, Queue, in_order, jobs
 from orchestrator.ledger import Ledger
 from orchestrator.spec import Resources
 from orchestrator.trial import Trial
-
-
-def in_order(trials: Sequence[Trial]) -> list[Trial]:
-    """Seed by seed, so that the whole picture is there early, and is made surer by every further seed."""
-    return sorted(trials, key=lambda trial: trial.seed)
-
-
-def jobs(stacks_: Sequence[tuple[Trial, ...]], storage: str, resources: Resources, commit: str) -> list[worker.Job]:
-    """Jobs in the order in which they should start: the first stack with each dataset, networks and model is a canary."""
-    seen: set[tuple[DataKey, str, str]] = set()
-    canaries: list[worker.Job] = []
-    others: list[worker.Job] = []
-    for stack in stacks_:
-        kinds = {(trial.config.data_key, trial.config.networks, trial.config.model) for trial in stack}
-        job = worker.Job(
-            members=[(trial.config.model_dump(), trial.seed) for trial in stack],
-            storage=storage,
-            data=os.path.abspath(resources.data),
-            root=os.getcwd(),
-            threads=resources.cpu,
-            gpu=resources.gpu,
-            commit=commit,
-            rehearse=not kinds <= seen,
-        )
-        (canaries if job.rehearse else others).append(job)
-        seen |= kinds
-    return canaries + others
 
 
 def run(
@@ -76,50 +50,68 @@ def run(
     ledger: Ledger,
     resources: Resources,
     commit: str,
+    driver: str,
+    seconds: Mapping[str, float],
     listen: Callable[[Event], None],
 ) -> Outcome:
-    """Run what is to do of a sweep's trials until all have ended, failed for good, or the user interrupts. `listen` is called in this
-    thread.
+    """Run what is to do of a sweep's trials until all have ended, failed for good, or the user interrupts.
+
+    `driver` is the token of the driver's lease, `seconds` what each trial should take, by id. `listen` is called in this thread.
     """
     with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
-        gpu = _gpu(resources)
-        place = _Place(os.path.abspath(resources.data), os.getcwd(), str(ledger.storage))
+        place = Place(
+            storage=ledger.storage,
+            data=os.path.abspath(resources.data),
+            root=os.getcwd(),
+            threads=resources.cpu,
+            gpu=_gpu(resources),
+            commit=commit,
+            driver=driver,
+        )
         _prepare(todo, place, listen)
-        slots = _slots(resources, gpu)
-        sizes = _sizes(todo, every, place, resources, gpu, slots, listen)
+        slots = _slots(resources, place.gpu)
+        sizes = _sizes(todo, every, place, resources, slots, listen)
         formed = stacks.form(in_order(todo), in_order(every), sizes, slots, ledger)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # else Tune starts one worker at a time
-        all_up = ledger.storage / f".workers-{uuid.uuid4().hex}"
-        queue = _Queue(jobs(formed, place.storage, resources, commit), resources.at_once, min(slots, len(formed)), all_up)
-        tuner = tune.Tuner(
-            tune.with_resources(worker.Worker, {"cpu": resources.cpu, "gpu": gpu}),
-            tune_config=tune.TuneConfig(search_alg=queue, num_samples=-1, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="sweep",
-                storage_path=scratch,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=resources.retries),
-                callbacks=[_Forward(queue, listen)],
-                verbose=0,
-            ),
-        )
-        errors: dict[str, str] = {}
-        try:
-            for result in tuner.fit():
-                if result.error is not None and result.config:
-                    errors |= dict.fromkeys(_ids(result.config), str(result.error))
-        finally:
-            all_up.unlink(missing_ok=True)
-        return Outcome(errors)
+        by_id = {trial.id: trial for trial in todo}
+
+        def elsewhere(trial_id: str) -> bool:
+            return ledger.result(by_id[trial_id]) is None and ledger.holder(by_id[trial_id]) is not None
+
+        queue = Queue(jobs(formed, seconds), resources, elsewhere)
+        with _AllUp(ledger.storage, min(slots, len(formed))) as all_up:
+            _tune(queue, place, resources, all_up, scratch, listen)
+        return Outcome(queue.failed, queue.stopped)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where workers find things."""
+def _tune(
+    queue: Queue, place: Place, resources: Resources, all_up: "_AllUp", scratch: str, listen: Callable[[Event], None]
+) -> None:
+    """Hand the queue's jobs to Tune until it is over or the user interrupts.
 
-    data: str
-    root: str
-    storage: str
+    Without Tune's own retries: it would start again at once, and take a lost node for a failure.
+    """
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(worker.Worker, place=place), {"cpu": resources.cpu, "gpu": place.gpu}),
+        tune_config=tune.TuneConfig(search_alg=_Search(queue, all_up), num_samples=-1, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=scratch,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0),
+            callbacks=[_Forward(queue, all_up, listen)],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+MOST_SLOTS = 1_000
+"""Workers at once, where an autoscaler names no limit."""
+MOST_SAID = 200  # characters of an error in a line of progress
+
+for noisy in ("ray.tune", "ray.air"):  # a traceback for every killed worker; what matters of it is said, and in the ledger
+    logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -143,8 +135,8 @@ def _ray() -> Iterator[None]:
 
 
 def _gpu(resources: Resources) -> float:
-    """GPUs to ask for a trial. Raises UserError where a trial would wait for ever for what no node has."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """GPUs to ask for a trial. Raises UserError where a trial would wait for ever for what no node has, or can come to have."""
+    nodes = [*(node["Resources"] for node in ray.nodes() if node["Alive"]), *(node for node, _ in _to_come())]
     most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
     gpu = 0.0 if resources.cpu_will_do and most["GPU"] == 0 else resources.gpu
     for name, wanted in (("CPU", resources.cpu), ("GPU", gpu)):
@@ -154,21 +146,35 @@ def _gpu(resources: Resources) -> float:
 
 
 def _slots(resources: Resources, gpu: float) -> int:
-    """How many stacks train at once."""
-    have = ray.cluster_resources()
-    fit = int(have.get("CPU", 0) // resources.cpu)
-    if gpu:
-        fit = min(fit, int(have.get("GPU", 0) / gpu + 1e-9))
-    return max(1, min(fit, resources.at_once or fit))
+    """How many stacks train at once, with all nodes that an autoscaler may start."""
+    present = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    largest = sum(count * _fit(node, resources.cpu, gpu) for node, count in _to_come())
+    fit = max(largest, sum(_fit(node, resources.cpu, gpu) for node in present))
+    return max(1, min(fit, resources.at_once or fit, MOST_SLOTS))
 
 
-def _prepare(trials: Sequence[Trial], place: _Place, listen: Callable[[Event], None]) -> None:
+def _fit(node: Mapping[str, float], cpu: int, gpu: float) -> int:
+    fit = int(node.get("CPU", 0) // cpu)
+    return min(fit, int(node.get("GPU", 0) / gpu + 1e-9)) if gpu else fit
+
+
+def _to_come() -> list[tuple[dict[str, float], int]]:
+    """What an autoscaler may start: the resources of a node of each kind, and how many of them; nothing where there is none."""
+    config = state.get_cluster_config()
+    if config is None:
+        return []
+    return [
+        (dict(group.resources), MOST_SLOTS if group.max_count < 0 else group.max_count) for group in config.node_group_configs
+    ]
+
+
+def _prepare(trials: Sequence[Trial], place: Place, listen: Callable[[Event], None]) -> None:
     """Data and classifiers, before any trial starts, a task a modality: what is wrong with them is said once."""
     listen(Event("", "preparing", {}))
     prepare = ray.remote(worker.prepare).options(num_cpus=1, max_retries=0)
     needed = {(c.data_key, c.modalities, c.data_hash) for c in (trial.config for trial in trials)}
     for key, modalities, data_hash in sorted(needed, key=str):
-        tasks = {m: prepare.remote(key, m, place.data, place.root, place.storage, data_hash) for m in modalities}
+        tasks = {m: prepare.remote(key, m, place, data_hash) for m in modalities}
         try:
             accuracy = {modality: ray.get(task) for modality, task in tasks.items()}
         except ray.exceptions.RayTaskError as error:
@@ -181,9 +187,8 @@ def _prepare(trials: Sequence[Trial], place: _Place, listen: Callable[[Event], N
 def _sizes(
     todo: Sequence[Trial],
     every: Sequence[Trial],
-    place: _Place,
+    place: Place,
     resources: Resources,
-    gpu: float,
     slots: int,
     listen: Callable[[Event], None],
 ) -> dict[str, int]:
@@ -196,78 +201,72 @@ def _sizes(
     for shape in dict.fromkeys(trial.config.shape for trial in todo):
         most = -(-count[shape] // slots)
         if most > 1:
-            sizes[shape] = _size(first[shape], most, place, resources, gpu, listen)
+            sizes[shape] = _size(first[shape], most, place, resources, listen)
     return sizes
 
 
-def _size(trial: Trial, most: int, place: _Place, resources: Resources, gpu: float, listen: Callable[[Event], None]) -> int:
+def _size(trial: Trial, most: int, place: Place, resources: Resources, listen: Callable[[Event], None]) -> int:
     """The largest stack of trials like this one: as asked, or as measured."""
     config = trial.config.model_dump()
     if resources.stack != "auto":
-        why_not = ray.get(ray.remote(worker.unstackable).remote(config, place.data, place.root))
+        why_not = ray.get(ray.remote(worker.unstackable).remote(config, place))
         listen(Event("", "stacks", {"label": trial.label, "size": 1 if why_not else resources.stack, "why_not": why_not}))
         return 1 if why_not else resources.stack
-    measure = ray.remote(worker.stack_size).options(num_cpus=resources.cpu, num_gpus=gpu)
-    threads = resources.cpu
-    measured = ray.get(measure.remote(config, most, place.data, place.root, place.storage, threads, gpu))
+    measure = ray.remote(worker.stack_size).options(num_cpus=place.threads, num_gpus=place.gpu)
+    measured = ray.get(measure.remote(config, most, place))
     listen(Event("", "stacks", {"label": trial.label, "size": measured.size, "gain": measured.gain, "why_not": ""}))
     return int(measured.size)
 
 
-class _Queue(Searcher):
-    """Hands the jobs to Tune in order; holds back all but the canaries until these have rehearsed.
+class _AllUp:
+    """Lets every worker start before the first job is handed out, with nothing to do but to wait for the others.
 
-    First it has every worker started, with nothing to do but to wait for the others. Tune gives a job that waits for a worker of its own
-    to one that has become free, and stops the one that was starting: with trials of a second there would be one worker for ever.
+    Tune gives a job that waits for a worker of its own to one that has become free, and stops the one that was starting: with trials of a
+    second there would be one worker for ever. The sign is a file in storage, which every worker sees.
     """
 
-    def __init__(self, jobs_: Sequence[worker.Job], at_once: int | None, workers: int = 0, all_up: Path = Path()) -> None:
-        super().__init__()
+    def __init__(self, storage: AnyPath, workers: int) -> None:
         self._to_start = self._starting = workers
-        self._all_up = all_up
-        """A file in storage, which every worker sees: there when all have started."""
-        self._waiting = list(jobs_)
-        self._canaries: dict[str, str] = {}
-        """Tune's trial id to `started`, `rehearsed` or `failed`, of the canaries that have been handed out."""
-        self._live: set[str] = set()
-        self._at_once = at_once
+        self.name = f"workers-{uuid.uuid4().hex}"
+        self._sign = storage / self.name
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self._to_start:
-            self._to_start -= 1
-            return {"job": None, "all_up": str(self._all_up)}
-        if not self._waiting or "failed" in self._canaries.values():
-            finished: str = Searcher.FINISHED
-            return finished
-        if self._at_once and len(self._live) >= self._at_once:
-            return None
-        job = self._waiting[0]
-        if not job.rehearse and "started" in self._canaries.values():
-            return None
-        self._waiting.pop(0)
-        self._live.add(trial_id)
-        if job.rehearse:
-            self._canaries[trial_id] = "started"
-        return {"job": asdict(job)}
+    def __enter__(self) -> "_AllUp":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(OSError):
+            self._sign.unlink(missing_ok=True)
+
+    def one_more(self) -> bool:
+        """Whether another worker is to be started."""
+        self._to_start -= 1
+        return self._to_start >= 0
 
     def started(self) -> None:
         """A worker has started."""
         self._starting -= 1
         if self._starting == 0:
-            self._all_up.touch()
+            write_text(self._sign, "")
 
-    def rehearsed(self, trial_id: str) -> None:
-        """A canary has come through its rehearsal."""
-        if trial_id in self._canaries:
-            self._canaries[trial_id] = "rehearsed"
 
-    def failed(self, trial_id: str) -> None:
-        """A trial has failed for good; a canary that had not come through its rehearsal stops the sweep."""
-        if self._canaries.get(trial_id) == "started":
-            self._canaries[trial_id] = "failed"
+class _Search(Searcher):
+    """Hands the queue's jobs to Tune."""
+
+    def __init__(self, queue: Queue, all_up: _AllUp) -> None:
+        super().__init__()
+        self._queue, self._all_up = queue, all_up
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._all_up.one_more():
+            return {"job": None, "all_up": self._all_up.name}
+        if self._queue.over:
+            finished: str = Searcher.FINISHED
+            return finished
+        job = self._queue.next(trial_id)
+        return None if job is None else {"job": asdict(job)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._live.discard(trial_id)
+        """The queue has it from `_Forward`, which is told more."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the ledger remembers."""
@@ -279,9 +278,12 @@ class _Queue(Searcher):
 class _Forward(tune.Callback):
     """Tells the listener, and the queue, what happens."""
 
-    def __init__(self, queue: _Queue, listen: Callable[[Event], None]) -> None:
-        self._queue = queue
-        self._listen = listen
+    def __init__(self, queue: Queue, all_up: _AllUp, listen: Callable[[Event], None]) -> None:
+        self._queue, self._all_up, self._listen = queue, all_up, listen
+        self._nodes: dict[str, str] = {}
+        """Tune's trial id to the node that it runs on."""
+        self._errors: dict[str, str] = {}
+        """Tune's trial id to the error of those of its trials that fell."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that is never made, and a listener holds threads and locks."""
@@ -290,33 +292,62 @@ class _Forward(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        if result["kind"] == "up":
-            self._queue.started()
-        if result["kind"] in ("up", "over"):
-            return
-        if result["kind"] == "begun":
-            self._queue.rehearsed(trial.trial_id)
+        key, kind = trial.trial_id, result["kind"]
+        if kind == "up":
+            self._all_up.started()
+        elif kind == "taken":
+            self._nodes[key] = result["node"]
+        elif kind == "over":
+            self._queue.done(key, self._errors.pop(key, ""))
+            self._nodes.pop(key, None)
+        elif kind == "begun":
+            self._queue.rehearsed(key)
+        elif kind == "ended":
+            self._queue.ended(key, result["id"])
+        elif kind == "busy":
+            self._queue.busy(key, result["ids"])
+        elif kind == "fell":
+            self._errors[key] = result["error"]
+            self._queue.fell(key, result["id"])
+        elif kind == "full":
+            self._queue.stop(result["error"])
         for event in _events(result):
             self._listen(event)
 
-    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        for trial_id in _ids(trial.config):
-            self._listen(Event(trial_id, "retried", {}))
-
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._queue.failed(trial.trial_id)
+        key, error = trial.trial_id, trial.get_pickled_error()
+        lost_node = bool(getattr(error, "preempted", False)) or self._nodes.pop(key, "") in _lost_nodes()
+        self._queue.broke(key, str(error), lost_node)
+        report = {"why": "its node was lost" if lost_node else _why(error)}
         for trial_id in _ids(trial.config):
-            self._listen(Event(trial_id, "failed", {}))
+            self._listen(Event(trial_id, "failed" if trial_id in self._queue.failed else "retried", report))
+
+
+def _why(error: Exception | None) -> str:
+    """What broke a worker, in a few words; the ledger has the whole of it."""
+    if isinstance(error, ray.exceptions.RayActorError):
+        return "its worker was killed, or crashed"
+    cause = getattr(error, "cause", None) or error
+    return " ".join(f"{type(cause).__name__}: {cause}".split())[:MOST_SAID]
+
+
+def _lost_nodes() -> set[str]:
+    return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
 
 
 def _events(report: dict[str, Any]) -> list[Event]:
     """What a worker's report says, trial by trial."""
-    if report["kind"] == "begun":
+    kind = report["kind"]
+    if kind == "begun":
         return [Event(trial_id, "begun", {"attempt": number}) for trial_id, number in report["attempts"].items()]
-    if report["kind"] == "epochs":
+    if kind == "epochs":
         return [Event(trial_id, "epoch", epoch) for trial_id, epoch in report["epochs"].items()]
-    return [Event(report.get("id", ""), report["kind"], report)]
+    if kind == "busy":
+        return [Event(trial_id, "elsewhere", report) for trial_id in report["ids"]]
+    if kind == "fell":
+        return [Event(report["id"], "retried", {"why": report["error"].strip().rpartition("\n")[2][:MOST_SAID]})]
+    return [Event(report.get("id", ""), kind, report)] if kind in ("ended", "halved", "full") else []
 
 
 def _ids(config: dict[str, Any]) -> list[str]:
-    return [trial.id for trial in worker.Job(**config["job"]).trials] if config["job"] else []
+    return [trial.id for trial in Job(**config["job"]).trials] if config["job"] else []

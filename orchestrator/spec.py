@@ -91,15 +91,6 @@ DEFAULT_OBJECTIVES = (
 _Values = Annotated[list[Any], Field(min_length=1)]
 
 
-def local_folder(value: str) -> str:
-    """`value`, if it can name a folder; else ValueError."""
-    if not value.strip() or not value.isprintable():
-        raise ValueError("names no folder")
-    if "://" in value:
-        raise ValueError("is a URI; this version keeps its ledger in a folder, which may be a mounted share")
-    return value
-
-
 class SweepSpec(BaseModel):
     """One sweep file: a name and a set of trials."""
 
@@ -121,7 +112,7 @@ class SweepSpec(BaseModel):
     objectives: Annotated[tuple[Objective, ...], Field(min_length=2, max_length=3)] = DEFAULT_OBJECTIVES
     resources: Resources = Resources()
     storage: Annotated[str, StringConstraints(min_length=1)] = "runs"
-    """Folder of the ledger, shared by sweeps."""
+    """Folder or URI of the ledger, shared by sweeps."""
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -149,11 +140,6 @@ class SweepSpec(BaseModel):
         if any(not 0 <= seed < 2**31 for seed in value):
             raise ValueError("seeds are whole numbers from 0 to 2147483647")
         return value
-
-    @field_validator("storage")
-    @classmethod
-    def _local(cls, value: str) -> str:
-        return local_folder(value)
 
     @model_validator(mode="after")
     def _not_empty(self) -> "SweepSpec":

@@ -8,10 +8,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from mopoe_core.config import TrainingConfig
-from mopoe_core.files import write_text
+from mopoe_core.files import AnyPath, write_text
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial
 
@@ -76,7 +75,7 @@ def _cut(members: Sequence[Trial], size: int, slots: int) -> list[tuple[Trial, .
     return [tuple(one_model[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
 
 
-def remembered(storage: Path, config: TrainingConfig, machine: str) -> Measured | None:
+def remembered(storage: AnyPath, config: TrainingConfig, machine: str) -> Measured | None:
     """What storage knows of a shape on a machine; None where it was not measured, or what is there cannot be read."""
     try:
         return Measured(**json.loads(_path(storage, config, machine).read_text(encoding="utf-8")))
@@ -84,12 +83,12 @@ def remembered(storage: Path, config: TrainingConfig, machine: str) -> Measured 
         return None
 
 
-def remember(storage: Path, config: TrainingConfig, measured: Measured) -> None:
+def remember(storage: AnyPath, config: TrainingConfig, measured: Measured) -> None:
     """Keep what was measured."""
     write_text(_path(storage, config, measured.machine), json.dumps(asdict(measured), indent=1))
 
 
-def _path(storage: Path, config: TrainingConfig, machine: str) -> Path:
+def _path(storage: AnyPath, config: TrainingConfig, machine: str) -> AnyPath:
     shape = {name: value for name, value in json.loads(config.shape).items() if name not in SPEEDLESS}
     key = hashlib.sha256(json.dumps([shape, config.model, machine], sort_keys=True).encode()).hexdigest()[:16]
     return storage / "stacks" / f"{key}.json"

@@ -1,19 +1,25 @@
 """The driver of a sweep: plan, run what is missing, write the projection and the report."""
 
 import os
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from mopoe_core.files import write_text
+from mopoe_core.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.names import Epoch
-from orchestrator import aggregate, pareto, plan, provenance, report, tracking
+from mopoe_core.remote import masked
+from orchestrator import aggregate, leases, pareto, plan, provenance, report, tracking
+from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
+from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger
 from orchestrator.progress import Progress
 from orchestrator.spec import SweepSpec, cells, trials
 from orchestrator.trial import Trial, TrialResult
+
+MOST_COLLISIONS = 5
+"""Times that a driver on this machine is found alive before it is believed: two that start at once each see the other, and withdraw."""
 
 
 @dataclass(frozen=True)
@@ -24,56 +30,92 @@ class Ended:
     """Trial id to status."""
     ran: int
     """Trials that this command ran."""
+    stopped: str
+    """Why the sweep stopped before its end, if it did so by itself."""
     paths: report.ReportPaths
     tracking_uri: str
     tracking_problems: tuple[str, ...]
     seconds: float
 
 
-def run(spec: SweepSpec, source: str, storage: Path, command: str) -> Ended:
+def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_damaged: bool = False) -> Ended:
     """Bring the ledger to where the spec wants it, then MLflow and the report to where the ledger is.
 
-    `source` is the YAML's text, kept beside the report.
+    `source` is the YAML's text, kept beside the report. Raises SweepHeldError where another driver runs the sweep, and LedgerError where
+    records are damaged and are not to be set aside.
     """
     started = time.monotonic()
     ledger, every = Ledger(storage), trials(spec)
-    todo = plan.make(every, ledger).to_run
-    commit = provenance.commit()
-    write_text(folder(storage, spec) / "sweep.yaml", source)
-    uri = tracking.default_uri(storage)
-    tracker = tracking.Tracker(spec, every, ledger, uri, commit)
-    try:
-        if todo:
-            _run_missing(spec, every, todo, ledger, tracker, commit)
-    finally:
-        tracker.close(_summaries(spec, every, ledger))
-    statuses = states(every, ledger)
-    ended = sum(statuses[trial.id] in ("completed", "diverged") for trial in todo)
-    paths = write_report(spec, storage, command)
-    return Ended(statuses, ended, paths, uri, tuple(tracker.problems), time.monotonic() - started)
+    with Lease(ledger.storage) as lease:
+        _take(lease, spec, ledger)
+        made = plan.make(every, ledger)
+        if made.damaged and retrain_damaged:
+            for trial in made.damaged:
+                print(f"{trial.label}: set aside as {ledger.set_aside(trial)}, to be trained again")
+            made = plan.make(every, ledger)
+        if made.damaged:
+            raise LedgerError(plan.damage(made, ledger.storage))
+        write_text(folder(ledger.storage, spec) / "sweep.yaml", source.replace(spec.storage, masked(spec.storage)))
+        uri, commit = tracking.default_uri(ledger.storage), provenance.commit()
+        tracker = tracking.Tracker(spec, every, ledger, uri, commit)
+        stopped = ""
+        try:
+            if made.to_run:
+                stopped = _run_missing(spec, every, made, ledger, tracker, commit, lease.holder.token)
+        finally:
+            tracker.close(summaries(spec, every, ledger))
+        statuses = states(every, ledger)
+        ended = sum(statuses[trial.id] in ("completed", "diverged") for trial in made.to_run)
+        paths = write_report(spec, ledger.storage, command)
+    return Ended(statuses, ended, stopped, paths, uri, tuple(tracker.problems), time.monotonic() - started)
 
 
-def folder(storage: Path, spec: SweepSpec) -> Path:
+def _take(lease: Lease, spec: SweepSpec, ledger: Ledger) -> None:
+    """Be the sweep's only driver. Where the one before is not surely dead, see for a while whether it lives."""
+    place, told = folder(ledger.storage, spec), False
+    deadline = time.monotonic() + leases.stale_seconds(ledger.storage) + 1
+    collisions = 0
+    heard: float | None = None
+    while (holder := lease.claim(place)) is not None:
+        beat = leases.heard(ledger.storage, holder)
+        collisions += leases.surely_lives(holder)
+        beats = heard is not None and beat is not None and beat > heard
+        if beats or collisions > MOST_COLLISIONS or time.monotonic() > deadline:
+            raise SweepHeldError(
+                f"{spec.name}: is being run by {holder}; wait for it, or stop that process and type the same command again"
+            )
+        if not told and not collisions:
+            print(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive", flush=True)
+            told = True
+        heard = heard or beat
+        time.sleep(random.uniform(0.2, 0.6))
+
+
+def folder(storage: AnyPath, spec: SweepSpec) -> AnyPath:
     """Where a sweep keeps its spec and report."""
-    return storage.absolute() / "sweeps" / spec.name
+    return storage / "sweeps" / spec.name
 
 
 def states(every: Sequence[Trial], ledger: Ledger) -> dict[str, str]:
     """Trial id to status."""
-    return {trial.id: ledger.state(trial).status for trial in every}
+    return {trial.id: state.status for trial, state in zip(every, ledger.each(ledger.state, every), strict=True)}
 
 
 def results(every: Sequence[Trial], ledger: Ledger) -> list[TrialResult]:
     """The results that are there."""
-    return [result for trial in every if (result := ledger.result(trial)) is not None]
+    return [result for result in ledger.each(ledger.result, every) if result is not None]
 
 
-def write_report(spec: SweepSpec, storage: Path, command: str, against_paper: bool = False) -> report.ReportPaths:
-    """Write the sweep's report from the ledger."""
+def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper: bool = False) -> report.ReportPaths:
+    """Write the sweep's report from the ledger, to a local folder; for remote storage, there as well."""
     ledger, every = Ledger(storage), trials(spec)
-    samples = {trial.id: ledger.samples(trial) for trial in every}
-    into = folder(storage, spec) / "report"
-    return report.write(spec, results(every, ledger), states(every, ledger), samples, command, into, against_paper)
+    samples = {trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)}
+    into = near(ledger.storage) / "sweeps" / spec.name / "report"
+    paths = report.write(spec, results(every, ledger), states(every, ledger), samples, command, into, against_paper)
+    if ledger.storage != near(ledger.storage):
+        for path in into.rglob("*.*"):
+            write_bytes(folder(ledger.storage, spec) / "report" / path.relative_to(into).as_posix(), path.read_bytes())
+    return paths
 
 
 def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
@@ -88,16 +130,29 @@ def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
 
 
 def _run_missing(
-    spec: SweepSpec, every: list[Trial], todo: tuple[Trial, ...], ledger: Ledger, tracker: tracking.Tracker, commit: str
-) -> None:
+    spec: SweepSpec,
+    every: list[Trial],
+    made: plan.Plan,
+    ledger: Ledger,
+    tracker: tracking.Tracker,
+    commit: str,
+    driver: str,
+) -> str:
+    """Run what the plan says; returns why the sweep stopped before its end, if it did so by itself."""
     from orchestrator import schedule  # ray and torch: seconds that a sweep with nothing to run need not wait
 
+    todo = made.to_run
     at_once = max(1, min((os.cpu_count() or 1) // spec.resources.cpu, spec.resources.at_once or len(todo), len(todo)))
     found = {result.trial.id: result for result in results(every, ledger)}
-    with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, list(found.values()))) as progress:
-        listener = _Listener(every, ledger, tracker, progress, found)
-        outcome = schedule.run(todo, every, ledger, spec.resources, commit, listener)
-    _settle(todo, ledger, outcome)
+    outcome = Outcome({})
+    try:
+        with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, list(found.values()))) as progress:
+            listener = _Listener(every, ledger, tracker, progress, found)
+            seconds = made.estimate.seconds
+            outcome = schedule.run(todo, every, ledger, spec.resources, commit, driver, seconds, listener)
+    finally:
+        _settle(todo, ledger, outcome, driver)
+    return outcome.stopped
 
 
 class _Listener:
@@ -118,6 +173,8 @@ class _Listener:
             "begun": self._begun,
             "epoch": self._epoch,
             "ended": self._ended,
+            "elsewhere": self._elsewhere,
+            "full": self._full,
             "retried": self._retried,
             "failed": self._failed,
         }
@@ -159,6 +216,12 @@ class _Listener:
             self._found[event.trial_id] = result
         self._progress.status(event.trial_id, event.report["status"])
 
+    def _elsewhere(self, event: Event) -> None:
+        self._progress.status(event.trial_id, "pending", f"another sweep trains it: {event.report['holder']}")
+
+    def _full(self, event: Event) -> None:
+        self._progress.say(event.report["error"])
+
     def _retried(self, event: Event) -> None:
         self._unless_ended(event, "pending")
 
@@ -168,27 +231,32 @@ class _Listener:
     def _unless_ended(self, event: Event, status: str) -> None:
         """What befalls a stack concerns those of its trials that have not ended."""
         if event.trial_id not in self._found:
-            self._progress.status(event.trial_id, status)
+            self._progress.status(event.trial_id, status, event.report["why"])
 
 
-def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome) -> None:
-    """Mark trials that neither completed nor diverged: failed if Ray gave up on them, cancelled if they had begun."""
+def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str) -> None:
+    """Mark trials that neither completed nor diverged: failed if they were given up, cancelled if they had begun.
+
+    Those that another sweep is at, and those of a sweep that stopped by itself, are left as they are.
+    """
     for trial in todo:
         state = ledger.state(trial)
         if state.status in ("completed", "diverged"):
             continue
+        leases.release(ledger.folder(trial), driver)
         if trial.id in outcome.errors:
             ledger.fail(trial, ledger.last_error(trial) or outcome.errors[trial.id])
-        elif state.attempts:
+        elif state.attempts and not outcome.stopped and ledger.holder(trial) is None:
             ledger.cancel(trial)
 
 
-def _summaries(spec: SweepSpec, every: Sequence[Trial], ledger: Ledger) -> list[tracking.CellSummary]:
+def summaries(spec: SweepSpec, every: Sequence[Trial], ledger: Ledger) -> list[tracking.CellSummary]:
+    """What MLflow shows of each cell."""
     table = aggregate.cell_table(cells(spec), spec.seed_list, results(every, ledger))
-    summaries = []
+    found = []
     for cell in cells(spec):
         rows = table[table.cell_id == cell.id]
         values = {row["name"]: {part: row[part] for part in ("mean", "sd", "low", "high")} for row in rows.to_dict("records")}
         n = int(rows["n"].max()) if len(rows) else 0
-        summaries.append(tracking.CellSummary(cell, n, len(spec.seed_list), values if n else {}))
-    return summaries
+        found.append(tracking.CellSummary(cell, n, len(spec.seed_list), values if n else {}))
+    return found

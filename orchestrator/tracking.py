@@ -29,6 +29,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
 
+from mopoe_core.files import AnyPath, near
 from mopoe_core.names import Epoch
 from orchestrator.ledger import Ledger
 from orchestrator.spec import SweepSpec
@@ -52,9 +53,9 @@ AWAY_SECONDS = 30.0
 """A store that does not answer is left alone for so long: each refused call costs seconds of retries."""
 
 
-def default_uri(storage: Path) -> str:
-    """MLFLOW_TRACKING_URI if it is set, else a SQLite file in storage (MLflow refuses its old file store)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.absolute() / 'mlflow.db'}"
+def default_uri(storage: AnyPath) -> str:
+    """MLFLOW_TRACKING_URI if it is set, else a SQLite file in or near storage (MLflow refuses its old file store)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{near(storage).absolute() / 'mlflow.db'}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Projection:
             if found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        artifacts = (self._ledger.storage / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
+        artifacts = (near(self._ledger.storage) / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
         # The tag makes the UI open on runs and charts; without it, it opens on traces of language models.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, artifact_location=artifacts, tags=tags))

@@ -13,13 +13,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from ray import tune
+from ray import get_runtime_context, tune
 
 from mopoe_core import throughput
 from mopoe_core.classifiers import Judges, judge, judges
@@ -27,40 +28,21 @@ from mopoe_core.config import LEAST_PROBED, LEAST_TESTED, DataKey, TrainingConfi
 from mopoe_core.data import loading, own
 from mopoe_core.data.types import Dataset
 from mopoe_core.evaluation import evaluate
+from mopoe_core.files import FULL, AnyPath
 from mopoe_core.names import Epoch, Metric
 from mopoe_core.pictures import write_pictures
 from mopoe_core.stack import Member, train_stack
 from mopoe_core.stacking import NotStackable, check_stackable
 from mopoe_core.training import Trained, new_model, train
 from orchestrator import provenance, stacks
+from orchestrator.jobs import Job, Place
+from orchestrator.leases import Lease, LeaseLost
 from orchestrator.ledger import Ledger
 from orchestrator.stacks import Measured
 from orchestrator.trial import Cell, Trial, TrialResult
 
 LONGEST_START = 60.0
 """Seconds that a worker waits for the others to start."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A stack of trials on its way to a worker: plain values, because Ray carries it."""
-
-    members: list[tuple[dict[str, Any], int]]
-    """Each trial's configuration and seed; a trial that is trained alone is a stack of one."""
-    storage: str
-    data: str
-    root: str
-    """Folder that a user's own dataset is looked for in."""
-    threads: int
-    gpu: float
-    commit: str
-    rehearse: bool
-    """Try a few steps of everything first: this stack is the canary of its dataset and model."""
-
-    @property
-    def trials(self) -> tuple[Trial, ...]:
-        """The trials themselves."""
-        return tuple(Trial(Cell(TrainingConfig.model_validate(config)), seed) for config, seed in self.members)
 
 
 Report = Callable[[dict[str, Any]], None]
@@ -74,16 +56,16 @@ class Worker(tune.Trainable):
     The attempt runs in a thread of its own, and `step` hands on what it reports.
     """
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], place: Place) -> None:
         """The first job of this process."""
         gc.freeze()  # what was imported stays for ever: to look through it after every trial takes a quarter of a second
+        self._place = place
         self._start(config)
 
     def _start(self, config: dict[str, Any]) -> None:
         self._reports: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
         target = self._attempt if config["job"] else self._wait_for_all
-        what = config["job"] or Path(config["all_up"])
-        threading.Thread(target=target, args=(what, self._reports), daemon=True, name="attempt").start()
+        threading.Thread(target=target, args=(config, self._place, self._reports), daemon=True, name="attempt").start()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The next job."""
@@ -98,82 +80,116 @@ class Worker(tune.Trainable):
         return report
 
     @staticmethod
-    def _wait_for_all(all_up: Path, reports: "queue.SimpleQueue[dict[str, Any] | BaseException]") -> None:
+    def _wait_for_all(config: dict[str, Any], place: Place, reports: "_Reports") -> None:
         """Until every worker has started, or some cannot."""
         reports.put({"kind": "up"})
-        deadline = time.monotonic() + LONGEST_START
+        all_up, deadline = place.storage / config["all_up"], time.monotonic() + LONGEST_START
         while not all_up.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         reports.put({"kind": "over", "done": True})
 
     @staticmethod
-    def _attempt(job: dict[str, Any], reports: "queue.SimpleQueue[dict[str, Any] | BaseException]") -> None:
+    def _attempt(config: dict[str, Any], place: Place, reports: "_Reports") -> None:
         try:
-            run(Job(**job), reports.put)
+            reports.put({"kind": "taken", "node": get_runtime_context().get_node_id()})
+            run(Job(**config["job"]), place, reports.put)
             reports.put({"kind": "over", "done": True})
         except BaseException as error:
             reports.put(error)
 
 
-def run(job: Job, report: Report) -> None:
-    """One attempt at a stack."""
-    own.search_from(Path(job.root))  # before the configuration, which asks a user's dataset for its modalities
-    ledger = Ledger(Path(job.storage))
-    left = [trial for trial in job.trials if ledger.result(trial) is None]
-    if not left:
-        return  # an earlier attempt recorded them all, and its worker went down before it could say so
-    attempts = {trial: ledger.begin(trial) for trial in left}
-    with ledger.heartbeat(*left):
-        try:
-            _attempt(job, attempts, ledger, report)
-        except BaseException as error:
-            text = "".join(traceback.format_exception(error))
-            for trial, number in attempts.items():
+_Reports = queue.SimpleQueue[dict[str, Any] | BaseException]
+
+
+def run(job: Job, place: Place, report: Report) -> None:
+    """One attempt at those trials of a stack that have not ended and that no other sweep is at."""
+    own.search_from(Path(place.root))  # before the configuration, which asks a user's dataset for its modalities
+    ledger = Ledger(place.storage)
+    try:
+        with Lease(ledger.storage, place.driver) as lease:
+            mine = _claimed(job, ledger, lease, report)
+            if mine:
+                _noted_attempt(job, mine, place, ledger, lease, report)
+    except LeaseLost as error:
+        report({"kind": "busy", "ids": [trial.id for trial in job.trials if ledger.result(trial) is None], "holder": str(error)})
+    except OSError as error:
+        if not is_full(error):
+            raise
+        report({"kind": "full", "error": f"{ledger.storage}: {error.strerror}"})
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _claimed(job: Job, ledger: Ledger, lease: Lease, report: Report) -> list[Trial]:
+    """The trials of a job that are this worker's now; says of the others who is at them, or how they ended."""
+    mine, busy, holder = [], [], ""
+    for trial in job.trials:
+        other = None if ledger.result(trial) else lease.claim(ledger.folder(trial))
+        result = ledger.result(trial)  # once more: whoever held it may have ended just now
+        if result is not None:
+            report({"kind": "ended", "id": trial.id, "status": result.status})
+        elif other is not None:
+            busy.append(trial.id)
+            holder = str(other)
+        else:
+            mine.append(trial)
+    if busy:
+        report({"kind": "busy", "ids": busy, "holder": holder})
+    return mine
+
+
+def _noted_attempt(job: Job, trials: Sequence[Trial], place: Place, ledger: Ledger, lease: Lease, report: Report) -> None:
+    """An attempt, noted in the ledger with what ended it."""
+    attempts = {trial: ledger.begin(trial) for trial in trials}
+    try:
+        _attempt(job, place, attempts, ledger, lease, report)
+    except BaseException as error:
+        text = "".join(traceback.format_exception(error))
+        for trial, number in attempts.items():
+            with suppress(OSError):  # where there is no room for the result, there may be none for this
                 if ledger.result(trial) is None and not ledger.last_error(trial):
                     ledger.end_attempt(trial, number, "failed", text)
-            raise
-        finally:
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        raise
 
 
-def prepare(key: DataKey, modality: str, data: str, root: str, storage: str, data_hash: str) -> float:
+def prepare(key: DataKey, modality: str, place: Place, data_hash: str) -> float:
     """Build the dataset and train one modality's classifier where that has not been done; returns the classifier's accuracy.
 
     With one thread, so that the classifier does not depend on how many cores the machine has. `data_hash` is the configuration's:
     raises DataError where a user's own dataset is another one here.
     """
     torch.set_num_threads(1)
-    own.search_from(Path(root))
+    own.search_from(Path(place.root))
     if data_hash:
         own.check_repeats(key.dataset, data_hash)
-    loaded = _dataset(key, data)
+    loaded = _dataset(key, place.data)
     wanted = next(m for m in loaded.modalities if m.name == modality)
-    return judge(loaded, wanted, Path(storage) / "classifiers")
+    return judge(loaded, wanted, place.storage / "classifiers")
 
 
-def stack_size(config: dict[str, Any], most: int, data: str, root: str, storage: str, threads: int, gpu: float) -> Measured:
+def stack_size(config: dict[str, Any], most: int, place: Place) -> Measured:
     """The best size of a stack of such trials on this machine, up to `most`: from storage, or measured here."""
-    own.search_from(Path(root))
-    settings, device = TrainingConfig.model_validate(config), _device(threads, gpu)
-    machine = _machine(threads, device)
-    known = stacks.remembered(Path(storage), settings, machine)
+    own.search_from(Path(place.root))
+    settings, device = TrainingConfig.model_validate(config), _device(place.threads, place.gpu)
+    machine = _machine(place.threads, device)
+    known = stacks.remembered(place.storage, settings, machine)
     if known is not None and known.answers(most):
         return known
-    found = throughput.measure(settings, most, _dataset(settings.data_key, data), device)
+    found = throughput.measure(settings, most, _dataset(settings.data_key, place.data), device)
     gain = {str(size): value for size, value in found.gain.items()}
     measured = Measured(found.size, gain, most, found.limit, machine)
-    stacks.remember(Path(storage), settings, measured)
+    stacks.remember(place.storage, settings, measured)
     return measured
 
 
-def unstackable(config: dict[str, Any], data: str, root: str) -> str:
+def unstackable(config: dict[str, Any], place: Place) -> str:
     """The layer of a configuration's networks that does not stack; empty where all do."""
-    own.search_from(Path(root))
+    own.search_from(Path(place.root))
     settings = TrainingConfig.model_validate(config)
     try:
-        model = new_model(settings, 0, _dataset(settings.data_key, data), torch.device("cpu"))
+        model = new_model(settings, 0, _dataset(settings.data_key, place.data), torch.device("cpu"))
         for network in (*model.encoders.values(), *model.decoders.values()):
             check_stackable(network)
     except NotStackable as error:
@@ -181,34 +197,42 @@ def unstackable(config: dict[str, Any], data: str, root: str) -> str:
     return ""
 
 
-def _attempt(job: Job, attempts: dict[Trial, int], ledger: Ledger, report: Report) -> None:
-    device = _device(job.threads, job.gpu)
+def _attempt(job: Job, place: Place, attempts: dict[Trial, int], ledger: Ledger, lease: Lease, report: Report) -> None:
+    device = _device(place.threads, place.gpu)
     trials = list(attempts)
     key = trials[0].config.data_key
-    dataset = _dataset(key, job.data)
-    jury = _judges(key, job.data, job.storage, str(device))
+    dataset = _dataset(key, place.data)
+    jury = _judges(key, place.data, place.storage, str(device))
     if job.rehearse:
         _rehearse(trials, dataset, jury, device)
     report({"kind": "begun", "attempts": {trial.id: number for trial, number in attempts.items()}})
     did_not_fit: list[int] = []
-    errors: list[Exception] = []
 
     def tell(epochs: dict[str, Epoch]) -> None:
         report({"kind": "epochs", "epochs": {trial_id: asdict(epoch) for trial_id, epoch in epochs.items()}})
+        lease.check()
 
-    halved = _Halved(job, trials, device, did_not_fit, report)
+    halved = _Halved(place, trials, device, did_not_fit, report)
     for trial, trained in _train(trials, dataset, device, ledger, tell, halved):
         stack = {"trials": len(trials), "did_not_fit": list(did_not_fit)}
-        where = _provenance(job, dataset, jury, device) | {"stack": stack}
+        where = _provenance(place, dataset, jury, device) | {"stack": stack}
         try:
-            result = _evaluated(trial, trained, dataset, jury, device, ledger, attempts[trial], where)
+            result = _evaluated(trial, trained, dataset, jury, device, ledger, lease, attempts[trial], where)
+        except LeaseLost:
+            raise
         except Exception as error:  # of one trial; the others of its stack go on
-            errors.append(error)
-            ledger.end_attempt(trial, attempts[trial], "failed", "".join(traceback.format_exception(error)))
+            if is_full(error):
+                raise
+            text = "".join(traceback.format_exception(error))
+            ledger.end_attempt(trial, attempts[trial], "failed", text)
+            report({"kind": "fell", "id": trial.id, "error": text})
             continue
         report({"kind": "ended", "id": trial.id, "status": result.status})
-    if errors:
-        raise errors[0]
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that storage takes no more: no fault of the trial, and the same for every other."""
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def _evaluated(
@@ -218,6 +242,7 @@ def _evaluated(
     jury: Judges,
     device: torch.device,
     ledger: Ledger,
+    lease: Lease,
     attempt: int,
     where: dict[str, Any],
 ) -> TrialResult:
@@ -227,6 +252,7 @@ def _evaluated(
     if metrics:
         write_pictures(trained.model, trial.seed, dataset, device, ledger.folder(trial) / "samples")
     result = _result(trial, trained, metrics, time.perf_counter() - started, attempt, where)
+    lease.check()
     ledger.record(result)
     ledger.end_attempt(trial, attempt, result.status)
     return result
@@ -290,7 +316,7 @@ def _result(
 class _Halved:
     """What is done where a stack did not fit into memory: it is said, kept for the results, and remembered for later stacks."""
 
-    job: Job
+    place: Place
     trials: list[Trial]
     device: torch.device
     sizes: list[int]
@@ -299,8 +325,8 @@ class _Halved:
     def __call__(self, size: int) -> None:
         self.sizes.append(size)
         self.report({"kind": "halved", "size": size})
-        storage, settings = Path(self.job.storage), self.trials[0].config
-        known = stacks.remembered(storage, settings, _machine(self.job.threads, self.device))
+        storage, settings = self.place.storage, self.trials[0].config
+        known = stacks.remembered(storage, settings, _machine(self.place.threads, self.device))
         if known is not None:
             stacks.remember(storage, settings, replace(known, size=min(known.size, (size + 1) // 2), limit="memory"))
 
@@ -349,19 +375,19 @@ def _dataset(key: DataKey, data: str) -> Dataset:
 
 
 @lru_cache(maxsize=2)
-def _judges(key: DataKey, data: str, storage: str, device: str) -> Judges:
-    return judges(_dataset(key, data), Path(storage) / "classifiers", torch.device(device))
+def _judges(key: DataKey, data: str, storage: AnyPath, device: str) -> Judges:
+    return judges(_dataset(key, data), storage / "classifiers", torch.device(device))
 
 
-def _provenance(job: Job, dataset: Dataset, jury: Judges, device: torch.device) -> dict[str, Any]:
+def _provenance(place: Place, dataset: Dataset, jury: Judges, device: torch.device) -> dict[str, Any]:
     accuracy: Mapping[str, float] = jury.accuracy
     return {
-        "commit": job.commit,
+        "commit": place.commit,
         "dataset": dataset.name,
         "source": dataset.source,
         "data_hash": dataset.hash,
         "classifiers": {"hash": jury.hash, "accuracy": dict(accuracy)},
         "device": _name(device) if device.type == "cuda" else "cpu",
-        "threads": job.threads,
+        "threads": place.threads,
         **provenance.machine(),
     }

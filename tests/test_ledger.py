@@ -10,7 +10,8 @@ import pytest
 from mopoe_core.config import TrainingConfig
 from orchestrator import plan as planning
 from orchestrator.errors import LedgerError
-from orchestrator.ledger import STALE_SECONDS, Ledger
+from orchestrator.leases import STALE_SECONDS, Lease
+from orchestrator.ledger import Ledger
 from orchestrator.spec import Resources
 from orchestrator.trial import Trial
 from tests.builders import COHERENCE, cell, result
@@ -47,14 +48,13 @@ def test_a_result_comes_back_as_it_was_recorded(ledger):
 
 
 def test_the_status_follows_the_files(ledger):
-    """pending, running while a heartbeat is fresh, pending again when it is stale, failed, cancelled, completed."""
+    """pending, running while somebody holds it and beats, pending again when the beat is old, failed, cancelled, completed."""
     seen = [ledger.state(TRIAL).status]
     number = ledger.begin(TRIAL)
-    with ledger.heartbeat(TRIAL):
-        time.sleep(0.2)
+    with Lease(ledger.storage) as lease:
+        assert lease.claim(ledger.folder(TRIAL)) is None
         seen.append(ledger.state(TRIAL).status)
-        beat = ledger.folder(TRIAL) / "heartbeat"
-        os.utime(beat, (time.time() - STALE_SECONDS - 1,) * 2)
+        os.utime(ledger.storage / "alive" / lease.holder.token, (time.time() - STALE_SECONDS - 1,) * 2)
         seen.append(ledger.state(TRIAL).status)
     ledger.end_attempt(TRIAL, number, "failed", "Traceback ...\nValueError: no")
     ledger.fail(TRIAL, ledger.last_error(TRIAL))
@@ -104,6 +104,43 @@ def test_damage_of_any_kind_is_named_and_stops_no_other_sweep(ledger, content):
     assert planning.make([other], ledger).fresh == (other,)
     (ledger.folder(TRIAL) / "trial.json").unlink()
     assert planning.make([other], ledger).fresh == (other,)
+
+
+def _forge(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+FORGERIES = {
+    "a better number": ("result.json", lambda path: _forge(path, '"value": 0.5', '"value": 0.9')),
+    "another status": ("result.json", lambda path: _forge(path, "completed", "diverged")),
+    "no checksum": ("result.json", lambda path: _forge(path, '"sha256"', '"sha255"')),
+    "another configuration": ("trial.json", lambda path: _forge(path, '"latent_dim": 20', '"latent_dim": 21')),
+    "half a configuration": ("trial.json", lambda path: os.truncate(path, path.stat().st_size // 2)),
+    "half a result": ("result.json", lambda path: os.truncate(path, path.stat().st_size // 2)),
+}
+
+
+@pytest.mark.parametrize("how", FORGERIES)
+def test_what_was_tampered_with_is_found_named_and_trained_again_only_if_asked(ledger, how):
+    """The plan says which trial is damaged and where; set aside, the trial is new, the other is as it was, and nothing was deleted."""
+    other = Trial(cell(beta=9.0), 0)
+    for trial in (TRIAL, other):
+        ledger.begin(trial)
+        ledger.record(result(trial.cell, 0, {COHERENCE: 0.5}))
+    name, forge = FORGERIES[how]
+    forge(ledger.folder(TRIAL) / name)
+    made = planning.make([TRIAL, other], ledger)
+    assert (made.done, made.to_run, list(made.damaged)) == ((other,), (), [TRIAL])
+    said = planning.damage(made, ledger.storage)
+    assert str(ledger.folder(TRIAL) / name) in said
+    assert "--retrain-damaged" in said
+    before = {path.name: path.read_bytes() for path in ledger.folder(TRIAL).glob("*.json")}
+    aside = ledger.set_aside(TRIAL)
+    made = planning.make([TRIAL, other], ledger)
+    assert (made.done, made.fresh, made.damaged) == ((other,), (TRIAL,), {})
+    assert {path.name: path.read_bytes() for path in aside.glob("*.json")} == before
 
 
 def test_a_plan_is_the_spec_minus_the_ledger(ledger):

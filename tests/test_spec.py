@@ -344,7 +344,6 @@ BAD = {
     "resource": (changed(resources={"cpus": 1}), "resources.cpus: unknown field (did you mean 'cpu'?)"),
     "no cpu": (changed(resources={"cpu": 0}), "resources.cpu: 0 must be at least 1"),
     "one and a half gpus": (changed(resources={"gpu": 1.5}), "resources.gpu: 1.5 is not allowed"),
-    "bucket": (changed(storage="s3://bucket/x"), "storage: 's3://bucket/x' is a URI"),
     "estimator without mixture": (
         changed(base=GOOD["base"] | {"estimator": "slices"}),
         "base.estimator: 'slices' does not apply",

@@ -10,14 +10,14 @@ from torch import nn
 from mopoe_core import stack, stacking
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data import mnist_svhn_text, polymnist
-from mopoe_core.data.types import Dataset, Modality, Split
+from mopoe_core.data.types import Dataset, Split
 from mopoe_core.names import Epoch
 from mopoe_core.networks import Encoder
 from mopoe_core.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
 from mopoe_core.stack import Member, Stack, train_stack
 from mopoe_core.stacking import NotStackable, check_stackable
 from mopoe_core.training import Run, train
-from tests.toys import TOYS, in_float64
+from tests.toys import TOYS, in_float64, random_dataset
 
 CPU = torch.device("cpu")
 FAMILY = (
@@ -40,19 +40,6 @@ def config(**changes) -> TrainingConfig:
     """Three hundred steps of 32 examples."""
     fields = {"dataset": "mnist_svhn_text", "networks": "small", "latent_dim": 4, "epochs": 20, "batch_size": 32}
     return TrainingConfig.model_validate({**fields, "train_examples": 500, "model": "mopoe", "kl": "sum", **changes})
-
-
-def random_dataset(modalities: tuple[Modality, ...]) -> Dataset:
-    """Five hundred examples of random items."""
-    chance = torch.Generator().manual_seed(0)
-    items = {}
-    for m in modalities:
-        values, shape = (m.shape[1], m.shape[:1]) if m.kind == "text" else (256, m.shape)
-        items[m.name] = torch.randint(values, (500, *shape), generator=chance).byte()
-    labels = torch.randint(10, (500,), generator=chance)
-    rows = dict.fromkeys(items, torch.arange(500))
-    split = Split(modalities, items, dict.fromkeys(items, labels), rows, labels)
-    return Dataset("random", "embedded", modalities, split, split, 10, "random")
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +321,22 @@ def test_a_trial_that_is_behind_catches_up(toys, tmp_path):
     for one, other in zip(whole, trained(cut, toys), strict=True):
         assert torch.allclose(weights(one.model), weights(other.model), rtol=1e-5, atol=1e-6)
         assert len(other.history) == 3
+
+
+@pytest.mark.parametrize("lost", [("0.pt",), ("1.pt", "2.pt"), ("0.pt", "1.pt", "2.pt")])
+def test_a_stack_that_loses_its_newest_checkpoints_goes_back_together(toys, tmp_path, lost):
+    """Cut after its third epoch, some files cut short: the whole stack takes up the second, and ends bit-equal to one left in peace."""
+    peace, cut = members(tmp_path / "a", *THREE, epochs=4), members(tmp_path / "b", *THREE, epochs=4)
+    whole = trained(peace, toys)
+    cut_at(3, lambda told: trained(cut, toys, told))
+    for name in lost:
+        path = tmp_path / "b" / name
+        path.write_bytes(path.read_bytes()[:-500])
+    told: list[dict[int, Epoch]] = []
+    again = trained(cut, toys, told.append)
+    assert [sorted(epochs) for epochs in told] == [[0], [0], [1], [1], [2], [2], [0, 1, 2], [0, 1, 2]]
+    for one, other in zip(whole, again, strict=True):
+        assert torch.equal(weights(one.model), weights(other.model))
 
 
 def test_a_checkpoint_of_a_stack_is_that_of_a_run_alone(toys, tmp_path):

@@ -325,11 +325,15 @@ def test_bad_files_exit_with_2_and_leave_storage_untouched(user, tmp_path):
 
 
 def test_a_storage_that_cannot_be_is_refused_in_one_line(user, tmp_path):
-    """A URI, nothing, a place where no folder can be made and a link into nowhere are each named."""
+    """A URI that nothing opens, one without a bucket, a server that is not there, nothing, a place where no folder can be made and a
+    link into nowhere are each named, without the secret that a URI holds.
+    """
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     path = user.spec(name="where")
-    for storage in ("s3://bucket/x", "", " ", "/proc/none/of/this", str(tmp_path / "link")):
+    nobody = "s3://key:hidden@bucket/x?endpoint_override=127.0.0.1:9&scheme=http"
+    for storage in ("nosuch://bucket/x", "s3://", nobody, "", " ", "/proc/none/of/this", str(tmp_path / "link")):
         done = user.types("sweep", path, "--storage", storage, code=2)
+        assert "hidden" not in done.stdout + done.stderr
         assert done.stderr.startswith(("error: storage: ", "error: --storage: "))
         assert done.stderr.count("\n") == 1
 
@@ -365,57 +369,21 @@ def test_mlflow_that_is_away_costs_no_trial(tmp_path):
     assert Counter(run.info.status for run in runs if run.data.tags["kind"] == "trial") == {"FINISHED": 4}
 
 
-def test_the_canary_gate_holds_the_rest_back():
-    """Nothing but canaries is handed out until each has rehearsed; if one fails before that, nothing else starts."""
-    from orchestrator import schedule
-
-    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text"}, "grid": {"model": ["mvae", "mopoe"]}, "seeds": 3})
-    every = trials(spec)
-    jobs = schedule.jobs([(trial,) for trial in schedule.in_order(every)], "s", Resources(), "abc")
-    assert [job.rehearse for job in jobs] == [True, True, False, False, False, False]
-    for second_fails in (False, True):
-        queue = schedule._Queue(jobs, None)
-        first, second = (queue.suggest(name)["job"] for name in ("a", "b"))
-        assert first["rehearse"]
-        assert second["rehearse"]
-        assert queue.suggest("c") is None
-        queue.rehearsed("a")
-        assert queue.suggest("c") is None
-        if second_fails:
-            queue.failed("b")
-            assert queue.suggest("c") == schedule.Searcher.FINISHED
-        else:
-            queue.rehearsed("b")
-            assert not queue.suggest("c")["job"]["rehearse"]
-
-
 def test_every_worker_is_started_before_the_first_job(tmp_path):
     """Two workers are first given nothing; the file that lets them go on is there when both have started, and then come the jobs."""
     from orchestrator import schedule
+    from orchestrator.jobs import Queue, jobs
 
     spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 2})
-    jobs = schedule.jobs([(trial,) for trial in trials(spec)], "s", Resources(), "abc")
-    queue = schedule._Queue(jobs, None, 2, tmp_path / "up")
-    assert [queue.suggest(name)["job"] for name in ("a", "b")] == [None, None]
-    assert queue.suggest("c")["job"]["rehearse"]
-    queue.started()
-    assert not (tmp_path / "up").exists()
-    queue.started()
-    assert (tmp_path / "up").exists()
-
-
-def test_at_once_bounds_what_runs():
-    """With at_once 1, a second job is handed out only after the first has ended."""
-    from orchestrator import schedule
-
-    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 2})
-    queue = schedule._Queue(schedule.jobs([(trial,) for trial in trials(spec)], "s", Resources(), "abc"), 1)
-    queue.suggest("a")
-    queue.rehearsed("a")
-    assert queue.suggest("b") is None
-    queue.on_trial_complete("a")
-    ((_, seed),) = queue.suggest("b")["job"]["members"]
-    assert seed == 1
+    with schedule._AllUp(tmp_path, 2) as all_up:
+        search = schedule._Search(Queue(jobs([(trial,) for trial in trials(spec)], {}), Resources()), all_up)
+        assert [search.suggest(name)["job"] for name in ("a", "b")] == [None, None]
+        assert search.suggest("c")["job"]["rehearse"]
+        all_up.started()
+        assert not (tmp_path / all_up.name).exists()
+        all_up.started()
+        assert (tmp_path / all_up.name).exists()
+    assert not (tmp_path / all_up.name).exists()
 
 
 @pytest.mark.parametrize("learning_rate", [1e7, 1e9, 1e20])

@@ -77,14 +77,31 @@ def test_a_resumed_run_equals_one_that_was_never_cut(dataset, tmp_path):
     assert [epoch.epoch for epoch in told] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("kept", [0, 1000, -1000])
-def test_a_checkpoint_that_was_cut_is_not_used(kept, dataset, tmp_path):
-    """After a power failure that left part of the file, training starts over and ends where it would have."""
-    whole = train(settings(epochs=2), 0, dataset, CPU, tmp_path / "a.pt")
-    content = (tmp_path / "a.pt").read_bytes()
-    (tmp_path / "a.pt").write_bytes(content[:kept])
-    again = train(settings(epochs=2), 0, dataset, CPU, tmp_path / "a.pt")
+def flipped(content: bytes) -> bytes:
+    """The same with one bit of the weights turned."""
+    changed = bytearray(content)
+    changed[len(content) // 2] ^= 1
+    return bytes(changed)
+
+
+DAMAGE = {"empty": lambda c: b"", "a start": lambda c: c[:1000], "no end": lambda c: c[:-1000], "a turned bit": flipped}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_of_a_damaged_checkpoint_nothing_is_used_and_one_epoch_is_lost(damage, dataset, tmp_path):
+    """Training goes on from the checkpoint before, trains only the last epoch again, and ends where it would have; where that is damaged
+    as well, it starts over and ends there too.
+    """
+    whole = train(settings(epochs=3), 0, dataset, CPU, tmp_path / "a.pt")
+    (tmp_path / "a.pt").write_bytes(DAMAGE[damage]((tmp_path / "a.pt").read_bytes()))
+    again = train(settings(epochs=3), 0, dataset, CPU, tmp_path / "a.pt")
     assert torch.equal(weights(whole.model), weights(again.model))
+    assert [one == other for one, other in zip(whole.history, again.history, strict=True)] == [True, True, False]
+    for name in ("a.pt", "a.before"):
+        (tmp_path / name).write_bytes(DAMAGE[damage]((tmp_path / name).read_bytes()))
+    over = train(settings(epochs=3), 0, dataset, CPU, tmp_path / "a.pt")
+    assert torch.equal(weights(whole.model), weights(over.model))
+    assert whole.history[0] != over.history[0]
 
 
 def test_the_loss_falls(dataset, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mopoe_core.config import TrainingConfig
-from mopoe_core.data.types import Modality
+from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.model import MultimodalVAE
 from mopoe_core.objective import Draws, draw
 
@@ -80,3 +80,16 @@ def spoilt(x: dict[str, Tensor], present: Tensor, filling: float = float("nan"))
         found[name] = values.clone()
         found[name][~present[:, i]] = filling
     return found
+
+
+def random_dataset(modalities: tuple[Modality, ...]) -> Dataset:
+    """Five hundred examples of random items."""
+    chance = torch.Generator().manual_seed(0)
+    items = {}
+    for m in modalities:
+        values, shape = (m.shape[1], m.shape[:1]) if m.kind == "text" else (256, m.shape)
+        items[m.name] = torch.randint(values, (500, *shape), generator=chance).byte()
+    labels = torch.randint(10, (500,), generator=chance)
+    rows = dict.fromkeys(items, torch.arange(500))
+    split = Split(modalities, items, dict.fromkeys(items, labels), rows, labels)
+    return Dataset("random", "embedded", modalities, split, split, 10, "random")
