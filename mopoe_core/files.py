@@ -121,6 +121,11 @@ def modified(path: AnyPath) -> float | None:
         return None
 
 
+def size(path: AnyPath) -> int:
+    """Bytes of a file that is there."""
+    return path.size() if isinstance(path, RemotePath) else path.stat().st_size
+
+
 def lock(path: AnyPath) -> FileLock:
     """A lock on making a file: beside it, or, for a remote one, among the processes of this machine."""
     if isinstance(path, RemotePath):

@@ -146,6 +146,10 @@ class RemotePath:
             return None
         return time.time() if info.mtime_ns is None else info.mtime_ns / 1e9
 
+    def size(self) -> int:
+        """Bytes of the file; 0 where there is none."""
+        return int(self._info().size or 0)
+
     def read_bytes(self) -> bytes:
         """The file's content. Raises FileNotFoundError where there is none."""
         filesystem, full = self._open()

@@ -126,6 +126,28 @@ def report(
 
 
 @app.command()
+def gc(
+    file: SpecArgument,
+    scale: ScaleOption = None,
+    storage: StorageOption = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; else they are only listed.")] = False,
+) -> None:
+    """Say which checkpoints no front of any sweep in storage has use for, and delete them."""
+    spec, folder = _open(file, scale, storage)
+    from orchestrator import keeping  # imports pandas
+
+    found = keeping.surplus(spec, folder)
+    for trial in found.trials:
+        print(f"{trial.id}  {trial.label}")
+    verb = "deleted" if delete else "can go; --delete deletes them"
+    print(
+        f"{len(found.trials)} checkpoints ({found.megabytes:.1f} MB) and {len(found.leftovers)} leftovers of killed processes {verb}"
+    )
+    if delete:
+        keeping.delete(found)
+
+
+@app.command()
 def data(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its name, or file.py:function for your own.")],
     source: Annotated[str, typer.Option("--source", metavar="SOURCE", help="original or embedded.")] = "original",

@@ -113,6 +113,8 @@ class SweepSpec(BaseModel):
     resources: Resources = Resources()
     storage: Annotated[str, StringConstraints(min_length=1)] = "runs"
     """Folder or URI of the ledger, shared by sweeps."""
+    keep: Literal["last", "front"] = "last"
+    """Checkpoints that stay when the sweep is complete: each trial's last, or those of the front's cells only."""
 
     @field_validator("seeds", mode="before")
     @classmethod

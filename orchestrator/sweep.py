@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mopoe_core.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
-from orchestrator import aggregate, leases, pareto, plan, provenance, report, tracking
+from orchestrator import aggregate, keeping, leases, pareto, plan, provenance, report, tracking
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
 from orchestrator.leases import Lease
@@ -56,6 +56,7 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
         write_text(folder(ledger.storage, spec) / "sweep.yaml", source.replace(spec.storage, masked(spec.storage)))
+        write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
         uri, commit = tracking.default_uri(ledger.storage), provenance.commit()
         tracker = tracking.Tracker(spec, every, ledger, uri, commit)
         stopped = ""
@@ -67,6 +68,8 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         statuses = states(every, ledger)
         ended = sum(statuses[trial.id] in ("completed", "diverged") for trial in made.to_run)
         paths = write_report(spec, ledger.storage, command)
+        if spec.keep == "front":
+            keeping.delete(keeping.surplus(spec, ledger.storage))
     return Ended(statuses, ended, stopped, paths, uri, tuple(tracker.problems), time.monotonic() - started)
 
 

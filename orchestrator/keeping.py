@@ -1,0 +1,83 @@
+"""Which checkpoints stay. While a trial trains it has its last one and the one before; when it has ended, its last.
+
+`gc` then leaves those of the front's cells: of a sweep whose trials have all ended, the checkpoints of cells that another cell beats on
+every objective are surplus, unless another sweep in the same storage has use for them. Results, pictures and records always stay.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mopoe_core.files import AnyPath, listed, modified, size
+from orchestrator import pareto
+from orchestrator import spec as specs
+from orchestrator.errors import SpecError
+from orchestrator.ledger import Ledger
+from orchestrator.spec import SweepSpec, cells, trials
+from orchestrator.trial import Trial
+
+FORGOTTEN_SECONDS = 24 * 3600.0
+"""What a killed process left half written, or signs of life of the dead, are removed when they are so old."""
+
+
+@dataclass(frozen=True)
+class Surplus:
+    """Checkpoints that nobody has use for."""
+
+    trials: tuple[Trial, ...]
+    paths: tuple[AnyPath, ...]
+    leftovers: tuple[AnyPath, ...]
+    """Of processes that were killed."""
+
+    @property
+    def megabytes(self) -> float:
+        """What they take."""
+        return sum(map(size, self.paths)) / 1e6
+
+
+def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
+    """What of a sweep need not stay. Raises SpecError where another sweep's record cannot be read, so that its wishes are unknown."""
+    ledger = Ledger(storage)
+    wanted = {trial.id for other in (spec, *_others(storage)) for trial in _wanted(other, ledger)}
+    found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
+    paths = [(trial, ledger.checkpoint(trial)) for trial in found if ledger.checkpoint(trial).exists()]
+    return Surplus(tuple(trial for trial, _ in paths), tuple(path for _, path in paths), tuple(_leftovers(spec, ledger)))
+
+
+def delete(found: Surplus) -> None:
+    """Remove them."""
+    for path in (*found.paths, *found.leftovers):
+        path.unlink(missing_ok=True)
+
+
+def record(spec: SweepSpec) -> str:
+    """A sweep as storage remembers it, with its scale applied and without where storage is."""
+    return json.dumps(spec.model_dump(mode="json", exclude_unset=True, exclude={"storage"}), indent=1)
+
+
+def _others(storage: AnyPath) -> Iterator[SweepSpec]:
+    for path in listed(storage, "sweeps/*/sweep.json"):
+        try:
+            yield specs.parse(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, SpecError) as error:
+            raise SpecError(f"{path}: cannot be read ({error}); delete {path.parent} if that sweep is no longer wanted") from None
+
+
+def _wanted(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
+    """Trials whose checkpoints a sweep has use for: of the cells on its front; all of them while some have not ended."""
+    every = trials(spec)
+    results = [result for result in ledger.each(ledger.result, every) if result is not None]
+    if len(results) < len(every):
+        yield from every
+        return
+    front = pareto.front(spec.objectives, cells(spec), spec.seed_list, results)
+    best = {point.cell_id for point in front.points if point.on_front}
+    yield from (trial for trial in every if trial.cell.id in best)
+
+
+def _leftovers(spec: SweepSpec, ledger: Ledger) -> Iterator[AnyPath]:
+    old = time.time() - FORGOTTEN_SECONDS
+    folders = [ledger.folder(trial) for trial in trials(spec)]
+    candidates = [*listed(ledger.storage / "alive", "*"), *(path for folder in folders for path in listed(folder, ".*"))]
+    yield from (path for path in candidates if (modified(path) or old) < old)

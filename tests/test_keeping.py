@@ -1,0 +1,110 @@
+"""Which checkpoints stay."""
+
+import os
+import time
+
+import pytest
+
+from mopoe_core.files import write_text
+from orchestrator import keeping
+from orchestrator.errors import SpecError
+from orchestrator.leases import Lease
+from orchestrator.ledger import Ledger
+from orchestrator.spec import parse, trials
+from tests.builders import COHERENCE, LIKELIHOOD, result
+
+RAW = {
+    "name": "t",
+    "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"},
+    "grid": {"beta": [1, 2, 3]},
+    "seeds": 2,
+}
+VALUES = {1.0: (0.1, -10.0), 2.0: (0.2, -20.0), 3.0: (0.1, -30.0)}
+"""Coherence and log-likelihood by beta: 3 is beaten by both others."""
+
+
+def stored(ledger, spec, leave=None):
+    """Results and checkpoints of a sweep's trials, but of one trial no result; and the sweep's record."""
+    for trial in trials(spec):
+        ledger.begin(trial)
+        write_text(ledger.checkpoint(trial), "weights")
+        if trial != leave:
+            coherence, likelihood = VALUES[trial.config.beta]
+            ledger.record(result(trial.cell, trial.seed, {COHERENCE: coherence, LIKELIHOOD: likelihood}))
+    write_text(ledger.storage / "sweeps" / spec.name / "sweep.json", keeping.record(spec))
+
+
+def betas(found):
+    """Of the trials whose checkpoints are surplus."""
+    return sorted(trial.config.beta for trial in found.trials)
+
+
+def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_path):
+    """Two of six go, and nothing else: results, records and the checkpoints of the front stay."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    found = keeping.surplus(spec, tmp_path)
+    assert betas(found) == [3.0, 3.0]
+    assert found.megabytes == pytest.approx(14e-6)
+    keeping.delete(found)
+    assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == set(found.paths)
+    assert {ledger.state(trial).status for trial in trials(spec)} == {"completed"}
+    assert keeping.surplus(spec, tmp_path).trials == ()
+
+
+def test_nothing_is_surplus_while_a_trial_has_not_ended(tmp_path):
+    """The front may still change."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec, leave=trials(spec)[0])
+    assert keeping.surplus(spec, tmp_path).trials == ()
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_another_sweep_wants_stays(tmp_path, complete):
+    """A beaten cell stays where it is on the front of another sweep, or where that sweep has trials to go."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    other = parse(RAW | {"name": "other", "grid": {"beta": [3] if complete else [3, 4]}})
+    stored(ledger, spec)
+    write_text(tmp_path / "sweeps" / "other" / "sweep.json", keeping.record(other))
+    assert keeping.surplus(spec, tmp_path).trials == ()
+    assert keeping.surplus(parse(RAW | {"name": "alone"}), Ledger(tmp_path).storage).trials == ()
+    (tmp_path / "sweeps" / "other" / "sweep.json").unlink()
+    assert betas(keeping.surplus(spec, tmp_path)) == [3.0, 3.0]
+
+
+def test_a_sweep_that_cannot_be_read_is_named_and_nothing_goes(tmp_path):
+    """Its wishes are unknown."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec)
+    write_text(tmp_path / "sweeps" / "old" / "sweep.json", '{"name": "old", "base": {"nosuch": 1}}')
+    with pytest.raises(SpecError, match=r"old/sweep\.json: cannot be read"):
+        keeping.surplus(spec, tmp_path)
+
+
+def test_a_checkpoint_in_use_and_young_leftovers_stay(tmp_path):
+    """What a worker holds is not touched; half-written files go after a day, not before."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec)
+    beaten = [trial for trial in trials(spec) if trial.config.beta == 3.0]
+    old, young = (ledger.folder(beaten[0]) / name for name in (".checkpoint.pt.old", ".checkpoint.pt.young"))
+    for path in (old, young):
+        path.write_text("half")
+    long_ago = time.time() - keeping.FORGOTTEN_SECONDS - 1
+    os.utime(old, (long_ago, long_ago))
+    with Lease(tmp_path) as lease:
+        lease.claim(ledger.folder(beaten[0]))
+        found = keeping.surplus(spec, tmp_path)
+        assert found.trials == (beaten[1],)
+        assert found.leftovers == (old,)
+
+
+def test_a_sweep_is_remembered_with_its_scale_and_without_its_storage(tmp_path):
+    """What is read back has the same trials; no URI, and so no secret, is in it."""
+    spec = parse(RAW | {"storage": "s3://key:secret@bucket/x", "keep": "front"})
+    text = keeping.record(spec)
+    assert "secret" not in text
+    write_text(tmp_path / "sweeps" / "t" / "sweep.json", text)
+    (again,) = keeping._others(tmp_path)
+    assert [trial.id for trial in trials(again)] == [trial.id for trial in trials(spec)]
+    assert again.keep == "front"
