@@ -191,8 +191,16 @@ def _path(dataset: Dataset, modality: Modality, folder: AnyPath) -> AnyPath:
 
 
 def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
-    kept: dict[str, Any] = torch.load(io.BytesIO(path.read_bytes()), map_location=device, weights_only=True)
-    return kept
+    """What was kept: tensors and plain values; nothing that a file says is executed. Raises JudgeError where it is something else."""
+    content = io.BytesIO(path.read_bytes())
+    try:
+        kept = torch.load(content, map_location=device, weights_only=True)
+        if set(kept) == {"weights", "accuracy"}:
+            return dict(kept)
+        reason = "no classifier"
+    except Exception as error:  # damaged archives raise nearly anything
+        reason = type(error).__name__
+    raise JudgeError(f"{path}: is damaged or no file of this program ({reason}); delete it to train the classifier again")
 
 
 def check_accuracy(modality: Modality, accuracy: float, path: AnyPath) -> None:

@@ -40,9 +40,13 @@ def _secrets(uri: str) -> list[str]:
 def _parts(uri: str) -> tuple[str, str, str, list[tuple[str, str]]]:
     """Scheme, user and password, host and path, options. A secret with a `/` in it that was not quoted is still seen as one."""
     scheme, mark, after = uri.partition("://")
-    if not mark or not scheme.isidentifier():
+    if not mark or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         return "", "", uri, []
     before, _, query = after.partition("?")
+    if "@" not in before and "@" in query and not re.fullmatch(r"[^:]*(:\d*)?", before.partition("/")[0]):
+        user, _, after = after.rpartition("@")  # a secret with a question mark in it
+        before, _, query = after.partition("?")
+        return scheme, user, before, parse_qsl(query, keep_blank_values=True)
     user, at, rest = before.rpartition("@")
     if at and "/" in user and ":" not in user.partition("/")[0]:
         user, rest = "", before  # an @ in a path
@@ -60,19 +64,20 @@ def _filesystem(uri: str) -> tuple[Any, str]:
         return filesystem, root
     except pyarrow.ArrowInvalid as error:
         if "Unrecognized filesystem type" not in str(error):
-            raise ValueError(_without_secrets(error, uri)) from None
+            raise ValueError(without_secrets(error, uri)) from None
     except (OSError, pyarrow.ArrowException) as error:
-        raise ValueError(_without_secrets(error, uri)) from None
+        raise ValueError(without_secrets(error, uri)) from None
     import fsspec
 
     try:
         opened, root = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError, OSError) as error:
-        raise ValueError(_without_secrets(error, uri)) from None
+        raise ValueError(without_secrets(error, uri)) from None
     return fs.PyFileSystem(fs.FSSpecHandler(opened)), root
 
 
-def _without_secrets(error: Exception, uri: str) -> str:
+def without_secrets(error: Exception, uri: str) -> str:
+    """What an error says, on one line, without what `uri` must not tell."""
     text = " ".join(str(error).replace(uri, masked(uri)).split())
     for secret in _secrets(uri):
         text = text.replace(secret, "***")
@@ -235,10 +240,10 @@ class RemotePath:
 
     def without_secrets(self, error: Exception) -> str:
         """What an error says, on one line, without what the URI must not tell."""
-        return _without_secrets(error, self.base)
+        return without_secrets(error, self.base)
 
     def _error(self, error: OSError) -> OSError:
-        said = f"{self}: {_without_secrets(error, self.base)}"
+        said = f"{self}: {without_secrets(error, self.base)}"
         return OSError(said) if error.errno is None else OSError(error.errno, said)
 
     def _open(self) -> tuple[Any, str]:

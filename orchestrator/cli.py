@@ -1,6 +1,7 @@
 """The command line. Imports nothing heavy before a command needs it, so that `--help` and `plan` answer at once."""
 
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -69,7 +70,7 @@ def sweep(
     counts = Counter(ended.statuses.values())
     print(f"\n{spec.name}: {_counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
     print(ended.paths.summary)
-    print(f"report  {ended.paths.page}\nfigure  {ended.paths.figure}\nMLflow  {ended.tracking_uri}")
+    print(f"report  {ended.paths.page}\nfigure  {ended.paths.figure}\nMLflow  {masked(ended.tracking_uri)}")
     if ended.tracking_uri.startswith("sqlite:"):
         print(f"compare {_ui_command(ended.tracking_uri)}")
     for problem in ended.tracking_problems[:3]:
@@ -196,6 +197,8 @@ def _open(file: Path, scale: str | None, storage: str | None) -> tuple[specs.Swe
     nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise UserError(f"storage: {nearest} is a file; name a folder")
+    if "?" in str(folder) or "%" in str(folder):  # of SQLite's URI these are syntax: the database would be outside the folder
+        raise UserError(f"storage: {folder} has a '?' or '%', which MLflow's address cannot have; name another folder")
     return spec, folder
 
 
@@ -276,10 +279,20 @@ def _attempts(count: int) -> str:
 
 
 def _ui_command(uri: str) -> str:
-    """What opens the MLflow UI on loopback, with the mlflow of this environment and without its five helper processes."""
+    """What opens the MLflow UI on loopback, with the mlflow of this environment and without its five helper processes.
+
+    The host is said, because MLFLOW_HOST would take its place.
+    """
     mlflow = os.path.relpath(Path(sys.executable).with_name("mlflow"))
-    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {mlflow} ui --workers 1 --backend-store-uri {uri}"
+    words = [mlflow, "ui", "--host", "127.0.0.1", "--workers", "1", "--backend-store-uri", uri]
+    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {shlex.join(words)}"
 
 
 def _command() -> str:
-    return " ".join(["python -m orchestrator", *map(masked, sys.argv[1:])])
+    """What was typed, to be pasted into a shell again; of secrets without."""
+    return f"python -m orchestrator {shlex.join(map(_masked_word, sys.argv[1:]))}"
+
+
+def _masked_word(word: str) -> str:
+    option, mark, value = word.partition("=")
+    return f"{option}={masked(value)}" if mark and option.startswith("--") else masked(word)

@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "mopoe"  # element ids would otherwise be random
 matplotlib.rcParams["svg.fonttype"] = "path"
+matplotlib.rcParams["text.parse_math"] = False  # a "$" in a name is a "$"
 
 import matplotlib.patheffects as effects
 import matplotlib.pyplot as plt

@@ -8,18 +8,25 @@ Which job is next, and what is tried again, is for `jobs.Queue` to say.
 
 import logging
 import os
+import signal
 import tempfile
+import time
 import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+if os.environ.get("RAY_ADDRESS", "local") == "local":
+    # Whatever its name says: with it Ray takes 127.0.0.1 for this machine's address, and what it starts listens there alone. The argument
+    # `_node_ip_address` cannot say so: ray.init turns loopback into the machine's outer address.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints its tables whatever the verbosity
 # Workers inherit these. By default glibc gives every tensor above 128 kB back to the system and faults its pages in again; a step of 256
 # examples of MNIST-SVHN-Text with small networks took a third longer so.
@@ -30,13 +37,12 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 
 import ray
 from ray import tune
-from ray._private.state import state
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, write_text
-from orchestrator import stacks, worker
+from orchestrator import nodes, stacks, worker
 from orchestrator.events import Event, Outcome
 from orchestrator.jobs import Job, Place, Queue, in_order, jobs
 from orchestrator.ledger import Ledger
@@ -59,17 +65,19 @@ def run(
     `driver` is the token of the driver's lease, `seconds` what each trial should take, by id. `listen` is called in this thread.
     """
     with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
+        there = _there()
         place = Place(
             storage=ledger.storage,
             data=os.path.abspath(resources.data),
             root=os.getcwd(),
             threads=resources.cpu,
-            gpu=_gpu(resources),
+            gpu=nodes.gpus(resources, _in_the_end(there)),
             commit=commit,
             driver=driver,
         )
         _prepare(todo, place, listen)
-        slots = _slots(resources, place.gpu)
+        there = _there()  # anew: while data were prepared, more may have joined
+        slots = nodes.slots(resources, place.gpu, _in_the_end(there))
         sizes = _sizes(todo, every, place, resources, slots, listen)
         formed = stacks.form(in_order(todo), in_order(every), sizes, slots, ledger)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # else Tune starts one worker at a time
@@ -79,7 +87,7 @@ def run(
             return ledger.result(by_id[trial_id]) is None and ledger.holder(by_id[trial_id]) is not None
 
         queue = Queue(jobs(formed, seconds), resources, elsewhere)
-        with _AllUp(ledger.storage, min(slots, len(formed))) as all_up:
+        with _AllUp(ledger.storage, min(nodes.slots(resources, place.gpu, there), len(formed))) as all_up:
             _tune(queue, place, resources, all_up, scratch, listen)
         return Outcome(queue.failed, queue.stopped)
 
@@ -106,8 +114,8 @@ def _tune(
     tuner.fit()
 
 
-MOST_SLOTS = 1_000
-"""Workers at once, where an autoscaler names no limit."""
+LONGEST_JOIN = 120.0
+"""Seconds to wait for a first worker."""
 MOST_SAID = 200  # characters of an error in a line of progress
 
 for noisy in ("ray.tune", "ray.air"):  # a traceback for every killed worker; what matters of it is said, and in the ledger
@@ -128,44 +136,37 @@ def _ray() -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    with suppress(OSError):  # whoever has it may run code here; Ray writes it for all to read
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
+    with suppress(ValueError):  # not the main thread: then whoever has that minds its signals
+        signal.signal(signal.SIGTERM, _like_ctrl_c)  # what schedulers and `ray job stop` send; Ray would exit on the spot
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _gpu(resources: Resources) -> float:
-    """GPUs to ask for a trial. Raises UserError where a trial would wait for ever for what no node has, or can come to have."""
-    nodes = [*(node["Resources"] for node in ray.nodes() if node["Alive"]), *(node for node, _ in _to_come())]
-    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
-    gpu = 0.0 if resources.cpu_will_do and most["GPU"] == 0 else resources.gpu
-    for name, wanted in (("CPU", resources.cpu), ("GPU", gpu)):
-        if wanted > most[name]:
-            raise UserError(f"resources.{name.lower()}: {wanted:g} is more than any node has ({most[name]:g}); lower it")
-    return gpu
+def _like_ctrl_c(number: int, frame: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
-def _slots(resources: Resources, gpu: float) -> int:
-    """How many stacks train at once, with all nodes that an autoscaler may start."""
-    present = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    largest = sum(count * _fit(node, resources.cpu, gpu) for node, count in _to_come())
-    fit = max(largest, sum(_fit(node, resources.cpu, gpu) for node in present))
-    return max(1, min(fit, resources.at_once or fit, MOST_SLOTS))
+def _there() -> list[nodes.Node]:
+    """What the nodes have that are there. Waits for a first worker where there is a head alone and no autoscaler to bring others:
+    `ray up` returns before machines of one's own have joined.
+    """
+    deadline = time.monotonic() + LONGEST_JOIN
+    while True:
+        there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        some = any(node.get("CPU", 0) for node in (*there, *nodes.may_come()))
+        if some or "RAY_ADDRESS" not in os.environ or time.monotonic() > deadline:
+            return there
+        time.sleep(1)
 
 
-def _fit(node: Mapping[str, float], cpu: int, gpu: float) -> int:
-    fit = int(node.get("CPU", 0) // cpu)
-    return min(fit, int(node.get("GPU", 0) / gpu + 1e-9)) if gpu else fit
-
-
-def _to_come() -> list[tuple[dict[str, float], int]]:
-    """What an autoscaler may start: the resources of a node of each kind, and how many of them; nothing where there is none."""
-    config = state.get_cluster_config()
-    if config is None:
-        return []
-    return [
-        (dict(group.resources), MOST_SLOTS if group.max_count < 0 else group.max_count) for group in config.node_group_configs
-    ]
+def _in_the_end(there: Sequence[nodes.Node]) -> list[nodes.Node]:
+    """The nodes with those that an autoscaler may bring."""
+    heads = [node for node in there if "node:__internal_head__" in node]
+    return max([*there], [*heads, *nodes.may_come()], key=len)
 
 
 def _prepare(trials: Sequence[Trial], place: Place, listen: Callable[[Event], None]) -> None:

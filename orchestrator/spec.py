@@ -70,6 +70,13 @@ class Resources(BaseModel):
     data: str = "data"
     """Folder of downloaded datasets (torchvision's layout) and of what is made from them."""
 
+    @field_validator("data")
+    @classmethod
+    def _a_folder(cls, value: str) -> str:
+        if not value.strip() or not value.isprintable():
+            raise ValueError("names no folder")
+        return value
+
     @field_validator("gpu")
     @classmethod
     def _whole_above_one(cls, value: float) -> float:
@@ -81,6 +88,7 @@ class Resources(BaseModel):
 MOST_SEEDS = 10_000  # a slip of the keyboard, not a sweep
 
 MOST_TRIALS = 100_000
+MOST_VALUES = 100_000  # in a file
 MOST_SHOWN = 80  # characters of a value in a message
 
 DEFAULT_OBJECTIVES = (
@@ -263,7 +271,7 @@ def cells(spec: SweepSpec) -> list[Cell]:
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     except FileNotFoundError:
         raise SpecError("there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -277,6 +285,20 @@ def _read(path: Path) -> Any:
         raise SpecError("not a sweep: it is nested too deeply") from None
     except yaml.YAMLError as error:
         raise SpecError(f"not valid YAML: {error}".replace("\n", " ")) from None
+    _check_size(raw)
+    return raw
+
+
+def _check_size(raw: Any) -> None:
+    """Nested aliases make gigabytes of a few lines, as soon as somebody writes them out."""
+    waiting, count = [raw], 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise SpecError(f"holds more than {MOST_VALUES} values, those of an alias counted wherever it stands; write fewer")
+        if isinstance(value, dict | list | tuple | set):
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 def _combinations(spec: SweepSpec) -> Iterator[tuple[str, dict[str, Any]]]:

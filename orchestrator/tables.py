@@ -14,6 +14,8 @@ LATEX_ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
+MARKDOWN_ESCAPES = {ord(character): f"\\{character}" for character in "\\|<`"}
+"""What could end a cell, or begin HTML or code. The backslash too: before a pipe it would undo the pipe's own."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def markdown(table: CellRows) -> str:
     lines = [header, ["---"] * len(header)]
     for row in table.rows:
         cells = [_markdown_entry(row.entries.get(metric)) for metric in table.metrics]
-        lines.append([row.label, f"{row.n}/{row.n_planned}", _membership(row), *cells])
+        lines.append([markdown_escape(row.label), f"{row.n}/{row.n_planned}", _membership(row), *cells])
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return (
         "\n".join("| " + " | ".join(f"{text:<{w}}" for text, w in zip(line, widths, strict=True)) + " |" for line in lines) + "\n"
@@ -96,6 +98,11 @@ def latex(table: CellRows, command: str) -> str:
 def escape(text: str) -> str:
     """Text as LaTeX shows it."""
     return "".join(LATEX_ESCAPES.get(character, character) for character in text)
+
+
+def markdown_escape(text: str) -> str:
+    """Text as a Markdown table shows it; without the bracket after it, [text] is no link or picture."""
+    return text.translate(MARKDOWN_ESCAPES).replace("](", r"]\(")
 
 
 def number(value: float) -> str:

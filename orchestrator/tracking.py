@@ -31,6 +31,7 @@ from mlflow.entities import Param, RunTag
 
 from mopoe_core.files import AnyPath, near
 from mopoe_core.names import Epoch
+from mopoe_core.remote import without_secrets
 from orchestrator.ledger import Ledger
 from orchestrator.spec import SweepSpec
 from orchestrator.trial import Cell, Trial, TrialResult
@@ -305,7 +306,7 @@ class Tracker:
             try:
                 self._apply(kind, key, what)
             except Exception as error:  # whatever a tracking store raises, no trial may suffer for it
-                self.problems.append(f"{kind} {key}: {error}".splitlines()[0])
+                self.problems.append(f"{kind} {key}: {without_secrets(error, self._arguments[2])}")
                 if self._projection is None or not self._projection.reachable():
                     self._away_until = time.monotonic() + AWAY_SECONDS
 

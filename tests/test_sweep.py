@@ -1,11 +1,6 @@
 """The whole way, as a user goes it: real commands, a real local Ray, a real MLflow store, processes that are really killed."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -19,63 +14,9 @@ from orchestrator.ledger import Ledger
 from orchestrator.spec import Resources, parse, trials
 from orchestrator.tracking import CellSummary, Tracker, default_uri
 from tests.builders import grid_results, result
+from tests.users import User
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-ROOT = Path(__file__).parent.parent
-
-
-class User:
-    """Somebody with a storage folder and a terminal."""
-
-    def __init__(self, home: Path, storage: Path, data: Path) -> None:
-        self.home, self.storage, self.data = home, storage, data
-
-    def spec(self, name="tiny", **changes) -> Path:
-        """A sweep file of three small trials, changed as asked."""
-        base = {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 3, "batch_size": 64}
-        raw = {
-            "name": name,
-            "base": base | {"train_examples": 640, "test_examples": 100} | changes.pop("base", {}),
-            "grid": {"model": ["mvae", "mmvae", "mopoe"]},
-            "resources": {"data": str(self.data), "retries": 1},
-            "storage": str(self.storage),
-        } | changes
-        path = self.home / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(raw))
-        return path
-
-    def command(self, *words) -> list[str]:
-        """`python -m orchestrator ...`."""
-        return [sys.executable, "-m", "orchestrator", *map(str, words)]
-
-    def types(self, *words, code=0) -> subprocess.CompletedProcess:
-        """Run a command to its end and expect an exit code."""
-        done = subprocess.run(self.command(*words), cwd=ROOT, capture_output=True, text=True, timeout=400)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
-
-    def runs(self, name="tiny") -> list:
-        """The MLflow runs of a sweep."""
-        client = MlflowClient(default_uri(self.storage))
-        return list(client.search_runs([client.get_experiment_by_name(name).experiment_id], max_results=1000))
-
-    def kinds(self, name="tiny") -> Counter:
-        """How many runs of which kind and status."""
-        return Counter((run.data.tags["kind"], run.info.status) for run in self.runs(name))
-
-    def points(self, name="tiny") -> dict:
-        """Every stored point of every metric of every run."""
-        client = MlflowClient(default_uri(self.storage))
-        return {
-            (run.info.run_id, key): [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, key)]
-            for run in self.runs(name)
-            for key in run.data.metrics
-        }
-
-    def results(self, path: Path) -> dict:
-        """Trial id to result, by the ledger."""
-        spec = parse(yaml.safe_load(path.read_text()))
-        return {trial.id: Ledger(self.storage).result(trial) for trial in trials(spec)}
 
 
 @pytest.fixture(scope="module")
@@ -209,88 +150,6 @@ def test_failure_and_divergence_are_results(user, tmp_path):
     assert not any(run.info.status == "RUNNING" for run in user.runs("trouble"))
     (ledger.folder(failing) / "samples").unlink()
     assert "1 ran now" in user.types("sweep", path).stdout
-
-
-def test_killed_worker_and_interrupted_driver_lose_nothing(user, tmp_path):
-    """A worker killed in mid-training is retried from its checkpoint; Ctrl-C ends cleanly; the same command then finishes, and the
-    weights are those of a run that nobody disturbed."""
-    (tmp_path / "classifiers").symlink_to(user.storage / "classifiers")
-    settings = {"base": {"epochs": 40}, "grid": {"model": ["mopoe"], "beta": [3]}, "seeds": 3}
-    path = user.spec(name="kills", storage=str(tmp_path), **settings)
-    every = trials(parse(yaml.safe_load(path.read_text())))
-    ledger = Ledger(tmp_path)
-    driver = subprocess.Popen(user.command("sweep", path), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        wait_for(lambda: ledger.checkpoint(every[0]).exists())
-        attempt = json.loads((ledger.folder(every[0]) / "attempts" / "0001.json").read_text())
-        os.kill(attempt["process"], signal.SIGKILL)
-        wait_for(lambda: ledger.state(every[0]).attempts == 2)
-        driver.send_signal(signal.SIGINT)
-        out, err = driver.communicate(timeout=120)
-    finally:
-        driver.kill()
-    assert driver.returncode == 1, out + err
-    assert "goes on with them" in err
-    statuses = {ledger.state(trial).status for trial in every}
-    assert statuses <= {"completed", "cancelled", "pending"}
-    assert "completed" not in {ledger.state(every[-1]).status}
-    user.types("sweep", path)
-    assert {ledger.state(trial).status for trial in every} == {"completed"}
-    quiet = user.spec(name="quiet", **settings)
-    user.types("sweep", quiet)
-    for trial in every:
-        states = [torch.load(led.checkpoint(trial), weights_only=True)["model"] for led in (ledger, Ledger(user.storage))]
-        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-        assert ledger.result(trial).metrics == Ledger(user.storage).result(trial).metrics
-        assert [epoch.epoch for epoch in ledger.result(trial).history] == list(range(1, 41))
-    curves = [v for (_, key), v in User(user.home, tmp_path, user.data).points("kills").items() if key == "train/loss"]
-    assert [[step for step, *_ in curve] for curve in curves] == [list(range(1, 41))] * 3
-    kinds = User(user.home, tmp_path, user.data).kinds("kills")
-    assert kinds == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 1}
-
-
-def test_a_killed_stack_is_formed_again_and_ends_as_an_undisturbed_one(user, tmp_path):
-    """Four trials in stacks of two: a worker is killed in mid-training and the driver interrupted; the same command then finishes, with
-    the weights, metrics and curves of a stacked sweep that nobody disturbed."""
-    settings = {"base": {"epochs": 30}, "grid": {"model": ["mopoe"], "beta": [1, 3]}, "seeds": 2}
-    stacked = {"resources": {"data": str(user.data), "retries": 1, "stack": 2}}
-    every = trials(parse(yaml.safe_load(user.spec(name="stacked", **settings).read_text())))
-    storages = {name: tmp_path / name for name in ("killed", "quiet")}
-    paths = {}
-    for name, storage in storages.items():
-        storage.mkdir()
-        (storage / "classifiers").symlink_to(user.storage / "classifiers")
-        paths[name] = user.spec(name=name, storage=str(storage), **settings, **stacked)
-    ledger = Ledger(storages["killed"])
-    driver = subprocess.Popen(user.command("sweep", paths["killed"]), cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        wait_for(lambda: ledger.checkpoint(every[0]).exists())
-        formed = ledger.stack(every[0])
-        attempt = json.loads((ledger.folder(every[0]) / "attempts" / "0001.json").read_text())
-        os.kill(attempt["process"], signal.SIGKILL)
-        wait_for(lambda: ledger.state(every[0]).attempts == 2)
-        driver.send_signal(signal.SIGINT)
-        out, _ = driver.communicate(timeout=120)
-    finally:
-        driver.kill()
-    assert len(formed) == 2
-    assert "are stacked, up to 2 at once" in out
-    for path in paths.values():
-        user.types("sweep", path)
-    assert ledger.stack(every[0]) == formed
-    for trial in every:
-        found = ledger.result(trial)
-        assert torch.equal(final_weights(ledger, trial), final_weights(Ledger(storages["quiet"]), trial))
-        assert found.metrics == Ledger(storages["quiet"]).result(trial).metrics
-        assert [epoch.epoch for epoch in found.history] == list(range(1, 31))
-        assert found.provenance["stack"] == {"trials": 2, "did_not_fit": []}
-    kinds = User(user.home, storages["killed"], user.data).kinds("killed")
-    assert kinds == {("trial", "FINISHED"): 4, ("cell", "FINISHED"): 2}
-
-
-def final_weights(ledger: Ledger, trial) -> torch.Tensor:
-    """What a trial's checkpoint holds, as one vector."""
-    return torch.cat([t.flatten() for t in torch.load(ledger.checkpoint(trial), weights_only=True)["model"].values()])
 
 
 def test_auto_measures_and_remembers(user, tmp_path):
@@ -476,11 +335,3 @@ def test_a_diverged_trial_is_projected_with_its_nans(tmp_path):
         r.data.tags["kind"]: r.info.status for r in client.search_runs([client.get_experiment_by_name("t").experiment_id])
     }
     assert statuses["trial"] == "FAILED"
-
-
-def wait_for(happened, seconds=180):
-    """Until something is so."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.1)

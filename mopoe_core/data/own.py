@@ -180,6 +180,8 @@ def _network_text(place: str, make: "Callable[[int], nn.Module] | None", count: 
 
 
 def _call(reference: str, root: Path) -> OwnDataset:
+    if not reference.isprintable():  # in messages and tables a line break or a terminal's code would act
+        raise DataError(f"dataset: {reference!r} has characters that cannot be printed; rename the file")
     place, _, name = reference.rpartition(":")
     try:
         module = _module(place, root)

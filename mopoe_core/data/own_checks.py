@@ -24,6 +24,8 @@ LIKELIHOODS = {
 LEAST_EXAMPLES = 20
 RESERVED = re.compile(r"labels|joint|prior|given_[0-9]+")
 """Names that no modality can have: those of the labels' arrays, and of metrics."""
+LONGEST_NAMES = 200
+"""Bytes of all names together and the longest once more: a picture's file has them all in its name, and so has a metric."""
 
 
 def check(place: str, data: "OwnDataset") -> None:
@@ -45,6 +47,9 @@ def _check_names(place: str, names: list[Any]) -> None:
             raise DataError(f"{place} has a modality named {name!r}; allowed: letters, digits and '_', each name once")
         if RESERVED.fullmatch(name):
             raise DataError(f"{place} has a modality named {name!r}, which metrics or labels are called; choose another name")
+    sizes = [len(name.encode()) + 1 for name in names]
+    if sum(sizes) + max(sizes) > LONGEST_NAMES:
+        raise DataError(f"{place} has names of modalities of {sum(sizes)} bytes, too long for names of files; shorten them")
 
 
 def _check_labels(place: str, labels: dict[str, NDArray[Any]]) -> None:
