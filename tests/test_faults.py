@@ -116,7 +116,7 @@ def test_a_lost_node_costs_no_trial_and_is_no_failure(user):
 
 
 def test_what_was_tampered_with_stops_the_sweep_and_is_trained_again_if_asked(user):
-    """A better number written into a result: exit 2 and the file's name; if asked, only that trial is trained again, to the old number."""
+    """A better number in a result: exit 2, and the file is named; if asked, only that trial is trained again, to the old number."""
     path = user.spec("forged", grid={"model": ["mopoe"]}, seeds=2)
     user.types("sweep", path)
     forged, other = user.trials(path)
