@@ -99,6 +99,11 @@ def move_folder(folder: AnyPath, target: AnyPath) -> None:
         path.unlink()
 
 
+def move(source: AnyPath, target: AnyPath) -> None:
+    """Give a file the name of another in the same storage, in place of whatever has that."""
+    source.replace(target)  # type: ignore[arg-type]  # both are local, or both remote
+
+
 def keep(path: AnyPath, under: AnyPath) -> None:
     """Let a local file that is about to be replaced stay, under another name as well; nothing is copied. A remote store loses nothing
     that it has taken, and is left as it is.

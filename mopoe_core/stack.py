@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Dataset
-from mopoe_core.files import AnyPath, keep
+from mopoe_core.files import AnyPath, keep, move
 from mopoe_core.loss import Encoded, Loss, LossWeights, loss
 from mopoe_core.model import MultimodalVAE, hide
 from mopoe_core.names import Epoch
@@ -122,7 +122,7 @@ def _save(runs: dict[AnyPath, Run]) -> None:
         run.write(_next(checkpoint))
     for checkpoint in runs:
         keep(checkpoint, before(checkpoint))
-        _move(_next(checkpoint), checkpoint)
+        move(_next(checkpoint), checkpoint)
 
 
 def _settle(checkpoints: Sequence[AnyPath]) -> None:
@@ -136,7 +136,7 @@ def _settle(checkpoints: Sequence[AnyPath]) -> None:
         wanted = common if path in newest and common in kept else max(kept, default=0)
         source = kept[wanted][0] if kept else path
         if source != path:
-            _move(source, path)
+            move(source, path)
         _next(path).unlink(missing_ok=True)
 
 
@@ -148,10 +148,6 @@ def _kept(checkpoint: AnyPath) -> dict[int, tuple[AnyPath, Held]]:
 
 def _next(checkpoint: AnyPath) -> AnyPath:
     return checkpoint.with_suffix(".next")
-
-
-def _move(source: AnyPath, target: AnyPath) -> None:
-    source.replace(target)  # type: ignore[arg-type]  # both are local, or both remote
 
 
 def is_out_of_memory(error: BaseException) -> bool:

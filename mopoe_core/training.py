@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Dataset, Split
-from mopoe_core.files import AnyPath, keep, write_bytes
+from mopoe_core.files import AnyPath, keep, move, write_bytes
 from mopoe_core.model import MultimodalVAE
 from mopoe_core.names import Epoch
 from mopoe_core.objective import Draws, draw
@@ -74,7 +74,9 @@ def resumed(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.d
 
     Raises ValueError where the checkpoint is that of another configuration or seed.
     """
-    run, state = Run(config, seed, dataset, device), _readable(checkpoint) or _readable(before(checkpoint))
+    run, state = Run(config, seed, dataset, device), _readable(checkpoint)
+    if state is None and (state := _readable(before(checkpoint))) is not None:
+        move(before(checkpoint), checkpoint)  # else the damaged one would next be kept as the one before
     if state is not None and (state["config"], state["seed"]) != (config.model_dump(), seed):
         raise ValueError(f"{checkpoint} is that of another configuration or seed; each needs a file of its own")
     if state is not None:

@@ -22,6 +22,7 @@ from mopoe_core.errors import DataError
 from mopoe_core.evaluation import evaluate
 from mopoe_core.training import new_model, train
 from orchestrator import worker
+from orchestrator.jobs import Place
 from tests.toys import spelled
 
 ROOT = Path(__file__).parent.parent
@@ -319,8 +320,9 @@ def test_a_function_that_returns_other_data_each_time_is_told_apart(card_of, tmp
     own.check_repeats(HERE, seen)
     own._loaded.cache_clear()  # the worker's process
     key = DataKey(HERE, "own", 3, "test")
+    place = Place(storage=tmp_path, data=str(tmp_path), root="", threads=1, gpu=0.0, commit="", driver="")
     with pytest.raises(DataError, match=r"^[^\n]*returns other data each time it is called[^\n]*; seed what is random in it$"):
-        worker.prepare(key, "vec", str(tmp_path), "", str(tmp_path), seen)
+        worker.prepare(key, "vec", place, seen)
 
 
 UNSEEDED = """
