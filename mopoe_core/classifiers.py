@@ -171,6 +171,11 @@ def judges(dataset: Dataset, folder: AnyPath, device: torch.device) -> Judges:
     return Judges(networks, accuracy, hashlib.sha256(every.encode()).hexdigest()[:16])
 
 
+def judged(dataset: Dataset, modality: Modality, folder: AnyPath) -> float | None:
+    """As `judge`, of a classifier that `folder` holds; None where it has to be trained."""
+    return judge(dataset, modality, folder) if _path(dataset, modality, folder).exists() else None
+
+
 def judge(dataset: Dataset, modality: Modality, folder: AnyPath) -> float:
     """See that `folder` holds one modality's classifier, training it if need be; returns its accuracy on test items.
 

@@ -170,19 +170,20 @@ def _in_the_end(there: Sequence[nodes.Node]) -> list[nodes.Node]:
 
 
 def _prepare(trials: Sequence[Trial], place: Place, listen: Callable[[Event], None]) -> None:
-    """Data and classifiers, before any trial starts, a task a modality: what is wrong with them is said once."""
+    """Data and classifiers, before any trial starts, a task for each that has to be trained: what is wrong with them is said once."""
     listen(Event("", "preparing", {}))
     prepare = ray.remote(worker.prepare).options(num_cpus=1, max_retries=0)
     needed = {(c.data_key, c.modalities, c.data_hash) for c in (trial.config for trial in trials)}
     for key, modalities, data_hash in sorted(needed, key=str):
-        tasks = {m: prepare.remote(key, m, place, data_hash) for m in modalities}
+        there = {} if "RAY_ADDRESS" in os.environ else worker.prepared(key, modalities, place, data_hash)
+        tasks = {m: prepare.remote(key, m, place, data_hash) for m in modalities if m not in there}
         try:
-            accuracy = {modality: ray.get(task) for modality, task in tasks.items()}
+            made = {modality: ray.get(task) for modality, task in tasks.items()}
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise error.cause from None
             raise
-        listen(Event("", "prepared", {"dataset": key.dataset, "source": key.source, "accuracy": accuracy}))
+        listen(Event("", "prepared", {"dataset": key.dataset, "source": key.source, "accuracy": there | made}))
 
 
 def _sizes(

@@ -23,7 +23,7 @@ import torch
 from ray import get_runtime_context, tune
 
 from mopoe_core import throughput
-from mopoe_core.classifiers import Judges, judge, judges
+from mopoe_core.classifiers import Judges, judge, judged, judges
 from mopoe_core.config import LEAST_PROBED, LEAST_TESTED, DataKey, TrainingConfig
 from mopoe_core.data import loading, own
 from mopoe_core.data.types import Dataset
@@ -161,12 +161,26 @@ def prepare(key: DataKey, modality: str, place: Place, data_hash: str) -> float:
     raises DataError where a user's own dataset is another one here.
     """
     torch.set_num_threads(1)
+    loaded = _checked(key, place, data_hash)
+    wanted = next(m for m in loaded.modalities if m.name == modality)
+    return judge(loaded, wanted, place.storage / "classifiers")
+
+
+def prepared(key: DataKey, modalities: Sequence[str], place: Place, data_hash: str) -> dict[str, float]:
+    """The accuracy of the classifiers that storage holds, by modality. As `prepare`, for a driver on the machine that trains: another
+    process that imports torch would cost seconds.
+    """
+    torch.set_num_threads(1)
+    loaded = _checked(key, place, data_hash)
+    found = {m.name: judged(loaded, m, place.storage / "classifiers") for m in loaded.modalities if m.name in modalities}
+    return {name: accuracy for name, accuracy in found.items() if accuracy is not None}
+
+
+def _checked(key: DataKey, place: Place, data_hash: str) -> Dataset:
     own.search_from(Path(place.root))
     if data_hash:
         own.check_repeats(key.dataset, data_hash)
-    loaded = _dataset(key, place.data)
-    wanted = next(m for m in loaded.modalities if m.name == modality)
-    return judge(loaded, wanted, place.storage / "classifiers")
+    return loading.load(key, Path(place.data))
 
 
 def stack_size(config: dict[str, Any], most: int, place: Place) -> Measured:
