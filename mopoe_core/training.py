@@ -125,6 +125,12 @@ def held(checkpoint: AnyPath) -> Held | None:
     return None if state is None else Held(len(state["history"]), state["diverged_at_step"] is not None)
 
 
+def history_in(checkpoint: AnyPath) -> tuple[Epoch, ...]:
+    """The epochs that a checkpoint holds; none where there is none that can be used."""
+    state = _readable(checkpoint)
+    return () if state is None else tuple(Epoch(**epoch) for epoch in state["history"])
+
+
 def load(checkpoint: AnyPath, dataset: Dataset, device: torch.device | None = None) -> MultimodalVAE:
     """The model that a checkpoint holds, in evaluation mode."""
     device = device or torch.device("cpu")

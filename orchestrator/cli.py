@@ -73,8 +73,7 @@ def sweep(
     print(f"report  {ended.paths.page}\nfigure  {ended.paths.figure}\nMLflow  {masked(ended.tracking_uri)}")
     if ended.tracking_uri.startswith("sqlite:"):
         print(f"compare {_ui_command(ended.tracking_uri)}")
-    for problem in ended.tracking_problems[:3]:
-        print(f"MLflow: {problem}; the next sweep command writes it", file=sys.stderr)
+    _tell_problems(ended.tracking_problems)
     unfinished = len(ended.statuses) - counts["completed"] - counts["diverged"]
     if ended.stopped:
         print(f"error: {ended.stopped}", file=sys.stderr)
@@ -114,8 +113,7 @@ def report(
 ) -> None:
     """Write figure, tables and page from what the ledger holds."""
     spec, folder = _open(file, scale, storage)
-    if not Ledger(folder).storage.exists():
-        raise UserError(f"storage: {folder} is not there; run `python -m orchestrator sweep {file}` first")
+    _check_there(file, folder)
     from orchestrator import against
     from orchestrator import sweep as driver
 
@@ -124,6 +122,25 @@ def report(
     for comparison in paths.paper.comparisons:
         print(against.markdown(comparison))
     print(f"report  {paths.page}\nfigure  {paths.figure}")
+
+
+@app.command()
+def track(
+    file: SpecArgument,
+    scale: ScaleOption = None,
+    storage: StorageOption = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Write every run anew.")] = False,
+) -> None:
+    """Bring MLflow to where the ledger is; nothing is trained. With --rebuild, make the sweep's runs anew from the ledger."""
+    spec, folder = _open(file, scale, storage)
+    _check_there(file, folder)
+    from orchestrator import sweep as driver
+
+    uri, problems = driver.track(spec, folder, rebuild)
+    print(f"MLflow  {masked(uri)}")
+    _tell_problems(problems)
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -200,6 +217,16 @@ def _open(file: Path, scale: str | None, storage: str | None) -> tuple[specs.Swe
     if "?" in str(folder) or "%" in str(folder):  # of SQLite's URI these are syntax: the database would be outside the folder
         raise UserError(f"storage: {folder} has a '?' or '%', which MLflow's address cannot have; name another folder")
     return spec, folder
+
+
+def _check_there(file: Path, folder: AnyPath) -> None:
+    if not folder.exists():
+        raise UserError(f"storage: {folder} is not there; run `python -m orchestrator sweep {file}` first")
+
+
+def _tell_problems(problems: Sequence[str]) -> None:
+    for problem in problems[:3]:
+        print(f"MLflow: {problem}; `track` or the next sweep command writes it", file=sys.stderr)
 
 
 def _check_cpus(spec: specs.SweepSpec) -> None:

@@ -11,7 +11,7 @@ class Event:
     trial_id: str
     """Empty for what concerns no trial."""
     kind: str
-    """`preparing`, `prepared`, `stacks`, `halved`, `full`, `elsewhere`; `begun`, `epoch`, `ended`, `retried` or `failed`."""
+    """`preparing`, `prepared`, `stacks`, `halved`, `full`, `node`, `elsewhere`; `begun`, `epoch`, `ended`, `retried` or `failed`."""
     report: dict[str, Any]
 
 

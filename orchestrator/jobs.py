@@ -27,6 +27,8 @@ ELSEWHERE_PAUSE = 2.0
 """Seconds until a trial that another sweep trains is looked at again."""
 MOST_LOST_NODES = 100
 """A trial that has lost so many nodes is what kills them."""
+VERDICT_SECONDS = 40.0
+"""How long it may take until a node is known to be gone: Ray's health check gives it up to 25 s; its workers' deaths are told at once."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,23 @@ class _Live:
     fallen: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _Blamed:
+    """Trials whose worker died, which was counted as a failure; if it turns out that their node was lost, it was none."""
+
+    node: str
+    until: float
+    live: _Live
+    trial_ids: frozenset[str]
+    error: str
+    spent: frozenset[str]
+    """Those that have no try left, and wait for the verdict."""
+
+
 class Queue:
     """Which job is next. A key names one handing out of a job.
 
-    `held` says whether another sweep is at a trial. `pause` is how long to wait before try number n + 1.
+    `held` says whether another sweep is at a trial, `lost` which nodes are gone. `pause` is how long to wait before try number n + 1.
     """
 
     def __init__(
@@ -119,14 +134,16 @@ class Queue:
         jobs_: Sequence[Job],
         resources: Resources,
         held: Callable[[str], bool] = lambda trial_id: False,
+        lost: Callable[[], set[str]] = set,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[int], float] | None = None,
     ) -> None:
         self._waiting = [_Waiting(job, _ids(job)) for job in jobs_]
         self._live: dict[str, _Live] = {}
         self._at_once, self._retries = resources.at_once, resources.retries
-        self._held, self._clock, self._pause = held, clock, pause or _pause
+        self._held, self._lost, self._clock, self._pause = held, lost, clock, pause or _pause
         self._tries: Counter[str] = Counter()
+        self._blamed: list[_Blamed] = []
         self._lost_nodes: Counter[str] = Counter()
         self.failed: dict[str, str] = {}
         """Trials that were given up, and why."""
@@ -136,10 +153,12 @@ class Queue:
     @property
     def over(self) -> bool:
         """Whether nothing will be handed out any more, whatever happens."""
-        return not self._live and (bool(self.stopped) or not self._waiting)
+        undecided = self._waiting or any(blamed.spent for blamed in self._blamed)
+        return not self._live and (bool(self.stopped) or not undecided)
 
     def next(self, key: str) -> Job | None:
         """The job to start now, under `key`; None where there is none yet, or no more."""
+        self._judge()
         if self.stopped or (self._at_once and len(self._live) >= self._at_once):
             return None
         now, rehearsing = self._clock(), self._rehearsing
@@ -197,37 +216,59 @@ class Queue:
         if live.fallen and not self.stopped:
             self._try_again(live, live.fallen, error)
 
-    def broke(self, key: str, error: str, lost_node: bool = False) -> None:
-        """What ran a job has ended with an error, or was killed."""
+    def broke(self, key: str, error: str, node: str = "") -> None:
+        """What ran a job has ended with an error; `node` is where its process was, if that died."""
         live = self._live.pop(key, None)
         if live is None:
             return
         self._put_off(live)
         left = live.left | live.fallen
-        if not left:
+        if left:
+            self._try_again(live, left, error, node)
+
+    def _judge(self) -> None:
+        """Forgive the failures of lost nodes, and fail for good what has waited long enough to be forgiven."""
+        if not self._blamed:
             return
-        self._lost_nodes.update(left if lost_node else ())
-        if lost_node and max(self._lost_nodes[trial_id] for trial_id in left) <= MOST_LOST_NODES:
-            self._add(live, left, 0.0)
-        else:
-            self._try_again(live, left, error)
+        lost, now = self._lost(), self._clock()
+        kept = []
+        for blamed in self._blamed:
+            if blamed.node in lost:
+                self._lost_nodes.update(blamed.trial_ids)
+                forgiven = {trial_id for trial_id in blamed.trial_ids if self._lost_nodes[trial_id] <= MOST_LOST_NODES}
+                self._tries.subtract(forgiven)
+                if blamed.spent & forgiven:
+                    self._add(blamed.live, set(blamed.spent & forgiven), 0.0)
+                self._fail(blamed.live, blamed.spent - forgiven, blamed.error)
+            elif now > blamed.until:
+                self._fail(blamed.live, blamed.spent, blamed.error)
+            else:
+                kept.append(blamed)
+        self._blamed = kept
 
     def _put_off(self, live: _Live) -> None:
         if live.busy:
             self._add(live, live.busy, ELSEWHERE_PAUSE, elsewhere=True)
 
-    def _try_again(self, live: _Live, trial_ids: set[str], error: str) -> None:
+    def _try_again(self, live: _Live, trial_ids: set[str], error: str, node: str = "") -> None:
         self._tries.update(trial_ids)
         again = {trial_id for trial_id in trial_ids if self._tries[trial_id] <= self._retries}
-        spent = trial_ids - again
+        spent = frozenset(trial_ids - again)
         if again:
             self._add(live, again, self._pause(max(self._tries[trial_id] for trial_id in again)))
         if len(live.job.members) > 1:
             for trial_id in sorted(spent):
                 self._add(live, {trial_id}, self._pause(1))
-            return
-        self.failed |= dict.fromkeys(spent, error)
-        if spent and live.job.rehearse and not live.rehearsed:
+            spent = frozenset()
+        if node:
+            until = self._clock() + VERDICT_SECONDS
+            self._blamed.append(_Blamed(node, until, live, frozenset(trial_ids), error, spent))
+        else:
+            self._fail(live, spent, error)
+
+    def _fail(self, live: _Live, trial_ids: frozenset[str], error: str) -> None:
+        self.failed |= dict.fromkeys(trial_ids, error)
+        if trial_ids and live.job.rehearse and not live.rehearsed:
             self.stop("a canary failed before anything else started")
 
     def _add(self, live: _Live, trial_ids: set[str], pause: float, elsewhere: bool = False) -> None:

@@ -6,10 +6,11 @@ every objective are surplus, unless another sweep in the same storage has use fo
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from mopoe_core.files import AnyPath, listed, modified, size
+from mopoe_core.files import AnyPath, listed, modified, near, size
 from orchestrator import pareto
 from orchestrator import spec as specs
 from orchestrator.errors import SpecError
@@ -27,6 +28,8 @@ class Surplus:
 
     trials: tuple[Trial, ...]
     paths: tuple[AnyPath, ...]
+    links: tuple[AnyPath, ...]
+    """The same files among MLflow's artifacts, where these are links: the disk has room again when both are gone."""
     leftovers: tuple[AnyPath, ...]
     """Of processes that were killed."""
 
@@ -41,13 +44,14 @@ def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
     ledger = Ledger(storage)
     wanted = {trial.id for other in (spec, *_others(storage)) for trial in _wanted(other, ledger)}
     found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
-    paths = [(trial, ledger.checkpoint(trial)) for trial in found if ledger.checkpoint(trial).exists()]
-    return Surplus(tuple(trial for trial, _ in paths), tuple(path for _, path in paths), tuple(_leftovers(spec, ledger)))
+    paths = {trial: ledger.checkpoint(trial) for trial in found if ledger.checkpoint(trial).exists()}
+    links = tuple(_links(storage, tuple(paths.values())))
+    return Surplus(tuple(paths), tuple(paths.values()), links, tuple(_leftovers(spec, ledger)))
 
 
 def delete(found: Surplus) -> None:
     """Remove them."""
-    for path in (*found.paths, *found.leftovers):
+    for path in (*found.paths, *found.links, *found.leftovers):
         path.unlink(missing_ok=True)
 
 
@@ -74,6 +78,13 @@ def _wanted(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
     front = pareto.front(spec.objectives, cells(spec), spec.seed_list, results)
     best = {point.cell_id for point in front.points if point.on_front}
     yield from (trial for trial in every if trial.cell.id in best)
+
+
+def _links(storage: AnyPath, paths: Sequence[AnyPath]) -> Iterator[AnyPath]:
+    wanted = {path.stat().st_ino for path in paths if isinstance(path, Path)}
+    for path in near(storage).glob("mlartifacts/*/*/artifacts/checkpoint.pt"):
+        if path.stat().st_ino in wanted:
+            yield path
 
 
 def _leftovers(spec: SweepSpec, ledger: Ledger) -> Iterator[AnyPath]:

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 
 from mopoe_core.catalogue import is_own
 from mopoe_core.config import RECIPE, TrainingConfig
-from mopoe_core.files import AnyPath, listed, modified, move_folder, write_text
+from mopoe_core.files import AnyPath, listed, move_folder, write_text
 from mopoe_core.names import Epoch, Metric
 from mopoe_core.remote import RemotePath
 from orchestrator import leases
@@ -106,9 +106,11 @@ class Ledger:
         return leases.living(self.storage, self.folder(trial))
 
     def stamp(self, trial: Trial) -> str:
-        """Changes whenever the trial's result does, without reading it; empty where there is none."""
-        written = modified(self.folder(trial) / "result.json")
-        return "" if written is None else f"{written:.6f}"
+        """A checksum of the trial's result, without parsing it; empty if the trial has not ended."""
+        try:
+            return hashlib.sha256((self.folder(trial) / "result.json").read_bytes()).hexdigest()[:32]
+        except FileNotFoundError:
+            return ""
 
     def check(self, trial: Trial) -> None:
         """Raise LedgerError if the ledger's trial of this id was given another configuration: a default has moved under it."""
@@ -158,10 +160,18 @@ class Ledger:
 
     def started_ms(self, trial: Trial) -> int | None:
         """When the first attempt began, in milliseconds since 1970; None if there was none."""
-        path = self.folder(trial) / "attempts" / "0001.json"
-        with suppress(DamagedError):  # the trial is none the worse for it
-            return int(_read(path)["started_ms"]) if path.exists() else None
-        return None
+        return _said(self.folder(trial) / "attempts" / "0001.json", "started_ms")
+
+    def ended_ms(self, trial: Trial) -> int | None:
+        """When the trial last stopped without a result, in milliseconds since 1970; None where nothing says so.
+
+        The last attempt says it; where that was killed, the note of failure or interruption; else the last attempt that could.
+        """
+        folder = self.folder(trial)
+        attempts = [_said(path, "ended_ms") for path in listed(folder / "attempts", "*.json")]
+        notes = [_said(folder / f"{name}.json", f"{name}_ms") for name in ("failed", "cancelled")]
+        last = attempts[-1:] + notes
+        return next((ended for ended in last if ended), None) or max((ended for ended in attempts if ended), default=None)
 
     def last_error(self, trial: Trial) -> str:
         """The traceback that ended the last attempt; empty if it was killed without leaving one."""
@@ -189,7 +199,8 @@ class Ledger:
 
     def fail(self, trial: Trial, error: str) -> None:
         """Note that a trial has failed on its last allowed attempt."""
-        _write(self.folder(trial) / "failed.json", {"error": error, "attempts": _attempts(self.folder(trial))})
+        note = {"error": error, "attempts": _attempts(self.folder(trial)), "failed_ms": int(time.time() * 1000)}
+        _write(self.folder(trial) / "failed.json", note)
 
     def cancel(self, trial: Trial) -> None:
         """Note that the user interrupted a trial that had begun."""
@@ -244,6 +255,15 @@ def _known(identity: dict[str, Any]) -> Trial | None:
 
 def _attempts(folder: AnyPath) -> int:
     return len(listed(folder / "attempts", "*.json"))
+
+
+def _said(path: AnyPath, key: str) -> int | None:
+    """A time that a note has; None where there is no such note, or none that can be used: the trial is none the worse for it."""
+    if not path.exists():
+        return None
+    with suppress(DamagedError):
+        return _read(path).get(key)
+    return None
 
 
 def _checksum(content: dict[str, Any]) -> str:

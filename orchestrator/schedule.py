@@ -86,7 +86,7 @@ def run(
         def elsewhere(trial_id: str) -> bool:
             return ledger.result(by_id[trial_id]) is None and ledger.holder(by_id[trial_id]) is not None
 
-        queue = Queue(jobs(formed, seconds), resources, elsewhere)
+        queue = Queue(jobs(formed, seconds), resources, elsewhere, _Lost(listen))
         with _AllUp(ledger.storage, min(nodes.slots(resources, place.gpu, there), len(formed))) as all_up:
             _tune(queue, place, resources, all_up, scratch, listen)
         return Outcome(queue.failed, queue.stopped)
@@ -116,6 +116,7 @@ def _tune(
 
 LONGEST_JOIN = 120.0
 """Seconds to wait for a first worker."""
+DIED = "its worker was killed, or crashed, or its node was lost"
 MOST_SAID = 200  # characters of an error in a line of progress
 
 for noisy in ("ray.tune", "ray.air"):  # a traceback for every killed worker; what matters of it is said, and in the ledger
@@ -285,7 +286,7 @@ class _Forward(tune.Callback):
         self._nodes: dict[str, str] = {}
         """Tune's trial id to the node that it runs on."""
         self._errors: dict[str, str] = {}
-        """Tune's trial id to the error of those of its trials that fell."""
+        """Tune's trial id to the traceback of what was raised in it."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that is never made, and a listener holds threads and locks."""
@@ -311,30 +312,42 @@ class _Forward(tune.Callback):
         elif kind == "fell":
             self._errors[key] = result["error"]
             self._queue.fell(key, result["id"])
+        elif kind == "raised":
+            self._errors[key] = result["error"]
         elif kind == "full":
             self._queue.stop(result["error"])
         for event in _events(result):
             self._listen(event)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        key, error = trial.trial_id, trial.get_pickled_error()
-        lost_node = bool(getattr(error, "preempted", False)) or self._nodes.pop(key, "") in _lost_nodes()
-        self._queue.broke(key, str(error), lost_node)
-        report = {"why": "its node was lost" if lost_node else _why(error)}
+        """Where the worker has not said what it raised, its process has died."""
+        key = trial.trial_id
+        node, raised = self._nodes.pop(key, ""), self._errors.pop(key, "")
+        self._queue.broke(key, raised or DIED, "" if raised else node)
         for trial_id in _ids(trial.config):
-            self._listen(Event(trial_id, "failed" if trial_id in self._queue.failed else "retried", report))
+            kind = "failed" if trial_id in self._queue.failed else "retried"
+            self._listen(Event(trial_id, kind, {"why": _last_line(raised or DIED)}))
 
 
-def _why(error: Exception | None) -> str:
-    """What broke a worker, in a few words; the ledger has the whole of it."""
-    if isinstance(error, ray.exceptions.RayActorError):
-        return "its worker was killed, or crashed"
-    cause = getattr(error, "cause", None) or error
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:MOST_SAID]
+class _Lost:
+    """The nodes that are gone, asked for not more than once a second."""
+
+    def __init__(self, listen: Callable[[Event], None]) -> None:
+        self._listen, self._asked, self._known = listen, 0.0, set[str]()
+
+    def __call__(self) -> set[str]:
+        if time.monotonic() - self._asked > 1.0:
+            self._asked = time.monotonic()
+            found = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+            for node in found - self._known:
+                self._listen(Event("", "node", {"node": node}))
+            self._known = found
+        return self._known
 
 
-def _lost_nodes() -> set[str]:
-    return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+def _last_line(error: str) -> str:
+    """What a traceback ends with; the ledger has the whole of it."""
+    return error.strip().rpartition("\n")[2][:MOST_SAID]
 
 
 def _events(report: dict[str, Any]) -> list[Event]:
@@ -347,7 +360,7 @@ def _events(report: dict[str, Any]) -> list[Event]:
     if kind == "busy":
         return [Event(trial_id, "elsewhere", report) for trial_id in report["ids"]]
     if kind == "fell":
-        return [Event(report["id"], "retried", {"why": report["error"].strip().rpartition("\n")[2][:MOST_SAID]})]
+        return [Event(report["id"], "retried", {"why": _last_line(report["error"])})]
     return [Event(report.get("id", ""), kind, report)] if kind in ("ended", "halved", "full") else []
 
 

@@ -18,6 +18,8 @@ from orchestrator.progress import Progress
 from orchestrator.spec import SweepSpec, cells, trials
 from orchestrator.trial import Trial, TrialResult
 
+HASTY_SECONDS = 5.0
+"""What MLflow is given where the user does not want to wait; the next command writes the rest."""
 MOST_COLLISIONS = 5
 """Times that a driver on this machine is found alive before it is believed: two that start at once each see the other, and withdraw."""
 
@@ -59,18 +61,34 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
         uri, commit = tracking.default_uri(ledger.storage), provenance.commit()
         tracker = tracking.Tracker(spec, every, ledger, uri, commit)
-        stopped = ""
+        stopped, patience = "", float("inf")
         try:
             if made.to_run:
                 stopped = _run_missing(spec, every, made, ledger, tracker, commit, lease.holder.token)
+        except KeyboardInterrupt:  # the second one
+            patience = HASTY_SECONDS
+            raise
         finally:
-            tracker.close(summaries(spec, every, ledger))
+            tracker.close(summaries(spec, every, ledger), patience)
         statuses = states(every, ledger)
         ended = sum(statuses[trial.id] in ("completed", "diverged") for trial in made.to_run)
         paths = write_report(spec, ledger.storage, command)
         if spec.keep == "front":
             keeping.delete(keeping.surplus(spec, ledger.storage))
     return Ended(statuses, ended, stopped, paths, uri, tuple(tracker.problems), time.monotonic() - started)
+
+
+def track(spec: SweepSpec, storage: AnyPath, rebuild: bool) -> tuple[str, tuple[str, ...]]:
+    """Bring MLflow to where the ledger is, or write every run anew; returns its address, and what could not be written.
+
+    Raises SweepHeldError where a driver runs the sweep: MLflow has one writer.
+    """
+    ledger, every = Ledger(storage), trials(spec)
+    with Lease(ledger.storage) as lease:
+        _take(lease, spec, ledger)
+        uri = tracking.default_uri(ledger.storage)
+        write = tracking.rebuild if rebuild else tracking.catch_up
+        return uri, write(spec, every, ledger, uri, provenance.commit(), summaries(spec, every, ledger))
 
 
 def _take(lease: Lease, spec: SweepSpec, ledger: Ledger) -> None:
@@ -178,6 +196,7 @@ class _Listener:
             "ended": self._ended,
             "elsewhere": self._elsewhere,
             "full": self._full,
+            "node": self._node,
             "retried": self._retried,
             "failed": self._failed,
         }
@@ -224,6 +243,11 @@ class _Listener:
 
     def _full(self, event: Event) -> None:
         self._progress.say(event.report["error"])
+
+    def _node(self, event: Event) -> None:
+        self._progress.say(
+            f"a node was lost ({event.report['node'][:8]}); its trials go on elsewhere, and have not failed by that"
+        )
 
     def _retried(self, event: Event) -> None:
         self._unless_ended(event, "pending")

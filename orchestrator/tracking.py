@@ -1,38 +1,55 @@
 """MLflow as a projection of the ledger. The only importer of MLflow, used by the driver alone.
 
 One experiment a sweep; one run a trial, found or created by the tag `trial_id`; one run a cell, its parent, with the mean over seeds
-under the metric's own name and `.sd`, `.low`, `.high` and `n` beside it. Everything that is written carries a timestamp from the ledger,
-and MLflow stores identical points once: writing a trial again changes nothing.
+under the metric's own name and `.sd`, `.low`, `.high` and `n` beside it.
 
-MLflow may be away: what could not be written is counted, and the next `sweep` writes it.
+All that a run holds, its times too, comes from the ledger: whether it was written while its trial ran, later, or anew after the database
+was lost, it is the same but for its run id. MLflow stores identical points once and changes none, so writing again is harmless, and
+a run with points that the ledger does not have is marked deleted and written anew.
+
+    begun     create_run with all tags
+    epochs    log_batch of points, with the parameters the first time
+    ended     artifacts; log_batch of points and tags; set_terminated
+
+The status comes last: a run that is FINISHED or FAILED and has the ledger's stamp in its tag `projected` is whole. When all are, the
+experiment's tag `projected` says so, and a command that finds nothing new reads none of them.
+
+MLflow may be away: what could not be written then is written when it is back, at the end, or by the next command.
 """
 
 import hashlib
-import json
 import logging
 import os
 import queue
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default of 7 with backoff blocks for minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # MLflow repeats a create_run that was heard, and makes two runs
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # of a server that accepts and never answers; the default is 120
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # set_terminated reads the run again to print its address
 
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
+from mlflow.entities import Run as StoredRun
 
 from mopoe_core.files import AnyPath, near
 from mopoe_core.names import Epoch
-from mopoe_core.remote import without_secrets
+from orchestrator import artifacts
+from orchestrator.errors import LedgerError
 from orchestrator.ledger import Ledger
+from orchestrator.outages import AWAY_SECONDS, Outages
 from orchestrator.spec import SweepSpec
 from orchestrator.trial import Cell, Trial, TrialResult
 
@@ -49,14 +66,37 @@ RUN_STATUS = {
 }
 PARAMETERS = ("dataset", "source", "networks", "model", "beta", "latent_dim", "epochs", "batch_size", "learning_rate")
 """Logged for every run; other fields only where they are not the default, so that the compare view has few columns."""
+PARENT = "mlflow.parentRunId"
+PAGE = 200  # runs a search: half a second; MLflow reads every run's metrics, tags and parameters
 BATCH_SECONDS = 1.0
-AWAY_SECONDS = 30.0
-"""A store that does not answer is left alone for so long: each refused call costs seconds of retries."""
+PATIENCE_SECONDS = 300.0
+"""`close` waits no longer than this for a single call: an upload of a checkpoint may take minutes."""
 
 
 def default_uri(storage: AnyPath) -> str:
     """MLFLOW_TRACKING_URI if it is set, else a SQLite file in or near storage (MLflow refuses its old file store)."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{near(storage).absolute() / 'mlflow.db'}"
+
+
+def catch_up(
+    spec: SweepSpec, trials: Sequence[Trial], ledger: Ledger, uri: str, commit: str, summaries: Sequence["CellSummary"]
+) -> tuple[str, ...]:
+    """Bring MLflow to where the ledger is, looking at every run; returns what could not be written, a line each."""
+    tracker = Tracker(spec, trials, ledger, uri, commit, look=True)
+    tracker.close(summaries)
+    return tuple(tracker.problems)
+
+
+def rebuild(
+    spec: SweepSpec, trials: Sequence[Trial], ledger: Ledger, uri: str, commit: str, summaries: Sequence["CellSummary"]
+) -> tuple[str, ...]:
+    """As `catch_up`, with every run of the sweep's experiment written anew.
+
+    Runs that an orchestrator wrote there before are marked deleted; those of others in the same experiment are left alone.
+    """
+    tracker = Tracker(spec, trials, ledger, uri, commit, anew=True)
+    tracker.close(summaries)
+    return tuple(tracker.problems)
 
 
 @dataclass(frozen=True)
@@ -70,262 +110,569 @@ class CellSummary:
     """Metric name to `mean`, `sd`, `low`, `high`."""
 
 
-class Projection:
-    """The MLflow runs of one sweep."""
+@dataclass(slots=True)
+class _Run:
+    """What the driver has to remember of a run. There are as many as trials and cells, so it is little."""
 
-    def __init__(self, spec: SweepSpec, ledger: Ledger, uri: str, commit: str) -> None:
+    id: str
+    status: str
+    projected: str = ""
+    has_parameters: bool = False
+    told: set[tuple[int, int]] | None = None
+    """Epoch and time of the points that this driver wrote; None where another may have."""
+    artifacts: str = ""
+    """Where they go; empty where that has to be asked."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has the tags that it was to be made with: one that was found may have others."""
+        return self.told is not None
+
+
+class Projection:
+    """The MLflow runs of one sweep. `get_on` is called after each call to MLflow in what may take many."""
+
+    def __init__(
+        self, spec: SweepSpec, trials: Sequence[Trial], ledger: Ledger, uri: str, commit: str, get_on: Callable[[], None]
+    ) -> None:
+        _make_database(uri)
         self._client = MlflowClient(tracking_uri=uri)
         self._ledger = ledger
         self._commit = commit
+        self._get_on = get_on
+        self._trials: dict[str, list[Trial]] = {}
+        """Cell id to its trials."""
+        for trial in trials:
+            self._trials.setdefault(trial.cell.id, []).append(trial)
+        self._runs: dict[str, _Run] = {}
+        """Trial or cell id to its run."""
+        self.opened = False
+        """Whether the runs that are there have been found, so that some may have been written."""
+        self._orphaned: set[str] = set()
+        """Cells with trials' runs that name another run than the cell's as their parent."""
+        self._doubted: set[tuple[str, str]] = set()
+        """Kind and id of runs that MLflow did not say it made; it may have."""
+        self.whole = ""
+        """What the experiment says of itself: the `digest` that was given to `note_whole` last, if nothing was written since."""
         self._experiment = self._find_experiment(spec.name, uri)
-        self._runs: dict[str, tuple[str, dict[str, str]]] = {}
-        """Trial or cell id to run id and tags."""
-        self._find_runs()
 
     def _find_experiment(self, name: str, uri: str) -> str:
         found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                self._client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
-        artifacts = (near(self._ledger.storage) / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
-        # The tag makes the UI open on runs and charts; without it, it opens on traces of language models.
-        tags = {"mlflow.experimentKind": "custom_model_development"}
-        return str(self._client.create_experiment(name, artifact_location=artifacts, tags=tags))
+        if found is None:
+            self.opened = True  # there are no runs to look for
+            # The tag makes the UI open on runs and charts; without it, it opens on traces of language models.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(self._client.create_experiment(name, artifact_location=self._artifact_location(uri), tags=tags))
+        if found.lifecycle_stage == "active":
+            self.whole = found.tags.get("projected", "")
+        else:  # MLflow brings all its runs back, deleted ones too: what it says of itself is not to be believed
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
 
-    def _find_runs(self) -> None:
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
-            for run in page:
-                key = run.data.tags.get("trial_id") or run.data.tags.get("cell_id")
-                if key:
-                    self._runs[key] = (run.info.run_id, dict(run.data.tags))
-            token = page.token
-            if not token:
-                return
+    def _artifact_location(self, uri: str) -> str | None:
+        if not uri.startswith("sqlite:"):
+            return None
+        return (near(self._ledger.storage) / "mlartifacts").as_uri()
 
     def reachable(self) -> bool:
         """Whether the store answers."""
         try:
             self._client.get_experiment(self._experiment)
-        except Exception:  # see Tracker._write
+        except Exception:  # whatever a store raises; see Outages
             return False
         return True
 
+    def open(self, anew: bool) -> None:
+        """Find the runs that are there; with `anew`, mark them deleted. To be called before anything else is written."""
+        if self.whole:
+            self.note_whole("")
+        if anew:
+            self._delete_runs([run.info.run_id for run in self._pages()])
+        else:
+            self._find_runs()
+        self.opened = True
+
+    def note_whole(self, digest: str) -> None:
+        """Note with the experiment that all its runs are as the ledger has them."""
+        self._client.set_experiment_tag(self._experiment, "projected", digest)
+        self.whole = digest
+
+    def _find_runs(self) -> None:
+        found: dict[str, list[_Run]] = {}
+        parents: dict[str, set[str]] = {}
+        for run in self._pages():
+            tags = run.data.tags
+            found.setdefault(tags["trial_id"] if tags["kind"] == "trial" else tags["cell_id"], []).append(_known(run))
+            if tags["kind"] == "trial":
+                parents.setdefault(tags["cell_id"], set()).add(tags.get(PARENT, ""))
+        doubled = [run.id for runs in found.values() if len(runs) > 1 for run in runs]
+        self._delete_runs(doubled)  # which of them is right is not known, and the ledger is
+        self._runs = {key: runs[0] for key, runs in found.items() if len(runs) == 1}
+        self._orphaned = {cell for cell, named in parents.items() if cell not in self._runs or named != {self._runs[cell].id}}
+
+    def _pages(self, only: str = "") -> Iterator[StoredRun]:
+        """The experiment's runs that an orchestrator wrote."""
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], only, max_results=PAGE, page_token=token)
+            self._get_on()
+            yield from (run for run in page if _is_ours(run))
+            token = page.token
+            if not token:
+                return
+
+    def _delete_runs(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            self._client.delete_run(run_id)
+            self._get_on()
+
     def begin(self, trial: Trial) -> None:
         """The trial's run, RUNNING."""
-        run_id = self._run(trial)
-        self._client.update_run(run_id, status="RUNNING")
-        self._tag(trial.id, {"status": "running", "projected": ""})  # what stood there before may have to be written again
+        run = self._runs.get(trial.id)
+        if run is None:
+            self._create_trial(trial, self._tags_of_trial(trial, "running", "", self._commit))
+        elif run.status != "RUNNING":
+            self._client.update_run(run.id, status="RUNNING")
+            self._client.set_tag(run.id, "status", "running")
+            run.status = "RUNNING"
 
     def epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
         """Points of the learning curve."""
-        points = [Point(name, value, e.timestamp_ms, e.epoch) for e in epochs for name, value in e.values.items()]
-        self._client.log_batch(self._run(trial), metrics=points)
+        self.begin(trial)
+        run = self._runs[trial.id]
+        self._log(run, trial.cell, {"seed": trial.seed}, _points(epochs, run.told or set()))
+        if run.told is not None:
+            run.told |= _times(epochs)
 
-    def project(self, trial: Trial, status: str, result: TrialResult | None) -> None:
-        """Everything the ledger knows of a trial; nothing if that has been written before."""
-        stamp = _stamp(status, result and (result.metrics, result.history, result.attempts, result.provenance))
-        if self._runs.get(trial.id, ("", {}))[1].get("projected") == stamp:
+    def project(self, trial: Trial, mark: str) -> None:
+        """Everything the ledger knows of a trial that does not run; nothing if that has been written before."""
+        run = self._runs.get(trial.id)
+        if run is not None and run.projected == mark and run.status in _run_statuses(mark):
             return
-        run_id = self._run(trial)
-        self._parameters(run_id, trial.cell, {"seed": trial.seed})
-        if result is not None:
-            self.epochs(trial, result.history)
-            end = result.history[-1]
-            finals = [Point(m.name, m.value, end.timestamp_ms, end.epoch) for m in result.metrics]
-            self._client.log_batch(run_id, metrics=finals)
-            self._artifacts(run_id, trial, result)
-        if status in ("completed", "diverged", "failed", "cancelled"):
-            evaluated_ms = int(result.evaluate_seconds * 1000) if result else 0
-            end_ms = result.history[-1].timestamp_ms + evaluated_ms if result else int(time.time() * 1000)
-            self._client.set_terminated(run_id, RUN_STATUS[status], end_ms)
-        else:
-            self._client.update_run(run_id, status=RUN_STATUS[status])
-        self._tag(trial.id, {"status": status, "projected": stamp})
+        result = self._ledger.result(trial) if _is_stamp(mark) else None
+        status = result.status if result else mark.partition(" ")[0]
+        history = result.history if result else self._history_so_far(trial)
+        tags = self._tags_of_trial(trial, status, mark, str(result.provenance.get("commit", "")) if result else "")
+        if run is not None and self._shows_otherwise(run, mark, history):
+            self._delete(trial.id)
+            run = None
+        if run is None:
+            run = self._create_trial(trial, tags)
+            tags = {} if run.is_new else tags
+        if result:
+            self._put_artifacts(run, result)
+        points = _points(history, run.told or set()) + (_finals(result) if result else [])
+        self._log(run, trial.cell, {"seed": trial.seed}, points, tags)
+        self._end(run, RUN_STATUS[status], self._ended_ms(result) if result else self._stopped_ms(trial, status))
+        run.projected, run.told, run.artifacts = mark, None, ""  # and no more of it is remembered
 
-    def summarise(self, summary: CellSummary) -> None:
-        """The run of a cell. Each change of its numbers has a step of its own, because MLflow shows the highest step: with n as the
-        step, a cell that loses a seed would go on showing the mean of more. A cell without a seed has no numbers.
+    def _history_so_far(self, trial: Trial) -> tuple[Epoch, ...]:
+        """Of a trial that has not ended, from its checkpoint."""
+        if not self._ledger.checkpoint(trial).exists():
+            return ()
+        from mopoe_core.training import history_in  # torch: seconds, where a trial has not ended
+
+        return history_in(self._ledger.checkpoint(trial))
+
+    def _shows_otherwise(self, run: _Run, mark: str, history: Sequence[Epoch]) -> bool:
+        """Whether a run has points that the ledger does not have: of another result, or of epochs that were trained again."""
+        if _is_stamp(run.projected) and run.projected != mark:
+            return True
+        if not _is_stamp(mark) or not history:
+            return False
+        told = run.told
+        if told is None:
+            name = next(iter(history[0].values))
+            told = {(point.step, point.timestamp) for point in self._client.get_metric_history(run.id, name)}
+        return not told <= _times(history)
+
+    def _ended_ms(self, result: TrialResult) -> int:
+        """When the trial's evaluation ended; of one that diverged in its first epoch, when its attempt did."""
+        if result.history:
+            return result.history[-1].timestamp_ms + int(result.evaluate_seconds * 1000)
+        return self._ledger.ended_ms(result.trial) or self._ledger.started_ms(result.trial) or 0
+
+    def _stopped_ms(self, trial: Trial, status: str) -> int | None:
+        """When a trial without a result stopped; None for a pending one that left no note."""
+        return self._ledger.ended_ms(trial) or (None if status == "pending" else self._ledger.started_ms(trial))
+
+    def summarise(self, summary: CellSummary, marks: Mapping[str, str] | None = None) -> None:
+        """The run of a cell, with the times of its trials; `marks` has those of its trials, if the caller knows them.
+
+        MLflow shows the highest step's points and keeps all: a cell whose numbers have changed has a run made anew, or one that
+        loses a seed would go on showing the mean of more, and none that is made from the ledger would have the points of before.
         """
-        if not summary.n:
+        cell, members = summary.cell, self._trials.get(summary.cell.id, [])
+        if not (summary.n or cell.id in self._runs or cell.id in self._orphaned):
             return
-        stamp = _stamp(summary.n, summary.n_planned, summary.values)
-        run_id = self._run_of_cell(summary.cell)
-        if self._runs[summary.cell.id][1].get("projected") == stamp:
+        stamps = [mark for trial in members if _is_stamp(mark := marks.get(trial.id, "") if marks else self._ledger.stamp(trial))]
+        content, count = digest(summary.n, _plain(summary.values), sorted(stamps)), f"{summary.n}/{summary.n_planned}"
+        complete, mark = summary.n == summary.n_planned, f"{content} {count}"
+        status, run_status = ("completed", "FINISHED") if complete else ("pending", "KILLED")
+        known = self._runs.get(cell.id)
+        if known is not None and known.projected.partition(" ")[0] not in ("", content):
+            self._delete(cell.id)
+            self._orphaned.add(cell.id)
+        run = self._run_of_cell(cell)
+        if run.projected == mark and run.status == run_status:
             return
-        self._parameters(run_id, summary.cell, {})
-        now, step = int(time.time() * 1000), int(self._runs[summary.cell.id][1].get("step", 0)) + 1
-        points = [Point("n", summary.n, now, step)]
-        for name, numbers in summary.values.items():
-            points.append(Point(name, numbers["mean"], now, step))
-            spread = {part: numbers[part] for part in ("sd", "low", "high") if numbers[part] == numbers[part]}
-            points += [Point(f"{name}.{part}", value, now, step) for part, value in spread.items()]
-        self._client.log_batch(run_id, metrics=points)
-        complete = summary.n == summary.n_planned
-        self._client.set_terminated(run_id, "FINISHED" if complete else "KILLED")
-        count, status = f"{summary.n}/{summary.n_planned}", "completed" if complete else "pending"
-        self._tag(summary.cell.id, {"projected": stamp, "n": count, "status": status, "step": str(step)})
+        ended_ms = self._cell_ended_ms(members)
+        tags = {"projected": mark, "n": count, "status": status}
+        self._log(run, cell, {}, _cell_points(summary, ended_ms), tags)
+        self._end(run, run_status, ended_ms)
+        run.projected = mark
 
-    def close_cells(self, summaries: Sequence[CellSummary]) -> None:
-        """End the runs of cells that still lack seeds when the driver stops: nothing is left RUNNING."""
-        for summary in summaries:
-            if summary.n < summary.n_planned and summary.cell.id in self._runs:
-                self._client.set_terminated(self._runs[summary.cell.id][0], "KILLED")
-                self._tag(summary.cell.id, {"status": "pending"})
+    def _cell_ended_ms(self, members: Sequence[Trial]) -> int:
+        """When the last of a cell's completed trials ended; where none completed, when the last of them stopped."""
+        results = [result for trial in members if (result := self._ledger.result(trial)) is not None]
+        completed = [self._ended_ms(result) for result in results if result.status == "completed"]
+        stopped = [ms for trial in members if (ms := self._ledger.ended_ms(trial) or self._ledger.started_ms(trial))]
+        return max(completed or stopped, default=0)
 
-    def _run(self, trial: Trial) -> str:
-        if trial.id in self._runs:
-            return self._runs[trial.id][0]
-        tags = {"trial_id": trial.id, "seed": str(trial.seed), "mlflow.parentRunId": self._run_of_cell(trial.cell)}
-        started_ms = self._ledger.started_ms(trial)
-        return self._create(trial.id, trial.cell, trial.label, "trial", tags, {"seed": trial.seed}, started_ms)
+    def close(self) -> None:
+        """Leave no run RUNNING of which nothing else was said, as of trials that the sweep no longer has; nor one that was made twice."""
+        for run in [run for run in self._runs.values() if run.status == "RUNNING"]:
+            self._client.set_tag(run.id, "status", "cancelled")
+            self._end(run, "KILLED", int(time.time() * 1000))
+        for kind, key in [doubt for doubt in self._doubted if doubt[1] in self._runs]:
+            found = [run.info.run_id for run in self._search(kind, key)]
+            self._delete_runs([run_id for run_id in found if run_id != self._runs[key].id])
+            self._doubted.remove((kind, key))
 
-    def _run_of_cell(self, cell: Cell) -> str:
-        return self._runs[cell.id][0] if cell.id in self._runs else self._create(cell.id, cell, cell.label, "cell", {}, {})
+    def _run_of_cell(self, cell: Cell) -> _Run:
+        run = self._runs.get(cell.id)
+        if run is None:
+            started = [ms for trial in self._trials.get(cell.id, []) if (ms := self._ledger.started_ms(trial))]
+            tags = {"kind": "cell", "status": "pending", "mlflow.runName": cell.label, **_tags(cell)}
+            run = self._create("cell", cell.id, tags, min(started, default=None))
+        if cell.id in self._orphaned:
+            for child in self._pages(f"tags.kind = 'trial' and tags.cell_id = '{cell.id}'"):
+                self._client.set_tag(child.info.run_id, PARENT, run.id)
+            self._orphaned.discard(cell.id)
+        return run
 
-    def _create(
-        self,
-        key: str,
-        cell: Cell,
-        name: str,
-        kind: str,
-        more: dict[str, str],
-        parameters: dict[str, Any],
-        started_ms: int | None = None,
-    ) -> str:
-        config = cell.config
-        tags = {
-            "kind": kind,
-            "cell_id": cell.id,
-            "status": "pending",
-            "model": config.model,
-            "dataset": config.dataset,
-            "beta": f"{config.beta:g}",
-            "git_commit": self._commit,
-            "mlflow.source.git.commit": self._commit,
-            "mlflow.runName": name,
-            **more,
-        }
-        run = self._client.create_run(self._experiment, start_time=started_ms, tags=tags, run_name=name)
-        self._runs[key] = (run.info.run_id, tags)  # before anything else can fail: a second run of this key must not be made
-        self._parameters(run.info.run_id, cell, parameters)
-        return str(run.info.run_id)
+    def _tags_of_trial(self, trial: Trial, status: str, mark: str, commit: str) -> dict[str, str]:
+        commit = commit or self._commit
+        about = {"kind": "trial", "trial_id": trial.id, "seed": str(trial.seed), "status": status, "projected": mark}
+        commits = {"git_commit": commit, "mlflow.source.git.commit": commit}
+        parent = {PARENT: self._run_of_cell(trial.cell).id}
+        return {**about, "mlflow.runName": trial.label, **_tags(trial.cell), **commits, **parent}
 
-    def _parameters(self, run_id: str, cell: Cell, more: dict[str, Any]) -> None:
-        """Log a run's parameters; again is harmless, and mends a run whose first try failed."""
-        logged = {field: getattr(cell.config, field) for field in PARAMETERS} | cell.config.canonical() | more
-        self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in logged.items()])
+    def _create_trial(self, trial: Trial, tags: Mapping[str, str]) -> _Run:
+        return self._create("trial", trial.id, tags, self._ledger.started_ms(trial))
 
-    def _tag(self, key: str, tags: dict[str, str]) -> None:
-        run_id, known = self._runs[key]
-        self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
-        known.update(tags)
+    def _create(self, kind: str, key: str, tags: Mapping[str, str], started_ms: int | None) -> _Run:
+        """A new run; the one that is there, if MLflow made it and could not say so."""
+        if (kind, key) in self._doubted and (made := next(iter(self._search(kind, key)), None)) is not None:
+            self._runs[key] = _known(made)
+            return self._runs[key]
+        try:
+            made = self._client.create_run(self._experiment, start_time=started_ms, tags=dict(tags))
+        except Exception:
+            self._doubted.add((kind, key))
+            raise
+        self._runs[key] = _Run(made.info.run_id, made.info.status, told=set(), artifacts=made.info.artifact_uri)
+        return self._runs[key]
 
-    def _artifacts(self, run_id: str, trial: Trial, result: TrialResult) -> None:
-        """Checkpoint, evaluation table, pictures and provenance."""
-        folder = self._ledger.folder(trial)
-        if self._ledger.checkpoint(trial).exists():
-            self._client.log_artifact(run_id, str(self._ledger.checkpoint(trial)))
-        if (folder / "samples").is_dir():
-            self._client.log_artifacts(run_id, str(folder / "samples"), "samples")
+    def _search(self, kind: str, key: str) -> list[StoredRun]:
+        return list(self._pages(f"tags.kind = '{kind}' and tags.{kind}_id = '{key}'"))
+
+    def _delete(self, key: str) -> None:
+        self._client.delete_run(self._runs[key].id)
+        del self._runs[key]
+
+    def _log(
+        self, run: _Run, cell: Cell, more: Mapping[str, Any], points: Sequence[Point], tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Points and tags in one call, with the run's parameters if it has none."""
+        logged = {field: getattr(cell.config, field) for field in PARAMETERS} | cell.config.canonical() | dict(more)
+        parameters = [] if run.has_parameters else [Param(name, str(value)) for name, value in logged.items()]
+        self._client.log_batch(run.id, points, parameters, [RunTag(name, value) for name, value in (tags or {}).items()])
+        run.has_parameters = True
+
+    def _end(self, run: _Run, status: str, ended_ms: int | None) -> None:
+        if ended_ms is None:
+            self._client.update_run(run.id, status=status)
+        else:
+            self._client.set_terminated(run.id, status, ended_ms)
+        run.status = status
+
+    def _put_artifacts(self, run: _Run, result: TrialResult) -> None:
+        """Straight into their place if that is a folder of this machine: the client would read the whole run first, for 5 ms."""
+        where = urlsplit(run.artifacts or self._client.get_run(run.id).info.artifact_uri)
+        if where.scheme == "file":
+            artifacts.put(Path(url2pathname(where.path)), self._ledger, result)
+            return
         with tempfile.TemporaryDirectory() as scratch:
-            pd.DataFrame([asdict(m) for m in result.metrics]).to_csv(Path(scratch) / "evaluation.csv", index=False)
-            (Path(scratch) / "provenance.json").write_text(json.dumps(result.provenance, indent=1), encoding="utf-8")
-            (Path(scratch) / "config.json").write_text(trial.config.model_dump_json(indent=1), encoding="utf-8")
-            self._client.log_artifacts(run_id, scratch)
+            artifacts.put(Path(scratch), self._ledger, result)
+            self._client.log_artifacts(run.id, scratch)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """Something that was told to the tracker."""
+
+    kind: str
+    """`begun`, `epoch`, `changed`, `summary` or `close`."""
+    key: str = ""
+    """Id of a trial or cell."""
+    epochs: tuple[Epoch, ...] = ()
+    summaries: tuple[CellSummary, ...] = ()
 
 
 class Tracker:
-    """Writes to MLflow from a thread of its own, in batches, so that the driver never waits for it."""
+    """Writes to MLflow from a thread of its own, in batches, so that the driver never waits for it.
 
-    def __init__(self, spec: SweepSpec, trials: Sequence[Trial], ledger: Ledger, uri: str, commit: str) -> None:
-        self._arguments = (spec, ledger, uri, commit)
-        self._trials = {trial.id: trial for trial in trials}
+    With `look`, `close` looks at every run, whatever the experiment says of itself; with `anew`, every run is written anew.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        trials: Sequence[Trial],
+        ledger: Ledger,
+        uri: str,
+        commit: str,
+        look: bool = False,
+        anew: bool = False,
+    ) -> None:
+        self._outages = Outages(self._answers)
         self._ledger = ledger
-        self._queue: queue.Queue[tuple[str, str, Any] | None] = queue.Queue()
+        self._connect = partial(Projection, spec, trials, ledger, uri, commit, get_on=self._outages.get_on)
+        self._look, self._anew = look, anew
+        self._password = urlsplit(uri).password
+        self._trials = {trial.id: trial for trial in trials}
         self._projection: Projection | None = None
-        self._away_until = 0.0
-        self.problems: list[str] = []
-        """What could not be written, one line each; the next sweep command writes it from the ledger."""
+        self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._missed: set[str] = set()
+        """Trials whose end could not be written."""
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
+    @property
+    def problems(self) -> list[str]:
+        """What could not be written, one line each: the first few, and how many more. A later command writes it from the ledger."""
+        return [note.replace(self._password, "***") if self._password else note for note in self._outages.notes]
+
     def begun(self, trial_id: str) -> None:
         """A trial has started."""
-        self._queue.put(("begun", trial_id, None))
+        self._queue.put(_Item("begun", trial_id))
 
     def epoch(self, trial_id: str, epoch: Epoch) -> None:
         """A trial has finished an epoch."""
-        self._queue.put(("epoch", trial_id, epoch))
+        self._queue.put(_Item("epoch", trial_id, epochs=(epoch,)))
 
     def changed(self, trial_id: str) -> None:
         """A trial has ended, one way or another: write what the ledger says."""
-        self._queue.put(("changed", trial_id, None))
+        self._queue.put(_Item("changed", trial_id))
 
     def summary(self, summary: CellSummary) -> None:
         """A cell's numbers have changed."""
-        self._queue.put(("summary", summary.cell.id, summary))
+        self._queue.put(_Item("summary", summary.cell.id, summaries=(summary,)))
 
-    def close(self, summaries: Sequence[CellSummary]) -> None:
-        """Write everything that is outstanding, then the state of all trials and cells as the ledger has it, and stop."""
-        self._away_until = 0.0  # one more try
-        for trial in self._trials.values():
-            if self._ledger.state(trial).attempts:
-                self.changed(trial.id)
-        for summary in summaries:
-            self.summary(summary)
-        self._queue.put(("close", "", list(summaries)))
-        self._queue.put(None)
-        self._thread.join()
+    def close(self, summaries: Sequence[CellSummary], within: float = float("inf")) -> None:
+        """Write everything that is outstanding, then the state of all trials and cells as the ledger has it, and stop.
+
+        `within` seconds, if need be without having written all.
+        """
+        self._outages.get_on()
+        deadline = time.monotonic() + within
+        self._closing.set()
+        self._queue.put(_Item("close", summaries=tuple(summaries)))
+        while self._thread.is_alive():
+            self._thread.join(min(1.0, PATIENCE_SECONDS, within))
+            if time.monotonic() > deadline:
+                self._outages.give_up("interrupted before all was written")
+                return
+            if self._outages.silent_seconds() > PATIENCE_SECONDS:
+                self._outages.give_up(f"MLflow has not answered for {PATIENCE_SECONDS:.0f} s")
+                return
 
     def _work(self) -> None:
         while True:
-            batch = [self._queue.get()]
-            if batch[0] is not None and batch[0][0] == "epoch":
-                time.sleep(BATCH_SECONDS)  # let more epochs arrive: one call for all of them
-            while not self._queue.empty():
-                batch.append(self._queue.get())
-            self._write([item for item in batch if item is not None])
-            if None in batch:
+            items = self._next_items()
+            self._missed -= {item.key for item in items if item.kind == "begun"}
+            for item in _shortened(items):
+                if not self._outages.attempt(f"{item.kind} {item.key}", partial(self._apply, item)) and item.kind == "changed":
+                    self._missed.add(item.key)
+            if items and items[-1].kind == "close":
+                self._outages.again()
+                self._settle(items[-1].summaries)
                 return
+            for key in list(self._missed):
+                if self._outages.attempt(f"changed {key}", partial(self._project, key)):
+                    self._missed.remove(key)
 
-    def _write(self, items: list[tuple[str, str, Any]]) -> None:
-        curves: dict[str, list[Epoch]] = {}
-        for kind, trial_id, epoch in items:
-            if kind == "epoch":
-                curves.setdefault(trial_id, []).append(epoch)
-        for kind, key, what in items:
-            if kind == "epoch":
-                what = curves.pop(key, None)
-                if what is None:
-                    continue
-            if time.monotonic() < self._away_until:
-                continue  # what is skipped here is in the ledger, and the next sweep command writes it
+    def _next_items(self) -> list[_Item]:
+        """What has come; nothing, after a while, if there is something to try again."""
+        try:
+            items = [self._queue.get(timeout=AWAY_SECONDS if self._missed else None)]
+        except queue.Empty:
+            return []
+        if items[0].kind == "epoch":
+            self._closing.wait(BATCH_SECONDS)  # let more epochs arrive: one call for all of them
+        while not self._queue.empty():
+            items.append(self._queue.get())
+        return items
+
+    def _apply(self, item: _Item) -> None:
+        if item.kind == "begun":
+            self._opened().begin(self._trials[item.key])
+        elif item.kind == "epoch":
+            self._opened().epochs(self._trials[item.key], item.epochs)
+        elif item.kind == "changed":
+            self._project(item.key)
+        elif item.kind == "summary":
+            self._opened().summarise(item.summaries[0])
+
+    def _project(self, key: str) -> None:
+        self._opened().project(self._trials[key], mark_of(self._ledger, self._trials[key]))
+
+    def _settle(self, summaries: Sequence[CellSummary]) -> None:
+        """Write what the ledger says of every trial, then every cell; nothing if that is what the experiment says it has."""
+        attempt, marks = self._outages.attempt, self._marks()
+        whole = digest(sorted(marks.items()), [(s.cell.id, s.n, s.n_planned, _plain(s.values)) for s in summaries])
+        if not attempt("experiment", self._connected) or self._has(whole):
+            return
+        done = [attempt(f"trial {key}", partial(self._settle_trial, key, mark)) for key, mark in marks.items() if mark]
+        done += [attempt(f"cell {summary.cell.id}", partial(self._settle_cell, summary, marks)) for summary in summaries]
+        done += [attempt("closing", self._close_runs)]
+        if all(done) and len(marks) == len(self._trials):
+            attempt("experiment", partial(self._connected().note_whole, whole))
+
+    def _marks(self) -> dict[str, str]:
+        """What the ledger says of each trial; entries that cannot be read are noted and left out."""
+        marks: dict[str, str] = {}
+        for trial in self._trials.values():
             try:
-                self._apply(kind, key, what)
-            except Exception as error:  # whatever a tracking store raises, no trial may suffer for it
-                self.problems.append(f"{kind} {key}: {without_secrets(error, self._arguments[2])}")
-                if self._projection is None or not self._projection.reachable():
-                    self._away_until = time.monotonic() + AWAY_SECONDS
+                marks[trial.id] = mark_of(self._ledger, trial)
+            except (LedgerError, OSError) as error:
+                self._outages.note(f"trial {trial.id}: {error}")
+        return marks
 
-    def _apply(self, kind: str, key: str, what: Any) -> None:
+    def _has(self, whole: str) -> bool:
+        """Whether nothing has been written since the experiment had all this, and nobody asked to look."""
+        projection = self._connected()
+        return projection.whole == whole and not (projection.opened or self._look or self._anew)
+
+    def _settle_trial(self, key: str, mark: str) -> None:
+        self._opened().project(self._trials[key], mark)
+
+    def _settle_cell(self, summary: CellSummary, marks: Mapping[str, str]) -> None:
+        self._opened().summarise(summary, marks)
+
+    def _close_runs(self) -> None:
+        self._opened().close()
+
+    def _connected(self) -> Projection:
         if self._projection is None:
-            self._projection = Projection(*self._arguments)
-        if kind == "begun":
-            self._projection.begin(self._trials[key])
-        elif kind == "epoch":
-            self._projection.epochs(self._trials[key], what)
-        elif kind == "changed":
-            trial = self._trials[key]
-            self._projection.project(trial, self._ledger.state(trial).status, self._ledger.result(trial))
-        elif kind == "summary":
-            self._projection.summarise(what)
-        else:
-            self._projection.close_cells(what)
+            self._projection = self._connect()
+        return self._projection
+
+    def _opened(self) -> Projection:
+        projection = self._connected()
+        if not projection.opened:
+            projection.open(self._anew)
+        return projection
+
+    def _answers(self) -> bool:
+        return self._projection is not None and self._projection.reachable()
 
 
-def _stamp(*parts: Any) -> str:
-    """A hash of what a run shows; by `repr`, because a diverged trial's history holds NaN, which JSON refuses."""
+def _shortened(items: Sequence[_Item]) -> list[_Item]:
+    """Without what a later item of the same trial says again; an item's epochs are those of all that it stands for."""
+    kept: dict[tuple[str, str], _Item] = {}
+    for item in reversed(items):
+        if (item.key, "changed") in kept and item.kind in ("begun", "epoch", "changed"):
+            continue
+        later = kept.get((item.key, item.kind))
+        if later is None:
+            kept[item.key, item.kind] = item
+        elif item.kind == "epoch":
+            kept[item.key, "epoch"] = _Item("epoch", item.key, epochs=item.epochs + later.epochs)
+    return [item for item in reversed(kept.values()) if item.kind != "close"]
+
+
+def _make_database(uri: str) -> None:
+    """See that a SQLite file is there whole or not at all: MLflow makes one in dozens of steps, and does not go on with one whose maker
+    was killed on the way.
+    """
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
+    temporary.replace(path)
+
+
+def mark_of(ledger: Ledger, trial: Trial) -> str:
+    """What the ledger says of a trial, short: its result's stamp, or `failed after 2` attempts; empty before the first.
+
+    A trial that runs is pending here: this is what a driver leaves behind, and it will not hear of that trial's end.
+    """
+    stamp = ledger.stamp(trial)
+    if stamp:
+        return stamp
+    state = ledger.state(trial)
+    status = "pending" if state.status == "running" else state.status
+    return f"{status} after {state.attempts}" if state.attempts else ""
+
+
+def digest(*parts: Any) -> str:
+    """A hash of plain values; by `repr`, because a spread may be NaN, which JSON refuses."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _is_stamp(mark: str) -> bool:
+    return bool(mark) and " " not in mark
+
+
+def _run_statuses(mark: str) -> tuple[str, ...]:
+    """What MLflow may call a run of which the ledger says this."""
+    return ("FINISHED", "FAILED") if _is_stamp(mark) else (RUN_STATUS[mark.partition(" ")[0]],)
+
+
+def _is_ours(run: StoredRun) -> bool:
+    tags = run.data.tags
+    return "cell_id" in tags and (tags.get("kind") == "cell" or (tags.get("kind") == "trial" and "trial_id" in tags))
+
+
+def _known(run: StoredRun) -> _Run:
+    return _Run(run.info.run_id, run.info.status, run.data.tags.get("projected", ""), bool(run.data.params))
+
+
+def _tags(cell: Cell) -> dict[str, str]:
+    config = cell.config
+    return {"cell_id": cell.id, "model": config.model, "dataset": config.dataset, "beta": f"{config.beta:g}"}
+
+
+def _times(epochs: Iterable[Epoch]) -> set[tuple[int, int]]:
+    return {(epoch.epoch, epoch.timestamp_ms) for epoch in epochs}
+
+
+def _points(epochs: Sequence[Epoch], told: set[tuple[int, int]]) -> list[Point]:
+    """Points of the epochs that were not told before."""
+    new = [epoch for epoch in epochs if (epoch.epoch, epoch.timestamp_ms) not in told]
+    return [Point(name, value, epoch.timestamp_ms, epoch.epoch) for epoch in new for name, value in epoch.values.items()]
+
+
+def _finals(result: TrialResult) -> list[Point]:
+    at_ms, step = (result.history[-1].timestamp_ms, result.history[-1].epoch) if result.history else (0, 0)
+    return [Point(metric.name, metric.value, at_ms, step) for metric in result.metrics]
+
+
+def _cell_points(summary: CellSummary, at_ms: int) -> list[Point]:
+    if not summary.n:
+        return []
+    points = [Point("n", summary.n, at_ms, summary.n)]
+    for name, numbers in summary.values.items():
+        points.append(Point(name, numbers["mean"], at_ms, summary.n))
+        spread = {part: numbers[part] for part in ("sd", "low", "high") if numbers[part] == numbers[part]}
+        points += [Point(f"{name}.{part}", value, at_ms, summary.n) for part, value in spread.items()]
+    return points
+
+
+def _plain(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    return {name: {part: float(number) for part, number in numbers.items()} for name, numbers in values.items()}

@@ -95,7 +95,8 @@ class Worker(tune.Trainable):
             run(Job(**config["job"]), place, reports.put)
             reports.put({"kind": "over", "done": True})
         except BaseException as error:
-            reports.put(error)
+            reports.put({"kind": "raised", "error": "".join(traceback.format_exception(error))})
+            reports.put(error)  # so that this process ends: what broke in it (a GPU, say) may stay broken
 
 
 _Reports = queue.SimpleQueue[dict[str, Any] | BaseException]

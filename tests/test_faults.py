@@ -106,7 +106,7 @@ def test_a_lost_node_costs_no_trial_and_is_no_failure(user):
     finally:
         cluster.shutdown()
     assert driver.returncode == 0, out + err
-    assert "its node was lost" in out
+    assert "a node was lost" in out
     states = user.states(path)
     assert [state.status for state in states] == ["completed"] * 4
     assert sorted(state.attempts for state in states) == [1, 1, 1, 2]

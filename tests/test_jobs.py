@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.jobs import Job, Queue, in_order, jobs
+from orchestrator.jobs import MOST_LOST_NODES, VERDICT_SECONDS, Job, Queue, in_order, jobs
 from orchestrator.spec import Resources, parse, trials
 
 
@@ -23,10 +23,10 @@ class Clock:
         return self.now
 
 
-def queue_of(stacks, retries=2, held=lambda trial_id: False, **resources):
+def queue_of(stacks, retries=2, held=lambda trial_id: False, lost=set, **resources):
     """A queue with a clock of its own; the pause before try n + 1 is 10 n."""
     clock = Clock()
-    made = Queue(jobs(stacks, {}), Resources(retries=retries, **resources), held, clock, lambda tries: 10.0 * tries)
+    made = Queue(jobs(stacks, {}), Resources(retries=retries, **resources), held, lost, clock, lambda tries: 10.0 * tries)
     return made, clock
 
 
@@ -108,18 +108,53 @@ def test_a_failed_trial_is_tried_again_after_a_growing_pause_as_often_as_allowed
     assert queue.over
 
 
-def test_a_lost_node_is_nobodys_failure():
-    """Ten lost nodes with no retries allowed: the trial comes again at once each time, and then completes."""
-    every = planned(["mopoe"], seeds=1)
-    queue, _ = queue_of(one_by_one(every), retries=0)
-    for time in range(10):
-        assert ids(queue.next(f"a{time}")) == [every[0].id]
-        queue.broke(f"a{time}", "the node is gone", lost_node=True)
-    assert queue.next("b") is not None
-    queue.ended("b", every[0].id)
-    queue.done("b")
+@pytest.mark.parametrize("known_after", [0.0, 20.0])
+def test_a_lost_node_is_nobodys_failure(known_after):
+    """Five nodes are lost with no retries allowed, which becomes known at once or some time after the worker's death: the trial comes
+    again each time, and then completes.
+    """
+    every, lost = planned(["mopoe"], seeds=1), set()
+    queue, clock = queue_of(one_by_one(every), retries=0, lost=lambda: lost)
+    for node in "abcde":
+        assert ids(queue.next(node)) == [every[0].id]
+        queue.broke(node, "killed", node)
+        assert not queue.over
+        clock.now += known_after
+        assert known_after == 0.0 or queue.next("too early") is None
+        lost.add(node)
+    assert queue.next("f") is not None
+    queue.ended("f", every[0].id)
+    queue.done("f")
     assert queue.over
     assert queue.failed == {}
+
+
+def test_a_killed_worker_of_a_node_that_lives_has_failed():
+    """After the time that a verdict on the node takes, and not before."""
+    (trial,) = every = planned(["mopoe"], seeds=1)
+    queue, clock = queue_of(one_by_one(every), retries=0)
+    queue.next("a")
+    queue.broke("a", "killed", "node")
+    clock.now = VERDICT_SECONDS - 1
+    assert queue.next("b") is None
+    assert not queue.over
+    clock.now = VERDICT_SECONDS + 1
+    assert queue.next("b") is None
+    assert queue.over
+    assert queue.failed == {trial.id: "killed"}
+
+
+def test_a_trial_that_kills_every_node_fails_in_the_end():
+    """A hundred nodes are forgiven, and the next is not."""
+    (trial,) = every = planned(["mopoe"], seeds=1)
+    lost = set()
+    queue, _ = queue_of(one_by_one(every), retries=0, lost=lambda: lost)
+    for node in range(MOST_LOST_NODES + 1):
+        assert queue.next(str(node)) is not None
+        queue.broke(str(node), "killed", str(node))
+        lost.add(str(node))
+    assert queue.next("more") is None
+    assert queue.failed == {trial.id: "killed"}
 
 
 def test_of_a_stack_that_always_fails_each_trial_has_a_try_of_its_own():

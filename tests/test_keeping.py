@@ -40,15 +40,19 @@ def betas(found):
 
 
 def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_path):
-    """Two of six go, and nothing else: results, records and the checkpoints of the front stay."""
+    """Two of six go, with MLflow's link to one of them, and nothing else: results, records and the checkpoints of the front stay."""
     ledger, spec = Ledger(tmp_path), parse(RAW)
     stored(ledger, spec)
+    artifacts = tmp_path / "mlartifacts" / "1" / "run" / "artifacts"
+    artifacts.mkdir(parents=True)
+    (artifacts / "checkpoint.pt").hardlink_to(ledger.checkpoint(trials(spec)[-1]))
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     found = keeping.surplus(spec, tmp_path)
     assert betas(found) == [3.0, 3.0]
+    assert found.links == (artifacts / "checkpoint.pt",)
     assert found.megabytes == pytest.approx(14e-6)
     keeping.delete(found)
-    assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == set(found.paths)
+    assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == {*found.paths, *found.links}
     assert {ledger.state(trial).status for trial in trials(spec)} == {"completed"}
     assert keeping.surplus(spec, tmp_path).trials == ()
 

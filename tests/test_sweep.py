@@ -1,7 +1,6 @@
 """The whole way, as a user goes it: real commands, a real local Ray, a real MLflow store, processes that are really killed."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +11,7 @@ from mlflow import MlflowClient
 
 from orchestrator.ledger import Ledger
 from orchestrator.spec import Resources, parse, trials
-from orchestrator.tracking import CellSummary, Tracker, default_uri
-from tests.builders import grid_results, result
+from orchestrator.tracking import default_uri
 from tests.users import User
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -204,30 +202,6 @@ def test_more_than_any_node_has_is_refused(user, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_mlflow_that_is_away_costs_no_trial(tmp_path):
-    """With an unreachable server the tracker notes problems and ends; with a reachable one the next call writes everything."""
-    raw = {
-        "name": "t",
-        "base": {"dataset": "mnist_svhn_text", "networks": "small"},
-        "grid": {"model": ["mvae", "mopoe"]},
-        "seeds": 2,
-    }
-    spec = parse(raw)
-    every, ledger = trials(spec), Ledger(tmp_path)
-    for found in grid_results([trial.cell for trial in every if trial.seed == 0], 2):
-        ledger.begin(found.trial)
-        ledger.record(found)
-    away = Tracker(spec, every, ledger, "http://127.0.0.1:9", "abc")
-    away.close([])
-    assert away.problems
-    back = Tracker(spec, every, ledger, default_uri(tmp_path), "abc")
-    back.close([])
-    assert back.problems == []
-    client = MlflowClient(default_uri(tmp_path))
-    runs = client.search_runs([client.get_experiment_by_name("t").experiment_id])
-    assert Counter(run.info.status for run in runs if run.data.tags["kind"] == "trial") == {"FINISHED": 4}
-
-
 def test_every_worker_is_started_before_the_first_job(tmp_path):
     """Two workers are first given nothing; the file that lets them go on is there when both have started, and then come the jobs."""
     from orchestrator import schedule
@@ -257,81 +231,3 @@ def test_a_model_whose_metrics_are_not_finite_has_none(learning_rate, dataset, j
     trained = train(config, 0, dataset, torch.device("cpu"), tmp_path / "c.pt")
     assert trained.diverged_at_step is None
     assert finite_metrics(trained, 0, dataset, jury, torch.device("cpu")) == ()
-
-
-def test_a_trial_that_fails_twice_is_failed_in_mlflow_both_times(tmp_path):
-    """A second attempt makes the run RUNNING, and its failure makes it FAILED again, though the ledger says what it said before."""
-    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}})
-    (trial,) = trials(spec)
-    ledger = Ledger(tmp_path)
-    for _ in range(2):
-        ledger.begin(trial)
-        tracker = Tracker(spec, [trial], ledger, default_uri(tmp_path), "abc")
-        tracker.begun(trial.id)
-        ledger.fail(trial, "ValueError: no")
-        tracker.close([])
-        assert tracker.problems == []
-        client = MlflowClient(default_uri(tmp_path))
-        runs = client.search_runs([client.get_experiment_by_name("t").experiment_id])
-        assert [run.info.status for run in runs if run.data.tags["kind"] == "trial"] == ["FAILED"]
-
-
-def test_a_cell_that_loses_a_seed_shows_the_mean_of_those_left(tmp_path):
-    """MLflow shows the latest numbers of a cell, also where fewer seeds are asked for than before."""
-    raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}}
-    ledger = Ledger(tmp_path)
-    for seeds in (3, 2):
-        spec = parse(raw | {"seeds": seeds})
-        (of,) = {trial.cell for trial in trials(spec)}
-        summary = CellSummary(of, seeds, seeds, {"probe/mnist": {"mean": seeds / 10, "sd": 0.1, "low": 0.0, "high": 1.0}})
-        tracker = Tracker(spec, trials(spec), ledger, default_uri(tmp_path), "abc")
-        tracker.close([summary])
-        assert tracker.problems == []
-    client = MlflowClient(default_uri(tmp_path))
-    (run,) = client.search_runs([client.get_experiment_by_name("t").experiment_id])
-    assert (run.data.metrics["n"], run.data.metrics["probe/mnist"]) == (2, 0.2)
-
-
-def test_a_hiccup_while_a_run_is_made_doubles_no_run(tmp_path, monkeypatch):
-    """If MLflow refuses the parameters of a run that it has just made, the run is used all the same, and gets them later."""
-    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}})
-    (trial,) = trials(spec)
-    ledger = Ledger(tmp_path)
-    ledger.begin(trial)
-    ledger.record(result(trial.cell, 0, {"probe/mnist": 0.5}))
-    whole, refusals = MlflowClient.log_batch, []
-
-    def refuse_twice(self, run_id, *args, **kwargs):
-        if kwargs.get("params") and len(refusals) < 2:
-            refusals.append(run_id)
-            raise OSError("the line is down")
-        return whole(self, run_id, *args, **kwargs)
-
-    monkeypatch.setattr(MlflowClient, "log_batch", refuse_twice)
-    tracker = Tracker(spec, [trial], ledger, default_uri(tmp_path), "abc")
-    for _ in range(3):
-        tracker.changed(trial.id)
-    tracker.close([CellSummary(trial.cell, 1, 1, {})])
-    client = MlflowClient(default_uri(tmp_path))
-    runs = client.search_runs([client.get_experiment_by_name("t").experiment_id])
-    assert sorted((run.data.tags["kind"], run.info.status) for run in runs) == [("cell", "FINISHED"), ("trial", "FINISHED")]
-    assert all(run.data.params["model"] == "mopoe" for run in runs)
-
-
-def test_a_diverged_trial_is_projected_with_its_nans(tmp_path):
-    """A history that holds NaN reaches MLflow as a FAILED run."""
-    spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}})
-    (trial,) = trials(spec)
-    ledger = Ledger(tmp_path)
-    ledger.begin(trial)
-    diverged = result(trial.cell, 0, {}, status="diverged")
-    diverged.history[0].values["train/loss"] = float("nan")
-    ledger.record(diverged)
-    tracker = Tracker(spec, [trial], ledger, default_uri(tmp_path), "abc")
-    tracker.close([])
-    assert tracker.problems == []
-    client = MlflowClient(default_uri(tmp_path))
-    statuses = {
-        r.data.tags["kind"]: r.info.status for r in client.search_runs([client.get_experiment_by_name("t").experiment_id])
-    }
-    assert statuses["trial"] == "FAILED"

@@ -1,0 +1,46 @@
+"""The files of a trial's MLflow run, put together in a folder. Knows nothing of MLflow."""
+
+import csv
+import json
+import os
+import shutil
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from mopoe_core.files import AnyPath
+from mopoe_core.names import Metric
+from orchestrator.ledger import Ledger
+from orchestrator.trial import TrialResult
+
+
+def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
+    """Checkpoint, evaluation table, pictures, configuration and provenance, over what is there.
+
+    What lies on the same file system is linked and not copied: 10,000 checkpoints would take their space twice. The ledger replaces
+    files and never writes into them, so that a link keeps what it was made of.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    trial = result.trial
+    if ledger.checkpoint(trial).exists():
+        _put_file(ledger.checkpoint(trial), into / "checkpoint.pt")
+    for name, picture in ledger.samples(trial).items():
+        (into / "samples").mkdir(exist_ok=True)
+        _put_file(picture, into / "samples" / f"{name}.png")
+    with (into / "evaluation.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, [field.name for field in fields(Metric)], lineterminator="\n")
+        table.writeheader()
+        table.writerows(asdict(metric) for metric in result.metrics)
+    (into / "provenance.json").write_text(json.dumps(result.provenance, indent=1), encoding="utf-8")
+    (into / "config.json").write_text(trial.config.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _put_file(source: AnyPath, target: Path) -> None:
+    """By a link, else by a copy; of a file that is not on this machine, its bytes."""
+    target.unlink(missing_ok=True)
+    if not isinstance(source, Path):
+        target.write_bytes(source.read_bytes())
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
