@@ -259,6 +259,10 @@ class _Search(Searcher):
         super().__init__()
         self._queue, self._all_up = queue, all_up
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: as of `_Forward`."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._all_up.one_more():
             return {"job": None, "all_up": self._all_up.name}
