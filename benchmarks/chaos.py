@@ -107,11 +107,11 @@ def spec(name: str, data: str, seeds: int, epochs: int, stack: int) -> dict[str,
     }  # fmt: skip
 
 
-def torment(victim: Victim, kinds: Sequence[str], chance: random.Random) -> None:
-    """Run a sweep to its end and do all this to it on the way."""
+def torment(victim: Victim, kinds: Sequence[str], chance: random.Random, longest_pause: float = 1.5) -> None:
+    """Run a sweep to its end and do all this to it on the way, each so many seconds after training has begun or gone on, at most."""
     victim.start()
     for kind in kinds:
-        if not _strike(victim, kind, chance):
+        if not _strike(victim, kind, chance.uniform(0.2, longest_pause)):
             break
     if victim.wait() != 0:
         victim.start()
@@ -119,16 +119,15 @@ def torment(victim: Victim, kinds: Sequence[str], chance: random.Random) -> None
 
 
 def schedule(kills: int, chance: random.Random) -> list[str]:
-    """What will be done, each kind as often as the others as far as that goes: those of the driver cost half a minute each."""
+    """What will be done: each kind once, and then mostly what is done to workers, because each new command costs half a minute."""
     often = ("worker", "checkpoint", "evaluation", "worker", "checkpoint", "driver")
     kinds = [*KINDS, *(often[i % len(often)] for i in range(max(0, kills - len(KINDS))))][:kills]
     chance.shuffle(kinds)
     return kinds
 
 
-def _strike(victim: Victim, kind: str, chance: random.Random) -> bool:
+def _strike(victim: Victim, kind: str, pause: float) -> bool:
     """Wait for the moment and do it; False where the sweep has ended before."""
-    pause = chance.uniform(0.2, 1.5)
     process = _await(victim, lambda: next(iter(victim.workers()), None))
     if process is None:
         return False
@@ -278,23 +277,33 @@ def tracked(victim: Victim) -> Iterator[str]:
                 yield f"{run.info.run_name}: {name} has the steps {steps} in MLflow"
 
 
-def rehearse(
-    folder: Path, data: str, classifiers: Path | None, kills: int, seed: int, seeds: int, epochs: int
-) -> tuple[Victim, Verdict]:
-    """Both sweeps, and what came of them."""
-    chance = random.Random(seed)
+@dataclass(frozen=True)
+class Plan:
+    """What is done to which sweep."""
+
+    data: str
+    classifiers: Path | None
+    """A folder of trained classifiers, to be spared training them."""
+    kinds: tuple[str, ...]
+    seeds: int
+    epochs: int
+    longest_pause: float = 1.5
+
+
+def rehearse(plan: Plan, folder: Path, chance: random.Random) -> tuple[Victim, Verdict]:
+    """Both sweeps, in a folder that is not there yet, and what came of them."""
     victims = []
     for name in ("quiet", "disturbed"):
         storage = folder / name
         storage.mkdir(parents=True)
-        if classifiers is not None:
-            (storage / "classifiers").symlink_to(classifiers)
-        file = folder / name / "chaos.yaml"
-        file.write_text(yaml.safe_dump(spec("chaos", data, seeds, epochs, stack=2)), encoding="utf-8")
+        if plan.classifiers is not None:
+            (storage / "classifiers").symlink_to(plan.classifiers)
+        file = storage / "chaos.yaml"
+        file.write_text(yaml.safe_dump(spec("chaos", plan.data, plan.seeds, plan.epochs, stack=2)), encoding="utf-8")
         victims.append(Victim(file, storage, folder / f"{name}.log"))
     quiet, disturbed = victims
     torment(quiet, (), chance)
-    torment(disturbed, schedule(kills, chance), chance)
+    torment(disturbed, plan.kinds, chance, plan.longest_pause)
     return disturbed, compare(quiet, disturbed)
 
 
@@ -302,16 +311,20 @@ def main() -> None:
     """Do it, and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=12)
+    parser.add_argument("--only", choices=KINDS, help="one kind, in place of all")
+    parser.add_argument("--longest-pause", type=float, default=1.5, help="seconds of training before a kill, at most")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--seeds", type=int, default=3, help="trials of each of the two cells")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--data", default="data")
-    parser.add_argument("--classifiers", type=Path, help="a folder of trained classifiers, to be spared training them")
+    parser.add_argument("--classifiers", type=Path)
     parser.add_argument("--into", type=Path, required=True, help="a folder that does not exist yet")
     asked = parser.parse_args()
     print(f"seed {asked.seed}", flush=True)
-    data = os.path.abspath(asked.data)
-    victim, verdict = rehearse(asked.into, data, asked.classifiers, asked.kills, asked.seed, asked.seeds, asked.epochs)
+    chance = random.Random(asked.seed)
+    kinds = [asked.only] * asked.kills if asked.only else schedule(asked.kills, chance)
+    plan = Plan(os.path.abspath(asked.data), asked.classifiers, tuple(kinds), asked.seeds, asked.epochs, asked.longest_pause)
+    victim, verdict = rehearse(plan, asked.into, chance)
     struck = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(victim.kills).items()))
     print(f"{len(victim.kills)} kills ({struck}); {victim.commands} commands")
     print(f"{verdict.completed} of {verdict.trials} trials completed in {verdict.attempts} attempts")
