@@ -161,11 +161,12 @@ def heard(storage: AnyPath, holder: Holder) -> float | None:
     return modified(storage / "alive" / holder.token)
 
 
-def release(folder: AnyPath, driver: str) -> None:
+def release(storage: AnyPath, folder: AnyPath, driver: str) -> None:
     """Remove the claims of a driver's workers, which it has stopped."""
     for path in _claims(folder):
         if _holder(path).driver == driver:
             path.unlink(missing_ok=True)
+            (storage / "alive" / path.stem).unlink(missing_ok=True)
 
 
 def _claims(folder: AnyPath) -> list[AnyPath]:

@@ -43,7 +43,7 @@ ENDED = ("completed", "diverged")
 AT_ONCE = 32
 """Requests to an object store at a time, where much is read: each takes some ten milliseconds, most of them waiting."""
 
-_T = TypeVar("_T")
+_S, _T = TypeVar("_S"), TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Ledger:
             status = "cancelled" if (folder / "cancelled.json").exists() else "pending"
         return State(status, _attempts(folder), (folder / "checkpoint.pt").exists(), error)
 
-    def each(self, what: Callable[[Trial], _T], trials: Iterable[Trial]) -> list[_T]:
-        """`what` of every trial, in order; where storage is remote, many at a time."""
+    def each(self, what: Callable[[_S], _T], things: Iterable[_S]) -> list[_T]:
+        """`what` of every trial or file, in order; where storage is remote, many at a time."""
         if not isinstance(self.storage, RemotePath):
-            return [what(trial) for trial in trials]
+            return [what(thing) for thing in things]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(what, trials))
+            return list(pool.map(what, things))
 
     def holder(self, trial: Trial) -> Holder | None:
         """Who trains the trial now."""
@@ -235,12 +235,14 @@ class Ledger:
 
         Those of an older recipe or configuration are passed over, and so are damaged ones: another sweep's loss is not this one's error.
         """
-        for path in listed(self.storage, "trials/*/result.json"):
-            with suppress(LedgerError):
-                trial = _known(_read(path.parent / "trial.json"))
-                found = self.result(trial) if trial else None
-                if found:
-                    yield found
+        found = self.each(self._result_in, (path.parent for path in listed(self.storage, "trials/*/result.json")))
+        yield from (result for result in found if result is not None)
+
+    def _result_in(self, folder: AnyPath) -> TrialResult | None:
+        with suppress(LedgerError):
+            trial = _known(_read(folder / "trial.json"))
+            return self.result(trial) if trial else None
+        return None
 
 
 def _known(identity: dict[str, Any]) -> Trial | None:

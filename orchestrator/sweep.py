@@ -270,7 +270,7 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
         state = ledger.state(trial)
         if state.status in ("completed", "diverged"):
             continue
-        leases.release(ledger.folder(trial), driver)
+        leases.release(ledger.storage, ledger.folder(trial), driver)
         if trial.id in outcome.errors:
             ledger.fail(trial, ledger.last_error(trial) or outcome.errors[trial.id])
         elif state.attempts and not outcome.stopped and ledger.holder(trial) is None:

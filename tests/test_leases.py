@@ -109,6 +109,16 @@ def test_who_was_taken_over_while_asleep_finds_out_before_it_goes_on(tmp_path, o
         assert not (tmp_path / "alive" / sleeper.holder.token).exists()
 
 
+def test_a_driver_lets_go_for_the_workers_that_it_has_stopped(tmp_path, other):
+    """Their claims and signs of life go; those of another driver's workers stay."""
+    (claim,) = (tmp_path / "thing" / "claims").iterdir()
+    leases.release(tmp_path, tmp_path / "thing", "another driver")
+    assert claim.exists()
+    leases.release(tmp_path, tmp_path / "thing", "")
+    assert not claim.exists()
+    assert list((tmp_path / "alive").iterdir()) == []
+
+
 def test_a_beat_keeps_a_lease_fresh(storage, monkeypatch):
     """The thread writes the sign of life anew, on a folder and by URI."""
     monkeypatch.setattr(leases, "_beat_seconds", lambda storage: 0.05)
