@@ -43,7 +43,8 @@ ENDED = ("completed", "diverged")
 AT_ONCE = 32
 """Requests to an object store at a time, where much is read: each takes some ten milliseconds, most of them waiting."""
 
-_S, _T = TypeVar("_S"), TypeVar("_T")
+_S = TypeVar("_S")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
