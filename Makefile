@@ -8,7 +8,7 @@ quickstart: install
 	$(BIN)/python -m orchestrator sweep sweeps/quickstart.yaml
 
 test: lint
-	$(BIN)/python -m pytest -q --durations=10
+	$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -123,6 +123,24 @@ def test_status_and_report_read_the_ledger(user, swept):
     assert "coherence/joint" in user.types("report", swept[0]).stdout
 
 
+def test_what_was_tampered_with_stops_the_sweep_and_is_trained_again_if_asked(user, swept):
+    """A better number in a result: exit 2, and the file is named; if asked, only that trial is trained again, to the old number."""
+    path = user.spec(seeds=2)
+    before = user.results(path)
+    forged = user.trials(path)[0]
+    file = Ledger(user.storage).folder(forged) / "result.json"
+    file.write_text(file.read_text().replace('"value": 0.', '"value": 0.9', 1))
+    refused = user.types("sweep", path, code=2)
+    assert str(file) in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert "1 damaged, 5 completed of 6 trials" in user.types("status", path).stdout
+    assert "1 ran now" in user.types("sweep", path, "--retrain-damaged").stdout
+    after = user.results(path)
+    assert {key: after[key] for key in before if key != forged.id} == {key: before[key] for key in before if key != forged.id}
+    assert after[forged.id].metrics == before[forged.id].metrics
+    assert user.kinds() == {("trial", "FINISHED"): 6, ("cell", "FINISHED"): 3}
+
+
 def test_failure_and_divergence_are_results(user, tmp_path):
     """One trial that always raises and one that diverges: the rest complete, both are told apart, and the exit code is 1."""
     path = user.spec(
