@@ -52,11 +52,13 @@ def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[Tr
                 error; what they do not share makes it smaller, so this is an upper end
     """
     lines, short = series(cells), labels(cells)
-    found = {cell.id: completed(cell, seeds, results) for cell in cells}
+    found = completed_of_each(cells, seeds, results)
+    of_dataset: dict[str, list[TrialResult]] = {}
+    for cell in cells:
+        of_dataset.setdefault(cell.config.dataset, []).extend(found[cell.id])
     rows = []
     for cell in cells:
-        alike = [result for other in cells if other.config.dataset == cell.config.dataset for result in found[other.id]]
-        for name, values in _by_name(found[cell.id] or alike).items():
+        for name, values in _by_name(found[cell.id] or of_dataset[cell.config.dataset]).items():
             own = values if found[cell.id] else []
             first = values[0]
             rows.append(
@@ -70,10 +72,16 @@ def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[Tr
     return pd.DataFrame(rows, columns=CELL_COLUMNS)
 
 
-def completed(cell: Cell, seeds: Sequence[int], results: Sequence[TrialResult]) -> list[TrialResult]:
-    """A cell's completed trials among these seeds, by seed."""
-    found = [r for r in results if r.trial.cell.id == cell.id and r.status == "completed" and r.trial.seed in seeds]
-    return sorted(found, key=lambda result: result.trial.seed)
+def completed_of_each(
+    cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]
+) -> dict[str, list[TrialResult]]:
+    """Cell id to the cell's completed trials among these seeds, by seed."""
+    found: dict[str, list[TrialResult]] = {cell.id: [] for cell in cells}
+    wanted = set(seeds)
+    for result in sorted(results, key=lambda result: result.trial.seed):
+        if result.status == "completed" and result.trial.seed in wanted and result.trial.cell.id in found:
+            found[result.trial.cell.id].append(result)
+    return found
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

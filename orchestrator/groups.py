@@ -8,7 +8,7 @@ from functools import cached_property
 
 from mopoe_core import names
 from mopoe_core.config import TrainingConfig, deviations
-from orchestrator.aggregate import completed
+from orchestrator.aggregate import completed_of_each
 from orchestrator.trial import Cell, TrialResult
 
 THE_PAPERS = ("mvae", "mmvae", "mopoe")
@@ -113,7 +113,7 @@ def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialR
     for index, found in enumerate(alike.values()):
         again = slugs[:index].count(slugs[index])
         slug = slugs[index] + (f"-{again + 1}" if again else "")
-        own = {cell.id: completed(cell, seeds, results) for cell in found}
+        own = completed_of_each(found, seeds, results)
         values = {key: _by_seed(ended) for key, ended in own.items()}
         every = tuple(result for ended in own.values() for result in ended)
         made.append(Group(_label(found[0].config, firsts), slug, tuple(found), tuple(seeds), every, values))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mopoe_core.config import TrainingConfig, deviations
 from orchestrator import tables
-from orchestrator.aggregate import completed, summary
+from orchestrator.aggregate import completed_of_each, summary
 from orchestrator.groups import OF_A_MODEL, common_beta, model_line, setting
 from orchestrator.published import MODEL_TITLES, Column, Layout, layouts
 from orchestrator.trial import Cell, TrialResult, series, spelled
@@ -166,9 +166,10 @@ def _table(layout: Layout, cells: Sequence[Cell], seeds: Sequence[int], results:
     lines = _row_labels(cells)
     beta = _beta(layout, cells)
     chosen = _in_order([cell for cell in cells if cell.config.beta == beta], layout.models)
+    found = completed_of_each(chosen, seeds, results)
     rows = []
     for cell in chosen:
-        done = completed(cell, seeds, results)
+        done = found[cell.id]
         entries = tuple(_entry(done, column.metric, len(seeds)) for column in layout.columns)
         rows.append(Row(lines[cell.id], cell.config.published_model, cell, len(done), entries))
     c = chosen[0].config

@@ -13,7 +13,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.aggregate import completed, summary
+from orchestrator.aggregate import completed_of_each, summary
 from orchestrator.spec import Objective
 from orchestrator.trial import Cell, TrialResult, labels, series
 
@@ -77,7 +77,7 @@ def front(objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Sequenc
     different resamples), and with one it says nothing.
     """
     short, lines = labels(cells), series(cells)
-    found = {cell.id: completed(cell, seeds, results) for cell in cells}
+    found = completed_of_each(cells, seeds, results)
     complete = [cell for cell in cells if len(found[cell.id]) == len(seeds)]
     left_out = tuple(
         LeftOut(c.id, short[c.id], lines[c.id], c.config.beta, len(found[c.id]), len(seeds), _means(found[c.id], objectives))

@@ -22,6 +22,9 @@ COLOURS = {
     "cancelled": "dim",
 }
 PLAIN_SECONDS = 20.0
+FRONT_SECONDS = 1.0
+FRONT_REST = 30.0
+"""The front is made anew no sooner than so many seconds, and so many times as long as it took, after the last time."""
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Progress:
         self._at_once = at_once
         self._front_lines = front_lines
         self._front: list[str] = []
+        self._front_due = 0.0
         self._started = time.monotonic()
         self._spoke = 0.0
         self._console = Console()
@@ -68,9 +72,16 @@ class Progress:
         shown = self._shown[trial_id]
         shown.status = status
         if status not in ("running", "pending"):
-            self._front = self._front_lines()
+            self._renew_front()
         if why or not self._live:
             self.say(f"{status:<10} {shown.trial.label}{f' ({why})' if why else ''}")
+
+    def _renew_front(self) -> None:
+        """Now and then: it takes longer the more trials there are, and of ten thousand short ones it took more time than all else."""
+        started = time.monotonic()
+        if started >= self._front_due:
+            self._front = self._front_lines()
+            self._front_due = started + FRONT_SECONDS + FRONT_REST * (time.monotonic() - started)
 
     def epoch(self, trial_id: str, epoch: Epoch) -> None:
         """A trial has finished an epoch."""
