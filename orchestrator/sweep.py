@@ -18,6 +18,7 @@ from orchestrator.progress import Progress
 from orchestrator.spec import SweepSpec, cells, trials
 from orchestrator.trial import Trial, TrialResult
 
+MANY_BEHIND = 200
 HASTY_SECONDS = 5.0
 """What MLflow is given where the user does not want to wait; the next command writes the rest."""
 MOST_COLLISIONS = 5
@@ -69,6 +70,11 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
             patience = HASTY_SECONDS
             raise
         finally:
+            if tracker.behind > MANY_BEHIND:
+                print(
+                    f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)",
+                    flush=True,
+                )
             tracker.close(summaries(spec, every, ledger), patience)
         statuses = states(every, ledger)
         ended = sum(statuses[trial.id] in ("completed", "diverged") for trial in made.to_run)

@@ -455,6 +455,11 @@ class Tracker:
         """What could not be written, one line each: the first few, and how many more. A later command writes it from the ledger."""
         return [note.replace(self._password, "***") if self._password else note for note in self._outages.notes]
 
+    @property
+    def behind(self) -> int:
+        """What was told and is not written yet; of more than can be written in moments, the user should hear."""
+        return self._queue.qsize()
+
     def begun(self, trial_id: str) -> None:
         """A trial has started."""
         self._queue.put(_Item("begun", trial_id))
