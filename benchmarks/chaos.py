@@ -38,7 +38,9 @@ from orchestrator.trial import Trial
 ROOT = Path(__file__).parent.parent
 KINDS = ("worker", "checkpoint", "evaluation", "driver", "interrupt", "power")
 LONGEST_WAIT = 240.0
-"""Seconds to wait for a moment to come, and for a sweep to end."""
+"""Seconds to wait for a moment to come."""
+LONGEST_SWEEP = 1800.0
+"""Seconds to wait for a sweep to end."""
 
 
 @dataclass
@@ -77,7 +79,7 @@ class Victim:
     def wait(self) -> int:
         """Until the driver has ended; returns its exit code."""
         assert self.driver is not None
-        return self.driver.wait(LONGEST_WAIT)
+        return self.driver.wait(LONGEST_SWEEP)
 
     def workers(self) -> dict[int, list[Path]]:
         """Processes that train now, and the folders of their trials."""
