@@ -49,6 +49,14 @@ from orchestrator.ledger import Ledger
 from orchestrator.spec import Resources
 from orchestrator.trial import Trial
 
+LONGEST_JOIN = 120.0
+"""Seconds to wait for a first worker."""
+DIED = "its worker was killed, or crashed, or its node was lost"
+MOST_SAID = 200  # characters of an error in a line of progress
+
+for noisy in ("ray.tune", "ray.air"):  # a traceback for every killed worker; what matters of it is said, and in the ledger
+    logging.getLogger(noisy).setLevel(logging.CRITICAL)
+
 
 def run(
     todo: Sequence[Trial],
@@ -112,15 +120,6 @@ def _tune(
         ),
     )
     tuner.fit()
-
-
-LONGEST_JOIN = 120.0
-"""Seconds to wait for a first worker."""
-DIED = "its worker was killed, or crashed, or its node was lost"
-MOST_SAID = 200  # characters of an error in a line of progress
-
-for noisy in ("ray.tune", "ray.air"):  # a traceback for every killed worker; what matters of it is said, and in the ledger
-    logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
 @contextmanager

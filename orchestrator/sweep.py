@@ -58,30 +58,47 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
             made = plan.make(every, ledger)
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
-        write_text(folder(ledger.storage, spec) / "sweep.yaml", source.replace(spec.storage, masked(spec.storage)))
+        write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
-        uri, commit = tracking.default_uri(ledger.storage), provenance.commit()
-        tracker = tracking.Tracker(spec, every, ledger, uri, commit)
-        stopped, patience = "", float("inf")
-        try:
-            if made.to_run:
-                stopped = _run_missing(spec, every, made, ledger, tracker, commit, lease.holder.token)
-        except KeyboardInterrupt:  # the second one
-            patience = HASTY_SECONDS
-            raise
-        finally:
-            if tracker.behind > MANY_BEHIND:
-                print(
-                    f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)",
-                    flush=True,
-                )
-            tracker.close(summaries(spec, every, ledger), patience)
+        uri = tracking.default_uri(ledger.storage)
+        stopped, problems = _bring_on(spec, every, made, ledger, uri, lease.holder.token)
         statuses = states(every, ledger)
         ended = sum(statuses[trial.id] in ("completed", "diverged") for trial in made.to_run)
         paths = write_report(spec, ledger.storage, command)
         if spec.keep == "front":
             keeping.delete(keeping.surplus(spec, ledger.storage))
-    return Ended(statuses, ended, stopped, paths, uri, tuple(tracker.problems), time.monotonic() - started)
+    return Ended(statuses, ended, stopped, paths, uri, problems, time.monotonic() - started)
+
+
+def _bring_on(
+    spec: SweepSpec, every: list[Trial], made: plan.Plan, ledger: Ledger, uri: str, driver: str
+) -> tuple[str, tuple[str, ...]]:
+    """Run what is missing, with MLflow beside it; returns why the sweep stopped before its end, and what MLflow did not take."""
+    commit = provenance.commit()
+    tracker = tracking.Tracker(spec, every, ledger, uri, commit)
+    stopped, patience = "", float("inf")
+    try:
+        if made.to_run:
+            stopped = _run_missing(spec, every, made, ledger, tracker, commit, driver)
+    except KeyboardInterrupt:  # the second one
+        patience = HASTY_SECONDS
+        raise
+    finally:
+        if tracker.behind > MANY_BEHIND:
+            print(
+                f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)", flush=True
+            )
+        tracker.close(summaries(spec, every, ledger), patience)
+    return stopped, tuple(tracker.problems)
+
+
+def _without_secrets(source: str, spec: SweepSpec) -> str:
+    """The sweep's file without key and secret of its storage; where they are spelled so that they are not found, what it says instead."""
+    if masked(spec.storage) == spec.storage:
+        return source
+    if spec.storage in source:
+        return source.replace(spec.storage, masked(spec.storage))
+    return keeping.record(spec)
 
 
 def track(spec: SweepSpec, storage: AnyPath, rebuild: bool) -> tuple[str, tuple[str, ...]]:
