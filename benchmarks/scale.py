@@ -49,7 +49,7 @@ class Instant(worker.Worker):
                 ledger.record(result)
                 ledger.end_attempt(trial, attempt, result.status)
                 reports.put({"kind": "ended", "id": trial.id, "status": result.status})
-        reports.put({"kind": "over", "done": True})
+        reports.put({"kind": "over"})
 
 
 def made_up(trial: Trial) -> TrialResult:

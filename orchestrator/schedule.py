@@ -298,28 +298,29 @@ class _Forward(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        key, kind = trial.trial_id, result["kind"]
+        (report,) = result["said"]
+        key, kind = trial.trial_id, report["kind"]
         if kind == "up":
             self._all_up.started()
         elif kind == "taken":
-            self._nodes[key] = result["node"]
+            self._nodes[key] = report["node"]
         elif kind == "over":
             self._queue.done(key, self._errors.pop(key, ""))
             self._nodes.pop(key, None)
         elif kind == "begun":
             self._queue.rehearsed(key)
         elif kind == "ended":
-            self._queue.ended(key, result["id"])
+            self._queue.ended(key, report["id"])
         elif kind == "busy":
-            self._queue.busy(key, result["ids"])
+            self._queue.busy(key, report["ids"])
         elif kind == "fell":
-            self._errors[key] = result["error"]
-            self._queue.fell(key, result["id"])
+            self._errors[key] = report["error"]
+            self._queue.fell(key, report["id"])
         elif kind == "raised":
-            self._errors[key] = result["error"]
+            self._errors[key] = report["error"]
         elif kind == "full":
-            self._queue.stop(result["error"])
-        for event in _events(result):
+            self._queue.stop(report["error"])
+        for event in _events(report):
             self._listen(event)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:

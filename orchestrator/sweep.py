@@ -4,7 +4,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mopoe_core.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.names import Epoch
@@ -187,11 +187,11 @@ def _run_missing(
 
     todo = made.to_run
     at_once = max(1, min((os.cpu_count() or 1) // spec.resources.cpu, spec.resources.at_once or len(todo), len(todo)))
-    found = {result.trial.id: result for result in results(every, ledger)}
+    found = {result.trial.id: _slim(result, spec) for result in results(every, ledger)}
     outcome = Outcome({})
     try:
         with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, list(found.values()))) as progress:
-            listener = _Listener(every, ledger, tracker, progress, found)
+            listener = _Listener(spec, every, ledger, tracker, progress, found)
             seconds = made.estimate.seconds
             outcome = schedule.run(todo, every, ledger, spec.resources, commit, driver, seconds, listener)
     finally:
@@ -199,12 +199,25 @@ def _run_missing(
     return outcome.stopped
 
 
+def _slim(result: TrialResult, spec: SweepSpec) -> TrialResult:
+    """What the front so far needs of a result: ten thousand whole ones are hundreds of megabytes."""
+    wanted = {objective.metric for objective in spec.objectives}
+    return replace(result, metrics=tuple(m for m in result.metrics if m.name in wanted), history=(), provenance={})
+
+
 class _Listener:
     """Tells MLflow and the screen what happens in the workers: one method a kind of event."""
 
     def __init__(
-        self, every: list[Trial], ledger: Ledger, tracker: tracking.Tracker, progress: Progress, found: dict[str, TrialResult]
+        self,
+        spec: SweepSpec,
+        every: list[Trial],
+        ledger: Ledger,
+        tracker: tracking.Tracker,
+        progress: Progress,
+        found: dict[str, TrialResult],
     ) -> None:
+        self._spec = spec
         self._by_id = {trial.id: trial for trial in every}
         self._ledger, self._tracker, self._progress, self._found = ledger, tracker, progress, found
 
@@ -258,7 +271,7 @@ class _Listener:
         self._tracker.changed(event.trial_id)
         result = self._ledger.result(self._by_id[event.trial_id])
         if result is not None:
-            self._found[event.trial_id] = result
+            self._found[event.trial_id] = _slim(result, self._spec)
         self._progress.status(event.trial_id, event.report["status"])
 
     def _elsewhere(self, event: Event) -> None:

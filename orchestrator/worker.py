@@ -73,11 +73,14 @@ class Worker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """The attempt's next report; raises what ended it, if that was no success."""
+        """The attempt's next report; raises what ended it, if that was no success.
+
+        In a list, because Tune keeps statistics of every number that it finds in a dictionary, of every trial to the end.
+        """
         report = self._reports.get()
         if isinstance(report, BaseException):
             raise report
-        return report
+        return {"said": [report], "done": report["kind"] == "over"}
 
     @staticmethod
     def _wait_for_all(config: dict[str, Any], place: Place, reports: "_Reports") -> None:
@@ -86,14 +89,14 @@ class Worker(tune.Trainable):
         all_up, deadline = place.storage / config["all_up"], time.monotonic() + LONGEST_START
         while not all_up.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        reports.put({"kind": "over", "done": True})
+        reports.put({"kind": "over"})
 
     @staticmethod
     def _attempt(config: dict[str, Any], place: Place, reports: "_Reports") -> None:
         try:
             reports.put({"kind": "taken", "node": get_runtime_context().get_node_id()})
             run(Job(**config["job"]), place, reports.put)
-            reports.put({"kind": "over", "done": True})
+            reports.put({"kind": "over"})
         except BaseException as error:
             reports.put({"kind": "raised", "error": "".join(traceback.format_exception(error))})
             reports.put(error)  # so that this process ends: what broke in it (a GPU, say) may stay broken
