@@ -8,7 +8,7 @@ quickstart: install
 	$(BIN)/python -m orchestrator sweep sweeps/quickstart.yaml
 
 test: lint
-	$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -39,3 +39,12 @@ def dataset(data_folder: Path) -> Dataset:
 def jury(dataset: Dataset, shared: Path) -> Judges:
     """Its classifiers, trained once, in `shared / "storage"`."""
     return judges(dataset, shared / "storage" / "classifiers", torch.device("cpu"))
+
+
+LONGEST = ("test_chaos", "test_faults", "test_sweep", "test_cluster", "test_storage", "test_security", "test_tracking")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take minutes first, so that no process is left with one of them when the others have ended."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))

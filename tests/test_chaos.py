@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.chaos import KINDS, Plan, rehearse, schedule
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 KILLS = 10
 
 
