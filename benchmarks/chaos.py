@@ -121,8 +121,9 @@ def torment(victim: Victim, kinds: Sequence[str], chance: random.Random, longest
 
 
 def schedule(kills: int, chance: random.Random) -> list[str]:
-    """What will be done: each kind once, and then mostly what is done to workers, because each new command costs half a minute. What waits
-    for an evaluation comes last: by then the training is over, and the rest might find nothing to strike.
+    """What will be done: each kind once, and then mostly what is done to workers, because each new command costs half a minute.
+
+    What waits for an evaluation comes last: by then the training is over, and the rest might find nothing to strike.
     """
     often = ("worker", "checkpoint", "evaluation", "worker", "checkpoint", "driver")
     kinds = [*KINDS, *(often[i % len(often)] for i in range(max(0, kills - len(KINDS))))][:kills]
