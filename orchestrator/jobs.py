@@ -156,6 +156,11 @@ class Queue:
         undecided = self._waiting or any(blamed.spent for blamed in self._blamed)
         return not self._live and (bool(self.stopped) or not undecided)
 
+    @property
+    def in_hand(self) -> bool:
+        """Whether a job is with a worker."""
+        return bool(self._live)
+
     def next(self, key: str) -> Job | None:
         """The job to start now, under `key`; None where there is none yet, or no more."""
         self._judge()

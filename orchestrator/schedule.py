@@ -51,6 +51,8 @@ from orchestrator.trial import Trial
 
 LONGEST_JOIN = 120.0
 """Seconds to wait for a first worker."""
+MOST_JOBS = 2_000
+"""Jobs before the workers are started anew, which costs some ten seconds."""
 DIED = "its worker was killed, or crashed, or its node was lost"
 MOST_SAID = 200  # characters of an error in a line of progress
 
@@ -95,27 +97,30 @@ def run(
             return ledger.result(by_id[trial_id]) is None and ledger.holder(by_id[trial_id]) is not None
 
         queue = Queue(jobs(formed, seconds), resources, elsewhere, _Lost(listen))
-        with _AllUp(ledger.storage, min(nodes.slots(resources, place.gpu, there), len(formed))) as all_up:
-            _tune(queue, place, resources, all_up, scratch, listen)
+        workers = min(nodes.slots(resources, place.gpu, there), len(formed))
+        while not queue.over:
+            with _AllUp(ledger.storage, workers) as all_up:
+                search = _Search(queue, all_up)
+                _tune(search, _Forward(queue, all_up, listen), place, resources, scratch)
+            if not search.spent:
+                break  # the user interrupted
         return Outcome(queue.failed, queue.stopped)
 
 
-def _tune(
-    queue: Queue, place: Place, resources: Resources, all_up: "_AllUp", scratch: str, listen: Callable[[Event], None]
-) -> None:
-    """Hand the queue's jobs to Tune until it is over or the user interrupts.
+def _tune(search: "_Search", forward: "_Forward", place: Place, resources: Resources, scratch: str) -> None:
+    """Hand jobs to Tune until the search has no more or the user interrupts.
 
     Without Tune's own retries: it would start again at once, and take a lost node for a failure.
     """
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(worker.Worker, place=place), {"cpu": resources.cpu, "gpu": place.gpu}),
-        tune_config=tune.TuneConfig(search_alg=_Search(queue, all_up), num_samples=-1, reuse_actors=True),
+        tune_config=tune.TuneConfig(search_alg=search, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
-            name="sweep",
+            name=f"sweep-{uuid.uuid4().hex}",
             storage_path=scratch,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),
-            callbacks=[_Forward(queue, all_up, listen)],
+            callbacks=[forward],
             verbose=0,
         ),
     )
@@ -252,11 +257,19 @@ class _AllUp:
 
 
 class _Search(Searcher):
-    """Hands the queue's jobs to Tune."""
+    """Hands the queue's jobs to Tune, `MOST_JOBS` at most: Tune keeps all that it ran in memory to its end, so that a long sweep is run
+    as several.
+    """
 
     def __init__(self, queue: Queue, all_up: _AllUp) -> None:
         super().__init__()
         self._queue, self._all_up = queue, all_up
+        self._jobs = MOST_JOBS
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has handed out all that it will, and that has ended."""
+        return self._queue.over or (self._jobs <= 0 and not self._queue.in_hand)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: as of `_Forward`."""
@@ -265,11 +278,14 @@ class _Search(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._all_up.one_more():
             return {"job": None, "all_up": self._all_up.name}
-        if self._queue.over:
+        if self.spent:
             finished: str = Searcher.FINISHED
             return finished
-        job = self._queue.next(trial_id)
-        return None if job is None else {"job": asdict(job)}
+        job = self._queue.next(trial_id) if self._jobs > 0 else None
+        if job is None:
+            return None
+        self._jobs -= 1
+        return {"job": asdict(job)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The queue has it from `_Forward`, which is told more."""

@@ -249,3 +249,26 @@ def test_a_model_whose_metrics_are_not_finite_has_none(learning_rate, dataset, j
     trained = train(config, 0, dataset, torch.device("cpu"), tmp_path / "c.pt")
     assert trained.diverged_at_step is None
     assert finite_metrics(trained, 0, dataset, jury, torch.device("cpu")) == ()
+
+
+def test_a_long_sweep_is_run_as_several(tmp_path, monkeypatch):
+    """With two jobs a Tuner, the third is not handed out before the first two have ended, and then by a search of its own."""
+    from orchestrator import schedule
+    from orchestrator.jobs import Queue, jobs
+
+    monkeypatch.setattr(schedule, "MOST_JOBS", 2)
+    every = trials(parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 3}))
+    queue = Queue(jobs([(trial,) for trial in every], {}), Resources())
+    with schedule._AllUp(tmp_path, 0) as all_up:
+        first = schedule._Search(queue, all_up)
+        for key in ("a", "b"):
+            assert first.suggest(key)["job"]
+            queue.rehearsed(key)
+        assert first.suggest("c") is None
+        for key, trial in zip(("a", "b"), every, strict=False):
+            queue.ended(key, trial.id)
+            queue.done(key)
+        assert first.suggest("c") == schedule.Searcher.FINISHED
+        assert first.spent
+        assert not queue.over
+        assert schedule._Search(queue, all_up).suggest("c")["job"]
