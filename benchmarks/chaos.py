@@ -37,8 +37,8 @@ from orchestrator.trial import Trial
 
 ROOT = Path(__file__).parent.parent
 KINDS = ("worker", "checkpoint", "evaluation", "driver", "interrupt", "power")
-LONGEST_WAIT = 240.0
-"""Seconds to wait for a moment to come."""
+LONGEST_WAIT = 1200.0
+"""Seconds to wait for a moment to come: an evaluation comes after a training, on a machine that may have other work."""
 LONGEST_SWEEP = 1800.0
 """Seconds to wait for a sweep to end."""
 
@@ -111,13 +111,18 @@ def spec(name: str, data: str, seeds: int, epochs: int, stack: int) -> dict[str,
 
 def torment(victim: Victim, kinds: Sequence[str], chance: random.Random, longest_pause: float = 1.5) -> None:
     """Run a sweep to its end and do all this to it on the way, each so many seconds after training has begun or gone on, at most."""
-    victim.start()
-    for kind in kinds:
-        if not _strike(victim, kind, chance.uniform(0.2, longest_pause)):
-            break
-    if victim.wait() != 0:
+    try:
         victim.start()
-        assert victim.wait() == 0, victim.log.read_text(encoding="utf-8")[-3000:]
+        for kind in kinds:
+            if not _strike(victim, kind, chance.uniform(0.2, longest_pause)):
+                break
+        if victim.wait() != 0:
+            victim.start()
+            assert victim.wait() == 0, victim.log.read_text(encoding="utf-8")[-3000:]
+    finally:
+        if victim.driver is not None:
+            victim.driver.kill()
+            victim.driver.wait()
 
 
 def schedule(kills: int, chance: random.Random) -> list[str]:

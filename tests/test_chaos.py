@@ -21,7 +21,7 @@ def test_ten_kills_lose_nothing_double_nothing_and_change_no_bit(shared, data_fo
     chance = random.Random(seed)
     kinds = tuple(schedule(KILLS, chance))
     assert set(kinds) == set(KINDS)
-    plan = Plan(str(data_folder), shared / "storage" / "classifiers", kinds, seeds=2, epochs=120)
+    plan = Plan(str(data_folder), shared / "storage" / "classifiers", kinds, seeds=2, epochs=100)
     victim, verdict = rehearse(plan, tmp_path / "chaos", chance)
     said = f"CHAOS_SEED={seed}: {victim.kills}\n{victim.log.read_text(encoding='utf-8')[-5000:]}"
     assert verdict.differences == (), said
