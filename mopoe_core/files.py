@@ -20,6 +20,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Error numbers of a disk that takes no more."""
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that storage takes no more: no fault of a trial, and the same for every other."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
 def place(said: str) -> AnyPath:
     """The folder that a path or URI names; `file:` URIs are local folders. Raises ValueError where it names none."""
     if not said.strip() or not said.isprintable():
@@ -91,11 +96,10 @@ def move_folder(folder: AnyPath, target: AnyPath) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(target)
         return
-    for path in listed(folder, "*"):
-        write_bytes(target / path.name, path.read_bytes())
-        path.unlink()
-    for path in listed(folder, "*/*"):
-        write_bytes(target / path.parent.name / path.name, path.read_bytes())
+    places = [(path, target) for path in listed(folder, "*")]
+    places += [(path, target / path.parent.name) for path in listed(folder, "*/*")]
+    for path, into in places:
+        write_bytes(into / path.name, path.read_bytes())
         path.unlink()
 
 

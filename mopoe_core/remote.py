@@ -140,10 +140,6 @@ class RemotePath:
         """Whether there is such a file, or anything below such a folder."""
         return bool(self._info().type.value)
 
-    def is_dir(self) -> bool:
-        """Whether it is a folder."""
-        return str(self._info().type.name) == "Directory"
-
     def modified(self) -> float | None:
         """When it was last written, by the clock of the store (now, where that keeps no times); None if it is not there."""
         info = self._info()
@@ -219,9 +215,6 @@ class RemotePath:
         """Give it another name, in place of whatever has that. Raises FileNotFoundError where there is nothing to move."""
         target.write_bytes(self.read_bytes())  # object stores copy and delete all the same; others do not all replace
         self.unlink()
-
-    def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
-        """Nothing: what is written makes its folders."""
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
         """The files below whose path matches, part by part; hidden ones are passed over."""

@@ -13,7 +13,7 @@ import typer
 from mopoe_core.catalogue import DATASETS, find, is_own
 from mopoe_core.config import choose
 from mopoe_core.errors import UserError
-from mopoe_core.files import FULL, AnyPath, place
+from mopoe_core.files import AnyPath, is_full, place
 from mopoe_core.remote import RemotePath, masked
 from orchestrator import plan as planning
 from orchestrator import spec as specs
@@ -57,13 +57,12 @@ def sweep(
 
     try:
         ended = driver.run(spec, file.read_text(encoding="utf-8"), folder, _command(), retrain_damaged)
-    except (
-        KeyboardInterrupt
-    ):  # a second one, or before or after the trials; at the first, Ray ends them in order and `run` returns
+    except KeyboardInterrupt:
+        # A second one, or before or after the trials; at the first, Ray ends them in order and `run` returns.
         print(f"interrupted; `{_command()}` goes on", file=sys.stderr)
         raise typer.Exit(130) from None
     except OSError as error:
-        if error.errno not in FULL:
+        if not is_full(error):
             raise
         print(f"error: {folder}: {error.strerror}; make room, and `{_command()}` goes on", file=sys.stderr)
         raise typer.Exit(1) from None

@@ -71,7 +71,7 @@ def _others(storage: AnyPath) -> Iterator[SweepSpec]:
 def _wanted(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
     """Trials whose checkpoints a sweep has use for: of the cells on its front; all of them while some have not ended."""
     every = trials(spec)
-    results = [result for result in ledger.each(ledger.result, every) if result is not None]
+    results = ledger.results_of(every)
     if len(results) < len(every):
         yield from every
         return

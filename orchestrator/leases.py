@@ -100,8 +100,7 @@ class Lease:
                 mine.unlink(missing_ok=True)
                 return holder
         for path in others:
-            path.unlink(missing_ok=True)
-            (self._storage / "alive" / path.stem).unlink(missing_ok=True)
+            _remove(self._storage, path)
         self._claims.append(mine)
         return None
 
@@ -145,15 +144,21 @@ def living(storage: AnyPath, folder: AnyPath) -> Holder | None:
 
 def is_dead(storage: AnyPath, holder: Holder, now: float) -> bool:
     """Whether a holder's process has ended, or has not been heard of for long. `now` is by the clock of the storage."""
-    if holder.machine and holder.machine == _machine() and _birth(holder.process) != holder.birth:
+    if _runs_here(holder) is False:
         return True
-    heard = modified(storage / "alive" / holder.token)
-    return heard is None or now - heard > stale_seconds(storage)
+    last = heard(storage, holder)
+    return last is None or now - last > stale_seconds(storage)
 
 
 def surely_lives(holder: Holder) -> bool:
     """Whether a holder's process is on this machine and runs."""
-    return bool(holder.machine) and holder.machine == _machine() and _birth(holder.process) == holder.birth
+    return _runs_here(holder) is True
+
+
+def _runs_here(holder: Holder) -> bool | None:
+    """Whether a holder's process runs; None where that cannot be seen from this machine."""
+    here = holder.machine and holder.machine == _machine()
+    return _birth(holder.process) == holder.birth if here else None
 
 
 def heard(storage: AnyPath, holder: Holder) -> float | None:
@@ -165,8 +170,13 @@ def release(storage: AnyPath, folder: AnyPath, driver: str) -> None:
     """Remove the claims of a driver's workers, which it has stopped."""
     for path in _claims(folder):
         if _holder(path).driver == driver:
-            path.unlink(missing_ok=True)
-            (storage / "alive" / path.stem).unlink(missing_ok=True)
+            _remove(storage, path)
+
+
+def _remove(storage: AnyPath, claim: AnyPath) -> None:
+    """A claim, with its holder's sign of life."""
+    claim.unlink(missing_ok=True)
+    (storage / "alive" / claim.stem).unlink(missing_ok=True)
 
 
 def _claims(folder: AnyPath) -> list[AnyPath]:

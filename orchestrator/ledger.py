@@ -161,7 +161,8 @@ class Ledger:
 
     def started_ms(self, trial: Trial) -> int | None:
         """When the first attempt began, in milliseconds since 1970; None if there was none."""
-        return _said(self.folder(trial) / "attempts" / "0001.json", "started_ms")
+        started: int | None = _said(self.folder(trial) / "attempts" / "0001.json", "started_ms")
+        return started
 
     def ended_ms(self, trial: Trial) -> int | None:
         """When the trial last stopped without a result, in milliseconds since 1970; None where nothing says so.
@@ -177,9 +178,7 @@ class Ledger:
     def last_error(self, trial: Trial) -> str:
         """The traceback that ended the last attempt; empty if it was killed without leaving one."""
         attempts = listed(self.folder(trial) / "attempts", "*.json")
-        with suppress(DamagedError):
-            return str(_read(attempts[-1]).get("error", "")) if attempts else ""
-        return ""
+        return str(_said(attempts[-1], "error") or "") if attempts else ""
 
     def record(self, result: TrialResult) -> None:
         """Keep a trial's result. The file's arrival is what completes the trial."""
@@ -231,6 +230,10 @@ class Ledger:
         except (KeyError, TypeError) as error:
             raise _damaged(path, f"{type(error).__name__}: {error}") from None
 
+    def results_of(self, trials: Iterable[Trial]) -> list[TrialResult]:
+        """The results of these trials that are there."""
+        return [result for result in self.each(self.result, trials) if result is not None]
+
     def results(self) -> Iterator[TrialResult]:
         """Every readable result in storage, of whatever sweep, to estimate from.
 
@@ -260,8 +263,8 @@ def _attempts(folder: AnyPath) -> int:
     return len(listed(folder / "attempts", "*.json"))
 
 
-def _said(path: AnyPath, key: str) -> int | None:
-    """A time that a note has; None where there is no such note, or none that can be used: the trial is none the worse for it."""
+def _said(path: AnyPath, key: str) -> Any:
+    """What a note has under this key; None where there is no such note, or none that can be used: the trial is none the worse for it."""
     if not path.exists():
         return None
     with suppress(DamagedError):

@@ -145,17 +145,12 @@ def states(every: Sequence[Trial], ledger: Ledger) -> dict[str, str]:
     return {trial.id: state.status for trial, state in zip(every, ledger.each(ledger.state, every), strict=True)}
 
 
-def results(every: Sequence[Trial], ledger: Ledger) -> list[TrialResult]:
-    """The results that are there."""
-    return [result for result in ledger.each(ledger.result, every) if result is not None]
-
-
 def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper: bool = False) -> report.ReportPaths:
     """Write the sweep's report from the ledger, to a local folder; for remote storage, there as well."""
     ledger, every = Ledger(storage), trials(spec)
     samples = {trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)}
     into = near(ledger.storage) / "sweeps" / spec.name / "report"
-    paths = report.write(spec, results(every, ledger), states(every, ledger), samples, command, into, against_paper)
+    paths = report.write(spec, ledger.results_of(every), states(every, ledger), samples, command, into, against_paper)
     if ledger.storage != near(ledger.storage):
         for path in into.rglob("*.*"):
             write_bytes(folder(ledger.storage, spec) / "report" / path.relative_to(into).as_posix(), path.read_bytes())
@@ -187,7 +182,7 @@ def _run_missing(
 
     todo = made.to_run
     at_once = max(1, min((os.cpu_count() or 1) // spec.resources.cpu, spec.resources.at_once or len(todo), len(todo)))
-    found = {result.trial.id: _slim(result, spec) for result in results(every, ledger)}
+    found = {result.trial.id: _slim(result, spec) for result in ledger.results_of(every)}
     outcome = Outcome({})
     try:
         with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, list(found.values()))) as progress:
@@ -315,7 +310,7 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
 
 def summaries(spec: SweepSpec, every: Sequence[Trial], ledger: Ledger) -> list[tracking.CellSummary]:
     """What MLflow shows of each cell."""
-    table = aggregate.cell_table(cells(spec), spec.seed_list, results(every, ledger))
+    table = aggregate.cell_table(cells(spec), spec.seed_list, ledger.results_of(every))
     found = []
     for cell in cells(spec):
         rows = table[table.cell_id == cell.id]

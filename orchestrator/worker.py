@@ -28,7 +28,7 @@ from mopoe_core.config import LEAST_PROBED, LEAST_TESTED, DataKey, TrainingConfi
 from mopoe_core.data import loading, own
 from mopoe_core.data.types import Dataset
 from mopoe_core.evaluation import evaluate
-from mopoe_core.files import FULL, AnyPath
+from mopoe_core.files import AnyPath, is_full
 from mopoe_core.names import Epoch, Metric
 from mopoe_core.pictures import write_pictures
 from mopoe_core.stack import Member, train_stack
@@ -246,11 +246,6 @@ def _attempt(job: Job, place: Place, attempts: dict[Trial, int], ledger: Ledger,
             report({"kind": "fell", "id": trial.id, "error": text})
             continue
         report({"kind": "ended", "id": trial.id, "status": result.status})
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether an error says that storage takes no more: no fault of the trial, and the same for every other."""
-    return isinstance(error, OSError) and error.errno in FULL
 
 
 def _evaluated(

@@ -15,11 +15,13 @@ from pyarrow import fs
 KEY, SECRET = "AKIAEXAMPLE", "Wq7-very-secret"
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, each another."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Store:
 @contextmanager
 def s3() -> Iterator[Store]:
     """A real server, in a process of its own."""
-    port = free_port()
+    (port,) = free_ports(1)
     command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

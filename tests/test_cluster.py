@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.stores import free_ports
 
 ROOT = Path(__file__).parents[1]
 AWS, OWN = ROOT / "cluster.yaml", ROOT / "docs/own-machines/cluster.yaml"
@@ -230,7 +231,7 @@ def cluster() -> Iterator[Cluster]:
     own = {"HOME": str(folder), "RAY_TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | own
     env |= {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}", "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
-    dashboard, *others = _free_ports(4)
+    dashboard, *others = free_ports(4)
     names = ("ray-client-server-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port")
     ports = [f"--{name}={port}" for name, port in zip(names, others, strict=True)]
     start = [*_RAY, "start", "--head", "--block", "--port=0", "--num-cpus=1", "--node-ip-address=127.0.0.1", *ports]
@@ -254,14 +255,6 @@ def _write_sweep(folder: Path) -> None:
     goals = [{"metric": metric, "goal": "max"} for metric in ("coherence/given_1", "log_likelihood/joint")]
     places = {"storage": str(folder / "runs"), "resources": {"cpu": 1, "data": str(folder / "data")}}
     (folder / "tiny.yaml").write_text(yaml.safe_dump({"name": "tiny", "base": base, "seeds": 1, "objectives": goals, **places}))
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _status(url: str, token: str = "", body: bytes | None = None) -> int:

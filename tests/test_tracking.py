@@ -30,6 +30,7 @@ from orchestrator.spec import SweepSpec, parse, trials
 from orchestrator.tracking import CellSummary, Tracker, catch_up, default_uri, rebuild
 from orchestrator.trial import Trial, TrialResult
 from tests.builders import COHERENCE, LIKELIHOOD, result
+from tests.stores import free_ports
 
 BASE = {"dataset": "mnist_svhn_text", "networks": "small"}
 SOON = 20.0
@@ -609,8 +610,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
