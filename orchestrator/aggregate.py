@@ -4,7 +4,7 @@ A diverged or missing seed never becomes a number: the cell then has n of n_plan
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -41,7 +41,16 @@ def trial_table(results: Sequence[TrialResult]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=TRIAL_COLUMNS)
 
 
-def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> pd.DataFrame:
+Seeds = Sequence[int] | Mapping[str, Sequence[int]]
+"""The seeds that every cell has, or those of each by the cell's id."""
+
+
+def planned(cells: Sequence[Cell], seeds: Seeds) -> dict[str, Sequence[int]]:
+    """The seeds of each cell by its id."""
+    return {cell.id: seeds[cell.id] if isinstance(seeds, Mapping) else seeds for cell in cells}
+
+
+def cell_table(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> pd.DataFrame:
     """A row a cell and metric (`CELL_COLUMNS`), in the order of `cells`.
 
     n           seeds that completed, of n_planned; complete if they are equal. A cell without any has a row for each metric that
@@ -52,7 +61,7 @@ def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[Tr
                 error; what they do not share makes it smaller, so this is an upper end
     """
     lines, short = series(cells), labels(cells)
-    found = completed_of_each(cells, seeds, results)
+    found, wanted = completed_of_each(cells, seeds, results), planned(cells, seeds)
     of_dataset: dict[str, list[TrialResult]] = {}
     for cell in cells:
         of_dataset.setdefault(cell.config.dataset, []).extend(found[cell.id])
@@ -65,22 +74,21 @@ def cell_table(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[Tr
                 _about(cell)
                 | {"label": short[cell.id], "series": lines[cell.id], "name": name, "kind": first.kind, "subset": first.subset}
                 | {"target": first.target, "attribute": first.attribute, "unit": first.unit}
-                | {"n": len(own), "n_planned": len(seeds), "complete": len(own) == len(seeds)}
+                | {"n": len(own), "n_planned": len(wanted[cell.id]), "complete": len(own) == len(wanted[cell.id])}
                 | summary([metric.value for metric in own])
                 | {"mc_error": _mc_error(own)}
             )
     return pd.DataFrame(rows, columns=CELL_COLUMNS)
 
 
-def completed_of_each(
-    cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]
-) -> dict[str, list[TrialResult]]:
+def completed_of_each(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:
     """Cell id to the cell's completed trials among these seeds, by seed."""
     found: dict[str, list[TrialResult]] = {cell.id: [] for cell in cells}
-    wanted = set(seeds)
+    wanted = {cell_id: set(own) for cell_id, own in planned(cells, seeds).items()}
     for result in sorted(results, key=lambda result: result.trial.seed):
-        if result.status == "completed" and result.trial.seed in wanted and result.trial.cell.id in found:
-            found[result.trial.cell.id].append(result)
+        cell_id = result.trial.cell.id
+        if result.status == "completed" and result.trial.seed in wanted.get(cell_id, ()):
+            found[cell_id].append(result)
     return found
 
 

@@ -19,6 +19,7 @@ from orchestrator import plan as planning
 from orchestrator import spec as specs
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import Ledger, State
+from orchestrator.proposals import resolve
 from orchestrator.trial import Trial, labels
 
 app = typer.Typer(
@@ -48,7 +49,7 @@ def sweep(
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = _open(file, scale, storage)
     _check_cpus(spec)
-    made = planning.make(specs.trials(spec), Ledger(folder))
+    made = planning.make(specs.wanted(spec), Ledger(folder))
     _say(_plan_lines(spec, made))
     if made.damaged and not retrain_damaged:
         raise UserError(planning.damage(made, folder))
@@ -73,11 +74,10 @@ def sweep(
     if ended.tracking_uri.startswith("sqlite:"):
         print(f"compare {_ui_command(ended.tracking_uri)}")
     _tell_problems(ended.tracking_problems)
-    unfinished = len(ended.statuses) - counts["completed"] - counts["diverged"]
     if ended.stopped:
         print(f"error: {ended.stopped}", file=sys.stderr)
-    if unfinished:
-        print(f"{unfinished} trials are not finished; `{_command()}` goes on with them", file=sys.stderr)
+    if ended.unfinished:
+        print(f"{ended.unfinished} trials are not finished; `{_command()}` goes on with them", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -85,7 +85,7 @@ def sweep(
 def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
     """Say what is done, to resume and new, and what it would cost. Creates nothing."""
     spec, folder = _open(file, scale, storage)
-    made = planning.make(specs.trials(spec), Ledger(folder))
+    made = planning.make(specs.wanted(spec), Ledger(folder))
     _say(_plan_lines(spec, made, list_cells=True))
     if made.damaged:
         raise UserError(planning.damage(made, folder))
@@ -99,9 +99,10 @@ def status(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption
     every = specs.trials(spec)
     states = list(zip(every, ledger.each(lambda trial: _state(trial, ledger), every), strict=True))
     names = labels(specs.cells(spec))
-    width = max(len(f"{names[trial.cell.id]} seed={trial.seed}") for trial, _ in states)
+    width = max((len(f"{names[trial.cell.id]} seed={trial.seed}") for trial, _ in states), default=0)
     for trial, state in states:
-        more, label = f"  {state.error}" if state.error else "", f"{names[trial.cell.id]} seed={trial.seed}"
+        stopped = "" if state.stopped_at_epoch is None else f"stopped at epoch {state.stopped_at_epoch}"
+        more, label = f"  {state.error or stopped}", f"{names[trial.cell.id]} seed={trial.seed}"
         print(f"{trial.id}  {label:<{width}}  {state.status:<9}  {_attempts(state.attempts)}{more}".rstrip())
     print(f"{spec.name}: {_counted(Counter(state.status for _, state in states))} of {len(states)} trials")
 
@@ -198,7 +199,11 @@ def _run(command: Callable[[], None]) -> None:
 
 
 def _open(file: Path, scale: str | None, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
-    spec = specs.load(file, scale)
+    spec, folder = _place(specs.load(file, scale), storage)
+    return resolve(spec, folder), folder
+
+
+def _place(spec: specs.SweepSpec, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
     said = spec.storage if storage is None else storage
     try:
         folder = place(said)
@@ -264,13 +269,19 @@ def _state(trial: Trial, ledger: Ledger) -> State:
 
 def _plan_lines(spec: specs.SweepSpec, made: planning.Plan, list_cells: bool = False) -> list[str]:
     names = labels(specs.cells(spec))
-    count = len(names) * len(spec.seed_list)
-    lines = [f"{spec.name}: {count} trials = {len(names)} cells x {len(spec.seed_list)} seeds"]
+    counts = {len(seeds) for seeds in specs.seeds_of(spec).values()} or {len(spec.seed_list)}
+    each = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+    lines = [f"{spec.name}: {len(specs.trials(spec))} trials = {len(names)} cells x {each} seeds"]
+    if spec.search:
+        left = max(0, spec.search.cells - len(names))
+        lines[0] += f" so far, by {spec.search.sampler}; up to {left} cells ({left * len(spec.seed_list)} trials) to be found"
     groups = [("done", made.done), ("resume", made.resume), ("new", made.fresh)]
     for word, group in [*groups, *([("damaged", tuple(made.damaged))] if made.damaged else [])]:
         lines.append(f"  {word:<6}  {len(group):>4}")
         lines += [f"            {line}" for line in _by_cell(group, names)] if list_cells else []
-    return [*lines, _cost(made, spec)] if made.to_run else [*lines, "  nothing to run"]
+    if made.to_run:
+        return [*lines, _cost(made, spec)]
+    return lines if spec.search and len(names) < spec.search.cells else [*lines, "  nothing to run"]
 
 
 def _by_cell(trials: Sequence[Trial], names: dict[str, str]) -> list[str]:

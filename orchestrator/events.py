@@ -11,7 +11,8 @@ class Event:
     trial_id: str
     """Empty for what concerns no trial."""
     kind: str
-    """`preparing`, `prepared`, `stacks`, `halved`, `full`, `node`, `elsewhere`; `begun`, `epoch`, `ended`, `retried` or `failed`."""
+    """`preparing`, `prepared`, `stacks`, `halved`, `full`, `node`, `elsewhere`; `begun`, `epoch`, `judged`, `ended`, `stopped`,
+    `retried` or `failed`."""
     report: dict[str, Any]
 
 

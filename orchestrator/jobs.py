@@ -13,10 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from mopoe_core.config import DataKey, TrainingConfig
 from mopoe_core.files import AnyPath
+from orchestrator.space import Early
 from orchestrator.spec import Resources
 from orchestrator.trial import Cell, Trial
 
@@ -29,6 +30,15 @@ MOST_LOST_NODES = 100
 """A trial that has lost so many nodes is what kills them."""
 VERDICT_SECONDS = 40.0
 """How long it may take until a node is known to be gone: Ray's health check gives it up to 25 s; its workers' deaths are told at once."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the workers of a search do beside training, so that it can stop cells early."""
+
+    early: Early
+    stopped: AnyPath
+    """Folder with a file for each cell that is to stop, named by its id."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Place:
     commit: str
     driver: str
     """The token of the driver's lease."""
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,35 @@ class _Blamed:
     """Those that have no try left, and wait for the verdict."""
 
 
+class Source(Protocol):
+    """Where further jobs come from while a sweep runs: a search proposes cells."""
+
+    def more(self, failed: Mapping[str, str]) -> Sequence[Job]:
+        """Jobs to be added now, none where it is to be asked again; `failed` has the trials that were given up, and why."""
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no more."""
+
+
+class Proposer(Protocol):
+    """What finds the cells of a search."""
+
+    def next(self, failed: Mapping[str, str], at_once: int) -> Sequence[Trial]:
+        """Trials to be trained now, of one cell or several; none where those that train have to be waited for.
+
+        `failed` has the trials that were given up, and why; `at_once` is how many cells keep all workers busy.
+        """
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no more."""
+
+    @property
+    def watch(self) -> Watch | None:
+        """What the workers have to do for it."""
+
+
 class Queue:
     """Which job is next. A key names one handing out of a job.
 
@@ -137,7 +177,9 @@ class Queue:
         lost: Callable[[], set[str]] = set,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[int], float] | None = None,
+        source: Source | None = None,
     ) -> None:
+        self._source = source
         self._waiting = [_Waiting(job, _ids(job)) for job in jobs_]
         self._live: dict[str, _Live] = {}
         self._at_once, self._retries = resources.at_once, resources.retries
@@ -153,7 +195,9 @@ class Queue:
     @property
     def over(self) -> bool:
         """Whether nothing will be handed out any more, whatever happens."""
-        undecided = self._waiting or any(blamed.spent for blamed in self._blamed)
+        undecided = (
+            self._waiting or any(blamed.spent for blamed in self._blamed) or not (self._source is None or self._source.over)
+        )
         return not self._live and (bool(self.stopped) or not undecided)
 
     @property
@@ -166,6 +210,15 @@ class Queue:
         self._judge()
         if self.stopped or (self._at_once and len(self._live) >= self._at_once):
             return None
+        return self._next_waiting(key) or (self._next_waiting(key) if self._refilled() else None)
+
+    def _refilled(self) -> bool:
+        """Whether the source has given more."""
+        more = [] if self._source is None or self._rehearsing else self._source.more(self.failed)
+        self._waiting += [_Waiting(job, _ids(job)) for job in more]
+        return bool(more)
+
+    def _next_waiting(self, key: str) -> Job | None:
         now, rehearsing = self._clock(), self._rehearsing
         for place, waiting in enumerate(self._waiting):
             if waiting.not_before > now or (rehearsing and not waiting.job.rehearse):

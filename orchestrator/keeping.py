@@ -15,7 +15,9 @@ from orchestrator import pareto
 from orchestrator import spec as specs
 from orchestrator.errors import SpecError
 from orchestrator.ledger import Ledger
-from orchestrator.spec import SweepSpec, cells, trials
+from orchestrator.outcomes import feasible
+from orchestrator.proposals import resolve
+from orchestrator.spec import SweepSpec, trials
 from orchestrator.trial import Trial
 
 FORGOTTEN_SECONDS = 24 * 3600.0
@@ -60,22 +62,31 @@ def record(spec: SweepSpec) -> str:
     return json.dumps(spec.model_dump(mode="json", exclude_unset=True, exclude={"storage"}), indent=1)
 
 
+def recorded(storage: AnyPath, name: str) -> SweepSpec:
+    """The sweep of that name as storage remembers it. Raises FileNotFoundError where there is none, SpecError where it cannot be read."""
+    return _recorded(storage, storage / "sweeps" / name / "sweep.json")
+
+
+def _recorded(storage: AnyPath, path: AnyPath) -> SweepSpec:
+    try:
+        return resolve(specs.parse(json.loads(path.read_text(encoding="utf-8"))), storage)
+    except (ValueError, SpecError) as error:
+        raise SpecError(f"{path}: cannot be read ({error}); delete {path.parent} if that sweep is no longer wanted") from None
+
+
 def _others(storage: AnyPath) -> Iterator[SweepSpec]:
     for path in listed(storage, "sweeps/*/sweep.json"):
-        try:
-            yield specs.parse(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, SpecError) as error:
-            raise SpecError(f"{path}: cannot be read ({error}); delete {path.parent} if that sweep is no longer wanted") from None
+        yield _recorded(storage, path)
 
 
 def _wanted(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
     """Trials whose checkpoints a sweep has use for: of the cells on its front; all of them while some have not ended."""
-    every = trials(spec)
+    every = specs.wanted(spec)
     results = ledger.results_of(every)
     if len(results) < len(every):
         yield from every
         return
-    front = pareto.front(spec.objectives, cells(spec), spec.seed_list, results)
+    front = pareto.front(spec.objectives, feasible(spec, results), specs.seeds_of(spec), results)
     best = {point.cell_id for point in front.points if point.on_front}
     yield from (trial for trial in every if trial.cell.id in best)
 

@@ -11,14 +11,14 @@
         samples/*.png       what the trained model generates
         result.json         how the trial ended: completed or diverged, history, long table, provenance
         failed.json         the last error, after the last allowed attempt
-        cancelled.json      interrupted by the user
+        cancelled.json      interrupted by the user, or stopped early by a search
+        epochs/0030.json    the metrics after that epoch, where a search asked for them
 
 Every file is written whole or not at all, and every record carries a checksum of itself: one that was cut or changed is named, and never
 used. A status is derived from which files are there, so it cannot contradict them.
 """
 
 import hashlib
-import json
 import os
 import platform
 import time
@@ -31,10 +31,10 @@ from typing import Any, TypeVar
 
 from mopoe_core.catalogue import is_own
 from mopoe_core.config import RECIPE, TrainingConfig
-from mopoe_core.files import AnyPath, listed, move_folder, write_text
+from mopoe_core.files import AnyPath, listed, move_folder
 from mopoe_core.names import Epoch, Metric
 from mopoe_core.remote import RemotePath
-from orchestrator import leases
+from orchestrator import leases, records
 from orchestrator.errors import DamagedError, LedgerError
 from orchestrator.leases import Holder
 from orchestrator.trial import Cell, Trial, TrialResult
@@ -57,6 +57,8 @@ class State:
     has_checkpoint: bool
     error: str = ""
     """The last line of the traceback, for a failed trial."""
+    stopped_at_epoch: int | None = None
+    """Of a cancelled trial that a search stopped: the epochs that it was trained."""
 
 
 class Ledger:
@@ -84,16 +86,17 @@ class Ledger:
             return State("pending", 0, False)
         error = ""
         if (folder / "result.json").exists():
-            status = str(_read(folder / "result.json").get("status"))
+            status = str(records.read(folder / "result.json").get("status"))
             if status not in ENDED:
-                raise _damaged(folder / "result.json", f"status {status!r} is not one of {', '.join(ENDED)}")
+                raise records.damaged(folder / "result.json", f"status {status!r} is not one of {', '.join(ENDED)}")
         elif (folder / "failed.json").exists():
-            status, error = "failed", str(_read(folder / "failed.json").get("error", "")).strip().rpartition("\n")[2]
+            status, error = "failed", str(records.read(folder / "failed.json").get("error", "")).strip().rpartition("\n")[2]
         elif leases.living(self.storage, folder):
             status = "running"
         else:
             status = "cancelled" if (folder / "cancelled.json").exists() else "pending"
-        return State(status, _attempts(folder), (folder / "checkpoint.pt").exists(), error)
+        stopped = _said(folder / "cancelled.json", "stopped_at_epoch") if status == "cancelled" else None
+        return State(status, _attempts(folder), (folder / "checkpoint.pt").exists(), error, stopped)
 
     def each(self, what: Callable[[_S], _T], things: Iterable[_S]) -> list[_T]:
         """`what` of every trial or file, in order; where storage is remote, many at a time."""
@@ -118,9 +121,9 @@ class Ledger:
         path = self.folder(trial) / "trial.json"
         if not path.exists():
             return
-        stored, now = _read(path).get("config"), trial.config.model_dump(mode="json")
+        stored, now = records.read(path).get("config"), trial.config.model_dump(mode="json")
         if not isinstance(stored, dict):
-            raise _damaged(path, "it holds no configuration")
+            raise records.damaged(path, "it holds no configuration")
         for field in stored:
             if field not in now or stored[field] != now[field]:
                 found = repr(now[field]) if field in now else "no such field"
@@ -136,28 +139,28 @@ class Ledger:
         self.check(trial)
         if not (folder / "trial.json").exists():
             identity = {"id": trial.id, "cell_id": trial.cell.id, "recipe": RECIPE, "seed": trial.seed}
-            _write(folder / "trial.json", identity | {"config": trial.config.model_dump(mode="json")})
+            records.write(folder / "trial.json", identity | {"config": trial.config.model_dump(mode="json")})
         for name in ("failed.json", "cancelled.json"):
             (folder / name).unlink(missing_ok=True)
         number = _attempts(folder) + 1
         who = {"host": platform.node(), "process": os.getpid(), "started_ms": int(time.time() * 1000)}
-        _write(folder / "attempts" / f"{number:04d}.json", who)
+        records.write(folder / "attempts" / f"{number:04d}.json", who)
         return number
 
     def note_stack(self, trials: Sequence[Trial]) -> None:
         """Note that these trials are trained as one stack, so that it can be formed again."""
         for trial in trials:
-            _write(self.folder(trial) / "stack.json", {"trials": [member.id for member in trials]})
+            records.write(self.folder(trial) / "stack.json", {"trials": [member.id for member in trials]})
 
     def stack(self, trial: Trial) -> tuple[str, ...]:
         """The ids of the stack that a trial was last trained in; empty where it was trained alone, or not begun."""
         path = self.folder(trial) / "stack.json"
-        return tuple(_read(path).get("trials", ())) if path.exists() else ()
+        return tuple(records.read(path).get("trials", ())) if path.exists() else ()
 
     def end_attempt(self, trial: Trial, number: int, status: str, error: str = "") -> None:
         """Note how an attempt ended; one that was killed has no such note."""
         path = self.folder(trial) / "attempts" / f"{number:04d}.json"
-        _write(path, _read(path) | {"ended_ms": int(time.time() * 1000), "status": status, "error": error})
+        records.write(path, records.read(path) | {"ended_ms": int(time.time() * 1000), "status": status, "error": error})
 
     def started_ms(self, trial: Trial) -> int | None:
         """When the first attempt began, in milliseconds since 1970; None if there was none."""
@@ -193,18 +196,32 @@ class Ledger:
             "attempts": result.attempts,
             "provenance": result.provenance,
         }
-        _write(self.folder(result.trial) / "result.json", content)
+        records.write(self.folder(result.trial) / "result.json", content)
         for name in ("checkpoint.before", "checkpoint.next"):
             (self.folder(result.trial) / name).unlink(missing_ok=True)
 
     def fail(self, trial: Trial, error: str) -> None:
         """Note that a trial has failed on its last allowed attempt."""
         note = {"error": error, "attempts": _attempts(self.folder(trial)), "failed_ms": int(time.time() * 1000)}
-        _write(self.folder(trial) / "failed.json", note)
+        records.write(self.folder(trial) / "failed.json", note)
 
-    def cancel(self, trial: Trial) -> None:
-        """Note that the user interrupted a trial that had begun."""
-        _write(self.folder(trial) / "cancelled.json", {"cancelled_ms": int(time.time() * 1000)})
+    def cancel(self, trial: Trial, stopped_at_epoch: int | None = None) -> None:
+        """Note that the user interrupted a trial that had begun, or that a search stopped it after some epochs."""
+        why = {} if stopped_at_epoch is None else {"stopped_at_epoch": stopped_at_epoch}
+        records.write(self.folder(trial) / "cancelled.json", {"cancelled_ms": int(time.time() * 1000), **why})
+
+    def note_epoch(self, trial: Trial, epoch: int, metrics: Sequence[Metric]) -> None:
+        """Keep the metrics of a trial that trains, as they are after an epoch; none where it has diverged."""
+        values = {metric.name: metric.value for metric in metrics}
+        records.write(self._epoch_path(trial, epoch), {"epoch": epoch, "values": values})
+
+    def at_epoch(self, trial: Trial, epoch: int) -> dict[str, float] | None:
+        """The metrics of a trial after an epoch, by name; None where nobody asked for them."""
+        values: dict[str, float] | None = _said(self._epoch_path(trial, epoch), "values")
+        return values
+
+    def _epoch_path(self, trial: Trial, epoch: int) -> AnyPath:
+        return self.folder(trial) / "epochs" / f"{epoch:04d}.json"
 
     def set_aside(self, trial: Trial) -> AnyPath:
         """Move everything about a trial out of the way, so that it can be trained anew; returns where it is now."""
@@ -217,7 +234,7 @@ class Ledger:
         path = self.folder(trial) / "result.json"
         if not path.exists():
             return None
-        raw = _read(path)
+        raw = records.read(path)
         rest = ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts", "provenance")
         try:
             return TrialResult(
@@ -228,7 +245,7 @@ class Ledger:
                 **{name: raw[name] for name in rest},
             )
         except (KeyError, TypeError) as error:
-            raise _damaged(path, f"{type(error).__name__}: {error}") from None
+            raise records.damaged(path, f"{type(error).__name__}: {error}") from None
 
     def results_of(self, trials: Iterable[Trial]) -> list[TrialResult]:
         """The results of these trials that are there."""
@@ -244,7 +261,7 @@ class Ledger:
 
     def _result_in(self, folder: AnyPath) -> TrialResult | None:
         with suppress(LedgerError):
-            trial = _known(_read(folder / "trial.json"))
+            trial = _known(records.read(folder / "trial.json"))
             return self.result(trial) if trial else None
         return None
 
@@ -268,32 +285,5 @@ def _said(path: AnyPath, key: str) -> Any:
     if not path.exists():
         return None
     with suppress(DamagedError):
-        return _read(path).get(key)
+        return records.read(path).get(key)
     return None
-
-
-def _checksum(content: dict[str, Any]) -> str:
-    """By a spelling that does not depend on how the file was indented. A diverged trial's history holds NaN, which `json` can spell."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _write(path: AnyPath, content: dict[str, Any]) -> None:
-    write_text(path, json.dumps(content | {"sha256": _checksum(content)}, indent=1))
-
-
-def _read(path: AnyPath) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _damaged(path, "it is missing") from None
-    except ValueError as error:
-        raise _damaged(path, str(error)) from None
-    if not isinstance(content, dict):
-        raise _damaged(path, "it holds no mapping")
-    if content.pop("sha256", None) != _checksum(content):
-        raise _damaged(path, "its checksum is not that of its content")
-    return content
-
-
-def _damaged(path: AnyPath, why: str) -> DamagedError:
-    return DamagedError(f"{path}: is damaged ({why})")

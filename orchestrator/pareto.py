@@ -13,7 +13,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.aggregate import completed_of_each, summary
+from orchestrator.aggregate import Seeds, completed_of_each, planned, summary
 from orchestrator.spec import Objective
 from orchestrator.trial import Cell, TrialResult, labels, series
 
@@ -38,7 +38,7 @@ class Point:
     highs: tuple[float, ...]
     on_front: bool
     probability: float | None
-    """Share of resamples of the seeds in which the cell is on the front; None for a single seed."""
+    """How sure it is that the cell is on the front; None where there is but a single seed. See `front`."""
 
 
 @dataclass(frozen=True)
@@ -68,33 +68,34 @@ class Front:
     """Every line of a figure, in the order of its legend."""
 
 
-def front(objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> Front:
+def front(objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> Front:
     """The front of a sweep's cells.
 
     The probability that a cell is on the front is a paired bootstrap over seeds: seeds are drawn with replacement, the same for
     every cell (they are shared), means and front are taken again. It assumes that the seeds are an independent random sample; it
     says nothing of the test set, which all cells share. With few seeds it is coarse and too sure of itself (two seeds give three
-    different resamples), and with one it says nothing.
+    different resamples), and with one it says nothing. Where cells differ in their seeds, see `spread_probability`.
     """
     short, lines = labels(cells), series(cells)
-    found = completed_of_each(cells, seeds, results)
-    complete = [cell for cell in cells if len(found[cell.id]) == len(seeds)]
+    found, wanted = completed_of_each(cells, seeds, results), planned(cells, seeds)
+    complete = [cell for cell in cells if len(found[cell.id]) == len(wanted[cell.id])]
     left_out = tuple(
-        LeftOut(c.id, short[c.id], lines[c.id], c.config.beta, len(found[c.id]), len(seeds), _means(found[c.id], objectives))
+        LeftOut(
+            c.id, short[c.id], lines[c.id], c.config.beta, len(found[c.id]), len(wanted[c.id]), means(found[c.id], objectives)
+        )
         for c in cells
-        if len(found[c.id]) < len(seeds)
+        if len(found[c.id]) < len(wanted[c.id])
     )
-    values_CSO = np.array(
-        [[[_value(result, o.metric) for o in objectives] for result in found[cell.id]] for cell in complete], dtype=np.float64
-    ).reshape(len(complete), len(seeds), len(objectives))
+    values_SO = [_values(found[cell.id], objectives) for cell in complete]
     maximise = np.array([objective.goal == "max" for objective in objectives])
-    means_CO = np.array([_means(found[cell.id], objectives) for cell in complete], dtype=np.float64)
+    means_CO = np.array([means(found[cell.id], objectives) for cell in complete], dtype=np.float64)
     means_CO = means_CO.reshape(len(complete), len(objectives))
     member = non_dominated(means_CO, maximise)
-    probability = front_probability(values_CSO, maximise)
+    alike = len({tuple(own) for own in wanted.values()}) <= 1
+    probability = front_probability(np.array(values_SO), maximise) if alike else spread_probability(values_SO, maximise)
     points = []
     for i, cell in enumerate(complete):
-        parts = [summary(values_CSO[i, :, o].tolist()) for o in range(len(objectives))]
+        parts = [summary(values_SO[i][:, o].tolist()) for o in range(len(objectives))]
         mean, sd, low, high = (tuple(part[key] for part in parts) for key in ("mean", "sd", "low", "high"))
         likely = None if probability is None else float(probability[i])
         points.append(
@@ -103,7 +104,7 @@ def front(objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Sequenc
                 short[cell.id],
                 lines[cell.id],
                 cell.config.beta,
-                len(seeds),
+                len(wanted[cell.id]),
                 mean,
                 sd,
                 low,
@@ -126,15 +127,36 @@ def non_dominated(values_CO: Floats, maximise: NDArray[np.bool_]) -> NDArray[np.
 
 def front_probability(values_CSO: Floats, maximise: NDArray[np.bool_]) -> Floats | None:
     """(C,): in what share of the resamples of the S seeds each cell is on the front; None for fewer than two seeds."""
-    seeds = values_CSO.shape[1]
-    if seeds < 2 or len(values_CSO) == 0:
+    if len(values_CSO) == 0 or values_CSO.shape[1] < 2:
         return None
+    seeds = values_CSO.shape[1]
     counts_RS, weights_R = _resamples(seeds)
     means_RCO = np.einsum("rs,cso->rco", counts_RS / seeds, values_CSO)
     share: Floats = np.zeros(len(values_CSO))
     for means_CO, weight in zip(means_RCO, weights_R, strict=True):
         share += weight * non_dominated(means_CO, maximise)
     return share
+
+
+def spread_probability(values_SO: Sequence[Floats], maximise: NDArray[np.bool_]) -> Floats | None:
+    """(C,): how probable it is that each cell is on the front, for cells with seeds of their own, an array (S, O) each.
+
+    The mean of a cell with n seeds is taken as normal with the variance over seeds divided by n, and that variance as the same for
+    all cells: few seeds a cell say little of it, and all together say enough. Objectives are taken as independent over seeds.
+    10,000 draws with Student's t for the pooled variance; None where no cell has two seeds.
+    """
+    spare = sum(len(values) - 1 for values in values_SO)
+    if spare < 1:
+        return None
+    means_CO = np.array([values.mean(0) for values in values_SO])
+    squares_CO = np.array([((values - values.mean(0)) ** 2).sum(0) for values in values_SO])
+    scale_CO = np.sqrt(squares_CO.sum(0) / spare / np.array([[len(values)] for values in values_SO]))
+    drawn = np.random.default_rng(0)
+    share: Floats = np.zeros(len(values_SO))
+    for _ in range(RESAMPLES):
+        noise_CO = drawn.standard_normal(means_CO.shape) / np.sqrt(drawn.chisquare(spare) / spare)
+        share += non_dominated(means_CO + scale_CO * noise_CO, maximise)
+    return share / RESAMPLES
 
 
 def _resamples(seeds: int) -> tuple[Floats, Floats]:
@@ -148,6 +170,12 @@ def _resamples(seeds: int) -> tuple[Floats, Floats]:
     return counts, np.array(ways) / seeds**seeds
 
 
+def hypervolume_of(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> float | None:
+    """Of points with these objectives, against the references; None if an objective states none."""
+    maximise = np.array([objective.goal == "max" for objective in objectives])
+    return _hypervolume(np.array(values, dtype=np.float64).reshape(-1, len(objectives)), objectives, maximise)
+
+
 def _hypervolume(values_CO: Floats, objectives: Sequence[Objective], maximise: NDArray[np.bool_]) -> float | None:
     references = [objective.reference for objective in objectives]
     if any(reference is None for reference in references):
@@ -157,11 +185,16 @@ def _hypervolume(values_CO: Floats, objectives: Sequence[Objective], maximise: N
     return float(moocore.hypervolume(values_CO, ref=np.array(references, dtype=np.float64), maximise=maximise.tolist()))
 
 
-def _means(results: Sequence[TrialResult], objectives: Sequence[Objective]) -> tuple[float, ...]:
+def means(results: Sequence[TrialResult], objectives: Sequence[Objective]) -> tuple[float, ...]:
     """Of each objective, with fsum, as the tables: a tie does not depend on the order of the seeds. Empty for no results."""
     if not results:
         return ()
     return tuple(math.fsum(_value(result, o.metric) for result in results) / len(results) for o in objectives)
+
+
+def _values(results: Sequence[TrialResult], objectives: Sequence[Objective]) -> Floats:
+    """(S, O)."""
+    return np.array([[_value(result, objective.metric) for objective in objectives] for result in results], dtype=np.float64)
 
 
 def _value(result: TrialResult, metric: str) -> float:

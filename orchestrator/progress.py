@@ -58,6 +58,11 @@ class Progress:
             Live(console=self._console, get_renderable=self._view, refresh_per_second=2) if self._console.is_terminal else None
         )
 
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Trials that a search has come to want; those that are known are left as they are."""
+        for trial in trials:
+            self._shown.setdefault(trial.id, _Shown(trial, "pending"))
+
     def __enter__(self) -> "Progress":
         if self._live:
             self._live.start()

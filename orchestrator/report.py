@@ -20,7 +20,7 @@ from orchestrator.claims import Claim
 from orchestrator.groups import setting
 from orchestrator.paper_report import PaperReport
 from orchestrator.pareto import Front, front
-from orchestrator.spec import SweepSpec, cells, trials
+from orchestrator.spec import SweepSpec, cells, seeds_of, trials
 from orchestrator.trial import Cell, Trial, TrialResult, labels, series
 
 ENDED = ("completed",)
@@ -99,10 +99,10 @@ def write(
     `states` maps each planned trial's id to its status, `samples` a trial's id to its pictures by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    every, seeds = cells(spec), spec.seed_list
+    every, seeds = cells(spec), seeds_of(spec)
     table = cell_table(every, seeds, results)
     found = front(spec.objectives, every, seeds, results)
-    rows = tables.cell_rows(every, len(seeds), table, found)
+    rows = tables.cell_rows(every, {cell_id: len(own) for cell_id, own in seeds.items()}, table, found)
     paths = ReportPaths(
         page=folder / "index.html",
         figure=folder / "front.png",
@@ -117,12 +117,12 @@ def write(
         summary=tables.markdown(replace(rows, metrics=tuple(objective.metric for objective in spec.objectives))),
     )
     units = [_unit(table, objective.metric) for objective in spec.objectives]
-    figures.write_front(found, _title(every, len(seeds)), units, folder)
+    figures.write_front(found, _title(spec), units, folder)
     write_text(paths.markdown, tables.markdown(rows))
     write_text(paths.latex, tables.latex(rows, command))
     _write_table(table, paths.cells_csv, paths.cells_parquet)
     _write_table(trial_table(results), paths.trials_csv, paths.trials_parquet)
-    paper = paper_report.write(every, seeds, results, samples, command, folder / "paper", against_paper)
+    paper = paper_report.write(every, spec.seed_list, results, samples, command, folder / "paper", against_paper)
     write_text(paths.page, _page(spec, results, states, samples, command, table, found, rows, paper, folder))
     return replace(paths, paper=paper)
 
@@ -138,9 +138,11 @@ def _unit(table: pd.DataFrame, metric: str) -> str:
     return str(found.iloc[0]) if len(found) else names.UNITS[metric.partition("/")[0]]
 
 
-def _title(every: Sequence[Cell], seeds: int) -> str:
-    kinds = dict.fromkeys(f"{cell.config.dataset}, {setting(cell.config)}" for cell in every)
-    return f"{'; '.join(kinds)}; n = {seeds} seed{'' if seeds == 1 else 's'}"
+def _title(spec: SweepSpec) -> str:
+    kinds = dict.fromkeys(f"{cell.config.dataset}, {setting(cell.config)}" for cell in cells(spec))
+    counts = {len(seeds) for seeds in seeds_of(spec).values()} or {len(spec.seed_list)}
+    n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+    return f"{'; '.join(kinds)}; n = {n} seed{'' if n == '1' else 's'}"
 
 
 def _page(
@@ -162,7 +164,7 @@ def _page(
     unfinished = [(by_id[key].label, status) for key, status in states.items() if status not in ENDED]
     return environment.get_template("report.html.j2").render(
         name=spec.name,
-        title=_title(cells(spec), len(spec.seed_list)),
+        title=_title(spec),
         counts=f"{len(states) - len(unfinished)} of {len(states)} trials completed",
         svg=_inline_svg(folder / "front.svg"),
         front=found,

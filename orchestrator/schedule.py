@@ -16,7 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, write_text
 from orchestrator import nodes, stacks, worker
 from orchestrator.events import Event, Outcome
-from orchestrator.jobs import Job, Place, Queue, in_order, jobs
+from orchestrator.jobs import Job, Place, Proposer, Queue, in_order, jobs
 from orchestrator.ledger import Ledger
 from orchestrator.spec import Resources
 from orchestrator.trial import Trial
@@ -69,10 +69,12 @@ def run(
     driver: str,
     seconds: Mapping[str, float],
     listen: Callable[[Event], None],
+    search: Proposer | None = None,
 ) -> Outcome:
     """Run what is to do of a sweep's trials until all have ended, failed for good, or the user interrupts.
 
-    `driver` is the token of the driver's lease, `seconds` what each trial should take, by id. `listen` is called in this thread.
+    `driver` is the token of the driver's lease, `seconds` what each trial should take, by id. `listen` is called in this thread, and so
+    is `search`, which finds further trials.
     """
     with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
         there = _there()
@@ -84,20 +86,26 @@ def run(
             gpu=nodes.gpus(resources, _in_the_end(there)),
             commit=commit,
             driver=driver,
+            watch=search.watch if search else None,
         )
         _prepare(todo, place, listen)
         there = _there()  # anew: while data were prepared, more may have joined
         slots = nodes.slots(resources, place.gpu, _in_the_end(there))
-        sizes = _sizes(todo, every, place, resources, slots, listen)
-        formed = stacks.form(in_order(todo), in_order(every), sizes, slots, ledger)
+        sizes = _sizes(todo, every, place, resources, slots if search is None else 1, listen)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # else Tune starts one worker at a time
         by_id = {trial.id: trial for trial in todo}
 
         def elsewhere(trial_id: str) -> bool:
             return ledger.result(by_id[trial_id]) is None and ledger.holder(by_id[trial_id]) is not None
 
-        queue = Queue(jobs(formed, seconds), resources, elsewhere, _Lost(listen))
-        workers = min(nodes.slots(resources, place.gpu, there), len(formed))
+        if search is None:
+            first = jobs(stacks.form(in_order(todo), in_order(every), sizes, slots, ledger), seconds)
+            source, busy = None, len(first)
+        else:
+            source, busy = _Cells(search, ledger, max(sizes.values(), default=1), slots, by_id), slots
+            first = source.first(todo)
+        queue = Queue(first, resources, elsewhere, _Lost(listen), source=source)
+        workers = min(nodes.slots(resources, place.gpu, there), resources.at_once or busy, busy)
         while not queue.over:
             with _AllUp(ledger.storage, workers) as all_up:
                 search = _Search(queue, all_up)
@@ -225,6 +233,36 @@ def _size(trial: Trial, most: int, place: Place, resources: Resources, listen: C
     return int(measured.size)
 
 
+class _Cells:
+    """Makes jobs of what a search proposes: the seeds of a cell are one stack, as far as they stack."""
+
+    def __init__(self, search: Proposer, ledger: Ledger, size: int, slots: int, by_id: dict[str, Trial]) -> None:
+        self._search, self._ledger, self._size, self._slots, self._by_id = search, ledger, size, slots, by_id
+        self._jobs_a_cell = 1
+
+    @property
+    def over(self) -> bool:
+        return self._search.over
+
+    def first(self, trials: Sequence[Trial]) -> list[Job]:
+        """The jobs that the search begins with. One of them rehearses for all: a later cell that fails says nothing of the others."""
+        formed = self._formed(trials)
+        return [replace(job, rehearse=place == 0) for place, job in enumerate(formed)]
+
+    def more(self, failed: Mapping[str, str]) -> list[Job]:
+        at_once = max(1, -(-self._slots // self._jobs_a_cell))
+        return [replace(job, rehearse=False) for job in self._formed(self._search.next(failed, at_once))]
+
+    def _formed(self, trials: Sequence[Trial]) -> list[Job]:
+        self._by_id |= {trial.id: trial for trial in trials}
+        made: list[Job] = []
+        for cell in dict.fromkeys(trial.cell for trial in trials):
+            own = [trial for trial in trials if trial.cell == cell]
+            made += jobs(stacks.form(own, own, {cell.config.shape: self._size}, 1, self._ledger), {})
+            self._jobs_a_cell = max(self._jobs_a_cell, -(-len(own) // self._size))
+        return made
+
+
 class _AllUp:
     """Lets every worker start before the first job is handed out, with nothing to do but to wait for the others.
 
@@ -325,7 +363,7 @@ class _Forward(tune.Callback):
             self._nodes.pop(key, None)
         elif kind == "begun":
             self._queue.rehearsed(key)
-        elif kind == "ended":
+        elif kind in ("ended", "stopped"):
             self._queue.ended(key, report["id"])
         elif kind == "busy":
             self._queue.busy(key, report["ids"])
@@ -381,7 +419,7 @@ def _events(report: dict[str, Any]) -> list[Event]:
         return [Event(trial_id, "elsewhere", report) for trial_id in report["ids"]]
     if kind == "fell":
         return [Event(report["id"], "retried", {"why": _last_line(report["error"])})]
-    return [Event(report.get("id", ""), kind, report)] if kind in ("ended", "halved", "full") else []
+    return [Event(report.get("id", ""), kind, report)] if kind in ("ended", "halved", "full", "judged", "stopped") else []
 
 
 def _ids(config: dict[str, Any]) -> list[str]:

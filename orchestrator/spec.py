@@ -6,7 +6,8 @@ False, and because `exclude: [{beta: 1}]` must match a grid that says `1.0`.
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,23 +17,23 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     StringConstraints,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
 )
 
 from mopoe_core import presets
-from mopoe_core.catalogue import DATASETS, MODELS, is_own
-from mopoe_core.config import ALIASES, MODEL_DEFAULTS, Number, TrainingConfig, Whole, choose, nearest
+from mopoe_core.config import ALIASES, MODEL_DEFAULTS, Number, TrainingConfig, Whole, choose
 from mopoe_core.names import metric_names
+from orchestrator import space
 from orchestrator.errors import SpecError
+from orchestrator.explaining import explain, kind
+from orchestrator.fields import FIELDS, NAME, check_key, typed
+from orchestrator.space import Search
 from orchestrator.trial import Cell, Trial
 
-_FIELDS = {name: info for name, info in TrainingConfig.model_fields.items() if name != "data_hash"}
-_KEYS = (*_FIELDS, "preset")
-"""What a cell may say: the configuration's fields, but the one that is computed, and the preset that fills in the others."""
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -89,7 +90,6 @@ MOST_SEEDS = 10_000  # a slip of the keyboard, not a sweep
 
 MOST_TRIALS = 100_000
 MOST_VALUES = 100_000  # in a file
-MOST_SHOWN = 80  # characters of a value in a message
 
 DEFAULT_OBJECTIVES = (
     Objective(metric="coherence/joint", goal="max", reference=0.0),
@@ -99,12 +99,42 @@ DEFAULT_OBJECTIVES = (
 _Values = Annotated[list[Any], Field(min_length=1)]
 
 
+class Replicates(BaseModel):
+    """Seeds of the cells of a search: all have `start`, and those whose place is undecided in the end have more, up to `max`."""
+
+    model_config = _STRICT
+
+    start: Whole = Field(ge=2, le=MOST_SEEDS)
+    max: Whole = Field(le=MOST_SEEDS)
+    until: Number = Field(default=0.95, gt=0.5, lt=1)
+    """A cell's place is decided when it is on the front, or off it, with this probability."""
+
+    @model_validator(mode="after")
+    def _more(self) -> "Replicates":
+        if self.max <= self.start:
+            raise ValueError(
+                f"max: {self.max} is not more than start ({self.start}); write seeds: {self.start} for a fixed number"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A cell of a search, as storage remembers it."""
+
+    fields: dict[str, Any]
+    """Over `base`."""
+    seeds: tuple[int, ...]
+    stopped: bool
+    """Whether it was stopped early, so that its trials are not to be completed."""
+
+
 class SweepSpec(BaseModel):
     """One sweep file: a name and a set of trials."""
 
     model_config = _STRICT
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[str, StringConstraints(pattern=NAME)]
     base: dict[str, Any] = Field(default_factory=dict)
     """Fields that all cells share."""
     grid: dict[str, _Values] | None = None
@@ -115,14 +145,18 @@ class SweepSpec(BaseModel):
     """Further cells, each over `base`."""
     exclude: list[dict[str, Any]] = Field(default_factory=list)
     """Cells of grid and zip that match every field of an entry are left out."""
-    seeds: Annotated[int | list[Whole], Field(union_mode="left_to_right")] = 1
-    """How many seeds (0, 1, ...) or a list of them."""
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=2, max_length=3)] = DEFAULT_OBJECTIVES
+    search: Search | None = None
+    """How cells are found, in place of grid, zip and include."""
+    seeds: Annotated[int | list[Whole] | Replicates, Field(union_mode="left_to_right")] = 1
+    """How many seeds (0, 1, ...), a list of them, or in a search a number to start with and one to end with."""
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=3)] = DEFAULT_OBJECTIVES
     resources: Resources = Resources()
     storage: Annotated[str, StringConstraints(min_length=1)] = "runs"
     """Folder or URI of the ledger, shared by sweeps."""
     keep: Literal["last", "front"] = "last"
     """Checkpoints that stay when the sweep is complete: each trial's last, or those of the front's cells only."""
+    _proposed: tuple[Proposed, ...] = PrivateAttr(())
+    """The cells that a search has found so far; see `proposed`."""
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -135,7 +169,9 @@ class SweepSpec(BaseModel):
 
     @field_validator("seeds")
     @classmethod
-    def _sensible_seeds(cls, value: int | list[int]) -> int | list[int]:
+    def _sensible_seeds(cls, value: int | list[int] | Replicates) -> int | list[int] | Replicates:
+        if isinstance(value, Replicates):
+            return value
         if isinstance(value, int):
             if value < 1:
                 raise ValueError("makes no trial; at least 1")
@@ -158,10 +194,32 @@ class SweepSpec(BaseModel):
                 raise ValueError(f"{field}: is empty; give it fields with lists of values, or leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _search_or_not(self) -> "SweepSpec":
+        if self.search is None:
+            if isinstance(self.seeds, Replicates):
+                raise ValueError("seeds: only a search spends further seeds; write a number, or a search with the sampler grid")
+            if len(self.objectives) < 2:
+                raise ValueError("objectives: a list has too few entries; at least 2 outside a search")
+            return self
+        for field in ("grid", "zip", "include", "exclude"):
+            if getattr(self, field):
+                raise ValueError(f"{field}: a search finds its own cells; put what varies into search.space, or leave out search")
+        if self.search.stop.no_gain and any(objective.reference is None for objective in self.objectives):
+            raise ValueError("search.stop.no_gain: needs a hypervolume; give every objective a reference")
+        return self
+
     @property
     def seed_list(self) -> list[int]:
-        """The seeds of every cell, in ascending order."""
+        """The seeds that every cell has, in ascending order."""
+        if isinstance(self.seeds, Replicates):
+            return list(range(self.seeds.start))
         return list(range(self.seeds)) if isinstance(self.seeds, int) else sorted(self.seeds)
+
+    @property
+    def found(self) -> tuple[Proposed, ...]:
+        """The cells that a search has found so far; see `proposed`."""
+        return self._proposed
 
 
 class _Loader(yaml.SafeLoader):
@@ -238,23 +296,65 @@ def _without(section: Any, fields: tuple[str, ...]) -> Any:
 def parse(raw: Any) -> SweepSpec:
     """As `load`, from what YAML gave."""
     if not isinstance(raw, dict):
-        raise SpecError(f"a sweep is a mapping with a name, not {_kind(raw)}; see sweeps/quickstart.yaml")
+        raise SpecError(f"a sweep is a mapping with a name, not {kind(raw)}; see sweeps/quickstart.yaml")
     try:
         spec = SweepSpec.model_validate(raw)
     except ValidationError as error:
         raise SpecError(explain(error, SweepSpec)) from None
-    _check_objectives(spec, cells(spec))
+    _check_objectives(spec, cells(spec) if spec.search is None else _examples(spec, spec.search))
     return spec
+
+
+def _examples(spec: SweepSpec, search: Search) -> list[Cell]:
+    """The cells at the corners of a search's space. Raises SpecError where there can be no such search."""
+    _check_keys(spec)
+    most = spec.seeds.max if isinstance(spec.seeds, Replicates) else len(spec.seed_list)
+    if search.cells * most > MOST_TRIALS:
+        raise SpecError(f"search.cells: {search.cells} with {most} seeds are more than {MOST_TRIALS} trials; lower one of them")
+    corners = space.check(search, spec.base, len(spec.objectives)).corners()
+    examples = [Cell(TrainingConfig.model_validate(spec.base | corner)) for corner, _ in zip(corners, range(2), strict=False)]
+    measured = [*metric_names(examples[0].config.modalities, examples[0].config.attributes), *space.MEASURED_BESIDE]
+    for index, constraint in enumerate(search.constraints):
+        try:
+            choose(f"search.constraints[{index}].metric", constraint.metric, measured)
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+    return examples
+
+
+def proposed(spec: SweepSpec, found: Sequence[Proposed]) -> SweepSpec:
+    """A search with the cells that it has found so far: from here on a sweep like any other."""
+    with_cells = spec.model_copy()
+    with_cells._proposed = tuple(found)
+    return with_cells
+
+
+def seeds_of(spec: SweepSpec) -> dict[str, tuple[int, ...]]:
+    """The seeds of each cell, by its id, in ascending order."""
+    if spec.search is None:
+        return dict.fromkeys((cell.id for cell in cells(spec)), tuple(spec.seed_list))
+    return {cell.id: found.seeds for cell, found in zip(cells(spec), spec.found, strict=True)}
 
 
 def trials(spec: SweepSpec) -> list[Trial]:
     """Every trial of the sweep, cell by cell, seeds in ascending order."""
-    return [Trial(cell, seed) for cell in cells(spec) for seed in spec.seed_list]
+    seeds = seeds_of(spec)
+    return [Trial(cell, seed) for cell in cells(spec) for seed in seeds[cell.id]]
+
+
+def wanted(spec: SweepSpec) -> list[Trial]:
+    """The trials that are to end: of a search without those of the cells that it stopped."""
+    stopped = {cell.id for cell, found in zip(cells(spec), spec.found, strict=True) if found.stopped} if spec.search else set()
+    return [trial for trial in trials(spec) if trial.cell.id not in stopped]
 
 
 def cells(spec: SweepSpec) -> list[Cell]:
-    """Every cell of the sweep: (grid x zip - exclude) + include. Raises SpecError where that does not make sense."""
+    """Every cell of the sweep: (grid x zip - exclude) + include, or what a search has found. Raises SpecError where that makes no
+    sense.
+    """
     _check_keys(spec)
+    if spec.search is not None:
+        return [cell_of(spec, found.fields) for found in spec.found]
     _check_count(spec)
     points = _exclude(spec, list(_combinations(spec)))
     points += [(f"include[{index}]", spec.base | entry) for index, entry in enumerate(spec.include)]
@@ -267,6 +367,11 @@ def cells(spec: SweepSpec) -> list[Cell]:
             raise SpecError(f"{place}: is the same cell as {first[cell.id]} ({cell.label}); remove one of them")
         first[cell.id] = place
     return [cell for _, cell in kept]
+
+
+def cell_of(spec: SweepSpec, fields: dict[str, Any]) -> Cell:
+    """The cell of a search that has these fields over its base."""
+    return _cell(spec, "search.space", spec.base | fields)
 
 
 def _read(path: Path) -> Any:
@@ -323,13 +428,13 @@ def _check_keys(spec: SweepSpec) -> None:
     grid, zipped = spec.grid or {}, spec.zip or {}
     for place, keys in (("base", spec.base), ("grid", grid), ("zip", zipped)):
         for key in keys:
-            _check_key(f"{place}.{key}", key)
+            check_key(f"{place}.{key}", key)
     for place, entries in (("include", spec.include), ("exclude", spec.exclude)):
         for index, entry in enumerate(entries):
             if not entry:
                 raise SpecError(f"{place}[{index}]: is empty; name at least one field")
             for key in entry:
-                _check_key(f"{place}[{index}].{key}", key)
+                check_key(f"{place}[{index}].{key}", key)
                 if place == "exclude" and key == "preset":
                     raise SpecError(f"exclude[{index}].preset: a preset is no field of a cell; name the fields that it sets")
     for first, second, both in (("base", "grid", spec.base), ("base", "zip", spec.base), ("grid", "zip", grid)):
@@ -348,13 +453,6 @@ def _check_count(spec: SweepSpec) -> None:
     if count > MOST_TRIALS:
         said = ", ".join(f"{key}: {length}" for key, length in lengths.items())
         raise SpecError(f"grid: makes {count} trials ({said}; {len(spec.seed_list)} seeds); at most {MOST_TRIALS}")
-
-
-def _check_key(place: str, key: str) -> None:
-    if key in ("seed", "seeds"):
-        raise SpecError(f"{place}: seeds are not part of a cell; set the top-level field 'seeds'")
-    if key not in _KEYS:
-        raise SpecError(f"{place}: unknown field{nearest(key, _KEYS)}; allowed: {', '.join(_KEYS)}")
 
 
 def _cell(spec: SweepSpec, place: str, fields: dict[str, Any]) -> Cell:
@@ -379,7 +477,7 @@ def _exclude(spec: SweepSpec, points: list[tuple[str, dict[str, Any]]]) -> list[
     for index, entry in enumerate(spec.exclude):
         # A rule may name what its alias contradicts, `{model: eq5, kl: mixture}`: it means points that are written so.
         meant = entry if any(value != entry.get(key, value) for key, value in _alias(entry).items()) else _expand(entry)
-        wanted = {key: _typed(f"exclude[{index}].{key}", key, value) for key, value in meant.items()}
+        wanted = {key: typed(f"exclude[{index}].{key}", key, value) for key, value in meant.items()}
         kept = [(place, fields) for place, fields in points if not _matches(fields, wanted)]
         if len(kept) == len(points):
             raise SpecError(f"exclude[{index}]: {entry} matches no cell; correct it or remove it")
@@ -399,7 +497,7 @@ def _matches(fields: dict[str, Any], wanted: dict[str, Any]) -> bool:
 def _says(fields: dict[str, Any], key: str, value: Any) -> bool:
     own = MODEL_DEFAULTS.get(str(fields.get("model")), {})
     try:
-        return bool(_typed(key, key, fields.get(key, own.get(key, _FIELDS[key].default))) == value)
+        return bool(typed(key, key, fields.get(key, own.get(key, FIELDS[key].default))) == value)
     except SpecError:
         return False
 
@@ -413,20 +511,6 @@ def _alias(fields: dict[str, Any]) -> dict[str, str]:
     return {key: value for key, value in ALIASES.get(str(fields.get("model")), {}).items() if key != "model"}
 
 
-def _typed(place: str, field: str, value: Any) -> Any:
-    """`value` as the configuration's field would hold it."""
-    info = _FIELDS[field]
-    offered: dict[str, list[str]] = {"dataset": list(DATASETS), "model": [*MODELS, *ALIASES]}
-    names = offered.get(field, [])
-    if names and isinstance(value, str) and value not in names and not is_own(value):
-        raise SpecError(f"{place}: {value!r} is not offered{nearest(value, names)}; allowed: {', '.join(names)}")
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        raise SpecError(f"{place}: {_problem(error)}") from None
-
-
 def _check_objectives(spec: SweepSpec, cells_: list[Cell]) -> None:
     for modalities, attributes in {(cell.config.modalities, cell.config.attributes) for cell in cells_}:
         known = metric_names(modalities, attributes)
@@ -438,83 +522,3 @@ def _check_objectives(spec: SweepSpec, cells_: list[Cell]) -> None:
     names = [objective.metric for objective in spec.objectives]
     if len(set(names)) < len(names):
         raise SpecError(f"objectives: a metric is named twice ({', '.join(names)})")
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem of a pydantic error as one line: the field, the value found, what is allowed, the nearest spelling."""
-    first = _first(error)
-    place = _dotted(first["loc"])
-    if first["type"] == "extra_forbidden":
-        allowed = _fields_at(model, first["loc"][:-1])
-        return f"{place}: unknown field{nearest(str(first['loc'][-1]), allowed)}; allowed: {', '.join(allowed)}"
-    if first["type"] == "missing":
-        return f"{place}: is missing; it has no default"
-    return f"{place}: {_problem(error)}" if place else _problem(error)
-
-
-_ALLOWED = {
-    "too_short": "has too few entries; at least {min_length}",
-    "too_long": "has too many entries; at most {max_length}",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "tuple_type": "must be a list",
-    "string_type": "must be text",
-    "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must be letters, digits, '.', '_' and '-', at most 64, and begin with a letter or digit",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "finite_number": "must be finite",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-}
-"""What pydantic's error types mean, in the words of this project."""
-
-
-def _first(error: ValidationError) -> Any:
-    """The first problem; of a field that may be one of several kinds, that of the kind which got furthest into the value."""
-    problems = error.errors()
-    same = [problem for problem in problems if problem["loc"][:1] == problems[0]["loc"][:1]]
-    return max(same, key=lambda problem: len(problem["loc"]))
-
-
-def _problem(error: ValidationError) -> str:
-    """What is wrong with the value, without the field."""
-    first = _first(error)
-    if first["type"] == "value_error":
-        message = str(first["ctx"]["error"])
-        return f"{first['input']!r} {message}" if first["loc"] and not isinstance(first["input"], dict | list) else message
-    if first["type"] == "literal_error":
-        allowed = [word.strip(" '") for word in str(first["ctx"]["expected"]).replace(" or ", ",").split(",")]
-        return f"{_kind(first['input'])} is not allowed{nearest(str(first['input']), allowed)}; allowed: {', '.join(allowed)}"
-    allowed_text = _ALLOWED.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
-    return f"{_kind(first['input'])} {allowed_text}"
-
-
-def _dotted(location: tuple[int | str, ...]) -> str:
-    path = ""
-    location = tuple(part for part in location if not str(part).startswith(("literal[", "tuple[", "function-")))  # of a union
-    for part in location if location[:1] != ("seeds",) else location[:1]:  # pydantic adds the union's member, `seeds.int`
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
-
-
-def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    names = [part for part in location if isinstance(part, str)]
-    nested: dict[str, type[BaseModel]] = {"objectives": Objective, "resources": Resources}
-    inner = nested.get(names[0], model) if names else model
-    return list(inner.model_fields)
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "an empty value"
-    if isinstance(value, dict):
-        return "a mapping"
-    shown = "a list" if isinstance(value, list) else repr(value)
-    return shown if len(shown) <= MOST_SHOWN else f"{shown[: MOST_SHOWN - 3]}..."

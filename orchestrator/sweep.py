@@ -5,18 +5,23 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mopoe_core.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
-from orchestrator import aggregate, keeping, leases, pareto, plan, provenance, report, tracking
+from orchestrator import aggregate, keeping, leases, outcomes, pareto, plan, provenance, report, tracking
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
 from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger
 from orchestrator.progress import Progress
-from orchestrator.spec import SweepSpec, cells, trials
+from orchestrator.proposals import resolve
+from orchestrator.spec import SweepSpec, cells, seeds_of, trials, wanted
 from orchestrator.trial import Trial, TrialResult
+
+if TYPE_CHECKING:
+    from orchestrator.searching import Searching
 
 MANY_BEHIND = 200
 HASTY_SECONDS = 5.0
@@ -33,6 +38,8 @@ class Ended:
     """Trial id to status."""
     ran: int
     """Trials that this command ran."""
+    unfinished: int
+    """Trials that neither completed nor diverged, and that no search stopped."""
     stopped: str
     """Why the sweep stopped before its end, if it did so by itself."""
     paths: report.ReportPaths
@@ -48,38 +55,40 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
     records are damaged and are not to be set aside.
     """
     started = time.monotonic()
-    ledger, every = Ledger(storage), trials(spec)
+    ledger = Ledger(storage)
     with Lease(ledger.storage) as lease:
         _take(lease, spec, ledger)
-        made = plan.make(every, ledger)
+        spec = resolve(spec, ledger.storage)  # here, where no other driver adds to it
+        made = plan.make(wanted(spec), ledger)
         if made.damaged and retrain_damaged:
             for trial in made.damaged:
                 print(f"{trial.label}: set aside as {ledger.set_aside(trial)}, to be trained again")
-            made = plan.make(every, ledger)
+            made = plan.make(wanted(spec), ledger)
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
         write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
         uri = tracking.default_uri(ledger.storage)
-        stopped, problems = _bring_on(spec, every, made, ledger, uri, lease.holder.token)
-        statuses = states(every, ledger)
-        ended = sum(statuses[trial.id] in ("completed", "diverged") for trial in made.to_run)
+        stopped, problems = _bring_on(spec, made, ledger, uri, lease.holder.token)
+        spec = resolve(spec, ledger.storage)
+        statuses = states(trials(spec), ledger)
+        there = {trial.id for trial in made.done}
+        ended = sum(status in ("completed", "diverged") and key not in there for key, status in statuses.items())
+        unfinished = sum(statuses[trial.id] not in ("completed", "diverged") for trial in wanted(spec))
         paths = write_report(spec, ledger.storage, command)
         if spec.keep == "front":
             keeping.delete(keeping.surplus(spec, ledger.storage))
-    return Ended(statuses, ended, stopped, paths, uri, problems, time.monotonic() - started)
+    return Ended(statuses, ended, unfinished, stopped, paths, uri, problems, time.monotonic() - started)
 
 
-def _bring_on(
-    spec: SweepSpec, every: list[Trial], made: plan.Plan, ledger: Ledger, uri: str, driver: str
-) -> tuple[str, tuple[str, ...]]:
+def _bring_on(spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, driver: str) -> tuple[str, tuple[str, ...]]:
     """Run what is missing, with MLflow beside it; returns why the sweep stopped before its end, and what MLflow did not take."""
     commit = provenance.commit()
-    tracker = tracking.Tracker(spec, every, ledger, uri, commit)
+    tracker = tracking.Tracker(spec, trials(spec), ledger, uri, commit)
     stopped, patience = "", float("inf")
     try:
-        if made.to_run:
-            stopped = _run_missing(spec, every, made, ledger, tracker, commit, driver)
+        if made.to_run or spec.search:
+            stopped = _run_missing(spec, made, ledger, tracker, commit, driver)
     except KeyboardInterrupt:  # the second one
         patience = HASTY_SECONDS
         raise
@@ -88,7 +97,7 @@ def _bring_on(
             print(
                 f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)", flush=True
             )
-        tracker.close(summaries(spec, every, ledger), patience)
+        tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience)
     return stopped, tuple(tracker.problems)
 
 
@@ -106,12 +115,13 @@ def track(spec: SweepSpec, storage: AnyPath, rebuild: bool) -> tuple[str, tuple[
 
     Raises SweepHeldError where a driver runs the sweep: MLflow has one writer.
     """
-    ledger, every = Ledger(storage), trials(spec)
+    ledger = Ledger(storage)
     with Lease(ledger.storage) as lease:
         _take(lease, spec, ledger)
+        spec = resolve(spec, ledger.storage)
         uri = tracking.default_uri(ledger.storage)
         write = tracking.rebuild if rebuild else tracking.catch_up
-        return uri, write(spec, every, ledger, uri, provenance.commit(), summaries(spec, every, ledger))
+        return uri, write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger))
 
 
 def _take(lease: Lease, spec: SweepSpec, ledger: Ledger) -> None:
@@ -159,7 +169,7 @@ def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper:
 
 def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
     """The front so far, a line a cell, over the seeds that are there."""
-    front = pareto.front(spec.objectives, cells(spec), spec.seed_list, found)
+    front = pareto.front(spec.objectives, outcomes.feasible(spec, found), seeds_of(spec), found)
     lines = []
     for point in front.points:
         if point.on_front:
@@ -168,36 +178,40 @@ def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
     return lines
 
 
-def _run_missing(
-    spec: SweepSpec,
-    every: list[Trial],
-    made: plan.Plan,
-    ledger: Ledger,
-    tracker: tracking.Tracker,
-    commit: str,
-    driver: str,
-) -> str:
-    """Run what the plan says; returns why the sweep stopped before its end, if it did so by itself."""
-    from orchestrator import schedule  # ray and torch: seconds that a sweep with nothing to run need not wait
-
-    todo = made.to_run
-    at_once = max(1, min((os.cpu_count() or 1) // spec.resources.cpu, spec.resources.at_once or len(todo), len(todo)))
+def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: tracking.Tracker, commit: str, driver: str) -> str:
+    """Run what the plan says, and what a search finds; returns why the sweep stopped before its end, if it did so by itself."""
+    every, outcome = trials(spec), Outcome({})
     found = {result.trial.id: _slim(result, spec) for result in ledger.results_of(every)}
-    outcome = Outcome({})
-    try:
-        with Progress(every, states(every, ledger), at_once, lambda: front_lines(spec, list(found.values()))) as progress:
-            listener = _Listener(spec, every, ledger, tracker, progress, found)
-            seconds = made.estimate.seconds
-            outcome = schedule.run(todo, every, ledger, spec.resources, commit, driver, seconds, listener)
-    finally:
-        _settle(todo, ledger, outcome, driver)
+    at_once = max(1, (os.cpu_count() or 1) // spec.resources.cpu)
+    at_once = min(at_once, spec.resources.at_once or at_once, len(made.to_run) if spec.search is None else at_once)
+    with Progress(every, states(every, ledger), at_once, lambda: front_lines(listener.spec, list(found.values()))) as progress:
+        listener = _Listener(spec, ledger, tracker, progress, found)
+        search, todo = None, made.to_run
+        if spec.search is not None:
+            from orchestrator.searching import Searching  # optuna, which no other sweep need wait for
+
+            search = Searching(spec, ledger, found, listener.widen, progress.say)
+            todo = tuple(search.start())
+            listener.search = search
+        if not todo:
+            return ""
+        from orchestrator import schedule  # ray and torch: seconds that a sweep with nothing to run need not wait
+
+        try:
+            outcome = schedule.run(
+                todo, trials(listener.spec), ledger, spec.resources, commit, driver, made.estimate.seconds, listener, search
+            )
+        finally:
+            _settle(wanted(listener.spec), ledger, outcome, driver)
     return outcome.stopped
 
 
 def _slim(result: TrialResult, spec: SweepSpec) -> TrialResult:
-    """What the front so far needs of a result: ten thousand whole ones are hundreds of megabytes."""
+    """What the front so far and a search need of a result: ten thousand whole ones are hundreds of megabytes."""
     wanted = {objective.metric for objective in spec.objectives}
-    return replace(result, metrics=tuple(m for m in result.metrics if m.name in wanted), history=(), provenance={})
+    wanted |= {constraint.metric for constraint in (spec.search.constraints if spec.search else ())}
+    kept = {key: value for key, value in result.provenance.items() if key in wanted}
+    return replace(result, metrics=tuple(m for m in result.metrics if m.name in wanted), history=(), provenance=kept)
 
 
 class _Listener:
@@ -206,15 +220,29 @@ class _Listener:
     def __init__(
         self,
         spec: SweepSpec,
-        every: list[Trial],
         ledger: Ledger,
         tracker: tracking.Tracker,
         progress: Progress,
         found: dict[str, TrialResult],
     ) -> None:
-        self._spec = spec
-        self._by_id = {trial.id: trial for trial in every}
+        self.spec = spec
+        """The sweep with the cells that it has now."""
+        self.search: Searching | None = None
+        self._by_id = {trial.id: trial for trial in trials(spec)}
         self._ledger, self._tracker, self._progress, self._found = ledger, tracker, progress, found
+
+    def widen(self, spec: SweepSpec) -> None:
+        """A search has found cells, or given them seeds."""
+        self.spec = spec
+        new = [trial for trial in trials(spec) if trial.id not in self._by_id]
+        self._by_id |= {trial.id: trial for trial in new}
+        self._tracker.add(new)
+        self._progress.add(new)
+        for trial in new:
+            result = self._ledger.result(trial)
+            if result is not None:
+                self._found[trial.id] = _slim(result, spec)
+                self._progress.status(trial.id, result.status)
 
     def __call__(self, event: Event) -> None:
         kinds = {
@@ -225,6 +253,8 @@ class _Listener:
             "begun": self._begun,
             "epoch": self._epoch,
             "ended": self._ended,
+            "judged": self._judged,
+            "stopped": self._stopped,
             "elsewhere": self._elsewhere,
             "full": self._full,
             "node": self._node,
@@ -266,8 +296,16 @@ class _Listener:
         self._tracker.changed(event.trial_id)
         result = self._ledger.result(self._by_id[event.trial_id])
         if result is not None:
-            self._found[event.trial_id] = _slim(result, self._spec)
+            self._found[event.trial_id] = _slim(result, self.spec)
         self._progress.status(event.trial_id, event.report["status"])
+
+    def _judged(self, event: Event) -> None:
+        if self.search is not None:
+            self.search.judged(event.trial_id, event.report["epoch"], event.report["values"])
+
+    def _stopped(self, event: Event) -> None:
+        self._tracker.changed(event.trial_id)
+        self._progress.status(event.trial_id, "cancelled", f"stopped at epoch {event.report['epoch']}")
 
     def _elsewhere(self, event: Event) -> None:
         self._progress.status(event.trial_id, "pending", f"another sweep trains it: {event.report['holder']}")
@@ -308,13 +346,14 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
             ledger.cancel(trial)
 
 
-def summaries(spec: SweepSpec, every: Sequence[Trial], ledger: Ledger) -> list[tracking.CellSummary]:
+def summaries(spec: SweepSpec, ledger: Ledger) -> list[tracking.CellSummary]:
     """What MLflow shows of each cell."""
-    table = aggregate.cell_table(cells(spec), spec.seed_list, ledger.results_of(every))
+    seeds = seeds_of(spec)
+    table = aggregate.cell_table(cells(spec), seeds, ledger.results_of(trials(spec)))
     found = []
     for cell in cells(spec):
         rows = table[table.cell_id == cell.id]
         values = {row["name"]: {part: row[part] for part in ("mean", "sd", "low", "high")} for row in rows.to_dict("records")}
         n = int(rows["n"].max()) if len(rows) else 0
-        found.append(tracking.CellSummary(cell, n, len(spec.seed_list), values if n else {}))
+        found.append(tracking.CellSummary(cell, n, len(seeds[cell.id]), values if n else {}))
     return found

@@ -1,7 +1,7 @@
 """Readable tables of cells: Markdown for a terminal or a README, LaTeX for a paper."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -49,8 +49,8 @@ class CellRows:
     rows: tuple[Row, ...]
 
 
-def cell_rows(cells: Sequence[Cell], n_planned: int, table: pd.DataFrame, front: Front) -> CellRows:
-    """Rows in the sweep's order of cells, one for each, whether or not it has results."""
+def cell_rows(cells: Sequence[Cell], n_planned: Mapping[str, int], table: pd.DataFrame, front: Front) -> CellRows:
+    """Rows in the sweep's order of cells, one for each, whether or not it has results; `n_planned` is its number of seeds by cell id."""
     goals = {objective.metric: objective.goal for objective in front.objectives}
     given = [name for name in dict.fromkeys(table["name"]) if name.startswith((f"{COHERENCE}/given_", f"{PROBE}/given_"))]
     joint = [name for name in dict.fromkeys(table["name"]) if name == f"{LOG_LIKELIHOOD}/{JOINT}"]
@@ -66,7 +66,7 @@ def cell_rows(cells: Sequence[Cell], n_planned: int, table: pd.DataFrame, front:
         point = points.get(cell.id)
         n = int(own["n"].max()) if len(own) else 0
         probability, on_front = (point.probability, point.on_front) if point else (None, False)
-        rows.append(Row(short[cell.id], n, n_planned, probability, on_front, entries))
+        rows.append(Row(short[cell.id], n, n_planned[cell.id], probability, on_front, entries))
     return CellRows(metrics, tuple(rows))
 
 

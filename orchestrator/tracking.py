@@ -133,17 +133,21 @@ class Projection:
     """The MLflow runs of one sweep. `get_on` is called after each call to MLflow in what may take many."""
 
     def __init__(
-        self, spec: SweepSpec, trials: Sequence[Trial], ledger: Ledger, uri: str, commit: str, get_on: Callable[[], None]
+        self,
+        spec: SweepSpec,
+        trials: Mapping[str, Sequence[Trial]],
+        ledger: Ledger,
+        uri: str,
+        commit: str,
+        get_on: Callable[[], None],
     ) -> None:
+        """`trials` has those of each cell by its id; a search adds to it."""
         _make_database(uri)
         self._client = MlflowClient(tracking_uri=uri)
         self._ledger = ledger
         self._commit = commit
         self._get_on = get_on
-        self._trials: dict[str, list[Trial]] = {}
-        """Cell id to its trials."""
-        for trial in trials:
-            self._trials.setdefault(trial.cell.id, []).append(trial)
+        self._trials = trials
         self._runs: dict[str, _Run] = {}
         """Trial or cell id to its run."""
         self.opened = False
@@ -438,10 +442,12 @@ class Tracker:
     ) -> None:
         self._outages = Outages(self._answers)
         self._ledger = ledger
-        self._connect = partial(Projection, spec, trials, ledger, uri, commit, get_on=self._outages.get_on)
+        self._trials: dict[str, Trial] = {}
+        self._of_cell: dict[str, list[Trial]] = {}
+        self.add(trials)
+        self._connect = partial(Projection, spec, self._of_cell, ledger, uri, commit, get_on=self._outages.get_on)
         self._look, self._anew = look, anew
         self._password = urlsplit(uri).password
-        self._trials = {trial.id: trial for trial in trials}
         self._projection: Projection | None = None
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -449,6 +455,13 @@ class Tracker:
         """Trials whose end could not be written."""
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Trials that a search has come to want, before anything else is said of them."""
+        for trial in trials:
+            if trial.id not in self._trials:
+                self._trials[trial.id] = trial
+                self._of_cell.setdefault(trial.cell.id, []).append(trial)
 
     @property
     def problems(self) -> list[str]:

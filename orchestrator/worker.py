@@ -33,9 +33,9 @@ from mopoe_core.names import Epoch, Metric
 from mopoe_core.pictures import write_pictures
 from mopoe_core.stack import Member, train_stack
 from mopoe_core.stacking import NotStackable, check_stackable
-from mopoe_core.training import Trained, new_model, train
+from mopoe_core.training import Trained, history_in, load, new_model, train
 from orchestrator import provenance, stacks
-from orchestrator.jobs import Job, Place
+from orchestrator.jobs import Job, Place, Watch
 from orchestrator.leases import Lease, LeaseLost
 from orchestrator.ledger import Ledger
 from orchestrator.stacks import Measured
@@ -105,6 +105,10 @@ class Worker(tune.Trainable):
 _Reports = queue.SimpleQueue[dict[str, Any] | BaseException]
 
 
+class Stopped(Exception):
+    """A search has stopped the cell that is being trained."""
+
+
 def run(job: Job, place: Place, report: Report) -> None:
     """One attempt at those trials of a stack that have not ended and that no other sweep is at."""
     own.search_from(Path(place.root))  # before the configuration, which asks a user's dataset for its modalities
@@ -149,6 +153,13 @@ def _noted_attempt(job: Job, trials: Sequence[Trial], place: Place, ledger: Ledg
     attempts = {trial: ledger.begin(trial) for trial in trials}
     try:
         _attempt(job, place, attempts, ledger, lease, report)
+    except Stopped:
+        for trial, number in attempts.items():
+            if ledger.result(trial) is None:
+                epochs = len(history_in(ledger.checkpoint(trial)))
+                ledger.end_attempt(trial, number, "cancelled")
+                ledger.cancel(trial, epochs)
+                report({"kind": "stopped", "id": trial.id, "epoch": epochs})
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
         for trial, number in attempts.items():
@@ -226,14 +237,18 @@ def _attempt(job: Job, place: Place, attempts: dict[Trial, int], ledger: Ledger,
     report({"kind": "begun", "attempts": {trial.id: number for trial, number in attempts.items()}})
     did_not_fit: list[int] = []
 
+    judged_at = _JudgedAt(place.watch, {trial.id: trial for trial in trials}, dataset, jury, device, ledger, report)
+
     def tell(epochs: dict[str, Epoch]) -> None:
         report({"kind": "epochs", "epochs": {trial_id: asdict(epoch) for trial_id, epoch in epochs.items()}})
+        judged_at(epochs)
         lease.check()
 
     halved = _Halved(place, trials, device, did_not_fit, report)
     for trial, trained in _train(trials, dataset, device, ledger, tell, halved):
         stack = {"trials": len(trials), "did_not_fit": list(did_not_fit)}
         where = _provenance(place, dataset, jury, device) | {"stack": stack}
+        where["parameters"] = sum(parameter.numel() for parameter in trained.model.parameters())
         try:
             result = _evaluated(trial, trained, dataset, jury, device, ledger, lease, attempts[trial], where)
         except LeaseLost:
@@ -342,6 +357,43 @@ class _Halved:
         known = stacks.remembered(storage, settings, _machine(self.place.threads, self.device))
         if known is not None:
             stacks.remember(storage, settings, replace(known, size=min(known.size, (size + 1) // 2), limit="memory"))
+
+
+@dataclass(frozen=True)
+class _JudgedAt:
+    """What a search wants to know while trials train, so that it can stop a cell: their metrics after some epochs."""
+
+    watch: Watch | None
+    trials: Mapping[str, Trial]
+    dataset: Dataset
+    jury: Judges
+    device: torch.device
+    ledger: Ledger
+    report: Report
+
+    def __call__(self, epochs: Mapping[str, Epoch]) -> None:
+        """Raises Stopped where the search has stopped a cell."""
+        if self.watch is None:
+            return
+        for trial_id, epoch in epochs.items():
+            trial = self.trials[trial_id]
+            if epoch.epoch in self.watch.early.epochs(trial.config):
+                self._measure(trial, epoch.epoch)
+        if any((self.watch.stopped / f"{self.trials[trial_id].cell.id}.json").exists() for trial_id in epochs):
+            raise Stopped
+
+    def _measure(self, trial: Trial, epoch: int) -> None:
+        """Of the model that the checkpoint holds, and not of the one in training, which must not notice."""
+        values = self.ledger.at_epoch(trial, epoch)
+        if values is None:
+            history = history_in(self.ledger.checkpoint(trial))
+            if len(history) != epoch:
+                return  # trained beyond it before anybody asked
+            model = load(self.ledger.checkpoint(trial), self.dataset, self.device)
+            metrics = finite_metrics(Trained(model, history, None, 0.0), trial.seed, self.dataset, self.jury, self.device)
+            self.ledger.note_epoch(trial, epoch, metrics)
+            values = {metric.name: metric.value for metric in metrics}
+        self.report({"kind": "judged", "id": trial.id, "epoch": epoch, "values": values})
 
 
 def _rehearse(trials: Sequence[Trial], dataset: Dataset, jury: Judges, device: torch.device) -> None:

@@ -60,7 +60,7 @@ class Sweep:
 
     def summaries(self) -> list[CellSummary]:
         """What a driver would say of the cells."""
-        return driver.summaries(self.spec, self.every, self.ledger)
+        return driver.summaries(self.spec, self.ledger)
 
     def close(self, tracker: Tracker) -> list[str]:
         """As a driver does; returns the problems."""

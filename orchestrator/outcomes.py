@@ -1,0 +1,121 @@
+"""What has come of the cells of a search. Pure.
+
+A cell counts with all the seeds that every cell has, or not at all: one that lost a seed has no number, and is told as what it is.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mopoe_core.files import AnyPath
+from orchestrator import pareto
+from orchestrator.errors import LedgerError
+from orchestrator.proposals import Proposal, Proposals
+from orchestrator.space import PARAMETERS, SECONDS, Constraint
+from orchestrator.spec import SweepSpec, cell_of, cells
+from orchestrator.trial import Cell, Trial, TrialResult
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What is told of a proposal."""
+
+    kind: str
+    """`completed`, `diverged`, `stopped`, `failed` (also of a cell that was told before), or `open` while nothing is to be told."""
+    values: tuple[float, ...] = ()
+    """Means over the seeds, an objective each; only of a completed cell."""
+    excess: Mapping[str, float] = field(default_factory=dict)
+    """How far it is on the wrong side of each constraint; zero or less where it keeps to it."""
+    epochs: Mapping[int, float] = field(default_factory=dict)
+    """The single objective after some epochs, of a cell that was stopped."""
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether the cell has completed and keeps to every constraint."""
+        return self.kind == "completed" and all(value <= 0 for value in self.excess.values())
+
+
+@dataclass(frozen=True)
+class Told:
+    """A cell that was proposed, and what has come of it."""
+
+    proposal: Proposal
+    cell: Cell
+    telling: Telling
+
+
+def of_cell(
+    cell: Cell, spec: SweepSpec, found: Mapping[str, TrialResult], stopped: bool, given_up: Collection[str] = ()
+) -> Telling:
+    """Of a cell whose results so far are `found`, by trial id; `given_up` has the trials that have failed for good."""
+    trials = [Trial(cell, seed) for seed in spec.seed_list]
+    results = [found[trial.id] for trial in trials if trial.id in found]
+    if stopped:
+        return Telling("stopped")
+    if len(results) == len(trials):
+        return of_results(results, spec)
+    lost = [trial for trial in trials if trial.id in given_up and trial.id not in found]
+    return Telling("failed" if len(lost) + len(results) == len(trials) else "open")
+
+
+def of_search(spec: SweepSpec, storage: AnyPath, results: Sequence[TrialResult]) -> list[Told]:
+    """Every cell that a search has proposed, in order, with what has come of it."""
+    kept, found = Proposals(storage, spec.name), {result.trial.id: result for result in results}
+    stopped = kept.stopped()
+    proposals = [proposal for proposal in kept.every() if proposal.same_as is None]
+    every = [(proposal, cell_of(spec, proposal.fields)) for proposal in proposals]
+    return [Told(proposal, cell, of_cell(cell, spec, found, cell.id in stopped)) for proposal, cell in every]
+
+
+def of_results(results: Sequence[TrialResult], spec: SweepSpec) -> Telling:
+    """Of a cell with results for all its seeds. A diverged seed breaks a constraint of its own: there shall be none."""
+    diverged = sum(result.status == "diverged" for result in results)
+    if diverged:
+        return Telling("diverged", excess={"diverged": float(diverged)})
+    return Telling("completed", pareto.means(results, spec.objectives), _excess(results, _constraints(spec)))
+
+
+def feasible(spec: SweepSpec, results: Sequence[TrialResult]) -> list[Cell]:
+    """The cells of a sweep without those that break a constraint of its search."""
+    if not _constraints(spec):
+        return cells(spec)
+    by_cell: dict[str, list[TrialResult]] = {}
+    for result in results:
+        if result.status == "completed" and result.trial.seed in spec.seed_list:
+            by_cell.setdefault(result.trial.cell.id, []).append(result)
+
+    def keeps(cell: Cell) -> bool:
+        own = by_cell.get(cell.id)
+        return own is None or all(value <= 0 for value in _excess(own, _constraints(spec)).values())
+
+    return [cell for cell in cells(spec) if keeps(cell)]
+
+
+def hypervolumes(told: Sequence[Told], spec: SweepSpec) -> list[float]:
+    """The hypervolume after each of these cells, in their order; zeros where an objective has no reference."""
+    values, volumes = [], []
+    for one in told:
+        if one.telling.is_feasible:
+            values.append(one.telling.values)
+        volumes.append(pareto.hypervolume_of(values, spec.objectives) or 0.0)
+    return volumes
+
+
+def _constraints(spec: SweepSpec) -> Sequence[Constraint]:
+    return spec.search.constraints if spec.search else ()
+
+
+def _excess(results: Sequence[TrialResult], constraints: Sequence[Constraint]) -> dict[str, float]:
+    """By how much the means of completed trials break each constraint."""
+    return {c.metric: c.excess(math.fsum(_measured(r, c.metric) for r in results) / len(results)) for c in constraints}
+
+
+def _measured(result: TrialResult, name: str) -> float:
+    if name == SECONDS:
+        return result.train_seconds
+    value = result.provenance.get(PARAMETERS) if name == PARAMETERS else result.value(name)
+    if value is None:
+        raise LedgerError(
+            f"search.constraints: {result.trial.label} was trained before {name} was recorded; leave that constraint out"
+        )
+    return float(value)

@@ -1,0 +1,122 @@
+"""What a search has proposed, as files: the truth of it, from which Optuna's study and the sweep's cells are made.
+
+    <storage>/sweeps/<name>/search/
+        0007.json           a proposal: the fields of its cell, and what Optuna needs to know it again
+        seeds/<cell>.json   how many seeds a cell has, where that is more than it began with
+        stopped/<cell>.json that a cell was stopped early, when and why
+
+A proposal is written before anything is done with it, and never changed. What came of it is not here: that is in the ledger, with the
+trials of its cell.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mopoe_core.files import AnyPath, listed
+from orchestrator import records
+from orchestrator.errors import SpecError
+from orchestrator.ledger import Ledger
+from orchestrator.spec import Proposed, Replicates, SweepSpec, cells, proposed
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One answer of the sampler to the question what to try next."""
+
+    number: int
+    """From 0; Optuna's number of it."""
+    cell_id: str
+    fields: dict[str, Any]
+    """The cell, over the search's base."""
+    drawn: dict[str, Any]
+    """The same as Optuna drew it, before it was rounded."""
+    distributions: dict[str, str]
+    """What it was drawn from, as Optuna spells it."""
+    notes: dict[str, Any]
+    """What the sampler remembers of it."""
+    same_as: int | None = None
+    """An earlier proposal of the same cell: this one is not told, and costs nothing."""
+    source: str = ""
+    """The sweep whose cell it is, where it was there before the search."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """That a cell was stopped early."""
+
+    epoch: int
+    """At which it was judged; its trials may have trained a little longer."""
+    why: str
+
+
+class Proposals:
+    """The proposals of one search. Reading creates nothing."""
+
+    def __init__(self, storage: AnyPath, name: str) -> None:
+        self._ledger = Ledger(storage)
+        self.folder = self._ledger.storage / "sweeps" / name / "search"
+        self.stopped_folder = self.folder / "stopped"
+
+    def every(self) -> list[Proposal]:
+        """In the order in which they were made."""
+        found = self._ledger.each(self._read, listed(self.folder, "[0-9]*.json"))
+        return sorted(found, key=lambda proposal: proposal.number)
+
+    def add(self, proposal: Proposal) -> None:
+        """Keep a new one."""
+        records.write(self.folder / f"{proposal.number:04d}.json", asdict(proposal))
+
+    def stopped(self) -> dict[str, Stopped]:
+        """Cells that were stopped early, by id."""
+        found = ((path.stem, records.read(path)) for path in listed(self.stopped_folder, "*.json"))
+        return {cell_id: Stopped(note["epoch"], note["why"]) for cell_id, note in found}
+
+    def stop(self, cell_id: str, epoch: int, why: str) -> None:
+        """Stop a cell: its workers look for this after each epoch."""
+        records.write(self.stopped_folder / f"{cell_id}.json", {"epoch": epoch, "why": why})
+
+    def seed_counts(self) -> dict[str, int]:
+        """Cells with more seeds than they began with, by id."""
+        return {path.stem: records.read(path)["seeds"] for path in listed(self.folder / "seeds", "*.json")}
+
+    def give_seeds(self, cell_id: str, count: int) -> None:
+        """Let a cell have so many seeds in all."""
+        records.write(self.folder / "seeds" / f"{cell_id}.json", {"seeds": count})
+
+    def _read(self, path: AnyPath) -> Proposal:
+        try:
+            return Proposal(**records.read(path))
+        except TypeError as error:
+            raise records.damaged(path, str(error)) from None
+
+
+def resolve(spec: SweepSpec, storage: AnyPath) -> SweepSpec:
+    """A search with the cells that it has found so far; any other sweep as it is.
+
+    Raises SpecError where they were found for something else than what the file says now.
+    """
+    if spec.search is None:
+        return spec
+    kept = Proposals(storage, spec.name)
+    every = [proposal for proposal in kept.every() if proposal.same_as is None]
+    return with_cells(spec, every, kept.stopped(), kept.seed_counts())
+
+
+def with_cells(spec: SweepSpec, every: Sequence[Proposal], stopped: dict[str, Stopped], seed_counts: dict[str, int]) -> SweepSpec:
+    """A search with the cells of these proposals."""
+    found = [Proposed(p.fields, _seeds(spec, seed_counts.get(p.cell_id, 0)), p.cell_id in stopped) for p in every]
+    whole = proposed(spec, found)
+    for cell, proposal in zip(cells(whole), every, strict=True):
+        if cell.id != proposal.cell_id:
+            raise SpecError(
+                f"base: is not what it was when {spec.name} proposed its cells ({cell.label} is another trial now); "
+                "restore it, or give the search another name"
+            )
+    return whole
+
+
+def _seeds(spec: SweepSpec, count: int) -> tuple[int, ...]:
+    if isinstance(spec.seeds, Replicates):
+        return tuple(range(max(spec.seeds.start, min(count, spec.seeds.max))))
+    return tuple(spec.seed_list)
