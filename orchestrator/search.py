@@ -66,7 +66,7 @@ class Study:
         search: Search,
         space: Space,
         objectives: Sequence[Objective],
-        told: Mapping[Proposal, Telling],
+        told: Sequence[tuple[Proposal, Telling]],
     ) -> None:
         """`told` has all proposals in their order, with what has come of them."""
         self._search, self._space = search, space
@@ -140,13 +140,13 @@ class Study:
         storage = JournalStorage(JournalFileBackend(str(self._path)))
         return optuna.create_study(storage=storage, study_name=self._name, directions=self._directions, load_if_exists=True)
 
-    def _agrees(self, told: Mapping[Proposal, Telling]) -> bool:
+    def _agrees(self, told: Sequence[tuple[Proposal, Telling]]) -> bool:
         """Whether the study has just these proposals; what it was not told yet it is told now."""
         known = self._study.get_trials(deepcopy=False)
         if self._study.directions != self._directions or len(known) != len(told):
             return False
         late = []
-        for trial, (proposal, telling) in zip(known, told.items(), strict=True):
+        for trial, (proposal, telling) in zip(known, told, strict=True):
             if trial.state == TrialState.RUNNING and telling.kind != "open" and trial.params == proposal.drawn:
                 late.append((proposal, telling))
             elif not _is_told(trial, proposal, telling):
@@ -155,11 +155,11 @@ class Study:
             self.tell(proposal, telling)
         return True
 
-    def _rebuild(self, told: Mapping[Proposal, Telling]) -> None:
+    def _rebuild(self, told: Sequence[tuple[Proposal, Telling]]) -> None:
         with suppress(FileNotFoundError):
             self._path.unlink()
         self._study = self._opened()
-        for proposal, telling in told.items():
+        for proposal, telling in told:
             self._study.add_trial(_stored(proposal, telling))
 
     def _sampler(self, number: int) -> BaseSampler:
@@ -209,12 +209,12 @@ def of_fields(space: Space, fields: Mapping[str, Any]) -> tuple[dict[str, Any], 
     return drawn, {name: distribution_to_json(distribution(kind)) for name, kind in found.items()}
 
 
-def importances(told: Mapping[Proposal, Telling], objectives: Sequence[Objective]) -> dict[str, dict[str, float]]:
+def importances(told: Sequence[tuple[Proposal, Telling]], objectives: Sequence[Objective]) -> dict[str, dict[str, float]]:
     """How much of the variance of each objective each field explains among the completed cells (fANOVA, Hutter et al. 2014), by metric;
     empty where there are too few cells, or fields that not all of them have.
     """
     study = optuna.create_study(directions=directions(objectives))
-    for proposal, telling in told.items():
+    for proposal, telling in told:
         if telling.kind == "completed":
             study.add_trial(_stored(proposal, telling))
     found = {}

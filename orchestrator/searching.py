@@ -52,9 +52,9 @@ class Searching:
         self._cell_of: dict[str, Cell] = {}
         self._note_epochs()
         path = near(ledger.storage) / "sweeps" / spec.name / "study.journal"
-        told = {proposal: self.telling(proposal) for proposal in self._proposals}
+        told = [(proposal, self.telling(proposal)) for proposal in self._proposals]
         self._study = Study(path, spec.name, self._search, self._space, spec.objectives, told)
-        self._open = {p.number: p for p, telling in told.items() if telling.kind == "open"}
+        self._open = {p.number: p for p, telling in told if telling.kind == "open"}
         self._spent = ""
         """Why no further cell is proposed, once that is so."""
         self._extra: set[str] = set()
