@@ -85,7 +85,9 @@ class Dominated(Judge):
     """A cell is stopped when a completed one is at least as good as its bound in every objective, and better in one.
 
     The bound: what the cell has now, and in each objective the largest gain (or none) that a completed cell had from this share of its
-    epochs to its end. It assumes that no cell gains more than those did, so that it is asked only when several have been seen.
+    epochs to its end. It assumes that no cell gains more than those did, so that it is asked only when several have been seen, and only
+    cells that were seen on their way count, as those that gained and as those that dominate: so a cell that is ahead of the other in
+    some objective at the same share of the epochs is never stopped for it.
     """
 
     def _why(self, now: Values, others: Mapping[str, Values], completed: Mapping[str, Values]) -> str:
@@ -96,7 +98,7 @@ class Dominated(Judge):
         for place, sign in enumerate(self._signs):
             gain = max(sign * (final[place] - then[place]) for then, final in seen)
             bound.append(sign * now[place] + max(gain, 0.0))
-        for final in completed.values():
+        for _, final in seen:
             better = [sign * value - limit for sign, value, limit in zip(self._signs, final, bound, strict=True)]
             if min(better) >= 0 and max(better) > 0:
                 return f"even its bound ({_shown(self._objectives, bound, self._signs)}) is dominated by a completed cell"

@@ -68,13 +68,16 @@ class Front:
     """Every line of a figure, in the order of its legend."""
 
 
-def front(objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> Front:
+def front(
+    objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult], pooled: bool = False
+) -> Front:
     """The front of a sweep's cells.
 
     The probability that a cell is on the front is a paired bootstrap over seeds: seeds are drawn with replacement, the same for
     every cell (they are shared), means and front are taken again. It assumes that the seeds are an independent random sample; it
     says nothing of the test set, which all cells share. With few seeds it is coarse and too sure of itself (two seeds give three
-    different resamples), and with one it says nothing. Where cells differ in their seeds, see `spread_probability`.
+    different resamples), and with one it says nothing. Where cells differ in their seeds, or may come to
+    (`pooled`), see `spread_probability`.
     """
     short, lines = labels(cells), series(cells)
     found, wanted = completed_of_each(cells, seeds, results), planned(cells, seeds)
@@ -91,7 +94,7 @@ def front(objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Seeds, 
     means_CO = np.array([means(found[cell.id], objectives) for cell in complete], dtype=np.float64)
     means_CO = means_CO.reshape(len(complete), len(objectives))
     member = non_dominated(means_CO, maximise)
-    alike = len({tuple(own) for own in wanted.values()}) <= 1
+    alike = not pooled and len({tuple(own) for own in wanted.values()}) <= 1
     probability = front_probability(np.array(values_SO), maximise) if alike else spread_probability(values_SO, maximise)
     points = []
     for i, cell in enumerate(complete):

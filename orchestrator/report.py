@@ -101,7 +101,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     every, seeds = cells(spec), seeds_of(spec)
     table = cell_table(every, seeds, results)
-    found = front(spec.objectives, every, seeds, results)
+    found = front(spec.objectives, every, seeds, results, spec.adaptive)
     rows = tables.cell_rows(every, {cell_id: len(own) for cell_id, own in seeds.items()}, table, found)
     paths = ReportPaths(
         page=folder / "index.html",

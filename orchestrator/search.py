@@ -32,6 +32,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from orchestrator.errors import SpecError
 from orchestrator.outcomes import Telling
 from orchestrator.proposals import Proposal
 from orchestrator.space import Choice, Range, Search, Space, label
@@ -69,6 +70,7 @@ class Study:
         told: Sequence[tuple[Proposal, Telling]],
     ) -> None:
         """`told` has all proposals in their order, with what has come of them."""
+        _check_compatible(space, [proposal for proposal, _ in told])
         self._search, self._space = search, space
         self._directions = directions(objectives)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -228,6 +230,21 @@ def importances(told: Sequence[tuple[Proposal, Telling]], objectives: Sequence[O
             warnings.simplefilter("ignore")
             found[objective.metric] = dict(optuna.importance.get_param_importances(study, evaluator=evaluator, target=target))
     return found
+
+
+def _check_compatible(space: Space, proposals: Sequence[Proposal]) -> None:
+    """Raise SpecError where a field cannot be searched together with what was drawn for it before: Optuna holds no such study."""
+    for proposal in proposals:
+        for name, spelled in proposal.distributions.items():
+            try:
+                if name in space.dimensions:
+                    now = distribution(space.dimensions[name])
+                    optuna.distributions.check_distribution_compatibility(json_to_distribution(spelled), now)
+            except ValueError:
+                raise SpecError(
+                    f"search.space.{name}: may be given other ends, but not other choices, or log, or whole numbers, after cells were "
+                    "proposed; restore it, or begin a search of another name with `warm_start` from this one"
+                ) from None
 
 
 def _is_told(trial: FrozenTrial, proposal: Proposal, telling: Telling) -> bool:

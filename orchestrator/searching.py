@@ -205,8 +205,8 @@ class Searching:
         if not isinstance(seeds, Replicates):
             return []
         before = {trial.id for trial in specs.trials(self.spec)}
-        front = pareto.front(self.spec.objectives, feasible(self.spec, self._results()), seeds_of(self.spec), self._results())
-        counts = seeds_of(self.spec)
+        counts, results = seeds_of(self.spec), self._results()
+        front = pareto.front(self.spec.objectives, feasible(self.spec, results), counts, results, pooled=True)
         for point in front.points:
             undecided = point.probability is not None and 1 - seeds.until < point.probability < seeds.until
             if undecided and len(counts[point.cell_id]) < seeds.max:
@@ -218,7 +218,7 @@ class Searching:
         new = [trial for trial in specs.trials(self.spec) if trial.id not in before]
         self._extra = {trial.id for trial in new}
         if new:
-            self._say(f"{len(new)} cells have one more seed each: whether they are on the front is not sure")
+            self._say(f"one more seed for each of {len(new)} cells of which it is not sure whether they are on the front")
         return new
 
     def _left(self, cell: Cell) -> list[Trial]:

@@ -118,7 +118,8 @@ class Early(BaseModel):
 
     rule: Literal["dominated", "halving"]
     """`dominated`: a cell is stopped when its bound is dominated by a completed cell. The bound is, in each objective, what the cell has
-    now and the largest gain that a completed cell had from this epoch to its end. It assumes that no cell gains more.
+    now and the largest gain that a completed cell of this search had from the same share of its epochs to its end. It assumes that no
+    cell gains more.
     `halving` (one objective): a cell is stopped unless it is among the best `keep` of those that came so far (asynchronous successive
     halving)."""
     at: Annotated[list[Number], Field(min_length=1)]

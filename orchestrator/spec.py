@@ -217,6 +217,11 @@ class SweepSpec(BaseModel):
         return list(range(self.seeds)) if isinstance(self.seeds, int) else sorted(self.seeds)
 
     @property
+    def adaptive(self) -> bool:
+        """Whether cells have further seeds where these matter."""
+        return isinstance(self.seeds, Replicates)
+
+    @property
     def found(self) -> tuple[Proposed, ...]:
         """The cells that a search has found so far; see `proposed`."""
         return self._proposed

@@ -169,7 +169,7 @@ def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper:
 
 def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
     """The front so far, a line a cell, over the seeds that are there."""
-    front = pareto.front(spec.objectives, outcomes.feasible(spec, found), seeds_of(spec), found)
+    front = pareto.front(spec.objectives, outcomes.feasible(spec, found), seeds_of(spec), found, spec.adaptive)
     lines = []
     for point in front.points:
         if point.on_front:

@@ -41,7 +41,16 @@ def jury(dataset: Dataset, shared: Path) -> Judges:
     return judges(dataset, shared / "storage" / "classifiers", torch.device("cpu"))
 
 
-LONGEST = ("test_chaos", "test_faults", "test_sweep", "test_cluster", "test_storage", "test_security", "test_tracking")
+LONGEST = (
+    "test_chaos",
+    "test_search",
+    "test_faults",
+    "test_sweep",
+    "test_cluster",
+    "test_storage",
+    "test_security",
+    "test_tracking",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
