@@ -37,6 +37,17 @@ def study(user, name):
     return optuna.load_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(path))))
 
 
+def kill_when(user, path, ended):
+    """Type the command, and kill its process when so many trials have ended."""
+    driver = user.starts("sweep", path)
+    try:
+        wait_for(lambda: len(list(user.storage.glob("trials/*/result.json"))) >= ended or driver.poll() is not None)
+        assert driver.poll() is None, driver.communicate()
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
+
+
 def test_a_search_whose_driver_is_killed_three_times_tells_every_cell_once(user):
     """Thirty cells; the driver is killed when 5, 13 and 22 have ended. In the end thirty proposals are thirty cells, each trained once
     (an attempt that was killed is the only reason for another, and goes on from its checkpoint), the study has thirty trials, all
@@ -44,16 +55,8 @@ def test_a_search_whose_driver_is_killed_three_times_tells_every_cell_once(user)
     """
     space = {"model": ["mvae", "mmvae", "mopoe"], "beta": {"low": 0.1, "high": 10, "log": True}}
     path = user.spec("killed", grid=None, objectives=OBJECTIVES, search={"space": space, "cells": 30, "concurrent": 3})
-    results = user.storage / "trials"
     for ended in (5, 13, 22):
-        driver = user.starts("sweep", path)
-        try:
-            wait_for(lambda: len(list(results.glob("*/result.json"))) >= ended or driver.poll() is not None)
-            assert driver.poll() is None, driver.communicate()
-            driver.send_signal(signal.SIGKILL)
-        finally:
-            driver.kill()
-            driver.communicate()
+        kill_when(user, path, ended)
     done = user.types("sweep", path)
     assert "30 completed of 30 trials" in done.stdout
     spec, ledger = searched(user, path), Ledger(user.storage)

@@ -24,7 +24,7 @@ class User:
         self.home, self.storage, self.data = home, storage, data
 
     def spec(self, name="tiny", **changes) -> Path:
-        """A sweep file of three small trials, changed as asked."""
+        """A sweep file of three small trials, changed as asked; None takes a field out."""
         base = {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 3, "batch_size": 64}
         raw = {
             "name": name,
@@ -34,7 +34,7 @@ class User:
             "storage": str(self.storage),
         } | changes
         path = self.home / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(raw))
+        path.write_text(yaml.safe_dump({field: value for field, value in raw.items() if value is not None}))
         return path
 
     def command(self, *words) -> list[str]:
