@@ -139,8 +139,11 @@ class Study:
         return self._study.get_trials(deepcopy=False)[number]
 
     def _opened(self) -> optuna.Study:
+        """The study in its file, or an empty one: to ask Optuna to create one that is there would add a line to the file each time."""
         storage = JournalStorage(JournalFileBackend(str(self._path)))
-        return optuna.create_study(storage=storage, study_name=self._name, directions=self._directions, load_if_exists=True)
+        with suppress(KeyError):
+            return optuna.load_study(storage=storage, study_name=self._name)
+        return optuna.create_study(storage=storage, study_name=self._name, directions=self._directions)
 
     def _agrees(self, told: Sequence[tuple[Proposal, Telling]]) -> bool:
         """Whether the study has just these proposals; what it was not told yet it is told now."""
