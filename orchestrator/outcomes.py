@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from mopoe_core.files import AnyPath
 from orchestrator import pareto
 from orchestrator.errors import LedgerError
-from orchestrator.proposals import Proposal, Proposals
+from orchestrator.proposals import Proposal, Proposals, cell_of
 from orchestrator.space import PARAMETERS, SECONDS, Constraint
-from orchestrator.spec import SweepSpec, cell_of, cells
+from orchestrator.spec import SweepSpec, cells
 from orchestrator.trial import Cell, Trial, TrialResult
 
 
@@ -50,10 +50,10 @@ def of_cell(
     """Of a cell whose results so far are `found`, by trial id; `given_up` has the trials that have failed for good."""
     trials = [Trial(cell, seed) for seed in spec.seed_list]
     results = [found[trial.id] for trial in trials if trial.id in found]
-    if stopped:
-        return Telling("stopped")
     if len(results) == len(trials):
         return of_results(results, spec)
+    if stopped:
+        return Telling("stopped")
     lost = [trial for trial in trials if trial.id in given_up and trial.id not in found]
     return Telling("failed" if len(lost) + len(results) == len(trials) else "open")
 
@@ -63,7 +63,7 @@ def of_search(spec: SweepSpec, storage: AnyPath, results: Sequence[TrialResult])
     kept, found = Proposals(storage, spec.name), {result.trial.id: result for result in results}
     stopped = kept.stopped()
     proposals = [proposal for proposal in kept.every() if proposal.same_as is None]
-    every = [(proposal, cell_of(spec, proposal.fields)) for proposal in proposals]
+    every = [(proposal, cell_of(proposal, spec)) for proposal in proposals]
     return [Told(proposal, cell, of_cell(cell, spec, found, cell.id in stopped)) for proposal, cell in every]
 
 

@@ -9,15 +9,17 @@ A proposal is written before anything is done with it, and never changed. What c
 trials of its cell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from mopoe_core.files import AnyPath, listed
 from orchestrator import records
+from orchestrator import spec as specs
 from orchestrator.errors import SpecError
 from orchestrator.ledger import Ledger
-from orchestrator.spec import Proposed, Replicates, SweepSpec, cells, proposed
+from orchestrator.spec import Proposed, Replicates, SweepSpec
+from orchestrator.trial import Cell
 
 
 @dataclass(frozen=True)
@@ -99,21 +101,25 @@ def resolve(spec: SweepSpec, storage: AnyPath) -> SweepSpec:
     if spec.search is None:
         return spec
     kept = Proposals(storage, spec.name)
-    every = [proposal for proposal in kept.every() if proposal.same_as is None]
+    every = [cell_of(proposal, spec) for proposal in kept.every() if proposal.same_as is None]
     return with_cells(spec, every, kept.stopped(), kept.seed_counts())
 
 
-def with_cells(spec: SweepSpec, every: Sequence[Proposal], stopped: dict[str, Stopped], seed_counts: dict[str, int]) -> SweepSpec:
-    """A search with the cells of these proposals."""
-    found = [Proposed(p.fields, _seeds(spec, seed_counts.get(p.cell_id, 0)), p.cell_id in stopped) for p in every]
-    whole = proposed(spec, found)
-    for cell, proposal in zip(cells(whole), every, strict=True):
-        if cell.id != proposal.cell_id:
-            raise SpecError(
-                f"base: is not what it was when {spec.name} proposed its cells ({cell.label} is another trial now); "
-                "restore it, or give the search another name"
-            )
-    return whole
+def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
+    """The cell of a proposal. Raises SpecError where the search makes another of it now than when it was proposed."""
+    cell = specs.cell_of(spec, proposal.fields)
+    if cell.id != proposal.cell_id:
+        raise SpecError(
+            f"base: is not what it was when {spec.name} proposed its cells ({cell.label} is another trial now); "
+            "restore it, or give the search another name"
+        )
+    return cell
+
+
+def with_cells(spec: SweepSpec, every: Sequence[Cell], stopped: Collection[str], seed_counts: Mapping[str, int]) -> SweepSpec:
+    """A search with these cells; `stopped` has the ids of those that were stopped early."""
+    found = [Proposed(cell, _seeds(spec, seed_counts.get(cell.id, 0)), cell.id in stopped) for cell in every]
+    return specs.proposed(spec, found)
 
 
 def _seeds(spec: SweepSpec, count: int) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from orchestrator.errors import SpecError
 from orchestrator.jobs import Watch
 from orchestrator.ledger import Ledger
 from orchestrator.outcomes import Telling, Told, feasible, hypervolumes, of_cell, of_results
-from orchestrator.proposals import Proposal, Proposals, with_cells
+from orchestrator.proposals import Proposal, Proposals, cell_of, with_cells
 from orchestrator.search import Study, of_fields
 from orchestrator.space import Space
 from orchestrator.spec import Replicates, SweepSpec, cells, seeds_of
@@ -48,8 +48,11 @@ class Searching:
         self._failed: set[str] = set()
         self._judge = early.judge(spec, self._search.early) if self._search.early else None
         self._proposals = self._kept.every()
-        self._cells = {p.number: self._cell(p) for p in self._proposals}
+        self._cells = {p.number: cell_of(p, spec) for p in self._proposals}
         self._cell_of: dict[str, Cell] = {}
+        """Trial id to its cell."""
+        self._halted = {t.id for cell in self._cells.values() if cell.id in self._stopped for t in self._trials(cell)}
+        """Trials of stopped cells that no worker is at."""
         self._note_epochs()
         path = near(ledger.storage) / "sweeps" / spec.name / "study.journal"
         told = [(proposal, self.telling(proposal)) for proposal in self._proposals]
@@ -76,7 +79,7 @@ class Searching:
 
         A search that has no cell yet is first told those of the sweeps that it starts from.
         """
-        if not self._proposals:
+        if all(proposal.source for proposal in self._proposals):
             for name in self._search.warm_start:
                 self._take_from(name)
         self._changed()
@@ -113,6 +116,10 @@ class Searching:
             self._stopped = self._kept.stopped()
             self._say(f"stopped    {cell.label} at epoch {epoch}: {why}")
 
+    def halted(self, trial_id: str) -> None:
+        """A trial of a stopped cell has stopped."""
+        self._halted.add(trial_id)
+
     def told(self) -> list[Told]:
         """Every cell that was proposed, in order, with what has come of it."""
         return [Told(p, self._cells[p.number], self.telling(p)) for p in self._proposals if p.same_as is None]
@@ -122,7 +129,8 @@ class Searching:
         if proposal.same_as is not None:
             return Telling("failed")
         cell = self._cells[proposal.number]
-        telling = of_cell(cell, self.spec, self._found, cell.id in self._stopped, self._failed)
+        stopped = cell.id in self._stopped and all(t.id in self._halted for t in self._left(cell))
+        telling = of_cell(cell, self.spec, self._found, stopped, self._failed)
         return replace(telling, epochs=self._judge.course(cell)) if self._judge and telling.kind == "stopped" else telling
 
     def _settle(self) -> None:
@@ -166,7 +174,7 @@ class Searching:
         if asked is None:
             self._spent = "the grid has no more cells"
             return []
-        cell = self._cell(asked)
+        cell = specs.cell_of(self.spec, asked.fields)
         same = next((p.number for p in self._proposals if p.cell_id == cell.id), None)
         proposal = replace(asked, cell_id=cell.id, same_as=same)
         self._add(proposal, cell)
@@ -229,9 +237,6 @@ class Searching:
         extra = range(self._seed_counts.get(cell.id, 0))
         return [Trial(cell, seed) for seed in sorted({*self.spec.seed_list, *extra})]
 
-    def _cell(self, proposal: Proposal) -> Cell:
-        return specs.cell_of(self.spec, proposal.fields)
-
     def _results(self) -> list[TrialResult]:
         return [self._found[t.id] for t in specs.trials(self.spec) if t.id in self._found]
 
@@ -251,7 +256,7 @@ class Searching:
                         self._judge.note(cell, trial.id, epoch, values)
 
     def _changed(self) -> None:
-        every = [proposal for proposal in self._proposals if proposal.same_as is None]
+        every = [self._cells[proposal.number] for proposal in self._proposals if proposal.same_as is None]
         self.spec = with_cells(self.spec, every, self._stopped, self._seed_counts)
         self._cell_of = {trial.id: trial.cell for trial in specs.trials(self.spec)}
         self._widen(self.spec)

@@ -122,8 +122,7 @@ class Replicates(BaseModel):
 class Proposed:
     """A cell of a search, as storage remembers it."""
 
-    fields: dict[str, Any]
-    """Over `base`."""
+    cell: Cell
     seeds: tuple[int, ...]
     stopped: bool
     """Whether it was stopped early, so that its trials are not to be completed."""
@@ -338,7 +337,7 @@ def seeds_of(spec: SweepSpec) -> dict[str, tuple[int, ...]]:
     """The seeds of each cell, by its id, in ascending order."""
     if spec.search is None:
         return dict.fromkeys((cell.id for cell in cells(spec)), tuple(spec.seed_list))
-    return {cell.id: found.seeds for cell, found in zip(cells(spec), spec.found, strict=True)}
+    return {found.cell.id: found.seeds for found in spec.found}
 
 
 def trials(spec: SweepSpec) -> list[Trial]:
@@ -349,7 +348,7 @@ def trials(spec: SweepSpec) -> list[Trial]:
 
 def wanted(spec: SweepSpec) -> list[Trial]:
     """The trials that are to end: of a search without those of the cells that it stopped."""
-    stopped = {cell.id for cell, found in zip(cells(spec), spec.found, strict=True) if found.stopped} if spec.search else set()
+    stopped = {found.cell.id for found in spec.found if found.stopped}
     return [trial for trial in trials(spec) if trial.cell.id not in stopped]
 
 
@@ -359,7 +358,7 @@ def cells(spec: SweepSpec) -> list[Cell]:
     """
     _check_keys(spec)
     if spec.search is not None:
-        return [cell_of(spec, found.fields) for found in spec.found]
+        return [found.cell for found in spec.found]
     _check_count(spec)
     points = _exclude(spec, list(_combinations(spec)))
     points += [(f"include[{index}]", spec.base | entry) for index, entry in enumerate(spec.include)]

@@ -305,6 +305,8 @@ class _Listener:
 
     def _stopped(self, event: Event) -> None:
         self._tracker.changed(event.trial_id)
+        if self.search is not None:
+            self.search.halted(event.trial_id)
         self._progress.status(event.trial_id, "cancelled", f"stopped at epoch {event.report['epoch']}")
 
     def _elsewhere(self, event: Event) -> None:

@@ -166,6 +166,32 @@ def test_a_failed_cell_is_tried_again_by_the_next_command(tmp_path):
     assert len(second.study().trials) == 6
 
 
+def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_ended_all_the_same_is_complete(tmp_path):
+    """While a worker has not seen the stop, nothing is told; when it has, the cell is pruned. Where all trials end before they see it,
+    the cell has completed, and is told its means.
+    """
+    early = {"rule": "dominated", "at": [0.5], "after": 2}
+    for ends in (False, True):
+        driver = Driver(search(f"s{ends}", cells=1, early=early), tmp_path)
+        one, two = driver.search.start()
+        Proposals(tmp_path, f"s{ends}").stop(one.cell.id, 5, "for the test")
+        driver.search._stopped = Proposals(tmp_path, f"s{ends}").stopped()
+        driver.search.halted(one.id)
+        assert driver.search.next({}, 1) == []
+        assert driver.study().trials[0].state == TrialState.RUNNING
+        if ends:
+            driver.end(one)
+            driver.end(two)
+        driver.search.halted(two.id)
+        driver.search.next({}, 1)
+        (told,) = driver.study().trials
+        assert told.state == (TrialState.COMPLETE if ends else TrialState.PRUNED)
+        assert (told.values is None) != ends
+        assert driver.search.over
+        again = Driver(search(f"s{ends}", cells=1, early=early), tmp_path).run()
+        assert again.trained == []
+
+
 def grid(storage, name="before", seeds=2, **base):
     """A sweep in the same storage, trained."""
     spec = parse({
