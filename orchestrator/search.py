@@ -14,6 +14,7 @@ import random
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.errors import SpecError
 from orchestrator.outcomes import Telling
 from orchestrator.proposals import Proposal
 from orchestrator.space import Choice, Range, Search, Space, label
@@ -45,6 +45,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 DIGITS = 4
 """Significant digits of a number in a cell: what a sampler draws has sixteen, of which nobody has use for more."""
+STEPPED_DIGITS = 12
+"""Of a number that is so many steps above another: all but the last, which are the error of adding them up."""
 CONSTRAINT = "constraints"
 """The prefix of Optuna's attributes that hold constraints."""
 
@@ -55,6 +57,41 @@ def state_of(telling: Telling) -> TrialState:
     """
     states = {"completed": TrialState.COMPLETE, "failed": TrialState.FAIL, "open": TrialState.RUNNING}
     return states.get(telling.kind, TrialState.PRUNED)
+
+
+class _Uncached:
+    """A genetic sampler whose parents follow from the history. Optuna keeps those that it chose when a generation began in the study, so
+    that one that was made anew would choose others.
+    """
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """The best of all generations before."""
+        return self.select_parent(study, generation) if generation else []  # type: ignore[attr-defined]
+
+
+class _Nsga2(_Uncached, NSGAIISampler):
+    pass
+
+
+class _Nsga3(_Uncached, NSGAIIISampler):
+    pass
+
+
+class _Sobol(QMCSampler):
+    """Sobol's sequence over all fields, of which those that are not searched at a point go unused. Which point follows from a proposal's
+    number: Optuna counts in the study how often it was asked, so that one that was made anew would begin again.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        super().__init__(seed=seed, scramble=True)
+        self._kinds = {name: distribution(dimension) for name, dimension in space.dimensions.items()}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Every field."""
+        return self._kinds
+
+    def _find_sample_id(self, study: optuna.Study, search_space: dict[str, BaseDistribution]) -> int:
+        return len(study.get_trials(deepcopy=False)) - 1
 
 
 class Study:
@@ -70,8 +107,8 @@ class Study:
         told: Sequence[tuple[Proposal, Telling]],
     ) -> None:
         """`told` has all proposals in their order, with what has come of them."""
-        _check_compatible(space, [proposal for proposal, _ in told])
         self._search, self._space = search, space
+        told = [self._as_now(proposal, telling) for proposal, telling in told]
         self._directions = directions(objectives)
         path.parent.mkdir(parents=True, exist_ok=True)
         for lock in path.parent.glob(f"{path.name}.lock*"):
@@ -117,6 +154,7 @@ class Study:
 
     def tell(self, proposal: Proposal, telling: Telling) -> None:
         """Say what came of a proposal, once."""
+        proposal, telling = self._as_now(proposal, telling)
         self._study.sampler = RandomSampler()  # which has nothing to say where a trial is taken up again
         trial = optuna.Trial(self._study, self._frozen(proposal.number)._trial_id)
         for name, excess in telling.excess.items():
@@ -127,6 +165,17 @@ class Study:
             trial.set_user_attr(name, said)
         values = list(telling.values) if telling.kind == "completed" else None
         self._study.tell(proposal.number, values, state_of(telling))
+
+    def _as_now(self, proposal: Proposal, telling: Telling) -> tuple[Proposal, Telling]:
+        """A proposal as drawn from the space as it is now; of one that lies outside nothing is said, because Optuna refuses choices that
+        change, and takes a field for unknown whose range does.
+        """
+        now = {name: distribution(self._space.dimensions[name]) for name in proposal.drawn if name in self._space.dimensions}
+        if all(_can_be(kind, proposal.drawn[name]) for name, kind in now.items()):
+            spelled = {name: distribution_to_json(kind) for name, kind in now.items()}
+            return replace(proposal, distributions=proposal.distributions | spelled), telling
+        outside = replace(proposal, drawn={}, distributions={})
+        return outside, telling if telling.kind == "open" else Telling("failed")
 
     def _next_on_grid(self) -> dict[str, Any] | None:
         """The first of the grid, in an order that the search's seed determines, that was not proposed before."""
@@ -168,20 +217,27 @@ class Study:
             self._study.add_trial(_stored(proposal, telling))
 
     def _sampler(self, number: int) -> BaseSampler:
-        """Of Sobol's sequence the next point follows from the study; other samplers have a seed for each question."""
+        """Sobol's sequence is one for the whole search; other samplers have a seed for each question.
+
+        A Gaussian process learns nothing of a cell without a number, such as one that has diverged, and would propose it again for ever:
+        after a repeated cell comes one at random.
+        """
         search = self._search
         seed = int(digest({"seed": search.seed, "number": number})[:8], 16)
         if search.sampler == "qmc":
-            return QMCSampler(seed=search.seed, scramble=True)
-        if search.sampler == "gp":
+            return _Sobol(self._space, int(digest({"seed": search.seed})[:8], 16))
+        if search.sampler == "gp" and not self._last_failed(number):
             return GPSampler(seed=seed, n_startup_trials=search.startup_cells)
         if search.sampler == "nsga2":
-            return NSGAIISampler(seed=seed, population_size=search.generation)
+            return _Nsga2(seed=seed, population_size=search.generation)
         if search.sampler == "nsga3":
-            return NSGAIIISampler(seed=seed, population_size=search.generation)
+            return _Nsga3(seed=seed, population_size=search.generation)
         if search.sampler == "tpe":
             return TPESampler(seed=seed, n_startup_trials=search.startup_cells, multivariate=True, group=True, constant_liar=True)
         return RandomSampler(seed=seed)
+
+    def _last_failed(self, number: int) -> bool:
+        return number > 0 and self._frozen(number - 1).state == TrialState.FAIL
 
 
 def directions(objectives: Sequence[Objective]) -> list[StudyDirection]:
@@ -198,13 +254,23 @@ def distribution(dimension: Range | Choice) -> BaseDistribution:
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
+def _can_be(kind: BaseDistribution, value: Any) -> bool:
+    try:
+        return kind._contains(kind.to_internal_repr(value))
+    except ValueError:
+        return False
+
+
 def cell_value(dimension: Range | Choice, drawn: Any) -> Any:
-    """What was drawn as a cell has it: a choice as it was written, a number with four significant digits and within its range."""
+    """What was drawn as a cell has it: a choice as it was written, a number with four significant digits and within its range; one of a
+    stepped range as one would write it, 0.3 and not 0.30000000000000004.
+    """
     if isinstance(dimension, Choice):
         return next(value for value in dimension.choices if label(value) == drawn and type(label(value)) is type(drawn))
-    if isinstance(drawn, int) or dimension.step is not None:
+    if isinstance(drawn, int):
         return drawn
-    return min(max(float(f"{drawn:.{DIGITS}g}"), dimension.low), dimension.high)
+    digits = DIGITS if dimension.step is None else STEPPED_DIGITS
+    return min(max(float(f"{drawn:.{digits}g}"), dimension.low), dimension.high)
 
 
 def of_fields(space: Space, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -235,23 +301,9 @@ def importances(told: Sequence[tuple[Proposal, Telling]], objectives: Sequence[O
     return found
 
 
-def _check_compatible(space: Space, proposals: Sequence[Proposal]) -> None:
-    """Raise SpecError where a field cannot be searched together with what was drawn for it before: Optuna holds no such study."""
-    for proposal in proposals:
-        for name, spelled in proposal.distributions.items():
-            try:
-                if name in space.dimensions:
-                    now = distribution(space.dimensions[name])
-                    optuna.distributions.check_distribution_compatibility(json_to_distribution(spelled), now)
-            except ValueError:
-                raise SpecError(
-                    f"search.space.{name}: may be given other ends, but not other choices, or log, or whole numbers, after cells were "
-                    "proposed; restore it, or begin a search of another name with `warm_start` from this one"
-                ) from None
-
-
 def _is_told(trial: FrozenTrial, proposal: Proposal, telling: Telling) -> bool:
     same = (trial.params, trial.state, trial.constraints) == (proposal.drawn, state_of(telling), dict(telling.excess))
+    same &= trial.distributions == _distributions(proposal)
     return same and (telling.kind != "completed" or trial.values == list(telling.values))
 
 
@@ -269,12 +321,16 @@ def _stored(proposal: Proposal, telling: Telling) -> FrozenTrial:
     return create_trial(
         state=state_of(telling),
         params=proposal.drawn,
-        distributions={name: json_to_distribution(kind) for name, kind in proposal.distributions.items()},
+        distributions=_distributions(proposal),
         values=list(telling.values) if telling.kind == "completed" else None,
         system_attrs={**proposal.notes, **_excess(telling)},
         user_attrs=_about(proposal, telling),
         intermediate_values=dict(telling.epochs),
     )
+
+
+def _distributions(proposal: Proposal) -> dict[str, BaseDistribution]:
+    return {name: json_to_distribution(kind) for name, kind in proposal.distributions.items()}
 
 
 def _excess(telling: Telling) -> dict[str, float]:

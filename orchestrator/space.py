@@ -159,7 +159,7 @@ class Search(BaseModel):
     startup: Whole | None = Field(default=None, ge=1)
     """`tpe`, `gp`: cells drawn at random before the first that is modelled; a third of `cells`, at most 10, when left out."""
     population: Whole | None = Field(default=None, ge=2)
-    """`nsga2`, `nsga3`: cells a generation; a fifth of `cells`, 8 to 50, when left out."""
+    """`nsga2`, `nsga3`: cells a generation; an eighth of `cells`, 8 to 50, when left out. With fewer generations they choose little."""
     seed: Whole = 0
     """Of the sampler's chance."""
     concurrent: Whole | None = Field(default=None, ge=1)
@@ -195,7 +195,7 @@ class Search(BaseModel):
     @property
     def generation(self) -> int:
         """Cells a generation of a genetic sampler."""
-        return self.population or max(8, min(50, self.cells // 5))
+        return self.population or max(8, min(50, self.cells // 8))
 
 
 def check(search: Search, base: Mapping[str, Any], objectives: int) -> "Space":
@@ -333,7 +333,8 @@ def _holds(dimension: Range | Choice, value: Any) -> bool:
         return _plain(value) in dimension.choices
     if isinstance(value, bool) or not isinstance(value, int | float) or not dimension.low <= value <= dimension.high:
         return False
-    return dimension.step is None or math.isclose((value - dimension.low) % dimension.step, 0.0, abs_tol=1e-9)
+    steps = 0.0 if dimension.step is None else (value - dimension.low) / dimension.step
+    return math.isclose(steps, round(steps), abs_tol=1e-9)
 
 
 def _parents_first(dimensions: Mapping[str, Range | Choice]) -> tuple[str, ...]:
