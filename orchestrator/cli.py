@@ -70,6 +70,8 @@ def sweep(
     counts = Counter(ended.statuses.values())
     print(f"\n{spec.name}: {_counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
     print(ended.paths.summary)
+    if ended.paths.search:
+        print(ended.paths.search.line)
     print(f"report  {ended.paths.page}\nfigure  {ended.paths.figure}\nMLflow  {masked(ended.tracking_uri)}")
     if ended.tracking_uri.startswith("sqlite:"):
         print(f"compare {_ui_command(ended.tracking_uri)}")
@@ -119,6 +121,8 @@ def report(
 
     paths = driver.write_report(spec, folder, _command(), against_paper)
     print(paths.summary)
+    if paths.search:
+        print(paths.search.line)
     for comparison in paths.paper.comparisons:
         print(against.markdown(comparison))
     print(f"report  {paths.page}\nfigure  {paths.figure}")

@@ -1,14 +1,18 @@
-"""What the paper's figures share: frame, title, legend, caption. Figures are made without pyplot, so none has to be closed."""
+"""What the figures share: frame, title, legend, caption, files. Figures are made without pyplot, so none has to be closed."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
-from orchestrator.figures import COLOURS, MARKERS
+from mopoe_core.files import write_whole
+from orchestrator.figures import COLOURS, FORMATS, MARKERS
 from orchestrator.groups import Group
 
 CHARACTERS = 16.5  # of the caption, in an inch
@@ -60,3 +64,29 @@ def listed(texts: Sequence[str]) -> str:
     """The first few, and how many more there are."""
     more = f" and {len(texts) - MOST_NAMED} more" if len(texts) > MOST_NAMED else ""
     return ", ".join(texts[:MOST_NAMED]) + more
+
+
+def save(figure: Figure, stem: Path, suffixes: Iterable[str] = FORMATS) -> list[Path]:
+    """Write `<stem>.<suffix>` for each suffix, whole or not at all and the same to the byte for the same figure."""
+    written = []
+    for suffix in suffixes:
+        path = stem.parent / f"{stem.name}.{suffix}"
+        write_whole(
+            path,
+            lambda temporary, s=suffix: figure.savefig(temporary, format=s, dpi=200, metadata=FORMATS[s]),  # type: ignore[misc]
+        )
+        written.append(path)
+    return written
+
+
+def keep_legible(axes: Axes) -> None:
+    """Take away labels that cover one another or leave the frame."""
+    kept: list[Bbox] = []
+    place = axes.get_window_extent()
+    for text in [text for text in axes.texts if isinstance(text, Annotation)]:
+        box = text.get_window_extent()
+        inside = place.x0 <= box.x0 and box.x1 <= place.x1 and place.y0 <= box.y0 and box.y1 <= place.y1
+        if not inside or any(box.overlaps(other) for other in kept):
+            text.remove()
+        else:
+            kept.append(box)

@@ -137,13 +137,13 @@ def limit_frame(axes: Axes, front: Front) -> bool:
     ends = np.array([(mean - sd, mean + sd) for mean, sd in spreads]).reshape(-1, 2)
     cut = False
     for axis in (0, 1):
-        low, high, limits = _limits(means[:, axis], ends[:, axis])
+        low, high, frame = limits(means[:, axis], ends[:, axis])
         cut |= bool((ends[:, axis] < low).any() or (ends[:, axis] > high).any())
-        (axes.set_ylim if axis else axes.set_xlim)(*limits)
+        (axes.set_ylim if axis else axes.set_xlim)(*frame)
     return cut
 
 
-def _limits(means: Floats, ends: Floats) -> tuple[float, float, tuple[float, float]]:
+def limits(means: Floats, ends: Floats) -> tuple[float, float, tuple[float, float]]:
     """How low and how high bars may reach, and the frame: those of `ends` that reach no further, and a margin."""
     low, high = float(means.min()), float(means.max())
     span = (high - low) or (float(np.ptp(ends)) if len(ends) else 0.0) or abs(high) or 1.0
@@ -163,7 +163,7 @@ def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
     legend = axes.get_legend()
     if legend is not None:
         taken.append(legend.get_window_extent())
-    strokes = _strokes(axes)
+    strokes = strokes_of(axes)
     for cell in cells:
         seeds = "" if isinstance(cell, Point) else f", {cell.n}/{cell.n_planned}"
         text = axes.annotate(
@@ -171,10 +171,10 @@ def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
             fontsize=7.5, zorder=5, color="#222222" if isinstance(cell, Point) else "#777777",
             path_effects=[effects.withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip
-        taken.append(_place(text, axes.get_window_extent(), taken, strokes))
+        taken.append(place_label(text, axes.get_window_extent(), taken, strokes))
 
 
-def _strokes(axes: Axes) -> Floats:
+def strokes_of(axes: Axes) -> Floats:
     """(points, 2) in pixels: places along every drawn line and interval, close enough together that no label slips between."""
     lines = [line.get_xydata() for line in axes.lines]
     lines += [segment for collection in axes.collections for segment in collection.get_segments()]  # type: ignore[attr-defined]
@@ -187,7 +187,7 @@ def _strokes(axes: Axes) -> Floats:
     return strokes[np.isfinite(strokes).all(1)]
 
 
-def _place(text: Annotation, frame: Bbox, taken: Sequence[Bbox], strokes: Floats) -> Bbox:
+def place_label(text: Annotation, frame: Bbox, taken: Sequence[Bbox], strokes: Floats) -> Bbox:
     """Move a label to the cheapest of `OFFSETS` and return the pixels that it covers."""
 
     def cost(offset: tuple[int, int]) -> float:

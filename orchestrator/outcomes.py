@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from mopoe_core.files import AnyPath
 from orchestrator import pareto
 from orchestrator.errors import LedgerError
-from orchestrator.proposals import Proposal, Proposals, cell_of
+from orchestrator.ledger import Ledger
+from orchestrator.proposals import Proposal, Proposals, Stopped, cell_of
 from orchestrator.space import PARAMETERS, SECONDS, Constraint
 from orchestrator.spec import SweepSpec, cells
 from orchestrator.trial import Cell, Trial, TrialResult
@@ -42,6 +43,15 @@ class Told:
     proposal: Proposal
     cell: Cell
     telling: Telling
+    stopped: Stopped | None = None
+    """When and why it was stopped early, where that is asked for."""
+    so_far: tuple[float, ...] = ()
+    """Means over the seeds when it was stopped, an objective each; empty of any other cell."""
+
+    @property
+    def outcome(self) -> str:
+        """The telling's kind, or `infeasible` of a completed cell that breaks a constraint."""
+        return "infeasible" if self.telling.kind == "completed" and not self.telling.is_feasible else self.telling.kind
 
 
 def of_cell(
@@ -58,13 +68,27 @@ def of_cell(
     return Telling("failed" if len(lost) + len(results) == len(trials) else "open")
 
 
-def of_search(spec: SweepSpec, storage: AnyPath, results: Sequence[TrialResult]) -> list[Told]:
-    """Every cell that a search has proposed, in order, with what has come of it."""
+def of_search(spec: SweepSpec, storage: AnyPath, results: Sequence[TrialResult], given_up: Collection[str] = ()) -> list[Told]:
+    """Every cell that a search has proposed, in order, with what has come of it; `given_up` as in `of_cell`."""
     kept, found = Proposals(storage, spec.name), {result.trial.id: result for result in results}
-    stopped = kept.stopped()
-    proposals = [proposal for proposal in kept.every() if proposal.same_as is None]
-    every = [(proposal, cell_of(proposal, spec)) for proposal in proposals]
-    return [Told(proposal, cell, of_cell(cell, spec, found, cell.id in stopped)) for proposal, cell in every]
+    ledger, stopped = Ledger(storage), kept.stopped()
+    told = []
+    for proposal in kept.every():
+        if proposal.same_as is None:
+            cell = cell_of(proposal, spec)
+            stop = stopped.get(cell.id)
+            so_far = _at(stop.epoch, cell, spec, ledger) if stop else ()
+            told.append(Told(proposal, cell, of_cell(cell, spec, found, stop is not None, given_up), stop, so_far))
+    return told
+
+
+def _at(epoch: int, cell: Cell, spec: SweepSpec, ledger: Ledger) -> tuple[float, ...]:
+    """Means over the seeds after an epoch, an objective each; empty where a seed lacks them."""
+    seen = [ledger.at_epoch(Trial(cell, seed), epoch) for seed in spec.seed_list]
+    values = [[one[o.metric] for o in spec.objectives] for one in seen if one and all(o.metric in one for o in spec.objectives)]
+    if len(values) < len(seen):
+        return ()
+    return tuple(math.fsum(column) / len(values) for column in zip(*values, strict=True))
 
 
 def of_results(results: Sequence[TrialResult], spec: SweepSpec) -> Telling:
@@ -77,18 +101,21 @@ def of_results(results: Sequence[TrialResult], spec: SweepSpec) -> Telling:
 
 def feasible(spec: SweepSpec, results: Sequence[TrialResult]) -> list[Cell]:
     """The cells of a sweep without those that break a constraint of its search."""
+    out = broken(spec, results)
+    return [cell for cell in cells(spec) if cell.id not in out]
+
+
+def broken(spec: SweepSpec, results: Sequence[TrialResult]) -> dict[str, dict[str, float]]:
+    """Cells that break a constraint of their search, by id, with how far they are on the wrong side of each that they break."""
     if not _constraints(spec):
-        return cells(spec)
+        return {}
     by_cell: dict[str, list[TrialResult]] = {}
     for result in results:
         if result.status == "completed" and result.trial.seed in spec.seed_list:
             by_cell.setdefault(result.trial.cell.id, []).append(result)
-
-    def keeps(cell: Cell) -> bool:
-        own = by_cell.get(cell.id)
-        return own is None or all(value <= 0 for value in _excess(own, _constraints(spec)).values())
-
-    return [cell for cell in cells(spec) if keeps(cell)]
+    excess = {cell_id: _excess(own, _constraints(spec)) for cell_id, own in by_cell.items()}
+    wrong = {cell_id: {name: value for name, value in found.items() if value > 0} for cell_id, found in excess.items()}
+    return {cell_id: found for cell_id, found in wrong.items() if found}
 
 
 def hypervolumes(told: Sequence[Told], spec: SweepSpec) -> list[float]:
@@ -99,6 +126,26 @@ def hypervolumes(told: Sequence[Told], spec: SweepSpec) -> list[float]:
             values.append(one.telling.values)
         volumes.append(pareto.hypervolume_of(values, spec.objectives) or 0.0)
     return volumes
+
+
+def best_so_far(told: Sequence[Told], spec: SweepSpec, objective: int) -> list[float]:
+    """The best value of an objective after each of these cells, among those that keep to the constraints; NaN before the first."""
+    better, best, found = max if spec.objectives[objective].goal == "max" else min, math.nan, []
+    for one in told:
+        if one.telling.is_feasible:
+            value = one.telling.values[objective]
+            best = value if math.isnan(best) else better(best, value)
+        found.append(best)
+    return found
+
+
+def courses(told: Sequence[Told], spec: SweepSpec) -> dict[str, list[float]]:
+    """What a search has reached after each of these cells: the `hypervolume`; `best <metric>` of each objective where that is the
+    only one, or one has no reference.
+    """
+    if len(spec.objectives) > 1 and all(objective.reference is not None for objective in spec.objectives):
+        return {"hypervolume": hypervolumes(told, spec)}
+    return {f"best {objective.metric}": best_so_far(told, spec, place) for place, objective in enumerate(spec.objectives)}
 
 
 def _constraints(spec: SweepSpec) -> Sequence[Constraint]:

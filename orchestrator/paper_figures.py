@@ -8,9 +8,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mopoe_core.files import AnyPath, write_whole
+from mopoe_core.files import AnyPath
 from orchestrator import curve_figures, picture_figures, tradeoff_figures
-from orchestrator.figures import FORMATS
+from orchestrator.figure_parts import save
 from orchestrator.groups import Group, groups
 from orchestrator.picture_figures import Samples
 from orchestrator.trial import Cell, TrialResult
@@ -45,7 +45,7 @@ def write(
         drawn = [(group, figure) for group in found for figure in draw(name, group, samples)]
         for group, figure in drawn:
             stem = name if len(drawn) == 1 else f"{name}-{group.slug}"
-            written |= {path.name: path for path in _save(figure, folder / stem)}
+            written |= {path.name: path for path in save(figure, folder / stem, SUFFIXES)}
     return written
 
 
@@ -54,13 +54,3 @@ def draw(name: str, group: Group, samples: Samples) -> Iterator[Figure]:
     figure = CURVES[name](group) if name in CURVES else picture_figures.compose(picture_figures.PICTURES[name], group, samples)
     if figure is not None:
         yield figure
-
-
-def _save(figure: Figure, stem: Path) -> Iterator[Path]:
-    for suffix in SUFFIXES:
-        path = stem.parent / f"{stem.name}.{suffix}"
-        write_whole(
-            path,
-            lambda temporary, s=suffix: figure.savefig(temporary, format=s, dpi=200, metadata=FORMATS[s]),  # type: ignore[misc]
-        )
-        yield path

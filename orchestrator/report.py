@@ -14,12 +14,15 @@ import pandas as pd
 
 from mopoe_core import names
 from mopoe_core.files import AnyPath, write_text, write_whole
-from orchestrator import against, claim_tables, figures, paper_report, tables
+from orchestrator import against, claim_tables, figures, outcomes, paper_report, search_report, tables
 from orchestrator.aggregate import cell_table, trial_table
 from orchestrator.claims import Claim
 from orchestrator.groups import setting
+from orchestrator.outcomes import Told
 from orchestrator.paper_report import PaperReport
 from orchestrator.pareto import Front, front
+from orchestrator.search_report import SearchReport
+from orchestrator.search_tables import Searched
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials
 from orchestrator.trial import Cell, Trial, TrialResult, labels, series
 
@@ -72,6 +75,8 @@ class ReportPaths:
     """The table of cells with the objectives alone, narrow enough for a terminal."""
     paper: PaperReport = PaperReport((), (), {}, ())
     """What of the paper the sweep has cells for."""
+    search: SearchReport | None = None
+    """Of a search: how it went."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +98,17 @@ def write(
     command: str,
     folder: Path,
     against_paper: bool = False,
+    told: Sequence[Told] = (),
 ) -> ReportPaths:
     """Write the whole report into `folder`; `against_paper` puts the published numbers beside it.
 
-    `states` maps each planned trial's id to its status, `samples` a trial's id to its pictures by name.
+    `states` maps each planned trial's id to its status, `samples` a trial's id to its pictures by name; `told` has the cells of a
+    search.
     """
     folder.mkdir(parents=True, exist_ok=True)
     every, seeds = cells(spec), seeds_of(spec)
     table = cell_table(every, seeds, results)
-    found = front(spec.objectives, every, seeds, results, spec.adaptive)
+    found = front(spec.objectives, outcomes.feasible(spec, results), seeds, results, spec.adaptive)
     rows = tables.cell_rows(every, {cell_id: len(own) for cell_id, own in seeds.items()}, table, found)
     paths = ReportPaths(
         page=folder / "index.html",
@@ -117,14 +124,28 @@ def write(
         summary=tables.markdown(replace(rows, metrics=tuple(objective.metric for objective in spec.objectives))),
     )
     units = [_unit(table, objective.metric) for objective in spec.objectives]
-    figures.write_front(found, _title(spec), units, folder)
+    search = None
+    if spec.search is None:
+        figures.write_front(found, _title(spec), units, folder)
+    else:
+        search = search_report.write(Searched(spec, tuple(told), found, tuple(units), _title(spec)), results, folder)
     write_text(paths.markdown, tables.markdown(rows))
     write_text(paths.latex, tables.latex(rows, command))
     _write_table(table, paths.cells_csv, paths.cells_parquet)
     _write_table(trial_table(results), paths.trials_csv, paths.trials_parquet)
     paper = paper_report.write(every, spec.seed_list, results, samples, command, folder / "paper", against_paper)
-    write_text(paths.page, _page(spec, results, states, samples, command, table, found, rows, paper, folder))
-    return replace(paths, paper=paper)
+    write_text(paths.page, _page(spec, results, states, samples, command, table, found, rows, paper, search, folder))
+    return replace(paths, paper=paper, search=search)
+
+
+def write_search(spec: SweepSpec, results: Sequence[TrialResult], told: Sequence[Told], folder: Path) -> SearchReport:
+    """What of the report is about the search alone, as `write` writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    every, seeds = cells(spec), seeds_of(spec)
+    found = front(spec.objectives, outcomes.feasible(spec, results), seeds, results, spec.adaptive)
+    table = cell_table(every, seeds, results)
+    units = tuple(_unit(table, objective.metric) for objective in spec.objectives)
+    return search_report.write(Searched(spec, tuple(told), found, units, _title(spec)), results, folder)
 
 
 def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:
@@ -142,7 +163,7 @@ def _title(spec: SweepSpec) -> str:
     kinds = dict.fromkeys(f"{cell.config.dataset}, {setting(cell.config)}" for cell in cells(spec))
     counts = {len(seeds) for seeds in seeds_of(spec).values()} or {len(spec.seed_list)}
     n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
-    return f"{'; '.join(kinds)}; n = {n} seed{'' if n == '1' else 's'}"
+    return "; ".join([*kinds, f"n = {n} seed{'' if n == '1' else 's'}"])
 
 
 def _page(
@@ -155,6 +176,7 @@ def _page(
     found: Front,
     rows: tables.CellRows,
     paper: PaperReport,
+    search: SearchReport | None,
     folder: Path,
 ) -> str:
     environment = jinja2.Environment(
@@ -168,6 +190,8 @@ def _page(
         counts=f"{len(states) - len(unfinished)} of {len(states)} trials completed",
         svg=_inline_svg(folder / "front.svg"),
         front=found,
+        search=search,
+        search_figures=[_inline_svg(path) for path in (search.shown if search else ())],
         rows=rows,
         shown=tables.shown,
         paper=paper,
@@ -180,7 +204,7 @@ def _page(
         paper_figures=[(path.stem, _data_uri(path)) for name, path in paper.figures.items() if name.endswith(".png")],
         samples=_samples(cells(spec)),
         heat_maps=_heat_maps(cells(spec), table),
-        pictures=_pictures(spec, results, samples),
+        pictures=_pictures(spec, _pictured(spec, results, found), samples),
         unfinished=unfinished,
         warnings=_warnings(results),
         provenance=_provenance(results),
@@ -230,6 +254,12 @@ def _heat_map(every: Sequence[Cell], part: pd.DataFrame, title: str, note: str) 
         rows.append((short[cell.id] + missing.get(cell.id, ""), shown))
     titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
     return HeatMap(title, note, titles, tuple(rows))
+
+
+def _pictured(spec: SweepSpec, results: Sequence[TrialResult], found: Front) -> Sequence[TrialResult]:
+    """Trials with pictures to show: of a search those of cells on the front, as nearly each of its cells is a series of its own."""
+    members = {point.cell_id for point in found.points if point.on_front}
+    return results if spec.search is None else [result for result in results if result.trial.cell.id in members]
 
 
 def _pictures(

@@ -297,7 +297,8 @@ def importances(told: Sequence[tuple[Proposal, Telling]], objectives: Sequence[O
 
         with suppress(ValueError, RuntimeError), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found[objective.metric] = dict(optuna.importance.get_param_importances(study, evaluator=evaluator, target=target))
+            shares = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
+            found[objective.metric] = {name: float(share) for name, share in shares.items()}
     return found
 
 

@@ -1,10 +1,12 @@
 """The driver of a sweep: plan, run what is missing, write the projection and the report."""
 
+import json
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mopoe_core.files import AnyPath, near, write_bytes, write_text
@@ -17,6 +19,7 @@ from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger
 from orchestrator.progress import Progress
 from orchestrator.proposals import resolve
+from orchestrator.search_report import SearchReport
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials, wanted
 from orchestrator.trial import Trial, TrialResult
 
@@ -69,26 +72,32 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
         uri = tracking.default_uri(ledger.storage)
-        stopped, problems = _bring_on(spec, made, ledger, uri, lease.holder.token)
+        stopped, problems, paths = _bring_on(spec, made, ledger, uri, lease.holder.token, command)
         spec = resolve(spec, ledger.storage)
         statuses = states(trials(spec), ledger)
         there = {trial.id for trial in made.done}
         ended = sum(status in ("completed", "diverged") and key not in there for key, status in statuses.items())
         unfinished = sum(statuses[trial.id] not in ("completed", "diverged") for trial in wanted(spec))
-        paths = write_report(spec, ledger.storage, command)
         if spec.keep == "front":
             keeping.delete(keeping.surplus(spec, ledger.storage))
     return Ended(statuses, ended, unfinished, stopped, paths, uri, problems, time.monotonic() - started)
 
 
-def _bring_on(spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, driver: str) -> tuple[str, tuple[str, ...]]:
-    """Run what is missing, with MLflow beside it; returns why the sweep stopped before its end, and what MLflow did not take."""
+def _bring_on(
+    spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, driver: str, command: str
+) -> tuple[str, tuple[str, ...], report.ReportPaths]:
+    """Run what is missing, with MLflow beside it, and write the report, whose figures a search's run in MLflow has; returns why the
+    sweep stopped before its end, what MLflow did not take, and where the report is.
+    """
     commit = provenance.commit()
     tracker = tracking.Tracker(spec, trials(spec), ledger, uri, commit)
-    stopped, patience = "", float("inf")
+    stopped, patience, search = "", float("inf"), None
     try:
         if made.to_run or spec.search:
             stopped = _run_missing(spec, made, ledger, tracker, commit, driver)
+        found = resolve(spec, ledger.storage)
+        paths = write_report(found, ledger.storage, command)
+        search = search_summary(found, paths.search) if paths.search else None
     except KeyboardInterrupt:  # the second one
         patience = HASTY_SECONDS
         raise
@@ -97,8 +106,8 @@ def _bring_on(spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, driver
             print(
                 f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)", flush=True
             )
-        tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience)
-    return stopped, tuple(tracker.problems)
+        tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience, search)
+    return stopped, tuple(tracker.problems), paths
 
 
 def _without_secrets(source: str, spec: SweepSpec) -> str:
@@ -121,7 +130,8 @@ def track(spec: SweepSpec, storage: AnyPath, rebuild: bool) -> tuple[str, tuple[
         spec = resolve(spec, ledger.storage)
         uri = tracking.default_uri(ledger.storage)
         write = tracking.rebuild if rebuild else tracking.catch_up
-        return uri, write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger))
+        search = search_summary(spec, _write_search(spec, ledger)) if spec.search else None
+        return uri, write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), search)
 
 
 def _take(lease: Lease, spec: SweepSpec, ledger: Ledger) -> None:
@@ -159,12 +169,29 @@ def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper:
     """Write the sweep's report from the ledger, to a local folder; for remote storage, there as well."""
     ledger, every = Ledger(storage), trials(spec)
     samples = {trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)}
-    into = near(ledger.storage) / "sweeps" / spec.name / "report"
-    paths = report.write(spec, ledger.results_of(every), states(every, ledger), samples, command, into, against_paper)
+    into, results, now = _report_folder(spec, ledger), ledger.results_of(every), states(every, ledger)
+    told = _told(spec, ledger, results, now) if spec.search else ()
+    paths = report.write(spec, results, now, samples, command, into, against_paper, told)
     if ledger.storage != near(ledger.storage):
         for path in into.rglob("*.*"):
             write_bytes(folder(ledger.storage, spec) / "report" / path.relative_to(into).as_posix(), path.read_bytes())
     return paths
+
+
+def _write_search(spec: SweepSpec, ledger: Ledger) -> SearchReport:
+    """What of the report is about the search alone: the figures that MLflow shows."""
+    every = trials(spec)
+    results = ledger.results_of(every)
+    return report.write_search(spec, results, _told(spec, ledger, results, states(every, ledger)), _report_folder(spec, ledger))
+
+
+def _report_folder(spec: SweepSpec, ledger: Ledger) -> Path:
+    return near(ledger.storage) / "sweeps" / spec.name / "report"
+
+
+def _told(spec: SweepSpec, ledger: Ledger, results: Sequence[TrialResult], now: Mapping[str, str]) -> list[outcomes.Told]:
+    given_up = {trial_id for trial_id, status in now.items() if status == "failed"}
+    return outcomes.of_search(spec, ledger.storage, results, given_up)
 
 
 def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
@@ -359,3 +386,12 @@ def summaries(spec: SweepSpec, ledger: Ledger) -> list[tracking.CellSummary]:
         n = int(rows["n"].max()) if len(rows) else 0
         found.append(tracking.CellSummary(cell, n, len(seeds[cell.id]), values if n else {}))
     return found
+
+
+def search_summary(spec: SweepSpec, found: SearchReport) -> tracking.SearchSummary:
+    """What MLflow shows of a search."""
+    assert spec.search is not None
+    said = spec.search.model_dump(mode="json", exclude_defaults=True) | {"sampler": spec.search.sampler, "seed": spec.search.seed}
+    parameters = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
+    parameters |= {"seeds": json.dumps(spec.seed_list), "objectives": ", ".join(f"{o.goal} {o.metric}" for o in spec.objectives)}
+    return tracking.SearchSummary(spec.name, parameters, found.told, found.courses, found.counts, found.figures)

@@ -1,7 +1,8 @@
 """MLflow as a projection of the ledger. The only importer of MLflow, used by the driver alone.
 
 One experiment a sweep; one run a trial, found or created by the tag `trial_id`; one run a cell, its parent, with the mean over seeds
-under the metric's own name and `.sd`, `.low`, `.high` and `n` beside it.
+under the metric's own name and `.sd`, `.low`, `.high` and `n` beside it. A search has a run of its own, by the tag `search_id`, with the
+hypervolume after each cell and the figures of the report.
 
 All that a run holds, its times too, comes from the ledger: whether it was written while its trial ran, later, or anew after the database
 was lost, it is the same but for its run id. MLflow stores identical points once and changes none, so writing again is harmless, and
@@ -21,6 +22,7 @@ import hashlib
 import logging
 import os
 import queue
+import shutil
 import tempfile
 import threading
 import time
@@ -28,6 +30,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,6 +71,7 @@ PARAMETERS = ("dataset", "source", "networks", "model", "beta", "latent_dim", "e
 """Logged for every run; other fields only where they are not the default, so that the compare view has few columns."""
 PARENT = "mlflow.parentRunId"
 PAGE = 200  # runs a search: half a second; MLflow reads every run's metrics, tags and parameters
+MOST_POINTS = 1_000  # MLflow takes no more in one call
 BATCH_SECONDS = 1.0
 PATIENCE_SECONDS = 300.0
 """`close` waits no longer than this for a single call: an upload of a checkpoint may take minutes."""
@@ -79,23 +83,35 @@ def default_uri(storage: AnyPath) -> str:
 
 
 def catch_up(
-    spec: SweepSpec, trials: Sequence[Trial], ledger: Ledger, uri: str, commit: str, summaries: Sequence["CellSummary"]
+    spec: SweepSpec,
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    uri: str,
+    commit: str,
+    summaries: Sequence["CellSummary"],
+    search: "SearchSummary | None" = None,
 ) -> tuple[str, ...]:
     """Bring MLflow to where the ledger is, looking at every run; returns what could not be written, a line each."""
     tracker = Tracker(spec, trials, ledger, uri, commit, look=True)
-    tracker.close(summaries)
+    tracker.close(summaries, search=search)
     return tuple(tracker.problems)
 
 
 def rebuild(
-    spec: SweepSpec, trials: Sequence[Trial], ledger: Ledger, uri: str, commit: str, summaries: Sequence["CellSummary"]
+    spec: SweepSpec,
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    uri: str,
+    commit: str,
+    summaries: Sequence["CellSummary"],
+    search: "SearchSummary | None" = None,
 ) -> tuple[str, ...]:
     """As `catch_up`, with every run of the sweep's experiment written anew.
 
     Runs that an orchestrator wrote there before are marked deleted; those of others in the same experiment are left alone.
     """
     tracker = Tracker(spec, trials, ledger, uri, commit, anew=True)
-    tracker.close(summaries)
+    tracker.close(summaries, search=search)
     return tuple(tracker.problems)
 
 
@@ -108,6 +124,30 @@ class CellSummary:
     n_planned: int
     values: Mapping[str, Mapping[str, float]]
     """Metric name to `mean`, `sd`, `low`, `high`."""
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """What a search's run says."""
+
+    name: str
+    """The sweep's."""
+    parameters: Mapping[str, str]
+    told: Sequence[str]
+    """Ids of the cells of which something was told, in their order."""
+    courses: Mapping[str, Sequence[float]]
+    """What was reached after each of them: the `hypervolume`, or the best of each objective. NaN is nothing yet."""
+    counts: Mapping[str, int]
+    """Cells by what came of them; `open` ones are still to be told."""
+    figures: Sequence[Path]
+    """Files that go with it; names are distinct."""
+
+    @property
+    def content(self) -> str:
+        """A hash of all of it."""
+        files = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in self.figures]
+        courses = [(name, list(map(float, course))) for name, course in self.courses.items()]
+        return digest(sorted(self.parameters.items()), list(self.told), courses, sorted(self.counts.items()), files)
 
 
 @dataclass(slots=True)
@@ -149,7 +189,7 @@ class Projection:
         self._get_on = get_on
         self._trials = trials
         self._runs: dict[str, _Run] = {}
-        """Trial or cell id to its run."""
+        """Id of a trial, cell or search to its run."""
         self.opened = False
         """Whether the runs that are there have been found, so that some may have been written."""
         self._orphaned: set[str] = set()
@@ -206,7 +246,7 @@ class Projection:
         parents: dict[str, set[str]] = {}
         for run in self._pages():
             tags = run.data.tags
-            found.setdefault(tags["trial_id"] if tags["kind"] == "trial" else tags["cell_id"], []).append(_known(run))
+            found.setdefault(tags[f"{tags['kind']}_id"], []).append(_known(run))
             if tags["kind"] == "trial":
                 parents.setdefault(tags["cell_id"], set()).add(tags.get(PARENT, ""))
         doubled = [run.id for runs in found.values() if len(runs) > 1 for run in runs]
@@ -264,7 +304,7 @@ class Projection:
             run = self._create_trial(trial, tags)
             tags = {} if run.is_new else tags
         if result:
-            self._put_artifacts(run, result)
+            self._put(run, lambda folder: artifacts.put(folder, self._ledger, result))
         points = _points(history, run.told or set()) + (_finals(result) if result else [])
         self._log(run, trial.cell, {"seed": trial.seed}, points, tags)
         self._end(run, RUN_STATUS[status], self._ended_ms(result) if result else self._stopped_ms(trial, status))
@@ -325,6 +365,35 @@ class Projection:
         self._log(run, cell, {}, _cell_points(summary, ended_ms), tags)
         self._end(run, run_status, ended_ms)
         run.projected = mark
+
+    def search(self, summary: SearchSummary) -> None:
+        """The run of a search, with the times of its trials; made anew where it says something else, for the reason that cells' are, or
+        was not written to its end.
+        """
+        mark, known = summary.content, self._runs.get(summary.name)
+        done = not summary.counts.get("open")
+        status, run_status = ("completed", "FINISHED") if done else ("pending", "KILLED")
+        if known is not None and known.projected == mark and known.status == run_status:
+            return
+        if known is not None and known.projected != mark:
+            self._delete(summary.name)
+        run = self._runs.get(summary.name) or self._create_search(summary)
+        ends = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.told]
+        self._put(run, partial(_copy, summary.figures))
+        parameters = [] if run.has_parameters else [Param(name, value) for name, value in summary.parameters.items()]
+        tags = {"projected": mark, "status": status, **{f"cells_{name}": str(count) for name, count in summary.counts.items()}}
+        points = _search_points(summary, ends)
+        for start in range(0, len(points), MOST_POINTS):
+            self._client.log_batch(run.id, points[start : start + MOST_POINTS])
+        self._client.log_batch(run.id, [], parameters, [RunTag(*tag) for tag in tags.items()])
+        run.has_parameters = True
+        self._end(run, run_status, max(ends, default=None))
+        run.projected = mark
+
+    def _create_search(self, summary: SearchSummary) -> _Run:
+        started = [ms for own in self._trials.values() for trial in own if (ms := self._ledger.started_ms(trial))]
+        tags = {"kind": "search", "search_id": summary.name, "status": "pending", "mlflow.runName": summary.name}
+        return self._create("search", summary.name, tags, min(started, default=None))
 
     def _cell_ended_ms(self, members: Sequence[Trial]) -> int:
         """When the last of a cell's completed trials ended; where none completed, when the last of them stopped."""
@@ -401,14 +470,14 @@ class Projection:
             self._client.set_terminated(run.id, status, ended_ms)
         run.status = status
 
-    def _put_artifacts(self, run: _Run, result: TrialResult) -> None:
-        """Straight into their place if that is a folder of this machine: the client would read the whole run first, for 5 ms."""
+    def _put(self, run: _Run, put: Callable[[Path], object]) -> None:
+        """Artifacts, straight into their place if that is a folder of this machine: the client would read the run first, for 5 ms."""
         where = urlsplit(run.artifacts or self._client.get_run(run.id).info.artifact_uri)
         if where.scheme == "file":
-            artifacts.put(Path(url2pathname(where.path)), self._ledger, result)
+            put(Path(url2pathname(where.path)))
             return
         with tempfile.TemporaryDirectory() as scratch:
-            artifacts.put(Path(scratch), self._ledger, result)
+            put(Path(scratch))
             self._client.log_artifacts(run.id, scratch)
 
 
@@ -422,6 +491,7 @@ class _Item:
     """Id of a trial or cell."""
     epochs: tuple[Epoch, ...] = ()
     summaries: tuple[CellSummary, ...] = ()
+    search: SearchSummary | None = None
 
 
 class Tracker:
@@ -489,15 +559,15 @@ class Tracker:
         """A cell's numbers have changed."""
         self._queue.put(_Item("summary", summary.cell.id, summaries=(summary,)))
 
-    def close(self, summaries: Sequence[CellSummary], within: float = float("inf")) -> None:
-        """Write everything that is outstanding, then the state of all trials and cells as the ledger has it, and stop.
+    def close(self, summaries: Sequence[CellSummary], within: float = float("inf"), search: SearchSummary | None = None) -> None:
+        """Write everything that is outstanding, then the state of all trials, cells and the search as the ledger has it, and stop.
 
-        `within` seconds, if need be without having written all.
+        `within` seconds, if need be without having written all. Without `search`, the run of a search stays as it is.
         """
         self._outages.get_on()
         deadline = time.monotonic() + within
         self._closing.set()
-        self._queue.put(_Item("close", summaries=tuple(summaries)))
+        self._queue.put(_Item("close", summaries=tuple(summaries), search=search))
         while self._thread.is_alive():
             self._thread.join(min(1.0, PATIENCE_SECONDS, within))
             if time.monotonic() > deadline:
@@ -516,7 +586,7 @@ class Tracker:
                     self._missed.add(item.key)
             if items and items[-1].kind == "close":
                 self._outages.again()
-                self._settle(items[-1].summaries)
+                self._settle(items[-1].summaries, items[-1].search)
                 return
             for key in list(self._missed):
                 if self._outages.attempt(f"changed {key}", partial(self._project, key)):
@@ -547,14 +617,18 @@ class Tracker:
     def _project(self, key: str) -> None:
         self._opened().project(self._trials[key], mark_of(self._ledger, self._trials[key]))
 
-    def _settle(self, summaries: Sequence[CellSummary]) -> None:
-        """Write what the ledger says of every trial, then every cell; nothing if that is what the experiment says it has."""
+    def _settle(self, summaries: Sequence[CellSummary], search: SearchSummary | None) -> None:
+        """Write what the ledger says of every trial, then every cell, then the search; nothing if that is what the experiment says it
+        has.
+        """
         attempt, marks = self._outages.attempt, self._marks()
-        whole = digest(sorted(marks.items()), [(s.cell.id, s.n, s.n_planned, _plain(s.values)) for s in summaries])
+        cells = [(s.cell.id, s.n, s.n_planned, _plain(s.values)) for s in summaries]
+        whole = digest(sorted(marks.items()), cells, *([search.content] if search else []))
         if not attempt("experiment", self._connected) or self._has(whole):
             return
         done = [attempt(f"trial {key}", partial(self._settle_trial, key, mark)) for key, mark in marks.items() if mark]
         done += [attempt(f"cell {summary.cell.id}", partial(self._settle_cell, summary, marks)) for summary in summaries]
+        done += [attempt(f"search {search.name}", partial(self._settle_search, search))] if search else []
         done += [attempt("closing", self._close_runs)]
         if all(done) and len(marks) == len(self._trials):
             attempt("experiment", partial(self._connected().note_whole, whole))
@@ -579,6 +653,9 @@ class Tracker:
 
     def _settle_cell(self, summary: CellSummary, marks: Mapping[str, str]) -> None:
         self._opened().summarise(summary, marks)
+
+    def _settle_search(self, summary: SearchSummary) -> None:
+        self._opened().search(summary)
 
     def _close_runs(self) -> None:
         self._opened().close()
@@ -654,7 +731,8 @@ def _run_statuses(mark: str) -> tuple[str, ...]:
 
 def _is_ours(run: StoredRun) -> bool:
     tags = run.data.tags
-    return "cell_id" in tags and (tags.get("kind") == "cell" or (tags.get("kind") == "trial" and "trial_id" in tags))
+    needed = {"trial": ("cell_id", "trial_id"), "cell": ("cell_id",), "search": ("search_id",)}.get(tags.get("kind", ""))
+    return needed is not None and all(name in tags for name in needed)
 
 
 def _known(run: StoredRun) -> _Run:
@@ -690,6 +768,22 @@ def _cell_points(summary: CellSummary, at_ms: int) -> list[Point]:
         spread = {part: numbers[part] for part in ("sd", "low", "high") if numbers[part] == numbers[part]}
         points += [Point(f"{name}.{part}", value, at_ms, summary.n) for part, value in spread.items()]
     return points
+
+
+def _search_points(summary: SearchSummary, ends: Sequence[int]) -> list[Point]:
+    """What was reached after so many cells, the step, at the time at which the last of them had ended."""
+    since = list(accumulate(ends, max))
+    points = [Point("cells", len(since), since[-1], len(since))] if since else []
+    for name, course in summary.courses.items():
+        reached = zip(since, map(float, course), strict=True)
+        points += [Point(name, value, at_ms, step) for step, (at_ms, value) in enumerate(reached, 1) if value == value]
+    return points
+
+
+def _copy(files: Sequence[Path], into: Path) -> None:
+    into.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        shutil.copyfile(path, into / path.name)
 
 
 def _plain(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
 
 from mopoe_core import names
 from orchestrator import figures
-from orchestrator.figure_parts import blank, frame, handle, listed, title
+from orchestrator.figure_parts import blank, frame, handle, keep_legible, listed, title
 from orchestrator.groups import Group
 from orchestrator.pareto import Front, front
 from orchestrator.spec import Objective
@@ -91,7 +88,7 @@ def _drawn(group: Group, what: str, panels: Sequence[Panel]) -> Figure | None:
     frame(figure, title(what, group), _caption(fronts, cut), [handle(line, i) for i, line in enumerate(fronts[0].series)])
     for axes, found in zip(every, fronts, strict=True):
         figures.label_marks(figure, axes, found)
-        _keep_legible(axes)
+        keep_legible(axes)  # betas follow one another along a line
     return figure
 
 
@@ -110,16 +107,3 @@ def _caption(fronts: Sequence[Front], cut: bool) -> str:
         said += f" Bars: ± 1 standard deviation over seeds{', cut at the frame where they are longer' if cut else ''}."
     short = dict.fromkeys(f"{cell.label} ({cell.n}/{cell.n_planned})" for found in fronts for cell in found.left_out)
     return said + (f" Not compared, and faint, because seeds are missing: {listed(list(short))}." if short else "")
-
-
-def _keep_legible(axes: Axes) -> None:
-    """Take away labels that cover one another or leave the frame: betas follow one another along a line."""
-    kept: list[Bbox] = []
-    place = axes.get_window_extent()
-    for text in [text for text in axes.texts if isinstance(text, Annotation)]:
-        box = text.get_window_extent()
-        inside = place.x0 <= box.x0 and box.x1 <= place.x1 and place.y0 <= box.y0 and box.y1 <= place.y1
-        if not inside or any(box.overlaps(other) for other in kept):
-            text.remove()
-        else:
-            kept.append(box)

@@ -19,6 +19,10 @@ ONLY_IN = {
         "orchestrator/tradeoff_figures.py",
         "orchestrator/curve_figures.py",
         "orchestrator/picture_figures.py",
+        "orchestrator/course_figures.py",
+        "orchestrator/search_figures.py",
+        "orchestrator/search_parts.py",
+        "orchestrator/space_figures.py",
     },
     "jinja2": {"orchestrator/report.py"},
 }

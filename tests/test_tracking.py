@@ -1,6 +1,7 @@
 """MLflow as a projection of the ledger: made again it is the same, its outages cost nothing, and nothing in it is doubled."""
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -27,9 +28,10 @@ from orchestrator import sweep as driver
 from orchestrator import tracking
 from orchestrator.ledger import Ledger
 from orchestrator.spec import SweepSpec, parse, trials
-from orchestrator.tracking import CellSummary, Tracker, catch_up, default_uri, rebuild
+from orchestrator.tracking import CellSummary, SearchSummary, Tracker, catch_up, default_uri, rebuild
 from orchestrator.trial import Trial, TrialResult
 from tests.builders import COHERENCE, LIKELIHOOD, result
+from tests.searches import Hunt, of, raw
 from tests.stores import free_ports
 
 BASE = {"dataset": "mnist_svhn_text", "networks": "small"}
@@ -157,7 +159,7 @@ def stored(uri: str, name: str = "t") -> dict[tuple[str, str], dict[str, Any]]:
         tags = dict(run.data.tags)
         if "mlflow.parentRunId" in tags:
             tags["mlflow.parentRunId"] = cells[tags["mlflow.parentRunId"]]
-        key = (tags["kind"], tags["trial_id"] if tags["kind"] == "trial" else tags["cell_id"])
+        key = (tags["kind"], tags[f"{tags['kind']}_id"])
         assert key not in found, f"{key} is doubled"
         histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
         found[key] = {
@@ -505,6 +507,141 @@ def test_damaged_entries_cost_only_their_own_runs(storage):
     statuses = {key: run["status"] for (_, key), run in stored(sweep.uri).items()}
     assert [statuses[trial.id] for trial in others] == ["FINISHED"] * 2
     assert "RUNNING" not in statuses.values()
+
+
+def search_of(sweep: Sweep, folder: Path, volumes: Sequence[float], **more: Any) -> SearchSummary:
+    """What a driver would say of a search that had told these cells, with a figure."""
+    folder.mkdir(exist_ok=True)
+    (folder / "front.png").write_bytes(repr(volumes).encode())
+    told = tuple(dict.fromkeys(trial.cell.id for trial in sweep.every))[: len(volumes)]
+    said = {"counts": {"completed": len(volumes)}, "figures": (folder / "front.png",), **more}
+    return SearchSummary("t", {"sampler": "tpe", "cells": "9"}, told, {"hypervolume": tuple(volumes)}, **said)
+
+
+def close_search(sweep: Sweep, search: SearchSummary | None) -> list[str]:
+    """A driver's command that finds nothing to train; returns the problems."""
+    tracker = sweep.tracker()
+    tracker.close(sweep.summaries(), search=search)
+    return tracker.problems
+
+
+def curve_of(run: dict[str, Any], name: str = "hypervolume") -> list[tuple[int, float]]:
+    """Steps and values of a metric."""
+    return [(step, float(value)) for step, value, _ in run["points"][name]]
+
+
+def test_a_search_has_one_run_with_its_course_and_figures(storage):
+    """After two commands, after catching up and after a rebuild it is there once, the same, at the times of the trials."""
+    sweep = small_sweep(storage, seeds=1)
+    record(sweep, *sweep.every)
+    search = search_of(sweep, storage / "report", [1.5, 2.5])
+    for _ in range(2):
+        assert close_search(sweep, search) == []
+    live = stored(sweep.uri)
+    assert Counter(kind for kind, _ in live) == {"trial": 2, "cell": 2, "search": 1}
+    run = live["search", "t"]
+    assert curve_of(run) == [(1, 1.5), (2, 2.5)]
+    assert curve_of(run, "cells") == [(2, 2)]
+    assert (run["params"], run["artifacts"], run["status"]) == ({"sampler": "tpe", "cells": "9"}, ["front.png"], "FINISHED")
+    cells = [live["cell", trial.cell.id]["times"][1] for trial in sweep.every]
+    assert [time for *_, time in run["points"]["hypervolume"]] == [cells[0], max(cells)]
+    assert run["times"][1] == max(cells)
+    for command, uri in ((catch_up, sweep.uri), (rebuild, sweep.uri), (rebuild, other_store(storage))):
+        assert command(sweep.spec, sweep.every, sweep.ledger, uri, "abc", sweep.summaries(), search) == ()
+        assert stored(uri) == live
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"volumes": [1.0, 2.0, 3.0]},
+        {"volumes": [1.0, 1.5]},
+        {"volumes": [1.0]},
+        {"volumes": [1.0, 2.0], "counts": {"completed": 2, "open": 1}},
+    ],
+    ids=["a cell more", "another reference", "a cell fewer", "a cell is open"],
+)
+def test_a_search_that_says_something_else_has_a_run_made_anew(storage, change):
+    """No point of before stays, and there is one run; while a cell is open it is not FINISHED."""
+    sweep = small_sweep(storage, seeds=1, model=["mvae", "mmvae", "mopoe"])
+    record(sweep, *sweep.every)
+    assert close_search(sweep, search_of(sweep, storage / "report", [1.0, 2.0])) == []
+    search = search_of(sweep, storage / "report", **change)
+    assert close_search(sweep, search) == []
+    run = stored(sweep.uri)["search", "t"]
+    assert curve_of(run) == list(enumerate(change["volumes"], 1))
+    assert run["status"] == ("KILLED" if "counts" in change else "FINISHED")
+    assert rebuild(sweep.spec, sweep.every, sweep.ledger, other_store(storage), "abc", sweep.summaries(), search) == ()
+    assert stored(sweep.uri) == stored(other_store(storage))
+
+
+def test_a_search_with_nothing_new_is_not_read_and_one_with_a_new_figure_is_written(storage, monkeypatch):
+    """The experiment's own note covers the search: the same figures are no reason to look, another is."""
+    sweep = small_sweep(storage, seeds=1)
+    record(sweep, *sweep.every)
+    search = search_of(sweep, storage / "report", [1.0, 2.0])
+    assert close_search(sweep, search) == []
+    calls, whole = [], MlflowClient.search_runs
+    monkeypatch.setattr(MlflowClient, "search_runs", lambda self, *args, **more: calls.append(1) or whole(self, *args, **more))
+    assert close_search(sweep, search) == []
+    assert calls == []
+    search.figures[0].write_bytes(b"drawn otherwise")
+    assert close_search(sweep, search) == []
+    assert calls
+    (run,) = [run for run in stored_runs(sweep.uri) if run.data.tags["kind"] == "search"]
+    assert Path(MlflowClient(sweep.uri).download_artifacts(run.info.run_id, "front.png")).read_bytes() == b"drawn otherwise"
+
+
+def test_a_command_that_was_interrupted_leaves_the_run_of_a_search(storage):
+    """Without figures nothing is said of the search, and the next command still sees that all is there."""
+    sweep = small_sweep(storage, seeds=1)
+    record(sweep, *sweep.every)
+    search = search_of(sweep, storage / "report", [1.0, 2.0])
+    assert close_search(sweep, search) == []
+    live = stored(sweep.uri)
+    assert close_search(sweep, None) == []
+    assert stored(sweep.uri) == live
+    assert close_search(sweep, search) == []
+    assert stored(sweep.uri) == live
+
+
+@pytest.mark.parametrize("call", ["log_batch", "set_terminated"])
+def test_a_search_whose_run_was_not_written_to_its_end_is_written_again(storage, monkeypatch, call):
+    """Whatever was left of a run that says other numbers, it is gone, and the run is there once."""
+    sweep = small_sweep(storage, seeds=1)
+    record(sweep, *sweep.every)
+    assert close_search(sweep, None) == []
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, call, refuse)
+        assert close_search(sweep, search_of(sweep, storage / "report", [5.0, 6.0]))
+    assert close_search(sweep, search_of(sweep, storage / "report", [1.0, 2.0])) == []
+    assert curve_of(stored(sweep.uri)["search", "t"]) == [(1, 1.0), (2, 2.0)]
+
+
+def test_a_long_course_is_written_whole(storage):
+    """More points than MLflow takes in one call, and nothing for the cells before the first that has a number."""
+    sweep = small_sweep(storage, seeds=1, model=["mopoe"])
+    record(sweep, *sweep.every)
+    volumes = [float("nan")] * 3 + [float(n) for n in range(2500)]
+    search = replace(search_of(sweep, storage / "report", volumes), told=(sweep.every[0].cell.id,) * len(volumes))
+    assert close_search(sweep, search) == []
+    assert curve_of(stored(sweep.uri)["search", "t"]) == [(n + 4, float(n)) for n in range(2500)]
+
+
+def test_track_draws_and_writes_what_a_search_has_found(storage):
+    """From proposals and results alone: parameters, course, figures; with `--rebuild` the same."""
+    hunt = Hunt(storage, raw())
+    for beta in (1.0, 2.0):
+        hunt.complete(hunt.propose(beta=beta, latent_dim=8, model="mopoe"), of(0.2 * beta, -1900), of(0.2 * beta, -1900))
+    assert driver.track(hunt.spec, hunt.storage, rebuild=False) == (default_uri(storage), ())
+    live = stored(default_uri(storage), "hunt")
+    run = live["search", "hunt"]
+    assert dict(curve_of(run)) == pytest.approx({1: 20.0, 2: 40.0})
+    assert json.loads(run["params"]["space"])["beta"] == {"low": 0.1, "high": 20, "log": True}
+    assert (run["params"]["sampler"], run["params"]["cells"], run["params"]["seed"]) == ("tpe", "20", "0")
+    assert {"front.png", "history.svg", "slices.pdf"} <= set(run["artifacts"])
+    assert driver.track(hunt.spec, hunt.storage, rebuild=True) == (default_uri(storage), ())
+    assert stored(default_uri(storage), "hunt") == live
 
 
 class RemoteFile:
