@@ -229,7 +229,7 @@ def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: trac
                 todo, trials(listener.spec), ledger, spec.resources, commit, driver, made.estimate.seconds, listener, search
             )
         finally:
-            _settle(wanted(listener.spec), ledger, outcome, driver)
+            _settle(wanted(resolve(listener.spec, ledger.storage)), ledger, outcome, driver)
     return outcome.stopped
 
 
