@@ -157,7 +157,7 @@ class Search(BaseModel):
     """How many are proposed in all. Raise it to go on."""
     sampler: Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"] = "tpe"
     startup: Whole | None = Field(default=None, ge=1)
-    """`tpe`, `gp`: cells drawn at random before the first that is modelled; a third of `cells`, at most 10, when left out."""
+    """`tpe`, `gp`: cells of Sobol's sequence before the first that is modelled; a third of `cells`, at most 10, when left out."""
     population: Whole | None = Field(default=None, ge=2)
     """`nsga2`, `nsga3`: cells a generation; an eighth of `cells`, 8 to 50, when left out. With fewer generations they choose little."""
     seed: Whole = 0
@@ -189,7 +189,7 @@ class Search(BaseModel):
 
     @property
     def startup_cells(self) -> int:
-        """Cells drawn at random before the first that is modelled."""
+        """Cells of Sobol's sequence before the first that is modelled."""
         return self.startup or max(1, min(10, self.cells // 3))
 
     @property
