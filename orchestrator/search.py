@@ -219,8 +219,9 @@ class Study:
     def _sampler(self, number: int) -> BaseSampler:
         """Sobol's sequence is one for the whole search; other samplers have a seed for each question.
 
-        Samplers with a model begin with that sequence, too: of few cells it leaves no value of a list untried. A Gaussian process learns nothing of a cell without a number, such as one that has diverged, and would propose it again for ever:
-        after a repeated cell comes one at random.
+        Samplers with a model begin with that sequence, too: of few cells it leaves no value of a list untried. A Gaussian process learns
+        nothing of a cell without a number, such as one that has diverged, and would propose it again for ever: after a repeated cell
+        comes one at random.
         """
         search = self._search
         seed = int(digest({"seed": search.seed, "number": number})[:8], 16)
@@ -228,13 +229,13 @@ class Study:
         if search.sampler == "qmc" or (modelled and self._ended() < search.startup_cells):
             return _Sobol(self._space, int(digest({"seed": search.seed})[:8], 16))
         if search.sampler == "gp" and not self._last_failed(number):
-            return GPSampler(seed=seed, n_startup_trials=0)
+            return GPSampler(seed=seed, n_startup_trials=1)
         if search.sampler == "nsga2":
             return _Nsga2(seed=seed, population_size=search.generation)
         if search.sampler == "nsga3":
             return _Nsga3(seed=seed, population_size=search.generation)
         if search.sampler == "tpe":
-            return TPESampler(seed=seed, n_startup_trials=0, multivariate=True, group=True, constant_liar=True)
+            return TPESampler(seed=seed, n_startup_trials=1, multivariate=True, group=True, constant_liar=True)
         return RandomSampler(seed=seed)
 
     def _ended(self) -> int:
