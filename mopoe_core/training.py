@@ -131,6 +131,12 @@ def history_in(checkpoint: AnyPath) -> tuple[Epoch, ...]:
     return () if state is None else tuple(Epoch(**epoch) for epoch in state["history"])
 
 
+def weights_in(checkpoint: AnyPath) -> dict[str, Tensor] | None:
+    """The weights and buffers that a checkpoint holds, by name; None where there is none that can be used."""
+    state = _readable(checkpoint)
+    return None if state is None else dict(state["model"])
+
+
 def load(checkpoint: AnyPath, dataset: Dataset, device: torch.device | None = None) -> MultimodalVAE:
     """The model that a checkpoint holds, in evaluation mode."""
     device = device or torch.device("cpu")

@@ -1,7 +1,6 @@
 """The command line. Imports nothing heavy before a command needs it, so that `--help` and `plan` answer at once."""
 
 import os
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,13 +12,13 @@ import typer
 from mopoe_core.catalogue import DATASETS, find, is_own
 from mopoe_core.config import choose
 from mopoe_core.errors import UserError
-from mopoe_core.files import AnyPath, is_full, place
+from mopoe_core.files import AnyPath, is_full
 from mopoe_core.remote import RemotePath, masked
+from orchestrator import cli_after
 from orchestrator import plan as planning
 from orchestrator import spec as specs
-from orchestrator.errors import DamagedError
-from orchestrator.ledger import Ledger, State
-from orchestrator.proposals import resolve
+from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, open_sweep, pasted, state_of
+from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
 
 app = typer.Typer(
@@ -29,14 +28,7 @@ app = typer.Typer(
     help="Sweeps of multimodal VAEs on Ray: seeds x beta x model x dataset, with MLflow and fronts of coherence against likelihood.",
 )
 
-SpecArgument = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
-ScaleOption = Annotated[
-    str | None, typer.Option("--scale", metavar="SCALE", help="paper, small or smoke, in place of the sizes in the file.")
-]
 AgainstOption = Annotated[bool, typer.Option("--against-paper", help="Put the published numbers beside the sweep's.")]
-StorageOption = Annotated[
-    str | None, typer.Option("--storage", metavar="FOLDER", help="Folder or URI, in place of the file's `storage`.")
-]
 RetrainOption = Annotated[
     bool, typer.Option("--retrain-damaged", help="Set trials with damaged records aside, and train them again.")
 ]
@@ -47,7 +39,7 @@ def sweep(
     file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, retrain_damaged: RetrainOption = False
 ) -> None:
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
-    spec, folder = _open(file, scale, storage)
+    spec, folder = open_sweep(file, scale, storage)
     _check_cpus(spec)
     made = planning.make(specs.wanted(spec), Ledger(folder))
     _say(_plan_lines(spec, made))
@@ -74,7 +66,7 @@ def sweep(
         print(ended.paths.search.line)
     print(f"report  {ended.paths.page}\nfigure  {ended.paths.figure}\nMLflow  {masked(ended.tracking_uri)}")
     if ended.tracking_uri.startswith("sqlite:"):
-        print(f"compare {_ui_command(ended.tracking_uri)}")
+        print(f"compare {Typed(file, scale, storage).command('ui')}")
     _tell_problems(ended.tracking_problems)
     if ended.stopped:
         print(f"error: {ended.stopped}", file=sys.stderr)
@@ -86,7 +78,7 @@ def sweep(
 @app.command()
 def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
     """Say what is done, to resume and new, and what it would cost. Creates nothing."""
-    spec, folder = _open(file, scale, storage)
+    spec, folder = open_sweep(file, scale, storage)
     made = planning.make(specs.wanted(spec), Ledger(folder))
     _say(_plan_lines(spec, made, list_cells=True))
     if made.damaged:
@@ -96,10 +88,10 @@ def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption =
 @app.command()
 def status(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
     """List the sweep's trials and their states. Creates nothing."""
-    spec, folder = _open(file, scale, storage)
+    spec, folder = open_sweep(file, scale, storage)
     ledger = Ledger(folder)
     every = specs.trials(spec)
-    states = list(zip(every, ledger.each(lambda trial: _state(trial, ledger), every), strict=True))
+    states = list(zip(every, ledger.each(lambda trial: state_of(trial, ledger), every), strict=True))
     names = labels(specs.cells(spec))
     width = max((len(f"{names[trial.cell.id]} seed={trial.seed}") for trial, _ in states), default=0)
     for trial, state in states:
@@ -114,8 +106,8 @@ def report(
     file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, against_paper: AgainstOption = False
 ) -> None:
     """Write figure, tables and page from what the ledger holds."""
-    spec, folder = _open(file, scale, storage)
-    _check_there(file, folder)
+    spec, folder = open_sweep(file, scale, storage)
+    check_there(file, folder)
     from orchestrator import against
     from orchestrator import sweep as driver
 
@@ -136,8 +128,8 @@ def track(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Write every run anew.")] = False,
 ) -> None:
     """Bring MLflow to where the ledger is; nothing is trained. With --rebuild, make the sweep's runs anew from the ledger."""
-    spec, folder = _open(file, scale, storage)
-    _check_there(file, folder)
+    spec, folder = open_sweep(file, scale, storage)
+    check_there(file, folder)
     from orchestrator import sweep as driver
 
     uri, problems = driver.track(spec, folder, rebuild)
@@ -155,7 +147,7 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; else they are only listed.")] = False,
 ) -> None:
     """Say which checkpoints no front of any sweep in storage has use for, and delete them."""
-    spec, folder = _open(file, scale, storage)
+    spec, folder = open_sweep(file, scale, storage)
     from orchestrator import keeping  # imports pandas
 
     found = keeping.surplus(spec, folder)
@@ -189,6 +181,9 @@ def data(
     print(f"contact sheet  {checked.sheet}")
 
 
+cli_after.register(app)
+
+
 def main() -> None:
     """Entry point: a user error is one line on standard error and exit code 2."""
     _run(app)
@@ -200,36 +195,6 @@ def _run(command: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def _open(file: Path, scale: str | None, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
-    spec, folder = _place(specs.load(file, scale), storage)
-    return resolve(spec, folder), folder
-
-
-def _place(spec: specs.SweepSpec, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
-    said = spec.storage if storage is None else storage
-    try:
-        folder = place(said)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{'storage' if storage is None else '--storage'}: {masked(said)!r} {error}") from None
-    if isinstance(folder, RemotePath):
-        try:
-            folder.exists()
-        except OSError as error:
-            raise UserError(f"storage: {folder} cannot be reached ({folder.without_secrets(error)})") from None
-        return spec, folder
-    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not nearest.is_dir():
-        raise UserError(f"storage: {nearest} is a file; name a folder")
-    if "?" in str(folder) or "%" in str(folder):  # of SQLite's URI these are syntax: the database would be outside the folder
-        raise UserError(f"storage: {folder} has a '?' or '%', which MLflow's address cannot have; name another folder")
-    return spec, folder
-
-
-def _check_there(file: Path, folder: AnyPath) -> None:
-    if not folder.exists():
-        raise UserError(f"storage: {folder} is not there; run `python -m orchestrator sweep {file}` first")
 
 
 def _tell_problems(problems: Sequence[str]) -> None:
@@ -261,14 +226,6 @@ def _make(folder: AnyPath) -> None:
         raise UserError(f"storage: {folder} cannot be made: {error.strerror}; name another folder") from None
     if not writable:
         raise UserError(f"storage: {folder} cannot be written; name another folder")
-
-
-def _state(trial: Trial, ledger: Ledger) -> State:
-    """A trial's state; of one with a damaged record, what is wrong with it."""
-    try:
-        return ledger.state(trial)
-    except DamagedError as error:
-        return State("damaged", 0, False, str(error))
 
 
 def _plan_lines(spec: specs.SweepSpec, made: planning.Plan, list_cells: bool = False) -> list[str]:
@@ -319,21 +276,6 @@ def _attempts(count: int) -> str:
     return f"{count} attempt{'' if count == 1 else 's'}"
 
 
-def _ui_command(uri: str) -> str:
-    """What opens the MLflow UI on loopback, with the mlflow of this environment and without its five helper processes.
-
-    The host is said, because MLFLOW_HOST would take its place.
-    """
-    mlflow = os.path.relpath(Path(sys.executable).with_name("mlflow"))
-    words = [mlflow, "ui", "--host", "127.0.0.1", "--workers", "1", "--backend-store-uri", uri]
-    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {shlex.join(words)}"
-
-
 def _command() -> str:
     """What was typed, to be pasted into a shell again; of secrets without."""
-    return f"python -m orchestrator {shlex.join(map(_masked_word, sys.argv[1:]))}"
-
-
-def _masked_word(word: str) -> str:
-    option, mark, value = word.partition("=")
-    return f"{option}={masked(value)}" if mark and option.startswith("--") else masked(word)
+    return pasted(sys.argv[1:])

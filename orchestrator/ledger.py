@@ -183,6 +183,15 @@ class Ledger:
         attempts = listed(self.folder(trial) / "attempts", "*.json")
         return str(_said(attempts[-1], "error") or "") if attempts else ""
 
+    def failure(self, trial: Trial) -> str:
+        """Why a failed trial was given up: a traceback, or a word about a worker that left none; empty if it has not failed."""
+        return str(_said(self.folder(trial) / "failed.json", "error") or "")
+
+    def host(self, trial: Trial) -> str:
+        """The machine of the last attempt; empty if there was none."""
+        attempts = listed(self.folder(trial) / "attempts", "*.json")
+        return str(_said(attempts[-1], "host") or "") if attempts else ""
+
     def record(self, result: TrialResult) -> None:
         """Keep a trial's result. The file's arrival is what completes the trial."""
         content = {
@@ -223,9 +232,9 @@ class Ledger:
     def _epoch_path(self, trial: Trial, epoch: int) -> AnyPath:
         return self.folder(trial) / "epochs" / f"{epoch:04d}.json"
 
-    def set_aside(self, trial: Trial) -> AnyPath:
-        """Move everything about a trial out of the way, so that it can be trained anew; returns where it is now."""
-        aside = self.storage / "damaged" / f"{trial.id}-{int(time.time() * 1000)}"
+    def set_aside(self, trial: Trial, among: str = "damaged") -> AnyPath:
+        """Move everything about a trial out of the way, so that it can be trained anew; returns where in the folder `among` it is now."""
+        aside = self.storage / among / f"{trial.id}-{int(time.time() * 1000)}"
         move_folder(self.folder(trial), aside)
         return aside
 

@@ -1,6 +1,8 @@
 """What tests share: folders that live for the session, and one data folder, because rendering and classifiers cost a minute."""
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -11,8 +13,9 @@ import pytest
 import torch
 
 from mopoe_core.classifiers import Judges, judges
-from mopoe_core.data import mnist_svhn_text
+from mopoe_core.data import mnist_svhn_text, own
 from mopoe_core.data.types import Dataset
+from orchestrator import cli
 
 torch.set_num_threads(1)  # as workers do: repeatable, and not slowed many times over by a neighbour on the other core
 
@@ -41,9 +44,34 @@ def jury(dataset: Dataset, shared: Path) -> Judges:
     return judges(dataset, shared / "storage" / "classifiers", torch.device("cpu"))
 
 
+@pytest.fixture
+def types_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str, str]]:
+    """Type a command in this process; gives its exit code, and what it wrote to standard output and standard error."""
+
+    def run(*words: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["orchestrator", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that commands are typed in, with a dataset of the user's own whose classifiers take a moment: `mine.py:made`."""
+    (tmp_path / "mine.py").write_text((Path(__file__).parent / "own_data.py").read_text())
+    monkeypatch.chdir(tmp_path)
+    own.search_from(tmp_path)
+    yield tmp_path
+    own.search_from(Path())
+
+
 LONGEST = (
     "test_chaos",
     "test_search",
+    "test_after",
     "test_faults",
     "test_sweep",
     "test_cluster",

@@ -53,9 +53,9 @@ def test_the_core_knows_nothing_of_sweeps():
         assert not imports(path) & {"orchestrator", "ray", "mlflow", "optuna", "matplotlib"}, path
 
 
-@pytest.mark.parametrize("command", [["--help"], ["plan", "sweeps/quickstart.yaml"], ["status", "sweeps/quickstart.yaml"]])
+@pytest.mark.parametrize("command", [["--help"], *([name, "sweeps/quickstart.yaml"] for name in ("plan", "status", "failures"))])
 def test_light_commands_load_nothing_heavy(command, tmp_path):
-    """--help, plan and status finish without importing torch, Ray, MLflow, pandas or numpy."""
+    """--help, plan, status and failures finish without importing torch, Ray, MLflow, pandas or numpy."""
     code = (
         "import sys\nfrom orchestrator.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"

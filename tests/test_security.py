@@ -6,7 +6,6 @@ import os
 import pickle
 import random
 import re
-import shlex
 import stat
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from mopoe_core.errors import DataError, JudgeError, UserError
 from mopoe_core.names import metric_names, subset_name
 from mopoe_core.remote import masked
 from orchestrator import cli, report, sweep, tables
+from orchestrator.cli_common import Typed
 from orchestrator.ledger import Ledger
 from orchestrator.spec import load, parse, trials
 from tests.builders import result
@@ -514,20 +514,11 @@ def test_the_command_that_goes_on_is_the_one_that_was_typed(word, monkeypatch, t
 
 
 @pytest.mark.parametrize("word", TYPED, ids=ascii)
-def test_the_command_for_mlflow_names_its_store_and_loopback(word, monkeypatch, tmp_path):
-    """Pasted into a shell, also where the environment has a path that needs quotes, it serves that store on loopback alone."""
-    odd = tmp_path / f"it's $(touch mark);{'x' * (word == '')}"
-    monkeypatch.setattr(sys, "executable", str(odd / "python"))
-    program = shlex.quote(os.path.relpath(odd / "mlflow"))
-    command = cli._ui_command(f"sqlite:////{word}/mlflow.db")
-    assert program in command
-    words = words_of(command.replace(program, "./program", 1), tmp_path)
-    assert words[0] == "ui"
-    assert dict(zip(words[1::2], words[2::2], strict=True)) == {
-        "--host": "127.0.0.1",
-        "--workers": "1",
-        "--backend-store-uri": f"sqlite:////{word}/mlflow.db",
-    }
+def test_a_command_on_the_same_sweep_names_it_as_it_was_named(word, tmp_path):
+    """Pasted into a shell it gives the program another command with the very file, scale and storage, and runs nothing else."""
+    named = Typed(Path(f"{word}.yaml"), word, word)
+    command = named.command("ui").replace("python -m orchestrator", "./program", 1)
+    assert words_of(command, tmp_path) == ["ui", str(Path(f"{word}.yaml")), "--scale", word, "--storage", word]
 
 
 # What is secret is not told, and nothing listens for others.

@@ -1,0 +1,91 @@
+"""What the commands share that take a sweep file: their arguments, opening file and storage, and commands to paste."""
+
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mopoe_core.errors import UserError
+from mopoe_core.files import AnyPath, place
+from mopoe_core.remote import RemotePath, masked
+from orchestrator import spec as specs
+from orchestrator.errors import DamagedError
+from orchestrator.ledger import Ledger, State
+from orchestrator.proposals import resolve
+from orchestrator.trial import Trial
+
+SpecArgument = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
+ScaleOption = Annotated[
+    str | None, typer.Option("--scale", metavar="SCALE", help="paper, small or smoke, in place of the sizes in the file.")
+]
+StorageOption = Annotated[
+    str | None, typer.Option("--storage", metavar="FOLDER", help="Folder or URI, in place of the file's `storage`.")
+]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """How the user named a sweep, to name it so again in a command to paste."""
+
+    file: Path
+    scale: str | None
+    storage: str | None
+
+    def command(self, name: str, *more: str) -> str:
+        """A command on the same sweep; of secrets without."""
+        options = [("--scale", self.scale), ("--storage", self.storage)]
+        said = [word for option, value in options if value is not None for word in (option, value)]
+        return pasted([name, str(self.file), *said, *more])
+
+
+def pasted(words: list[str]) -> str:
+    """A command of ours, to be pasted into a shell; of secrets without."""
+    return f"python -m orchestrator {shlex.join(map(_masked_word, words))}"
+
+
+def _masked_word(word: str) -> str:
+    option, mark, value = word.partition("=")
+    return f"{option}={masked(value)}" if mark and option.startswith("--") else masked(word)
+
+
+def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
+    """The sweep, a search with the cells that it has found, and where its ledger is. Raises UserError where either cannot be had."""
+    spec, folder = _placed(specs.load(file, scale), storage)
+    return resolve(spec, folder), folder
+
+
+def _placed(spec: specs.SweepSpec, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
+    said = spec.storage if storage is None else storage
+    try:
+        folder = place(said)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{'storage' if storage is None else '--storage'}: {masked(said)!r} {error}") from None
+    if isinstance(folder, RemotePath):
+        try:
+            folder.exists()
+        except OSError as error:
+            raise UserError(f"storage: {folder} cannot be reached ({folder.without_secrets(error)})") from None
+        return spec, folder
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise UserError(f"storage: {nearest} is a file; name a folder")
+    if "?" in str(folder) or "%" in str(folder):  # of SQLite's URI these are syntax: the database would be outside the folder
+        raise UserError(f"storage: {folder} has a '?' or '%', which MLflow's address cannot have; name another folder")
+    return spec, folder
+
+
+def check_there(file: Path, folder: AnyPath) -> None:
+    """Raise UserError where storage holds nothing yet."""
+    if not folder.exists():
+        raise UserError(f"storage: {folder} is not there; run `python -m orchestrator sweep {file}` first")
+
+
+def state_of(trial: Trial, ledger: Ledger) -> State:
+    """A trial's state; of one with a damaged record, what is wrong with it."""
+    try:
+        return ledger.state(trial)
+    except DamagedError as error:
+        return State("damaged", 0, False, str(error))

@@ -1,0 +1,76 @@
+"""Trials that are to be trained again: which, put back to the start for the next sweep, or one of them here in the foreground."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mopoe_core.config import nearest
+from mopoe_core.errors import UserError
+from mopoe_core.files import AnyPath
+from mopoe_core.names import Epoch
+from orchestrator import foreground, provenance
+from orchestrator.errors import LedgerError
+from orchestrator.leases import Lease
+from orchestrator.ledger import Ledger
+from orchestrator.spec import SweepSpec
+from orchestrator.trial import Trial, TrialResult
+
+ASIDE = "aside"
+"""The folder of storage that holds what was there of trials which were put back."""
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """A trial that the next sweep trains from the start."""
+
+    trial: Trial
+    aside: AnyPath | None
+    """Where what was there of it is now; None where nothing was."""
+
+
+def named(ids: Sequence[str], every: Sequence[Trial]) -> list[Trial]:
+    """The trials of these ids. Raises UserError where a sweep has none of such an id."""
+    by_id = {trial.id: trial for trial in every}
+    for trial_id in ids:
+        if trial_id not in by_id:
+            raise UserError(
+                f"--trial: {trial_id!r} is no trial of this sweep{nearest(trial_id, by_id)}; allowed: one of its {len(by_id)} ids, "
+                "which `status` lists"
+            )
+    return [by_id[trial_id] for trial_id in dict.fromkeys(ids)]
+
+
+def put_back(trials: Sequence[Trial], ledger: Ledger) -> list[PutBack]:
+    """Set everything about these trials aside. Raises LedgerError, and changes nothing, where one of them is being trained."""
+    begun = {trial for trial in trials if ledger.folder(trial).exists()}
+    with Lease(ledger.storage) as lease:  # held until all are moved, so that no sweep begins one of them meanwhile
+        for trial in begun:
+            if (holder := lease.claim(ledger.folder(trial))) is not None:
+                raise LedgerError(
+                    f"trial {trial.id} ({trial.label}): is being trained by {holder}; wait for it, or stop that sweep, and type this "
+                    "again; nothing was changed"
+                )
+        return [PutBack(trial, _moved(trial, ledger, lease) if trial in begun else None) for trial in trials]
+
+
+def _moved(trial: Trial, ledger: Ledger, lease: Lease) -> AnyPath:
+    aside = ledger.set_aside(trial, ASIDE)
+    (aside / "claims" / f"{lease.holder.token}.json").unlink(missing_ok=True)
+    return aside
+
+
+def here(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
+    """Train a trial in the foreground, and print its epochs; nothing in storage changes. Raises whatever the trial raises, and
+    RuntimeError from what would else be taken for the user's own mistake and shown without its traceback.
+    """
+    with foreground.beside(storage, spec.resources.data, provenance.commit()) as place:
+        try:
+            return place.train(trial, spec.resources.cpu, spec.resources.gpu, lambda epoch: _tell(epoch, trial), rehearse=True)
+        except UserError as error:
+            raise RuntimeError(f"trial {trial.id} failed") from error
+
+
+def _tell(epoch: Epoch, trial: Trial) -> None:
+    values = epoch.values
+    print(
+        f"epoch {epoch.epoch}/{trial.config.epochs}  loss {values['train/loss']:.6g}  {values['train/seconds']:.1f} s", flush=True
+    )

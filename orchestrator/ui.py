@@ -1,0 +1,49 @@
+"""MLflow's own UI, on the sweep's store: on loopback, with one process and none of its helpers, and without telemetry."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from mopoe_core.errors import UserError
+from mopoe_core.remote import masked
+
+HOST = "127.0.0.1"
+QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def address(port: int) -> str:
+    """What to open. Raises UserError where the port cannot be had."""
+    if not 1 <= port <= 65535:
+        raise UserError(f"--port: {port} is no port; allowed: 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a UI that has just ended would be in the way
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(f"--port: {port} cannot be had ({error.strerror}); name another with --port") from None
+    return f"http://{HOST}:{port}"
+
+
+def check_store(uri: str, again: str) -> None:
+    """Raise UserError where there is nothing that the UI could show. `again` is the command that writes the store."""
+    if uri.startswith(("http://", "https://")):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI: {masked(uri)} is a server, which has its own UI; open that address, or unset the variable"
+        )
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise UserError(f"MLflow: {uri.removeprefix('sqlite:///')} is not there; `{again}` writes it")
+
+
+def words(uri: str, port: int) -> list[str]:
+    """The program and its arguments: the mlflow of this environment. The host is said, because MLFLOW_HOST would take its place."""
+    program = str(Path(sys.executable).with_name("mlflow"))
+    return [program, "ui", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", uri]
+
+
+def become(uri: str, port: int, environment: Mapping[str, str]) -> NoReturn:
+    """Run the UI in place of this process, so that Ctrl-C is its own."""
+    command = words(uri, port)
+    os.execve(command[0], command, {**environment, **QUIET})

@@ -1,0 +1,101 @@
+"""`ui`: MLflow's UI on the right store, for this machine alone."""
+
+import os
+import signal
+import socket
+import sys
+import urllib.request
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from orchestrator import ui
+from orchestrator.tracking import default_uri
+from tests.listening import descendants, listeners
+from tests.users import User, wait_for
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A sweep file whose storage is not there yet."""
+    raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "storage": str(tmp_path / "runs")}
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(raw))
+    return tmp_path / "t.yaml"
+
+
+def free_port():
+    """One that nobody has."""
+    with socket.socket() as probe:
+        probe.bind((ui.HOST, 0))
+        return probe.getsockname()[1]
+
+
+def test_the_command_serves_that_store_on_loopback_with_one_process(monkeypatch):
+    """Every word of it, and an environment that turns MLflow's helpers and telemetry off whatever it said before."""
+    ran = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: ran.append(arguments))
+    ui.become("sqlite:////it's here/mlflow.db", 5001, {"HOME": "/me", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "true"})
+    ((program, words, environment),) = ran
+    assert program == words[0] == os.path.join(os.path.dirname(sys.executable), "mlflow")
+    assert words[1] == "ui"
+    assert dict(zip(words[2::2], words[3::2], strict=True)) == {
+        "--host": "127.0.0.1",
+        "--port": "5001",
+        "--workers": "1",
+        "--backend-store-uri": "sqlite:////it's here/mlflow.db",
+    }
+    assert environment == {"HOME": "/me", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def test_a_port_that_cannot_be_had_is_refused_in_one_line(path, types_here):
+    """One that is in use, and numbers that are no port."""
+    with socket.socket() as taken:
+        taken.bind((ui.HOST, 0))
+        taken.listen()
+        for port, said in (
+            (taken.getsockname()[1], "cannot be had (Address already in use)"),
+            (0, "is no port"),
+            (65536, "is no port"),
+        ):
+            code, out, err = types_here("ui", path, "--port", port)
+            assert (code, out, err.count("\n")) == (2, "", 1)
+            assert err.startswith(f"error: --port: {port} {said}")
+
+
+def test_where_there_is_nothing_to_show_that_is_said_in_one_line(path, types_here, monkeypatch):
+    """A store that is not there yet, and a server that has a UI of its own, without its password."""
+    code, _, err = types_here("ui", path, "--port", free_port())
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"`python -m orchestrator sweep {path}` writes it" in err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:SECRET@host:5000")
+    code, _, err = types_here("ui", path, "--port", free_port())
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is a server, which has its own UI" in err
+    assert "SECRET" not in err
+
+
+@pytest.mark.slow
+def test_the_real_ui_answers_and_listens_on_loopback_alone(path, tmp_path):
+    """The printed address shows the page; nothing of it can be reached from another machine; it ends as it is told to."""
+    (tmp_path / "runs").mkdir()
+    MlflowClient(default_uri(tmp_path / "runs")).search_experiments()
+    port = free_port()
+    running = User(tmp_path, tmp_path / "runs", tmp_path).starts("ui", path, "--port", port)
+
+    def answers():
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as page:
+                return page.status == 200
+        except OSError:
+            return False
+
+    try:
+        wait_for(answers)
+        found = listeners(descendants({running.pid}))
+        assert found
+        assert all(listener.is_loopback for listener in found)
+    finally:
+        running.send_signal(signal.SIGTERM)
+        out, _ = running.communicate(timeout=60)
+    assert out.startswith(f"t: http://127.0.0.1:{port}  ")
