@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath
 from orchestrator import foreground, provenance
-from orchestrator.sameness import Verdict, compare, distance
 from orchestrator.foreground import Foreground
 from orchestrator.ledger import Ledger
+from orchestrator.sameness import Verdict, compare, distance
 from orchestrator.spec import SweepSpec
 from orchestrator.trial import TrialResult
 

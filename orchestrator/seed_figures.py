@@ -1,0 +1,151 @@
+"""What seeds do: the attainment surfaces of each series, and learning curves with their spread."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from orchestrator import figures
+from orchestrator.attainment import Attainment, Surface
+from orchestrator.figure_parts import blank, dress, frame, handle, style
+from orchestrator.figures import Floats
+from orchestrator.trial import Cell, TrialResult
+
+MOST_MODELS = 7
+SECONDS = "train/seconds"
+WARM_UP = 0.1  # share of the epochs that does not govern the frame: a first loss makes all others a line along the floor
+
+
+def attainment(found: Sequence[Attainment], title: str, units: Sequence[str]) -> Figure | None:
+    """A staircase a series: what the median seed attains, and the band between what 90 % and 10 % of the seeds do.
+
+    None where no series has two complete seeds, or where there are not two objectives.
+    """
+    shown = [one for one in found if one.n > 1 and one.surfaces]
+    if not shown:
+        return None
+    figure = blank(8.2, 5.0)
+    axes = figure.subplots()
+    objectives = shown[0].objectives
+    sign_O = np.array([1.0 if objective.goal == "max" else -1.0 for objective in objectives])
+    corners = np.concatenate([np.array(surface.corners) for one in shown for surface in one.surfaces]) * sign_O
+    worst_O = corners.min(0) - 0.06 * (np.ptp(corners, 0) + 1e-12)
+    for index, one in enumerate(shown):
+        colour, _ = style(index)
+        few, median, most = (_staircase(surface, sign_O, worst_O) for surface in one.surfaces)
+        band = np.concatenate([few, most[::-1]]) * sign_O
+        axes.fill(band[:, 0], band[:, 1], color=colour, alpha=0.16, linewidth=0)
+        axes.plot(*(median * sign_O).T, color=colour, linewidth=1.6)
+    dress(axes)
+    for place, (objective, unit) in enumerate(zip(objectives, units, strict=True)):
+        label = figures.axis_label(objective.metric, unit) + (", lower is better" if objective.goal == "min" else "")
+        (axes.set_ylabel if place else axes.set_xlabel)(label)
+    handles = [handle(f"{one.series} (n = {one.n})", index) for index, one in enumerate(shown)]
+    for line in handles:
+        line.set_marker("")
+    frame(figure, f"What the seeds attain\n{title}", _attained_said(shown), handles)
+    return figure
+
+
+def _attained_said(shown: Sequence[Attainment]) -> str:
+    levels = sorted({one.n: [surface.level for surface in one.surfaces] for one in shown}.items())
+    said = "; ".join(f"of {n} seeds {few}, {median} and {most}" for n, (few, median, most) in levels)
+    return (
+        "Each seed has a front of its own. Line: what at least half of the seeds attain; band: from what 90 % do to what 10 % do "
+        f"({said}, in the order 10, 50, 90 %). Left and below a line is attained where larger is better. Seeds that a cell lacks are left out."
+    )
+
+
+def _staircase(surface: Surface, sign_O: Floats, worst_O: Floats) -> Floats:
+    """(P, 2): the border of what is attained, larger being better, from the worst first value to the worst second."""
+    corners = sorted((tuple(corner) for corner in np.array(surface.corners) * sign_O), key=lambda corner: corner[0])
+    path = [(worst_O[0], corners[0][1])]
+    for here, following in pairwise(corners):
+        path += [here, (here[0], following[1])]
+    return np.array([*path, corners[-1], (corners[-1][0], worst_O[1])])
+
+
+def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) -> Figure | None:
+    """A column a model, a row a quantity that training reports, a line a cell with ± 1 standard deviation over its seeds, coloured by
+    beta. Crosses mark where trials diverged. None without an epoch.
+    """
+    by_cell: dict[str, list[TrialResult]] = {}
+    for result in results:
+        if result.history:
+            by_cell.setdefault(result.trial.cell.id, []).append(result)
+    drawn = [cell for cell in cells if cell.id in by_cell]
+    models = list(dict.fromkeys(cell.config.model for cell in drawn))[:MOST_MODELS]
+    if not models:
+        return None
+    quantities = [name for name in next(iter(by_cell.values()))[0].history[0].values if name != SECONDS]
+    figure = blank(2.9 * len(models) + 1.4, 1.9 * len(quantities) + 1.2)
+    grid = figure.subplots(len(quantities), len(models), squeeze=False, sharex="col", sharey="row")
+    betas = [max(cell.config.beta, 1e-6) for cell in drawn]
+    norm = LogNorm(min(betas), max(betas) if max(betas) > min(betas) else 10 * min(betas))
+    colours = matplotlib.colormaps["viridis_r"]
+    for column, model in enumerate(models):
+        for row, quantity in enumerate(quantities):
+            axes = grid[row, column]
+            for cell in (cell for cell in drawn if cell.config.model == model):
+                _curve(axes, by_cell[cell.id], quantity, colours(norm(max(cell.config.beta, 1e-6))))
+            dress(axes)
+            axes.tick_params(labelsize=7)
+            if column == 0:
+                axes.set_ylabel(_short(quantity), fontsize=8)
+        grid[0, column].set_title(model, fontsize=9, loc="left")
+        grid[-1, column].set_xlabel("epoch", fontsize=8)
+    for row, quantity in enumerate(quantities):
+        _limit(grid[row, 0], by_cell, quantity)
+    if len(set(betas)) > 1:
+        bar = figure.colorbar(ScalarMappable(norm, colours), ax=grid[:, -1].tolist(), fraction=0.05, aspect=40)
+        bar.set_label("β", fontsize=8)
+    said = "Training's own numbers, in nats an example, means over an epoch. Line: mean over seeds; band: ± 1 standard deviation."
+    crosses = " ×: where a trial diverged." if any(result.status == "diverged" for result in results) else ""
+    early = " The first tenth of the epochs may lie outside the frame."
+    frame(figure, f"Learning curves\n{title}", said + crosses + early, [])
+    return figure
+
+
+def _curve(axes: Axes, found: Sequence[TrialResult], quantity: str, colour: tuple[float, ...]) -> None:
+    whole = [result for result in found if result.status == "completed"]
+    if whole:
+        epochs = min(len(result.history) for result in whole)
+        values_SE = np.array([[epoch.values.get(quantity, math.nan) for epoch in result.history[:epochs]] for result in whole])
+        steps, mean_E = np.arange(1, epochs + 1), values_SE.mean(0)
+        axes.plot(steps, mean_E, color=colour, linewidth=1.1, marker="" if epochs > 1 else "o")
+        if len(whole) > 1:
+            sd_E = values_SE.std(0, ddof=1)
+            axes.fill_between(steps, mean_E - sd_E, mean_E + sd_E, color=colour, alpha=0.18, linewidth=0)
+    for result in found:
+        values = [epoch.values.get(quantity, math.nan) for epoch in result.history]
+        finite = [(step, value) for step, value in enumerate(values, 1) if math.isfinite(value)]
+        if result.status == "diverged" and finite:
+            axes.plot(*zip(*finite, strict=True), color=colour, linewidth=0.8, linestyle=":")
+            axes.plot(*finite[-1], color=colour, marker="x", markersize=6, linestyle="none")
+
+
+def _limit(axes: Axes, by_cell: dict[str, list[TrialResult]], quantity: str) -> None:
+    """A frame for what completed trials did after the first epochs."""
+    values = []
+    for result in (one for found in by_cell.values() for one in found if one.status == "completed"):
+        late = result.history[math.ceil(WARM_UP * len(result.history)) if len(result.history) > 2 else 0 :]
+        values += [epoch.values[quantity] for epoch in late if math.isfinite(epoch.values.get(quantity, math.nan))]
+    if values:
+        room = 0.06 * (max(values) - min(values)) or abs(values[0]) * 0.01 or 1.0
+        axes.set_ylim(min(values) - room, max(values) + room)
+
+
+def _short(quantity: str) -> str:
+    """`train/reconstruction/svhn` as an axis says it."""
+    return (
+        quantity.removeprefix("train/")
+        .replace("reconstruction/", "reconstruction\n")
+        .replace("private_kl", "private KL")
+        .replace("kl", "KL")
+    )
