@@ -18,6 +18,7 @@ from orchestrator.figures import Floats
 from orchestrator.trial import Cell, TrialResult
 
 MOST_MODELS = 7
+LEAST_BETA = 1e-6  # stands for a beta of 0, which has no logarithm
 SECONDS = "train/seconds"
 WARM_UP = 0.1  # share of the epochs that does not govern the frame: a first loss makes all others a line along the floor
 
@@ -58,7 +59,8 @@ def _attained_said(shown: Sequence[Attainment]) -> str:
     said = "; ".join(f"of {n} seeds {few}, {median} and {most}" for n, (few, median, most) in levels)
     return (
         "Each seed has a front of its own. Line: what at least half of the seeds attain; band: from what 90 % do to what 10 % do "
-        f"({said}, in the order 10, 50, 90 %). Left and below a line is attained where larger is better. Seeds that a cell lacks are left out."
+        f"({said}, in the order 10, 50, 90 %). Left and below a line is attained, where larger is better. "
+        "Seeds that a cell lacks are left out."
     )
 
 
@@ -85,26 +87,30 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
         return None
     quantities = [name for name in next(iter(by_cell.values()))[0].history[0].values if name != SECONDS]
     figure = blank(2.9 * len(models) + 1.4, 1.9 * len(quantities) + 1.2)
-    grid = figure.subplots(len(quantities), len(models), squeeze=False, sharex="col", sharey="row")
-    betas = [max(cell.config.beta, 1e-6) for cell in drawn]
+    grid = figure.subplots(len(quantities), len(models), squeeze=False, sharex="col")
+    betas = [max(cell.config.beta, LEAST_BETA) for cell in drawn]
     norm = LogNorm(min(betas), max(betas) if max(betas) > min(betas) else 10 * min(betas))
     colours = matplotlib.colormaps["viridis_r"]
     for column, model in enumerate(models):
         for row, quantity in enumerate(quantities):
             axes = grid[row, column]
-            for cell in (cell for cell in drawn if cell.config.model == model):
-                _curve(axes, by_cell[cell.id], quantity, colours(norm(max(cell.config.beta, 1e-6))))
+            own = [cell for cell in drawn if cell.config.model == model]
+            for cell in own:
+                _curve(axes, by_cell[cell.id], quantity, colours(norm(max(cell.config.beta, LEAST_BETA))))
+            _limit(axes, [result for cell in own for result in by_cell[cell.id]], quantity)
             dress(axes)
             axes.tick_params(labelsize=7)
             if column == 0:
                 axes.set_ylabel(_short(quantity), fontsize=8)
         grid[0, column].set_title(model, fontsize=9, loc="left")
         grid[-1, column].set_xlabel("epoch", fontsize=8)
-    for row, quantity in enumerate(quantities):
-        _limit(grid[row, 0], by_cell, quantity)
     if len(set(betas)) > 1:
         bar = figure.colorbar(ScalarMappable(norm, colours), ax=grid[:, -1].tolist(), fraction=0.05, aspect=40)
         bar.set_label("β", fontsize=8)
+        bar.minorticks_off()
+        low, high = min(betas), max(betas)
+        ticks = sorted(set(betas)) if len(set(betas)) <= MOST_MODELS else [low, math.sqrt(low * high), high]
+        bar.set_ticks(ticks, labels=[f"{beta:.3g}" for beta in ticks], fontsize=7)
     said = "Training's own numbers, in nats an example, means over an epoch. Line: mean over seeds; band: ± 1 standard deviation."
     crosses = " ×: where a trial diverged." if any(result.status == "diverged" for result in results) else ""
     early = " The first tenth of the epochs may lie outside the frame."
@@ -130,10 +136,10 @@ def _curve(axes: Axes, found: Sequence[TrialResult], quantity: str, colour: tupl
             axes.plot(*finite[-1], color=colour, marker="x", markersize=6, linestyle="none")
 
 
-def _limit(axes: Axes, by_cell: dict[str, list[TrialResult]], quantity: str) -> None:
+def _limit(axes: Axes, found: Sequence[TrialResult], quantity: str) -> None:
     """A frame for what completed trials did after the first epochs."""
     values = []
-    for result in (one for found in by_cell.values() for one in found if one.status == "completed"):
+    for result in (one for one in found if one.status == "completed"):
         late = result.history[math.ceil(WARM_UP * len(result.history)) if len(result.history) > 2 else 0 :]
         values += [epoch.values[quantity] for epoch in late if math.isfinite(epoch.values.get(quantity, math.nan))]
     if values:
@@ -143,9 +149,6 @@ def _limit(axes: Axes, by_cell: dict[str, list[TrialResult]], quantity: str) -> 
 
 def _short(quantity: str) -> str:
     """`train/reconstruction/svhn` as an axis says it."""
-    return (
-        quantity.removeprefix("train/")
-        .replace("reconstruction/", "reconstruction\n")
-        .replace("private_kl", "private KL")
-        .replace("kl", "KL")
-    )
+    spelled = {"kl": "KL", "private_kl": "private KL"}
+    name = quantity.removeprefix("train/")
+    return spelled.get(name, name.replace("/", "\n"))
