@@ -41,7 +41,7 @@ class Instant(worker.Worker):
             for trial in Job(**config["job"]).trials:
                 assert lease.claim(ledger.folder(trial)) is None
                 attempt = ledger.begin(trial)
-                reports.put({"kind": "begun", "attempts": {trial.id: attempt}})
+                reports.put({"kind": "begun", "attempts": {trial.id: attempt}, "worker": lease.holder.token})
                 result = made_up(trial)
                 for epoch in result.history:
                     told = {"epoch": epoch.epoch, "timestamp_ms": epoch.timestamp_ms, "values": epoch.values}

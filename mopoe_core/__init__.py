@@ -6,4 +6,22 @@ This file imports nothing heavy on purpose: a command line that only reads a con
 answer before torch has loaded.
 """
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mopoe_core.model import MultimodalVAE
+
 __version__ = "0.1.0"
+
+
+def load(checkpoint: str | Path, device: str = "cpu", data: str | Path = "data") -> "MultimodalVAE":
+    """The trained model of a `checkpoint.pt`, in evaluation mode, on that device.
+
+    The checkpoint says what its modalities are. Of one written before it did, the dataset says so, which is built under `data`. A dataset
+    of the user's own is looked for in the current folder, for its networks. Raises FileNotFoundError, or ValueError where the file is no
+    checkpoint of a model that has been trained.
+    """
+    from mopoe_core.trained import load_trained  # torch, which takes seconds
+
+    return load_trained(Path(checkpoint), device, Path(data))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Modality
 from mopoe_core.likelihoods import Categorical, Likelihood, numeric_likelihood
-from mopoe_core.loss import Encoded, Loss, LossWeights, loss
+from mopoe_core.loss import Encoded, Loss, LossWeights, loss, with_private
 from mopoe_core.networks import networks
 from mopoe_core.objective import Draws, Gaussians, Objective, product_of_each, specification
 
@@ -70,6 +70,39 @@ class MultimodalVAE(nn.Module):
     def generate(self, z: Tensor, modality: Modality) -> Tensor:
         """The likelihood's mean (..., *shape) of one modality from latents (..., D + P)."""
         return self.likelihoods[modality.name].mean(self.decode(z, modality))
+
+    def posterior_given(self, x: Mapping[str, Tensor], chance: torch.Generator) -> Gaussians:
+        """q(z | the modalities in `x`), of the shared latent: (B, D). `x` has at least one, (B, *shape) by name; where the conditional is
+        a mixture (MMVAE), `chance` draws one of them for each example.
+        """
+        whole, present_BM = self._filled(x)
+        return self.posterior(whole, present_BM, torch.rand(len(present_BM), generator=chance).to(present_BM.device))
+
+    @torch.no_grad()
+    def generate_given(self, x: Mapping[str, Tensor], chance: torch.Generator) -> dict[str, Tensor]:
+        """Every modality, (B, *shape) by name, from a sample of q(z | the modalities in `x`): the likelihoods' means.
+
+        The private latent of a modality in `x` is a sample of its own posterior, that of any other one of the prior. `chance` is a
+        generator on the CPU, so that the same draws are made on every device.
+        """
+        whole, present_BM = self._filled(x)
+        posterior, device = self.posterior_given(x, chance), present_BM.device
+        z = posterior.sample(torch.randn(posterior.mu.shape, generator=chance).to(device))
+        private = self.encode(whole).private
+        noise_MBP = torch.randn(private.mu.shape, generator=chance).to(device)
+        own_MBP = torch.where(present_BM.T[:, :, None], private.sample(noise_MBP), noise_MBP)
+        return {m.name: self.generate(with_private(z, own), m) for m, own in zip(self.modalities, own_MBP, strict=True)}
+
+    def _filled(self, x: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """All modalities, with zeros for those that `x` does not have, and which it has, (B, M)."""
+        unknown = x.keys() - {m.name for m in self.modalities}
+        if unknown or not x:
+            names = ", ".join(m.name for m in self.modalities)
+            raise ValueError(f"x: has {', '.join(sorted(unknown)) or 'no modality'}; allowed: one or more of {names}")
+        first = next(iter(x.values()))
+        whole = {m.name: x[m.name] if m.name in x else first.new_zeros(len(first), *m.shape) for m in self.modalities}
+        present_M = torch.tensor([m.name in x for m in self.modalities], device=first.device)
+        return whole, present_M.expand(len(first), -1)
 
     def log_likelihood(self, z: Tensor, x: Mapping[str, Tensor], modality: Modality) -> Tensor:
         """log p_m(x_m|z) in nats, unweighted: latents (..., B, D + P) to (..., B)."""

@@ -74,8 +74,8 @@ def resumed(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.d
 
     Raises ValueError where the checkpoint is that of another configuration or seed.
     """
-    run, state = Run(config, seed, dataset, device), _readable(checkpoint)
-    if state is None and (state := _readable(before(checkpoint))) is not None:
+    run, state = Run(config, seed, dataset, device), readable(checkpoint)
+    if state is None and (state := readable(before(checkpoint))) is not None:
         move(before(checkpoint), checkpoint)  # else the damaged one would next be kept as the one before
     if state is not None and (state["config"], state["seed"]) != (config.model_dump(), seed):
         raise ValueError(f"{checkpoint} is that of another configuration or seed; each needs a file of its own")
@@ -89,7 +89,7 @@ def before(checkpoint: AnyPath) -> AnyPath:
     return checkpoint.with_suffix(".before")
 
 
-def _readable(checkpoint: AnyPath) -> dict[str, Any] | None:
+def readable(checkpoint: AnyPath) -> dict[str, Any] | None:
     """What the checkpoint holds; None if there is none, or if the machine went down before its bytes were all on disk.
 
     Starting over then costs time; going on from part of a state would cost the result. `torch.load` does not notice a changed byte; the
@@ -121,19 +121,19 @@ class Held:
 
 def held(checkpoint: AnyPath) -> Held | None:
     """What a checkpoint holds; None where there is none that can be used."""
-    state = _readable(checkpoint)
+    state = readable(checkpoint)
     return None if state is None else Held(len(state["history"]), state["diverged_at_step"] is not None)
 
 
 def history_in(checkpoint: AnyPath) -> tuple[Epoch, ...]:
     """The epochs that a checkpoint holds; none where there is none that can be used."""
-    state = _readable(checkpoint)
+    state = readable(checkpoint)
     return () if state is None else tuple(Epoch(**epoch) for epoch in state["history"])
 
 
 def weights_in(checkpoint: AnyPath) -> dict[str, Tensor] | None:
     """The weights and buffers that a checkpoint holds, by name; None where there is none that can be used."""
-    state = _readable(checkpoint)
+    state = readable(checkpoint)
     return None if state is None else dict(state["model"])
 
 
@@ -237,6 +237,7 @@ class Run:
         return {
             "format": FORMAT,
             "config": self.config.model_dump(),
+            "modalities": [asdict(modality) for modality in self.model.modalities],
             "seed": self.seed,
             "model": _owned(self.model.state_dict()),
             "optimiser": _owned(self.optimiser.state_dict()),

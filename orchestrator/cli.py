@@ -14,10 +14,10 @@ from mopoe_core.config import choose
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, is_full
 from mopoe_core.remote import RemotePath, masked
-from orchestrator import cli_after
+from orchestrator import cli_after, cli_status
 from orchestrator import plan as planning
 from orchestrator import spec as specs
-from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, open_sweep, pasted, state_of
+from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, counted, open_sweep, pasted
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
 
@@ -60,7 +60,7 @@ def sweep(
         print(f"error: {folder}: {error.strerror}; make room, and `{_command()}` goes on", file=sys.stderr)
         raise typer.Exit(1) from None
     counts = Counter(ended.statuses.values())
-    print(f"\n{spec.name}: {_counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
+    print(f"\n{spec.name}: {counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
     print(ended.paths.summary)
     if ended.paths.search:
         print(ended.paths.search.line)
@@ -83,22 +83,6 @@ def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption =
     _say(_plan_lines(spec, made, list_cells=True))
     if made.damaged:
         raise UserError(planning.damage(made, folder))
-
-
-@app.command()
-def status(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
-    """List the sweep's trials and their states. Creates nothing."""
-    spec, folder = open_sweep(file, scale, storage)
-    ledger = Ledger(folder)
-    every = specs.trials(spec)
-    states = list(zip(every, ledger.each(lambda trial: state_of(trial, ledger), every), strict=True))
-    names = labels(specs.cells(spec))
-    width = max((len(f"{names[trial.cell.id]} seed={trial.seed}") for trial, _ in states), default=0)
-    for trial, state in states:
-        stopped = "" if state.stopped_at_epoch is None else f"stopped at epoch {state.stopped_at_epoch}"
-        more, label = f"  {state.error or stopped}", f"{names[trial.cell.id]} seed={trial.seed}"
-        print(f"{trial.id}  {label:<{width}}  {state.status:<9}  {_attempts(state.attempts)}{more}".rstrip())
-    print(f"{spec.name}: {_counted(Counter(state.status for _, state in states))} of {len(states)} trials")
 
 
 @app.command()
@@ -181,6 +165,7 @@ def data(
     print(f"contact sheet  {checked.sheet}")
 
 
+cli_status.register(app)
 cli_after.register(app)
 
 
@@ -266,14 +251,6 @@ def _cost(made: planning.Plan, spec: specs.SweepSpec) -> str:
 
 def _say(lines: list[str]) -> None:
     print("\n".join(lines), flush=True)
-
-
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def _attempts(count: int) -> str:
-    return f"{count} attempt{'' if count == 1 else 's'}"
 
 
 def _command() -> str:

@@ -38,7 +38,7 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     states = dict(zip((t.id for t in every), ledger.each(lambda trial: state_of(trial, ledger), every), strict=True))
     groups = causes.find(every, states, ledger)
     counts = Counter(state.status for state in states.values())
-    damaged = f", {counts['damaged']} damaged (`status` says which)" if counts["damaged"] else ""
+    damaged = f", {counts['damaged']} damaged (`status --trials` says which)" if counts["damaged"] else ""
     ended = f"{counts['failed']} failed, {counts['diverged']} diverged{damaged}" if groups else f"nothing failed{damaged}"
     print(f"{spec.name}: {ended}, of {len(every)} trials")
     names = labels(specs.cells(spec))

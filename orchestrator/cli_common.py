@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -81,6 +82,11 @@ def check_there(file: Path, folder: AnyPath) -> None:
     """Raise UserError where storage holds nothing yet."""
     if not folder.exists():
         raise UserError(f"storage: {folder} is not there; run `python -m orchestrator sweep {file}` first")
+
+
+def counted(counts: Counter[str]) -> str:
+    """`3 completed, 1 failed`."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def state_of(trial: Trial, ledger: Ledger) -> State:

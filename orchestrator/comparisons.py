@@ -205,7 +205,7 @@ def _falls(values: Sequence[float]) -> NDArray[np.floating]:
     broken at random, the falls within each would be independent of the rest: they are divided out.
     """
     counts = _orders(len(values))
-    for alike in Counter(values).values():
+    for alike in (count for count in Counter(values).values() if count > 1):  # to divide a hundred times by 1 took minutes
         counts = np.polydiv(counts, _orders(alike))[0]
     probabilities: NDArray[np.floating] = counts / counts.sum()
     return probabilities

@@ -8,6 +8,8 @@
         checkpoint.pt       everything needed to go on
         checkpoint.before   the one before, until the trial has ended: what is left if the machine loses the newest
         checkpoint.next     a stack's next one, for the moment until those of all its trials are written
+        progress.json       epoch, epochs, seconds an epoch and when, of a trial in training: every 2 s at most (on object stores 30 s),
+                            from a thread of its own (see `orchestrator.noting`); means nothing once there is a result
         samples/*.png       what the trained model generates
         result.json         how the trial ended: completed or diverged, history, long table, provenance
         failed.json         the last error, after the last allowed attempt
@@ -22,7 +24,7 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -40,6 +42,7 @@ from orchestrator.leases import Holder
 from orchestrator.trial import Cell, Trial, TrialResult
 
 ENDED = ("completed", "diverged")
+PROGRESS = "progress.json"
 AT_ONCE = 32
 """Requests to an object store at a time, where much is read: each takes some ten milliseconds, most of them waiting."""
 
@@ -59,6 +62,14 @@ class State:
     """The last line of the traceback, for a failed trial."""
     stopped_at_epoch: int | None = None
     """Of a cancelled trial that a search stopped: the epochs that it was trained."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial's state and, if it has ended, its result, of one reading."""
+
+    state: State
+    result: TrialResult | None
 
 
 class Ledger:
@@ -81,12 +92,21 @@ class Ledger:
 
     def state(self, trial: Trial) -> State:
         """The trial's status, derived from its files."""
+        return self._state(trial, self._record(trial))
+
+    def known(self, trial: Trial) -> Known:
+        """State and result: where both are wanted, a result is read and checked once, which is what takes time of thousands."""
+        record = self._record(trial)
+        return Known(self._state(trial, record), None if record is None else self._result(trial, record))
+
+    def _state(self, trial: Trial, record: dict[str, Any] | None) -> State:
+        """`record` is that of the trial's result, if there is one."""
         folder = self.folder(trial)
-        if not folder.exists():
+        if record is None and not folder.exists():
             return State("pending", 0, False)
         error = ""
-        if (folder / "result.json").exists():
-            status = str(records.read(folder / "result.json").get("status"))
+        if record is not None:
+            status = str(record.get("status"))
             if status not in ENDED:
                 raise records.damaged(folder / "result.json", f"status {status!r} is not one of {', '.join(ENDED)}")
         elif (folder / "failed.json").exists():
@@ -206,7 +226,7 @@ class Ledger:
             "provenance": result.provenance,
         }
         records.write(self.folder(result.trial) / "result.json", content)
-        for name in ("checkpoint.before", "checkpoint.next"):
+        for name in ("checkpoint.before", "checkpoint.next", PROGRESS):
             (self.folder(result.trial) / name).unlink(missing_ok=True)
 
     def fail(self, trial: Trial, error: str) -> None:
@@ -240,32 +260,37 @@ class Ledger:
 
     def result(self, trial: Trial) -> TrialResult | None:
         """The trial's result, or None if it has not ended."""
+        record = self._record(trial)
+        return None if record is None else self._result(trial, record)
+
+    def _record(self, trial: Trial) -> dict[str, Any] | None:
         path = self.folder(trial) / "result.json"
-        if not path.exists():
-            return None
-        raw = records.read(path)
+        return records.read(path) if path.exists() else None
+
+    def _result(self, trial: Trial, record: dict[str, Any]) -> TrialResult:
         rest = ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts", "provenance")
         try:
             return TrialResult(
                 trial=trial,
-                status=raw["status"],
-                metrics=tuple(Metric(**metric) for metric in raw["metrics"]),
-                history=tuple(Epoch(**epoch) for epoch in raw["history"]),
-                **{name: raw[name] for name in rest},
+                status=record["status"],
+                metrics=tuple(Metric(**metric) for metric in record["metrics"]),
+                history=tuple(Epoch(**epoch) for epoch in record["history"]),
+                **{name: record[name] for name in rest},
             )
         except (KeyError, TypeError) as error:
-            raise records.damaged(path, f"{type(error).__name__}: {error}") from None
+            raise records.damaged(self.folder(trial) / "result.json", f"{type(error).__name__}: {error}") from None
 
     def results_of(self, trials: Iterable[Trial]) -> list[TrialResult]:
         """The results of these trials that are there."""
         return [result for result in self.each(self.result, trials) if result is not None]
 
-    def results(self) -> Iterator[TrialResult]:
-        """Every readable result in storage, of whatever sweep, to estimate from.
+    def results(self, but: Collection[str] = ()) -> Iterator[TrialResult]:
+        """Every readable result in storage, of whatever sweep, to estimate from; `but` has the ids of trials to leave out.
 
         Those of an older recipe or configuration are passed over, and so are damaged ones: another sweep's loss is not this one's error.
         """
-        found = self.each(self._result_in, (path.parent for path in listed(self.storage, "trials/*/result.json")))
+        folders = [path.parent for path in listed(self.storage, "trials/*/result.json")]
+        found = self.each(self._result_in, (folder for folder in folders if folder.name not in but))
         yield from (result for result in found if result is not None)
 
     def _result_in(self, folder: AnyPath) -> TrialResult | None:

@@ -1,12 +1,12 @@
 """The plan: spec minus ledger. What would run now, and what it would cost. Pure but for reading the ledger."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from mopoe_core.files import AnyPath
 from orchestrator.errors import DamagedError
-from orchestrator.ledger import Ledger, State
+from orchestrator.ledger import Known, Ledger
 from orchestrator.spec import Resources
 from orchestrator.trial import Trial, TrialResult
 
@@ -58,15 +58,17 @@ def make(trials: Sequence[Trial], ledger: Ledger) -> Plan:
     resume: list[Trial] = []
     fresh: list[Trial] = []
     damaged: dict[Trial, str] = {}
-    for trial, state in zip(trials, ledger.each(lambda trial: _checked(trial, ledger), trials), strict=True):
-        if isinstance(state, str):
-            damaged[trial] = state
-        elif state.status in ("completed", "diverged"):
+    own: list[TrialResult] = []
+    for trial, known in zip(trials, ledger.each(lambda trial: _checked(trial, ledger), trials), strict=True):
+        if isinstance(known, str):
+            damaged[trial] = known
+        elif known.result is not None:
             done.append(trial)
+            own.append(known.result)
         else:
-            (resume if state.has_checkpoint else fresh).append(trial)
+            (resume if known.state.has_checkpoint else fresh).append(trial)
     left = [*resume, *fresh]
-    past = list(ledger.results()) if left else []
+    past = [*own, *map(_costs, ledger.results({trial.id for trial in trials}))] if left else []
     return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, estimate(left, past))
 
 
@@ -78,13 +80,18 @@ def damage(made: Plan, storage: AnyPath) -> str:
     return f"{shown}{more}; `sweep --retrain-damaged` moves such trials to {aside} and trains only them again"
 
 
-def _checked(trial: Trial, ledger: Ledger) -> State | str:
-    """A trial's state, or what is wrong with its records."""
+def _checked(trial: Trial, ledger: Ledger) -> Known | str:
+    """What the ledger has of a trial, of its result no more than an estimate needs; or what is wrong with its records."""
     try:
         ledger.check(trial)
-        return ledger.state(trial)
+        known = ledger.known(trial)
     except DamagedError as error:
         return str(error)
+    return known if known.result is None else replace(known, result=_costs(known.result))
+
+
+def _costs(result: TrialResult) -> TrialResult:
+    return replace(result, metrics=(), provenance={})
 
 
 def estimate(left: Iterable[Trial], past: Iterable[TrialResult]) -> Estimate:

@@ -1,70 +1,91 @@
-"""What a sweep looks like while it runs: a live view on a terminal, plain lines elsewhere."""
+"""Follows a sweep's trials and says how they do: a live view on a terminal, plain lines elsewhere.
+
+It is told by whoever knows: the driver by its workers, `status` by storage.
+"""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from mopoe_core.names import Epoch
-from orchestrator.trial import Trial
+from orchestrator import view
+from orchestrator.spec import SweepSpec
+from orchestrator.togo import Shown
+from orchestrator.trial import Trial, TrialResult, labels
+from orchestrator.watching import Seen, Sight
 
-MARKS = {"pending": "·", "running": "◐", "completed": "●", "diverged": "!", "failed": "✗", "cancelled": "○"}
-COLOURS = {
-    "pending": "dim",
-    "running": "yellow",
-    "completed": "green",
-    "diverged": "magenta",
-    "failed": "red",
-    "cancelled": "dim",
-}
 PLAIN_SECONDS = 20.0
+VIEW_SECONDS = 1.0
+"""How often the live view is made anew."""
 FRONT_SECONDS = 1.0
 FRONT_REST = 30.0
 """The front is made anew no sooner than so many seconds, and so many times as long as it took, after the last time."""
-
-
-@dataclass
-class _Shown:
-    """What is known of one trial."""
-
-    trial: Trial
-    status: str
-    epoch: int = 0
-    epoch_seconds: float = 0.0
+PLAIN_WIDTH = 130
+"""Columns where there is no terminal to ask."""
 
 
 class Progress:
-    """Follows the trials of a sweep; use as a context manager.
+    """The trials of a sweep as they are now; as a context manager it shows them until it is left."""
 
-    `front_lines` gives the front so far as text, and is asked only when a trial has ended.
-    """
-
-    def __init__(
-        self, trials: Sequence[Trial], statuses: dict[str, str], at_once: int, front_lines: Callable[[], list[str]]
-    ) -> None:
-        self._shown = {trial.id: _Shown(trial, statuses[trial.id]) for trial in trials}
-        self._at_once = at_once
-        self._front_lines = front_lines
-        self._front: list[str] = []
+    def __init__(self, seen: Seen, heading: str = "") -> None:
+        self.note = ""
+        """A line below the summary."""
+        self._spec, self._room = seen.spec, seen.room
+        self._heading = heading
+        self._shown: dict[str, Shown] = {}
+        self._kinds: dict[str, str] = {}
+        self._found: dict[str, TrialResult] = {}
+        self._front: Sequence[str] = ()
         self._front_due = 0.0
         self._started = time.monotonic()
         self._spoke = 0.0
         self._console = Console()
-        self._live = (
-            Live(console=self._console, get_renderable=self._view, refresh_per_second=2) if self._console.is_terminal else None
-        )
+        if not self._console.is_terminal:
+            self._console = Console(width=PLAIN_WIDTH)
+        self._live: Live | None = None
+        self.add(seen.spec, seen.trials)
+        for trial_id, sight in seen.sights.items():
+            self._take(self._shown[trial_id], sight)
+        self._renew_front()
 
-    def add(self, trials: Sequence[Trial]) -> None:
-        """Trials that a search has come to want; those that are known are left as they are."""
-        for trial in trials:
-            self._shown.setdefault(trial.id, _Shown(trial, "pending"))
+    def add(self, spec: SweepSpec, trials: Sequence[Trial]) -> None:
+        """Trials that a search has come to want, and the search with them."""
+        self._spec = spec
+        new = [trial for trial in trials if trial.id not in self._shown]
+        cells = {one.trial.cell.id: one.trial.cell for one in self._shown.values()} | {trial.cell.id: trial.cell for trial in new}
+        for trial in new:
+            kind = self._kinds.setdefault(trial.cell.id, f"{trial.config.model} {trial.config.shape}")
+            self._shown[trial.id] = Shown(trial, "", kind, "pending")
+        names = labels(list(cells.values())) if new else {}
+        for one in self._shown.values() if new else ():
+            one.name = f"{names[one.trial.cell.id]} seed={one.trial.seed}"
+
+    def see(self, seen: Seen) -> None:
+        """What storage says at a later moment; what has changed is said."""
+        self._room = seen.room
+        self.add(seen.spec, seen.trials)
+        for trial_id, sight in seen.sights.items():
+            shown = self._shown[trial_id]
+            before, epoch = (shown.status, shown.why), shown.epoch
+            self._take(shown, sight)
+            if (shown.status, shown.why) != before:
+                self._changed(shown)
+            elif shown.epoch != epoch:
+                self._tell_at_times()
+
+    def _take(self, shown: Shown, sight: Sight) -> None:
+        state = sight.state
+        shown.status, shown.why, shown.stopped = state.status, sight.why, state.stopped_at_epoch is not None
+        shown.worker = sight.holder.token if sight.holder else ""
+        if sight.pace:
+            shown.epoch, shown.epoch_seconds = sight.pace.epoch, sight.pace.seconds
+        if sight.result:
+            self._measured(sight.result)
 
     def __enter__(self) -> "Progress":
-        if self._live:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, get_renderable=self.view, refresh_per_second=1 / VIEW_SECONDS)
             self._live.start()
         return self
 
@@ -72,87 +93,94 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def status(self, trial_id: str, status: str, why: str = "") -> None:
-        """A trial has changed its status; `why` is said where that is no matter of course."""
+    def begun(self, trial_id: str, worker: str) -> None:
+        """A worker has begun to train a trial."""
         shown = self._shown[trial_id]
-        shown.status = status
-        if status not in ("running", "pending"):
+        shown.status, shown.why, shown.worker = "running", "", worker
+        self._changed(shown)
+
+    def epoch(self, trial_id: str, number: int, seconds: float) -> None:
+        """A trial has finished an epoch, which took so many seconds."""
+        shown = self._shown[trial_id]
+        shown.epoch, shown.epoch_seconds = number, seconds
+        self._tell_at_times()
+
+    def ended(self, result: TrialResult) -> None:
+        """A trial has completed or diverged."""
+        shown = self._shown[result.trial.id]
+        shown.status, shown.why = result.status, ""
+        self._measured(result)
+        self._changed(shown)
+
+    def status(self, trial_id: str, status: str, why: str) -> None:
+        """A trial has come to another status than by beginning or ending, and why."""
+        shown = self._shown[trial_id]
+        shown.status, shown.why = status, why
+        self._changed(shown)
+
+    def elsewhere(self, trial_id: str, holder: str) -> None:
+        """Another sweep is at a trial."""
+        shown = self._shown[trial_id]
+        shown.status = "pending"
+        self.say(f"{shown.status:<10} {shown.name} (another sweep trains it: {holder})")
+
+    def stopped(self, trial_id: str, epoch: int) -> None:
+        """A search has stopped a trial."""
+        self._shown[trial_id].stopped = True
+        self.status(trial_id, "cancelled", f"stopped at epoch {epoch}")
+
+    def _measured(self, result: TrialResult) -> None:
+        """Keeps what a result says of speed, and for the front."""
+        shown, epochs = self._shown[result.trial.id], result.trial.config.epochs
+        self._found[result.trial.id] = result
+        if result.status == "completed":
+            shown.epoch, shown.epoch_seconds = epochs, result.train_seconds / epochs
+            shown.evaluate_seconds = result.evaluate_seconds
+
+    def _changed(self, shown: Shown) -> None:
+        if shown.status not in ("running", "pending"):
             self._renew_front()
-        if why or not self._live:
-            self.say(f"{status:<10} {shown.trial.label}{f' ({why})' if why else ''}")
+        if shown.why or not self._live:
+            self.say(f"{shown.status:<10} {shown.name}{f' ({shown.why})' if shown.why else ''}")
 
     def _renew_front(self) -> None:
         """Now and then: it takes longer the more trials there are, and of ten thousand short ones it took more time than all else."""
         started = time.monotonic()
-        if started >= self._front_due:
-            self._front = self._front_lines()
+        if self._found and started >= self._front_due:
+            self._front = _front(self._spec, list(self._found.values()))
             self._front_due = started + FRONT_SECONDS + FRONT_REST * (time.monotonic() - started)
 
-    def epoch(self, trial_id: str, epoch: Epoch) -> None:
-        """A trial has finished an epoch."""
-        shown = self._shown[trial_id]
-        shown.epoch, shown.epoch_seconds = epoch.epoch, epoch.values["train/seconds"]
+    def _tell_at_times(self) -> None:
         if not self._live and time.monotonic() - self._spoke > PLAIN_SECONDS:
-            self.say(self._summary())
-            if self._front:
-                self.say(f"           front so far: {'; '.join(self._front)}")
-            for other in self._running():
-                self.say(f"           {self._line(other)}")
+            self.tell()
+
+    def tell(self) -> None:
+        """Say everything in plain lines."""
+        every = list(self._shown.values())
+        self.say(view.summary(every, self._room))
+        if self._front:
+            self.say(f"           front so far: {'; '.join(self._front)}")
+        for line in view.running_lines(every):
+            self.say(f"           {line}")
 
     def say(self, line: str) -> None:
         """Print a line; on a terminal it stands above the live view."""
         self._spoke = time.monotonic()
-        self._console.print(f"[{_clock(self._spoke - self._started)}] {line}", markup=False, highlight=False, soft_wrap=True)
+        since = view.clock(self._spoke - self._started)
+        self._console.print(f"[{since}] {line}", markup=False, highlight=False, soft_wrap=True)
 
-    def _running(self) -> list[_Shown]:
-        return [shown for shown in self._shown.values() if shown.status == "running"]
+    def show(self) -> None:
+        """Print the view as it is now."""
+        self._console.print(self.view())
 
-    def _summary(self) -> str:
-        counts = {status: sum(s.status == status for s in self._shown.values()) for status in MARKS}
-        said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        return f"{said} of {len(self._shown)}{self._to_go()}"
-
-    def _to_go(self) -> str:
-        """Time to go from the measured seconds an epoch, evaluation not counted."""
-        speeds = [s.epoch_seconds for s in self._shown.values() if s.epoch_seconds]
-        if not speeds:
-            return "; time to go unknown until a first epoch is done"
-        usual = sum(speeds) / len(speeds)
-        left = sum(
-            (s.trial.config.epochs - s.epoch) * (s.epoch_seconds or usual)
-            for s in self._shown.values()
-            if s.status in ("pending", "running", "cancelled")
-        )
-        return f"; about {_clock(left / self._at_once)} to go" if left else ""
-
-    def _line(self, shown: _Shown) -> str:
-        return f"{shown.trial.label}: epoch {shown.epoch}/{shown.trial.config.epochs}"
-
-    def _view(self) -> Group:
-        table = Table.grid(padding=(0, 2))
-        for model in dict.fromkeys(s.trial.config.model for s in self._shown.values()):
-            table.add_row(Text(model, style="bold"), self._marks(model))
-        running = [Text(f"  {MARKS['running']} {self._line(shown)}", style="yellow") for shown in self._running()]
-        front = [Text("front so far", style="bold"), *(Text(f"  {line}") for line in self._front)] if self._front else []
-        elapsed = _clock(time.monotonic() - self._started)
-        return Group(Text(f"{elapsed} elapsed; {self._summary()}"), table, *running, *front)
-
-    def _marks(self, model: str) -> Text:
-        """Every cell of a model as its beta and a mark a seed."""
-        text = Text()
-        cells: dict[str, list[_Shown]] = {}
-        for shown in self._shown.values():
-            if shown.trial.config.model == model:
-                cells.setdefault(shown.trial.cell.id, []).append(shown)
-        for seeds in cells.values():
-            text.append(f"beta {seeds[0].trial.config.beta:g} ", style="dim")
-            for shown in seeds:
-                text.append(MARKS[shown.status], style=COLOURS[shown.status])
-            text.append("   ")
-        return text
+    def view(self) -> Group:
+        """Everything that is known, as it is now."""
+        heading = self._heading or f"{view.clock(time.monotonic() - self._started)} elapsed"
+        is_search = self._spec.search is not None
+        return view.view(heading, list(self._shown.values()), self._room, self._front, is_search, self.note)
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+def _front(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
+    from orchestrator.so_far import front_lines  # numpy, pandas and scipy: seconds, where nothing has ended for nothing
+
+    return front_lines(spec, found)

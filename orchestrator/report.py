@@ -109,7 +109,7 @@ def write(
     every, seeds = cells(spec), seeds_of(spec)
     table = cell_table(every, seeds, results)
     found = front(spec.objectives, outcomes.feasible(spec, results), seeds, results, spec.adaptive)
-    rows = tables.cell_rows(every, {cell_id: len(own) for cell_id, own in seeds.items()}, table, found)
+    rows = tables.cell_rows(every, {cell_id: len(own) for cell_id, own in seeds.items()}, table, found, results)
     paths = ReportPaths(
         page=folder / "index.html",
         figure=folder / "front.png",

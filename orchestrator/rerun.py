@@ -34,7 +34,7 @@ def named(ids: Sequence[str], every: Sequence[Trial]) -> list[Trial]:
         if trial_id not in by_id:
             raise UserError(
                 f"--trial: {trial_id!r} is no trial of this sweep{nearest(trial_id, by_id)}; allowed: one of its {len(by_id)} ids, "
-                "which `status` lists"
+                "which `status --trials` lists"
             )
     return [by_id[trial_id] for trial_id in dict.fromkeys(ids)]
 

@@ -412,7 +412,8 @@ def _events(report: dict[str, Any]) -> list[Event]:
     """What a worker's report says, trial by trial."""
     kind = report["kind"]
     if kind == "begun":
-        return [Event(trial_id, "begun", {"attempt": number}) for trial_id, number in report["attempts"].items()]
+        token = report["worker"]
+        return [Event(trial_id, "begun", {"attempt": n, "worker": token}) for trial_id, n in report["attempts"].items()]
     if kind == "epochs":
         return [Event(trial_id, "epoch", epoch) for trial_id, epoch in report["epochs"].items()]
     if kind == "busy":

@@ -1,18 +1,17 @@
 """The driver of a sweep: plan, run what is missing, write the projection and the report."""
 
 import json
-import os
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mopoe_core.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
-from orchestrator import aggregate, keeping, leases, outcomes, pareto, plan, provenance, report, tracking
+from orchestrator import aggregate, keeping, leases, outcomes, plan, provenance, report, tracking
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
 from orchestrator.leases import Lease
@@ -22,6 +21,7 @@ from orchestrator.proposals import resolve
 from orchestrator.search_report import SearchReport
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials, wanted
 from orchestrator.trial import Trial, TrialResult
+from orchestrator.watching import Watch, slim
 
 if TYPE_CHECKING:
     from orchestrator.searching import Searching
@@ -169,7 +169,9 @@ def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper:
     """Write the sweep's report from the ledger, to a local folder; for remote storage, there as well."""
     ledger, every = Ledger(storage), trials(spec)
     samples = {trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)}
-    into, results, now = _report_folder(spec, ledger), ledger.results_of(every), states(every, ledger)
+    into, known = _report_folder(spec, ledger), ledger.each(ledger.known, every)
+    results = [one.result for one in known if one.result is not None]
+    now = {trial.id: one.state.status for trial, one in zip(every, known, strict=True)}
     told = _told(spec, ledger, results, now) if spec.search else ()
     paths = report.write(spec, results, now, samples, command, into, against_paper, told)
     if ledger.storage != near(ledger.storage):
@@ -194,24 +196,12 @@ def _told(spec: SweepSpec, ledger: Ledger, results: Sequence[TrialResult], now: 
     return outcomes.of_search(spec, ledger.storage, results, given_up)
 
 
-def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
-    """The front so far, a line a cell, over the seeds that are there."""
-    front = pareto.front(spec.objectives, outcomes.feasible(spec, found), seeds_of(spec), found, spec.adaptive)
-    lines = []
-    for point in front.points:
-        if point.on_front:
-            values = ", ".join(f"{o.metric} {mean:.4g}" for o, mean in zip(spec.objectives, point.means, strict=True))
-            lines.append(f"{point.label}: {values}")
-    return lines
-
-
 def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: tracking.Tracker, commit: str, driver: str) -> str:
     """Run what the plan says, and what a search finds; returns why the sweep stopped before its end, if it did so by itself."""
-    every, outcome = trials(spec), Outcome({})
-    found = {result.trial.id: _slim(result, spec) for result in ledger.results_of(every)}
-    at_once = max(1, (os.cpu_count() or 1) // spec.resources.cpu)
-    at_once = min(at_once, spec.resources.at_once or at_once, len(made.to_run) if spec.search is None else at_once)
-    with Progress(every, states(every, ledger), at_once, lambda: front_lines(listener.spec, list(found.values()))) as progress:
+    outcome = Outcome({})
+    seen = Watch(spec, ledger.storage).look()
+    found = {result.trial.id: result for result in seen.results}
+    with Progress(seen) as progress:
         listener = _Listener(spec, ledger, tracker, progress, found)
         search, todo = None, made.to_run
         if spec.search is not None:
@@ -231,14 +221,6 @@ def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: trac
         finally:
             _settle(wanted(resolve(listener.spec, ledger.storage)), ledger, outcome, driver)
     return outcome.stopped
-
-
-def _slim(result: TrialResult, spec: SweepSpec) -> TrialResult:
-    """What the front so far and a search need of a result: ten thousand whole ones are hundreds of megabytes."""
-    wanted = {objective.metric for objective in spec.objectives}
-    wanted |= {constraint.metric for constraint in (spec.search.constraints if spec.search else ())}
-    kept = {key: value for key, value in result.provenance.items() if key in wanted}
-    return replace(result, metrics=tuple(m for m in result.metrics if m.name in wanted), history=(), provenance=kept)
 
 
 class _Listener:
@@ -264,12 +246,11 @@ class _Listener:
         new = [trial for trial in trials(spec) if trial.id not in self._by_id]
         self._by_id |= {trial.id: trial for trial in new}
         self._tracker.add(new)
-        self._progress.add(new)
+        self._progress.add(spec, new)
         for trial in new:
             result = self._ledger.result(trial)
             if result is not None:
-                self._found[trial.id] = _slim(result, spec)
-                self._progress.status(trial.id, result.status)
+                self._has_ended(result)
 
     def __call__(self, event: Event) -> None:
         kinds = {
@@ -312,19 +293,22 @@ class _Listener:
 
     def _begun(self, event: Event) -> None:
         self._tracker.begun(event.trial_id)
-        self._progress.status(event.trial_id, "running")
+        self._progress.begun(event.trial_id, event.report["worker"])
 
     def _epoch(self, event: Event) -> None:
         epoch = Epoch(event.report["epoch"], event.report["timestamp_ms"], event.report["values"])
         self._tracker.epoch(event.trial_id, epoch)
-        self._progress.epoch(event.trial_id, epoch)
+        self._progress.epoch(event.trial_id, epoch.epoch, epoch.values["train/seconds"])
 
     def _ended(self, event: Event) -> None:
         self._tracker.changed(event.trial_id)
         result = self._ledger.result(self._by_id[event.trial_id])
         if result is not None:
-            self._found[event.trial_id] = _slim(result, self.spec)
-        self._progress.status(event.trial_id, event.report["status"])
+            self._has_ended(result)
+
+    def _has_ended(self, result: TrialResult) -> None:
+        self._found[result.trial.id] = slim(result, self.spec)
+        self._progress.ended(self._found[result.trial.id])
 
     def _judged(self, event: Event) -> None:
         if self.search is not None:
@@ -334,10 +318,10 @@ class _Listener:
         self._tracker.changed(event.trial_id)
         if self.search is not None:
             self.search.halted(event.trial_id)
-        self._progress.status(event.trial_id, "cancelled", f"stopped at epoch {event.report['epoch']}")
+        self._progress.stopped(event.trial_id, event.report["epoch"])
 
     def _elsewhere(self, event: Event) -> None:
-        self._progress.status(event.trial_id, "pending", f"another sweep trains it: {event.report['holder']}")
+        self._progress.elsewhere(event.trial_id, event.report["holder"])
 
     def _full(self, event: Event) -> None:
         self._progress.say(event.report["error"])

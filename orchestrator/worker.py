@@ -38,6 +38,7 @@ from orchestrator import provenance, stacks
 from orchestrator.jobs import Job, Place, Watch
 from orchestrator.leases import Lease, LeaseLost
 from orchestrator.ledger import Ledger
+from orchestrator.noting import Noting
 from orchestrator.stacks import Measured
 from orchestrator.trial import Cell, Trial, TrialResult
 
@@ -152,7 +153,8 @@ def _noted_attempt(job: Job, trials: Sequence[Trial], place: Place, ledger: Ledg
     """An attempt, noted in the ledger with what ended it."""
     attempts = {trial: ledger.begin(trial) for trial in trials}
     try:
-        _attempt(job, place, attempts, ledger, lease, report)
+        with Noting(trials, ledger) as noting:
+            _attempt(job, place, attempts, ledger, lease, report, noting)
     except Stopped:
         for trial, number in attempts.items():
             if ledger.result(trial) is None:
@@ -226,7 +228,9 @@ def unstackable(config: dict[str, Any], place: Place) -> str:
     return ""
 
 
-def _attempt(job: Job, place: Place, attempts: dict[Trial, int], ledger: Ledger, lease: Lease, report: Report) -> None:
+def _attempt(
+    job: Job, place: Place, attempts: dict[Trial, int], ledger: Ledger, lease: Lease, report: Report, noting: Noting
+) -> None:
     device = _device(place.threads, place.gpu)
     trials = list(attempts)
     key = trials[0].config.data_key
@@ -234,13 +238,15 @@ def _attempt(job: Job, place: Place, attempts: dict[Trial, int], ledger: Ledger,
     jury = _judges(key, place.data, place.storage, str(device))
     if job.rehearse:
         _rehearse(trials, dataset, jury, device)
-    report({"kind": "begun", "attempts": {trial.id: number for trial, number in attempts.items()}})
+    numbers = {trial.id: number for trial, number in attempts.items()}
+    report({"kind": "begun", "attempts": numbers, "worker": lease.holder.token})
     did_not_fit: list[int] = []
 
     judged_at = _JudgedAt(place.watch, {trial.id: trial for trial in trials}, dataset, jury, device, ledger, report)
 
     def tell(epochs: dict[str, Epoch]) -> None:
         report({"kind": "epochs", "epochs": {trial_id: asdict(epoch) for trial_id, epoch in epochs.items()}})
+        noting(epochs)
         judged_at(epochs)
         lease.check()
 

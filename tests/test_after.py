@@ -74,7 +74,7 @@ def test_a_trial_that_was_put_back_is_trained_again_to_the_same_numbers(home):
     before = pd.read_csv(home / "runs" / "sweeps" / "own" / "report" / "trials.csv")
     chosen = before.trial_id[0]
     types(home, f"rerun own.yaml --trial {chosen}")
-    assert f"{chosen}  " in types(home, "status own.yaml").stdout
+    assert f"{chosen}  " in types(home, "status own.yaml --trials").stdout
     done = types(home, "sweep own.yaml", code=1)
     assert "1 ran now" in done.stdout
     pd.testing.assert_frame_equal(pd.read_csv(home / "runs" / "sweeps" / "own" / "report" / "trials.csv"), before)

@@ -86,7 +86,10 @@ def test_a_trial_that_is_being_trained_is_refused_and_no_other_is_touched(swept,
     ("words", "said"),
     [
         ([], "no trial is named; name some with --trial, --failed or --diverged"),
-        (["--trial", "abc"], "--trial: 'abc' is no trial of this sweep; allowed: one of its 4 ids, which `status` lists"),
+        (
+            ["--trial", "abc"],
+            "--trial: 'abc' is no trial of this sweep; allowed: one of its 4 ids, which `status --trials` lists",
+        ),
         (["--here"], "--here: trains one trial; name it with one --trial"),
         (["--here", "--failed"], "--here: trains one trial"),
     ],

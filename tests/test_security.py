@@ -465,8 +465,8 @@ def test_a_backslash_does_not_free_the_pipe_after_it():
     assert tables.markdown_escape("[a](b)") == r"[a]\(b)"
 
 
-ESCAPED = r"\\[&%$#_{}]|\\text\w+\{\}|\$\^\{\*\}\$|\$(\\mathbf\{)?[-\d.]+( \\pm [\d.]+)?\}?\$"
-"""What stands for one sign in LaTeX, and the numbers and the star that the table itself writes as formulas."""
+ESCAPED = r"\\[&%$#_{}]|\\text\w+\{\}|\$\^\{(\*|\\dagger)\}\$|\$(\\mathbf\{)?[-\d.]+( \\pm [\d.]+)?\}?\$"
+"""What stands for one sign in LaTeX, and the numbers, star and dagger that the table itself writes as formulas."""
 
 
 def test_names_do_not_break_out_of_latex(hostile):

@@ -119,7 +119,7 @@ def test_the_same_trial_in_another_storage_is_bit_equal(user, swept, tmp_path):
 
 def test_status_and_report_read_the_ledger(user, swept):
     """Both commands work after the fact and say what the sweep said."""
-    assert "completed  1 attempt" in user.types("status", swept[0]).stdout
+    assert "completed  1 attempt" in user.types("status", swept[0], "--trials").stdout
     assert "coherence/joint" in user.types("report", swept[0]).stdout
 
 
