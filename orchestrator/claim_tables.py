@@ -138,3 +138,10 @@ def _tex(text: str) -> str:
     for sign, formula in IN_TEX.items():
         escaped = escaped.replace(sign, formula)
     return escaped.replace("–", "--").replace("[", "{[}")
+
+
+def grouped_details(claims: Sequence[Claim]) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Each group's label and the comparisons behind its claims; groups without any are left out."""
+    groups = dict.fromkeys(claim.group for claim in claims)
+    found = [(label, details([claim for claim in claims if claim.group == label])) for label in groups]
+    return [(label, lines) for label, lines in found if lines]

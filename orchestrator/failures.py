@@ -102,7 +102,7 @@ def told(groups: Sequence[Group], names: Mapping[str, str], here: Callable[[Tria
             yield f"     {trial.id}  {names[trial.cell.id]} seed={trial.seed}  {note}".rstrip()
         if count > MOST_NAMED:
             yield f"     and {count - MOST_NAMED} more"
-        yield f"   {_in_common(group)}"
+        yield f"   {in_common(group)}"
         if group.traceback:
             yield f"   the traceback of {group.trials[0].id}:\n"
             yield from (f"     {line}" for line in group.traceback.splitlines())
@@ -110,8 +110,8 @@ def told(groups: Sequence[Group], names: Mapping[str, str], here: Callable[[Tria
         yield f"   to see it here, alone:  {here(group.trials[0])}"
 
 
-def _in_common(group: Group) -> str:
-    """What the trials of a group share."""
+def in_common(group: Group) -> str:
+    """What the trials of a group share, as a clause without its full stop."""
     if not group.others:
         return "no other trial has run to compare with"
     if not group.shared:

@@ -32,6 +32,8 @@ OFFSETS = [(round(r * dx), round(r * dy) - 3) for r in (9, 15, 22) for dx, dy in
     (0.7, 0.7), (0.7, -0.8), (-0.7, 0.7), (-0.7, -0.8), (0, 1), (0, -1.1), (1, 0), (-1, 0),
 )]  # fmt: skip
 """Where a label may stand, in points from its marker, in order of preference; the 3 brings small text to its baseline."""
+MARK = "cell-"
+"""Before a cell's id: the id of its marker in the SVG of the front."""
 FORMATS = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
 Floats = NDArray[np.float64]
@@ -117,7 +119,7 @@ def _draw_series(axes: Axes, points: Sequence[Point | LeftOut], style: dict[str,
         filled = isinstance(point, Point) and point.on_front
         alpha = 1.0 if isinstance(point, Point) else FAINT
         axes.plot(x, y, linestyle="none", markerfacecolor=style["color"] if filled else "white", markersize=7, zorder=4,
-                  alpha=alpha, **style)  # type: ignore[arg-type]  # fmt: skip
+                  alpha=alpha, gid=f"{MARK}{point.cell_id}", **style)  # type: ignore[arg-type]  # fmt: skip
         if isinstance(point, Point) and point.n > 1:
             sd_x, sd_y = point.sds[:2]
             axes.errorbar(x, y, sd_y, sd_x, color=style["color"], linewidth=0.9, capsize=2.5, alpha=0.6, zorder=3)

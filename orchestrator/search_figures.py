@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from orchestrator.figure_parts import blank, dress, frame, keep_legible
-from orchestrator.figures import OFFSETS, Floats, axis_label, limits, place_label, strokes_of
+from orchestrator.figures import MARK, OFFSETS, Floats, axis_label, limits, place_label, strokes_of
 from orchestrator.outcomes import best_so_far
 from orchestrator.pareto import Point
 from orchestrator.search_parts import NUMBER, ORDER, OUTCOMES, draw_marker, heading, member_handle, nothing, outcome_handle
@@ -30,6 +30,7 @@ WILD = 3.0  # interquartile ranges beyond the quartiles, where the frame ends: o
 class Mark:
     """A cell of the figure of the front."""
 
+    cell_id: str
     number: int
     at: tuple[float, float]
     sds: tuple[float, float]
@@ -45,8 +46,7 @@ def front(searched: Searched) -> Figure:
     figure = blank(8.6, 5.4)
     axes, found, single = figure.subplots(), marks(searched), len(searched.spec.objectives) == 1
     colours = Normalize(0, max([1, *(mark.number for mark in found)]))
-    for mark in found:
-        _draw(axes, mark, ORDER(colours(mark.number)))
+    lines = [_draw(axes, mark, ORDER(colours(mark.number))) for mark in found]
     if single:
         numbers = [one.proposal.number for one in searched.ended]
         axes.step(numbers, best_so_far(searched.ended, searched.spec, 0), where="post", color="#555555", linewidth=1.1, zorder=2)
@@ -63,11 +63,13 @@ def front(searched: Searched) -> Figure:
     if not found:
         nothing(axes)
     dress(axes)
-    beyond, cut = _frame(axes, found, single)
+    inside, cut = _frame(axes, found, single)
+    for mark, line, visible in zip(found, lines, inside, strict=True):
+        line.set_gid(f"{MARK}{mark.cell_id}" if visible else None)
     frame(
         figure,
         heading("Cells in the order of the search", searched, 8.6),
-        _said(searched, found, beyond, cut),
+        _said(searched, found, len(inside) - sum(inside), cut),
         _legend(searched, found),
     )
     _name_members(figure, axes, found)
@@ -84,7 +86,7 @@ def marks(searched: Searched) -> list[Mark]:
         values = point.means if point else one.telling.values or one.so_far
         if values:
             at = (values[0], values[1]) if len(values) > 1 else (float(number), values[0])
-            made.append(Mark(number, at, _sds(point), one.outcome, one.cell.id in searched.members))
+            made.append(Mark(one.cell.id, number, at, _sds(point), one.outcome, one.cell.id in searched.members))
     return made
 
 
@@ -98,11 +100,11 @@ def staircase(points: Iterable[tuple[float, float]], objectives: Sequence[Object
     return corners
 
 
-def _draw(axes: Axes, mark: Mark, fill: object) -> None:
+def _draw(axes: Axes, mark: Mark, fill: object) -> Line2D:
     if any(mark.sds):
         sd_x, sd_y = mark.sds
         axes.errorbar(*mark.at, sd_y or None, sd_x or None, color="#777777", linewidth=0.6, alpha=0.6, zorder=1, linestyle="none")
-    draw_marker(axes, mark.at, mark.outcome, mark.on_front, fill)
+    return draw_marker(axes, mark.at, mark.outcome, mark.on_front, fill)
 
 
 def _sds(point: Point | None) -> tuple[float, float]:
@@ -111,10 +113,10 @@ def _sds(point: Point | None) -> tuple[float, float]:
     return (point.sds[0], point.sds[1]) if len(point.sds) > 1 else (0.0, point.sds[0])
 
 
-def _frame(axes: Axes, found: Sequence[Mark], single: bool) -> tuple[int, bool]:
-    """Let most cells and the whole front govern the frame; returns how many cells are beyond it, and whether it cuts bars."""
+def _frame(axes: Axes, found: Sequence[Mark], single: bool) -> tuple[list[bool], bool]:
+    """Let most cells and the whole front govern the frame; returns which cells are within it, and whether it cuts bars."""
     if not found:
-        return 0, False
+        return [], False
     at, sds = np.array([mark.at for mark in found]), np.array([mark.sds for mark in found])
     member, inside, cut = np.array([mark.on_front for mark in found]), np.ones(len(found), dtype=bool), False
     for axis in (1,) if single else (0, 1):
@@ -124,7 +126,7 @@ def _frame(axes: Axes, found: Sequence[Mark], single: bool) -> tuple[int, bool]:
         (axes.set_ylim if axis else axes.set_xlim)(start, end)
         inside &= (values >= start) & (values <= end)
         cut |= bool((values - spreads < start)[near].any() or (values + spreads > end)[near].any())
-    return int((~inside).sum()), cut
+    return inside.tolist(), cut
 
 
 def _tame(values: Floats) -> NDArray[np.bool_]:

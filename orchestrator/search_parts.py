@@ -41,16 +41,17 @@ def member_handle() -> Line2D:
                   markeredgewidth=1.8)  # fmt: skip
 
 
-def draw_marker(axes: Axes, at: tuple[float, float], outcome: str, on_front: bool, fill: object, size: float = 7.0) -> None:
+def draw_marker(axes: Axes, at: tuple[float, float], outcome: str, on_front: bool, fill: object, size: float = 7.0) -> Line2D:
     """A cell: filled by its number, ringed on the front; infeasible and stopped ones have the shape of `OUTCOMES`."""
     if outcome in OUTCOMES:
         marker, edge = OUTCOMES[outcome]
-        axes.plot(*at, marker=marker, markersize=0.85 * size, markerfacecolor="white", markeredgecolor=edge, markeredgewidth=1.2,
-                  linestyle="none", zorder=3)  # fmt: skip
-        return
+        (line,) = axes.plot(*at, marker=marker, markersize=0.85 * size, markerfacecolor="white", markeredgecolor=edge,
+                            markeredgewidth=1.2, linestyle="none", zorder=3)  # fmt: skip
+        return line
     edge, width = (COLOURS[1], 1.8) if on_front else ("#444444", 0.5)
-    axes.plot(*at, marker="o", markersize=size, markerfacecolor=fill, markeredgecolor=edge, markeredgewidth=width, linestyle="none",
-              zorder=5 if on_front else 4)  # fmt: skip
+    (line,) = axes.plot(*at, marker="o", markersize=size, markerfacecolor=fill, markeredgecolor=edge, markeredgewidth=width,
+                        linestyle="none", zorder=5 if on_front else 4)  # fmt: skip
+    return line
 
 
 def nothing(axes: Axes) -> None:

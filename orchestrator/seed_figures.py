@@ -1,6 +1,7 @@
 """What seeds do: the attainment surfaces of each series, and learning curves with their spread."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from orchestrator.trial import Cell, TrialResult
 
 MOST_MODELS = 7
 LEAST_BETA = 1e-6  # stands for a beta of 0, which has no logarithm
+TITLE_CHARACTERS = 11  # in an inch
 SECONDS = "train/seconds"
 WARM_UP = 0.1  # share of the epochs that does not govern the frame: a first loss makes all others a line along the floor
 
@@ -50,8 +52,12 @@ def attainment(found: Sequence[Attainment], title: str, units: Sequence[str]) ->
     handles = [handle(f"{one.series} (n = {one.n})", index) for index, one in enumerate(shown)]
     for line in handles:
         line.set_marker("")
-    frame(figure, f"What the seeds attain\n{title}", _attained_said(shown), handles)
+    frame(figure, _heading("What the seeds attain", title, figure), _attained_said(shown), handles)
     return figure
+
+
+def _heading(what: str, title: str, figure: Figure) -> str:
+    return f"{what}\n{textwrap.fill(title, int(figure.get_size_inches()[0] * TITLE_CHARACTERS))}"
 
 
 def _attained_said(shown: Sequence[Attainment]) -> str:
@@ -114,7 +120,7 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
     said = "Training's own numbers, in nats an example, means over an epoch. Line: mean over seeds; band: ± 1 standard deviation."
     crosses = " ×: where a trial diverged." if any(result.status == "diverged" for result in results) else ""
     early = " The first tenth of the epochs may lie outside the frame."
-    frame(figure, f"Learning curves\n{title}", said + crosses + early, [])
+    frame(figure, _heading("Learning curves", title, figure), said + crosses + early, [])
     return figure
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from mopoe_core.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
-from orchestrator import aggregate, keeping, leases, outcomes, plan, provenance, report, tracking
+from orchestrator import aggregate, failures, keeping, leases, outcomes, plan, provenance, report, tracking
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
 from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger
 from orchestrator.progress import Progress
 from orchestrator.proposals import resolve
+from orchestrator.run_links import run_links
 from orchestrator.search_report import SearchReport
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials, wanted
 from orchestrator.trial import Trial, TrialResult
@@ -171,9 +172,16 @@ def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper:
     samples = {trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)}
     into, known = _report_folder(spec, ledger), ledger.each(ledger.known, every)
     results = [one.result for one in known if one.result is not None]
-    now = {trial.id: one.state.status for trial, one in zip(every, known, strict=True)}
+    full = {trial.id: one.state for trial, one in zip(every, known, strict=True)}
+    now = {trial_id: state.status for trial_id, state in full.items()}
     told = _told(spec, ledger, results, now) if spec.search else ()
-    paths = report.write(spec, results, now, samples, command, into, against_paper, told)
+    kept = folder(ledger.storage, spec) / "sweep.yaml"
+    beside = report.Beside(
+        tuple(failures.find(every, full, ledger)),
+        run_links(tracking.default_uri(ledger.storage), spec.name),
+        kept.read_bytes().decode() if kept.exists() else "",
+    )
+    paths = report.write(spec, results, now, samples, command, into, against_paper, told, beside)
     if ledger.storage != near(ledger.storage):
         for path in into.rglob("*.*"):
             write_bytes(folder(ledger.storage, spec) / "report" / path.relative_to(into).as_posix(), path.read_bytes())

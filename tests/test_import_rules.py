@@ -23,6 +23,7 @@ ONLY_IN = {
         "orchestrator/search_figures.py",
         "orchestrator/search_parts.py",
         "orchestrator/space_figures.py",
+        "orchestrator/seed_figures.py",
     },
     "jinja2": {"orchestrator/report.py"},
 }

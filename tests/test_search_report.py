@@ -14,11 +14,13 @@ from orchestrator import course_figures, figures, outcomes, search_figures, sear
 from orchestrator.pareto import front
 from orchestrator.scales import broken, of_field, of_values
 from orchestrator.search_tables import Searched, line
+from orchestrator.seed_section import OF_A_SEARCH
 from orchestrator.space import Choice, Range
 from orchestrator.spec import Objective, seeds_of
 from tests.builders import COHERENCE, LIKELIHOOD
 from tests.searches import OBJECTIVES, Hunt, of, raw
 from tests.test_report import Page
+from tests.test_report_page import Parsed
 
 CONSTRAINED = {"constraints": [{"metric": "probe/mnist", "at_least": 0.5}], "early": {"rule": "dominated", "at": [0.5]}}
 
@@ -208,11 +210,28 @@ def test_the_page_says_what_came_of_each_cell(eventful, tmp_path):
     assert "it" not in page.tags
     assert "(probe/mnist at least 0.5, by 0.25)" in page.text.partition("break a constraint")[2]
     assert page.tags.count("svg") == 4
+    assert "at epoch 5; because <it> is bad" in page.text.partition("Stopped by the search")[2]
+
+
+def test_markers_of_a_search_have_cards_by_number(eventful, tmp_path):
+    """Each marker within the frame has the card of its cell, with the number of its proposal and what came of it."""
+    eventful.report(tmp_path / "r")
+    page = Parsed((tmp_path / "r" / "index.html").read_text())
+    marks = [attributes["id"] for _, attributes in page.elements if attributes.get("class") == "mark"]
+    told = {f"cell-{one.cell.id}": one for one in eventful.told}
+    assert marks
+    assert all(page.texts[mark].startswith(f"{told[mark].proposal.number}: ") for mark in marks)
+    assert all(f"{told[mark].proposal.number}: " in page.texts[mark.replace("cell-", "card-")] for mark in marks)
+    (stopped,) = (key for key, one in told.items() if one.stopped)
+    assert "stopped: at epoch 5" in page.texts[stopped.replace("cell-", "card-")]
 
 
 def test_an_infeasible_cell_is_on_no_front_though_it_beats_all(eventful, tmp_path):
-    """It is left out of the table's stars and of the hypervolume."""
+    """It is left out of the table's stars, of the hypervolume, and of what is said of seeds."""
     paths = eventful.report(tmp_path / "r")
+    of_seeds = Page(paths.page.read_text()).text.partition("Hypervolume of a series")[2].partition("Cells")[0]
+    assert "mvae" in of_seeds
+    assert "mvtcae" not in of_seeds
     rows = [text for text in paths.markdown.read_text().splitlines() if "beta=4 " in text or "beta=4|" in text]
     assert len(rows) == 1
     assert "*" not in rows[0].split("|")[3]
@@ -226,10 +245,11 @@ def test_the_line_counts_every_fate(eventful):
 
 
 def test_the_same_search_gives_the_same_bytes(many, tmp_path):
-    """Figures in three formats, tables and page, written twice."""
+    """Figures in three formats, tables and page, written twice; series of one cell each are not compared, and that is said."""
     for name in ("a", "b"):
         many.report(tmp_path / name)
     files = [path.relative_to(tmp_path / "a") for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
+    assert OF_A_SEARCH in (tmp_path / "a" / "index.html").read_text()
     assert {"search/importances.pdf", "search/slices.svg", "search/parallel.png", "search/search.parquet"} <= {*map(str, files)}
     for path in files:
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path

@@ -1,0 +1,83 @@
+"""Tables of one kind of metric that are shaded by value. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mopoe_core import names
+from orchestrator import tables
+from orchestrator.trial import Cell, labels
+
+HEADINGS = {
+    names.COHERENCE: "Coherence",
+    names.PROBE: "Linear probe",
+    names.LOG_LIKELIHOOD: "Log-likelihood",
+    names.LOG_LIKELIHOOD_PAPER_VIEW: "Log-likelihood as released (paper_view)",
+}
+SHARE, ACCURACY, NATS = (names.UNITS[kind] for kind in (names.COHERENCE, names.PROBE, names.LOG_LIKELIHOOD))
+NOTES = {
+    names.COHERENCE: {
+        SHARE: "Share of {partition} examples whose generated target shows the input's class; each column reads given → generated. "
+        "joint: share of draws from the prior on which all classifiers agree.",
+        names.AVERAGE_PRECISION: "Average precision of a classifier's scores on the generated target, for each attribute and as the "
+        "mean over all; each column reads given → generated. joint: share of attributes on which all classifiers agree, over draws "
+        "from the prior.",
+    },
+    names.PROBE: {
+        ACCURACY: "Accuracy of a logistic regression on 500 posterior means, on the {partition} set.",
+        names.AVERAGE_PRECISION: "Average precision of the scores of logistic regressions on 500 posterior means, on the {partition} "
+        "set, for each attribute and as the mean over all.",
+    },
+    names.LOG_LIKELIHOOD: {
+        NATS: "log p(X) of all modalities in nats, importance-weighted with {samples} samples from q(z | subset): a bound."
+    },
+    names.LOG_LIKELIHOOD_PAPER_VIEW: {
+        NATS: "The released code's number: its log-mean-exp runs over different examples, so it is not a bound. For comparison only."
+    },
+}
+"""What a heat map shows, by kind and unit."""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A table of one kind of metric: a row a cell, a column a subset (and target), shaded by value."""
+
+    anchor: str
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+    """Label, then text and shade in [0, 1] for each column; shade is negative where there is no number."""
+
+
+def sample_count(every: Sequence[Cell]) -> str:
+    """How many samples an importance-weighted bound has: `15`, or `12 or 15`."""
+    return " or ".join(str(count) for count in sorted({cell.config.importance_samples for cell in every}))
+
+
+def heat_maps(every: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
+    """One a kind of metric that trials report."""
+    partition = " or ".join(sorted({cell.config.evaluate_on for cell in every}))
+    made = []
+    for kind, heading in HEADINGS.items():
+        part = table[table["kind"] == kind]
+        units = dict.fromkeys(part[part["name"] != names.JOINT_COHERENCE]["unit"]) or dict.fromkeys(part["unit"])
+        note = " ".join(NOTES[kind][unit] for unit in units).format(partition=partition, samples=sample_count(every))
+        if len(part):
+            made.append(_heat_map(every, part, kind, heading, note))
+    return made
+
+
+def _heat_map(every: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, note: str) -> HeatMap:
+    columns = list(dict.fromkeys(part["name"]))
+    low, high = float(part["mean"].min()), float(part["mean"].max())
+    means = {(row["cell_id"], row["name"]): row["mean"] for row in part[part["n"] > 0].to_dict("records")}
+    missing = {row["cell_id"]: f" ({row['n']}/{row['n_planned']})" for row in part.to_dict("records") if not row["complete"]}
+    rows, short = [], labels(every)
+    for cell in every:
+        values = [means.get((cell.id, column)) for column in columns]
+        shown = tuple(("", -1.0) if v is None else (tables.number(v), (v - low) / ((high - low) or 1)) for v in values)
+        rows.append((short[cell.id] + missing.get(cell.id, ""), shown))
+    titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
+    return HeatMap(f"heat-{kind.replace('_', '-')}", title, note, titles, tuple(rows))
