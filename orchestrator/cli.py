@@ -116,7 +116,7 @@ def track(
     check_there(file, folder)
     from orchestrator import sweep as driver
 
-    uri, problems = driver.track(spec, folder, rebuild)
+    uri, problems = driver.track(spec, folder, Typed(file, scale, storage).command("sweep"), rebuild)
     print(f"MLflow  {masked(uri)}")
     _tell_problems(problems)
     if problems:

@@ -64,6 +64,8 @@ class ReportPaths:
     trials_parquet: Path
     summary: str
     """The table of cells with the objectives alone, narrow enough for a terminal."""
+    hypervolume: float | None
+    """Of the front; None where an objective states no reference."""
     paper: PaperReport = PaperReport((), (), {}, ())
     """What of the paper the sweep has cells for."""
     search: SearchReport | None = None
@@ -134,6 +136,7 @@ def write(
         trials_csv=folder / "trials.csv",
         trials_parquet=folder / "trials.parquet",
         summary=tables.markdown(replace(rows, metrics=tuple(objective.metric for objective in spec.objectives))),
+        hypervolume=found.hypervolume,
     )
     units = [_unit(table, objective.metric) for objective in spec.objectives]
     search = searched = None
@@ -153,16 +156,6 @@ def write(
     )
     write_text(paths.page, _page(made, folder))
     return replace(paths, paper=paper, search=search)
-
-
-def write_search(spec: SweepSpec, results: Sequence[TrialResult], told: Sequence[Told], folder: Path) -> SearchReport:
-    """What of the report is about the search alone, as `write` writes it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    every, seeds = cells(spec), seeds_of(spec)
-    found = front(spec.objectives, outcomes.feasible(spec, results), seeds, results, spec.adaptive)
-    table = cell_table(every, seeds, results)
-    units = tuple(_unit(table, objective.metric) for objective in spec.objectives)
-    return search_report.write(Searched(spec, tuple(told), found, units, _title(spec)), results, folder)
 
 
 def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:

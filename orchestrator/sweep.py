@@ -1,8 +1,10 @@
 """The driver of a sweep: plan, run what is missing, write the projection and the report."""
 
 import json
+import math
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,6 @@ from orchestrator.ledger import Ledger
 from orchestrator.progress import Progress
 from orchestrator.proposals import resolve
 from orchestrator.run_links import run_links
-from orchestrator.search_report import SearchReport
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials, wanted
 from orchestrator.trial import Trial, TrialResult
 from orchestrator.watching import Watch, slim
@@ -87,18 +88,18 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
 def _bring_on(
     spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, driver: str, command: str
 ) -> tuple[str, tuple[str, ...], report.ReportPaths]:
-    """Run what is missing, with MLflow beside it, and write the report, whose figures a search's run in MLflow has; returns why the
+    """Run what is missing, with MLflow beside it, and write the report, which the sweep's run in MLflow has; returns why the
     sweep stopped before its end, what MLflow did not take, and where the report is.
     """
     commit = provenance.commit()
     tracker = tracking.Tracker(spec, trials(spec), ledger, uri, commit)
-    stopped, patience, search = "", float("inf"), None
+    stopped, patience, whole = "", float("inf"), None
     try:
         if made.to_run or spec.search:
             stopped = _run_missing(spec, made, ledger, tracker, commit, driver)
         found = resolve(spec, ledger.storage)
         paths = write_report(found, ledger.storage, command)
-        search = search_summary(found, paths.search) if paths.search else None
+        whole = sweep_summary(found, paths, ledger)
     except KeyboardInterrupt:  # the second one
         patience = HASTY_SECONDS
         raise
@@ -107,7 +108,7 @@ def _bring_on(
             print(
                 f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)", flush=True
             )
-        tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience, search)
+        tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience, whole)
     return stopped, tuple(tracker.problems), paths
 
 
@@ -120,9 +121,10 @@ def _without_secrets(source: str, spec: SweepSpec) -> str:
     return keeping.record(spec)
 
 
-def track(spec: SweepSpec, storage: AnyPath, rebuild: bool) -> tuple[str, tuple[str, ...]]:
-    """Bring MLflow to where the ledger is, or write every run anew; returns its address, and what could not be written.
+def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tuple[str, tuple[str, ...]]:
+    """Bring report and MLflow to where the ledger is, or write every run anew; returns MLflow's address, and what could not be written.
 
+    `command` is the one that runs the sweep, for the report to say.
     Raises SweepHeldError where a driver runs the sweep: MLflow has one writer.
     """
     ledger = Ledger(storage)
@@ -131,8 +133,8 @@ def track(spec: SweepSpec, storage: AnyPath, rebuild: bool) -> tuple[str, tuple[
         spec = resolve(spec, ledger.storage)
         uri = tracking.default_uri(ledger.storage)
         write = tracking.rebuild if rebuild else tracking.catch_up
-        search = search_summary(spec, _write_search(spec, ledger)) if spec.search else None
-        return uri, write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), search)
+        whole = sweep_summary(spec, write_report(spec, ledger.storage, command), ledger)
+        return uri, write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole)
 
 
 def _take(lease: Lease, spec: SweepSpec, ledger: Ledger) -> None:
@@ -186,13 +188,6 @@ def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper:
         for path in into.rglob("*.*"):
             write_bytes(folder(ledger.storage, spec) / "report" / path.relative_to(into).as_posix(), path.read_bytes())
     return paths
-
-
-def _write_search(spec: SweepSpec, ledger: Ledger) -> SearchReport:
-    """What of the report is about the search alone: the figures that MLflow shows."""
-    every = trials(spec)
-    results = ledger.results_of(every)
-    return report.write_search(spec, results, _told(spec, ledger, results, states(every, ledger)), _report_folder(spec, ledger))
 
 
 def _report_folder(spec: SweepSpec, ledger: Ledger) -> Path:
@@ -380,10 +375,26 @@ def summaries(spec: SweepSpec, ledger: Ledger) -> list[tracking.CellSummary]:
     return found
 
 
-def search_summary(spec: SweepSpec, found: SearchReport) -> tracking.SearchSummary:
-    """What MLflow shows of a search."""
-    assert spec.search is not None
-    said = spec.search.model_dump(mode="json", exclude_defaults=True) | {"sampler": spec.search.sampler, "seed": spec.search.seed}
-    parameters = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
-    parameters |= {"seeds": json.dumps(spec.seed_list), "objectives": ", ".join(f"{o.goal} {o.metric}" for o in spec.objectives)}
-    return tracking.SearchSummary(spec.name, parameters, found.told, found.courses, found.counts, found.figures)
+def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, ledger: Ledger) -> tracking.SweepSummary:
+    """What MLflow shows of the whole sweep: the report, and of a search its course."""
+    parameters = {"seeds": json.dumps(spec.seed_list), "objectives": ", ".join(f"{o.goal} {o.metric}" for o in spec.objectives)}
+    files = [paths.figure, paths.figure_svg, paths.figure_pdf, paths.markdown, paths.cells_csv, paths.trials_parquet]
+    if paths.search is not None and spec.search is not None:
+        said = spec.search.model_dump(mode="json", exclude_defaults=True)
+        said |= {"sampler": spec.search.sampler, "seed": spec.search.seed}
+        parameters |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
+        found = paths.search
+        return tracking.SweepSummary(
+            spec.name, parameters, found.told, found.courses, found.counts, sorted({*files, *found.figures}), paths.page
+        )
+    now = states(trials(spec), ledger)
+    ends = {cell.id: {now[Trial(cell, seed).id] for seed in spec.seed_list} for cell in cells(spec)}
+    kinds = {key: next((kind for kind in ("diverged", "failed") if kind in found), "completed") for key, found in ends.items()}
+    kinds |= {key: "open" for key, found in ends.items() if found - {"completed", "diverged", "failed"}}
+    complete = [key for key, kind in kinds.items() if kind == "completed"]
+    courses = (
+        {}
+        if paths.hypervolume is None or not complete
+        else {"hypervolume": [*[math.nan] * (len(complete) - 1), paths.hypervolume]}
+    )
+    return tracking.SweepSummary(spec.name, parameters, complete, courses, Counter(kinds.values()), files, paths.page)

@@ -1,8 +1,8 @@
 """MLflow as a projection of the ledger. The only importer of MLflow, used by the driver alone.
 
 One experiment a sweep; one run a trial, found or created by the tag `trial_id`; one run a cell, its parent, with the mean over seeds
-under the metric's own name and `.sd`, `.low`, `.high` and `n` beside it. A search has a run of its own, by the tag `search_id`, with the
-hypervolume after each cell and the figures of the report.
+under the metric's own name and `.sd`, `.low`, `.high` and `n` beside it. The sweep itself has a run, by the tag `sweep_id`, with the
+hypervolume (of a search, after each cell) and the report.
 
 All that a run holds, its times too, comes from the ledger: whether it was written while its trial ran, later, or anew after the database
 was lost, it is the same but for its run id. MLflow stores identical points once and changes none, so writing again is harmless, and
@@ -89,11 +89,11 @@ def catch_up(
     uri: str,
     commit: str,
     summaries: Sequence["CellSummary"],
-    search: "SearchSummary | None" = None,
+    sweep: "SweepSummary | None" = None,
 ) -> tuple[str, ...]:
     """Bring MLflow to where the ledger is, looking at every run; returns what could not be written, a line each."""
     tracker = Tracker(spec, trials, ledger, uri, commit, look=True)
-    tracker.close(summaries, search=search)
+    tracker.close(summaries, sweep=sweep)
     return tuple(tracker.problems)
 
 
@@ -104,14 +104,14 @@ def rebuild(
     uri: str,
     commit: str,
     summaries: Sequence["CellSummary"],
-    search: "SearchSummary | None" = None,
+    sweep: "SweepSummary | None" = None,
 ) -> tuple[str, ...]:
     """As `catch_up`, with every run of the sweep's experiment written anew.
 
     Runs that an orchestrator wrote there before are marked deleted; those of others in the same experiment are left alone.
     """
     tracker = Tracker(spec, trials, ledger, uri, commit, anew=True)
-    tracker.close(summaries, search=search)
+    tracker.close(summaries, sweep=sweep)
     return tuple(tracker.problems)
 
 
@@ -127,8 +127,8 @@ class CellSummary:
 
 
 @dataclass(frozen=True)
-class SearchSummary:
-    """What a search's run says."""
+class SweepSummary:
+    """What the run of a whole sweep says."""
 
     name: str
     """The sweep's."""
@@ -139,13 +139,16 @@ class SearchSummary:
     """What was reached after each of them: the `hypervolume`, or the best of each objective. NaN is nothing yet."""
     counts: Mapping[str, int]
     """Cells by what came of them; `open` ones are still to be told."""
-    figures: Sequence[Path]
-    """Files that go with it; names are distinct."""
+    files: Sequence[Path]
+    """What goes with it; names are distinct."""
+    page: Path | None = None
+    """The report's page, which goes with it too. It says when and how it was made, and links to MLflow's runs, so that another page is no
+    reason to write the run anew."""
 
     @property
     def content(self) -> str:
         """A hash of all of it."""
-        files = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in self.figures]
+        files = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in self.files]
         courses = [(name, list(map(float, course))) for name, course in self.courses.items()]
         return digest(sorted(self.parameters.items()), list(self.told), courses, sorted(self.counts.items()), files)
 
@@ -189,7 +192,7 @@ class Projection:
         self._get_on = get_on
         self._trials = trials
         self._runs: dict[str, _Run] = {}
-        """Id of a trial, cell or search to its run."""
+        """Id of a trial or cell, or name of the sweep, to its run."""
         self.opened = False
         """Whether the runs that are there have been found, so that some may have been written."""
         self._orphaned: set[str] = set()
@@ -366,8 +369,8 @@ class Projection:
         self._end(run, run_status, ended_ms)
         run.projected = mark
 
-    def search(self, summary: SearchSummary) -> None:
-        """The run of a search, with the times of its trials; made anew where it says something else, for the reason that cells' are, or
+    def sweep(self, summary: SweepSummary) -> None:
+        """The run of the sweep, with the times of its trials; made anew where it says something else, for the reason that cells' are, or
         was not written to its end.
         """
         mark, known = summary.content, self._runs.get(summary.name)
@@ -377,12 +380,12 @@ class Projection:
             return
         if known is not None and known.projected != mark:
             self._delete(summary.name)
-        run = self._runs.get(summary.name) or self._create_search(summary)
+        run = self._runs.get(summary.name) or self._create_sweep(summary)
         ends = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.told]
-        self._put(run, partial(_copy, summary.figures))
+        self._put(run, partial(_copy, [*summary.files, *([summary.page] if summary.page else [])]))
         parameters = [] if run.has_parameters else [Param(name, value) for name, value in summary.parameters.items()]
         tags = {"projected": mark, "status": status, **{f"cells_{name}": str(count) for name, count in summary.counts.items()}}
-        points = _search_points(summary, ends)
+        points = _sweep_points(summary, ends)
         for start in range(0, len(points), MOST_POINTS):
             self._client.log_batch(run.id, points[start : start + MOST_POINTS])
         self._client.log_batch(run.id, [], parameters, [RunTag(*tag) for tag in tags.items()])
@@ -390,10 +393,10 @@ class Projection:
         self._end(run, run_status, max(ends, default=None))
         run.projected = mark
 
-    def _create_search(self, summary: SearchSummary) -> _Run:
+    def _create_sweep(self, summary: SweepSummary) -> _Run:
         started = [ms for own in self._trials.values() for trial in own if (ms := self._ledger.started_ms(trial))]
-        tags = {"kind": "search", "search_id": summary.name, "status": "pending", "mlflow.runName": summary.name}
-        return self._create("search", summary.name, tags, min(started, default=None))
+        tags = {"kind": "sweep", "sweep_id": summary.name, "status": "pending", "mlflow.runName": summary.name}
+        return self._create("sweep", summary.name, tags, min(started, default=None))
 
     def _cell_ended_ms(self, members: Sequence[Trial]) -> int:
         """When the last of a cell's completed trials ended; where none completed, when the last of them stopped."""
@@ -491,7 +494,7 @@ class _Item:
     """Id of a trial or cell."""
     epochs: tuple[Epoch, ...] = ()
     summaries: tuple[CellSummary, ...] = ()
-    search: SearchSummary | None = None
+    sweep: SweepSummary | None = None
 
 
 class Tracker:
@@ -559,15 +562,15 @@ class Tracker:
         """A cell's numbers have changed."""
         self._queue.put(_Item("summary", summary.cell.id, summaries=(summary,)))
 
-    def close(self, summaries: Sequence[CellSummary], within: float = float("inf"), search: SearchSummary | None = None) -> None:
-        """Write everything that is outstanding, then the state of all trials, cells and the search as the ledger has it, and stop.
+    def close(self, summaries: Sequence[CellSummary], within: float = float("inf"), sweep: SweepSummary | None = None) -> None:
+        """Write everything that is outstanding, then the state of all trials, cells and the sweep as the ledger has it, and stop.
 
-        `within` seconds, if need be without having written all. Without `search`, the run of a search stays as it is.
+        `within` seconds, if need be without having written all. Without `sweep`, its run stays as it is.
         """
         self._outages.get_on()
         deadline = time.monotonic() + within
         self._closing.set()
-        self._queue.put(_Item("close", summaries=tuple(summaries), search=search))
+        self._queue.put(_Item("close", summaries=tuple(summaries), sweep=sweep))
         while self._thread.is_alive():
             self._thread.join(min(1.0, PATIENCE_SECONDS, within))
             if time.monotonic() > deadline:
@@ -586,7 +589,7 @@ class Tracker:
                     self._missed.add(item.key)
             if items and items[-1].kind == "close":
                 self._outages.again()
-                self._settle(items[-1].summaries, items[-1].search)
+                self._settle(items[-1].summaries, items[-1].sweep)
                 return
             for key in list(self._missed):
                 if self._outages.attempt(f"changed {key}", partial(self._project, key)):
@@ -617,18 +620,18 @@ class Tracker:
     def _project(self, key: str) -> None:
         self._opened().project(self._trials[key], mark_of(self._ledger, self._trials[key]))
 
-    def _settle(self, summaries: Sequence[CellSummary], search: SearchSummary | None) -> None:
-        """Write what the ledger says of every trial, then every cell, then the search; nothing if that is what the experiment says it
+    def _settle(self, summaries: Sequence[CellSummary], sweep: SweepSummary | None) -> None:
+        """Write what the ledger says of every trial, then every cell, then the sweep; nothing if that is what the experiment says it
         has.
         """
         attempt, marks = self._outages.attempt, self._marks()
         cells = [(s.cell.id, s.n, s.n_planned, _plain(s.values)) for s in summaries]
-        whole = digest(sorted(marks.items()), cells, *([search.content] if search else []))
+        whole = digest(sorted(marks.items()), cells, *([sweep.content] if sweep else []))
         if not attempt("experiment", self._connected) or self._has(whole):
             return
         done = [attempt(f"trial {key}", partial(self._settle_trial, key, mark)) for key, mark in marks.items() if mark]
         done += [attempt(f"cell {summary.cell.id}", partial(self._settle_cell, summary, marks)) for summary in summaries]
-        done += [attempt(f"search {search.name}", partial(self._settle_search, search))] if search else []
+        done += [attempt(f"sweep {sweep.name}", partial(self._settle_sweep, sweep))] if sweep else []
         done += [attempt("closing", self._close_runs)]
         if all(done) and len(marks) == len(self._trials):
             attempt("experiment", partial(self._connected().note_whole, whole))
@@ -654,8 +657,8 @@ class Tracker:
     def _settle_cell(self, summary: CellSummary, marks: Mapping[str, str]) -> None:
         self._opened().summarise(summary, marks)
 
-    def _settle_search(self, summary: SearchSummary) -> None:
-        self._opened().search(summary)
+    def _settle_sweep(self, summary: SweepSummary) -> None:
+        self._opened().sweep(summary)
 
     def _close_runs(self) -> None:
         self._opened().close()
@@ -731,7 +734,7 @@ def _run_statuses(mark: str) -> tuple[str, ...]:
 
 def _is_ours(run: StoredRun) -> bool:
     tags = run.data.tags
-    needed = {"trial": ("cell_id", "trial_id"), "cell": ("cell_id",), "search": ("search_id",)}.get(tags.get("kind", ""))
+    needed = {"trial": ("cell_id", "trial_id"), "cell": ("cell_id",), "sweep": ("sweep_id",)}.get(tags.get("kind", ""))
     return needed is not None and all(name in tags for name in needed)
 
 
@@ -762,15 +765,15 @@ def _finals(result: TrialResult) -> list[Point]:
 def _cell_points(summary: CellSummary, at_ms: int) -> list[Point]:
     if not summary.n:
         return []
-    points = [Point("n", summary.n, at_ms, summary.n)]
+    points = []
     for name, numbers in summary.values.items():
         points.append(Point(name, numbers["mean"], at_ms, summary.n))
         spread = {part: numbers[part] for part in ("sd", "low", "high") if numbers[part] == numbers[part]}
         points += [Point(f"{name}.{part}", value, at_ms, summary.n) for part, value in spread.items()]
-    return points
+    return [*points, Point("n", summary.n, at_ms, summary.n)]  # last: the compare view opens on the first metric
 
 
-def _search_points(summary: SearchSummary, ends: Sequence[int]) -> list[Point]:
+def _sweep_points(summary: SweepSummary, ends: Sequence[int]) -> list[Point]:
     """What was reached after so many cells, the step, at the time at which the last of them had ended."""
     since = list(accumulate(ends, max))
     points = [Point("cells", len(since), since[-1], len(since))] if since else []

@@ -28,7 +28,7 @@ from orchestrator import sweep as driver
 from orchestrator import tracking
 from orchestrator.ledger import Ledger
 from orchestrator.spec import SweepSpec, parse, trials
-from orchestrator.tracking import CellSummary, SearchSummary, Tracker, catch_up, default_uri, rebuild
+from orchestrator.tracking import CellSummary, SweepSummary, Tracker, catch_up, default_uri, rebuild
 from orchestrator.trial import Trial, TrialResult
 from tests.builders import COHERENCE, LIKELIHOOD, result
 from tests.searches import Hunt, of, raw
@@ -509,19 +509,19 @@ def test_damaged_entries_cost_only_their_own_runs(storage):
     assert "RUNNING" not in statuses.values()
 
 
-def search_of(sweep: Sweep, folder: Path, volumes: Sequence[float], **more: Any) -> SearchSummary:
+def search_of(sweep: Sweep, folder: Path, volumes: Sequence[float], **more: Any) -> SweepSummary:
     """What a driver would say of a search that had told these cells, with a figure."""
     folder.mkdir(exist_ok=True)
     (folder / "front.png").write_bytes(repr(volumes).encode())
     told = tuple(dict.fromkeys(trial.cell.id for trial in sweep.every))[: len(volumes)]
-    said = {"counts": {"completed": len(volumes)}, "figures": (folder / "front.png",), **more}
-    return SearchSummary("t", {"sampler": "tpe", "cells": "9"}, told, {"hypervolume": tuple(volumes)}, **said)
+    said = {"counts": {"completed": len(volumes)}, "files": (folder / "front.png",), **more}
+    return SweepSummary("t", {"sampler": "tpe", "cells": "9"}, told, {"hypervolume": tuple(volumes)}, **said)
 
 
-def close_search(sweep: Sweep, search: SearchSummary | None) -> list[str]:
+def close_search(sweep: Sweep, search: SweepSummary | None) -> list[str]:
     """A driver's command that finds nothing to train; returns the problems."""
     tracker = sweep.tracker()
-    tracker.close(sweep.summaries(), search=search)
+    tracker.close(sweep.summaries(), sweep=search)
     return tracker.problems
 
 
@@ -538,8 +538,8 @@ def test_a_search_has_one_run_with_its_course_and_figures(storage):
     for _ in range(2):
         assert close_search(sweep, search) == []
     live = stored(sweep.uri)
-    assert Counter(kind for kind, _ in live) == {"trial": 2, "cell": 2, "search": 1}
-    run = live["search", "t"]
+    assert Counter(kind for kind, _ in live) == {"trial": 2, "cell": 2, "sweep": 1}
+    run = live["sweep", "t"]
     assert curve_of(run) == [(1, 1.5), (2, 2.5)]
     assert curve_of(run, "cells") == [(2, 2)]
     assert (run["params"], run["artifacts"], run["status"]) == ({"sampler": "tpe", "cells": "9"}, ["front.png"], "FINISHED")
@@ -568,7 +568,7 @@ def test_a_search_that_says_something_else_has_a_run_made_anew(storage, change):
     assert close_search(sweep, search_of(sweep, storage / "report", [1.0, 2.0])) == []
     search = search_of(sweep, storage / "report", **change)
     assert close_search(sweep, search) == []
-    run = stored(sweep.uri)["search", "t"]
+    run = stored(sweep.uri)["sweep", "t"]
     assert curve_of(run) == list(enumerate(change["volumes"], 1))
     assert run["status"] == ("KILLED" if "counts" in change else "FINISHED")
     assert rebuild(sweep.spec, sweep.every, sweep.ledger, other_store(storage), "abc", sweep.summaries(), search) == ()
@@ -585,10 +585,10 @@ def test_a_search_with_nothing_new_is_not_read_and_one_with_a_new_figure_is_writ
     monkeypatch.setattr(MlflowClient, "search_runs", lambda self, *args, **more: calls.append(1) or whole(self, *args, **more))
     assert close_search(sweep, search) == []
     assert calls == []
-    search.figures[0].write_bytes(b"drawn otherwise")
+    search.files[0].write_bytes(b"drawn otherwise")
     assert close_search(sweep, search) == []
     assert calls
-    (run,) = [run for run in stored_runs(sweep.uri) if run.data.tags["kind"] == "search"]
+    (run,) = [run for run in stored_runs(sweep.uri) if run.data.tags["kind"] == "sweep"]
     assert Path(MlflowClient(sweep.uri).download_artifacts(run.info.run_id, "front.png")).read_bytes() == b"drawn otherwise"
 
 
@@ -615,7 +615,7 @@ def test_a_search_whose_run_was_not_written_to_its_end_is_written_again(storage,
         broken.setattr(MlflowClient, call, refuse)
         assert close_search(sweep, search_of(sweep, storage / "report", [5.0, 6.0]))
     assert close_search(sweep, search_of(sweep, storage / "report", [1.0, 2.0])) == []
-    assert curve_of(stored(sweep.uri)["search", "t"]) == [(1, 1.0), (2, 2.0)]
+    assert curve_of(stored(sweep.uri)["sweep", "t"]) == [(1, 1.0), (2, 2.0)]
 
 
 def test_a_long_course_is_written_whole(storage):
@@ -625,7 +625,7 @@ def test_a_long_course_is_written_whole(storage):
     volumes = [float("nan")] * 3 + [float(n) for n in range(2500)]
     search = replace(search_of(sweep, storage / "report", volumes), told=(sweep.every[0].cell.id,) * len(volumes))
     assert close_search(sweep, search) == []
-    assert curve_of(stored(sweep.uri)["search", "t"]) == [(n + 4, float(n)) for n in range(2500)]
+    assert curve_of(stored(sweep.uri)["sweep", "t"]) == [(n + 4, float(n)) for n in range(2500)]
 
 
 def test_track_draws_and_writes_what_a_search_has_found(storage):
@@ -633,14 +633,14 @@ def test_track_draws_and_writes_what_a_search_has_found(storage):
     hunt = Hunt(storage, raw())
     for beta in (1.0, 2.0):
         hunt.complete(hunt.propose(beta=beta, latent_dim=8, model="mopoe"), of(0.2 * beta, -1900), of(0.2 * beta, -1900))
-    assert driver.track(hunt.spec, hunt.storage, rebuild=False) == (default_uri(storage), ())
+    assert driver.track(hunt.spec, hunt.storage, "sweep", rebuild=False) == (default_uri(storage), ())
     live = stored(default_uri(storage), "hunt")
-    run = live["search", "hunt"]
+    run = live["sweep", "hunt"]
     assert dict(curve_of(run)) == pytest.approx({1: 20.0, 2: 40.0})
     assert json.loads(run["params"]["space"])["beta"] == {"low": 0.1, "high": 20, "log": True}
     assert (run["params"]["sampler"], run["params"]["cells"], run["params"]["seed"]) == ("tpe", "20", "0")
     assert {"front.png", "history.svg", "slices.pdf"} <= set(run["artifacts"])
-    assert driver.track(hunt.spec, hunt.storage, rebuild=True) == (default_uri(storage), ())
+    assert driver.track(hunt.spec, hunt.storage, "sweep", rebuild=True) == (default_uri(storage), ())
     assert stored(default_uri(storage), "hunt") == live
 
 
@@ -855,3 +855,31 @@ def wait_for(happened, seconds: float = 120) -> None:
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.1)
+
+
+def test_the_run_of_a_sweep_has_the_report_and_its_hypervolume(storage):
+    """Of a grid, after `track`: the page, the front and the tables are artifacts of one run, with the front's hypervolume as by hand; a
+    second `track` leaves it.
+    """
+    raw_spec = {
+        "name": "g",
+        "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"},
+        "grid": {"beta": [1, 2]},
+        "objectives": [
+            {"metric": COHERENCE, "goal": "max", "reference": 0},
+            {"metric": LIKELIHOOD, "goal": "max", "reference": -2000},
+        ],
+    }
+    spec, ledger = parse(raw_spec), Ledger(storage)
+    values = {1.0: (0.2, -1900.0), 2.0: (0.4, -1950.0)}
+    for trial in trials(spec):
+        ledger.begin(trial)
+        ledger.record(result(trial.cell, trial.seed, dict(zip((COHERENCE, LIKELIHOOD), values[trial.config.beta], strict=True))))
+    assert driver.track(spec, storage, "sweep", rebuild=False) == (default_uri(storage), ())
+    run = stored(default_uri(storage), "g")["sweep", "g"]
+    assert {"index.html", "front.svg", "front.png", "cells.csv", "cells.md", "trials.parquet"} <= set(run["artifacts"])
+    assert curve_of(run) == [(2, pytest.approx(0.4 * 50 + 0.2 * 50))]
+    assert run["status"] == "FINISHED"
+    before = {run.info.run_id for run in stored_runs(default_uri(storage), "g")}
+    assert driver.track(spec, storage, "sweep", rebuild=False) == (default_uri(storage), ())
+    assert {run.info.run_id for run in stored_runs(default_uri(storage), "g")} == before

@@ -67,7 +67,11 @@ class User:
         return {trial.id: Ledger(self.storage).result(trial) for trial in self.trials(path)}
 
     def runs(self, name="tiny") -> list:
-        """The MLflow runs of a sweep."""
+        """The MLflow runs of a sweep's trials and cells."""
+        return [run for run in self.all_runs(name) if run.data.tags["kind"] != "sweep"]
+
+    def all_runs(self, name="tiny") -> list:
+        """These, and the run of the sweep itself."""
         client = MlflowClient(default_uri(self.storage))
         return list(client.search_runs([client.get_experiment_by_name(name).experiment_id], max_results=1000))
 
