@@ -5,6 +5,7 @@ A diverged or missing seed never becomes a number: the cell then has n of n_plan
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -104,8 +105,14 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     if n == 1:
         return {"mean": mean, "sd": math.nan, "low": math.nan, "high": math.nan}
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    half = _quantile(n - 1) * sd / math.sqrt(n)
     return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
+
+
+@cache
+def _quantile(degrees: int) -> float:
+    """Of Student's t at the upper end of the interval: a sweep asks for few, tens of thousands of times."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees))
 
 
 def _by_name(results: Sequence[TrialResult]) -> dict[str, list[Metric]]:

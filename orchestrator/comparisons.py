@@ -14,7 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from itertools import combinations
 
 import numpy as np
@@ -204,8 +204,14 @@ def _falls(values: Sequence[float]) -> NDArray[np.floating]:
     Among different values the number of falls is that before the first, the second, ... value, which are independent. Were ties
     broken at random, the falls within each would be independent of the rest: they are divided out.
     """
-    counts = _orders(len(values))
-    for alike in (count for count in Counter(values).values() if count > 1):  # to divide a hundred times by 1 took minutes
+    return _falls_of(len(values), tuple(count for count in Counter(values).values() if count > 1))
+
+
+@cache
+def _falls_of(n: int, ties: tuple[int, ...]) -> NDArray[np.floating]:
+    """Of n values, of which so many at a time tie: to divide takes a second where there are a hundred."""
+    counts = _orders(n)
+    for alike in ties:
         counts = np.polydiv(counts, _orders(alike))[0]
     probabilities: NDArray[np.floating] = counts / counts.sum()
     return probabilities

@@ -32,6 +32,8 @@ OFFSETS = [(round(r * dx), round(r * dy) - 3) for r in (9, 15, 22) for dx, dy in
     (0.7, 0.7), (0.7, -0.8), (-0.7, 0.7), (-0.7, -0.8), (0, 1), (0, -1.1), (1, 0), (-1, 0),
 )]  # fmt: skip
 """Where a label may stand, in points from its marker, in order of preference; the 3 brings small text to its baseline."""
+MOST_LABELLED = 60
+"""Markers that have labels: of more, labels cover one another, and to place them took minutes."""
 MARK = "cell-"
 """Before a cell's id: the id of its marker in the SVG of the front."""
 FORMATS = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
@@ -83,6 +85,8 @@ def caption(front: Front, cut: bool = False) -> str:
         said.append(f"Bars: ± 1 standard deviation over seeds{', cut at the frame where they are longer' if cut else ''}.")
     if front.points:
         said.append("Filled: on the front.")
+    if named := labels_said(front):
+        said.append(named)
     if front.hypervolume is not None and front.points:
         reference = ", ".join(f"{objective.reference:g}" for objective in front.objectives)
         said.append(f"Hypervolume {front.hypervolume:.5g} against ({reference}).")
@@ -114,15 +118,37 @@ def _draw_series(axes: Axes, points: Sequence[Point | LeftOut], style: dict[str,
     """A line through the complete cells in order of beta, broken where one is incomplete, and each cell's marker and bars."""
     path = np.array([point.means[:2] if isinstance(point, Point) else (np.nan, np.nan) for point in points]).reshape(-1, 2)
     axes.plot(path[:, 0], path[:, 1], color=style["color"], linewidth=1.3, alpha=0.55, zorder=2)
+    _draw_bars(axes, [point for point in points if isinstance(point, Point) and point.n > 1], style["color"])
     for point in points:
         x, y = point.means[:2]
         filled = isinstance(point, Point) and point.on_front
         alpha = 1.0 if isinstance(point, Point) else FAINT
         axes.plot(x, y, linestyle="none", markerfacecolor=style["color"] if filled else "white", markersize=7, zorder=4,
                   alpha=alpha, gid=f"{MARK}{point.cell_id}", **style)  # type: ignore[arg-type]  # fmt: skip
-        if isinstance(point, Point) and point.n > 1:
-            sd_x, sd_y = point.sds[:2]
-            axes.errorbar(x, y, sd_y, sd_x, color=style["color"], linewidth=0.9, capsize=2.5, alpha=0.6, zorder=3)
+
+
+def _draw_bars(axes: Axes, points: Sequence[Point], colour: str) -> None:
+    """One standard deviation on either side, of all points at once: a call for each took most of a figure's time."""
+    if points:
+        x, y = np.array([point.means[:2] for point in points]).T
+        sd_x, sd_y = np.array([point.sds[:2] for point in points]).T
+        axes.errorbar(x, y, sd_y, sd_x, color=colour, linestyle="none", elinewidth=0.9, capsize=2.5, alpha=0.6, zorder=3)
+
+
+def labelled(front: Front) -> list[Point | LeftOut]:
+    """The cells whose markers have labels: all; of more than `MOST_LABELLED` those on the front; none if those are more too."""
+    cells = _shown(front)
+    if len(cells) <= MOST_LABELLED:
+        return cells
+    members: list[Point | LeftOut] = [cell for cell in cells if isinstance(cell, Point) and cell.on_front]
+    return members if len(members) <= MOST_LABELLED else []
+
+
+def labels_said(front: Front) -> str:
+    """Which markers have no label; empty where all have one."""
+    if len(cells := _shown(front)) <= MOST_LABELLED:
+        return ""
+    return f"Of {len(cells)} cells, {'only those on the front have a label' if labelled(front) else 'none has a label'}."
 
 
 def _shown(front: Front) -> list[Point | LeftOut]:
@@ -156,7 +182,7 @@ def limits(means: Floats, ends: Floats) -> tuple[float, float, tuple[float, floa
 
 
 def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
-    """Each marker's beta (and n, if seeds are missing), where it covers no other label, marker, line or interval if it can."""
+    """The beta of those `labelled` (and n, if seeds are missing), where it covers no label, marker, line or bar if it can."""
     figure.canvas.draw()
     figure.set_layout_engine("none")  # what was measured must not move again
     cells = _shown(front)
@@ -166,7 +192,7 @@ def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
     if legend is not None:
         taken.append(legend.get_window_extent())
     strokes = strokes_of(axes)
-    for cell in cells:
+    for cell in labelled(front):
         seeds = "" if isinstance(cell, Point) else f", {cell.n}/{cell.n_planned}"
         text = axes.annotate(
             f"β {cell.beta:g}{seeds}", (cell.means[0], cell.means[1]), xytext=OFFSETS[0], textcoords="offset points",
@@ -178,7 +204,7 @@ def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
 
 def strokes_of(axes: Axes) -> Floats:
     """(points, 2) in pixels: places along every drawn line and interval, close enough together that no label slips between."""
-    lines = [line.get_xydata() for line in axes.lines]
+    lines = [line.get_xydata() for line in axes.lines if line.get_linestyle() != "None"]
     lines += [segment for collection in axes.collections for segment in collection.get_segments()]  # type: ignore[attr-defined]
     along = np.linspace(0, 1, 60)[:, None]
     places = [np.empty((0, 2))]
@@ -192,13 +218,21 @@ def strokes_of(axes: Axes) -> Floats:
 def place_label(text: Annotation, frame: Bbox, taken: Sequence[Bbox], strokes: Floats) -> Bbox:
     """Move a label to the cheapest of `OFFSETS` and return the pixels that it covers."""
 
-    def cost(offset: tuple[int, int]) -> float:
-        box = _moved(text, offset)
-        outside = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
-        crossed = ((strokes > box.min) & (strokes < box.max)).all(1).sum()
-        return 1e6 * outside + 1e3 * sum(_overlap(box, other) for other in taken) + float(crossed)
+    boxes = [_moved(text, offset) for offset in OFFSETS]
+    others = np.array([other.extents for other in taken]).reshape(-1, 4)
+    near = _within(strokes, Bbox.union(boxes))
 
-    return _moved(text, min(OFFSETS, key=cost))
+    def cost(box: Bbox) -> float:
+        outside = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
+        return 1e6 * outside + 1e3 * _overlap(box, others) + len(_within(near, box))
+
+    costs = [cost(box) for box in boxes]
+    return _moved(text, OFFSETS[costs.index(min(costs))])
+
+
+def _within(points: Floats, box: Bbox) -> Floats:
+    """Those of the points (P, 2) that are inside of the box."""
+    return points[((points > box.min) & (points < box.max)).all(1)]
 
 
 def _moved(text: Annotation, offset: tuple[int, int]) -> Bbox:
@@ -207,6 +241,7 @@ def _moved(text: Annotation, offset: tuple[int, int]) -> Bbox:
     return text.get_window_extent()
 
 
-def _overlap(a: Bbox, b: Bbox) -> float:
-    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-    return width * height if width > 0 and height > 0 else 0.0
+def _overlap(box: Bbox, others: Floats) -> float:
+    """The area that a box shares with others, (B, 4) as `Bbox.extents`: what is shared with two counts twice."""
+    sides = np.minimum(box.max, others[:, 2:]) - np.maximum(box.min, others[:, :2])
+    return float(sum(sides[(sides > 0).all(1)].prod(1).tolist()))

@@ -46,7 +46,8 @@ def front(searched: Searched) -> Figure:
     figure = blank(8.6, 5.4)
     axes, found, single = figure.subplots(), marks(searched), len(searched.spec.objectives) == 1
     colours = Normalize(0, max([1, *(mark.number for mark in found)]))
-    lines = [_draw(axes, mark, ORDER(colours(mark.number))) for mark in found]
+    _draw_bars(axes, found)
+    lines = [draw_marker(axes, mark.at, mark.outcome, mark.on_front, ORDER(colours(mark.number))) for mark in found]
     if single:
         numbers = [one.proposal.number for one in searched.ended]
         axes.step(numbers, best_so_far(searched.ended, searched.spec, 0), where="post", color="#555555", linewidth=1.1, zorder=2)
@@ -100,11 +101,15 @@ def staircase(points: Iterable[tuple[float, float]], objectives: Sequence[Object
     return corners
 
 
-def _draw(axes: Axes, mark: Mark, fill: object) -> Line2D:
-    if any(mark.sds):
-        sd_x, sd_y = mark.sds
-        axes.errorbar(*mark.at, sd_y or None, sd_x or None, color="#777777", linewidth=0.6, alpha=0.6, zorder=1, linestyle="none")
-    return draw_marker(axes, mark.at, mark.outcome, mark.on_front, fill)
+def _draw_bars(axes: Axes, found: Sequence[Mark]) -> None:
+    """One standard deviation on either side, of all cells at once: a call for each takes seconds where there are hundreds."""
+    for axis in (0, 1):
+        own = [mark for mark in found if mark.sds[axis]]
+        if own:
+            x, y = np.array([mark.at for mark in own]).T
+            sds = [mark.sds[axis] for mark in own]
+            sd_x, sd_y = (None, sds) if axis else (sds, None)
+            axes.errorbar(x, y, sd_y, sd_x, color="#777777", elinewidth=0.6, alpha=0.6, zorder=1, linestyle="none")
 
 
 def _sds(point: Point | None) -> tuple[float, float]:

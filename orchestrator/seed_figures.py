@@ -19,6 +19,7 @@ from orchestrator.figures import Floats
 from orchestrator.trial import Cell, TrialResult
 
 MOST_MODELS = 7
+MOST_CURVES = 16  # of a model: of hundreds, bands cover one another
 LEAST_BETA = 1e-6  # stands for a beta of 0, which has no logarithm
 TITLE_CHARACTERS = 11  # in an inch
 SECONDS = "train/seconds"
@@ -81,13 +82,14 @@ def _staircase(surface: Surface, sign_O: Floats, worst_O: Floats) -> Floats:
 
 def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) -> Figure | None:
     """A column a model, a row a quantity that training reports, a line a cell with ± 1 standard deviation over its seeds, coloured by
-    beta. Crosses mark where trials diverged. None without an epoch.
+    beta. Crosses mark where trials diverged. None without an epoch. Of many cells of a model some, as `_thinned` has it.
     """
     by_cell: dict[str, list[TrialResult]] = {}
     for result in results:
         if result.history:
             by_cell.setdefault(result.trial.cell.id, []).append(result)
-    drawn = [cell for cell in cells if cell.id in by_cell]
+    reported = [cell for cell in cells if cell.id in by_cell]
+    drawn = _thinned(reported)
     models = list(dict.fromkeys(cell.config.model for cell in drawn))[:MOST_MODELS]
     if not models:
         return None
@@ -118,10 +120,22 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
         ticks = sorted(set(betas)) if len(set(betas)) <= MOST_MODELS else [low, math.sqrt(low * high), high]
         bar.set_ticks(ticks, labels=[f"{beta:.3g}" for beta in ticks], fontsize=7)
     said = "Training's own numbers, in nats an example, means over an epoch. Line: mean over seeds; band: ± 1 standard deviation."
-    crosses = " ×: where a trial diverged." if any(result.status == "diverged" for result in results) else ""
+    crosses = " ×: where a trial diverged." if any(r.status == "diverged" for cell in drawn for r in by_cell[cell.id]) else ""
     early = " The first tenth of the epochs may lie outside the frame."
-    frame(figure, _heading("Learning curves", title, figure), said + crosses + early, [])
+    fewer = f" {len(drawn)} of {len(reported)} cells: of a model at most {MOST_CURVES}, evenly spaced in the order of β."
+    some = fewer if len(drawn) < len(reported) else ""
+    frame(figure, _heading("Learning curves", title, figure), said + crosses + early + some, [])
     return figure
+
+
+def _thinned(cells: Sequence[Cell]) -> list[Cell]:
+    """Of each model at most `MOST_CURVES` cells, evenly spaced in the order of their betas, with both ends."""
+    kept = set()
+    for model in {cell.config.model for cell in cells}:
+        own = sorted((cell for cell in cells if cell.config.model == model), key=lambda cell: cell.config.beta)
+        places = np.linspace(0, len(own) - 1, min(len(own), MOST_CURVES)).round().astype(int)
+        kept |= {own[place].id for place in places}
+    return [cell for cell in cells if cell.id in kept]
 
 
 def _curve(axes: Axes, found: Sequence[TrialResult], quantity: str, colour: tuple[float, ...]) -> None:

@@ -74,24 +74,33 @@ def cell_rows(
     given = [name for name in dict.fromkeys(table["name"]) if name.startswith((f"{COHERENCE}/given_", f"{PROBE}/given_"))]
     joint = [name for name in dict.fromkeys(table["name"]) if name == f"{LOG_LIKELIHOOD}/{JOINT}"]
     metrics = tuple(dict.fromkeys([*goals, *joint, *given]))
-    own_of = {str(cell_id): own[own["n"] > 0].to_dict("records") for cell_id, own in table.groupby("cell_id", sort=False)}
+    reported = table[table["n"] > 0]
+    most = reported.groupby("cell_id")["n"].max().to_dict()
+    own_of = _by_cell(reported[reported["name"].isin(metrics)])
     best = {metric: _best(table, metric, goals.get(metric, "max")) for metric in metrics}
     near = {metric: _near_best(metric, best[metric], table, results) for metric in metrics}
     points = {point.cell_id: point for point in front.points}
-    short, wanted = labels(cells), set(metrics)
+    short = labels(cells)
     rows = []
     for cell in cells:
-        own = own_of.get(cell.id, [])
-        found = {row["name"]: row for row in own if row["name"] in wanted}
-        entries = {m: Entry(found[m]["mean"], found[m]["sd"], found[m]["mean"] == best[m]) for m in metrics if m in found}
+        found = own_of.get(cell.id, {})
+        entries = {m: Entry(*found[m], found[m][0] == best[m]) for m in metrics if m in found}
         point = points.get(cell.id)
-        n = max((int(row["n"]) for row in own), default=0)
+        n = int(most.get(cell.id, 0))
         probability, on_front = (point.probability, point.on_front) if point else (None, False)
         alike = frozenset(metric for metric in metrics if cell.id in near[metric])
         rows.append(Row(short[cell.id], n, n_planned[cell.id], probability, on_front, entries, alike))
     commits = {str(result.provenance.get("commit", "unknown")) for result in results}
     latest = max((epoch.timestamp_ms for result in results for epoch in result.history[-1:]), default=None)
     return CellRows(metrics, tuple(rows), tuple(sorted(commits)), latest)
+
+
+def _by_cell(table: pd.DataFrame) -> dict[str, dict[str, tuple[float, float]]]:
+    """Mean and sd by cell's id and metric."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for cell_id, name, mean, sd in zip(*(table[column].tolist() for column in ("cell_id", "name", "mean", "sd")), strict=True):
+        found.setdefault(cell_id, {})[name] = (mean, sd)
+    return found
 
 
 def _near_best(metric: str, best: float, table: pd.DataFrame, results: Sequence[TrialResult]) -> set[str]:

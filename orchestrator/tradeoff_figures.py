@@ -105,5 +105,6 @@ def _caption(fronts: Sequence[Front], cut: bool) -> str:
     said = "A marker a β, a line a model. Filled: no other cell is better on both axes."
     if any(point.n > 1 for found in fronts for point in found.points):
         said += f" Bars: ± 1 standard deviation over seeds{', cut at the frame where they are longer' if cut else ''}."
+    said += "".join(f" {named}" for named in dict.fromkeys(map(figures.labels_said, fronts)) if named)
     short = dict.fromkeys(f"{cell.label} ({cell.n}/{cell.n_planned})" for found in fronts for cell in found.left_out)
     return said + (f" Not compared, and faint, because seeds are missing: {listed(list(short))}." if short else "")

@@ -102,7 +102,11 @@ class TrialResult:
 
     def value(self, name: str) -> float | None:
         """The metric of that full name, if it was reported."""
-        return next((metric.value for metric in self.metrics if metric.name == name), None)
+        return self._values.get(name)
+
+    @cached_property
+    def _values(self) -> dict[str, float]:
+        return {metric.name: metric.value for metric in reversed(self.metrics)}  # of one name twice, the first counts
 
 
 def series(cells: Sequence[Cell]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """From trials to cells: n, mean, spread and interval."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import stats
 
 from orchestrator.aggregate import cell_table, trial_table
 from orchestrator.trial import labels, series
-from tests.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
+from tests.builders import COHERENCE, LIKELIHOOD, cell, grid_results, metric, result
 
 CELLS = [cell("mvae"), cell("mopoe"), cell("mopoe", 5.0)]
 
@@ -90,3 +91,11 @@ def test_lines_stand_in_the_papers_order():
     cells = [cell("mopoe", 2.0), cell("mvae", 3.0), cell("mmvae", 4.0)]
     assert list(series(cells).values()) == ["mvae", "mmvae", "mopoe"]
     assert [labels(cells)[c.id] for c in cells] == ["mopoe beta=2", "mvae beta=3", "mmvae beta=4"]
+
+
+def test_of_one_metric_reported_twice_the_first_counts():
+    """A result's value by name is the first of that name, and None for a name that it lacks."""
+    twice = replace(
+        result(cell("mvae"), 0, {}), metrics=(metric(COHERENCE, 0.25), metric(LIKELIHOOD, -9.0), metric(COHERENCE, 0.75))
+    )
+    assert (twice.value(COHERENCE), twice.value(LIKELIHOOD), twice.value("probe/mnist")) == (0.25, -9.0, None)

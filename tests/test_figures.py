@@ -2,13 +2,16 @@
 
 from itertools import combinations
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
-from orchestrator.figures import caption, draw_front
+from orchestrator.figures import MOST_LABELLED, OFFSETS, caption, draw_front, place_label, strokes_of
 from orchestrator.pareto import front
+from orchestrator.seed_figures import MOST_CURVES, learning
 from orchestrator.spec import Objective
 from tests.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
 
@@ -99,3 +102,73 @@ def test_constant_objectives_can_be_drawn(drawn):
 def test_no_completed_trial_is_said_in_the_figure(drawn):
     """An empty front is a figure that says so."""
     assert [text.get_text() for text in drawn(found([], 2)).axes[0].texts] == ["no complete cell yet"]
+
+
+def many(count, tied):
+    """Cells whose front is every tenth, or all of them."""
+    cells = [cell("mvae", beta) for beta in range(1, count + 1)]
+    values = [(b / 1000, -1900.0 - b) if tied or b % 10 == 0 else (b / 2000, -1950.0 - b) for b in range(1, count + 1)]
+    pairs = zip(cells, values, strict=True)
+    return cells, [result(of, seed, {COHERENCE: x + seed / 1e5, LIKELIHOOD: y}) for of, (x, y) in pairs for seed in (0, 1)]
+
+
+def test_of_many_cells_only_those_on_the_front_have_a_label(drawn):
+    """Of a hundred cells the labels are the betas of the ten on the front, and the caption says so; every cell has its marker."""
+    cells, results = many(100, False)
+    points = found(results, 2, cells)
+    figure = drawn(points)
+    assert [text.get_text() for text in beta_labels(figure)] == [f"β {p.beta:g}" for p in points.points if p.on_front]
+    assert 0 < len(beta_labels(figure)) < MOST_LABELLED
+    assert "Of 100 cells, only those on the front have a label." in figure.get_supxlabel().replace("\n", " ")
+    assert sum(line.get_gid() is not None for line in figure.axes[0].lines) == 100
+
+
+def test_of_many_cells_on_the_front_none_has_a_label(drawn):
+    """Where the front alone has more cells than there is room for, the caption says that none is labelled."""
+    cells, results = many(MOST_LABELLED + 1, True)
+    figure = drawn(found(results, 2, cells))
+    assert not beta_labels(figure)
+    assert f"Of {MOST_LABELLED + 1} cells, none has a label." in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_a_label_stands_where_a_plain_loop_over_boxes_and_strokes_would_put_it(drawn):
+    """At random places, the offset chosen is the first of the least cost, counted box by box and stroke by stroke."""
+    figure = drawn(found(grid_results(CELLS, 2), 2))
+    frame, chance = figure.axes[0].get_window_extent(), np.random.default_rng(0)
+    text = beta_labels(figure)[0]
+    for _ in range(20):
+        centre = np.array(text.get_window_extent().min)
+        taken = [Bbox.from_bounds(*(centre + chance.uniform(-60, 60, 2)), 14, 14) for _ in range(12)]
+        strokes = centre + chance.uniform(-60, 60, (200, 2))
+        costs = []
+        for x, y in OFFSETS:
+            text.set(position=(x, y), horizontalalignment="left" if x > 0 else "right" if x < 0 else "center")
+            box = text.get_window_extent()
+            shared = [Bbox.intersection(box, other) for other in taken]
+            area = sum(common.width * common.height for common in shared if common is not None)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            crossed = sum(box.x0 < u < box.x1 and box.y0 < v < box.y1 for u, v in strokes)
+            costs.append(1e6 * (not inside) + 1e3 * area + crossed)
+        place_label(text, frame, taken, strokes)
+        assert text.get_position() == OFFSETS[int(np.argmin(costs))]
+
+
+def test_of_many_cells_learning_curves_have_a_few_over_the_whole_range_of_betas():
+    """Of forty cells of a model sixteen have a line, with the lowest and highest beta, and the caption says how many."""
+    cells, results = many(40, False)
+    figure = learning(cells, results, "some data")
+    assert len(figure.axes[0].lines) == MOST_CURVES
+    assert f"{MOST_CURVES} of 40 cells" in figure.get_supxlabel().replace("\n", " ")
+    colours = {line.get_color() for line in figure.axes[0].lines}
+    assert {matplotlib.colormaps["viridis_r"](0.0), matplotlib.colormaps["viridis_r"](1.0)} <= colours
+
+
+def test_between_the_bars_of_two_cells_there_is_no_stroke(drawn):
+    """Where the line between two cells is broken by an incomplete one, what a label must not cover is the two crosses alone."""
+    cells = [cell("mvae", beta) for beta in (1, 2, 3)]
+    results = [result(of, s, {COHERENCE: b + s / 9, LIKELIHOOD: b + s / 9}) for b, of in enumerate(cells) for s in (0, 1)]
+    axes = drawn(found([r for r in results if r.trial.id != results[2].trial.id], 2, cells)).axes[0]
+    strokes = axes.transData.inverted().transform(strokes_of(axes))
+    assert len(strokes)
+    centres = np.array([[1 / 18, 1 / 18], [2 + 1 / 18, 2 + 1 / 18]])
+    assert np.isclose(strokes[:, None], centres).any(2).any(1).all()
