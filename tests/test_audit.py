@@ -10,9 +10,9 @@ import yaml
 from mopoe_core.errors import UserError
 from mopoe_core.names import Epoch
 from orchestrator.audit import choose
-from orchestrator.comparing import TOLERANCE, compare, distance
 from orchestrator.foreground import Foreground
 from orchestrator.ledger import Ledger
+from orchestrator.sameness import TOLERANCE, compare, distance
 from orchestrator.spec import parse, trials
 from tests.builders import COHERENCE, LIKELIHOOD, cell, grid_results, metric, result
 
