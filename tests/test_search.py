@@ -125,7 +125,7 @@ def test_a_bad_space_is_refused_before_anything_starts(user):
         ({}, "search.space"),
         ({"beta": {"low": 2, "high": 1}}, "search.space.beta: low 2.0 is not below high 1.0"),
         ({"beta": {"low": 0, "high": 1, "log": True}}, "search.space.beta: low 0.0 has no logarithm"),
-        ({"bata": {"low": 0, "high": 1}}, "search.space.bata: unknown field; did you mean 'beta'?"),
+        ({"bata": {"low": 0, "high": 1}}, "search.space.bata: unknown field (did you mean 'beta'?)"),
     ):
         path = user.spec("bad", grid=None, base={"model": "mopoe"}, search={"space": space, "cells": 3})
         done = user.types("sweep", path, code=2)
