@@ -29,6 +29,9 @@ app = typer.Typer(
 )
 
 AgainstOption = Annotated[bool, typer.Option("--against-paper", help="Put the published numbers beside the sweep's.")]
+UnequalOption = Annotated[
+    bool, typer.Option("--rank-unequal", help="Compare models whose complete seeds differ, on those that both have.")
+]
 RetrainOption = Annotated[
     bool, typer.Option("--retrain-damaged", help="Set trials with damaged records aside, and train them again.")
 ]
@@ -87,7 +90,11 @@ def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption =
 
 @app.command()
 def report(
-    file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, against_paper: AgainstOption = False
+    file: SpecArgument,
+    scale: ScaleOption = None,
+    storage: StorageOption = None,
+    against_paper: AgainstOption = False,
+    rank_unequal: UnequalOption = False,
 ) -> None:
     """Write figure, tables and page from what the ledger holds."""
     spec, folder = open_sweep(file, scale, storage)
@@ -95,7 +102,7 @@ def report(
     from orchestrator import against
     from orchestrator import sweep as driver
 
-    paths = driver.write_report(spec, folder, _command(), against_paper)
+    paths = driver.write_report(spec, folder, _command(), against_paper, rank_unequal)
     print(paths.summary)
     if paths.search:
         print(paths.search.line)

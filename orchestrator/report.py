@@ -81,6 +81,8 @@ class Beside:
     """Id of a trial or cell to the address of its MLflow run."""
     yaml: str = ""
     """The sweep's file, without secrets."""
+    unequal: bool = False
+    """Whether models whose complete seeds differ are ranked, on those that both have."""
 
 
 @dataclass(frozen=True)
@@ -145,15 +147,14 @@ def write(
     else:
         searched = Searched(spec, tuple(told), found, tuple(units), _title(spec))
         search = search_report.write(searched, results, folder)
-    of_seeds = seed_section.write(spec, groups(feasible, spec.seed_list, results), results, units, folder)
+    beside = beside or Beside()
+    of_seeds = seed_section.write(spec, groups(feasible, spec.seed_list, results), results, units, folder, beside.unequal)
     write_text(paths.markdown, tables.markdown(rows))
     write_text(paths.latex, tables.latex(rows, command))
     _write_table(table, paths.cells_csv, paths.cells_parquet)
     _write_table(trial_table(results), paths.trials_csv, paths.trials_parquet)
     paper = paper_report.write(every, spec.seed_list, results, samples, command, folder / "paper", against_paper)
-    made = _Made(
-        spec, results, states, samples, told, command, beside or Beside(), table, found, rows, of_seeds, paper, search, searched
-    )
+    made = _Made(spec, results, states, samples, told, command, beside, table, found, rows, of_seeds, paper, search, searched)
     write_text(paths.page, _page(made, folder))
     return replace(paths, paper=paper, search=search)
 

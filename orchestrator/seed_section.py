@@ -59,11 +59,12 @@ class SeedReport:
 
 
 def write(
-    spec: SweepSpec, found: Sequence[Group], results: Sequence[TrialResult], units: Sequence[str], folder: Path
+    spec: SweepSpec, found: Sequence[Group], results: Sequence[TrialResult], units: Sequence[str], folder: Path, unequal: bool
 ) -> SeedReport:
     """Write the figures into `folder`, the report's, in place of what stood there.
 
     `found` has the cells that keep to the constraints, `results` those of all trials, diverged ones too, `units` an objective's each.
+    Series whose complete seeds differ are ranked with `unequal` only, on those that both have.
     """
     into = folder / "seeds"
     shutil.rmtree(into, ignore_errors=True)  # what can no longer be drawn must not stay
@@ -75,17 +76,23 @@ def write(
         return SeedReport((), OF_A_SEARCH, tuple(curves))
     if not found:
         return SeedReport((), "The sweep has no cells yet.", tuple(curves))
-    return SeedReport(tuple(_block(spec, group, of, results, units, into) for group, of in surfaces), "", tuple(curves))
+    return SeedReport(tuple(_block(spec, group, of, results, units, into, unequal) for group, of in surfaces), "", tuple(curves))
 
 
 def _block(
-    spec: SweepSpec, group: Group, found: Sequence[Attainment], results: Sequence[TrialResult], units: Sequence[str], into: Path
+    spec: SweepSpec,
+    group: Group,
+    found: Sequence[Attainment],
+    results: Sequence[TrialResult],
+    units: Sequence[str],
+    into: Path,
+    unequal: bool,
 ) -> Block:
     figure = seed_figures.attainment(found, _title(group), units)
     stem = into / f"attainment-{group.slug}"
     if figure is not None:
         save(figure, stem)
-    volumes, compared = hypervolumes(found) or (), hypervolume_differences(found) or ()
+    volumes, compared = hypervolumes(found) or (), hypervolume_differences(found, unequal=unequal) or ()
     return Block(
         label=group.label,
         figure=None if figure is None else stem.with_name(f"{stem.name}.svg"),

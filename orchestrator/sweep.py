@@ -168,7 +168,9 @@ def states(every: Sequence[Trial], ledger: Ledger) -> dict[str, str]:
     return {trial.id: state.status for trial, state in zip(every, ledger.each(ledger.state, every), strict=True)}
 
 
-def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper: bool = False) -> report.ReportPaths:
+def write_report(
+    spec: SweepSpec, storage: AnyPath, command: str, against_paper: bool = False, unequal: bool = False
+) -> report.ReportPaths:
     """Write the sweep's report from the ledger, to a local folder; for remote storage, there as well."""
     ledger, every = Ledger(storage), trials(spec)
     samples = {trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)}
@@ -182,6 +184,7 @@ def write_report(spec: SweepSpec, storage: AnyPath, command: str, against_paper:
         tuple(failures.find(every, full, ledger)),
         run_links(tracking.default_uri(ledger.storage), spec.name),
         kept.read_bytes().decode() if kept.exists() else "",
+        unequal,
     )
     paths = report.write(spec, results, now, samples, command, into, against_paper, told, beside)
     if ledger.storage != near(ledger.storage):

@@ -192,6 +192,19 @@ def test_each_pair_of_models_has_a_sentence(swept, page):
     assert swept[2].count("<td>not ranked</td>") == 2
 
 
+def test_models_whose_seeds_differ_are_ranked_where_that_is_asked(swept, tmp_path):
+    """On the two seeds that both have, and each sentence says that the others are left out."""
+    spec = swept[0]
+    results = Ledger(swept[1].page.parent.parent / "runs").results_of(trials(spec))
+    made = seed_section.write(
+        spec, groups(cells(spec), spec.seed_list, results), results, ["share", "nats"], tmp_path, unequal=True
+    )
+    (block,) = made.blocks
+    of_mmvae = [sentence for sentence in block.sentences if "mmvae" in sentence]
+    assert len(of_mmvae) == 2
+    assert all("2 of 3 seeds" in sentence and "are left out" in sentence for sentence in of_mmvae)
+
+
 def test_hypervolumes_are_over_complete_seeds(swept):
     """mvae has all three, mmvae two."""
     rows = dict(
