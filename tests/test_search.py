@@ -14,7 +14,7 @@ from orchestrator.proposals import Proposals, resolve
 from orchestrator.spec import parse, trials
 from tests.users import User, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 OBJECTIVES = [{"metric": "coherence/joint", "goal": "max", "reference": 0}, {"metric": "log_likelihood/joint", "goal": "max"}]
 
 
