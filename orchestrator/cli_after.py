@@ -14,13 +14,12 @@ from orchestrator import spec as specs
 from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, open_sweep, state_of
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
+from orchestrator.ui import PORT
 
 TrialOption = Annotated[list[str] | None, typer.Option("--trial", metavar="ID", help="A trial; may be said more than once.")]
 FailedOption = Annotated[bool, typer.Option("--failed", help="Every failed trial.")]
 DivergedOption = Annotated[bool, typer.Option("--diverged", help="Every diverged trial.")]
 HereOption = Annotated[bool, typer.Option("--here", help="Train the one trial now, in this process; the ledger stays as it is.")]
-PORT = 5000
-"""MLflow's usual port."""
 
 
 def register(app: typer.Typer) -> None:
@@ -129,8 +128,9 @@ def export(
     from orchestrator import export as exporting  # pandas
 
     ledger, every = Ledger(folder), specs.trials(spec)
-    statuses = {t.id: state.status for t, state in zip(every, ledger.each(ledger.state, every), strict=True)}
-    table = exporting.tidy(every, statuses, ledger.results_of(every))
+    known = ledger.each(ledger.known, every)
+    statuses = {t.id: one.state.status for t, one in zip(every, known, strict=True)}
+    table = exporting.tidy(every, statuses, [one.result for one in known if one.result is not None])
     path = to or exporting.default_path(spec, folder)
     exporting.write(table, path)
     print(f"{len(table)} rows of {len(every)} trials\ntable   {path}")

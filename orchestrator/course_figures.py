@@ -9,14 +9,13 @@ from matplotlib.ticker import MaxNLocator
 
 from orchestrator.figure_parts import blank, dress, frame
 from orchestrator.figures import COLOURS
-from orchestrator.outcomes import courses
 from orchestrator.search_parts import NUMBER, OUTCOMES, heading, nothing, outcome_handle
 from orchestrator.search_tables import Searched
 
 
 def history(searched: Searched) -> Figure:
     """What was reached after each cell, a step at its number; along the bottom the cells that brought nothing, and why."""
-    found = courses(searched.ended, searched.spec)
+    found = searched.courses
     figure = blank(8.2, 0.9 + 2.6 * len(found))
     panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
     for place, (axes, (name, course)) in enumerate(zip(panels, found.items(), strict=True)):

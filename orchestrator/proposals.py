@@ -118,11 +118,12 @@ def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
 
 def with_cells(spec: SweepSpec, every: Sequence[Cell], stopped: Collection[str], seed_counts: Mapping[str, int]) -> SweepSpec:
     """A search with these cells; `stopped` has the ids of those that were stopped early."""
-    found = [Proposed(cell, _seeds(spec, seed_counts.get(cell.id, 0)), cell.id in stopped) for cell in every]
+    found = [Proposed(cell, seeds(spec, seed_counts.get(cell.id, 0)), cell.id in stopped) for cell in every]
     return specs.proposed(spec, found)
 
 
-def _seeds(spec: SweepSpec, count: int) -> tuple[int, ...]:
+def seeds(spec: SweepSpec, count: int) -> tuple[int, ...]:
+    """Those of a cell that was given so many in all; 0 where it was given none beyond those that every cell has."""
     if isinstance(spec.seeds, Replicates):
         return tuple(range(max(spec.seeds.start, min(count, spec.seeds.max))))
     return tuple(spec.seed_list)

@@ -4,10 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from orchestrator.ui import HOST
+from orchestrator.ui import HOST, PORT
 
-PORT = 5000
-"""Of `python -m orchestrator ui`, where no other is named."""
 RUNS = """
 select id.value, runs.experiment_id, runs.run_uuid from runs
 join experiments on experiments.experiment_id = runs.experiment_id

@@ -14,7 +14,7 @@ from mopoe_core.catalogue import find
 from mopoe_core.files import write_whole
 from orchestrator import course_figures, search_figures, search_tables, space_figures
 from orchestrator.figure_parts import save
-from orchestrator.outcomes import broken, courses
+from orchestrator.outcomes import broken
 from orchestrator.search_tables import Row, Searched
 from orchestrator.space import Early
 from orchestrator.spec import Replicates, SweepSpec, cells
@@ -77,11 +77,11 @@ def write(searched: Searched, results: Sequence[TrialResult], folder: Path) -> S
         parquet=parquet,
         fields=searched.space.order,
         objectives=tuple(objective.metric for objective in searched.spec.objectives),
-        rows=tuple(search_tables.rows(searched, results)),
+        rows=tuple(search_tables.rows(searched, table)),
         notes=tuple(_notes(searched, bool(numbers))),
         left_out=tuple(_left_out(searched.spec, results)),
         counts=searched.counts,
-        courses=courses(searched.ended, searched.spec),
+        courses=searched.courses,
         told=tuple(one.cell.id for one in searched.ended),
         line=search_tables.line(searched),
     )

@@ -49,10 +49,15 @@ class Searched:
         """Its fields."""
         return Space(self.search)
 
-    @property
+    @cached_property
     def ended(self) -> list[Told]:
         """The cells of which something was told."""
         return [one for one in self.told if one.telling.kind != "open"]
+
+    @cached_property
+    def courses(self) -> dict[str, list[float]]:
+        """What was reached after each of them: see `outcomes.courses`."""
+        return courses(self.ended, self.spec)
 
     @cached_property
     def members(self) -> frozenset[str]:
@@ -81,10 +86,10 @@ class Row:
     source: str
 
 
-def rows(searched: Searched, results: Sequence[TrialResult]) -> list[Row]:
-    """A row a cell, as a reader sees it."""
-    found, made = frame(searched, results), []
-    for one, line in zip(searched.told, found.to_dict("records"), strict=True):
+def rows(searched: Searched, table: pd.DataFrame) -> list[Row]:
+    """A row a cell, as a reader sees it; `table` is that of `frame`."""
+    made = []
+    for one, line in zip(searched.told, table.to_dict("records"), strict=True):
         fields = tuple(spelled_value(one.proposal.fields[f]) if f in one.proposal.fields else "" for f in searched.space.order)
         means = [(line[o.metric], line[f"{o.metric}.sd"]) for o in searched.spec.objectives]
         values = tuple("" if math.isnan(mean) else shown(Entry(mean, sd, False)) for mean, sd in means)
@@ -146,7 +151,7 @@ def line(searched: Searched) -> str:
     ended = ", ".join(f"{count} {outcome}" for outcome, count in searched.counts.items() if outcome != "open")
     said = [f"{len(searched.ended)} cells told{f': {ended}' if ended else ''}"]
     said += [f"{searched.counts['open']} open"] if "open" in searched.counts else []
-    for name, course in courses(searched.ended, searched.spec).items():
+    for name, course in searched.courses.items():
         if course and not math.isnan(course[-1]):
             said.append(f"{name} {course[-1]:.5g}")
     return f"search  {'; '.join(said)}"

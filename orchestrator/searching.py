@@ -15,7 +15,7 @@ from orchestrator.errors import SpecError
 from orchestrator.jobs import Watch
 from orchestrator.ledger import Ledger
 from orchestrator.outcomes import Telling, Told, feasible, hypervolumes, of_cell, of_results
-from orchestrator.proposals import Proposal, Proposals, cell_of, with_cells
+from orchestrator.proposals import Proposal, Proposals, cell_of, seeds, with_cells
 from orchestrator.search import Study, of_fields
 from orchestrator.space import Space
 from orchestrator.spec import Replicates, SweepSpec, cells, seeds_of
@@ -209,15 +209,15 @@ class Searching:
 
     def _further_seeds(self) -> list[Trial]:
         """One more seed for each cell whose place on the front is undecided; none when all are decided or have the most."""
-        seeds, self._decided = self.spec.seeds, True
-        if not isinstance(seeds, Replicates):
+        limits, self._decided = self.spec.seeds, True
+        if not isinstance(limits, Replicates):
             return []
         before = {trial.id for trial in specs.trials(self.spec)}
         counts, results = seeds_of(self.spec), self._results()
         front = pareto.front(self.spec.objectives, feasible(self.spec, results), counts, results, pooled=True)
         for point in front.points:
-            undecided = point.probability is not None and 1 - seeds.until < point.probability < seeds.until
-            if undecided and len(counts[point.cell_id]) < seeds.max:
+            undecided = point.probability is not None and 1 - limits.until < point.probability < limits.until
+            if undecided and len(counts[point.cell_id]) < limits.max:
                 self._seed_counts[point.cell_id] = len(counts[point.cell_id]) + 1
                 self._kept.give_seeds(point.cell_id, self._seed_counts[point.cell_id])
                 self._decided = False
@@ -234,8 +234,7 @@ class Searching:
         return [trial for trial in self._trials(cell) if trial.id not in self._found]
 
     def _trials(self, cell: Cell) -> list[Trial]:
-        extra = range(self._seed_counts.get(cell.id, 0))
-        return [Trial(cell, seed) for seed in sorted({*self.spec.seed_list, *extra})]
+        return [Trial(cell, seed) for seed in seeds(self.spec, self._seed_counts.get(cell.id, 0))]
 
     def _results(self) -> list[TrialResult]:
         return [self._found[t.id] for t in specs.trials(self.spec) if t.id in self._found]

@@ -63,15 +63,10 @@ class Choice(BaseModel):
     when: dict[str, Any] = Field(default_factory=dict)
 
 
-def _dimension(value: Any) -> Any:
-    """A list is a choice."""
-    return {"choices": value} if isinstance(value, list) else value
-
-
 def _discriminated(value: Any) -> Any:
     if isinstance(value, Range | Choice):
         return value
-    value = _dimension(value)
+    value = {"choices": value} if isinstance(value, list) else value
     if not isinstance(value, dict):
         raise ValueError("is no part of a space; write a list of values, or {low: ..., high: ...}")
     return (Choice if "choices" in value else Range).model_validate(value)

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mopoe_core.files import AnyPath, near, write_bytes, write_text
@@ -17,7 +16,7 @@ from orchestrator import aggregate, failures, keeping, leases, outcomes, plan, p
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
 from orchestrator.leases import Lease
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, State
 from orchestrator.progress import Progress
 from orchestrator.proposals import resolve
 from orchestrator.run_links import run_links
@@ -74,9 +73,8 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
         uri = tracking.default_uri(ledger.storage)
-        stopped, problems, paths = _bring_on(spec, made, ledger, uri, lease.holder.token, command)
+        stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease.holder.token, command)
         spec = resolve(spec, ledger.storage)
-        statuses = states(trials(spec), ledger)
         there = {trial.id for trial in made.done}
         ended = sum(status in ("completed", "diverged") and key not in there for key, status in statuses.items())
         unfinished = sum(statuses[trial.id] not in ("completed", "diverged") for trial in wanted(spec))
@@ -87,9 +85,9 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
 
 def _bring_on(
     spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, driver: str, command: str
-) -> tuple[str, tuple[str, ...], report.ReportPaths]:
+) -> tuple[str, tuple[str, ...], report.ReportPaths, dict[str, str]]:
     """Run what is missing, with MLflow beside it, and write the report, which the sweep's run in MLflow has; returns why the
-    sweep stopped before its end, what MLflow did not take, and where the report is.
+    sweep stopped before its end, what MLflow did not take, where the report is, and each trial's status by its id.
     """
     commit = provenance.commit()
     tracker = tracking.Tracker(spec, trials(spec), ledger, uri, commit)
@@ -98,8 +96,9 @@ def _bring_on(
         if made.to_run or spec.search:
             stopped = _run_missing(spec, made, ledger, tracker, commit, driver)
         found = resolve(spec, ledger.storage)
-        paths = write_report(found, ledger.storage, command)
-        whole = sweep_summary(found, paths, ledger)
+        read = _read(found, ledger)
+        paths = _write_report(found, ledger, read, command)
+        whole = sweep_summary(found, paths, read.statuses)
     except KeyboardInterrupt:  # the second one
         patience = HASTY_SECONDS
         raise
@@ -109,7 +108,7 @@ def _bring_on(
                 f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)", flush=True
             )
         tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience, whole)
-    return stopped, tuple(tracker.problems), paths
+    return stopped, tuple(tracker.problems), paths, read.statuses
 
 
 def _without_secrets(source: str, spec: SweepSpec) -> str:
@@ -133,7 +132,8 @@ def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tup
         spec = resolve(spec, ledger.storage)
         uri = tracking.default_uri(ledger.storage)
         write = tracking.rebuild if rebuild else tracking.catch_up
-        whole = sweep_summary(spec, write_report(spec, ledger.storage, command), ledger)
+        read = _read(spec, ledger)
+        whole = sweep_summary(spec, _write_report(spec, ledger, read, command), read.statuses)
         return uri, write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole)
 
 
@@ -163,38 +163,54 @@ def folder(storage: AnyPath, spec: SweepSpec) -> AnyPath:
     return storage / "sweeps" / spec.name
 
 
-def states(every: Sequence[Trial], ledger: Ledger) -> dict[str, str]:
-    """Trial id to status."""
-    return {trial.id: state.status for trial, state in zip(every, ledger.each(ledger.state, every), strict=True)}
+@dataclass(frozen=True)
+class _Read:
+    """What the ledger says of a sweep, of one reading: of thousands of trials each takes seconds."""
+
+    states: Mapping[str, State]
+    """By trial id."""
+    results: Sequence[TrialResult]
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """By trial id."""
+        return {trial_id: state.status for trial_id, state in self.states.items()}
+
+
+def _read(spec: SweepSpec, ledger: Ledger) -> _Read:
+    every = trials(spec)
+    known = ledger.each(ledger.known, every)
+    states = {trial.id: one.state for trial, one in zip(every, known, strict=True)}
+    return _Read(states, [one.result for one in known if one.result is not None])
 
 
 def write_report(
     spec: SweepSpec, storage: AnyPath, command: str, against_paper: bool = False, unequal: bool = False
 ) -> report.ReportPaths:
     """Write the sweep's report from the ledger, to a local folder; for remote storage, there as well."""
-    ledger, every = Ledger(storage), trials(spec)
+    ledger = Ledger(storage)
+    return _write_report(spec, ledger, _read(spec, ledger), command, against_paper, unequal)
+
+
+def _write_report(
+    spec: SweepSpec, ledger: Ledger, read: _Read, command: str, against_paper: bool = False, unequal: bool = False
+) -> report.ReportPaths:
+    every, now = trials(spec), read.statuses
     samples = {trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)}
-    into, known = _report_folder(spec, ledger), ledger.each(ledger.known, every)
-    results = [one.result for one in known if one.result is not None]
-    full = {trial.id: one.state for trial, one in zip(every, known, strict=True)}
-    now = {trial_id: state.status for trial_id, state in full.items()}
-    told = _told(spec, ledger, results, now) if spec.search else ()
+    into = near(ledger.storage) / "sweeps" / spec.name / "report"
+    told = _told(spec, ledger, read.results, now) if spec.search else ()
     kept = folder(ledger.storage, spec) / "sweep.yaml"
     beside = report.Beside(
-        tuple(failures.find(every, full, ledger)),
+        tuple(failures.find(every, read.states, ledger)),
         run_links(tracking.default_uri(ledger.storage), spec.name),
         kept.read_bytes().decode() if kept.exists() else "",
         unequal,
     )
-    paths = report.write(spec, results, now, samples, command, into, against_paper, told, beside)
+    paths = report.write(spec, read.results, now, samples, command, into, against_paper, told, beside)
     if ledger.storage != near(ledger.storage):
         for path in into.rglob("*.*"):
             write_bytes(folder(ledger.storage, spec) / "report" / path.relative_to(into).as_posix(), path.read_bytes())
     return paths
-
-
-def _report_folder(spec: SweepSpec, ledger: Ledger) -> Path:
-    return near(ledger.storage) / "sweeps" / spec.name / "report"
 
 
 def _told(spec: SweepSpec, ledger: Ledger, results: Sequence[TrialResult], now: Mapping[str, str]) -> list[outcomes.Told]:
@@ -378,8 +394,8 @@ def summaries(spec: SweepSpec, ledger: Ledger) -> list[tracking.CellSummary]:
     return found
 
 
-def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, ledger: Ledger) -> tracking.SweepSummary:
-    """What MLflow shows of the whole sweep: the report, and of a search its course."""
+def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, statuses: Mapping[str, str]) -> tracking.SweepSummary:
+    """What MLflow shows of the whole sweep: the report, and of a search its course. `statuses` has each trial's by its id."""
     parameters = {"seeds": json.dumps(spec.seed_list), "objectives": ", ".join(f"{o.goal} {o.metric}" for o in spec.objectives)}
     files = [paths.figure, paths.figure_svg, paths.figure_pdf, paths.markdown, paths.cells_csv, paths.trials_parquet]
     if paths.search is not None and spec.search is not None:
@@ -390,8 +406,7 @@ def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, ledger: Ledger) ->
         return tracking.SweepSummary(
             spec.name, parameters, found.told, found.courses, found.counts, sorted({*files, *found.figures}), paths.page
         )
-    now = states(trials(spec), ledger)
-    ends = {cell.id: {now[Trial(cell, seed).id] for seed in spec.seed_list} for cell in cells(spec)}
+    ends = {cell.id: {statuses[Trial(cell, seed).id] for seed in spec.seed_list} for cell in cells(spec)}
     kinds = {key: next((kind for kind in ("diverged", "failed") if kind in found), "completed") for key, found in ends.items()}
     kinds |= {key: "open" for key, found in ends.items() if found - {"completed", "diverged", "failed"}}
     complete = [key for key, kind in kinds.items() if kind == "completed"]

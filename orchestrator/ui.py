@@ -11,6 +11,8 @@ from mopoe_core.errors import UserError
 from mopoe_core.remote import masked
 
 HOST = "127.0.0.1"
+PORT = 5000
+"""MLflow's usual one, where the user names no other; the report's links lead there."""
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 

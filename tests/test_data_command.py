@@ -1,8 +1,8 @@
 """`python -m orchestrator data`: what it shows of a dataset, and that whatever is wrong is one line and exit code 2."""
 
 import shutil
-import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +11,14 @@ from PIL import Image
 
 from mopoe_core.catalogue import DATASETS
 from mopoe_core.pictures import TILE
-from orchestrator import cli
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "tabular.py"
 
 
 @pytest.fixture
-def types(monkeypatch, capsys):
-    """Type a command; gives its exit code, and what it wrote to standard output and standard error."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["orchestrator", "data", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out, printed.err
-
-    return run
+def types(types_here):
+    """Type the command; gives its exit code, and what it wrote to standard output and standard error."""
+    return partial(types_here, "data")
 
 
 @pytest.fixture
