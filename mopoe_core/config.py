@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from mopoe_core import presets
 from mopoe_core.catalogue import DATASETS, MODELS, DatasetCard, find, is_own
 
-RECIPE = 2
+RECIPE = 3
 """Raised by hand when code changes what a finished trial means; it is part of every identity, so every trial is then a new one."""
 
 ALIASES: dict[str, dict[str, str]] = {"eq5": {"model": "mopoe", "estimator": "enumerate", "kl": "sum"}}
@@ -43,6 +43,7 @@ NUMBERS = (
     "beta",
     "beta_private",
     "private_weights",
+    "given_private",
     "estimator",
     "kl",
     "prior_expert",
@@ -121,6 +122,9 @@ class TrainingConfig(BaseModel):
     """Weight of the private latents' KLs, relative to `beta`."""
     private_weights: tuple[Weight, ...] = ()
     """Weights of the modalities' private KLs, in the dataset's order; 1 each when left out."""
+    given_private: Literal["prior", "posterior"] = "prior"
+    """Where conditional generation draws the private latent of a given modality from: the `prior`, as published, or its own `posterior`.
+    That of a modality that is not given always comes from the prior."""
     estimator: Literal["stratified", "categorical", "slices", "enumerate"] = "stratified"
     """How the expectation under the mixture is estimated; see `mopoe_core.objective`."""
     kl: Literal["sum", "mixture"] = "sum"
@@ -204,6 +208,10 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 "private_dim: is 0, so that there are no private latents to weight; set it, or leave the weights out"
             )
+        if self.private_dim == 0 and self.given_private != "prior":
+            raise ValueError(
+                "given_private: private_dim is 0, so that there are no private latents; set private_dim, or leave it out"
+            )
 
     def _check_model(self) -> None:
         if self.model not in MIXTURES:
@@ -219,8 +227,6 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 f"prior_expert: 'full' does not apply to model {self.model!r}, which has no full product; allowed: none, all"
             )
-        if self.model == "mvtcae" and self.missing:
-            raise ValueError("missing: model 'mvtcae' has one component, which needs every modality; leave it out")
         for field, only in (("alpha", "mvtcae"), ("unimodal_reconstruction", "mvae")):
             if self.model != only and getattr(self, field) != type(self).model_fields[field].default:
                 raise ValueError(f"{field}: applies to model {only!r} only, not to {self.model!r}; leave it out")
@@ -304,8 +310,10 @@ class TrainingConfig(BaseModel):
 
     @property
     def shape(self) -> str:
-        """What the trials of one stack have in common: every field but those in `NUMBERS`."""
+        """What the trials of one stack have in common: every field but those in `NUMBERS`, and whether modalities are hidden."""
         common = {name: value for name, value in self.model_dump(mode="json").items() if name not in NUMBERS}
+        if self.missing:
+            common["hides"] = True
         return json.dumps(common, sort_keys=True)
 
     def canonical(self) -> dict[str, Any]:

@@ -5,11 +5,11 @@ their mean, and an average precision with its jackknife replicates where labels 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, triu
 from sklearn.metrics import average_precision_score
 
 Floats = NDArray[np.float64]
@@ -25,23 +25,45 @@ class Estimate:
     n: int
 
 
-def mean(values_N: Floats, clusterings: Sequence[NDArray[np.int64]] = ()) -> Estimate:
-    """The mean, with the largest of the standard errors that the clusterings give, and that of independent examples.
+@dataclass(frozen=True)
+class Sharing:
+    """Which examples share a unit, such as an image: they are not independent."""
 
-    A clustering (N,) says which item an example has: examples that share an image are not independent. With G clusters the squared
-    error is G / (G - 1) times the sum of squares of the clusters' summed deviations over N^2. Raises FloatingPointError where a value
-    is not finite.
+    pairs_NN: csr_array
+    """1 above the diagonal for two examples that share a unit."""
+    units: int
+    """The fewest distinct units that a modality shows."""
+
+    @classmethod
+    def of(cls, units_NM: NDArray[np.int64]) -> "Sharing":
+        """From each example's unit in each modality. One number is one unit, in whichever modality it stands."""
+        n, modalities = units_NM.shape
+        numbers, unit_NM = np.unique(units_NM, return_inverse=True)
+        ones, example_NM = np.ones(unit_NM.size, dtype=np.float64), np.repeat(np.arange(n), modalities)
+        shows = csr_array((ones, (example_NM, unit_NM.reshape(-1))), shape=(n, len(numbers)))
+        pairs_NN = csr_array(triu(shows @ shows.T, k=1))
+        pairs_NN.data[:] = 1.0
+        return cls(pairs_NN, min(len(np.unique(unit_M)) for unit_M in unit_NM.reshape(n, modalities).T))
+
+
+def mean(values_N: Floats, sharing: Sharing | None = None) -> Estimate:
+    """The mean, with its standard error.
+
+    The squared error is the sum of e_i e_j over all pairs of examples, each with itself too, that share a unit, over N^2; e are the
+    deviations from the mean. For two modalities whose images are paired at random this is V1 + V2 - V12, the errors of clusters by either
+    image and by both (Cameron, Gelbach and Miller 2011), and for examples that share nothing the textbook's. It is scaled by G / (G - 1)
+    for G units, and is never below the error of independent examples, because deviations that cancel by chance would promise too much.
+    Raises FloatingPointError where a value is not finite.
     """
     _check_finite(values_N)
     n = len(values_N)
     deviations_N = values_N - values_N.mean()
-    errors = [math.sqrt(float((deviations_N**2).sum()) / (n * (n - 1)))]
-    for items_N in clusterings:
-        _, cluster_N = np.unique(items_N, return_inverse=True)
-        sums_G = np.bincount(cluster_N, weights=deviations_N)
-        if len(sums_G) > 1:
-            errors.append(math.sqrt(len(sums_G) / (len(sums_G) - 1) * float((sums_G**2).sum())) / n)
-    return Estimate(float(values_N.mean()), max(errors), n)
+    squares = float((deviations_N**2).sum())
+    variance = squares / (n * (n - 1))
+    if sharing is not None and sharing.units > 1:
+        shared = squares + 2 * float(deviations_N @ (sharing.pairs_NN @ deviations_N))
+        variance = max(variance, sharing.units / (sharing.units - 1) * shared / n**2)
+    return Estimate(float(values_N.mean()), math.sqrt(variance), n)
 
 
 def jackknifed(replicates: Floats, n: int) -> Estimate:

@@ -7,7 +7,8 @@ probes, the host waits for it once.
 
 q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE, MoPoE and MVTCAE, the members of S
 for MMVAE, mmJSD and MMVM. Where a single sample or mean is wanted, a mixture gives one member of S, chosen at random, as released. A
-private latent comes from the modality's own posterior where the modality is given, and from the prior where it is not.
+private latent that is decoded comes from the prior, as released; with `given_private: posterior`, that of a given modality comes from its
+own posterior.
 
 Where labels are attributes, probe and coherence are average precisions of scores, an attribute each and their mean (Appendix E.2); the
 released code feeds hard decisions to them, batch by batch.
@@ -29,7 +30,7 @@ from mopoe_core import names
 from mopoe_core.classifiers import Judges
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.decoding import judged, laid_out, laid_out_judges
-from mopoe_core.estimates import Estimate, average_precisions, jackknifed, mean, mean_over_attributes
+from mopoe_core.estimates import Estimate, Sharing, average_precisions, jackknifed, mean, mean_over_attributes
 from mopoe_core.importance import log_likelihoods
 from mopoe_core.loss import with_private
 from mopoe_core.model import MultimodalVAE
@@ -187,7 +188,8 @@ def _batch(
     posteriors_SBD = _subset_posteriors(products_RBD, proposals, chance)
     noise = torch.randn(posteriors_SBD.mu.shape, generator=chance, device=chance.device)
     z_SBD = posteriors_SBD.sample(noise)
-    private_MBP = encoded.private.sample(torch.randn(encoded.private.mu.shape, generator=chance, device=chance.device))
+    private_noise_MBP = torch.randn(encoded.private.mu.shape, generator=chance, device=chance.device)
+    private_MBP = model.private_of_given(encoded.private, private_noise_MBP)
     likelihood_SB, paper_view_SB = log_likelihoods(model, x, encoded, products_RBD, proposals.members, proposals.given, chance)
     return {
         FINITE: torch.isfinite(products_RBD.mu).all(-1).all(0),
@@ -224,8 +226,8 @@ class _Table:
     def __init__(self, dataset: Dataset, test: Split, modalities: list[str], subsets: list[tuple[str, ...]]) -> None:
         self.attributes, self.modalities, self.subsets = dataset.attributes, modalities, subsets
         self.labels = test.labels.cpu().numpy()
-        # Of images: their examples are a sample of many items; a word has some forty spellings, which are all of them.
-        self.clusterings = [test.rows[m.name].cpu().numpy() for m in test.modalities if m.kind != "text"]
+        units_NM = test.units()
+        self.sharing = None if units_NM is None else Sharing.of(units_NM.cpu().numpy())
         self.rows: dict[str, Metric] = {}
 
     def metrics(self, agreement_N: Array, numbers: dict[str, Array]) -> tuple[Metric, ...]:
@@ -268,15 +270,15 @@ class _Table:
         return mean_over_attributes(precisions_AG, self.labels)
 
     def _estimate(self, vector: Array) -> Estimate:
-        return jackknifed(vector, len(self.labels)) if self.attributes else mean(vector, self.clusterings)
+        return jackknifed(vector, len(self.labels)) if self.attributes else mean(vector, self.sharing)
 
     def _likelihoods(self, kind: str, numbers_SN: Array, sizes: range) -> None:
         for subset, values_N in zip(self.subsets, numbers_SN, strict=True):
             short = names.likelihood_subset_name(subset, self.modalities)
-            self._row(kind, names.subset_name(subset), "", mean(values_N, self.clusterings), short=short)
+            self._row(kind, names.subset_name(subset), "", mean(values_N, self.sharing), short=short)
         for size in sizes:
             of_size = [values for S, values in zip(self.subsets, numbers_SN, strict=True) if len(S) == size]
-            self._row(kind, names.given(size), "", mean(np.mean(of_size, 0), self.clusterings))
+            self._row(kind, names.given(size), "", mean(np.mean(of_size, 0), self.sharing))
 
     def _row(self, kind: str, subset: str, target: str, estimate: Estimate, short: str = "", attribute: str = "") -> None:
         """Note a metric; `short` stands for the subset in its name."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mopoe_core.objective import Draws, Gaussians, Objective, chosen_products, kl_divergence, products
+from mopoe_core.objective import Draws, Gaussians, Objective, chosen_products, kl_divergence
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,13 @@ def loss(
 ) -> Loss:
     """The loss of a batch whose experts are `encoded`; `present_BM` is true where a modality is observed."""
     scale_CB = objective.scale_CB(present_BM, encoded.shared.mu.shape[-2])
-    choose = _every_component if draws.position_B is None else _one_component
-    z_SBD, factor_SBM, weights_SB = choose(objective, encoded.shared, draws, scale_CB)
+    decoded_CB = objective.reconstruction_scale_CB(present_BM, scale_CB)
+    components_CBD = objective.components(encoded.shared, present_BM) if draws.position_B is None else None
+    if components_CBD is None:
+        z_SBD, factor_SBM, weights_SB = _one_component(objective, encoded.shared, draws, scale_CB)
+    else:
+        z_SBD, factor_SBM = components_CBD.sample(draws.noise), _factor_CBM(objective, decoded_CB)
+        weights_SB = objective.share_CB(scale_CB)
     private_MBP = encoded.private.sample(draws.private_noise_MBP) if draws.private_noise_MBP.shape[-1] else None
     reconstruction_BM = _reconstruction(objective, log_likelihood, z_SBD, private_MBP, factor_SBM)
     if present_BM is not None:
@@ -88,13 +93,13 @@ def loss(
     if objective.spec.kl == "mixture":
         kl_B = objective.mixture_kl_B(encoded.shared, z_SBD, weights_SB, scale_CB)
     else:
-        components_CBD = products(encoded.shared, objective.experts_CE)
-        kl_B = objective.kl_B(components_CBD, encoded.shared, scale_CB, present_BM)
+        every_CBD = components_CBD or objective.components(encoded.shared, present_BM)
+        kl_B = objective.kl_B(every_CBD, encoded.shared, scale_CB, present_BM)
     reconstruction_M, kl = reconstruction_BM.mean(-2), kl_B.mean(-1)
     total = _weighted(weights.reconstruction_M, reconstruction_M) + weights.beta * kl
     if private_MBP is None:
         return Loss(total, reconstruction_M, kl, torch.zeros_like(kl))
-    private_BM = _private_kl(encoded.private) * objective.decodings_BM(scale_CB)
+    private_BM = _private_kl(encoded.private) * objective.decodings_BM(decoded_CB)
     if present_BM is not None:
         private_BM = private_BM * present_BM
     private_kl = _weighted(weights.private_M, private_BM.mean(-2))
@@ -114,7 +119,7 @@ def _private_kl(private_MBP: Gaussians) -> Tensor:
 
 
 def _one_component(objective: Objective, experts_MBD: Gaussians, draws: Draws, scale_CB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One sample an example: z (1, B, D), its modalities' factors (1, B, M), its mixture weight (1, B)."""
+    """One sample an example: z (1, B, D), its modalities' factors (1, B, M), its mixture weight (1, B). Of mixtures only."""
     component_B = objective.assign_B(draws, scale_CB)
     z_BD = chosen_products(experts_MBD, objective.experts_CE, component_B).sample(draws.noise)
     decoded_BM = torch.take_along_dim(objective.decoded_CM, component_B[..., None], -2)
@@ -122,13 +127,10 @@ def _one_component(objective: Objective, experts_MBD: Gaussians, draws: Draws, s
     return z_BD.unsqueeze(-3), factor_BM.unsqueeze(-3), torch.ones_like(scale_CB[..., :1, :])
 
 
-def _every_component(
-    objective: Objective, experts_MBD: Gaussians, draws: Draws, scale_CB: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A sample of every component: z (C, B, D), factors (C, B, M), mixture weights (C, B)."""
-    weights_CB = objective.weights_C[..., None] * scale_CB
-    factor_CBM = weights_CB[..., None] * objective.decoded_CM.unsqueeze(-2)
-    return products(experts_MBD, objective.experts_CE).sample(draws.noise), factor_CBM, objective.share_CB(scale_CB)
+def _factor_CBM(objective: Objective, decoded_CB: Tensor) -> Tensor:
+    """The weight of each modality's reconstruction from each component, where every component is decoded."""
+    weights_CB = objective.weights_C[..., None] * decoded_CB
+    return weights_CB[..., None] * objective.decoded_CM.unsqueeze(-2)
 
 
 def _reconstruction(
@@ -144,6 +146,11 @@ def _reconstruction(
             z = with_private(z, private_MBP[..., m : m + 1, :, :])
         terms.append((factor_SB * log_likelihood(m, z)).sum(-2))
     return -torch.stack(terms, -1)
+
+
+def in_separate_passes(decode: Callable[[Tensor], Tensor], z_SBL: Tensor) -> Tensor:
+    """What `decode` makes of each sampled component alone, (..., S, B): as published, where a decoder has batch norm."""
+    return torch.cat([decode(z) for z in z_SBL.split(1, -3)], -2)
 
 
 def with_private(z: Tensor, private_BP: Tensor) -> Tensor:

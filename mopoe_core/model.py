@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Modality
 from mopoe_core.likelihoods import Categorical, Likelihood, numeric_likelihood
-from mopoe_core.loss import Encoded, Loss, LossWeights, loss, with_private
+from mopoe_core.loss import Encoded, Loss, LossWeights, in_separate_passes, loss, with_private
 from mopoe_core.networks import networks
 from mopoe_core.objective import Draws, Gaussians, Objective, product_of_each, specification
+from mopoe_core.stacking import mixes_examples
 
 
 class MultimodalVAE(nn.Module):
@@ -33,16 +34,34 @@ class MultimodalVAE(nn.Module):
         self.weights_M = reconstruction_weights(config, modalities)
         self.private_weights_M = config.private_weights or (1.0,) * len(modalities)
         self.objective = Objective(specification(config, self.weights_M))
+        self.mixing_encoders = frozenset(name for name, network in self.encoders.items() if mixes_examples(network))
+        """Of these modalities the encoder may mix the examples of a batch, in training: it has batch norm or a layer of another's own."""
+        self.mixing_decoders = frozenset(name for name, network in self.decoders.items() if mixes_examples(network))
+        """Likewise of the decoder."""
 
     def to_device(self, device: torch.device) -> "MultimodalVAE":
         """Move the networks and the objective's numbers."""
         self.objective = Objective(self.objective.spec, device)
         return self.to(device)
 
-    def encode(self, x: Mapping[str, Tensor]) -> Encoded:
-        """The unimodal posteriors of every modality."""
-        heads = [cast(tuple[Tensor, Tensor], self.encoders[m.name](x[m.name])) for m in self.modalities]
+    def encode(self, x: Mapping[str, Tensor], present_BM: Tensor | None = None) -> Encoded:
+        """The unimodal posteriors of every modality. Where a modality is hidden they mean nothing."""
+        heads = [
+            self._heads(m, x[m.name], None if present_BM is None else present_BM[:, i]) for i, m in enumerate(self.modalities)
+        ]
         return Encoded.of(heads, self.config.latent_dim)
+
+    def _heads(self, modality: Modality, x: Tensor, present_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """mu and log-variance, (B, D + P) each. A batch norm sees the examples that have the modality, and no others."""
+        encoder = self.encoders[modality.name]
+        if present_B is None or not self.training or modality.name not in self.mixing_encoders:
+            return cast(tuple[Tensor, Tensor], encoder(x))
+        mu, logvar = (x.new_zeros(len(x), self.config.latent_dim + self.config.private_dim) for _ in range(2))
+        rows = present_B.nonzero()[:, 0]
+        if len(rows) == 0:
+            return mu, logvar
+        seen = encoder(x[rows])
+        return mu.index_copy(0, rows, seen[0]), logvar.index_copy(0, rows, seen[1])
 
     def posterior(self, x: Mapping[str, Tensor], present_BM: Tensor, position_B: Tensor | None = None) -> Gaussians:
         """q(z | the modalities that are present), of the shared latent, example by example: (B, D); at least one must be present.
@@ -79,19 +98,30 @@ class MultimodalVAE(nn.Module):
         return self.posterior(whole, present_BM, torch.rand(len(present_BM), generator=chance).to(present_BM.device))
 
     @torch.no_grad()
-    def generate_given(self, x: Mapping[str, Tensor], chance: torch.Generator) -> dict[str, Tensor]:
+    def generate_given(
+        self, x: Mapping[str, Tensor], chance: torch.Generator, given_private: str | None = None
+    ) -> dict[str, Tensor]:
         """Every modality, (B, *shape) by name, from a sample of q(z | the modalities in `x`): the likelihoods' means.
 
-        The private latent of a modality in `x` is a sample of its own posterior, that of any other one of the prior. `chance` is a
-        generator on the CPU, so that the same draws are made on every device.
+        `given_private` says where the private latent of a modality in `x` comes from: the `prior` or its own `posterior`; what the
+        configuration says when left out. That of any other modality comes from the prior. `chance` is a generator on the CPU, so that the
+        same draws are made on every device. Raises ValueError where `given_private` is something else.
         """
         whole, present_BM = self._filled(x)
         posterior, device = self.posterior_given(x, chance), present_BM.device
         z = posterior.sample(torch.randn(posterior.mu.shape, generator=chance).to(device))
-        private = self.encode(whole).private
-        noise_MBP = torch.randn(private.mu.shape, generator=chance).to(device)
-        own_MBP = torch.where(present_BM.T[:, :, None], private.sample(noise_MBP), noise_MBP)
-        return {m.name: self.generate(with_private(z, own), m) for m, own in zip(self.modalities, own_MBP, strict=True)}
+        private_MBP = self.encode(whole).private
+        noise_MBP = torch.randn(private_MBP.mu.shape, generator=chance).to(device)
+        of_given_MBP = self.private_of_given(private_MBP, noise_MBP, given_private)
+        drawn_MBP = torch.where(present_BM.T[:, :, None], of_given_MBP, noise_MBP)
+        return {m.name: self.generate(with_private(z, own), m) for m, own in zip(self.modalities, drawn_MBP, strict=True)}
+
+    def private_of_given(self, private_MBP: Gaussians, noise_MBP: Tensor, given_private: str | None = None) -> Tensor:
+        """The private latents of given modalities in conditional generation, (M, B, P), from standard normal noise."""
+        drawn_from = given_private or self.config.given_private
+        if drawn_from not in ("prior", "posterior"):
+            raise ValueError(f"given_private: {drawn_from!r} is not offered; allowed: prior, posterior")
+        return private_MBP.sample(noise_MBP) if drawn_from == "posterior" else noise_MBP
 
     def _filled(self, x: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """All modalities, with zeros for those that `x` does not have, and which it has, (B, M)."""
@@ -117,11 +147,29 @@ class MultimodalVAE(nn.Module):
         if present_BM is not None:
             x = hide(self.modalities, x, present_BM)
 
-        def log_likelihood(m: int, z: Tensor) -> Tensor:
-            return self.log_likelihood(z, x, self.modalities[m])
+        def log_likelihood(m: int, z_SBL: Tensor) -> Tensor:
+            return self._training_log_likelihood(z_SBL, x, m, present_BM)
 
         weights = LossWeights(self.config.beta, self.config.beta_private, self.weights_M, self.private_weights_M)
-        return loss(self.objective, weights, self.encode(x), log_likelihood, draws, present_BM)
+        return loss(self.objective, weights, self.encode(x, present_BM), log_likelihood, draws, present_BM)
+
+    def _training_log_likelihood(self, z_SBL: Tensor, x: Mapping[str, Tensor], m: int, present_BM: Tensor | None) -> Tensor:
+        """`log_likelihood`, (S, B). A batch norm sees one component at a time, of the examples that have the modality."""
+        modality = self.modalities[m]
+        if not self.training or modality.name not in self.mixing_decoders:
+            return self.log_likelihood(z_SBL, x, modality)
+
+        def decoded(z_1BL: Tensor) -> Tensor:
+            if present_BM is None:
+                return self.log_likelihood(z_1BL, x, modality)
+            rows, log_p = present_BM[:, m].nonzero()[:, 0], z_1BL.new_zeros(z_1BL.shape[:2])
+            if len(rows) == 0:
+                return log_p
+            return log_p.index_copy(
+                1, rows, self.log_likelihood(z_1BL[:, rows], {modality.name: x[modality.name][rows]}, modality)
+            )
+
+        return in_separate_passes(decoded, z_SBL)
 
 
 def reconstruction_weights(config: TrainingConfig, modalities: tuple[Modality, ...]) -> tuple[float, ...]:

@@ -223,12 +223,15 @@ def celeba_image_features() -> nn.Sequential:
     )
 
 
-def celeba_text_features(*multiples: int) -> nn.Sequential:
-    """The extractor that CelebA's text encoder and classifier share but for its widths, multiples of 128: (B, 256, 71) to (B, last)."""
+def celeba_text_features(*multiples: int, kernel: int) -> nn.Sequential:
+    """The extractor that CelebA's text encoder and classifier share, (B, 256, 71) to (B, last).
+
+    They differ in its widths, multiples of 128, and in the kernel of its first convolution, which halves the length with 3 or 4.
+    """
     widths = [multiple * WIDTH for multiple in multiples]
     *inner, last = zip(widths, widths[1:], strict=False)
     blocks = [Residual1d(inputs, outputs, 1) for inputs, outputs in inner]
-    return nn.Sequential(Transpose(), nn.Conv1d(71, widths[0], 4, 2, 1), *blocks, Residual1d(*last, 0), nn.Flatten())
+    return nn.Sequential(Transpose(), nn.Conv1d(71, widths[0], kernel, 2, 1), *blocks, Residual1d(*last, 0), nn.Flatten())
 
 
 def _paper_celeba_image(latent: int) -> tuple[Encoder, nn.Module]:
@@ -252,7 +255,7 @@ def _paper_celeba_text(latent: int) -> tuple[Encoder, nn.Module]:
         nn.ConvTranspose1d(WIDTH, 71, 4, 2, 1),
         Transpose(),
     )
-    return Encoder(celeba_text_features(1, 2, 3, 4, 5, 5, 5), 5 * WIDTH, latent), decoder
+    return Encoder(celeba_text_features(1, 2, 3, 4, 5, 5, 5, kernel=4), 5 * WIDTH, latent), decoder
 
 
 PAPER = {

@@ -20,9 +20,16 @@ and its estimator is a choice:
 and so is its KL: `sum`, the components' weighted KLs (Eq. 12, an upper bound), or `mixture`, the KL of the mixture itself (Eq. 6), by
 Monte Carlo at the same samples.
 
-A hidden modality m makes every component with A_cm > 0 unusable for that example; the weights of the others are scaled up to the same
-total, and the hidden modality is not reconstructed. In the references of the KLs a hidden modality's expert is left out, the exponents
-of the others are scaled up to the same total, and a reference without experts is dropped, with the weights of the others scaled up.
+An example with a hidden modality has the loss of a model without that modality. The modality is not reconstructed, and its expert is
+in no product:
+
+    a mixture          loses the components that use a hidden expert; the weights of the others are scaled up to the same total
+    a sum of ELBOs     keeps its components without the hidden expert; one whose experts are all hidden is dropped, and the others keep
+                       their weights
+
+The references of the KLs lose the hidden expert too: the exponents of the others are scaled up to the same total, and a reference without
+experts is dropped, with the weights of the others scaled up. `prior_expert: full` stays with the product of all the dataset's modalities,
+as released.
 
 What the loss calls here also takes the tensors of a stack, which have one more leading axis, of its trials: (T, C, B, D) for
 (C, B, D). So axes are counted from the last.
@@ -61,7 +68,7 @@ class Specification:
     kl_CR: Rows
     """B: weight of KL(component || reference)."""
     is_mixture: bool
-    """Whether `weights_C` are the weights of one mixture, or of ELBOs that are added."""
+    """Whether `weights_C` are the weights of one mixture, or of ELBOs that are added. It decides what a hidden modality does."""
     conditional: str
     """q(z|X_S): `product` of the subset's experts, or `mixture` of them."""
     prior_expert: str
@@ -70,6 +77,8 @@ class Specification:
     """`stratified`, `categorical`, `slices` or `enumerate`."""
     kl: str = "sum"
     """`sum` or `mixture`."""
+    factor_when_present_M: tuple[float, ...] = ()
+    """Factor on the reconstruction where 1, 2, ..., M modalities are present; 1 each when left out."""
 
     @property
     def modalities(self) -> int:
@@ -80,7 +89,7 @@ class Specification:
     def layout(self) -> tuple[Any, ...]:
         """What must be the same for specifications to be stacked: the shapes of their rows, who decodes what, how it is estimated."""
         decodes = tuple(tuple(number > 0 for number in row) for row in self.decoded_CM)
-        return len(self.weights_C), len(self.references_RE), decodes, self.estimator, self.kl
+        return len(self.weights_C), len(self.references_RE), decodes, self.estimator, self.kl, self.is_mixture
 
     def conditional_rows(self, subset: Sequence[int]) -> Rows:
         """Exponents of the components whose uniform mixture is q(z|X_S); `subset` holds modality indices from 0."""
@@ -160,12 +169,16 @@ def mopoe(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
 
 
 def mvtcae(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
-    """MVTCAE (Hwang et al. 2021): one product of all experts, pulled to the prior and to each unimodal posterior."""
+    """MVTCAE (Hwang et al. 2021): one product of all experts, pulled to the prior and to each unimodal posterior.
+
+    The weight of its reconstruction, (k - alpha) / k, depends on the number k of modalities that an example has.
+    """
     modalities, alpha = len(weights_M), config.alpha
+    weight_M = tuple((present - alpha) / present for present in range(1, modalities + 1))
     return Specification(
         name="mvtcae",
         experts_CE=(_row(modalities, range(modalities), config.prior_expert),),
-        weights_C=((modalities - alpha) / modalities,),
+        weights_C=weight_M[-1:],
         decoded_CM=((1.0,) * modalities,),
         references_RE=(_row(modalities, (), "all"), *_experts_only(modalities)),
         kl_CR=((1 - alpha, *(alpha / modalities,) * modalities),),
@@ -173,6 +186,7 @@ def mvtcae(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
         conditional="product",
         prior_expert=config.prior_expert,
         estimator="enumerate",
+        factor_when_present_M=tuple(weight / weight_M[-1] for weight in weight_M) if modalities > 1 else (),
     )
 
 
@@ -393,6 +407,8 @@ class Objective:
         self.decoded_CM = numbers(lambda one: one.decoded_CM)
         self.references_RE = numbers(lambda one: one.references_RE)
         self.kl_CR = numbers(lambda one: one.kl_CR)
+        self._prior_needs_all = numbers(lambda one: float(one.prior_expert == "full"))
+        self._factor_M = numbers(lambda one: one.factor_when_present_M or (1.0,) * one.modalities)
         self._ones_C1 = torch.ones_like(self.weights_C)[..., None]
         self.total = numbers(lambda one: sum(one.weights_C))
         self.decoding_rows = [
@@ -402,14 +418,34 @@ class Objective:
         """For each modality, the components that reconstruct it; on the device, because an index from the host stalls a GPU."""
 
     def scale_CB(self, present_BM: Tensor | None, batch: int) -> Tensor:
-        """Factor on each component's weights: 0 if it is unusable, else what keeps the example's total."""
+        """Factor on each component's weights: 0 if it is dropped; else 1, or for a mixture what keeps the example's total."""
         if present_BM is None:
             return self._ones_C1.expand(*self.weights_C.shape, batch)
         uses_CM = (self.experts_CE[..., 1:] > 0).to(self.weights_C.dtype)
-        hidden_BM = 1 - present_BM.to(self.weights_C.dtype)
-        usable_CB = (uses_CM @ hidden_BM.mT == 0).to(self.weights_C.dtype)
+        present_MB = present_BM.to(self.weights_C.dtype).mT
+        hidden_CB = uses_CM @ (1 - present_MB)
+        if not self.spec.is_mixture:
+            return ((uses_CM @ present_MB > 0) | (hidden_CB == 0)).to(self.weights_C.dtype)
+        usable_CB = (hidden_CB == 0).to(self.weights_C.dtype)
         kept_1B = self.weights_C[..., None, :] @ usable_CB
         return usable_CB * (self.total[..., None, None] / kept_1B)
+
+    def reconstruction_scale_CB(self, present_BM: Tensor | None, scale_CB: Tensor) -> Tensor:
+        """`scale_CB` for the reconstruction, of which one model's weight depends on how many modalities are present."""
+        if present_BM is None or not self.spec.factor_when_present_M:
+            return scale_CB
+        factor_B = torch.take_along_dim(self._factor_M, present_BM.sum(-1) - 1, -1)
+        return scale_CB * factor_B.unsqueeze(-2)
+
+    def components(self, experts_MBD: Gaussians, present_BM: Tensor | None = None) -> Gaussians:
+        """Each component's posterior, (C, B, D). Those that `scale_CB` drops have numbers that are finite and mean nothing."""
+        if present_BM is None or self.spec.is_mixture:
+            return products(experts_MBD, self.experts_CE)
+        exponents_CBE = self.experts_CE[..., None, :] * _with_prior(present_BM, self.experts_CE.dtype)[..., None, :, :]
+        lost_CB = (exponents_CBE.sum(-1) < self.experts_CE.sum(-1, keepdim=True)).to(exponents_CBE.dtype)
+        kept_CB = 1 - lost_CB * self._prior_needs_all[..., None, None]
+        exponents_CBE = torch.cat([exponents_CBE[..., :1] * kept_CB[..., None], exponents_CBE[..., 1:]], -1)
+        return _products_each(experts_MBD, _prior_where_empty(exponents_CBE))
 
     def decodings_BM(self, scale_CB: Tensor) -> Tensor:
         """How much weight each modality is decoded with, (B, M): what its private latent pays for."""
@@ -437,27 +473,28 @@ class Objective:
             kl_CRB = kl_divergence(q, _each(products(experts_MBD, self.references_RE)))
             return torch.einsum("...cr,...cb,...crb->...b", self.kl_CR, scale_CB, kl_CRB)
         references_RBD, usable_RB = self._present_references(experts_MBD, present_BM)
-        weights_CRB = self.kl_CR[..., None] * usable_RB.unsqueeze(-3)
-        kept_CB = weights_CRB.sum(-2) / self.kl_CR.sum(-1, keepdim=True)
-        weights_CRB = weights_CRB * (scale_CB / kept_CB.clamp(min=torch.finfo(kept_CB.dtype).tiny)).unsqueeze(-2)
+        weights_CRB = self._present_kl_CRB(usable_RB) * scale_CB.unsqueeze(-2)
         return (weights_CRB * kl_divergence(q, _each(references_RBD))).sum((-3, -2))
+
+    def _present_kl_CRB(self, usable_RB: Tensor) -> Tensor:
+        """The weights B of the KLs: a dropped reference leaves its weight to the others that hold experts, and none to the prior."""
+        of_experts_R1 = (self.references_RE[..., 1:].sum(-1, keepdim=True) > 0).to(usable_RB.dtype)
+        weights_CRB = self.kl_CR[..., None] * usable_RB.unsqueeze(-3)
+        whole_C1 = self.kl_CR @ of_experts_R1
+        kept_CB = self.kl_CR @ (usable_RB * of_experts_R1)
+        more_CB = whole_C1 / kept_CB.clamp(min=torch.finfo(kept_CB.dtype).tiny)
+        return weights_CRB * torch.where(of_experts_R1.unsqueeze(-3) > 0, more_CB.unsqueeze(-2), 1.0)
 
     def _present_references(self, experts_MBD: Gaussians, present_BM: Tensor) -> tuple[Gaussians, Tensor]:
         """The references (R, B, D) without the experts of hidden modalities, and 1 for those that have an expert left, (R, B)."""
-        seen_BE = torch.nn.functional.pad(present_BM.to(self.references_RE.dtype), (1, 0), value=1.0)
-        exponents_RBE = self.references_RE[..., None, :] * seen_BE[..., None, :, :]
+        exponents_RBE = self.references_RE[..., None, :] * _with_prior(present_BM, self.references_RE.dtype)[..., None, :, :]
         left_RB = exponents_RBE.sum(-1)
         # A modality's own reference goes with it, also where the prior expert would be left of it.
         seen_RB = exponents_RBE[..., 1:].sum(-1) > 0
         usable_RB = (seen_RB | (self.references_RE[..., 1:].sum(-1, keepdim=True) == 0)).to(left_RB.dtype)
         whole_R1 = self.references_RE.sum(-1, keepdim=True)
         exponents_RBE = exponents_RBE * (whole_R1 / torch.where(left_RB > 0, left_RB, 1.0))[..., None]
-        # One that has none left is set to the prior: its weight is zero, and its numbers must be finite.
-        exponents_RBE = exponents_RBE + (1 - usable_RB)[..., None] * torch.eye(exponents_RBE.shape[-1], device=left_RB.device)[0]
-        precision_MBD = torch.exp(-experts_MBD.logvar)
-        precision_RBD = torch.einsum("...rbm,...mbd->...rbd", exponents_RBE[..., 1:], precision_MBD) + exponents_RBE[..., :1]
-        weighted_RBD = torch.einsum("...rbm,...mbd->...rbd", exponents_RBE[..., 1:], precision_MBD * experts_MBD.mu)
-        return Gaussians(weighted_RBD / precision_RBD, -torch.log(precision_RBD)), usable_RB
+        return _products_each(experts_MBD, _prior_where_empty(exponents_RBE)), usable_RB
 
     def mixture_kl_B(self, experts_MBD: Gaussians, z_SBD: Tensor, weights_SB: Tensor, scale_CB: Tensor) -> Tensor:
         """KL(sum_c pi_c q_c || N(0, I)) in nats an example, by Monte Carlo at samples z with weights."""
@@ -467,6 +504,25 @@ class Objective:
         ]
         log_p_SB = -0.5 * (z_SBD**2 + math.log(2 * math.pi)).sum(-1)
         return (weights_SB * (torch.stack(log_q_SB, -2) - log_p_SB)).sum(-2)
+
+
+def _with_prior(present_BM: Tensor, dtype: torch.dtype) -> Tensor:
+    """1 for the experts that an example has, (B, E): the prior always."""
+    return torch.nn.functional.pad(present_BM.to(dtype), (1, 0), value=1.0)
+
+
+def _prior_where_empty(exponents_CBE: Tensor) -> Tensor:
+    """Exponents of which those of a product without experts are set to the prior's: its weight is zero, its numbers must be finite."""
+    empty_CB1 = (exponents_CBE.sum(-1, keepdim=True) == 0).to(exponents_CBE.dtype)
+    return exponents_CBE + empty_CB1 * torch.eye(exponents_CBE.shape[-1], dtype=exponents_CBE.dtype, device=empty_CB1.device)[0]
+
+
+def _products_each(experts_MBD: Gaussians, exponents_CBE: Tensor) -> Gaussians:
+    """Products of experts, (C, B, D), with exponents of each example's own."""
+    precision_MBD = torch.exp(-experts_MBD.logvar)
+    precision_CBD = torch.einsum("...cbm,...mbd->...cbd", exponents_CBE[..., 1:], precision_MBD) + exponents_CBE[..., :1]
+    weighted_CBD = torch.einsum("...cbm,...mbd->...cbd", exponents_CBE[..., 1:], precision_MBD * experts_MBD.mu)
+    return Gaussians(weighted_CBD / precision_CBD, -torch.log(precision_CBD))
 
 
 def _each(references_RBD: Gaussians) -> Gaussians:

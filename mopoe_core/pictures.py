@@ -82,7 +82,7 @@ def _conditional(model: MultimodalVAE, encoded: Encoded, subset: Sequence[int], 
         member = torch.full((noise.shape[0],), draw % len(rows), device=chance.device)
         z = posteriors.select(member).sample(noise)
         private_noise = torch.randn(encoded.private.mu.shape, generator=chance, device=chance.device)
-        own = encoded.private.sample(private_noise)
+        own = model.private_of_given(encoded.private, private_noise)
         for m, latents in enumerate(samples):
             latents.append(with_private(z, own[m] if m in subset else private_noise[m]))
     return samples

@@ -1,7 +1,8 @@
 """Residual blocks of the released CelebA networks and of the digit word's classifier: out = a * shortcut + b * branch.
 
-The branch is batch norm, ReLU, a convolution of width 1, dropout, batch norm, ReLU, the convolution that changes the length, dropout;
-in two dimensions it begins with its first convolution, and the digit word's has no dropout (protocol section 2).
+The branch is batch norm, ReLU, a convolution of width 1, dropout, batch norm, ReLU, the convolution that changes the size, dropout. The
+shortcut is a convolution of the same kind with a bias, then batch norm. In two dimensions the branch's convolutions have no bias and its
+dropout drops whole channels. The digit word's classifier has no dropout within its blocks (protocol, section 2).
 """
 
 from torch import Tensor, nn
@@ -24,14 +25,27 @@ class _Residual(nn.Module):
         return out
 
 
+def _branch1d(inputs: int, resize: nn.Module, dropout: float) -> nn.Sequential:
+    """The branch of a sequence; `resize` is the convolution that changes its length."""
+    return nn.Sequential(
+        nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, inputs, 1), nn.Dropout(dropout),
+        nn.BatchNorm1d(inputs), nn.ReLU(), resize, nn.Dropout(dropout),
+    )  # fmt: skip
+
+
+def _branch2d(inputs: int, resize: nn.Module) -> nn.Sequential:
+    """The branch of an image; `resize` is the convolution that changes its height and width."""
+    return nn.Sequential(
+        nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, inputs, 1, bias=False), nn.Dropout2d(DROPOUT),
+        nn.BatchNorm2d(inputs), nn.ReLU(), resize, nn.Dropout2d(DROPOUT),
+    )  # fmt: skip
+
+
 class Residual1d(_Residual):
     """Halves a sequence (k4 s2)."""
 
     def __init__(self, inputs: int, outputs: int, padding: int, a: float = SHORTCUT, dropout: float = DROPOUT) -> None:
-        branch = nn.Sequential(
-            nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, inputs, 1), nn.Dropout(dropout),
-            nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, outputs, 4, 2, padding), nn.Dropout(dropout),
-        )  # fmt: skip
+        branch = _branch1d(inputs, nn.Conv1d(inputs, outputs, 4, 2, padding), dropout)
         shortcut = nn.Sequential(nn.Conv1d(inputs, outputs, 4, 2, padding), nn.BatchNorm1d(outputs))
         super().__init__(branch, shortcut, a)
 
@@ -40,10 +54,7 @@ class Residual2d(_Residual):
     """Halves an image (k4 s2)."""
 
     def __init__(self, inputs: int, outputs: int, padding: int) -> None:
-        branch = nn.Sequential(
-            nn.Conv2d(inputs, inputs, 1), nn.Dropout(DROPOUT),
-            nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, 4, 2, padding), nn.Dropout(DROPOUT),
-        )  # fmt: skip
+        branch = _branch2d(inputs, nn.Conv2d(inputs, outputs, 4, 2, padding, bias=False))
         shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 4, 2, padding), nn.BatchNorm2d(outputs))
         super().__init__(branch, shortcut)
 
@@ -52,10 +63,7 @@ class ResidualTranspose1d(_Residual):
     """Lengthens a sequence (k4)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, padding: int) -> None:
-        branch = nn.Sequential(
-            nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, inputs, 1), nn.Dropout(DROPOUT),
-            nn.BatchNorm1d(inputs), nn.ReLU(), nn.ConvTranspose1d(inputs, outputs, 4, stride, padding), nn.Dropout(DROPOUT),
-        )  # fmt: skip
+        branch = _branch1d(inputs, nn.ConvTranspose1d(inputs, outputs, 4, stride, padding), DROPOUT)
         shortcut = nn.Sequential(nn.ConvTranspose1d(inputs, outputs, 4, stride, padding), nn.BatchNorm1d(outputs))
         super().__init__(branch, shortcut)
 
@@ -64,9 +72,6 @@ class ResidualTranspose2d(_Residual):
     """Enlarges an image (k4)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, padding: int) -> None:
-        branch = nn.Sequential(
-            nn.Conv2d(inputs, inputs, 1), nn.Dropout(DROPOUT),
-            nn.BatchNorm2d(inputs), nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, stride, padding), nn.Dropout(DROPOUT),
-        )  # fmt: skip
+        branch = _branch2d(inputs, nn.ConvTranspose2d(inputs, outputs, 4, stride, padding, bias=False))
         shortcut = nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, stride, padding), nn.BatchNorm2d(outputs))
         super().__init__(branch, shortcut)

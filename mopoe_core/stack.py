@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Dataset
 from mopoe_core.files import AnyPath, keep, move
-from mopoe_core.loss import Encoded, Loss, LossWeights, loss
+from mopoe_core.loss import Encoded, Loss, LossWeights, in_separate_passes, loss
 from mopoe_core.model import MultimodalVAE, hide
 from mopoe_core.names import Epoch
 from mopoe_core.objective import Objective, stack_draws
-from mopoe_core.stacking import Stacked, joined, stack
+from mopoe_core.stacking import NotStackable, Stacked, check_network, joined, stack
 from mopoe_core.streams import GlobalStream
 from mopoe_core.training import Held, Run, Tally, Trained, before, held, resumed
 
@@ -150,6 +150,17 @@ def _next(checkpoint: AnyPath) -> AnyPath:
     return checkpoint.with_suffix(".next")
 
 
+def check_stackable(model: MultimodalVAE, hides: bool) -> None:
+    """Raise NotStackable where models like this one do not stack; `hides` says whether their trials hide modalities."""
+    mixing = sorted(model.mixing_encoders | model.mixing_decoders)
+    if hides and mixing:
+        raise NotStackable(
+            f"`missing` hides modalities, and {', '.join(mixing)} has batch norm or another layer that sees the whole batch"
+        )
+    for network in (*model.encoders.values(), *model.decoders.values()):
+        check_network(network)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or the host, has no memory left."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -166,6 +177,7 @@ class Stack:
         # Those that decode alike side by side, and among them those of one learning rate: each such stretch is one call.
         self.runs = sorted(runs, key=lambda run: (repr(run.model.objective.spec.layout), _adam_settings(run)))
         first = self.runs[0]
+        check_stackable(first.model, any(run.present_NM is not None for run in self.runs))
         self._config, self._split, self._device = first.config, first.split, first.device
         self._modalities = first.model.modalities
         self._encoders = {
@@ -253,9 +265,14 @@ class _Part:
 
         def log_likelihood(m: int, z_TSBL: Tensor) -> Tensor:
             modality = self._first.modalities[m]
-            raw = self.decoders[modality.name](z_TSBL.flatten(1, 2)).unflatten(1, z_TSBL.shape[1:3])
-            seen = x[modality.name][self._which].unsqueeze(1)
-            return self._first.likelihoods[modality.name].log_prob(raw, seen, len(modality.shape))
+
+            def decoded(z_TSBL: Tensor) -> Tensor:
+                raw = self.decoders[modality.name](z_TSBL.flatten(1, 2)).unflatten(1, z_TSBL.shape[1:3])
+                seen = x[modality.name][self._which].unsqueeze(1)
+                return self._first.likelihoods[modality.name].log_prob(raw, seen, len(modality.shape))
+
+            mixes = modality.name in self._first.mixing_decoders
+            return in_separate_passes(decoded, z_TSBL) if mixes else decoded(z_TSBL)
 
         draws = stack_draws([run.draws() for run in self.runs])
         return loss(self._objective, self._weights, encoded.trials(self._which), log_likelihood, draws, present)

@@ -159,18 +159,19 @@ class StackedBatchNorm(Stacked):
 class StackedDropout(nn.Module):
     """Dropout whose noise is what each trial would draw alone."""
 
-    def __init__(self, p: float, streams: Sequence[GlobalStream]) -> None:
+    def __init__(self, p: float, streams: Sequence[GlobalStream], whole_channels: bool) -> None:
         super().__init__()
-        self._p, self._streams = p, streams
+        self._p, self._streams, self._whole_channels = p, streams, whole_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, B, ...)."""
         if not self.training or self._p == 0:
             return x
+        drop, shape = (F.dropout2d, (*x.shape[1:3], 1, 1)) if self._whole_channels else (F.dropout, x.shape[1:])
         masks = []
         for stream in self._streams:
             with stream.entered():
-                masks.append(F.dropout(torch.ones(x.shape[1:], dtype=x.dtype, device=x.device), self._p))
+                masks.append(drop(torch.ones(shape, dtype=x.dtype, device=x.device), self._p))
         return x * torch.stack(masks)
 
 
@@ -227,6 +228,17 @@ CONTAINERS = (nn.Sequential, Encoder, Residual1d, Residual2d, ResidualTranspose1
 """They only pass on what their parts make of it, so that a leading axis does not matter to them."""
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity, Centre, Transpose)
 """Without parameters, and the same whatever stands in front."""
+DROPOUTS = (nn.Dropout, nn.Dropout2d)
+EXAMPLEWISE = (*CONTAINERS, *POINTWISE, *_CONVOLUTIONS, *DROPOUTS, nn.Linear, nn.Flatten, nn.Unflatten)
+"""What becomes of an example is the same whatever else is in its batch."""
+
+
+def mixes_examples(network: nn.Module) -> bool:
+    """Whether what a network makes of an example may depend, in training, on the rest of its batch.
+
+    Batch norm does so. A layer of a kind that is not known here counts as if it did.
+    """
+    return any(type(layer) not in EXAMPLEWISE for layer in network.modules())
 
 
 def stack(modules: Sequence[nn.Module], streams: Sequence[GlobalStream]) -> nn.Module:
@@ -242,8 +254,8 @@ def stack(modules: Sequence[nn.Module], streams: Sequence[GlobalStream]) -> nn.M
         return StackedConvolution(modules)
     if kind in (nn.BatchNorm1d, nn.BatchNorm2d):
         return StackedBatchNorm(modules)
-    if kind is nn.Dropout:
-        return StackedDropout(first.p, streams)
+    if kind in DROPOUTS:
+        return StackedDropout(first.p, streams, whole_channels=kind is nn.Dropout2d)
     if kind is nn.Flatten:
         return _Flatten(first.start_dim, first.end_dim)
     if kind is nn.Unflatten:
@@ -258,6 +270,6 @@ def _container(modules: Sequence[nn.Module], streams: Sequence[GlobalStream]) ->
     return made
 
 
-def check_stackable(module: nn.Module) -> None:
+def check_network(module: nn.Module) -> None:
     """Raise NotStackable where a network has a layer that does not stack; the network is left as it was."""
     stack([copy.deepcopy(module)], [])

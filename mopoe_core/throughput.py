@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Dataset
-from mopoe_core.stack import Stack, is_out_of_memory
+from mopoe_core.stack import Stack, check_stackable, is_out_of_memory
 from mopoe_core.stacking import NotStackable
 from mopoe_core.training import SELECTION_SEED, Run
 
@@ -59,6 +59,7 @@ def measure(config: TrainingConfig, most: int, dataset: Dataset, device: torch.d
     while size <= most:
         before = _memory_taken(device)
         try:
+            check_stackable(solo.model, hides=config.missing > 0)
             gain[size] = _gain(solo, rows_B, size, settings, few, device)
         except NotStackable as error:
             return Throughput(gain, most, str(error))

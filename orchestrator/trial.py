@@ -21,6 +21,7 @@ LABELLED = (
     "modality_count",
     "latent_dim",
     "private_dim",
+    "given_private",
     "estimator",
     "kl",
     "prior_expert",

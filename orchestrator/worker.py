@@ -31,8 +31,8 @@ from mopoe_core.evaluation import evaluate
 from mopoe_core.files import AnyPath, is_full
 from mopoe_core.names import Epoch, Metric
 from mopoe_core.pictures import write_pictures
-from mopoe_core.stack import Member, train_stack
-from mopoe_core.stacking import NotStackable, check_stackable
+from mopoe_core.stack import Member, check_stackable, train_stack
+from mopoe_core.stacking import NotStackable
 from mopoe_core.training import Trained, history_in, load, new_model, train
 from orchestrator import provenance, stacks
 from orchestrator.jobs import Job, Place, Watch
@@ -216,13 +216,12 @@ def stack_size(config: dict[str, Any], most: int, place: Place) -> Measured:
 
 
 def unstackable(config: dict[str, Any], place: Place) -> str:
-    """The layer of a configuration's networks that does not stack; empty where all do."""
+    """Why trials of a configuration do not stack; empty where they do."""
     own.search_from(Path(place.root))
     settings = TrainingConfig.model_validate(config)
     try:
         model = new_model(settings, 0, _dataset(settings.data_key, place.data), torch.device("cpu"))
-        for network in (*model.encoders.values(), *model.decoders.values()):
-            check_stackable(network)
+        check_stackable(model, hides=settings.missing > 0)
     except NotStackable as error:
         return str(error)
     return ""

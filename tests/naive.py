@@ -147,16 +147,13 @@ class Naive:
             terms.private_kl = terms.private_kl + factor * self.private_kl(t, b)
 
     def mvae(self, b: int) -> Terms:
-        """The joint ELBO and every unimodal ELBO; of those that can be computed, scaled up to the same number."""
-        terms, everything = self.nothing(), tuple(range(self.count))
-        elbos = [everything] + [(m,) for m in everything]
-        usable = [(place, members) for place, members in enumerate(elbos) if all(m in self.present[b] for m in members)]
-        factor = len(elbos) / len(usable)
-        for place, members in usable:
+        """The joint ELBO of the modalities that are there, and the unimodal ELBO of each of them."""
+        terms, there = self.nothing(), tuple(self.present[b])
+        for place, members in [(0, there), *((1 + m, (m,)) for m in there)]:
             q = self.posterior(members, b)
             weighted = place == 0 or self.config.unimodal_reconstruction == "weighted"
-            self.decode(terms, factor, self.sampled(q, self.draws.noise[place, b]), b, members, weighted)
-            terms.kl = terms.kl + factor * kl_divergence(q, self.prior()).sum()
+            self.decode(terms, 1.0, self.sampled(q, self.draws.noise[place, b]), b, members, weighted)
+            terms.kl = terms.kl + kl_divergence(q, self.prior()).sum()
         return terms
 
     def mixture(self, b: int) -> Terms:
@@ -190,22 +187,21 @@ class Naive:
         return terms
 
     def mvtcae(self, b: int) -> Terms:
-        """(M - a)/M E[-log p] + (1 - a) KL(q || p) + a/M sum_m KL(q || q_m), with q the product of all."""
-        terms, everything, alpha = self.nothing(), tuple(range(self.count)), self.config.alpha
-        q = self.posterior(everything, b)
-        self.decode(terms, (self.count - alpha) / self.count, self.sampled(q, self.draws.noise[0, b]), b, everything)
+        """(k - a)/k E[-log p] + (1 - a) KL(q || p) + a/k sum_m KL(q || q_m), with q the product of the k modalities that are there."""
+        terms, there, alpha = self.nothing(), tuple(self.present[b]), self.config.alpha
+        q = self.posterior(there, b)
+        self.decode(terms, (len(there) - alpha) / len(there), self.sampled(q, self.draws.noise[0, b]), b, there)
         terms.kl = (1 - alpha) * kl_divergence(q, self.prior()).sum()
-        for m in everything:
-            terms.kl = terms.kl + alpha / self.count * kl_divergence(q, self.expert(m, b)).sum()
+        for m in there:
+            terms.kl = terms.kl + alpha / len(there) * kl_divergence(q, self.expert(m, b)).sum()
         return terms
 
     def mmvm(self, b: int) -> Terms:
-        """Each modality decodes itself, and is pulled to every posterior that is there: sum_m [-log p + 1/M sum_n KL(q_m || q_n)]."""
+        """Each modality decodes itself, and is pulled to every posterior that is there: sum_m [-log p + 1/k sum_n KL(q_m || q_n)]."""
         terms, there = self.nothing(), self.present[b]
-        factor = self.count / len(there)
         for m in there:
             q = self.posterior((m,), b)
-            self.decode(terms, factor, self.sampled(q, self.draws.noise[m, b]), b, (m,))
+            self.decode(terms, 1.0, self.sampled(q, self.draws.noise[m, b]), b, (m,))
             for n in there:
-                terms.kl = terms.kl + factor / len(there) * kl_divergence(q, self.posterior((n,), b)).sum()
+                terms.kl = terms.kl + kl_divergence(q, self.posterior((n,), b)).sum() / len(there)
         return terms

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from mopoe_core.estimates import GROUPS, average_precisions, jackknifed, mean, mean_over_attributes
+from mopoe_core.estimates import GROUPS, Sharing, average_precisions, jackknifed, mean, mean_over_attributes
 
 
 def clustered(seed=0, items=60):
@@ -26,6 +26,11 @@ def bootstrapped(values_N, item_N, repeats=4000):
     return float(np.std(sums[drawn].sum(1) / sizes[drawn].sum(1)))
 
 
+def sharing(*items_N):
+    """Examples that share the items of one modality or several; an item of one is none of another."""
+    return Sharing.of(np.stack([1000 * place + np.asarray(items) for place, items in enumerate(items_N)], 1))
+
+
 def test_the_error_of_independent_examples_is_the_textbooks():
     """sd / sqrt(n), with the sample's standard deviation."""
     values = np.random.default_rng(0).normal(size=50)
@@ -38,14 +43,14 @@ def test_the_error_of_independent_examples_is_the_textbooks():
 def test_every_example_a_cluster_of_its_own_is_independence():
     """A clustering in which nothing is shared gives the same error as none."""
     values = np.random.default_rng(0).normal(size=50)
-    assert mean(values, [np.arange(50)[::-1] + 3]).error == pytest.approx(mean(values).error)
+    assert mean(values, sharing(np.arange(50)[::-1] + 3)).error == pytest.approx(mean(values).error)
 
 
 def test_the_error_of_shared_items_is_that_of_a_bootstrap_over_items():
     """Where examples share items, the error is that of drawing whole items anew, and well above the one of independence."""
     for seed in range(3):
         values, items = clustered(seed)
-        found = mean(values, [items]).error
+        found = mean(values, sharing(items)).error
         assert found == pytest.approx(bootstrapped(values, items), rel=0.1)
         assert found > 1.8 * mean(values).error
 
@@ -53,18 +58,69 @@ def test_the_error_of_shared_items_is_that_of_a_bootstrap_over_items():
 def test_copies_of_an_example_add_nothing():
     """Each example five times over has the error of the examples themselves."""
     values = np.random.default_rng(0).normal(size=40)
-    assert mean(np.repeat(values, 5), [np.repeat(np.arange(40), 5)]).error == pytest.approx(mean(values).error)
+    assert mean(np.repeat(values, 5), sharing(np.repeat(np.arange(40), 5))).error == pytest.approx(mean(values).error)
 
 
-def test_of_several_clusterings_the_largest_error_counts():
-    """Examples share items of two modalities: the error is the larger of both, never below that of independent examples."""
-    values, items = clustered()
-    harmless = np.arange(len(values)) // 2
-    alone = [mean(values, [c]).error for c in (items, harmless)]
-    assert mean(values, [items, harmless]).error == mean(values, [harmless, items]).error == max(alone)
-    alternating = np.tile([1.0, -1.0], 20)  # clusters that cancel would promise an error of zero
-    assert mean(alternating, [np.arange(40) // 2]).error == mean(alternating).error > 0
-    assert mean(alternating, [np.zeros(40, dtype=int)]).error == mean(alternating).error
+def paired(images, pairings, seed=0):
+    """Images of two kinds matched at random some times over, as MNIST-SVHN-Text's: rows (N, 2)."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([np.stack([rng.permutation(images), rng.permutation(images)], 1) for _ in range(pairings)])
+
+
+def values_of(rows, rng):
+    """A number of each pair that depends on both its images, and on nothing else but noise."""
+    first, second = rng.normal(0, 1.0, rows.max() + 1), rng.normal(0, 0.8, rows.max() + 1)
+    return first[rows[:, 0]] + second[rows[:, 1]] + rng.normal(0, 0.7, len(rows))
+
+
+def test_pairs_that_share_images_on_both_sides_spread_as_their_error_says():
+    """With images drawn 2,000 times anew, the mean over pairs has the spread of its error; that by one side is too small."""
+    rows, rng = paired(50, 8), np.random.default_rng(0)
+    both, sides = sharing(*rows.T), [sharing(side) for side in rows.T]
+    found = [
+        (mean(values, both), max(mean(values, side).error for side in sides))
+        for values in (values_of(rows, rng) for _ in range(2000))
+    ]
+    truth = float(np.std([estimate.value for estimate, _ in found]))
+    assert math.sqrt(np.mean([estimate.error**2 for estimate, _ in found])) == pytest.approx(truth, rel=0.05)
+    assert math.sqrt(np.mean([by_one_side**2 for _, by_one_side in found])) < 0.9 * truth
+
+
+def test_the_error_of_pairs_is_the_sum_of_both_clusters_less_that_of_pairs():
+    """V1 + V2 - V12, each by its own sum over clusters, but for the factor G / (G - 1); pairs that occur twice count as clusters."""
+    rows = paired(12, 9, seed=3)
+    values = values_of(rows, np.random.default_rng(4))
+    assert len(np.unique(rows, axis=0)) < len(rows)
+    deviations = values - values.mean()
+
+    def by_clusters(keys):
+        groups = {}
+        for key, deviation in zip(keys, deviations, strict=True):
+            groups[tuple(np.atleast_1d(key))] = groups.get(tuple(np.atleast_1d(key)), 0.0) + deviation
+        return sum(total**2 for total in groups.values()) / len(values) ** 2
+
+    expected = by_clusters(rows[:, 0]) + by_clusters(rows[:, 1]) - by_clusters(rows)
+    assert mean(values, sharing(*rows.T)).error == pytest.approx(math.sqrt(12 / 11 * expected))
+
+
+def test_the_error_is_the_sum_over_all_pairs_that_share_a_unit():
+    """Written out example by example, where one image stands in several modalities, as PolyMNIST's digits do."""
+    rng = np.random.default_rng(1)
+    units = np.stack([rng.permutation(np.repeat(np.arange(15), 2)) for _ in range(3)], 1)
+    values = rng.normal(size=15)[units].sum(1)
+    deviations, total = values - values.mean(), 0.0
+    for i in range(30):
+        for j in range(30):
+            if set(units[i]) & set(units[j]):
+                total += deviations[i] * deviations[j]
+    assert mean(values, Sharing.of(units)).error == pytest.approx(math.sqrt(15 / 14 * total) / 30)
+
+
+def test_the_error_is_never_below_that_of_independent_examples():
+    """Deviations that cancel within shared items, or a single item for all, promise nothing."""
+    alternating = np.tile([1.0, -1.0], 20)
+    for items in (np.arange(40) // 2, np.zeros(40, dtype=int)):
+        assert mean(alternating, sharing(items)).error == mean(alternating).error > 0
 
 
 def scored(n=203, seed=0):

@@ -261,15 +261,40 @@ def test_coherence_is_of_a_sample_of_the_subsets_posterior_and_not_of_its_mean(p
             assert normal((z - mean) * math.sqrt(precision)), (subset, target)
 
 
-def test_a_private_latent_is_the_inputs_own_where_the_modality_is_given_and_the_priors_elsewhere():
-    """Inside a subset a target's private latent is from its posterior, around SHIFT; outside it is from N(0, I)."""
-    jury, _, _ = seen_by(transparent(), shown())
+@pytest.mark.parametrize("given_private", ["prior", "posterior"])
+def test_a_given_modalitys_private_latent_comes_from_where_the_configuration_says(given_private):
+    """A target's private latent is from N(0, I); with `posterior`, of a given modality from its own posterior, around SHIFT."""
+    jury, _, _ = seen_by(transparent(given_private=given_private), shown())
     for (subset, target), latents in jury.conditional().items():
         private = latents[:, LATENT:]
-        if target in subset:
+        if given_private == "posterior" and target in subset:
             assert normal((private - SHIFT) / SPREADS[NAMES.index(target)])
         else:
             assert normal(private)
+
+
+@pytest.mark.parametrize("given_private", ["prior", "posterior"])
+def test_pictures_and_a_loaded_model_draw_private_latents_from_there_too(given_private, tmp_path, monkeypatch):
+    """Given `a`, what is decoded into `a` has private latents around 0, or with `posterior` around SHIFT; into `b` always around 0."""
+    model, drawn = transparent(given_private=given_private), {}
+    x = {"a": shown().test.batch(torch.arange(400))["a"]}
+    expected = SHIFT if given_private == "posterior" else 0.0
+    made = model.generate_given(x, torch.Generator().manual_seed(0))
+    assert float(made["a"][:, LATENT:].mean()) == pytest.approx(expected, abs=0.3)
+    assert float(made["b"][:, LATENT:].mean()) == pytest.approx(0, abs=0.3)
+    asked = model.generate_given(x, torch.Generator().manual_seed(0), given_private="posterior")
+    assert float(asked["a"][:, LATENT:].mean()) == pytest.approx(SHIFT, abs=0.3)
+    with pytest.raises(ValueError, match="given_private: 'mean' is not offered; allowed: prior, posterior"):
+        model.generate_given(x, torch.Generator(), given_private="mean")
+
+    def generate(latents, modality):
+        drawn.setdefault(modality.name, []).append(latents)
+        return latents
+
+    monkeypatch.setattr(model, "generate", generate)
+    write_pictures(model, 0, shown(), torch.device("cpu"), tmp_path)
+    given_everything = torch.cat(drawn["a"][-3:])[:, LATENT:]
+    assert float(given_everything.mean()) == pytest.approx(expected, abs=0.7)
 
 
 def test_each_example_of_a_mixture_is_sampled_from_one_member():

@@ -80,7 +80,7 @@ FAMILY = [
 ]
 WEIGHTS = {"reconstruction_weights": (0.5, 3.0, 2.0)}
 PRIVATE = {"private_dim": 3, "private_weights": (1.0, 5.0, 0.5), "beta_private": 2.0}
-MASKED = [settings for settings in FAMILY if settings["model"] != "mvtcae" and settings.get("estimator") != "slices"]
+MASKED = [settings for settings in FAMILY if settings.get("estimator") != "slices"]
 
 
 @pytest.mark.parametrize("more", [{}, WEIGHTS | PRIVATE], ids=["no private latents", "private latents and weights"])
@@ -221,7 +221,7 @@ def test_slices_are_contiguous_and_the_last_takes_the_rest():
     assert torch.equal(component, component.sort().values)
 
 
-ESTIMATORS = [("mvae", "enumerate"), ("mmvm", "enumerate")]
+ESTIMATORS = [(n, "enumerate") for n in ("mvae", "mmvm", "mvtcae")]
 ESTIMATORS += [(n, e) for n in ("mmvae", "mopoe", "mmjsd") for e in ("stratified", "categorical", "enumerate")]
 
 
@@ -324,11 +324,21 @@ def test_a_modality_that_is_hidden_everywhere_learns_nothing(name, estimator):
         {"model": "mmjsd", "estimator": "enumerate", "prior_expert": "all"},
         {"model": "mmvm"},
         {"model": "mmvm", "prior_expert": "all"},
+        {"model": "mvae"},
+        {"model": "mvae", "prior_expert": "none"},
+        {"model": "mvae", "unimodal_reconstruction": "unweighted"},
+        {"model": "mvtcae"},
+        {"model": "mvtcae", "prior_expert": "all", "alpha": 0.4},
+        *(
+            {"model": name, "estimator": estimator}
+            for name in ("mmvae", "mopoe", "mmjsd")
+            for estimator in ("stratified", "categorical")
+        ),
     ],
     ids=lambda s: " ".join(map(str, s.values())),
 )
 def test_hiding_a_modality_is_the_model_without_it(settings, kept, private):
-    """The loss with modalities hidden everywhere is that of the same networks without them, scaled where ELBOs are added."""
+    """The loss with modalities hidden everywhere is that of the same networks without them, to rounding, for every model."""
     whole = toy_model(modalities=3, reconstruction_weights="equal", private_dim=private, **settings)
     part = toy_model(modalities=3, reconstruction_weights="equal", private_dim=private, **settings)
     part.modalities = tuple(TOYS[m] for m in kept)
@@ -337,15 +347,25 @@ def test_hiding_a_modality_is_the_model_without_it(settings, kept, private):
     part.objective = Objective(objective.specification(part.config, weights), dtype=torch.float64)
     x, present = toy_batch(3, BATCH), torch.tensor([[m in kept for m in range(3)]] * BATCH)
     drawn = toy_draws(whole, BATCH)
-    usable = [c for c, row in enumerate(whole.objective.spec.experts_CE) if all(row[1 + m] == 0 or m in kept for m in range(3))]
-    fewer = replace(drawn, noise=drawn.noise[usable], private_noise_MBP=drawn.private_noise_MBP[list(kept)])
-    scale = 3 / len(kept) if settings["model"] == "mmvm" else 1
-    torch.testing.assert_close(whole.loss(x, drawn, present).total, scale * part.loss(x, fewer).total)
+    noise = drawn.noise if drawn.position_B is not None else drawn.noise[left_without(whole, kept)]
+    fewer = replace(drawn, noise=noise, private_noise_MBP=drawn.private_noise_MBP[list(kept)])
+    found, expected = whole.loss(x, drawn, present), part.loss(x, fewer)
+    for of_whole, of_part in ((found.total, expected.total), (found.kl, expected.kl), (found.private_kl, expected.private_kl)):
+        torch.testing.assert_close(of_whole, of_part, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.reconstruction_M[list(kept)], expected.reconstruction_M, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "total"), [("mvae", 4), ("mmvae", 1), ("mopoe", 1), ("mmvm", 0)])
-def test_hiding_modalities_does_not_change_the_weight_of_the_kl(name, total):
-    """Where every component has the same KL to the prior, the term is that KL times the sum of the weights, whatever is hidden."""
+def left_without(model, kept):
+    """The components of a model that a model of the kept modalities has too: MVAE's and MVTCAE's joint one is always there."""
+    rows = [[m for m in range(3) if row[1 + m]] for row in model.objective.spec.experts_CE]
+    joint = model.config.model in ("mvae", "mvtcae")
+    return [c for c, members in enumerate(rows) if set(members) <= set(kept) or (joint and c == 0)]
+
+
+@pytest.mark.parametrize("name", ["mvae", "mmvae", "mopoe", "mmvm", "mvtcae"])
+def test_the_weight_of_the_kl_is_that_of_a_model_of_what_is_present(name):
+    """Where all components and experts are one Gaussian, the term is its KL to the prior times: 1 + k for MVAE with k modalities, 1 for a
+    mixture, 1 - alpha for MVTCAE, and 0 for MMVM, whose references are the experts."""
     target = Objective(specified(name, kl="sum"), dtype=torch.float64)
     present = toy_mask(3, 40)
     q = Gaussians(torch.full((1, 1, LATENT), 0.7).double(), torch.full((1, 1, LATENT), -0.3).double())
@@ -353,7 +373,9 @@ def test_hiding_modalities_does_not_change_the_weight_of_the_kl(name, total):
     experts_ = Gaussians(*(part.expand(3, 40, -1) for part in (q.mu, q.logvar)))
     each = torch.distributions.kl_divergence(Normal(q.mu, torch.exp(q.logvar / 2)), Normal(0.0, 1.0)).sum()
     found = target.kl_B(components, experts_, target.scale_CB(present, 40), present)
-    torch.testing.assert_close(found, (total * each).expand(40))
+    k = present.double().sum(1)
+    total = {"mvae": 1 + k, "mmvm": 0 * k, "mvtcae": 1 / 6 + 0 * k}.get(name, 1 + 0 * k)
+    torch.testing.assert_close(found, total * each)
 
 
 @pytest.mark.parametrize("stacked", [(), (3,)])

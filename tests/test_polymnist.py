@@ -158,6 +158,24 @@ def test_each_round_shows_every_digit_once_in_another_order(masks):
         assert sum(a == b for a, b in zip(rounds[0], other, strict=True)) < 10
 
 
+def test_the_digit_that_an_example_shows_is_known_in_every_modality(embedded, masks):
+    """Two images of m0 and m3 have one number where their masks are one digit's, and other numbers elsewhere; each digit is shown equally
+    often, twice in the test set, also in a selection of examples."""
+    for name, split in splits(embedded):
+        of_mask = {}
+        for modality in ("m0", "m3"):
+            for mask, digit in zip(masks[name, modality], split.digits[modality].tolist(), strict=True):
+                assert of_mask.setdefault(mask.tobytes(), digit) == digit
+        assert len(set(of_mask.values())) == len(of_mask) == len(split) // polymnist.EMBEDDED_ROUNDS[name]
+        assert all(set(torch.bincount(split.digits[m]).tolist()) == {polymnist.EMBEDDED_ROUNDS[name]} for m in NAMES)
+    some = embedded.test.take(50, seed=1)
+    whole = {
+        image.numpy().tobytes(): digit for image, digit in zip(embedded.test.items["m1"], embedded.test.digits["m1"], strict=True)
+    }
+    shown = some.items["m1"][some.rows["m1"]]
+    assert [int(whole[image.numpy().tobytes()]) for image in shown] == some.digits["m1"].tolist()
+
+
 def test_the_rule_is_appendix_d1_image_by_image():
     """The vectorised building equals a loop that fuses one image after the other, also for classes of unequal size."""
     chance = np.random.default_rng(3)
@@ -393,6 +411,8 @@ def test_the_originals_may_be_taken_away_after_the_build(form, mnist, request):
         shutil.rmtree(folder / name)
     again = polymnist.load("original", folder, 2)
     assert (again.hash, tuple(again.test.items)) == (first.hash, ("m0", "m1"))
+    for data in (first, again):  # released images do not say which digit they show
+        assert bool(data.test.digits) == (form == "backgrounds")
     (built,) = (path.parent for path in folder.glob("built/*/manifest.json"))
     shutil.copytree(built, built.with_name("polymnist-original-00000000"))
     assert "source: original polymnist is not under" in line_of(folder)

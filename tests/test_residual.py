@@ -55,8 +55,9 @@ def normed(x, state, name):
 
 def pointwise(x, state, name):
     """A convolution of width 1 is a matrix at every place."""
-    weight, bias = state[f"{name}.weight"].flatten(1), state[f"{name}.bias"]
-    return torch.einsum("oi,bi...->bo...", weight, x) + bias.reshape(1, -1, *[1] * (x.ndim - 2))
+    out = torch.einsum("oi,bi...->bo...", state[f"{name}.weight"].flatten(1), x)
+    bias = state.get(f"{name}.bias")
+    return out if bias is None else out + bias.reshape(1, -1, *[1] * (x.ndim - 2))
 
 
 def parts(case, block, x):
@@ -64,14 +65,19 @@ def parts(case, block, x):
     state, function = block.state_dict(), FUNCTIONS[case]
 
     def convolved(h, name):
-        return function(h, state[f"{name}.weight"], state[f"{name}.bias"])
+        return function(h, state[f"{name}.weight"], state.get(f"{name}.bias"))
 
     shortcut = normed(convolved(x, "shortcut.0"), state, "shortcut.1")
-    if "1d" in case:  # norm, ReLU, k1, dropout, norm, ReLU, convolution, dropout
-        h = pointwise(F.relu(normed(x, state, "branch.0")), state, "branch.2")
-        return shortcut, convolved(F.relu(normed(h, state, "branch.4")), "branch.6")
-    h = pointwise(x, state, "branch.0")  # two-dimensional ones begin with k1
-    return shortcut, convolved(F.relu(normed(h, state, "branch.2")), "branch.4")
+    # norm, ReLU, k1, dropout, norm, ReLU, convolution, dropout
+    h = pointwise(F.relu(normed(x, state, "branch.0")), state, "branch.2")
+    return shortcut, convolved(F.relu(normed(h, state, "branch.4")), "branch.6")
+
+
+@pytest.mark.parametrize("case", BLOCKS)
+def test_only_the_branch_of_an_image_has_no_bias(case):
+    """Sequences have a bias in every convolution; images have one in the shortcut and none in the branch."""
+    found = {name for name in made(case)[0].state_dict() if name.endswith(("branch.2.bias", "branch.6.bias", "shortcut.0.bias"))}
+    assert found == ({"branch.2.bias", "branch.6.bias", "shortcut.0.bias"} if "1d" in case else {"shortcut.0.bias"})
 
 
 @pytest.mark.parametrize("case", BLOCKS)
@@ -89,9 +95,9 @@ def test_a_block_is_its_formula(case):
     [
         # norm 2 x 128, k1 128 x 128 + 128, norm 2 x 128, k4 128 x 256 x 4 + 256; shortcut the same k4 and norm 2 x 256
         (Residual1d(128, 256, 1), 256 + 16_512 + 256 + 131_328 + 131_328 + 512),
-        # k1, norm, k4 x 4 640 x 512 x 16 + 512; shortcut the same k4 and norm 2 x 512
-        (ResidualTranspose2d(640, 512, 1, 0), 410_240 + 1280 + 5_243_392 + 5_243_392 + 1024),
-        (Residual2d(128, 256, 1), 16_512 + 256 + 524_544 + 524_544 + 512),
+        # norm 2 x 640, bare k1 640 x 640, norm 2 x 640, bare k4 x 4 640 x 512 x 16; shortcut the same with 512 biases, and norm 2 x 512
+        (ResidualTranspose2d(640, 512, 1, 0), 1280 + 409_600 + 1280 + 5_242_880 + 5_243_392 + 1024),
+        (Residual2d(128, 256, 1), 256 + 16_384 + 256 + 524_288 + 524_544 + 512),
         (ResidualTranspose1d(256, 128, 2, 1), 512 + 65_792 + 512 + 131_200 + 131_200 + 256),
     ],
     ids=["1d", "transpose 2d", "2d", "transpose 1d"],
@@ -142,6 +148,9 @@ def test_dropout_takes_half_of_the_branch_and_none_of_the_shortcut(case):
     dropped = (out - shortcut).abs() < 1e-5
     assert float(dropped.double().mean()) == pytest.approx(0.5, abs=0.06)
     assert float((out - shortcut)[~dropped].abs().mean()) > 0.01
+    share_of_a_channel = dropped.flatten(2).double().mean(-1)
+    whole = (share_of_a_channel < 0.05) | (share_of_a_channel == 1)  # a value that is kept may be next to nothing
+    assert bool(whole.all()) == ("2d" in case)
 
 
 @pytest.mark.parametrize("case", BLOCKS)

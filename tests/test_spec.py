@@ -78,7 +78,7 @@ def test_identities_do_not_move():
     """The id is a function of the values alone: this one was computed by hand from the documented rule."""
     import hashlib
 
-    content = '{"beta":2.5,"dataset":"mnist_svhn_text","kl":"mixture","model":"mopoe","recipe":2,"seed":3}'
+    content = '{"beta":2.5,"dataset":"mnist_svhn_text","kl":"mixture","model":"mopoe","recipe":3,"seed":3}'
     expected = hashlib.sha256(content.encode()).hexdigest()[:16]
     assert Trial(Cell(TrainingConfig(dataset="mnist_svhn_text", model="mopoe", beta=2.5)), 3).id == expected
 
@@ -96,6 +96,7 @@ def test_every_field_but_the_resources_is_part_of_the_identity():
         "evaluate_on": {"dataset": "celeba", "evaluate_on": "validation"},
         "beta_private": {"private_dim": 2, "beta_private": 2},
         "private_weights": {"private_dim": 2, "private_weights": [1, 2, 3]},
+        "given_private": {"private_dim": 2, "given_private": "posterior"},
         "alpha": {"model": "mvtcae", "alpha": 0.5},
         "unimodal_reconstruction": {"model": "mvae", "unimodal_reconstruction": "unweighted"},
     }

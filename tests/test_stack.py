@@ -15,7 +15,7 @@ from mopoe_core.names import Epoch
 from mopoe_core.networks import Encoder
 from mopoe_core.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
 from mopoe_core.stack import Member, Stack, train_stack
-from mopoe_core.stacking import NotStackable, check_stackable
+from mopoe_core.stacking import NotStackable, check_network
 from mopoe_core.training import Run, train
 from tests.toys import TOYS, in_float64, random_dataset
 
@@ -386,6 +386,6 @@ def test_out_of_memory_halves_the_stack(toys, tmp_path, monkeypatch):
 def test_what_does_not_stack_is_named(toys, tmp_path, monkeypatch):
     """A network with a layer norm is refused by the layer's name, and is unharmed; another number of epochs is refused too."""
     with pytest.raises(NotStackable, match="LayerNorm"):
-        check_stackable(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)))
+        check_network(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)))
     with pytest.raises(ValueError, match="differ in more"):
         trained([*members(tmp_path, {}), Member(config(epochs=2), 1, tmp_path / "1.pt")], toys)

@@ -1,5 +1,8 @@
 """What a modality makes of its items, and batches by index: the same numbers to the bit as by plain indexing."""
 
+from dataclasses import replace
+from itertools import product
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -55,3 +58,20 @@ def test_a_symbol_beyond_the_alphabet_is_refused():
     """As by F.one_hot, and not read from beyond the table."""
     with pytest.raises(IndexError):
         TEXT.to_float(torch.full((1, 6), 7, dtype=torch.uint8))
+
+
+def test_units_are_what_examples_share():
+    """Two examples share a unit where they show one item of a modality, or one digit image in any modality; texts are no units."""
+    shared = {"picture": torch.tensor([4, 5, 4, 6, 5] * 4)}
+    for digits in ({}, shared, shared | {"numbers": torch.tensor([7, 4, 8, 9, 10] * 4)}):
+        one = replace(split(), digits=digits)
+        units, rows = one.units().tolist(), {name: one.rows[name].tolist() for name in ("picture", "numbers")}
+        for i, j in product(range(20), repeat=2):
+            own = [rows[name][i] == rows[name][j] for name in rows if name not in digits]
+            made = {int(values[i]) for values in digits.values()} & {int(values[j]) for values in digits.values()}
+            assert bool(set(units[i]) & set(units[j])) == (any(own) or bool(made))
+
+
+def test_texts_alone_have_no_units():
+    """Where a dataset has nothing but text, examples count as independent."""
+    assert replace(split(), modalities=(TEXT,)).units() is None

@@ -57,8 +57,7 @@ def open_built(folder: Path, name: str, source: str, recipe: Recipe) -> Built:
     folder cannot be written, where what was built has been damaged or has other counts, or where the files that it was built from
     have changed.
     """
-    tag = hashlib.sha256(json.dumps(list(recipe.identity)).encode()).hexdigest()[:8]
-    built = folder / "built" / f"{name}-{source}-{tag}"
+    built = built_folder(folder, name, source, recipe.identity)
     try:
         if not (built / "manifest.json").exists():
             built.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +85,12 @@ def read_built(built: Path, expected: Mapping[str, int], places: Places) -> Buil
         raise DataError(f"{built}: the content is not what was built (its hash differs); delete the folder, it is built again")
     check_counts(f"{built}", _counts(arrays), expected, "delete the folder, and fetch the files that it was built from again")
     return Built(arrays, recorded)
+
+
+def built_folder(folder: Path, name: str, source: str, identity: Sequence[Any]) -> Path:
+    """Where a dataset is built, or will be, from what determines its arrays."""
+    tag = hashlib.sha256(json.dumps(list(identity)).encode()).hexdigest()[:8]
+    return folder / "built" / f"{name}-{source}-{tag}"
 
 
 def kept(folder: Path, name: str, source: str) -> list[Path]:

@@ -15,7 +15,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from mopoe_core.data.built import Array, Built, Recipe, kept, open_built, read_built, save
+from mopoe_core.data.built import Array, Built, Recipe, built_folder, kept, open_built, read_built, save
 from mopoe_core.data.digit_files import Digits, mnist_files, read_mnist, shipped_digits
 from mopoe_core.data.fingerprints import Places
 from mopoe_core.data.polymnist_files import (
@@ -25,6 +25,7 @@ from mopoe_core.data.polymnist_files import (
     SHAPE,
     SIDE,
     SPLITS,
+    TENSORS,
     Bytes,
     Found,
     Ints,
@@ -69,22 +70,27 @@ def load(source: str, folder: Path, count: int = MOST, expected: Mapping[str, in
     what was built has been damaged.
     """
     chosen = modalities(count)
-    built = _open(source, folder, expected or {})
-    splits = {split: _split(built.arrays, split, chosen) for split in SPLITS}
+    built, rounds = _open(source, folder, expected or {})
+    splits = {split: _split(built.arrays, split, chosen, rounds.get(split)) for split in SPLITS}
     return Dataset(NAME, source, chosen, splits["train"], splits["test"], 10, built.hash)
 
 
-def _open(source: str, folder: Path, expected: Mapping[str, int]) -> Built:
+def _open(source: str, folder: Path, expected: Mapping[str, int]) -> tuple[Built, Mapping[str, int]]:
+    """The arrays, and how often each split shows a digit in a modality; empty where that is not known."""
     try:
         found = None if source == "embedded" else find(folder)
     except DataError:
         earlier = kept(folder, NAME, source)
         if len(earlier) != 1:  # none, or no saying which
             raise
-        return read_built(earlier[0], expected, {})
+        released = {built_folder(folder, NAME, source, ["original", form]) for form in (PNGS, TENSORS)}
+        return read_built(earlier[0], expected, {}), {} if earlier[0] in released else dict.fromkeys(SPLITS, 1)
     places, fetches = _places(found, folder)
     recipe = Recipe(_identity(found), lambda into: _write(found, folder, into), expected, places, fetches)
-    return open_built(folder, NAME, source, recipe)
+    built = open_built(folder, NAME, source, recipe)
+    if found is None:
+        return built, EMBEDDED_ROUNDS
+    return built, dict.fromkeys(SPLITS, 1) if found.form == BACKGROUNDS else {}
 
 
 def _places(found: Found | None, folder: Path) -> tuple[Places, bool]:
@@ -176,7 +182,7 @@ def _photographs() -> list[Bytes]:
     return [read_background(folder / name) for name in PHOTOGRAPHS]
 
 
-def _split(arrays: Mapping[str, Array], split: str, chosen: Sequence[Modality]) -> Split:
+def _split(arrays: Mapping[str, Array], split: str, chosen: Sequence[Modality], rounds: int | None) -> Split:
     labels = torch.from_numpy(arrays[f"{split}-labels"])
     names = [modality.name for modality in chosen]
     return Split(
@@ -185,4 +191,11 @@ def _split(arrays: Mapping[str, Array], split: str, chosen: Sequence[Modality]) 
         item_labels=dict.fromkeys(names, labels),
         rows=dict.fromkeys(names, torch.arange(len(labels))),
         labels=labels,
+        digits={} if rounds is None else _digits(arrays[f"{split}-labels"], split, names, rounds),
     )
+
+
+def _digits(labels: Ints, split: str, names: Sequence[str], rounds: int) -> dict[str, torch.Tensor]:
+    """Which digit image each tuple shows in each modality, as `fuse` chose it: images are counted by digit, in their order."""
+    images = np.repeat(np.arange(10), np.bincount(labels, minlength=10) // rounds)
+    return {name: torch.from_numpy(order(images, split, name, rounds)) for name in names}

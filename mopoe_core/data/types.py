@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -61,6 +61,9 @@ class Split:
     """(N,): the item of each example."""
     labels: Tensor
     """(N,): the class of each example; with attributes, (N, A) of zeros and ones, uint8."""
+    digits: Mapping[str, Tensor] = field(default_factory=dict)
+    """(N,): which digit image each example's item was made from, where one image was made into items of several modalities or examples
+    (PolyMNIST). Empty where an item stands for itself, and where this is not known."""
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -74,14 +77,32 @@ class Split:
         if count is None:
             return self
         chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
-        return replace(self, rows={name: rows[chosen] for name, rows in self.rows.items()}, labels=self.labels[chosen])
+        rows, digits = ({name: values[chosen] for name, values in part.items()} for part in (self.rows, self.digits))
+        return replace(self, rows=rows, labels=self.labels[chosen], digits=digits)
 
     def to(self, device: torch.device) -> "Split":
         """The same split with everything on `device`."""
         if device.type == "cpu":
             return self
-        moved = [{k: v.to(device) for k, v in part.items()} for part in (self.items, self.item_labels, self.rows)]
-        return Split(self.modalities, moved[0], moved[1], moved[2], self.labels.to(device))
+        parts = (self.items, self.item_labels, self.rows, self.digits)
+        items, item_labels, rows, digits = ({name: values.to(device) for name, values in part.items()} for part in parts)
+        return Split(self.modalities, items, item_labels, rows, self.labels.to(device), digits)
+
+    def units(self) -> Tensor | None:
+        """What makes examples depend on each other, (N, M'): of each modality the digit image, or else the item, that an example shows.
+
+        Different units have different numbers, and a unit has one number in all modalities. Texts are left out: a word has some forty
+        spellings, which are all of them and no sample. None where nothing is left.
+        """
+        shown, least = [], 0
+        for modality in self.modalities:
+            name = modality.name
+            if name in self.digits:
+                shown.append(self.digits[name])
+            elif modality.kind != "text":
+                least -= 1 + int(self.rows[name].max())
+                shown.append(self.rows[name] + least)
+        return torch.stack(shown, 1) if shown else None
 
 
 def _chosen(items: Tensor, rows: Tensor) -> Tensor:
