@@ -191,7 +191,7 @@ def _split(arrays: Mapping[str, Array], split: str, chosen: Sequence[Modality], 
         item_labels=dict.fromkeys(names, labels),
         rows=dict.fromkeys(names, torch.arange(len(labels))),
         labels=labels,
-        digits={} if rounds is None else _digits(arrays[f"{split}-labels"], split, names, rounds),
+        digits={} if rounds is None else _digits(labels.numpy(), split, names, rounds),
     )
 
 
