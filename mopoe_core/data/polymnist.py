@@ -15,8 +15,8 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from mopoe_core.data.built import Array, Built, Recipe, kept, open_built, read_built, save
-from mopoe_core.data.digit_files import Digits, mnist_files, read_mnist, shipped_digits
+from mopoe_core.data.built import Array, Built, Recipe, kept, open_built, read_built, save, save_remarks
+from mopoe_core.data.digit_files import Digits, mnist_files, other_mnist_files, read_mnist, shipped_digits
 from mopoe_core.data.fingerprints import Places
 from mopoe_core.data.polymnist_files import (
     BACKGROUNDS,
@@ -71,7 +71,7 @@ def load(source: str, folder: Path, count: int = MOST, expected: Mapping[str, in
     chosen = modalities(count)
     built = _open(source, folder, expected or {})
     splits = {split: _split(built.arrays, split, chosen) for split in SPLITS}
-    return Dataset(NAME, source, chosen, splits["train"], splits["test"], 10, built.hash)
+    return Dataset(NAME, source, chosen, splits["train"], splits["test"], 10, built.hash, remarks=built.remarks)
 
 
 def _open(source: str, folder: Path, expected: Mapping[str, int]) -> Built:
@@ -82,16 +82,17 @@ def _open(source: str, folder: Path, expected: Mapping[str, int]) -> Built:
         if len(earlier) != 1:  # none, or no saying which
             raise
         return read_built(earlier[0], expected, {})
-    places, fetches = _places(found, folder)
-    recipe = Recipe(_identity(found), lambda into: _write(found, folder, into), expected, places, fetches)
+    places, others = _places(found, folder)
+    fetches = found is not None and found.form == BACKGROUNDS
+    recipe = Recipe(_identity(found), lambda into: _write(found, folder, into), expected, places, others, fetches)
     return open_built(folder, NAME, source, recipe)
 
 
-def _places(found: Found | None, folder: Path) -> tuple[Places, bool]:
-    """The files that are read, and whether they can be fetched; background images are told by their content, in the identity."""
+def _places(found: Found | None, folder: Path) -> tuple[Places, Places]:
+    """The files that are read, and those instead of them; background images are told by their content, in the identity."""
     if found is None:
-        return {}, False
-    return (mnist_files(folder), True) if found.form == BACKGROUNDS else (places_of(found), False)
+        return {}, {}
+    return (mnist_files(folder), other_mnist_files(folder)) if found.form == BACKGROUNDS else (places_of(found), {})
 
 
 def _identity(found: Found | None) -> list[str | int]:
@@ -105,15 +106,15 @@ def _identity(found: Found | None) -> list[str | int]:
 
 
 def _write(found: Found | None, folder: Path, into: Path) -> None:
-    for split, arrays in _splits(found, folder).items():
+    for split, arrays in _splits(found, folder, into).items():
         for name, array in arrays:
             save(into, {f"{split}-{name}": array})
 
 
-def _splits(found: Found | None, folder: Path) -> dict[str, Iterator[tuple[str, Array]]]:
+def _splits(found: Found | None, folder: Path, into: Path) -> dict[str, Iterator[tuple[str, Array]]]:
     """Of each split, `labels` and m0 to m4 one after the other, because the original's five fill a gigabyte.
 
-    What can be checked of both splits is checked here, before minutes go into reading the first.
+    What can be checked of both splits is checked here, before minutes go into reading the first. Remarks on files go to `into`.
     """
     if found is None:
         photographs = _photographs()
@@ -121,7 +122,8 @@ def _splits(found: Found | None, folder: Path) -> dict[str, Iterator[tuple[str, 
     if found.form == BACKGROUNDS:
         backgrounds = [read_background(path) for path in background_paths(found.root)]
         advice = f"put MNIST's four idx files in {folder}/MNIST/raw"
-        digits = {split: read_mnist(folder, split, advice) for split in SPLITS}
+        digits = read_mnist(folder, advice)
+        save_remarks(into, (remark for of_split in digits.values() for remark in of_split.remarks))
         return {split: fuse(digits[split], backgrounds, split) for split in SPLITS}
     read = read_pngs if found.form == PNGS else read_tensors
     return {split: read(found.root / split) for split in SPLITS}
