@@ -56,8 +56,8 @@ def some(names: Iterable[str]) -> str:
 
 
 def names_in(folder: Path) -> str:
-    """Some of the names in a folder, for a message; folders end in `/`."""
-    return some(f"{path.name}/" if path.is_dir() else path.name for path in entries(folder))
+    """Some of the names in a folder, for a message; folders end in `/`. What this program built there is left out."""
+    return some(f"{path.name}/" if path.is_dir() else path.name for path in entries(folder) if path.name != "built")
 
 
 def refuse_two(first: Path, second: Path, what: str) -> DataError:
