@@ -28,7 +28,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mopoe_core.data.attributes import CELEBA
 from mopoe_core.data.celeba_annotations import check_same_images, read_annotation, read_attributes, read_partition
-from mopoe_core.data.celeba_forms import ATTRIBUTES, IMAGES, PARTITION, annotations, archives, image_folders, is_picture, root_of
+from mopoe_core.data.celeba_forms import (
+    ATTRIBUTES,
+    IMAGES,
+    PARTITION,
+    PICTURES,
+    annotations,
+    archives,
+    image_folders,
+    is_picture,
+    root_of,
+)
 from mopoe_core.data.listing import entries, names_in, refuse_two
 from mopoe_core.data.pages import is_web_page
 from mopoe_core.errors import DataError
@@ -144,12 +154,9 @@ def _stem(name: str) -> str:
 
 
 def _missing(folder: Path, attributes: Path, missing: Sequence[str], count: int) -> DataError:
-    pictures = [path for path in entries(folder) if is_picture(path.name)]
-    advice = (
-        "unpack the archive again"
-        if len(pictures) < count
-        else f"name the images as {attributes.name} does, or bring its own images"
-    )
+    advice = "unpack the archive again"
+    if len(entries(folder)) >= count:
+        advice = f"name the images as {attributes.name} does ({', '.join(PICTURES)}), or bring its own images"
     return DataError(
         f"{folder / missing[0]}: not there, though {attributes.name} names it ({len(missing):,} of {count:,} images are missing); "
         f"{folder} has {names_in(folder)}; {advice}"

@@ -19,22 +19,16 @@ from mopoe_core.data.built import Array, Built, Recipe, kept, open_built, read_b
 from mopoe_core.data.digit_files import Digits, mnist_files, other_mnist_files, read_mnist, shipped_digits
 from mopoe_core.data.fingerprints import Places
 from mopoe_core.data.polymnist_files import (
-    BACKGROUNDS,
-    NAMES,
-    PNGS,
     SHAPE,
     SIDE,
-    SPLITS,
     Bytes,
-    Found,
     Ints,
     background_paths,
-    find,
-    places_of,
     read_background,
     read_pngs,
     read_tensors,
 )
+from mopoe_core.data.polymnist_forms import BACKGROUNDS, NAMES, PNGS, SPLITS, Found, check_copies, find, places_of
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.errors import DataError
 from mopoe_core.streams import seed_of
@@ -125,6 +119,7 @@ def _splits(found: Found | None, folder: Path, into: Path) -> dict[str, Iterator
         digits = read_mnist(folder, advice)
         save_remarks(into, (remark for of_split in digits.values() for remark in of_split.remarks))
         return {split: fuse(digits[split], backgrounds, split) for split in SPLITS}
+    check_copies(folder, found)
     read = read_pngs if found.form == PNGS else read_tensors
     return {split: read(found.root / split) for split in SPLITS}
 
