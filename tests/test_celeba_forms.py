@@ -194,6 +194,16 @@ def test_two_files_for_one_image_are_both_named(tmp_path):
     assert len(celeba.load("original", tmp_path).train) == 6
 
 
+def test_no_file_is_read_for_two_images(tmp_path):
+    """Annotations that name 000001.jpg and 000001.png want two files."""
+    released(tmp_path)
+    for stem, text in ((ATTR, attr_txt()), (PART, part_txt())):
+        put(tmp_path / "celeba" / f"{stem}.txt", text.replace("000002.jpg", "000001.png"))
+    assert f"{tmp_path / 'celeba' / IMAGES / '000001.png'}: not there" in refusal(tmp_path)
+    (tmp_path / "celeba" / IMAGES / "000001.jpg").rename(tmp_path / "celeba" / IMAGES / "000001.JPEG")
+    assert "(1 of 13 images are missing)" in refusal(tmp_path)
+
+
 def test_images_of_other_names_are_named_with_advice_that_helps(tmp_path):
     """As many pictures under other names want a name, and not to be unpacked again; fewer pictures do."""
     released(tmp_path, lambda name: f"face_{name}")

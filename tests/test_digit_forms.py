@@ -308,6 +308,19 @@ def test_two_svhn_files_that_differ_are_both_named(folder, contents):
     assert len(mst.load("original", folder).train) == 60 * 20
 
 
+def test_swapped_svhn_files_are_refused_by_name(folder, contents, monkeypatch):
+    """The published test file under the training file's name is told by its checksum."""
+    for name, content in contents.items():
+        put(folder / RAW / name, content)
+    test = (folder / "SVHN" / "test_32x32.mat").read_bytes()
+    known = {"train": ["", "train_32x32.mat", "0"], "test": ["", "test_32x32.mat", hashlib.md5(test).hexdigest()]}
+    monkeypatch.setattr("torchvision.datasets.SVHN.split_list", known)
+    put(folder / "SVHN" / "train_32x32.mat", test)
+    assert refusal(folder).startswith(
+        f"{folder / 'SVHN' / 'train_32x32.mat'}: holds SVHN's test_32x32.mat; expected train_32x32.mat"
+    )
+
+
 def test_svhn_in_its_other_format_says_which_names_are_expected(folder, contents, monkeypatch):
     """The full-number images are not the cropped digits: the line has the names that were expected and those that are there."""
     for name, content in contents.items():

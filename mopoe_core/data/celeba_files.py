@@ -136,16 +136,17 @@ def _files_of(folder: Path, labels: Mapping[str, bytes]) -> dict[str, str]:
     if len(found) == len(labels):
         return found
     by_stem: dict[str, list[str]] = {}
-    for name in sorted(there):
+    for name in sorted(there - found.keys()):  # no file is read for two images
         if is_picture(name):
             by_stem.setdefault(_stem(name), []).append(name)
-    for name in labels:
+    for name in (name for name in labels if name not in found):
         alike = by_stem.get(_stem(name), [])
-        if name not in found and len(alike) > 1:
+        if len(alike) > 1:
             raise DataError(
                 f"{folder}: {' and '.join(alike[:3])} are there for {name}; expected one; keep the right one, move the others away"
             )
-        found |= {name: alike[0]} if name not in found and alike else {}
+        if alike:
+            found[name] = alike.pop()
     return found
 
 

@@ -5,6 +5,7 @@ Whatever is wrong with the files is one line of a DataError.
 
 import filecmp
 import gzip
+import hashlib
 import math
 import struct
 import zlib
@@ -223,12 +224,22 @@ def read_svhn(folder: Path, split: str, advice: str) -> Digits:
         split_list = {split: [url, path.name, digest]}
 
     with _one_line(what, advice):
+        if paths:
+            _refuse_other_svhn(path, split, {md5: name for _, name, md5 in SVHN.split_list.values()})
         try:
             svhn = Named(str(path.parent), split=split, download=True)
         except KeyError as error:
             raise DataError(f"{path}: has no variable {error}; expected X and y; download it again") from None
         pixels, numbers = svhn.data, np.atleast_1d(svhn.labels)  # in which 0 stands for the file's 10
     return _checked(pixels, numbers, (3, 32, 32), path, path, "1 to 9, or 10 for 0")
+
+
+def _refuse_other_svhn(path: Path, split: str, published: Mapping[str, str]) -> None:
+    """Raise DataError where the file is another one of SVHN's; `published` has their names by checksum."""
+    with path.open("rb") as file:
+        name = published.get(hashlib.file_digest(file, "md5").hexdigest(), "")
+    if name and name != f"{split}_32x32.mat":
+        raise DataError(f"{path}: holds SVHN's {name}; expected {split}_32x32.mat; swap the names or download both again")
 
 
 def _same_file(paths: Sequence[Path]) -> Path:
