@@ -4,15 +4,18 @@ import gzip
 import hashlib
 import shutil
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.io
 import torch
 
+from mopoe_core.catalogue import DATASETS
 from mopoe_core.data import mnist_forms
 from mopoe_core.data import mnist_svhn_text as mst
 from mopoe_core.errors import DataError
+from orchestrator import data
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 RAW = "MNIST/raw"
@@ -182,6 +185,19 @@ def test_files_whose_checksum_is_not_the_published_one_are_said(folder, contents
         assert f"note: {remark}\n" in printed.err
     assert mst.load("original", folder).remarks == first.remarks
     assert capsys.readouterr().err == ""
+
+
+def test_the_data_command_shows_what_is_to_be_said_of_files(folder, contents, monkeypatch):
+    """Each remark is a line beside counts and hash, at the first call and at those that find the dataset built."""
+    counts = {"train_examples": {"original": 60 * 20}, "test_examples": {"original": 40 * 20}}
+    card = replace(DATASETS["mnist_svhn_text"], **counts)
+    monkeypatch.setitem(DATASETS, "mnist_svhn_text", card)
+    for name, content in contents.items():
+        put(folder / RAW / name, content)
+    shown = [data.check(card, "original", folder).lines for _ in range(2)]
+    assert shown[0] == shown[1]
+    notes = [line for line in shown[1] if line.startswith("note: ")]
+    assert [line.partition(": not the published ")[0] for line in notes] == [f"note: {folder / RAW / name}" for name in NAMES]
 
 
 def test_the_published_checksums_are_torchvisions():

@@ -78,7 +78,7 @@ def mnist_files(folder: Path) -> dict[str, Path]:
 
 def other_mnist_files(folder: Path) -> Places:
     """The files that are read where one of `mnist_files` is not there, by their path under `folder`."""
-    return places_elsewhere(folder, mnist_files(folder), mnist_candidates(folder))
+    return places_elsewhere(folder, mnist_files(folder), mnist_candidates)
 
 
 def svhn_files(folder: Path) -> dict[str, Path]:
@@ -89,7 +89,7 @@ def svhn_files(folder: Path) -> dict[str, Path]:
 
 def other_svhn_files(folder: Path) -> Places:
     """Likewise of SVHN."""
-    return places_elsewhere(folder, svhn_files(folder), svhn_candidates(folder))
+    return places_elsewhere(folder, svhn_files(folder), svhn_candidates)
 
 
 def read_mnist(folder: Path, advice: str) -> dict[str, Digits]:

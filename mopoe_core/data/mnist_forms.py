@@ -93,9 +93,11 @@ def _mnist_name(name: str) -> str | None:
     return f"{PREFIXES.get(parts[1], parts[1])}-{parts[2]}-ubyte" if parts else None
 
 
-def places_elsewhere(folder: Path, standard: Places, candidates: Candidates) -> Places:
+def places_elsewhere(folder: Path, standard: Places, search: Callable[[Path], Candidates]) -> Places:
     """The files that are read where the standard one is not there, by their path under the data folder."""
-    chosen = [paths[0] for paths in candidates.values() if paths and paths[0] not in standard.values()]
+    if all(path.is_file() for path in standard.values()):  # every worker asks, and a folder may hold many files
+        return {}
+    chosen = [paths[0] for paths in search(folder).values() if paths and paths[0] not in standard.values()]
     return {str(path.relative_to(folder)): path for path in chosen}
 
 
