@@ -36,7 +36,7 @@ def check(card: DatasetCard, source: str, folder: Path) -> Checked:
         write_contact_sheet(dataset, sheet)
     except OSError as error:
         raise DataError(f"{sheet}: cannot be written ({error.strerror or error}); make room and see to the rights") from None
-    return Checked((*_lines(dataset), f"sha256 {dataset.hash}"), sheet)
+    return Checked((*_lines(dataset), *(f"note: {remark}" for remark in dataset.remarks), f"sha256 {dataset.hash}"), sheet)
 
 
 def _lines(dataset: Dataset) -> list[str]:

@@ -7,8 +7,9 @@ have changed, the build is refused; where they are gone, it is enough.
 import hashlib
 import json
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mopoe_core.data.fingerprints import Places, changed, fingerprints
 from mopoe_core.errors import DataError
 
 Array = NDArray[np.generic]
+REMARKS = "remarks.txt"
 HASHED_AT_ONCE = 1 << 26  # bytes: a mapped array of gigabytes passes through in pieces
 
 
@@ -32,6 +34,8 @@ class Built:
     """By file name without `.npy`; mapped copy-on-write, so that the workers of a node share the pages and torch may have them."""
     hash: str
     """SHA-256 over the names, types, shapes and content of all arrays."""
+    remarks: tuple[str, ...] = ()
+    """What was said of the files that it was built from, a line each."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Recipe:
     """How many examples a split must have, the rows of `<split>-labels`."""
     places: Places = field(default_factory=dict)
     """The files that `write` reads, where these are not the program's own."""
+    other_places: Places = field(default_factory=dict)
+    """The files that `write` reads where one of `places` is not there. A build that did not read them takes no notice of them."""
     fetches: bool = False
     """Whether `write` brings those that are not there, or are not the published ones."""
 
@@ -69,13 +75,14 @@ def open_built(folder: Path, name: str, source: str, recipe: Recipe) -> Built:
         raise DataError(
             f"{built}: cannot be built ({reason}); make room and see to the rights, or name another folder (--data, resources.data)"
         ) from None
-    return read_built(built, recipe.expected, recipe.places)
+    return read_built(built, recipe.expected, recipe.places, recipe.other_places)
 
 
-def read_built(built: Path, expected: Mapping[str, int], places: Places) -> Built:
+def read_built(built: Path, expected: Mapping[str, int], places: Places, other_places: Places | None = None) -> Built:
     """The arrays in a built folder. Raises DataError as `open_built`."""
     recorded, files = _manifest(built)
-    others = changed(places, files) if files is not None else []
+    used = {name: path for name, path in (other_places or {}).items() if name in (files or {})}
+    others = changed({**places, **used}, files) if files is not None else []
     if others:
         raise DataError(
             f"{others[0]}: has changed since {built} was built from it; delete that folder to build anew, or put the former files back"
@@ -84,7 +91,7 @@ def read_built(built: Path, expected: Mapping[str, int], places: Places) -> Buil
     if content_hash(arrays) != recorded:
         raise DataError(f"{built}: the content is not what was built (its hash differs); delete the folder, it is built again")
     check_counts(f"{built}", _counts(arrays), expected, "delete the folder, and fetch the files that it was built from again")
-    return Built(arrays, recorded)
+    return Built(arrays, recorded, _remarks(built))
 
 
 def built_folder(folder: Path, name: str, source: str, identity: Sequence[Any]) -> Path:
@@ -106,16 +113,19 @@ def _build(built: Path, name: str, source: str, recipe: Recipe) -> None:
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=built.parent, ignore_cleanup_errors=True) as temporary:
         scratch = Path(temporary)
-        before = fingerprints(recipe.places)
+        places = {**recipe.places, **recipe.other_places}
+        before = fingerprints(places)
         recipe.write(scratch)
         arrays = _mapped(scratch)
         place = f"{built.parent.parent}: {source} {name}"
         check_counts(place, _counts(arrays), recipe.expected, "fetch them again; nothing was kept of these")
-        files = fingerprints(recipe.places) if recipe.fetches else before  # what changed while it was read is then found at once
+        files = fingerprints(places) if recipe.fetches else before  # what changed while it was read is then found at once
         manifest = {"dataset": name, "source": source, "sha256": content_hash(arrays), "files": files}
         (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         scratch.chmod(0o755)
         scratch.rename(built)
+        for remark in _remarks(built):
+            print(f"note: {remark}", file=sys.stderr, flush=True)
 
 
 def _manifest(built: Path) -> tuple[str, Mapping[str, str] | None]:
@@ -149,6 +159,18 @@ def save(into: Path, arrays: Mapping[str, Array]) -> None:
     """Each array as `<name>.npy`."""
     for key, value in arrays.items():
         np.save(into / f"{key}.npy", value)
+
+
+def save_remarks(into: Path, remarks: Iterable[str]) -> None:
+    """Keep what is to be said of the files beside the arrays; it is no part of the data and of their hash."""
+    lines = list(remarks)
+    if lines:
+        (into / REMARKS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _remarks(built: Path) -> tuple[str, ...]:
+    path = built / REMARKS
+    return tuple(path.read_text(encoding="utf-8", errors="replace").splitlines()) if path.is_file() else ()
 
 
 def _mapped(folder: Path) -> dict[str, Array]:

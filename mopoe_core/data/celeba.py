@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from mopoe_core.data.attributes import CELEBA, DRAWN
-from mopoe_core.data.built import Array, Recipe, check_counts, open_built, save
-from mopoe_core.data.celeba_files import CROP, SIDE, SPLITS, decode_all, places, read_parts
+from mopoe_core.data.built import Array, Recipe, check_counts, open_built, save, save_remarks
+from mopoe_core.data.celeba_files import CROP, SIDE, SPLITS, decode_all, read_parts, remarks
+from mopoe_core.data.celeba_forms import other_places, places
 from mopoe_core.data.faces import RENDERER_VERSION, faces, sample_attributes
 from mopoe_core.data.mnist_svhn_text import ALPHABET
 from mopoe_core.data.types import Dataset, Modality, Split
@@ -56,13 +57,13 @@ def load(source: str, folder: Path, test_split: str = "test", expected: Mapping[
     if source == "embedded":
         recipe = Recipe(identity, partial(_write_embedded, counts), wanted)
     else:
-        recipe = Recipe(identity, partial(_write_original, folder, wanted), wanted, places(folder))
+        recipe = Recipe(identity, partial(_write_original, folder, wanted), wanted, places(folder), other_places(folder))
     built = open_built(folder, NAME, source, recipe)
     if source == "original":  # complete, so nobody needs what a build would go on from
         shutil.rmtree(_cache(folder), ignore_errors=True)
     attributes, modalities = (DRAWN, SMALL_JUDGES) if source == "embedded" else (CELEBA, MODALITIES)
     train, test = (_split(built.arrays, split, modalities) for split in ("train", test_split))
-    return Dataset(NAME, source, modalities, train, test, len(attributes), built.hash, attributes)
+    return Dataset(NAME, source, modalities, train, test, len(attributes), built.hash, attributes, built.remarks)
 
 
 def _identity(source: str, counts: Sequence[int]) -> list[int | str]:
@@ -105,6 +106,7 @@ def _write_original(folder: Path, expected: Mapping[str, int], into: Path) -> No
     for split, images in decode_all(parts, _cache(folder)).items():
         _link_or_copy(images, into / f"{split}-image.npy")
         _save_labels(into, split, parts[split].labels, CELEBA)
+    save_remarks(into, remarks(folder, parts))
 
 
 def _save_labels(into: Path, split: str, labels: Bytes, names: Sequence[str]) -> None:

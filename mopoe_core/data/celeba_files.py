@@ -1,12 +1,12 @@
-"""CelebA's files: annotations as `.txt` or `.csv`, checked line by line, and JPEGs decoded once into arrays that a build can resume.
+"""CelebA's examples: annotations and images brought together, and images decoded once into arrays that a build can resume.
 
 Whatever is wrong with them is one line of a DataError. Nothing is downloaded: CelebA lies behind Google Drive's download quota.
 """
 
-import csv
+import codecs
+import filecmp
 import hashlib
 import os
-import re
 import shutil
 import struct
 import sys
@@ -27,7 +27,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mopoe_core.data.attributes import CELEBA
-from mopoe_core.data.fingerprints import Places
+from mopoe_core.data.celeba_annotations import check_same_images, read_annotation, read_attributes, read_partition
+from mopoe_core.data.celeba_forms import (
+    ATTRIBUTES,
+    IMAGES,
+    PARTITION,
+    PICTURES,
+    annotations,
+    archives,
+    image_folders,
+    is_picture,
+    root_of,
+)
+from mopoe_core.data.listing import entries, names_in, refuse_two
 from mopoe_core.data.pages import is_web_page
 from mopoe_core.errors import DataError
 from mopoe_core.files import write_text
@@ -41,10 +53,8 @@ CROP, SIDE = 148, 64
 CHUNK = 512  # images that a build which is cut short may have to decode again
 THREADS = min(8, os.cpu_count() or 1)
 SECONDS_BETWEEN_LINES = 20.0
-ATTRIBUTES, PARTITION, IMAGES = "list_attr_celeba", "list_eval_partition", "img_align_celeba"
-FORMS = (".txt", ".csv")
-TXT_BEGINNING = re.compile(r"[0-9]+|\S+\s+[012]")
-"""The first line of a `.txt`: the number of images, or an image and its part."""
+PUBLISHED = {ATTRIBUTES: "75e246fa4810816ffd6ee81facbd244c", PARTITION: "d32c9cbf5e040fd4025c592c306e6668"}
+"""MD5 sums of the released annotations."""
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises at files that are cut short or damaged."""
 
@@ -66,169 +76,21 @@ def read_parts(folder: Path) -> dict[str, Part]:
     The order of examples is that of the attributes' file. Raises DataError for every way in which a file is missing or wrong, but
     looks at the images' names only.
     """
-    root = _root(folder)
-    attributes, partition = _annotation(root, ATTRIBUTES), _annotation(root, PARTITION)
-    labels, parts = _read_attributes(attributes), _read_partition(partition)
-    _check_same_images(attributes, labels, partition, parts)
+    root = root_of(folder)
+    attributes, labels = read_annotation(root, ATTRIBUTES, read_attributes)
+    partition, parts = read_annotation(root, PARTITION, read_partition)
+    check_same_images(attributes, labels, partition, parts)
     _check_counts(partition, parts)
-    images = _image_folder(root)
-    _check_images(images, attributes, labels)
+    images, files = _image_folder(root, attributes, labels)
     members: dict[int, list[str]] = {value: [] for value in range(len(SPLITS))}
     for name in labels:
         members[parts[name]].append(name)
-    return {split: _part(images, members[value], labels) for value, split in enumerate(SPLITS)}
+    return {split: _part(images, members[value], labels, files) for value, split in enumerate(SPLITS)}
 
 
-def _part(images: Path, names: Sequence[str], labels: Mapping[str, bytes]) -> Part:
+def _part(images: Path, names: Sequence[str], labels: Mapping[str, bytes], files: Mapping[str, str]) -> Part:
     values = np.frombuffer(b"".join(labels[name] for name in names), dtype=np.uint8)
-    return Part(tuple(images / name for name in names), values.reshape(-1, len(CELEBA)))
-
-
-def places(folder: Path) -> Places:
-    """The annotations and the folder of images that `read_parts` reads, where they are there."""
-    root = _root(folder)
-    found = {stem: _annotations(root, stem) for stem in (ATTRIBUTES, PARTITION)} | {IMAGES: _image_folders(root)}
-    return {name: paths[0] for name, paths in found.items() if paths}
-
-
-def _root(folder: Path) -> Path:
-    """The folder `celeba`, or the one above it if only that holds an annotation."""
-    below, above = (any(_annotations(root, stem) for stem in (ATTRIBUTES, PARTITION)) for root in (folder / "celeba", folder))
-    return folder if above and not below else folder / "celeba"
-
-
-def _annotations(root: Path, stem: str) -> list[Path]:
-    return [path for path in (root / f"{stem}{form}" for form in FORMS) if path.is_file()]
-
-
-def _annotation(root: Path, stem: str) -> Path:
-    """The `.txt`, or else the `.csv`; it is there, no web page, and of the form that its name says."""
-    found = _annotations(root, stem)
-    if not found:
-        raise DataError(
-            f"{root}: neither {stem}.txt nor {stem}.csv is there; source: original celeba is not downloaded (Google Drive's quota); put "
-            f"there {ATTRIBUTES}.txt and {PARTITION}.txt, or both as .csv, and the folder {IMAGES} with the aligned .jpg files"
-        )
-    if is_web_page(found[0]):
-        raise DataError(
-            f"{found[0]}: a web page, as Google Drive gives over its quota; expected CelebA's annotation; download it again"
-        )
-    _check_form(found[0])
-    return found[0]
-
-
-def _check_form(path: Path) -> None:
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            first = file.readline(2000).strip()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
-    other = ".csv" if "," in first else ".txt" if TXT_BEGINNING.fullmatch(first) else path.suffix
-    if other != path.suffix:
-        raise DataError(f"{path}: the first line is {_short(first)}, which is the {other} form; name it {path.stem}{other}")
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number and the fields of each line that is not empty."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            rows = csv.reader(file) if path.suffix == ".csv" else (line.split() for line in file)
-            for number, row in enumerate(rows, 1):
-                if row:
-                    yield number, [field.strip() for field in row]
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())}); download it again") from None
-
-
-def _read_attributes(path: Path) -> dict[str, bytes]:
-    """By image, forty bytes of zeros and ones in the order of `CELEBA`."""
-    lines = _lines(path)
-    declared = _declared_count(path, lines) if path.suffix == ".txt" else None
-    order = _column_order(path, next(lines, (0, []))[1])
-    labels: dict[str, bytes] = {}
-    codes: dict[str, int] = {}
-    for number, (name, *values) in lines:
-        codes = codes or _codes(path, values)
-        if len(values) != len(CELEBA):
-            raise DataError(f"{path}: line {number} has {len(values)} values; expected {len(CELEBA)}; download it again")
-        if name in labels:
-            raise DataError(f"{path}: line {number} names {name} again; expected each image once; download it again")
-        try:
-            row = [codes[value] for value in values]
-        except KeyError as error:
-            allowed = " or ".join(codes)
-            raise DataError(
-                f"{path}: line {number} has the value {error.args[0]!r}; expected {allowed}; download it again"
-            ) from None
-        labels[name] = bytes(row if order is None else [row[i] for i in order])
-    if declared not in (None, len(labels)):
-        raise DataError(
-            f"{path}: the first line says {declared} images, {len(labels)} follow; it is cut short; download it again"
-        )
-    return labels
-
-
-def _declared_count(path: Path, lines: Iterator[tuple[int, list[str]]]) -> int:
-    first = next(lines, (0, []))[1]
-    if len(first) != 1 or not (first[0].isascii() and first[0].isdigit()):
-        raise DataError(f"{path}: the first line is {_short(' '.join(first))}; expected the number of images; download it again")
-    return int(first[0])
-
-
-def _column_order(path: Path, names: Sequence[str]) -> list[int] | None:
-    """Where each of `CELEBA` stands among the columns; None where they are in order."""
-    names = names[1:] if path.suffix == ".csv" else names
-    unknown, missing = [n for n in names if n not in CELEBA], [n for n in CELEBA if n not in names]
-    if unknown or missing or len(names) != len(CELEBA):
-        found = (
-            f"no CelebA attribute: {_short(unknown[0])}"
-            if unknown
-            else f"missing: {missing[0]}"
-            if missing
-            else "one named twice"
-        )
-        raise DataError(f"{path}: {found} (line of column names); expected the {len(CELEBA)} of CelebA; download it again")
-    return None if tuple(names) == CELEBA else [names.index(name) for name in CELEBA]
-
-
-def _codes(path: Path, values: Sequence[str]) -> dict[str, int]:
-    """-1 and 1 as released; in a `.csv` whose first row has a 0, 0 and 1."""
-    return {"0": 0, "1": 1} if path.suffix == ".csv" and "0" in values else {"-1": 0, "1": 1}
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
-
-
-def _read_partition(path: Path) -> dict[str, int]:
-    """By image, 0, 1 or 2."""
-    parts: dict[str, int] = {}
-    lines = _lines(path)
-    if path.suffix == ".csv":
-        header = next(lines, (0, []))[1]
-        if len(header) != 2 or header[0] != "image_id":
-            raise DataError(
-                f"{path}: the first line is {_short(','.join(header))}; expected image_id,partition; download it again"
-            )
-    for number, row in lines:
-        if len(row) != 2 or row[1] not in ("0", "1", "2"):
-            raise DataError(
-                f"{path}: line {number} is {_short(' '.join(row))}; expected an image and 0, 1 or 2; download it again"
-            )
-        if row[0] in parts:
-            raise DataError(f"{path}: line {number} names {row[0]} again; expected each image once; download it again")
-        parts[row[0]] = int(row[1])
-    return parts
-
-
-def _check_same_images(attributes: Path, labels: Mapping[str, bytes], partition: Path, parts: Mapping[str, int]) -> None:
-    for here, there, left, right in ((attributes, partition, labels, parts), (partition, attributes, parts, labels)):
-        alone = [name for name in left if name not in right]
-        if alone:
-            raise DataError(
-                f"{there}: {len(alone)} images of {here.name} are not in it, the first is {alone[0]}; expected the same images in "
-                "both; download both again"
-            )
+    return Part(tuple(images / files[name] for name in names), values.reshape(-1, len(CELEBA)))
 
 
 def _check_counts(path: Path, parts: Mapping[str, int]) -> None:
@@ -245,35 +107,106 @@ def _of_splits(counts: Sequence[int]) -> str:
     return ", ".join(f"{count:,} {split}" for count, split in zip(counts, SPLITS, strict=True))
 
 
-def _image_folders(root: Path) -> list[Path]:
-    """`img_align_celeba`, and before it the folder of that name in it, as Kaggle's archive unpacks."""
-    return [folder for folder in (root / IMAGES / IMAGES, root / IMAGES) if folder.is_dir()]
+def _image_folder(root: Path, attributes: Path, labels: Mapping[str, bytes]) -> tuple[Path, dict[str, str]]:
+    """The folder that holds the images, and the file of each image that the annotation names.
+
+    Raises DataError where there is none, where an image is missing, or where another folder holds other images of the same names.
+    """
+    folders = image_folders(root)
+    if not folders:
+        raise _no_images(root)
+    files = {folder: _files_of(folder, labels) for folder in folders}
+    folder = folders[0]
+    missing = [name for name in labels if name not in files[folder]]
+    if missing:
+        raise _missing(folder, attributes, missing, len(labels))
+    for other, found in files.items():
+        if other != folder:
+            _check_copies(folder, files[folder], other, found)
+    return folder, files[folder]
 
 
-def _image_folder(root: Path) -> Path:
-    for folder in _image_folders(root):
-        return folder
-    archive = root / f"{IMAGES}.zip"
-    if not archive.is_file():
-        raise DataError(f"{root / IMAGES}: not there; expected a folder with the aligned .jpg files; unpack {archive.name} there")
-    if is_web_page(archive):
-        raise DataError(f"{archive}: a web page, as Google Drive gives over its quota, and no archive; download it again")
-    if not zipfile.is_zipfile(archive):
-        raise DataError(f"{archive}: cut short or no zip archive ({archive.stat().st_size:,} bytes); download it again")
-    raise DataError(f"{archive}: not unpacked; expected the folder {root / IMAGES}; unpack it (unzip {archive} -d {root})")
-
-
-def _check_images(folder: Path, attributes: Path, labels: Mapping[str, bytes]) -> None:
+def _files_of(folder: Path, labels: Mapping[str, bytes]) -> dict[str, str]:
+    """By annotated name, the file of that name; or the only picture whose name differs in its ending, as .JPG and .png do."""
     try:
         there = set(os.listdir(folder))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}); make it readable") from None
-    missing = [name for name in labels if name not in there]
-    if missing:
-        raise DataError(
-            f"{folder / missing[0]}: not there, though {attributes.name} names it ({len(missing):,} of {len(labels):,} images are "
-            "missing); unpack the archive again"
+    found = {name: name for name in labels if name in there}
+    if len(found) == len(labels):
+        return found
+    by_stem: dict[str, list[str]] = {}
+    for name in sorted(there - found.keys()):  # no file is read for two images
+        if is_picture(name):
+            by_stem.setdefault(_stem(name), []).append(name)
+    for name in (name for name in labels if name not in found):
+        alike = by_stem.get(_stem(name), [])
+        if len(alike) > 1:
+            raise DataError(
+                f"{folder}: {' and '.join(alike[:3])} are there for {name}; expected one; keep the right one, move the others away"
+            )
+        if alike:
+            found[name] = alike.pop()
+    return found
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0].lower()
+
+
+def _missing(folder: Path, attributes: Path, missing: Sequence[str], count: int) -> DataError:
+    advice = "unpack the archive again"
+    if len(entries(folder)) >= count:
+        advice = f"name the images as {attributes.name} does ({', '.join(PICTURES)}), or bring its own images"
+    return DataError(
+        f"{folder / missing[0]}: not there, though {attributes.name} names it ({len(missing):,} of {count:,} images are missing); "
+        f"{folder} has {names_in(folder)}; {advice}"
+    )
+
+
+def _check_copies(folder: Path, files: Mapping[str, str], other: Path, found: Mapping[str, str]) -> None:
+    """Raise DataError where another folder holds a differing file of one of the images' names."""
+    for name, file in found.items():
+        if file == files[name] and not filecmp.cmp(folder / files[name], other / file, shallow=False):
+            raise refuse_two(folder, other, f"folder of images, and {name} is not the same in both")
+
+
+def _no_images(root: Path) -> DataError:
+    """What is there in place of the folder of images."""
+    archive = next(iter(archives(root)), None)
+    if archive is None:
+        return DataError(
+            f"{root / IMAGES}: not there; expected a folder with the aligned .jpg files; {root} has {names_in(root)}; unpack "
+            f"{IMAGES}.zip there"
         )
+    if is_web_page(archive):
+        return DataError(f"{archive}: a web page, as Google Drive gives over its quota, and no archive; download it again")
+    if archive.suffix.lower() == ".zip" and not zipfile.is_zipfile(archive):
+        return DataError(f"{archive}: cut short or no zip archive ({archive.stat().st_size:,} bytes); download it again")
+    how = f" (unzip {archive} -d {root})" if archive.suffix.lower() == ".zip" else f" in {root}"
+    return DataError(f"{archive}: not unpacked; expected the folder {root / IMAGES}; unpack it{how}")
+
+
+def remarks(folder: Path, parts: Mapping[str, Part]) -> list[str]:
+    """What is to be said of the files that `read_parts` has read: images that are no JPEG, and annotations that differ."""
+    images = [path for part in parts.values() for path in part.images]
+    others = [path for path in images if path.suffix.lower() == ".png"]
+    said = (
+        [f"{others[0].parent}: {len(others):,} of {len(images):,} images are PNG; the published ones are JPEG"] if others else []
+    )
+    if len(images) == sum(FULL_COUNTS):
+        root = root_of(folder)
+        said += [remark for stem in PUBLISHED for remark in _remark_on(annotations(root, stem)[0])]
+    return said
+
+
+def _remark_on(path: Path) -> list[str]:
+    """That a whole annotation as released has another checksum; tables have none."""
+    if path.suffix.lower() != ".txt":
+        return []
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    digest, published = hashlib.md5(content, usedforsecurity=False).hexdigest(), PUBLISHED[path.stem.lower()]
+    return [] if digest == published else [f"{path}: not the published file (MD5 {digest}, published {published})"]
 
 
 def decode(path: Path) -> Bytes:
@@ -285,9 +218,9 @@ def decode(path: Path) -> Bytes:
         with Image.open(path) as image:
             if image.size != ORIGINAL_SIZE:
                 found, expected = (" x ".join(map(str, size)) for size in (image.size, ORIGINAL_SIZE))
-                raise DataError(
-                    f"{path}: {found} pixels; expected {expected}, the aligned images; unpack img_align_celeba.zip again"
-                )
+                raise DataError(f"{path}: {found} pixels; expected {expected}; put the aligned images of {IMAGES}.zip there")
+            if image.mode.startswith(("I", "F")):  # converted to RGB, nearly every pixel would be white
+                raise DataError(f"{path}: mode {image.mode}, more than 8 bits a colour; expected 8; unpack the archive again")
             left, top = ((length - CROP) // 2 for length in ORIGINAL_SIZE)
             middle = image.convert("RGB").crop((left, top, left + CROP, top + CROP))
             return np.asarray(middle.resize((SIDE, SIDE), Image.Resampling.BICUBIC)).transpose(2, 0, 1)

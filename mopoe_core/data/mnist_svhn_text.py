@@ -13,8 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mopoe_core.data.built import Array, Recipe, open_built, save
-from mopoe_core.data.digit_files import Digits, mnist_files, read_mnist, read_svhn, shipped_digits, svhn_files
+from mopoe_core.data.built import Array, Recipe, open_built, save, save_remarks
+from mopoe_core.data.digit_files import (
+    Digits,
+    mnist_files,
+    other_mnist_files,
+    other_svhn_files,
+    read_mnist,
+    read_svhn,
+    shipped_digits,
+    svhn_files,
+)
 from mopoe_core.data.house_numbers import FONTS, RENDERER_VERSION, house_numbers
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.streams import seed_of
@@ -43,11 +52,13 @@ def load(source: str, folder: Path, expected: Mapping[str, int] | None = None) -
     `expected` says how many triples a split must have. Raises DataError where the original files are wrong, or are not there and
     cannot be fetched, where they have changed since the dataset was built from them, or where what was built has been damaged.
     """
-    places = mnist_files(folder) | svhn_files(folder) if source == "original" else {}
-    recipe = Recipe(_identity(source), lambda into: _write(source, folder, into), expected or {}, places, fetches=True)
+    original = source == "original"
+    places = mnist_files(folder) | svhn_files(folder) if original else {}
+    others = {**other_mnist_files(folder), **other_svhn_files(folder)} if original else {}
+    recipe = Recipe(_identity(source), lambda into: _write(source, folder, into), expected or {}, places, others, fetches=True)
     built = open_built(folder, NAME, source, recipe)
     splits = {split: _split(built.arrays, split) for split in ("train", "test")}
-    return Dataset(NAME, source, MODALITIES, splits["train"], splits["test"], 10, built.hash)
+    return Dataset(NAME, source, MODALITIES, splits["train"], splits["test"], 10, built.hash, remarks=built.remarks)
 
 
 def _identity(source: str) -> list[int | str]:
@@ -60,6 +71,7 @@ def _write(source: str, folder: Path, into: Path) -> None:
     images = _embedded() if source == "embedded" else _original(folder)
     for split, (mnist, svhn) in images.items():
         save(into, {f"{split}-{key}": value for key, value in _triples(mnist, svhn, split).items()})
+    save_remarks(into, (remark for mnist, _ in images.values() for remark in mnist.remarks))
 
 
 def _triples(mnist: Digits, svhn: Digits, split: str) -> dict[str, Array]:
@@ -121,7 +133,7 @@ def _rendered(count: int, split: str) -> Digits:
 
 def _original(folder: Path) -> dict[str, tuple[Digits, Digits]]:
     advice = f"put MNIST's four idx files in {folder}/MNIST/raw, and train_32x32.mat and test_32x32.mat in {folder}/SVHN"
-    return {split: (read_mnist(folder, split, advice), read_svhn(folder, split, advice)) for split in ("train", "test")}
+    return {split: (mnist, read_svhn(folder, split, advice)) for split, mnist in read_mnist(folder, advice).items()}
 
 
 def _split(arrays: Mapping[str, Array], split: str) -> Split:

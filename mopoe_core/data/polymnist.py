@@ -15,27 +15,20 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from mopoe_core.data.built import Array, Built, Recipe, built_folder, kept, open_built, read_built, save
-from mopoe_core.data.digit_files import Digits, mnist_files, read_mnist, shipped_digits
+from mopoe_core.data.built import Array, Built, Recipe, built_folder, kept, open_built, read_built, save, save_remarks
+from mopoe_core.data.digit_files import Digits, mnist_files, other_mnist_files, read_mnist, shipped_digits
 from mopoe_core.data.fingerprints import Places
 from mopoe_core.data.polymnist_files import (
-    BACKGROUNDS,
-    NAMES,
-    PNGS,
     SHAPE,
     SIDE,
-    SPLITS,
-    TENSORS,
     Bytes,
-    Found,
     Ints,
     background_paths,
-    find,
-    places_of,
     read_background,
     read_pngs,
     read_tensors,
 )
+from mopoe_core.data.polymnist_forms import BACKGROUNDS, NAMES, PNGS, SPLITS, TENSORS, Found, check_copies, find, places_of
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.errors import DataError
 from mopoe_core.streams import seed_of
@@ -72,7 +65,7 @@ def load(source: str, folder: Path, count: int = MOST, expected: Mapping[str, in
     chosen = modalities(count)
     built, rounds = _open(source, folder, expected or {})
     splits = {split: _split(built.arrays, split, chosen, rounds.get(split)) for split in SPLITS}
-    return Dataset(NAME, source, chosen, splits["train"], splits["test"], 10, built.hash)
+    return Dataset(NAME, source, chosen, splits["train"], splits["test"], 10, built.hash, remarks=built.remarks)
 
 
 def _open(source: str, folder: Path, expected: Mapping[str, int]) -> tuple[Built, Mapping[str, int]]:
@@ -85,19 +78,20 @@ def _open(source: str, folder: Path, expected: Mapping[str, int]) -> tuple[Built
             raise
         released = {built_folder(folder, NAME, source, ["original", form]) for form in (PNGS, TENSORS)}
         return read_built(earlier[0], expected, {}), {} if earlier[0] in released else dict.fromkeys(SPLITS, 1)
-    places, fetches = _places(found, folder)
-    recipe = Recipe(_identity(found), lambda into: _write(found, folder, into), expected, places, fetches)
+    places, others = _places(found, folder)
+    fetches = found is not None and found.form == BACKGROUNDS
+    recipe = Recipe(_identity(found), lambda into: _write(found, folder, into), expected, places, others, fetches)
     built = open_built(folder, NAME, source, recipe)
     if found is None:
         return built, EMBEDDED_ROUNDS
-    return built, dict.fromkeys(SPLITS, 1) if found.form == BACKGROUNDS else {}
+    return built, dict.fromkeys(SPLITS, 1) if fetches else {}
 
 
-def _places(found: Found | None, folder: Path) -> tuple[Places, bool]:
-    """The files that are read, and whether they can be fetched; background images are told by their content, in the identity."""
+def _places(found: Found | None, folder: Path) -> tuple[Places, Places]:
+    """The files that are read, and those instead of them; background images are told by their content, in the identity."""
     if found is None:
-        return {}, False
-    return (mnist_files(folder), True) if found.form == BACKGROUNDS else (places_of(found), False)
+        return {}, {}
+    return (mnist_files(folder), other_mnist_files(folder)) if found.form == BACKGROUNDS else (places_of(found), {})
 
 
 def _identity(found: Found | None) -> list[str | int]:
@@ -111,15 +105,15 @@ def _identity(found: Found | None) -> list[str | int]:
 
 
 def _write(found: Found | None, folder: Path, into: Path) -> None:
-    for split, arrays in _splits(found, folder).items():
+    for split, arrays in _splits(found, folder, into).items():
         for name, array in arrays:
             save(into, {f"{split}-{name}": array})
 
 
-def _splits(found: Found | None, folder: Path) -> dict[str, Iterator[tuple[str, Array]]]:
+def _splits(found: Found | None, folder: Path, into: Path) -> dict[str, Iterator[tuple[str, Array]]]:
     """Of each split, `labels` and m0 to m4 one after the other, because the original's five fill a gigabyte.
 
-    What can be checked of both splits is checked here, before minutes go into reading the first.
+    What can be checked of both splits is checked here, before minutes go into reading the first. Remarks on files go to `into`.
     """
     if found is None:
         photographs = _photographs()
@@ -127,8 +121,10 @@ def _splits(found: Found | None, folder: Path) -> dict[str, Iterator[tuple[str, 
     if found.form == BACKGROUNDS:
         backgrounds = [read_background(path) for path in background_paths(found.root)]
         advice = f"put MNIST's four idx files in {folder}/MNIST/raw"
-        digits = {split: read_mnist(folder, split, advice) for split in SPLITS}
+        digits = read_mnist(folder, advice)
+        save_remarks(into, (remark for of_split in digits.values() for remark in of_split.remarks))
         return {split: fuse(digits[split], backgrounds, split) for split in SPLITS}
+    check_copies(folder, found)
     read = read_pngs if found.form == PNGS else read_tensors
     return {split: read(found.root / split) for split in SPLITS}
 

@@ -1,4 +1,4 @@
-"""PolyMNIST's files in the forms that are found in the wild, each read into the same arrays.
+"""PolyMNIST's files in the forms that `polymnist_forms` finds, each read into the same arrays.
 
 As released, `{split}/m{0..4}/{i}.{label}.png`, where i counts within a label; as tensors, `{split}/m{0..4}.pt` and `{split}/labels.pt`;
 or only the five background images, from which the dataset is built. Whatever is wrong with them is one line of a DataError.
@@ -7,14 +7,10 @@ or only the five background images, from which the dataset is built. Whatever is
 import os
 import re
 import struct
-import tarfile
-import zipfile
-import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +22,12 @@ from rich.progress import track
 from torch import Tensor
 
 from mopoe_core.data.built import Array
-from mopoe_core.data.fingerprints import Places
 from mopoe_core.data.pages import is_web_page
+from mopoe_core.data.polymnist_forms import NAMES
 from mopoe_core.errors import DataError
 
-NAMES = ("m0", "m1", "m2", "m3", "m4")
-SPLITS = ("train", "test")
 SIDE = 28
 SHAPE = (3, SIDE, SIDE)
-ROOTS = ("PolyMNIST", "MMNIST", "PolyMNIST/MMNIST")
-PNGS, TENSORS, BACKGROUNDS = "png", "tensors", "backgrounds"
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 BLOCK = 1024  # images a task: 60,000 tasks of one would cost more than the decoding
@@ -49,77 +40,6 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Key = tuple[int, int]
 """(label, i): its order is the order of the examples."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """Which form of the dataset lies where."""
-
-    form: str
-    """`png`, `tensors` or `backgrounds`."""
-    root: Path
-
-
-def find(folder: Path) -> Found:
-    """The first form that is under `folder`/PolyMNIST, or under MMNIST, as the released archive names its folder.
-
-    Raises DataError where there is none.
-    """
-    roots = [folder / name for name in ROOTS]
-    for form, is_there in ((PNGS, _has_pngs), (TENSORS, _has_tensors), (BACKGROUNDS, _has_backgrounds)):
-        for root in roots:
-            if is_there(root):
-                return Found(form, root)
-    raise DataError(_nothing(folder))
-
-
-def _has_pngs(root: Path) -> bool:
-    return any((root / split / name).is_dir() for split in SPLITS for name in NAMES)
-
-
-def _has_tensors(root: Path) -> bool:
-    return any((root / split / f"{name}.pt").exists() for split in SPLITS for name in (*NAMES, "labels"))
-
-
-def _has_backgrounds(root: Path) -> bool:
-    return (root / "backgrounds").is_dir()
-
-
-def places_of(found: Found) -> Places:
-    """The folders of images, or the tensors, of a form that is read and not built."""
-    names = [f"{split}/{name}" for split in SPLITS for name in NAMES]
-    if found.form == TENSORS:
-        names = [f"{name}.pt" for name in (*names, *(f"{split}/labels" for split in SPLITS))]
-    return {name: found.root / name for name in names}
-
-
-def _nothing(folder: Path) -> str:
-    root = folder / ROOTS[0]
-    for archive in _archives(folder):
-        if is_web_page(archive):
-            return f"{archive}: a web page, as downloads over their quota give, and no archive; download it again"
-        if not _is_archive(archive):
-            kind = "zip archive" if archive.suffix == ".zip" else "archive"
-            return f"{archive}: cut short or no {kind}; download it again"
-        return f"{archive}: an archive that is not unpacked; unpack it, so that {root}/train/m0 is a folder"
-    return (
-        f"source: original polymnist is not under {folder}; put there {root}/train and {root}/test, each with folders m0 to m4 of "
-        "<i>.<label>.png or with m0.pt to m4.pt and labels.pt; or, to build it from MNIST, five background images in "
-        f"{root}/backgrounds"
-    )
-
-
-def _archives(folder: Path) -> list[Path]:
-    near = [folder / f"{name}{suffix}" for name in ROOTS for suffix in ("", *ARCHIVES)]
-    inside = [path for name in ROOTS for path in sorted((folder / name).glob("*")) if path.name.lower().endswith(ARCHIVES)]
-    return [path for path in (*near, *inside) if path.is_file()]
-
-
-def _is_archive(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path) if path.suffix == ".zip" else tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
-    except (OSError, EOFError, zlib.error):
-        return False
 
 
 def read_pngs(folder: Path) -> Iterator[tuple[str, Array]]:
@@ -253,10 +173,22 @@ def _images(path: Path, images: Tensor, count: int) -> Bytes:
         raise DataError(f"{path}: {_kind(images)}; expected uint8 or floats, shape (N, 3, {SIDE}, {SIDE}); save the images so")
     if len(images) != count:
         raise DataError(f"{path}: {len(images)} images; labels.pt beside it has {count}; fetch all files of one release")
+    _check_not_nearly_black(path, images)
     pixels = np.empty(images.shape, dtype=np.uint8)
     for start in range(0, count, BLOCK):  # in pieces: scaling at once would double gigabytes
         pixels[start : start + BLOCK] = _scaled(path, images[start : start + BLOCK])
     return pixels
+
+
+def _check_not_nearly_black(path: Path, images: Tensor) -> None:
+    """Raise DataError where no value is above one grey level of 255, though some are above none: a wrong scale, and no pictures."""
+    high = float(images.max())
+    level = 1.0 if images.dtype == torch.uint8 else 1.5 / 255  # half a level for rounding
+    if 0 < high <= level:
+        raise DataError(
+            f"{path}: {_kind(images)}, none above {high:g}, which is nearly black; expected uint8 up to 255, or floats up to 1; "
+            "save the images so"
+        )
 
 
 def _scaled(path: Path, images: Tensor) -> Bytes:

@@ -126,3 +126,5 @@ class Dataset:
     """SHA-256 over the content of every array, or a user's own dataset's fingerprint: what provenance records."""
     attributes: tuple[str, ...] = ()
     """Names of the attributes that an example has or has not, where labels are attributes and not one class."""
+    remarks: tuple[str, ...] = ()
+    """What was said of the files that it was built from, a line each."""
