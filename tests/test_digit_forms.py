@@ -268,7 +268,13 @@ def test_torchvisions_former_files_are_read_alone_and_compared_beside_the_releas
         put(folder / RAW / NAMES[3], idx((np.arange(1, 41) % 10).astype(np.uint8)))
         assert f"{folder / RAW} and {processed / 'test.pt'}: both are there and differ" in refusal(folder)
         put(folder / RAW / NAMES[3], contents[NAMES[3]])
-    assert mst.load("original", folder).hash == expected_hash
+    data_read = mst.load("original", folder)
+    assert data_read.hash == expected_hash
+    digests = [f"MD5 {hashlib.md5(contents[name]).hexdigest()}," for name in NAMES]
+    assert all(digest in remark for digest, remark in zip(digests, data_read.remarks, strict=True))
+    (processed / "test.pt").write_bytes(b"x")
+    with pytest.raises(DataError, match=f"^{processed / 'test.pt'}: has changed since"):
+        mst.load("original", folder)
 
 
 def test_a_build_notices_changes_in_whatever_form_it_was_built_from(folder, contents):

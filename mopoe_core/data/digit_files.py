@@ -77,8 +77,9 @@ def mnist_files(folder: Path) -> dict[str, Path]:
 
 
 def other_mnist_files(folder: Path) -> Places:
-    """The files that are read where one of `mnist_files` is not there, by their path under `folder`."""
-    return places_elsewhere(folder, mnist_files(folder), mnist_candidates)
+    """The files that are read where one of `mnist_files` is not there, or compared with them, by their path under `folder`."""
+    former = {f"MNIST/processed/{name}": folder / "MNIST" / "processed" / name for name in PROCESSED.values()}
+    return {**places_elsewhere(folder, mnist_files(folder), mnist_candidates), **former}
 
 
 def svhn_files(folder: Path) -> dict[str, Path]:
@@ -187,8 +188,16 @@ def _by_torchvision(folder: Path, advice: str) -> dict[str, Digits]:
             mnist = MNIST(str(folder), train=split == "train", download=True)
             pixels, numbers = mnist.data.numpy(), mnist.targets.numpy()
         where = folder / "MNIST" / "processed" / PROCESSED[split]
-        digits[split] = _checked(pixels, numbers, (28, 28), where, where, "0 to 9")
+        checked = _checked(pixels, numbers, (28, 28), where, where, "0 to 9")
+        arrays = (checked.pixels, checked.labels.astype(np.uint8))
+        said = [remark_on(where, f"{PREFIXES[split]}-{kind}", md5(_as_idx(a))) for kind, a in zip(AXES, arrays, strict=True)]
+        digits[split] = replace(checked, remarks=tuple(filter(None, said)))
     return digits
+
+
+def _as_idx(array: Bytes) -> bytes:
+    """The IDX file that holds an array."""
+    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 def _processed(folder: Path) -> bool:
