@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 from mopoe_core.files import AnyPath, near
 from orchestrator.mlflow_store import sqlite_file
-from orchestrator.storage_identity import Identity, known
+from orchestrator.storage_identity import Identity, current
 
 FOLDER = "mlartifacts"
 STORAGE_TAG = "storage_id"
@@ -88,7 +88,7 @@ def follow(uri: str, storage: AnyPath, owner: Identity | None) -> bool:
 def follow_for_reading(uri: str, storage: AnyPath) -> str:
     """As `follow`, for a command that only shows; returns what kept it from doing so, or nothing."""
     try:
-        follow(uri, storage, known(storage))
+        follow(uri, storage, current(storage))
     except sqlite3.Error as error:
         return f"{sqlite_file(uri)}: {error}; artifacts are looked for where they were when it was written last"
     return ""

@@ -8,13 +8,12 @@ own. A copy on another machine, or under another URI, cannot be told from a stor
 """
 
 import hashlib
-import os
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mopoe_core.files import AnyPath
+from mopoe_core.files import AnyPath, name_unless_taken
 from mopoe_core.remote import RemotePath
 from orchestrator import records
 from orchestrator.errors import DamagedError
@@ -34,44 +33,48 @@ class Identity:
 
 
 def known(storage: AnyPath) -> Identity | None:
-    """The storage's identity; None where no driver has made one yet. Raises DamagedError where the record was cut or changed."""
+    """The storage's record; None where no driver has made one yet. Raises DamagedError where it was cut or changed."""
     path = storage / NAME
     if not path.exists():
         return None
-    content = records.read(path)
     try:
+        content = records.read(path)
         return Identity(content["id"], content["place"], content["copied_from"])
     except KeyError as error:
         raise records.damaged(path, f"it has no {error.args[0]}") from None
+    except DamagedError as error:
+        raise DamagedError(f"{error}; restore it, or delete it: MLflow's runs so far then count as another storage's") from None
 
 
-def known_id(storage: AnyPath) -> str:
-    """The storage's id; empty where there is none, or none that can be read: for commands that only show something."""
+def current(storage: AnyPath) -> Identity | None:
+    """The storage's identity where it is now, for commands that only read; None where no driver has made one yet."""
+    identity, place = known(storage), _place(storage)
+    if identity is None or identity.place == place:
+        return identity
+    if _is_copy(identity, storage):
+        # By a hash and not by chance: drivers that start at once in a new copy agree.
+        return Identity(_hash(f"{identity.id} {place}"), place, copied_from=identity.id)
+    return replace(identity, place=place)
+
+
+def current_id(storage: AnyPath) -> str:
+    """The storage's id; empty where there is none, or none that can be read."""
     with suppress(OSError, DamagedError):
-        identity = known(storage)
+        identity = current(storage)
         return identity.id if identity else ""
     return ""
 
 
 def identify(storage: AnyPath) -> Identity:
-    """The storage's identity, which is made where there is none. Drivers that start at once get the same one."""
-    place = _place(storage)
-    try:
-        identity = known(storage)
-    except DamagedError as error:
-        raise DamagedError(f"{error}; restore it, or delete it: MLflow's runs so far then count as another storage's") from None
+    """The storage's identity, made or brought up to date where need be. Drivers that start at once get the same one."""
+    identity = current(storage)
     if identity is None:
-        made = Identity(_new_id(storage), place)
+        made = Identity(_new_id(storage), _place(storage))
         _make(storage, made)
         return known(storage) or made  # another driver's, if that was faster
-    if identity.place == place:
-        return identity
-    moved = replace(identity, place=place)
-    if _is_copy(identity, storage):
-        # By a hash and not by chance: drivers that start at once in a new copy agree.
-        moved = Identity(_hash(f"{identity.id} {place}"), place, copied_from=identity.id)
-    records.write(storage / NAME, asdict(moved))
-    return moved
+    if identity != known(storage):
+        records.write(storage / NAME, asdict(identity))
+    return identity
 
 
 def _place(storage: AnyPath) -> str:
@@ -98,15 +101,7 @@ def _make(storage: AnyPath, identity: Identity) -> None:
         return
     draft = path.with_name(f".{NAME}.{uuid.uuid4().hex}")
     records.write(draft, asdict(identity))
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without links
-        if not path.exists():
-            draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    name_unless_taken(draft, path)
 
 
 def _is_copy(identity: Identity, storage: AnyPath) -> bool:
@@ -125,7 +120,10 @@ def _is_same_folder(one: Path, other: Path) -> bool:
     if one.samefile(other):
         return True
     probe = f".probe.{uuid.uuid4().hex}"
-    (other / probe).touch()
+    try:
+        (other / probe).touch()
+    except OSError:  # a folder that can only be read
+        return False
     try:
         return (one / probe).exists()
     finally:

@@ -22,7 +22,7 @@ from orchestrator.progress import Progress
 from orchestrator.proposals import resolve
 from orchestrator.run_links import run_links
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials, wanted
-from orchestrator.storage_identity import identify, known_id
+from orchestrator.storage_identity import current_id, identify
 from orchestrator.trial import Trial, TrialResult
 from orchestrator.watching import Watch, slim
 
@@ -208,7 +208,7 @@ def _write_report(
     kept = folder(ledger.storage, spec) / "sweep.yaml"
     beside = report.Beside(
         tuple(failures.find(every, read.states, ledger)),
-        run_links(tracking.default_uri(ledger.storage), spec.name, known_id(ledger.storage)),
+        run_links(tracking.default_uri(ledger.storage), spec.name, current_id(ledger.storage)),
         kept.read_bytes().decode() if kept.exists() else "",
         unequal,
     )

@@ -50,7 +50,7 @@ from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
 from mlflow.entities import Run as StoredRun
 
-from mopoe_core.files import AnyPath, near
+from mopoe_core.files import AnyPath, name_unless_taken, near
 from mopoe_core.names import Epoch
 from orchestrator import artifact_location, artifacts
 from orchestrator.artifact_location import STORAGE_TAG
@@ -219,10 +219,12 @@ class Projection:
         found = self._client.get_experiment_by_name(name)
         moved = self._follow()
         if found is None:
-            self.opened = True  # there are no runs to look for
-            # The tag makes the UI open on runs and charts; without it, it opens on traces of language models.
-            tags = {"mlflow.experimentKind": "custom_model_development"}
-            return str(self._client.create_experiment(name, artifact_location=self._artifact_location(), tags=tags))
+            try:
+                return self._make_experiment(name)
+            except Exception:  # another storage's driver may have been faster
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
         if found.lifecycle_stage == "active":
             self.whole = "" if moved else found.tags.get(self._whole_tag, "")
         else:  # MLflow brings all its runs back, deleted ones too, of every storage: what it says of itself is not to be believed
@@ -230,6 +232,13 @@ class Projection:
             for tag in [tag for tag in found.tags if tag.startswith("projected.")]:
                 self._client.set_experiment_tag(found.experiment_id, tag, "")
         return str(found.experiment_id)
+
+    def _make_experiment(self, name: str) -> str:
+        # The tag makes the UI open on runs and charts; without it, it opens on traces of language models.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        made = str(self._client.create_experiment(name, artifact_location=self._artifact_location(), tags=tags))
+        self.opened = True  # there are no runs to look for
+        return made
 
     def _follow(self) -> bool:
         return artifact_location.follow(self._uri, self._ledger.storage, self._identity)
@@ -470,17 +479,20 @@ class Projection:
     def _create(self, kind: str, key: str, tags: Mapping[str, str], started_ms: int | None) -> _Run:
         """A new run; the one that is there, if MLflow made it and could not say so."""
         if (kind, key) in self._doubted and (made := next(iter(self._search(kind, key)), None)) is not None:
-            self._runs[key] = _known(made)
+            self._runs[key] = self._placed(made, _known(made))
             return self._runs[key]
         try:
             made = self._client.create_run(self._experiment, start_time=started_ms, tags={**tags, STORAGE_TAG: self._identity.id})
         except Exception:
             self._doubted.add((kind, key))
             raise
-        run_id, address = made.info.run_id, made.info.artifact_uri
-        self._runs[key] = _Run(run_id, made.info.status, told=set(), artifacts=address)
-        self._runs[key].artifacts = artifact_location.place_run(self._uri, self._ledger.storage, address, run_id)
-        return self._runs[key]
+        self._runs[key] = _Run(made.info.run_id, made.info.status, told=set())
+        return self._placed(made, self._runs[key])
+
+    def _placed(self, made: StoredRun, run: _Run) -> _Run:
+        """The run, with its artifacts in this storage."""
+        run.artifacts = artifact_location.place_run(self._uri, self._ledger.storage, made.info.artifact_uri, run.id)
+        return run
 
     def _search(self, kind: str, key: str) -> list[StoredRun]:
         return list(self._pages(f"tags.kind = '{kind}' and tags.{kind}_id = '{key}'"))
@@ -735,7 +747,7 @@ def _make_database(uri: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
-    temporary.replace(path)
+    name_unless_taken(temporary, path)  # another storage's driver may have made it meanwhile, and written to it
 
 
 def mark_of(ledger: Ledger, trial: Trial) -> str:

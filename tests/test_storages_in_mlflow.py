@@ -83,6 +83,17 @@ def downloaded(uri: str, run_id: str, name: str, into: Path) -> bytes:
     return Path(MlflowClient(uri).download_artifacts(run_id, name, str(into))).read_bytes()
 
 
+@pytest.fixture
+def served(monkeypatch) -> list[tuple[str, str]]:
+    """What `ui` would have served: the store, and where its trial's artifacts were then."""
+    seen = []
+    monkeypatch.setattr(
+        serving, "become", lambda uri, port, environment: seen.append((uri, trial_runs(uri)[0].info.artifact_uri))
+    )
+    monkeypatch.setattr(serving, "address", lambda port: f"http://127.0.0.1:{port}")
+    return seen
+
+
 def test_two_storages_leave_each_others_runs_bit_equal(tmp_path, new_store):
     """With one store and one sweep name, `track`, `track --rebuild` and a new result of one change no row of the other's runs, and each
     has its own runs of the same trials, cell and sweep."""
@@ -232,6 +243,46 @@ def test_a_copied_storage_and_its_original_do_not_share_a_run_or_an_artifact(tmp
     assert [run.data.tags["storage_id"] for run in trial_runs(original.uri)] == [ids[0]]
 
 
+def test_looking_at_a_copy_changes_nothing_of_the_originals(tmp_path, new_store, served, types_here, monkeypatch):
+    """`ui` on a copy that no driver has used yet, with a store that both share: the original's runs keep every row."""
+    uri = new_store(tmp_path / "shared")
+    original = one_trial(tmp_path / "original")
+    run_all(original, uri)
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    before = rows(uri, known(tmp_path / "original").id)
+    record = (tmp_path / "copy" / "storage.json").read_bytes()
+    raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "storage": str(tmp_path / "copy")}
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(raw))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert types_here("ui", tmp_path / "t.yaml")[0] == 0
+    assert len(served) == 1
+    assert rows(uri, known(tmp_path / "original").id) == before
+    assert (tmp_path / "copy" / "storage.json").read_bytes() == record
+
+
+def test_two_drivers_that_make_one_store_at_once_lose_nothing(tmp_path, tables, monkeypatch):
+    """The second to finish the database finds the first's with what that has written; of the experiment likewise."""
+    path = tmp_path / "mlflow.db"
+    whole = MlflowClient.search_experiments
+
+    def be_slower(self, *args, **more):
+        shutil.copy(tables, path)
+        MlflowClient(f"sqlite:///{path}").create_experiment("t")
+        return whole(self, *args, **more)
+
+    with monkeypatch.context() as raced:
+        raced.setattr(MlflowClient, "search_experiments", be_slower)
+        tracking._make_database(f"sqlite:///{path}")
+    monkeypatch.setattr(tracking, "BATCH_SECONDS", 0.1)
+    asked = MlflowClient.get_experiment_by_name
+    answers = iter([None])
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", lambda self, name: next(answers, asked(self, name)))
+    sweep = one_trial(tmp_path / "storage")
+    run_all(sweep, f"sqlite:///{path}")
+    assert len(trial_runs(f"sqlite:///{path}")) == 1
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
 def test_artifacts_that_were_not_moved_along_are_written_again(tmp_path, new_store):
     """`mlartifacts` was left behind: the run keeps its id and has its files again, at the new place."""
     new_store(tmp_path / "old")
@@ -322,7 +373,7 @@ def test_a_damaged_record_is_named_and_used_by_nobody(tmp_path):
     (tmp_path / "storage.json").write_text('{"id": "f"')
     with pytest.raises(DamagedError, match=r"storage\.json: is damaged .*; restore it, or delete it"):
         identify(tmp_path)
-    assert storage_identity.known_id(tmp_path) == ""
+    assert storage_identity.current_id(tmp_path) == ""
     assert (tmp_path / "storage.json").read_text() == '{"id": "f"'
 
 
@@ -340,17 +391,6 @@ def test_links_of_a_report_lead_to_the_storages_own_runs(tmp_path, new_store):
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as store, store:
         store.execute("delete from tags where key = 'storage_id' and value = ?", (known(tmp_path / "one").id,))
     assert run_links(uri, "t")[storages[0].every[0].id].endswith(f"/runs/{runs[known(tmp_path / 'one').id]}")
-
-
-@pytest.fixture
-def served(monkeypatch) -> list[tuple[str, str]]:
-    """What `ui` would have served: the store, and where its trial's artifacts were then."""
-    seen = []
-    monkeypatch.setattr(
-        serving, "become", lambda uri, port, environment: seen.append((uri, trial_runs(uri)[0].info.artifact_uri))
-    )
-    monkeypatch.setattr(serving, "address", lambda port: f"http://127.0.0.1:{port}")
-    return seen
 
 
 def test_ui_of_a_moved_storage_shows_the_artifacts_at_the_new_place(tmp_path, new_store, served, types_here, monkeypatch):
