@@ -58,6 +58,7 @@ from orchestrator.errors import LedgerError
 from orchestrator.ledger import Ledger
 from orchestrator.mlflow_store import sqlite_file
 from orchestrator.outages import AWAY_SECONDS, Outages
+from orchestrator.run_marks import RUN_STATUS, digest, is_stamp, mark_of, run_statuses
 from orchestrator.run_ownership import Owner
 from orchestrator.spec import SweepSpec
 from orchestrator.storage_identity import Identity, identify
@@ -66,14 +67,6 @@ from orchestrator.trial import Cell, Trial, TrialResult
 for noisy in ("alembic", "mlflow"):
     logging.getLogger(noisy).setLevel(logging.ERROR)  # schema migrations, announced line by line
 
-RUN_STATUS = {
-    "pending": "SCHEDULED",
-    "running": "RUNNING",
-    "completed": "FINISHED",
-    "diverged": "FAILED",
-    "failed": "FAILED",
-    "cancelled": "KILLED",
-}
 PARAMETERS = ("dataset", "source", "networks", "model", "beta", "latent_dim", "epochs", "batch_size", "learning_rate")
 """Logged for every run; other fields only where they are not the default, so that the compare view has few columns."""
 PARENT = "mlflow.parentRunId"
@@ -291,7 +284,7 @@ class Projection:
         if STORAGE_TAG not in tags:
             self._client.set_tag(run_id, STORAGE_TAG, self._identity.id)
         known = _known(run)
-        has_artifacts = tags["kind"] == "sweep" or (tags["kind"] == "trial" and _is_stamp(known.projected))
+        has_artifacts = tags["kind"] == "sweep" or (tags["kind"] == "trial" and is_stamp(known.projected))
         if has_artifacts and artifact_location.is_lost(self._uri, self._ledger.storage, run.info.artifact_uri, run_id):
             known.projected = ""
         return known
@@ -333,9 +326,9 @@ class Projection:
     def project(self, trial: Trial, mark: str) -> None:
         """Everything the ledger knows of a trial that does not run; nothing if that has been written before."""
         run = self._runs.get(trial.id)
-        if run is not None and run.projected == mark and run.status in _run_statuses(mark):
+        if run is not None and run.projected == mark and run.status in run_statuses(mark):
             return
-        result = self._ledger.result(trial) if _is_stamp(mark) else None
+        result = self._ledger.result(trial) if is_stamp(mark) else None
         status = result.status if result else mark.partition(" ")[0]
         history = result.history if result else self._history_so_far(trial)
         tags = self._tags_of_trial(trial, status, mark, str(result.provenance.get("commit", "")) if result else "")
@@ -362,9 +355,9 @@ class Projection:
 
     def _shows_otherwise(self, run: _Run, mark: str, history: Sequence[Epoch]) -> bool:
         """Whether a run has points that the ledger does not have: of another result, or of epochs that were trained again."""
-        if _is_stamp(run.projected) and run.projected != mark:
+        if is_stamp(run.projected) and run.projected != mark:
             return True
-        if not _is_stamp(mark) or not history:
+        if not is_stamp(mark) or not history:
             return False
         told = run.told
         if told is None:
@@ -391,7 +384,7 @@ class Projection:
         cell, members = summary.cell, self._trials.get(summary.cell.id, [])
         if not (summary.n or cell.id in self._runs or cell.id in self._orphaned):
             return
-        stamps = [mark for trial in members if _is_stamp(mark := marks.get(trial.id, "") if marks else self._ledger.stamp(trial))]
+        stamps = [mark for trial in members if is_stamp(mark := marks.get(trial.id, "") if marks else self._ledger.stamp(trial))]
         content, count = digest(summary.n, _plain(summary.values), sorted(stamps)), f"{summary.n}/{summary.n_planned}"
         complete, mark = summary.n == summary.n_planned, f"{content} {count}"
         status, run_status = ("completed", "FINISHED") if complete else ("pending", "KILLED")
@@ -748,33 +741,6 @@ def _make_database(uri: str) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
     name_unless_taken(temporary, path)  # another storage's driver may have made it meanwhile, and written to it
-
-
-def mark_of(ledger: Ledger, trial: Trial) -> str:
-    """What the ledger says of a trial, short: its result's stamp, or `failed after 2` attempts; empty before the first.
-
-    A trial that runs is pending here: this is what a driver leaves behind, and it will not hear of that trial's end.
-    """
-    stamp = ledger.stamp(trial)
-    if stamp:
-        return stamp
-    state = ledger.state(trial)
-    status = "pending" if state.status == "running" else state.status
-    return f"{status} after {state.attempts}" if state.attempts else ""
-
-
-def digest(*parts: Any) -> str:
-    """A hash of plain values; by `repr`, because a spread may be NaN, which JSON refuses."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def _is_stamp(mark: str) -> bool:
-    return bool(mark) and " " not in mark
-
-
-def _run_statuses(mark: str) -> tuple[str, ...]:
-    """What MLflow may call a run of which the ledger says this."""
-    return ("FINISHED", "FAILED") if _is_stamp(mark) else (RUN_STATUS[mark.partition(" ")[0]],)
 
 
 def _known(run: StoredRun) -> _Run:
