@@ -87,10 +87,10 @@ def _hash(text: str) -> str:
 
 
 def _new_id(storage: AnyPath) -> str:
-    """Of an object store the hash of its address: not all of them can create a file only where there is none, and two drivers that
-    start at once have to agree.
+    """Of an object store the hash of its address without secrets, which names its server too: not all stores can create a file only
+    where there is none, and two drivers that start at once have to agree.
     """
-    return _hash(_place(storage)) if isinstance(storage, RemotePath) else uuid.uuid4().hex[:16]
+    return _hash(str(storage).replace("***@", "", 1)) if isinstance(storage, RemotePath) else uuid.uuid4().hex[:16]
 
 
 def _make(storage: AnyPath, identity: Identity) -> None:
