@@ -67,6 +67,19 @@ def write_whole(path: AnyPath, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def name_unless_taken(draft: Path, path: Path) -> None:
+    """Give a finished file its name, unless another process has given that to its own; `draft` is gone afterwards."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write_bytes(path: AnyPath, content: bytes | memoryview) -> None:
     """As `write_whole`, for bytes."""
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath
 from orchestrator import spec as specs
+from orchestrator.artifact_location import follow_for_reading
 from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, open_sweep, state_of
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
@@ -151,6 +153,8 @@ def ui(
 
     uri = default_uri(folder)
     serving.check_store(uri, Typed(file, scale, storage).command("sweep"))
+    if hindrance := follow_for_reading(uri, folder):
+        print(f"warning: {hindrance}", file=sys.stderr)
     print(f"{spec.name}: {address}  (Ctrl-C ends it)", flush=True)
     serving.become(uri, port, os.environ)
 

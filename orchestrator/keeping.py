@@ -93,7 +93,7 @@ def _wanted(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
 
 def _links(storage: AnyPath, paths: Sequence[AnyPath]) -> Iterator[AnyPath]:
     wanted = {path.stat().st_ino for path in paths if isinstance(path, Path)}
-    for path in near(storage).glob("mlartifacts/*/*/artifacts/checkpoint.pt"):
+    for path in near(storage).glob("mlartifacts/**/artifacts/checkpoint.pt"):
         if path.stat().st_ino in wanted:
             yield path
 

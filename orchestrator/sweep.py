@@ -17,10 +17,12 @@ from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
 from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger, State
+from orchestrator.mlflow_store import check_folder
 from orchestrator.progress import Progress
 from orchestrator.proposals import resolve
 from orchestrator.run_links import run_links
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials, wanted
+from orchestrator.storage_identity import current_id, identify
 from orchestrator.trial import Trial, TrialResult
 from orchestrator.watching import Watch, slim
 
@@ -60,8 +62,11 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
     """
     started = time.monotonic()
     ledger = Ledger(storage)
+    uri = tracking.default_uri(ledger.storage)
+    check_folder(uri, ledger.storage)
     with Lease(ledger.storage) as lease:
         _take(lease, spec, ledger)
+        identify(ledger.storage)  # before anything else is written: a damaged record is refused
         spec = resolve(spec, ledger.storage)  # here, where no other driver adds to it
         made = plan.make(wanted(spec), ledger)
         if made.damaged and retrain_damaged:
@@ -72,7 +77,6 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
             raise LedgerError(plan.damage(made, ledger.storage))
         write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
-        uri = tracking.default_uri(ledger.storage)
         stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease.holder.token, command)
         spec = resolve(spec, ledger.storage)
         there = {trial.id for trial in made.done}
@@ -127,10 +131,12 @@ def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tup
     Raises SweepHeldError where a driver runs the sweep: MLflow has one writer.
     """
     ledger = Ledger(storage)
+    uri = tracking.default_uri(ledger.storage)
+    check_folder(uri, ledger.storage)
     with Lease(ledger.storage) as lease:
         _take(lease, spec, ledger)
+        identify(ledger.storage)
         spec = resolve(spec, ledger.storage)
-        uri = tracking.default_uri(ledger.storage)
         write = tracking.rebuild if rebuild else tracking.catch_up
         read = _read(spec, ledger)
         whole = sweep_summary(spec, _write_report(spec, ledger, read, command), read.statuses)
@@ -202,7 +208,7 @@ def _write_report(
     kept = folder(ledger.storage, spec) / "sweep.yaml"
     beside = report.Beside(
         tuple(failures.find(every, read.states, ledger)),
-        run_links(tracking.default_uri(ledger.storage), spec.name),
+        run_links(tracking.default_uri(ledger.storage), spec.name, current_id(ledger.storage)),
         kept.read_bytes().decode() if kept.exists() else "",
         unequal,
     )

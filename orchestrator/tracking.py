@@ -13,7 +13,10 @@ a run with points that the ledger does not have is marked deleted and written an
     ended     artifacts; log_batch of points and tags; set_terminated
 
 The status comes last: a run that is FINISHED or FAILED and has the ledger's stamp in its tag `projected` is whole. When all are, the
-experiment's tag `projected` says so, and a command that finds nothing new reads none of them.
+experiment's tag `projected.<storage id>` says so, and a command that finds nothing new reads none of them.
+
+Several storages may share a server and the name of a sweep, and so an experiment. A run belongs to the storage that its tag `storage_id`
+names; a driver reads and changes no other's (see `orchestrator.run_ownership`).
 
 MLflow may be away: what could not be written then is written when it is back, at the end, or by the next command.
 """
@@ -47,26 +50,23 @@ from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
 from mlflow.entities import Run as StoredRun
 
-from mopoe_core.files import AnyPath, near
+from mopoe_core.files import AnyPath, name_unless_taken, near
 from mopoe_core.names import Epoch
-from orchestrator import artifacts
+from orchestrator import artifact_location, artifacts
+from orchestrator.artifact_location import STORAGE_TAG
 from orchestrator.errors import LedgerError
 from orchestrator.ledger import Ledger
+from orchestrator.mlflow_store import sqlite_file
 from orchestrator.outages import AWAY_SECONDS, Outages
+from orchestrator.run_marks import RUN_STATUS, digest, is_stamp, mark_of, run_statuses
+from orchestrator.run_ownership import Owner
 from orchestrator.spec import SweepSpec
+from orchestrator.storage_identity import Identity, identify
 from orchestrator.trial import Cell, Trial, TrialResult
 
 for noisy in ("alembic", "mlflow"):
     logging.getLogger(noisy).setLevel(logging.ERROR)  # schema migrations, announced line by line
 
-RUN_STATUS = {
-    "pending": "SCHEDULED",
-    "running": "RUNNING",
-    "completed": "FINISHED",
-    "diverged": "FAILED",
-    "failed": "FAILED",
-    "cancelled": "KILLED",
-}
 PARAMETERS = ("dataset", "source", "networks", "model", "beta", "latent_dim", "epochs", "batch_size", "learning_rate")
 """Logged for every run; other fields only where they are not the default, so that the compare view has few columns."""
 PARENT = "mlflow.parentRunId"
@@ -108,7 +108,7 @@ def rebuild(
 ) -> tuple[str, ...]:
     """As `catch_up`, with every run of the sweep's experiment written anew.
 
-    Runs that an orchestrator wrote there before are marked deleted; those of others in the same experiment are left alone.
+    Runs that were written there from this storage are marked deleted; all others in the same experiment are left alone.
     """
     tracker = Tracker(spec, trials, ledger, uri, commit, anew=True)
     tracker.close(summaries, sweep=sweep)
@@ -180,12 +180,16 @@ class Projection:
         spec: SweepSpec,
         trials: Mapping[str, Sequence[Trial]],
         ledger: Ledger,
+        identity: Identity,
         uri: str,
         commit: str,
         get_on: Callable[[], None],
     ) -> None:
-        """`trials` has those of each cell by its id; a search adds to it."""
+        """`trials` has those of each cell by its id; a search adds to it. `identity` is the ledger's storage's."""
         _make_database(uri)
+        self._uri = uri
+        self._identity = identity
+        self._owner = Owner(identity.id, spec.name, trials, ledger)
         self._client = MlflowClient(tracking_uri=uri)
         self._ledger = ledger
         self._commit = commit
@@ -201,25 +205,41 @@ class Projection:
         """Kind and id of runs that MLflow did not say it made; it may have."""
         self.whole = ""
         """What the experiment says of itself: the `digest` that was given to `note_whole` last, if nothing was written since."""
-        self._experiment = self._find_experiment(spec.name, uri)
+        self._whole_tag = f"projected.{identity.id}"
+        self._experiment = self._find_experiment(spec.name)
 
-    def _find_experiment(self, name: str, uri: str) -> str:
+    def _find_experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
+        moved = self._follow()
         if found is None:
-            self.opened = True  # there are no runs to look for
-            # The tag makes the UI open on runs and charts; without it, it opens on traces of language models.
-            tags = {"mlflow.experimentKind": "custom_model_development"}
-            return str(self._client.create_experiment(name, artifact_location=self._artifact_location(uri), tags=tags))
+            try:
+                return self._make_experiment(name)
+            except Exception:  # another storage's driver may have been faster
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
         if found.lifecycle_stage == "active":
-            self.whole = found.tags.get("projected", "")
-        else:  # MLflow brings all its runs back, deleted ones too: what it says of itself is not to be believed
+            self.whole = "" if moved else found.tags.get(self._whole_tag, "")
+        else:  # MLflow brings all its runs back, deleted ones too, of every storage: what it says of itself is not to be believed
             self._client.restore_experiment(found.experiment_id)
+            for tag in [tag for tag in found.tags if tag.startswith("projected.")]:
+                self._client.set_experiment_tag(found.experiment_id, tag, "")
         return str(found.experiment_id)
 
-    def _artifact_location(self, uri: str) -> str | None:
-        if not uri.startswith("sqlite:"):
+    def _make_experiment(self, name: str) -> str:
+        # The tag makes the UI open on runs and charts; without it, it opens on traces of language models.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        made = str(self._client.create_experiment(name, artifact_location=self._artifact_location(), tags=tags))
+        self.opened = True  # there are no runs to look for
+        return made
+
+    def _follow(self) -> bool:
+        return artifact_location.follow(self._uri, self._ledger.storage, self._identity)
+
+    def _artifact_location(self) -> str | None:
+        if sqlite_file(self._uri) is None:
             return None
-        return (near(self._ledger.storage) / "mlartifacts").as_uri()
+        return artifact_location.folder_of(self._ledger.storage).as_uri()
 
     def reachable(self) -> bool:
         """Whether the store answers."""
@@ -237,11 +257,12 @@ class Projection:
             self._delete_runs([run.info.run_id for run in self._pages()])
         else:
             self._find_runs()
+            self._follow()  # of the runs that have just been adopted
         self.opened = True
 
     def note_whole(self, digest: str) -> None:
         """Note with the experiment that all its runs are as the ledger has them."""
-        self._client.set_experiment_tag(self._experiment, "projected", digest)
+        self._client.set_experiment_tag(self._experiment, self._whole_tag, digest)
         self.whole = digest
 
     def _find_runs(self) -> None:
@@ -249,7 +270,7 @@ class Projection:
         parents: dict[str, set[str]] = {}
         for run in self._pages():
             tags = run.data.tags
-            found.setdefault(tags[f"{tags['kind']}_id"], []).append(_known(run))
+            found.setdefault(tags[f"{tags['kind']}_id"], []).append(self._adopted(run))
             if tags["kind"] == "trial":
                 parents.setdefault(tags["cell_id"], set()).add(tags.get(PARENT, ""))
         doubled = [run.id for runs in found.values() if len(runs) > 1 for run in runs]
@@ -257,13 +278,24 @@ class Projection:
         self._runs = {key: runs[0] for key, runs in found.items() if len(runs) == 1}
         self._orphaned = {cell for cell, named in parents.items() if cell not in self._runs or named != {self._runs[cell].id}}
 
+    def _adopted(self, run: StoredRun) -> _Run:
+        """A run that was found. An earlier version's gets the storage's tag; one that has lost its artifacts counts as not whole."""
+        tags, run_id = run.data.tags, run.info.run_id
+        if STORAGE_TAG not in tags:
+            self._client.set_tag(run_id, STORAGE_TAG, self._identity.id)
+        known = _known(run)
+        has_artifacts = tags["kind"] == "sweep" or (tags["kind"] == "trial" and is_stamp(known.projected))
+        if has_artifacts and artifact_location.is_lost(self._uri, self._ledger.storage, run.info.artifact_uri, run_id):
+            known.projected = ""
+        return known
+
     def _pages(self, only: str = "") -> Iterator[StoredRun]:
-        """The experiment's runs that an orchestrator wrote."""
+        """The experiment's runs that belong to the storage."""
         token = None
         while True:
             page = self._client.search_runs([self._experiment], only, max_results=PAGE, page_token=token)
             self._get_on()
-            yield from (run for run in page if _is_ours(run))
+            yield from (run for run in page if self._owner.owns(run.data.tags, run.info.start_time))
             token = page.token
             if not token:
                 return
@@ -294,9 +326,9 @@ class Projection:
     def project(self, trial: Trial, mark: str) -> None:
         """Everything the ledger knows of a trial that does not run; nothing if that has been written before."""
         run = self._runs.get(trial.id)
-        if run is not None and run.projected == mark and run.status in _run_statuses(mark):
+        if run is not None and run.projected == mark and run.status in run_statuses(mark):
             return
-        result = self._ledger.result(trial) if _is_stamp(mark) else None
+        result = self._ledger.result(trial) if is_stamp(mark) else None
         status = result.status if result else mark.partition(" ")[0]
         history = result.history if result else self._history_so_far(trial)
         tags = self._tags_of_trial(trial, status, mark, str(result.provenance.get("commit", "")) if result else "")
@@ -323,9 +355,9 @@ class Projection:
 
     def _shows_otherwise(self, run: _Run, mark: str, history: Sequence[Epoch]) -> bool:
         """Whether a run has points that the ledger does not have: of another result, or of epochs that were trained again."""
-        if _is_stamp(run.projected) and run.projected != mark:
+        if is_stamp(run.projected) and run.projected != mark:
             return True
-        if not _is_stamp(mark) or not history:
+        if not is_stamp(mark) or not history:
             return False
         told = run.told
         if told is None:
@@ -352,7 +384,7 @@ class Projection:
         cell, members = summary.cell, self._trials.get(summary.cell.id, [])
         if not (summary.n or cell.id in self._runs or cell.id in self._orphaned):
             return
-        stamps = [mark for trial in members if _is_stamp(mark := marks.get(trial.id, "") if marks else self._ledger.stamp(trial))]
+        stamps = [mark for trial in members if is_stamp(mark := marks.get(trial.id, "") if marks else self._ledger.stamp(trial))]
         content, count = digest(summary.n, _plain(summary.values), sorted(stamps)), f"{summary.n}/{summary.n_planned}"
         complete, mark = summary.n == summary.n_planned, f"{content} {count}"
         status, run_status = ("completed", "FINISHED") if complete else ("pending", "KILLED")
@@ -440,15 +472,20 @@ class Projection:
     def _create(self, kind: str, key: str, tags: Mapping[str, str], started_ms: int | None) -> _Run:
         """A new run; the one that is there, if MLflow made it and could not say so."""
         if (kind, key) in self._doubted and (made := next(iter(self._search(kind, key)), None)) is not None:
-            self._runs[key] = _known(made)
+            self._runs[key] = self._placed(made, _known(made))
             return self._runs[key]
         try:
-            made = self._client.create_run(self._experiment, start_time=started_ms, tags=dict(tags))
+            made = self._client.create_run(self._experiment, start_time=started_ms, tags={**tags, STORAGE_TAG: self._identity.id})
         except Exception:
             self._doubted.add((kind, key))
             raise
-        self._runs[key] = _Run(made.info.run_id, made.info.status, told=set(), artifacts=made.info.artifact_uri)
-        return self._runs[key]
+        self._runs[key] = _Run(made.info.run_id, made.info.status, told=set())
+        return self._placed(made, self._runs[key])
+
+    def _placed(self, made: StoredRun, run: _Run) -> _Run:
+        """The run, with its artifacts in this storage."""
+        run.artifacts = artifact_location.place_run(self._uri, self._ledger.storage, made.info.artifact_uri, run.id)
+        return run
 
     def _search(self, kind: str, key: str) -> list[StoredRun]:
         return list(self._pages(f"tags.kind = '{kind}' and tags.{kind}_id = '{key}'"))
@@ -518,7 +555,8 @@ class Tracker:
         self._trials: dict[str, Trial] = {}
         self._of_cell: dict[str, list[Trial]] = {}
         self.add(trials)
-        self._connect = partial(Projection, spec, self._of_cell, ledger, uri, commit, get_on=self._outages.get_on)
+        identity = identify(ledger.storage)
+        self._connect = partial(Projection, spec, self._of_cell, ledger, identity, uri, commit, get_on=self._outages.get_on)
         self._look, self._anew = look, anew
         self._password = urlsplit(uri).password
         self._projection: Projection | None = None
@@ -696,46 +734,13 @@ def _make_database(uri: str) -> None:
     """See that a SQLite file is there whole or not at all: MLflow makes one in dozens of steps, and does not go on with one whose maker
     was killed on the way.
     """
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or path.exists():
+    path = sqlite_file(uri)
+    if path is None or path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
-    temporary.replace(path)
-
-
-def mark_of(ledger: Ledger, trial: Trial) -> str:
-    """What the ledger says of a trial, short: its result's stamp, or `failed after 2` attempts; empty before the first.
-
-    A trial that runs is pending here: this is what a driver leaves behind, and it will not hear of that trial's end.
-    """
-    stamp = ledger.stamp(trial)
-    if stamp:
-        return stamp
-    state = ledger.state(trial)
-    status = "pending" if state.status == "running" else state.status
-    return f"{status} after {state.attempts}" if state.attempts else ""
-
-
-def digest(*parts: Any) -> str:
-    """A hash of plain values; by `repr`, because a spread may be NaN, which JSON refuses."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def _is_stamp(mark: str) -> bool:
-    return bool(mark) and " " not in mark
-
-
-def _run_statuses(mark: str) -> tuple[str, ...]:
-    """What MLflow may call a run of which the ledger says this."""
-    return ("FINISHED", "FAILED") if _is_stamp(mark) else (RUN_STATUS[mark.partition(" ")[0]],)
-
-
-def _is_ours(run: StoredRun) -> bool:
-    tags = run.data.tags
-    needed = {"trial": ("cell_id", "trial_id"), "cell": ("cell_id",), "sweep": ("sweep_id",)}.get(tags.get("kind", ""))
-    return needed is not None and all(name in tags for name in needed)
+    name_unless_taken(temporary, path)  # another storage's driver may have made it meanwhile, and written to it
 
 
 def _known(run: StoredRun) -> _Run:

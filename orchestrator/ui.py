@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from mopoe_core.errors import UserError
 from mopoe_core.remote import masked
+from orchestrator.mlflow_store import sqlite_file
 
 HOST = "127.0.0.1"
 PORT = 5000
@@ -35,8 +36,9 @@ def check_store(uri: str, again: str) -> None:
         raise UserError(
             f"MLFLOW_TRACKING_URI: {masked(uri)} is a server, which has its own UI; open that address, or unset the variable"
         )
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise UserError(f"MLflow: {uri.removeprefix('sqlite:///')} is not there; `{again}` writes it")
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
+        raise UserError(f"MLflow: {file} is not there; `{again}` writes it")
 
 
 def words(uri: str, port: int) -> list[str]:

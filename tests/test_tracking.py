@@ -274,7 +274,8 @@ def test_a_rebuild_puts_a_wrong_experiment_right_and_leaves_others_runs(eventful
     client.create_run(experiment, tags=dict(runs[one.id].data.tags))
     client.log_batch(runs[two.id].info.run_id, [Point("train/loss", 1e9, 5, 2), Point("nonsense", 1, 5, 9)])
     client.delete_run(runs[three.id].info.run_id)
-    client.create_run(experiment, tags={"kind": "trial", "trial_id": "f" * 16, "cell_id": "f" * 16})
+    gone = {"kind": "trial", "trial_id": "f" * 16, "cell_id": "f" * 16, "storage_id": runs[one.id].data.tags["storage_id"]}
+    client.create_run(experiment, tags=gone)
     theirs = client.create_run(experiment, tags={"kind": "mine", "cell_id": "of my own"}).info.run_id
     client.log_metric(theirs, "x", 1.0)
     assert eventful.runs(rebuild) == ()
