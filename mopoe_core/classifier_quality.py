@@ -4,8 +4,8 @@ Classes are judged by balanced accuracy, the mean over classes of the share that
 1/classes, however common that class is. Attributes are judged by average precision, whose chance level is the share of the items that
 have the attribute.
 
-Whether a classifier is better than chance is a permutation test: its outputs are given to the test items in 999 random orders, and p is
-the share of all 1,000 orders (its own is one of them) that score at least as well. No assumption is made, so that p is exact for any
+Whether a classifier is better than chance is a permutation test: its outputs are given to the test items in 199 random orders, and p is
+the share of all 200 orders (its own is one of them) that score at least as well. No assumption is made, so that p is exact for any
 number of items and classes. Outputs that are the same for every item score the same in every order: p is 1.
 
 Shape suffixes: N item, A attribute, K class, P permutation.
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PERMUTATIONS = 999
+PERMUTATIONS = 199
 LEVEL = 0.01
 """A classifier with a larger p is refused."""
 ROUNDING = 1e-9
@@ -117,8 +117,8 @@ def of_attributes(logits_NA: Array, labels_NA: Array, names: Sequence[str]) -> Q
 def _tested(scores: Scores, items: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The scores in the items' own order, and the p of each."""
     rng, observed = np.random.default_rng(0), scores(np.arange(items))
-    reached = sum(scores(rng.permutation(items)) >= observed - ROUNDING for _ in range(PERMUTATIONS))
-    return observed, (1 + reached) / (1 + PERMUTATIONS)
+    every = [scores(rng.permutation(items)) >= observed - ROUNDING for _ in range(PERMUTATIONS)]
+    return observed, np.asarray((1 + np.sum(every, 0)) / (1 + PERMUTATIONS))
 
 
 class _AveragePrecision:
@@ -128,16 +128,25 @@ class _AveragePrecision:
     """
 
     def __init__(self, scores_NA: Array) -> None:
-        self._order_NA = np.argsort(-scores_NA, axis=0, kind="stable")
-        ranked_NA = np.take_along_axis(scores_NA, self._order_NA, 0)
-        last_NA = np.ones(ranked_NA.shape, dtype=bool)  # of the items that score the same
-        last_NA[:-1] = ranked_NA[:-1] != ranked_NA[1:]
-        place_N1 = np.arange(len(scores_NA))[:, None]
-        self._end_NA = np.minimum.accumulate(np.where(last_NA, place_N1, len(scores_NA))[::-1], axis=0)[::-1]
+        scores_AN = np.ascontiguousarray(scores_NA.T)
+        self._order_AN = np.argsort(-scores_AN, axis=1, kind="stable")
+        ranked_AN = np.take_along_axis(scores_AN, self._order_AN, 1)
+        last_AN = np.ones(ranked_AN.shape, dtype=bool)  # of the items that score the same
+        last_AN[:, :-1] = ranked_AN[:, :-1] != ranked_AN[:, 1:]
+        places_N = np.arange(len(scores_NA))
+        self._end_AN = np.minimum.accumulate(np.where(last_AN, places_N, len(scores_NA))[:, ::-1], axis=1)[:, ::-1]
 
     def __call__(self, labels_NA: Array) -> NDArray[np.float64]:
         """(A,), of attributes that some item has."""
-        has_NA = np.take_along_axis(labels_NA, self._order_NA, 0).astype(np.float64)
-        precision_NA = np.take_along_axis(has_NA.cumsum(0), self._end_NA, 0) / (self._end_NA + 1)
-        found: NDArray[np.float64] = (has_NA * precision_NA).sum(0) / has_NA.sum(0)
-        return found
+        return np.array(
+            [
+                _average_precision(has_N[order_N], end_N)
+                for has_N, order_N, end_N in zip(np.ascontiguousarray(labels_NA.T), self._order_AN, self._end_AN, strict=True)
+            ]
+        )
+
+
+def _average_precision(has_N: Array, end_N: Array) -> float:
+    """Of items from the highest score to the lowest; `end_N` is the place of the last that scores the same."""
+    end_of_those = end_N[has_N > 0]
+    return float(np.mean(has_N.cumsum(dtype=np.int64)[end_of_those] / (end_of_those + 1)))

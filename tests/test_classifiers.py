@@ -83,7 +83,7 @@ def test_balanced_accuracy_is_scikit_learns(seed):
 
 @pytest.mark.parametrize(("labels", "said"), [([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 0]), ([0, 0, 1, 2, 2], [0, 0, 1, 2, 1])])
 def test_p_is_the_share_of_all_orders_that_score_as_well(labels, said):
-    """Of few items, against every permutation there is, within four standard errors of 999 of them."""
+    """Of few items, against every permutation there is, within four standard errors of the sample."""
     labels, said = np.array(labels), np.array(said)
     reached = balanced_accuracy_score(labels, said)
     with warnings.catch_warnings():

@@ -149,6 +149,7 @@ def _card(reference: str, data: OwnDataset, arrays: dict[str, Array], alphabets:
         networks=("small",),
         train_examples={"own": len(arrays["train-labels"])},
         test_examples={"own": len(arrays["test-labels"])},
+        classes=int(data.train_labels.max()) + 1,
         data_hash=_fingerprint(reference, data, arrays, alphabets),
     )
 
