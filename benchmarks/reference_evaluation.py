@@ -45,7 +45,7 @@ Subset = tuple[int, ...]
 
 @torch.no_grad()
 def evaluate(model: Reference, seed: int, dataset: Dataset, judges: Judges, num_workers: int = 0) -> dict[str, float]:
-    """The metrics by their names in `mopoe_core.names`, without `log_likelihood_paper_view`.
+    """The metrics by their names in `mopoe_core.names`, without `log_likelihood_paper_view` and the counts of classes.
 
     `seed` chooses the probes' training examples; the other chance is the global generator's. Raises ValueError where labels are
     attributes.

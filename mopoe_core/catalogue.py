@@ -23,6 +23,8 @@ class DatasetCard:
     """Where the first so many modalities are a dataset too; 0 where it is all or nothing."""
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By source, where labels are attributes."""
+    classes: int = 0
+    """Number of classes, where labels are classes."""
     validation_examples: dict[str, int] = field(default_factory=dict)
     """By source, where there is a validation partition."""
     data_hash: str = ""
@@ -37,6 +39,7 @@ DATASETS = {
         networks=("paper", "small"),
         train_examples={"embedded": 80_000, "original": 1_121_360},
         test_examples={"embedded": 20_000, "original": 200_000},
+        classes=10,
     ),
     "polymnist": DatasetCard(
         name="polymnist",
@@ -46,6 +49,7 @@ DATASETS = {
         train_examples={"embedded": 20_000, "original": 60_000},
         test_examples={"embedded": 2_000, "original": 10_000},
         fewest_modalities=2,
+        classes=10,
     ),
     "celeba": DatasetCard(
         name="celeba",

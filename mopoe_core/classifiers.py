@@ -1,21 +1,23 @@
 """The judges of coherence: one classifier a modality, trained once per dataset and kept.
 
 Architectures as released (protocol section 2); small ones where a modality has none, or where the released one would take hours on the
-embedded data. Unlike the released evaluation, which left dropout live, a classifier here judges in evaluation mode.
+embedded data. Unlike the released evaluation, which left dropout live, a classifier here judges in evaluation mode. How good it must be
+is in `classifier_quality`.
 """
 
 import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mopoe_core import classifier_quality
+from mopoe_core.classifier_quality import LEVEL, Quality
 from mopoe_core.data import own
 from mopoe_core.data.types import Dataset, Modality
 from mopoe_core.errors import JudgeError
@@ -29,6 +31,9 @@ VERSION = 3
 BATCH = 128
 MINIMUM_STEPS = 300  # a text modality has only some 40 distinct strings: one small batch an epoch
 LEARNING_RATE = 1e-3
+IMBALANCE = 5
+"""Where the commonest class has more than so many times the items of the rarest, training draws every class equally often: otherwise a
+classifier may ignore the rare ones. The original SVHN has 3, and its classifier is trained as published."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +44,26 @@ class Recipe:
     """From the modality and the number of classes or attributes."""
     epochs: int
     least: float
-    """On test items: share that is right, or mean average precision over attributes; below this a classifier is no judge. On the
-    original data, classifiers of the released shapes reach more."""
+    """On test items: balanced accuracy, or mean average precision over attributes; below this a classifier is no judge. On the original
+    data, classifiers of the released shapes reach more. One that is not better than chance is no judge either, whatever stands here."""
 
 
 @dataclass(frozen=True)
 class Judges:
-    """Trained classifiers with their accuracies on test items."""
+    """Trained classifiers with their quality on test items."""
 
     networks: Mapping[str, nn.Module]
-    accuracy: Mapping[str, float]
-    """Share of test items that are right; where labels are attributes, mean average precision."""
+    quality: Mapping[str, Quality]
     hash: str
     """Of what determines them: dataset content, architecture, training."""
+
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """Every measure of quality by its name, and by modality: what provenance records."""
+        found: dict[str, dict[str, Any]] = {}
+        for modality, quality in self.quality.items():
+            for measure, value in quality.recorded().items():
+                found.setdefault(measure, {})[modality] = value
+        return found
 
     def logits(self, modality: str, x: Tensor) -> Tensor:
         """(B, *shape) as the likelihood's mean to logits of classes or attributes (B, A)."""
@@ -158,37 +170,44 @@ def classifier(modality: Modality, classes: int) -> nn.Module:
 def judges(dataset: Dataset, folder: AnyPath, device: torch.device) -> Judges:
     """The dataset's classifiers, trained if `folder` does not hold them yet, in evaluation mode on `device`.
 
-    Raises JudgeError where one's accuracy on test items is below its recipe's least.
+    Raises JudgeError where one of them is no judge (`check_quality`).
     """
-    networks, accuracy = {}, {}
+    networks, quality = {}, {}
     for modality in dataset.modalities:
-        accuracy[modality.name] = judge(dataset, modality, folder)
+        quality[modality.name] = judge(dataset, modality, folder)
         kept = _load(_path(dataset, modality, folder), device)
         network = classifier(modality, dataset.classes).to(device).eval().requires_grad_(False)
-        network.load_state_dict(kept["weights"])
+        try:
+            network.load_state_dict(kept["weights"])
+        except (RuntimeError, TypeError):
+            raise _unusable(_path(dataset, modality, folder), "its weights are of another network") from None
         networks[modality.name] = network
     every = json.dumps([_identity(dataset, modality) for modality in dataset.modalities])
-    return Judges(networks, accuracy, hashlib.sha256(every.encode()).hexdigest()[:16])
+    return Judges(networks, quality, hashlib.sha256(every.encode()).hexdigest()[:16])
 
 
-def judged(dataset: Dataset, modality: Modality, folder: AnyPath) -> float | None:
+def judged(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality | None:
     """As `judge`, of a classifier that `folder` holds; None where it has to be trained."""
     return judge(dataset, modality, folder) if _path(dataset, modality, folder).exists() else None
 
 
-def judge(dataset: Dataset, modality: Modality, folder: AnyPath) -> float:
-    """See that `folder` holds one modality's classifier, training it if need be; returns its accuracy on test items.
+def judge(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality:
+    """See that `folder` holds one modality's classifier, training it if need be; returns its quality on test items.
 
-    Raises JudgeError where that is below its recipe's least.
+    Raises JudgeError where it is no judge (`check_quality`).
     """
     path = _path(dataset, modality, folder)
     if not path.exists():
         with lock(path):
             if not path.exists():
                 _train_and_keep(dataset, modality, path)
-    accuracy = float(_load(path, torch.device("cpu"))["accuracy"])
-    check_accuracy(modality, accuracy, path)
-    return accuracy
+    kept = _load(path, torch.device("cpu"))
+    try:
+        quality = Quality(**kept["quality"])
+    except TypeError as error:
+        raise _unusable(path, str(error)) from None
+    check_quality(modality, quality, path)
+    return quality
 
 
 def _path(dataset: Dataset, modality: Modality, folder: AnyPath) -> AnyPath:
@@ -200,26 +219,30 @@ def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
     content = io.BytesIO(path.read_bytes())
     try:
         kept = torch.load(content, map_location=device, weights_only=True)
-        if set(kept) == {"weights", "accuracy"}:
+        if set(kept) == {"weights", "quality"}:
             return dict(kept)
-        reason = "no classifier"
+        reason = f"no classifier of this version: it holds {', '.join(sorted(map(str, kept)))}"
     except Exception as error:  # damaged archives raise nearly anything
         reason = type(error).__name__
-    raise JudgeError(f"{path}: is damaged or no file of this program ({reason}); delete it to train the classifier again")
+    raise _unusable(path, reason)
 
 
-def check_accuracy(modality: Modality, accuracy: float, path: AnyPath) -> None:
-    """Raise JudgeError if a classifier of this accuracy must not judge."""
+def _unusable(path: AnyPath, reason: str) -> JudgeError:
+    return JudgeError(f"{path}: is damaged or no file of this program ({reason}); delete it to train the classifier again")
+
+
+def check_quality(modality: Modality, quality: Quality, path: AnyPath) -> None:
+    """Raise JudgeError if a classifier must not judge: below its recipe's least, or not better than chance, whatever that least is."""
     least = recipe(modality).least
-    if accuracy < least:
-        raise JudgeError(
-            f"the {modality.name} classifier is right on {accuracy:.1%} of the test items, below the {least:.0%} that a judge needs; "
-            f"check the data, then delete {path} to train it again{_of_own(modality)}"
-        )
-
-
-def _of_own(modality: Modality) -> str:
-    return f", or give the OwnModality {modality.name!r} a `judge` or another `judge_accuracy`" if modality.own else ""
+    if not quality.better_than_chance:
+        why, user = f"which is not better than chance (p = {quality.p:.2g}, at most {LEVEL:g} is needed)", "a `judge`"
+    elif quality.balanced_accuracy < least:
+        why, user = f"below the {least:.0%} that a judge needs", "a `judge` or another `judge_accuracy`"
+    else:
+        return
+    then = f"check the data and their labels, then delete {path} to train it again"
+    own_modality = f", or give the OwnModality {modality.name!r} {user}" if modality.own else ""
+    raise JudgeError(f"the {modality.name} classifier has {quality.said}, {why}; {then}{own_modality}")
 
 
 def _identity(dataset: Dataset, modality: Modality) -> str:
@@ -233,19 +256,17 @@ def _identity(dataset: Dataset, modality: Modality) -> str:
 def _train_and_keep(dataset: Dataset, modality: Modality, path: AnyPath) -> None:
     # On the CPU whatever the device, so that every machine of a cluster would train the same judge.
     network = _fit(dataset, modality)
-    kept = {"weights": network.state_dict(), "accuracy": _accuracy(network, dataset, modality)}
+    kept = {"weights": network.state_dict(), "quality": asdict(_quality(network, dataset, modality))}
     write_whole(path, lambda temporary: torch.save(kept, temporary))
 
 
 @torch.no_grad()
-def _accuracy(network: nn.Module, dataset: Dataset, modality: Modality) -> float:
-    """Share of the test items that are right, or mean average precision of the attributes that occur among them."""
-    items, labels = dataset.test.items[modality.name], dataset.test.item_labels[modality.name]
-    logits = torch.cat([network(modality.to_float(x)) for x in items.split(512)])
-    if not dataset.attributes:
-        return float((logits.argmax(-1) == labels).double().mean())
-    occurring = labels.any(0)
-    return float(average_precision_score(labels[:, occurring].numpy(), logits[:, occurring].numpy(), average="macro"))
+def _quality(network: nn.Module, dataset: Dataset, modality: Modality) -> Quality:
+    items, labels = dataset.test.items[modality.name], dataset.test.item_labels[modality.name].numpy()
+    logits = torch.cat([network(modality.to_float(x)) for x in items.split(512)]).numpy()
+    if dataset.attributes:
+        return classifier_quality.of_attributes(logits, labels, dataset.attributes)
+    return classifier_quality.of_classes(logits, labels)
 
 
 def _fit(dataset: Dataset, modality: Modality) -> nn.Module:
@@ -262,7 +283,7 @@ def _fit(dataset: Dataset, modality: Modality) -> nn.Module:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3 * LEARNING_RATE, total_steps=steps)
         for step in range(steps):
             if step % per_epoch == 0:
-                shuffled = torch.randperm(len(labels), generator=order)
+                shuffled = _order(labels, order)
             rows = shuffled[step % per_epoch * batch :][:batch]
             logits, wanted = network(modality.to_float(items[rows])), labels[rows]
             loss = _loss(logits, wanted)
@@ -271,6 +292,15 @@ def _fit(dataset: Dataset, modality: Modality) -> nn.Module:
             optimiser.step()
             schedule.step()
     return network.eval()
+
+
+def _order(labels: Tensor, rng: torch.Generator) -> Tensor:
+    """The items of one epoch: each once, in random order; of very unequal classes as many, drawn so that each class is as likely."""
+    if labels.ndim == 1:
+        count = labels.bincount().double()
+        if count.max() > IMBALANCE * count[count > 0].min():
+            return torch.multinomial((1 / count)[labels], len(labels), replacement=True, generator=rng)
+    return torch.randperm(len(labels), generator=rng)
 
 
 def _loss(logits: Tensor, wanted: Tensor) -> Tensor:

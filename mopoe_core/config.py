@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from mopoe_core import presets
 from mopoe_core.catalogue import DATASETS, MODELS, DatasetCard, find, is_own
+from mopoe_core.names import metric_names
 
 RECIPE = 3
 """Raised by hand when code changes what a finished trial means; it is part of every identity, so every trial is then a new one."""
@@ -286,6 +287,11 @@ class TrainingConfig(BaseModel):
     def attributes(self) -> tuple[str, ...]:
         """Names of the attributes, where labels are attributes and not one class."""
         return self.card.attributes.get(self.source, ())
+
+    @property
+    def metrics(self) -> list[str]:
+        """The name of every final metric that a trial reports."""
+        return metric_names(self.modalities, self.attributes, self.card.classes)
 
     @property
     def data_key(self) -> DataKey:

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mopoe_core import names
+from mopoe_core import class_shares, names
 from mopoe_core.classifiers import Judges
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.decoding import judged, laid_out, laid_out_judges
@@ -78,14 +78,15 @@ def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, 
     chance = generator(device, seed, "evaluation")
     proposals = _proposals(model)
     probes = _fit_probes(model, train, seed, proposals, chance, device)
-    agreement_N = _joint_coherence(model, judges, dataset, chance)
+    seen_MNA = _seen_from_prior(model, judges, dataset, chance)
+    agreement_N = _joint_coherence(seen_MNA)
     parts = [_batch(model, test, rows, proposals, probes, judges, chance) for rows in _batches(len(test), device)]
     # Examples stand on the axis that is last but for scores of attributes.
     axis = {kind: -2 if dataset.attributes and kind in (names.PROBE, names.COHERENCE) else -1 for kind in parts[0]}
     numbers = {kind: torch.cat([part[kind] for part in parts], axis[kind]).double().cpu().numpy() for kind in parts[0]}
     _check_finite(numbers.pop(FINITE))
     table = _Table(dataset, test, [m.name for m in model.modalities], proposals.subsets)
-    return table.metrics(agreement_N.cpu().numpy(), numbers)
+    return table.metrics(seen_MNA.cpu().numpy(), agreement_N.cpu().numpy(), numbers)
 
 
 def _batches(count: int, device: torch.device) -> Sequence[Tensor]:
@@ -146,17 +147,21 @@ def _fit_probes(
     return fit_probes(means_SBD, train.labels[rows])
 
 
-def _joint_coherence(model: MultimodalVAE, judges: Judges, dataset: Dataset, chance: torch.Generator) -> Tensor:
-    """For each of 5,000 draws from the prior, whether all classifiers see the same class in what is decoded.
+def _seen_from_prior(model: MultimodalVAE, judges: Judges, dataset: Dataset, chance: torch.Generator) -> Tensor:
+    """(M, N, 1): for each of 5,000 draws from the prior, the class that each modality's classifier sees in what is decoded.
 
-    Of attributes, the share on which all classifiers say the same, more likely than not or not.
+    Of attributes (M, N, A), whether it sees each: more likely than not, or not.
     """
     latents_MNL = _prior_latents(model, chance)
     seen = []
     for modality, latents_NL in zip(model.modalities, latents_MNL, strict=True):
         logits = judged(model, judges, latents_NL, modality)
         seen.append(logits > 0 if dataset.attributes else logits.argmax(-1, keepdim=True))
-    seen_MNA = torch.stack(seen)
+    return torch.stack(seen)
+
+
+def _joint_coherence(seen_MNA: Tensor) -> Tensor:
+    """(N,): for each draw whether all classifiers see the same class; of attributes, the share on which all say the same."""
     return (seen_MNA == seen_MNA[0]).all(0).double().mean(-1)
 
 
@@ -224,13 +229,13 @@ class _Table:
     """The long table of one evaluation."""
 
     def __init__(self, dataset: Dataset, test: Split, modalities: list[str], subsets: list[tuple[str, ...]]) -> None:
-        self.attributes, self.modalities, self.subsets = dataset.attributes, modalities, subsets
+        self.attributes, self.classes, self.modalities, self.subsets = dataset.attributes, dataset.classes, modalities, subsets
         self.labels = test.labels.cpu().numpy()
         units_NM = test.units()
         self.sharing = None if units_NM is None else Sharing.of(units_NM.cpu().numpy())
         self.rows: dict[str, Metric] = {}
 
-    def metrics(self, agreement_N: Array, numbers: dict[str, Array]) -> tuple[Metric, ...]:
+    def metrics(self, seen_MNA: Array, agreement_N: Array, numbers: dict[str, Array]) -> tuple[Metric, ...]:
         """Every metric, in the order of `names.metric_names`."""
         self._row(names.COHERENCE, "prior", "", mean(agreement_N), short=names.JOINT)
         sizes = range(1, len(self.modalities) + 1)
@@ -248,7 +253,20 @@ class _Table:
             )
         for kind in (names.LOG_LIKELIHOOD, names.LOG_LIKELIHOOD_PAPER_VIEW):
             self._likelihoods(kind, numbers[kind], sizes)
-        return tuple(self.rows[name] for name in names.metric_names(self.modalities, self.attributes))
+        self._classes(seen_MNA)
+        return tuple(self.rows[name] for name in names.metric_names(self.modalities, self.attributes, self.classes))
+
+    def _classes(self, seen_MNA: Array) -> None:
+        """How often each class or attribute is generated from the prior, and how often the test examples have it."""
+        shown, labels_NA = names.class_names(self.attributes, self.classes), self.labels.reshape(len(self.labels), -1)
+        for target, values_NA in zip(self.modalities, seen_MNA, strict=True):
+            for name, share in class_shares.shares(values_NA, shown, bool(self.attributes)):
+                self._row(names.GENERATED, "prior", target, share, attribute=name)
+            self._row(names.EFFECTIVE_CLASSES, "prior", target, class_shares.effective_classes(values_NA))
+        for name, share in class_shares.shares(labels_NA, shown, bool(self.attributes), self.clusterings):
+            self._row(names.LABELS, "", "", share, attribute=name)
+        effective = class_shares.effective_classes(labels_NA, self.clusterings)
+        self._row(names.EFFECTIVE_CLASSES, "", names.LABELS, effective)
 
     def _judged(self, kind: str, numbers: Array, targets: Sequence[str]) -> dict[tuple[tuple[str, ...], str], Array]:
         """The rows of every subset and target; returns what they can be averaged from."""
@@ -282,7 +300,8 @@ class _Table:
 
     def _row(self, kind: str, subset: str, target: str, estimate: Estimate, short: str = "", attribute: str = "") -> None:
         """Note a metric; `short` stands for the subset in its name."""
-        name = "/".join(part for part in (kind, short or subset, target, attribute) if part)
+        given = short or ("" if kind in names.OF_THE_PRIOR else subset)
+        name = "/".join(part for part in (kind, given, target, attribute) if part)
         judged = kind in (names.COHERENCE, names.PROBE) and subset != "prior"
         unit = names.AVERAGE_PRECISION if self.attributes and judged else names.UNITS[kind]
         self.rows[name] = Metric(name, kind, subset, target, estimate.value, estimate.error, estimate.n, unit, attribute)

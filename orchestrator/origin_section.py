@@ -12,7 +12,15 @@ SPELLED = {
     "threads": "threads a trial",
     "cpus": "CPUs of the machine",
 }
-ACCURACY = "classifiers.accuracy."
+CLASSIFIERS = {
+    "accuracy": "accuracy of the {} classifier",
+    "balanced_accuracy": "balanced accuracy of the {} classifier",
+    "chance": "chance level of the {} classifier",
+    "majority_share": "share of the commonest class among {} test items",
+    "p": "p of the {} classifier being no better than chance",
+    "not_better_than_chance": "attributes on which the {} classifier is no better than chance",
+}
+"""Measures of a classifier in words, with a place for the modality."""
 
 
 def warnings(results: Sequence[TrialResult]) -> list[str]:
@@ -42,8 +50,10 @@ def provenance(cells: Sequence[Cell], results: Sequence[TrialResult]) -> list[tu
 
 
 def _spelled(field: str) -> str:
-    if field.startswith(ACCURACY):
-        return f"accuracy of the {field.removeprefix(ACCURACY)} classifier"
+    of, _, rest = field.partition(".")
+    measure, _, modality = rest.partition(".")
+    if of == "classifiers" and measure in CLASSIFIERS:
+        return CLASSIFIERS[measure].format(modality)
     return SPELLED.get(field, field)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console, Group
 from rich.live import Live
 
-from orchestrator import view
+from orchestrator import collapse, view
 from orchestrator.spec import SweepSpec
 from orchestrator.togo import Shown
 from orchestrator.trial import Trial, TrialResult, labels
@@ -37,6 +37,7 @@ class Progress:
         self._kinds: dict[str, str] = {}
         self._found: dict[str, TrialResult] = {}
         self._front: Sequence[str] = ()
+        self._collapsed: Sequence[str] = ()
         self._front_due = 0.0
         self._started = time.monotonic()
         self._spoke = 0.0
@@ -148,6 +149,7 @@ class Progress:
         started = time.monotonic()
         if self._found and started >= self._front_due:
             self._front = _front(self._spec, list(self._found.values()))
+            self._collapsed = collapse.lines(self._spec, list(self._found.values()))
             self._front_due = started + FRONT_SECONDS + FRONT_REST * (time.monotonic() - started)
 
     def _tell_at_times(self) -> None:
@@ -160,6 +162,8 @@ class Progress:
         self.say(view.summary(every, self._room))
         if self._front:
             self.say(f"           front so far: {'; '.join(self._front)}")
+        for line in self._collapsed:
+            self.say(f"           {line}")
         for line in view.running_lines(every):
             self.say(f"           {line}")
 
@@ -177,7 +181,7 @@ class Progress:
         """Everything that is known, as it is now."""
         heading = self._heading or f"{view.clock(time.monotonic() - self._started)} elapsed"
         is_search = self._spec.search is not None
-        return view.view(heading, list(self._shown.values()), self._room, self._front, is_search, self.note)
+        return view.view(heading, list(self._shown.values()), self._room, self._front, is_search, self.note, self._collapsed)
 
 
 def _front(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:

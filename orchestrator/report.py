@@ -19,6 +19,8 @@ from mopoe_core.files import AnyPath, write_text, write_whole
 from orchestrator import (
     against,
     claim_tables,
+    classes_section,
+    collapse,
     failure_section,
     figures,
     front_section,
@@ -63,7 +65,7 @@ class ReportPaths:
     trials_csv: Path
     trials_parquet: Path
     summary: str
-    """The table of cells with the objectives alone, narrow enough for a terminal."""
+    """The table of cells with the objectives alone, narrow enough for a terminal; below it the cells that have collapsed."""
     hypervolume: float | None
     """Of the front; None where an objective states no reference."""
     paper: PaperReport = PaperReport((), (), {}, ())
@@ -137,7 +139,7 @@ def write(
         cells_parquet=folder / "cells.parquet",
         trials_csv=folder / "trials.csv",
         trials_parquet=folder / "trials.parquet",
-        summary=tables.markdown(replace(rows, metrics=tuple(objective.metric for objective in spec.objectives))),
+        summary=_summary(spec, rows, results),
         hypervolume=found.hypervolume,
     )
     units = [_unit(table, objective.metric) for objective in spec.objectives]
@@ -157,6 +159,11 @@ def write(
     made = _Made(spec, results, states, samples, told, command, beside, table, found, rows, of_seeds, paper, search, searched)
     write_text(paths.page, _page(made, folder))
     return replace(paths, paper=paper, search=search)
+
+
+def _summary(spec: SweepSpec, rows: tables.CellRows, results: Sequence[TrialResult]) -> str:
+    narrow = tables.markdown(replace(rows, metrics=tuple(objective.metric for objective in spec.objectives)))
+    return "\n".join([narrow, *collapse.lines(spec, results)])
 
 
 def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:
@@ -184,6 +191,7 @@ def _page(made: _Made, folder: Path) -> str:
     spec, every, found, search, paper = made.spec, cells(made.spec), made.front, made.search, made.paper
     svg = _inline_svg(folder / "front.svg")
     cards = front_section.cards(every, trials(spec), made.table, found, made.states, made.beside.runs, made.searched)
+    cards = classes_section.noted(cards, collapse.by_cell(made.results))
     body = environment.get_template("body.html.j2").render(
         svg=front_section.interactive(svg, cards),
         cards=cards,
@@ -206,6 +214,7 @@ def _page(made: _Made, folder: Path) -> str:
         against_rows=[(against.title(c), against.note(c), against.table_rows(c)) for c in paper.comparisons],
         paper_figures=[(path.stem, path) for name, path in paper.figures.items() if name.endswith(".png")],
         samples=heat_maps.sample_count(every),
+        class_tables=classes_section.tables(every, seeds_of(spec), made.results),
         heat_maps=heat_maps.heat_maps(every, made.table),
         pictures=picture_section.pictures(spec, picture_section.pictured(spec, made.results, found), made.samples),
         missing=failure_section.not_completed(spec, made.states, made.beside.failed, made.told, made.command),
@@ -218,7 +227,7 @@ def _page(made: _Made, folder: Path) -> str:
         name=spec.name,
         title=_title(spec),
         counts=f"{completed} of {len(made.states)} trials completed",
-        warnings=origin_section.warnings(made.results),
+        warnings=[*origin_section.warnings(made.results), *collapse.lines(spec, made.results)],
         contents=[(anchor, unescape(title)) for anchor, title in HEADING.findall(body)],
         body=body,
         style=_source(environment, "report.css"),

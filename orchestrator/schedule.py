@@ -196,7 +196,7 @@ def _prepare(trials: Sequence[Trial], place: Place, listen: Callable[[Event], No
             if isinstance(error.cause, UserError):
                 raise error.cause from None
             raise
-        listen(Event("", "prepared", {"dataset": key.dataset, "source": key.source, "accuracy": there | made}))
+        listen(Event("", "prepared", {"dataset": key.dataset, "source": key.source, "quality": there | made}))
 
 
 def _sizes(

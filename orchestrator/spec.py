@@ -26,7 +26,6 @@ from pydantic import (
 
 from mopoe_core import presets
 from mopoe_core.config import ALIASES, MODEL_DEFAULTS, Number, TrainingConfig, Whole, choose
-from mopoe_core.names import metric_names
 from orchestrator import space
 from orchestrator.errors import SpecError
 from orchestrator.explaining import explain, kind
@@ -317,7 +316,7 @@ def _examples(spec: SweepSpec, search: Search) -> list[Cell]:
         raise SpecError(f"search.cells: {search.cells} with {most} seeds are more than {MOST_TRIALS} trials; lower one of them")
     corners = space.check(search, spec.base, len(spec.objectives)).corners()
     examples = [Cell(TrainingConfig.model_validate(spec.base | corner)) for corner, _ in zip(corners, range(2), strict=False)]
-    measured = [*metric_names(examples[0].config.modalities, examples[0].config.attributes), *space.MEASURED_BESIDE]
+    measured = [*examples[0].config.metrics, *space.MEASURED_BESIDE]
     for index, constraint in enumerate(search.constraints):
         try:
             choose(f"search.constraints[{index}].metric", constraint.metric, measured)
@@ -516,8 +515,8 @@ def _alias(fields: dict[str, Any]) -> dict[str, str]:
 
 
 def _check_objectives(spec: SweepSpec, cells_: list[Cell]) -> None:
-    for modalities, attributes in {(cell.config.modalities, cell.config.attributes) for cell in cells_}:
-        known = metric_names(modalities, attributes)
+    for config in {cell.config.data_key: cell.config for cell in cells_}.values():
+        known = config.metrics
         for index, objective in enumerate(spec.objectives):
             try:
                 choose(f"objectives[{index}].metric", objective.metric, known)

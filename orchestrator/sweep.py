@@ -303,9 +303,10 @@ class _Listener:
         self._progress.say("preparing data and classifiers; a minute or two where storage does not hold them yet")
 
     def _prepared(self, event: Event) -> None:
-        right = ", ".join(f"{modality} {share:.1%}" for modality, share in event.report["accuracy"].items())
+        reached = ", ".join(f"{name} {quality.balanced_accuracy:.1%}" for name, quality in event.report["quality"].items())
+        measure = " or ".join(sorted({quality.measure for quality in event.report["quality"].values()}))
         which = f"{event.report['source']} {event.report['dataset']}"
-        self._progress.say(f"{which}; classifiers right on {right} of the test items")
+        self._progress.say(f"{which}; {measure} of the classifiers on the test items: {reached}")
 
     def _stacks(self, event: Event) -> None:
         said = event.report

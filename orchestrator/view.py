@@ -61,12 +61,25 @@ def failure_lines(every: Sequence[Shown]) -> list[str]:
     return [*lines, f"and {len(fell) - MOST_FAILURES} more"] if len(fell) > MOST_FAILURES else lines
 
 
-def view(heading: str, every: Sequence[Shown], room: Room, front: Sequence[str], is_search: bool, note: str = "") -> Group:
-    """Everything: the heading and the summary, a note, seeds as marks, running trials, the front so far, failures."""
+def view(
+    heading: str,
+    every: Sequence[Shown],
+    room: Room,
+    front: Sequence[str],
+    is_search: bool,
+    note: str = "",
+    collapsed: Sequence[str] = (),
+) -> Group:
+    """Everything: the heading and the summary, a note, seeds as marks, running trials, the front so far, collapses, failures."""
     parts: list[RenderableType] = [Text(f"{heading}: {summary(every, room)}"), *([Text(note)] if note else [])]
     parts.append(marks(every, is_search))
     parts += [Text(f"  {MARKS['running']} {line}", style=COLOURS["running"]) for line in running_lines(every)]
-    for title, lines, style in (("front so far", front, ""), ("failures", failure_lines(every), COLOURS["failed"])):
+    listed = (
+        ("front so far", front, ""),
+        ("collapsed", collapsed, COLOURS["diverged"]),
+        ("failures", failure_lines(every), COLOURS["failed"]),
+    )
+    for title, lines, style in listed:
         if lines:
             parts += [Text(title, style="bold"), *(Text(f"  {line}", style=style) for line in lines)]
     return Group(*parts)

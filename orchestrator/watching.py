@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mopoe_core.files import AnyPath
-from orchestrator import leases, noting
+from orchestrator import collapse, leases, noting
 from orchestrator.errors import DamagedError
 from orchestrator.leases import Holder
 from orchestrator.ledger import Ledger, State
@@ -99,8 +99,9 @@ class Watch:
 
 
 def slim(result: TrialResult, spec: SweepSpec) -> TrialResult:
-    """What the front so far, a search and the time to go need of a result: ten thousand whole ones are hundreds of megabytes."""
+    """What the front so far, collapses, a search and the time to go need of a result: ten thousand whole ones take hundreds of MB."""
     wanted = {objective.metric for objective in spec.objectives}
+    wanted |= collapse.evidence(result)
     wanted |= {constraint.metric for constraint in (spec.search.constraints if spec.search else ())}
     kept = {key: value for key, value in result.provenance.items() if key in wanted}
     return replace(result, metrics=tuple(m for m in result.metrics if m.name in wanted), history=(), provenance=kept)

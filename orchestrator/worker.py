@@ -23,6 +23,7 @@ import torch
 from ray import get_runtime_context, tune
 
 from mopoe_core import throughput
+from mopoe_core.classifier_quality import Quality
 from mopoe_core.classifiers import Judges, judge, judged, judges
 from mopoe_core.config import LEAST_PROBED, LEAST_TESTED, DataKey, TrainingConfig
 from mopoe_core.data import loading, own
@@ -171,8 +172,8 @@ def _noted_attempt(job: Job, trials: Sequence[Trial], place: Place, ledger: Ledg
         raise
 
 
-def prepare(key: DataKey, modality: str, place: Place, data_hash: str) -> float:
-    """Build the dataset and train one modality's classifier where that has not been done; returns the classifier's accuracy.
+def prepare(key: DataKey, modality: str, place: Place, data_hash: str) -> Quality:
+    """Build the dataset and train one modality's classifier where that has not been done; returns the classifier's quality.
 
     With one thread, so that the classifier does not depend on how many cores the machine has. `data_hash` is the configuration's:
     raises DataError where a user's own dataset is another one here.
@@ -183,14 +184,14 @@ def prepare(key: DataKey, modality: str, place: Place, data_hash: str) -> float:
     return judge(loaded, wanted, place.storage / "classifiers")
 
 
-def prepared(key: DataKey, modalities: Sequence[str], place: Place, data_hash: str) -> dict[str, float]:
-    """The accuracy of the classifiers that storage holds, by modality. As `prepare`, for a driver on the machine that trains: another
+def prepared(key: DataKey, modalities: Sequence[str], place: Place, data_hash: str) -> dict[str, Quality]:
+    """The quality of the classifiers that storage holds, by modality. As `prepare`, for a driver on the machine that trains: another
     process that imports torch would cost seconds.
     """
     torch.set_num_threads(1)
     loaded = _checked(key, place, data_hash)
     found = {m.name: judged(loaded, m, place.storage / "classifiers") for m in loaded.modalities if m.name in modalities}
-    return {name: accuracy for name, accuracy in found.items() if accuracy is not None}
+    return {name: quality for name, quality in found.items() if quality is not None}
 
 
 def _checked(key: DataKey, place: Place, data_hash: str) -> Dataset:
@@ -450,13 +451,12 @@ def _judges(key: DataKey, data: str, storage: AnyPath, device: str) -> Judges:
 
 
 def _provenance(place: Place, dataset: Dataset, jury: Judges, device: torch.device) -> dict[str, Any]:
-    accuracy: Mapping[str, float] = jury.accuracy
     return {
         "commit": place.commit,
         "dataset": dataset.name,
         "source": dataset.source,
         "data_hash": dataset.hash,
-        "classifiers": {"hash": jury.hash, "accuracy": dict(accuracy)},
+        "classifiers": {"hash": jury.hash, **jury.measured()},
         "device": _name(device) if device.type == "cuda" else "cpu",
         "threads": place.threads,
         **provenance.machine(),

@@ -127,7 +127,7 @@ def test_trials_that_are_trained_again_are_bit_equal_and_a_forged_one_parts(stor
     code, out, err = types_here("audit", path, "--sample", 2)
     assert (code, err) == (0, "")
     assert "2 of the completed trials, chosen by --seed " in out
-    assert out.count("bit-equal in 2 epochs, 23 metrics and all weights") == 2
+    assert out.count("bit-equal in 2 epochs, 32 metrics and all weights") == 2
     assert {p: p.read_bytes() for p in ledger.storage.rglob("*.json")} == before
     kept = ledger.result(first)
     better = replace(kept.metrics[0], value=kept.metrics[0].value + 0.01)

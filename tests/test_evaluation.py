@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from mopoe_core import decoding, evaluation, names
+from mopoe_core import class_shares, decoding, evaluation, names
 from mopoe_core.classifiers import Judges
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Dataset, Modality, Split
@@ -48,8 +48,8 @@ def evaluated(dataset, jury):
 def test_the_long_table_holds_every_metric_once_in_order(evaluated):
     """The names are those that a specification may use as objectives, each with n, unit and a finite error."""
     _, table = evaluated
-    assert [metric.name for metric in table] == names.metric_names(("mnist", "svhn", "text"))
-    assert all(metric.n == (5000 if metric.name == "coherence/joint" else 300) for metric in table)
+    assert [metric.name for metric in table] == names.metric_names(("mnist", "svhn", "text"), classes=10)
+    assert all(metric.n == (5000 if metric.subset == "prior" else 300) for metric in table)
     assert all(math.isfinite(metric.value) and metric.mc_error >= 0 for metric in table)
 
 
@@ -95,7 +95,13 @@ def test_coherence_counts_what_a_judge_that_always_says_3_would_see(evaluated, d
     threes = float((dataset.test.take(300, 0).labels == 3).double().mean())
     shares = {metric.value for metric in table if metric.kind == names.COHERENCE and metric.subset != "prior"}
     assert all(share == pytest.approx(threes) for share in shares)
-    assert next(m for m in table if m.name == "coherence/joint").value == 1
+    value = {metric.name: metric.value for metric in table}
+    assert value["coherence/joint"] == 1
+    for modality in dataset.modalities:
+        assert [value[f"generated/{modality.name}/{c}"] for c in range(10)] == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+        assert value[f"effective_classes/{modality.name}"] == 1
+    assert value["labels/3"] == pytest.approx(threes)
+    assert value["effective_classes/labels"] > 9
 
 
 def test_log_likelihood_of_a_mixture_is_at_least_its_members_mean(dataset, jury):
@@ -230,6 +236,70 @@ def test_joint_coherence_draws_everything_from_the_prior():
     assert table[0].name == "coherence/joint"
     assert table[0].value == pytest.approx(agree)
     assert table[0].mc_error == pytest.approx(math.sqrt(agree * (1 - agree) / 4999))
+
+
+def entropy(shares):
+    """In nats, term by term."""
+    return -sum(p * math.log(p) for p in shares if p)
+
+
+def test_generated_classes_are_counted():
+    """Each class's share of the 5,000 draws and of the test examples is a count, the effective number follows from the shares."""
+    jury, test, table = seen_by(transparent(), shown())
+    value = {metric.name: metric for metric in table}
+    drawn = jury.prior() | {"labels": None}
+    for name, latents in drawn.items():
+        says = (
+            test.labels.tolist() if latents is None else [max(range(3), key=row.__getitem__) for row in latents[:, :3].tolist()]
+        )
+        shares = [says.count(c) / len(says) for c in range(3)]
+        rows = [value[f"labels/{c}" if latents is None else f"generated/{name}/{c}"] for c in range(3)]
+        assert [row.value for row in rows] == pytest.approx(shares)
+        assert {(row.n, row.unit) for row in rows} == {(len(says), "share")}
+        assert [row.attribute for row in rows] == ["0", "1", "2"]
+        effective = value[f"effective_classes/{name}"]
+        assert (effective.value, effective.unit) == (pytest.approx(math.exp(entropy(shares))), "classes")
+    for row in (value[f"generated/a/{c}"] for c in range(3)):
+        assert row.mc_error == pytest.approx(math.sqrt(row.value * (1 - row.value) / 4999))
+
+
+def test_generated_attributes_are_counted():
+    """The share of draws in which each classifier finds an attribute more likely than not; their entropy is averaged."""
+    jury, test, table = seen_by(transparent(), shown(attributes=2))
+    value = {metric.name: metric.value for metric in table}
+    for name, latents in jury.prior().items():
+        shares = [sum(row[a] > 0 for row in latents.tolist()) / 5000 for a in range(2)]
+        assert [value[f"generated/{name}/has_{a}"] for a in range(2)] == pytest.approx(shares)
+        mean = sum(entropy((p, 1 - p)) for p in shares) / 2
+        assert value[f"effective_classes/{name}"] == pytest.approx(math.exp(mean))
+    assert [value[f"labels/has_{a}"] for a in range(2)] == pytest.approx(test.labels.double().mean(0).tolist())
+
+
+def test_the_error_of_the_effective_number_is_that_of_other_draws():
+    """Over 2,000 sets of 500 draws of unequal classes, the standard deviation is the error that one set states, within 10 %."""
+    rng = np.random.default_rng(0)
+    found = [class_shares.effective_classes(rng.choice(4, (500, 1), p=[0.7, 0.2, 0.06, 0.04])) for _ in range(2000)]
+    assert np.std([one.value for one in found]) == pytest.approx(np.mean([one.error for one in found]), rel=0.1)
+
+
+def test_counting_classes_draws_nothing():
+    """After the draws from the prior the generator is where the draws alone leave it: no other metric moves."""
+    model, data = transparent(), shown()
+    states = []
+    for draws in (evaluation._prior_latents, lambda m, rng: evaluation._seen_from_prior(m, recording(), data, rng)):
+        rng = torch.Generator().manual_seed(5)
+        draws(model, rng)
+        states.append(rng.get_state())
+    assert torch.equal(*states)
+    _, _, table = seen_by(model, data)
+    assert [m.name for m in table][: -3 * 3 - 4 - 3] == names.metric_names(NAMES)
+
+
+def test_of_very_many_classes_single_ones_have_no_metric():
+    """Beyond a hundred, the effective numbers stay."""
+    few, many = names.metric_names(NAMES, classes=100), names.metric_names(NAMES, classes=101)
+    assert len(few) - len(many) == 400
+    assert many[-4:] == [f"effective_classes/{name}" for name in (*NAMES, "labels")]
 
 
 def test_unconditional_pictures_share_z_alone(tmp_path, monkeypatch):

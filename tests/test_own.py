@@ -374,7 +374,7 @@ def test_the_example_runs_through_everything(tmp_path):
     jury = judges(loaded, tmp_path / "classifiers", device)
     trained = train(config, 0, loaded, device, tmp_path / "c.pt")
     table = evaluate(trained.model, 0, loaded, jury, device)
-    assert [metric.name for metric in table] == names.metric_names(("mean", "error", "worst"))
+    assert [metric.name for metric in table] == names.metric_names(("mean", "error", "worst"), classes=2) == config.metrics
     assert all(math.isfinite(metric.value) for metric in table)
     larger = float(loaded.test.labels.bincount().max()) / len(loaded.test)
     assert next(metric.value for metric in table if metric.name == "probe/given_3") > larger + 0.1

@@ -61,7 +61,8 @@ class OwnModality:
     judge: "Callable[[int], nn.Module] | None" = None
     """Called with a number of classes: a module that maps (B, *shape) to logits, the judge of coherence."""
     judge_accuracy: float = 0.7
-    """Below this share of the test items, the classifier that judges coherence is refused."""
+    """The classifier that judges coherence is refused if its balanced accuracy on the test items is below this, or if it is not better
+    than chance, whatever stands here."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ def _card(reference: str, data: OwnDataset, arrays: dict[str, Array], alphabets:
         networks=("small",),
         train_examples={"own": len(arrays["train-labels"])},
         test_examples={"own": len(arrays["test-labels"])},
+        classes=int(data.train_labels.max()) + 1,
         data_hash=_fingerprint(reference, data, arrays, alphabets),
     )
 
