@@ -25,53 +25,57 @@ class _Residual(nn.Module):
         return out
 
 
-def _branch1d(inputs: int, resize: nn.Module, dropout: float) -> nn.Sequential:
-    """The branch of a sequence; `resize` is the convolution that changes its length."""
-    return nn.Sequential(
-        nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, inputs, 1), nn.Dropout(dropout),
-        nn.BatchNorm1d(inputs), nn.ReLU(), resize, nn.Dropout(dropout),
-    )  # fmt: skip
+Sequence = type[nn.Conv1d] | type[nn.ConvTranspose1d]
+Image = type[nn.Conv2d] | type[nn.ConvTranspose2d]
 
 
-def _branch2d(inputs: int, resize: nn.Module) -> nn.Sequential:
-    """The branch of an image; `resize` is the convolution that changes its height and width."""
-    return nn.Sequential(
-        nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, inputs, 1, bias=False), nn.Dropout2d(DROPOUT),
-        nn.BatchNorm2d(inputs), nn.ReLU(), resize, nn.Dropout2d(DROPOUT),
-    )  # fmt: skip
+class _Residual1d(_Residual):
+    """A block around a convolution of sequences of width 4."""
+
+    def __init__(
+        self, kind: Sequence, inputs: int, outputs: int, stride: int, padding: int, a: float = SHORTCUT, dropout: float = DROPOUT
+    ) -> None:
+        branch = nn.Sequential(
+            nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, inputs, 1), nn.Dropout(dropout),
+            nn.BatchNorm1d(inputs), nn.ReLU(), kind(inputs, outputs, 4, stride, padding), nn.Dropout(dropout),
+        )  # fmt: skip
+        super().__init__(branch, nn.Sequential(kind(inputs, outputs, 4, stride, padding), nn.BatchNorm1d(outputs)), a)
 
 
-class Residual1d(_Residual):
+class _Residual2d(_Residual):
+    """A block around a convolution of images of 4 x 4."""
+
+    def __init__(self, kind: Image, inputs: int, outputs: int, stride: int, padding: int) -> None:
+        branch = nn.Sequential(
+            nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, inputs, 1, bias=False), nn.Dropout2d(DROPOUT),
+            nn.BatchNorm2d(inputs), nn.ReLU(), kind(inputs, outputs, 4, stride, padding, bias=False), nn.Dropout2d(DROPOUT),
+        )  # fmt: skip
+        super().__init__(branch, nn.Sequential(kind(inputs, outputs, 4, stride, padding), nn.BatchNorm2d(outputs)))
+
+
+class Residual1d(_Residual1d):
     """Halves a sequence (k4 s2)."""
 
     def __init__(self, inputs: int, outputs: int, padding: int, a: float = SHORTCUT, dropout: float = DROPOUT) -> None:
-        branch = _branch1d(inputs, nn.Conv1d(inputs, outputs, 4, 2, padding), dropout)
-        shortcut = nn.Sequential(nn.Conv1d(inputs, outputs, 4, 2, padding), nn.BatchNorm1d(outputs))
-        super().__init__(branch, shortcut, a)
+        super().__init__(nn.Conv1d, inputs, outputs, 2, padding, a, dropout)
 
 
-class Residual2d(_Residual):
+class Residual2d(_Residual2d):
     """Halves an image (k4 s2)."""
 
     def __init__(self, inputs: int, outputs: int, padding: int) -> None:
-        branch = _branch2d(inputs, nn.Conv2d(inputs, outputs, 4, 2, padding, bias=False))
-        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 4, 2, padding), nn.BatchNorm2d(outputs))
-        super().__init__(branch, shortcut)
+        super().__init__(nn.Conv2d, inputs, outputs, 2, padding)
 
 
-class ResidualTranspose1d(_Residual):
+class ResidualTranspose1d(_Residual1d):
     """Lengthens a sequence (k4)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, padding: int) -> None:
-        branch = _branch1d(inputs, nn.ConvTranspose1d(inputs, outputs, 4, stride, padding), DROPOUT)
-        shortcut = nn.Sequential(nn.ConvTranspose1d(inputs, outputs, 4, stride, padding), nn.BatchNorm1d(outputs))
-        super().__init__(branch, shortcut)
+        super().__init__(nn.ConvTranspose1d, inputs, outputs, stride, padding)
 
 
-class ResidualTranspose2d(_Residual):
+class ResidualTranspose2d(_Residual2d):
     """Enlarges an image (k4)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, padding: int) -> None:
-        branch = _branch2d(inputs, nn.ConvTranspose2d(inputs, outputs, 4, stride, padding, bias=False))
-        shortcut = nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, stride, padding), nn.BatchNorm2d(outputs))
-        super().__init__(branch, shortcut)
+        super().__init__(nn.ConvTranspose2d, inputs, outputs, stride, padding)
