@@ -58,7 +58,7 @@ def test_the_failure_is_told_from_the_divergence_and_its_command_reproduces_it(h
 
 def test_what_a_worker_trained_is_bit_equal_in_the_foreground(home):
     """History, metrics and weights of a Ray worker are those of a process of its own."""
-    assert types(home, "audit own.yaml --sample 2").stdout.count("bit-equal in 2 epochs, 23 metrics and all weights") == 2
+    assert types(home, "audit own.yaml --sample 2").stdout.count("bit-equal in 2 epochs, 32 metrics and all weights") == 2
 
 
 def test_the_table_counts_the_failed_and_the_diverged(home):
