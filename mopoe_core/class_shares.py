@@ -13,24 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mopoe_core.estimates import Estimate, mean
+from mopoe_core.estimates import Estimate, Sharing, mean
 
 Array = NDArray[Any]
 
 
 def shares(
-    values_NA: Array, names: Sequence[str], attributes: bool, clusterings: Sequence[NDArray[np.int64]] = ()
+    values_NA: Array, names: Sequence[str], attributes: bool, sharing: Sharing | None = None
 ) -> Iterator[tuple[str, Estimate]]:
     """Each name with the share of the examples that are of that class, numbered in the order of `names`, or have that attribute."""
     for place, name in enumerate(names):
         has_N = values_NA[:, place] if attributes else values_NA[:, 0] == place
-        yield name, mean(has_N.astype(np.float64), clusterings)
+        yield name, mean(has_N.astype(np.float64), sharing)
 
 
-def effective_classes(values_NA: Array, clusterings: Sequence[NDArray[np.int64]] = ()) -> Estimate:
+def effective_classes(values_NA: Array, sharing: Sharing | None = None) -> Estimate:
     """The effective number of classes: the exponential of the examples' mean surprise -log p, whose error it has times itself."""
     surprise_N = np.mean([_surprise(column_N) for column_N in values_NA.T], 0)
-    entropy = mean(surprise_N, clusterings)
+    entropy = mean(surprise_N, sharing)
     value = math.exp(entropy.value)
     return Estimate(value, value * entropy.error, entropy.n)
 

@@ -263,9 +263,9 @@ class _Table:
             for name, share in class_shares.shares(values_NA, shown, bool(self.attributes)):
                 self._row(names.GENERATED, "prior", target, share, attribute=name)
             self._row(names.EFFECTIVE_CLASSES, "prior", target, class_shares.effective_classes(values_NA))
-        for name, share in class_shares.shares(labels_NA, shown, bool(self.attributes), self.clusterings):
+        for name, share in class_shares.shares(labels_NA, shown, bool(self.attributes), self.sharing):
             self._row(names.LABELS, "", "", share, attribute=name)
-        effective = class_shares.effective_classes(labels_NA, self.clusterings)
+        effective = class_shares.effective_classes(labels_NA, self.sharing)
         self._row(names.EFFECTIVE_CLASSES, "", names.LABELS, effective)
 
     def _judged(self, kind: str, numbers: Array, targets: Sequence[str]) -> dict[tuple[tuple[str, ...], str], Array]:
