@@ -270,7 +270,7 @@ WRONG = {
     "images to 255": (both("img", lambda x: x.astype(float)), r"img \(train\): images are uint8, or numbers in \[0, 1\]; found 0 to 255"),
     "bernoulli": (dataset(vec={"likelihood": "bernoulli"}), r"likelihood bernoulli is of values in \[0, 1\]; found -\S+ to \d\S+; scale"),
     "numbers for text": (both("txt", lambda x: labels(len(x))), r"txt \(train\): holds int64; text must be strings"),
-    "missing text": (both("txt", lambda x: np.array([None, *x[1:]])), r"txt \(train\): holds object; text must be strings"),
+    "missing text": (both("txt", lambda x: np.array([None, *x[1:]])), r"txt \(train\): holds object \(None in row 0\); text must be"),
     "empty text": (both("txt", lambda x: np.array([""] * len(x))), r"txt: holds empty strings only; leave the modality out"),
     "alphabet": (both("txt", lambda x: np.array(["".join(map(chr, range(300, 600)))] * len(x))), r"txt: has 301 different characters"),
 }  # fmt: skip
