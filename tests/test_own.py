@@ -23,10 +23,10 @@ from mopoe_core.evaluation import evaluate
 from mopoe_core.training import new_model, train
 from orchestrator import worker
 from orchestrator.jobs import Place
+from tests.own_cards import HERE
 from tests.toys import spelled
 
 ROOT = Path(__file__).parent.parent
-HERE = f"{__name__}:made"
 WORDS = ("a cab", "", "back")
 TRAIN, TEST = 60, 24
 
@@ -52,19 +52,6 @@ def dataset(**changes):
     kinds = {"vec": "vector", "img": "image", "txt": "text"}
     made = [replace(OwnModality(n, kind, train[n], test[n]), **changes.get(n, {})) for n, kind in kinds.items()]
     return OwnDataset(tuple(made), labels(TRAIN), labels(TEST))
-
-
-@pytest.fixture
-def card_of(monkeypatch):
-    """What is known of a dataset that a function of this module returns; a fresh process each time, as far as `own` can tell."""
-
-    def card(made):
-        monkeypatch.setattr(sys.modules[__name__], "made", made if callable(made) else lambda: made, raising=False)
-        own._loaded.cache_clear()
-        return own.card(HERE)
-
-    yield card
-    own._loaded.cache_clear()
 
 
 def both(name, change):

@@ -27,7 +27,7 @@ def array(place: str, values: Any) -> NDArray[Any]:
             f"{place}: has {masked} masked value{'s' * (masked > 1)}; masks are not offered; fill them in or leave the examples out"
         )
     try:
-        found = np.asarray(values)
+        found = _by_column(values, np.asarray(values))
     except Exception as error:  # nested lists of unequal length, tensors on another device, and what else there is
         raise DataError(f"{place}: cannot be made an array ({in_one_line(error)}); give one, with the examples first") from None
     if found.ndim == 0:
@@ -37,6 +37,13 @@ def array(place: str, values: Any) -> NDArray[Any]:
         )
     strings = found.dtype.kind in "OT" and all(isinstance(value, str) for value in found.flat)
     return found.astype(np.str_) if strings else found  # as pandas keeps them
+
+
+def _by_column(values: Any, whole: NDArray[Any]) -> NDArray[Any]:
+    """The array of a data frame whose columns numpy takes one by one: of nullable numbers the whole frame gives objects."""
+    if whole.dtype.kind != "O" or whole.ndim != 2 or not hasattr(values, "iloc"):
+        return whole
+    return np.stack([np.asarray(values.iloc[:, column]) for column in range(whole.shape[1])], 1)
 
 
 def _masked(values: Any) -> int:

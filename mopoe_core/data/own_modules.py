@@ -57,10 +57,8 @@ _open: list[Path] = []
 @contextmanager
 def running(code: Code) -> Iterator[None]:
     """While this is open, the working folder is the one where the command was typed, and modules beside the file are found."""
-    if code.root.is_dir() and str(code.root.absolute()) not in sys.path:
-        sys.path.insert(0, str(code.root.absolute()))
     beside = _beside(code.file.parent) if code.file else nullcontext()
-    with _in(code.root), beside:
+    with _in(code.root), _on_path(code.root.absolute()), beside:
         yield
 
 
@@ -99,6 +97,20 @@ def _in(folder: Path) -> AbstractContextManager[None]:
 
 
 @contextmanager
+def _on_path(folder: Path) -> Iterator[None]:
+    """With modules that lie in a folder."""
+    if str(folder) in sys.path:
+        yield
+        return
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()  # what lies there may have been written a moment ago
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+@contextmanager
 def _beside(folder: Path) -> Iterator[None]:
     """With the modules of a folder, and with no others of their names."""
     if folder in _open or folder in _libraries():
@@ -107,14 +119,14 @@ def _beside(folder: Path) -> Iterator[None]:
     hidden = _taken(_names_of_others(folder))
     before = {_top(name) for name in sys.modules}
     sys.modules.update(_kept.pop(folder, {}))
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()  # the file or its neighbours may have been written a moment ago
     _open.append(folder)
+    sys.path.insert(0, str(folder))  # before all others, where it may stand once more
+    importlib.invalidate_caches()
     try:
         yield
     finally:
-        _open.remove(folder)
         sys.path.remove(str(folder))
+        _open.remove(folder)
         fresh = {_top(name) for name in sys.modules} - before
         _kept[folder] = _taken({name for name in fresh if _is_from(sys.modules.get(name), folder)})
         sys.modules.update(hidden)
