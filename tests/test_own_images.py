@@ -125,6 +125,17 @@ def test_no_grey_level_is_lost(card_of, case):
     assert np.array_equal(seen, loaded.train.batch(torch.arange(TRAIN))["img"].numpy()), "a batch changed the items"
 
 
+def test_a_level_in_the_last_image_only_is_not_lost(card_of, monkeypatch):
+    """Images are looked through in parts; one grey between two bytes, in the last pixel of all, makes floats of them."""
+    monkeypatch.setattr("mopoe_core.data.own_arrays.AT_ONCE", 100)
+    given = GREYS / 255
+    card_of(pictures(given))
+    assert np.array_equal(own.load(HERE).train.items["img"].numpy(), GREYS)
+    given[-1, -1, -1, -1] = 100.4 / 255
+    card_of(pictures(GREYS / 255, given))
+    assert own.load(HERE).test.items["img"][-1, -1, -1, -1].item() == np.float32(100.4 / 255)
+
+
 def test_both_splits_are_kept_alike(card_of):
     """Where one split has more than 256 levels, bytes of the other become the floats that they mean."""
     fine = np.resize(np.arange(LEVELS), GREYS.shape) / 4095

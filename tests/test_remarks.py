@@ -152,6 +152,24 @@ def test_images_that_are_odd_are_named(odd, made, kind, columns, said):
     assert said in remark.text
 
 
+@pytest.mark.parametrize(
+    ("words", "kind", "said"),
+    [
+        (["same"] * 3, "constant", "'same'"),
+        (["a", "a ", "b"], "spaces", "3 different texts become 2"),
+        ([" a", "a", "b"], None, ""),
+    ],
+    ids=["one text", "spaces at the end", "spaces in front"],
+)
+def test_texts_that_are_odd_are_named(odd, words, kind, said):
+    """One text only, and texts that padding makes equal; spaces in front make a difference that stays."""
+    texts = np.array([words[y] for y in Y])
+    made = replace(dataset(), modalities=(dataset().modalities[1], OwnModality("txt", "text", texts, texts[::-1])))
+    found = [remark for remark in odd(made) if remark.kind != "repeated"]
+    assert [(remark.kind, remark.modality) for remark in found] == ([(kind, "txt")] if kind else [])
+    assert all(said in remark.text for remark in found)
+
+
 def test_classes_that_test_lacks_are_named(odd):
     """The number of such classes and which they are."""
     (remark,) = odd(replace(dataset(), test_labels=Y % 2))

@@ -159,9 +159,13 @@ def _loaded(reference: str, root: str) -> _Loaded:
 
 def _bound(data: OwnDataset, code: Code) -> OwnDataset:
     """The dataset with networks that are made as its own code runs."""
-    functions = ("encoder", "decoder", "judge")
-    makes = [{name: Bound(code, make) for name in functions if (make := getattr(m, name))} for m in data.modalities]
-    return replace(data, modalities=tuple(replace(m, **made) for m, made in zip(data.modalities, makes, strict=True)))
+
+    def bound(make: "Callable[[int], nn.Module] | None") -> Bound | None:
+        return None if make is None else Bound(code, make)
+
+    networks = [(bound(m.encoder), bound(m.decoder), bound(m.judge)) for m in data.modalities]
+    made = [replace(m, encoder=e, decoder=d, judge=j) for m, (e, d, j) in zip(data.modalities, networks, strict=True)]
+    return replace(data, modalities=tuple(made))
 
 
 def _card(reference: str, data: OwnDataset, arrays: dict[str, Array], alphabets: dict[str, str]) -> DatasetCard:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SAME_GREY = 1e-6
 """Greys in [0, 1] that are closer are one grey: 16-bit images have steps of 1.5e-5, and rounding moves float32 by 6e-8."""
 
+AT_ONCE = 1 << 20  # pixels
+
 
 def array(place: str, values: Any) -> NDArray[Any]:
     """A numpy array of a list, a tensor, a data frame. Raises DataError, whose line begins with `place`, where there is none."""
@@ -110,14 +112,30 @@ def images(train: NDArray[Any], test: NDArray[Any]) -> tuple[Array, Array]:
     """Both splits as bytes where that loses no grey level, else as float32 in [0, 1]."""
     if train.dtype == test.dtype == np.uint8:
         return train, test
-    greys, codes = [_greys(x) for x in (train, test)], [_bytes(x) for x in (train, test)]
-    grey_of_code = np.zeros(256, np.float32)
-    for grey, code in zip(greys, codes, strict=True):
-        grey_of_code[code] = grey
-    loses_none = all(
-        bool((np.abs(grey_of_code[code] - grey) <= SAME_GREY).all()) for grey, code in zip(greys, codes, strict=True)
-    )
-    return (codes[0], codes[1]) if loses_none else (greys[0], greys[1])
+    grey_of_code = np.full(256, np.nan, np.float32)
+    codes = [_as_bytes(x, grey_of_code) for x in (train, test)]
+    if codes[0] is None or codes[1] is None:
+        return _greys(train), _greys(test)
+    return codes[0], codes[1]
+
+
+def _as_bytes(values: NDArray[Any], grey_of_code: NDArray[np.float32]) -> Array | None:
+    """Images as bytes; None where a byte would stand for two greys. Notes in `grey_of_code` what each byte stands for.
+
+    Part by part: of the whole, the floats on the way would take several times its memory.
+    """
+    codes = np.empty(values.shape, np.uint8)
+    step = max(1, AT_ONCE // values[0].size)
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        grey, code = _greys(part), _bytes(part)
+        here = grey_of_code.copy()
+        here[code] = grey
+        np.copyto(grey_of_code, here, where=np.isnan(grey_of_code))
+        if (np.abs(grey_of_code[code] - grey) > SAME_GREY).any():
+            return None
+        codes[start : start + step] = code
+    return codes
 
 
 def _greys(values: NDArray[Any]) -> Array:

@@ -26,6 +26,8 @@ MOST_LOST = 0.1
 """Share of a column's distinct values that may be lost in float32."""
 COARSE = 1e-5
 """Steps of float32 that are below this share of a column's middle half lose nothing that matters."""
+ENOUGH = 10_000
+"""Rows that a column's middle half is taken from, at least."""
 FARTHEST = 10.0
 """Standard deviations of the training set between its mean and that of the test set."""
 DARK = 0.25
@@ -39,7 +41,7 @@ class Remark:
     """Something odd."""
 
     kind: str
-    """`constant`, `scale`, `counts`, `precision`, `shifted`, `dark`, `width`, `classes` or `repeated`."""
+    """`constant`, `scale`, `counts`, `precision`, `shifted`, `dark`, `width`, `spaces`, `classes` or `repeated`."""
     modality: str
     """Empty for what concerns the whole dataset."""
     columns: tuple[int, ...]
@@ -56,14 +58,14 @@ def find(data: "OwnDataset", kept: Mapping[str, Array], names: Mapping[str, Sequ
     for m in data.modalities:
         if m.kind == "vector":
             remarks += of_vector(m, names.get(m.name, ()))
-        elif m.kind == "image":
-            remarks += of_image(m)
+        else:
+            remarks += of_image(m) if m.kind == "image" else of_text(m)
     return (*remarks, *_classes(data), *_repeated([m.name for m in data.modalities], kept))
 
 
 def of_vector(m: "OwnModality", names: Sequence[Any]) -> Iterator[Remark]:
     """Of the columns of a vector."""
-    train, test = m.train.astype(np.float64), m.test.astype(np.float64)
+    train, test = (values.astype(np.float64, copy=False) for values in (m.train, m.test))
     constant = train.min(0) == train.max(0)
     yield from _constant(m.name, train, constant, names)
     yield from _imprecise(m, names)
@@ -128,10 +130,10 @@ def _imprecise(m: "OwnModality", names: Sequence[Any]) -> Iterator[Remark]:
 
 def _coarse(values: NDArray[Any], kept: NDArray[np.float32]) -> list[int]:
     """The columns in which steps of float32 are not small beside the middle half of the values; the others need not be sorted."""
-    quarter = len(values) // 4
-    middle = np.partition(values.astype(np.float64), (quarter, 3 * quarter), 0)
+    few = values[:: max(1, len(values) // ENOUGH)].astype(np.float64)
+    low, high = np.quantile(few, (0.25, 0.75), axis=0)
     step = np.spacing(np.abs(kept).max(0)).astype(np.float64)
-    coarse = step > COARSE * (middle[3 * quarter] - middle[quarter])
+    coarse = step > COARSE * (high - low)
     return [int(column) for column in np.flatnonzero(coarse & (kept != values).any(0))]
 
 
@@ -182,6 +184,21 @@ def _narrow(m: "OwnModality") -> Iterator[Remark]:
             "last axis is the channel, move it, np.moveaxis(x, -1, 1)"
         )
         yield Remark("width", m.name, (), text)
+
+
+def of_text(m: "OwnModality") -> Iterator[Remark]:
+    """Of strings, which are filled up with spaces."""
+    if len(set(m.train.tolist())) == 1:
+        shown = f"{m.name}: has one text in train ({str(m.train[0])[:40]!r}), of which there is nothing to learn; leave the modality out"
+        yield Remark("constant", m.name, (), shown)
+    before = {str(text) for text in (*m.train, *m.test)}
+    after = {text.rstrip(" ") for text in before}
+    if len(after) < len(before):
+        text = (
+            f"{m.name}: {len(before)} different texts become {len(after)}, because they differ in spaces at their ends only, and texts "
+            "are filled up with spaces; strip them, or mark the end with another character"
+        )
+        yield Remark("spaces", m.name, (), text)
 
 
 def _classes(data: "OwnDataset") -> Iterator[Remark]:
