@@ -105,6 +105,15 @@ REFUSED = {
     "an object NA": (lambda x: missing(x, pd.NA), "holds object (<NA> in row 3, column 2); vectors must be numbers; "),
     "None": (lambda x: missing(x, None), "(None in row 3, column 2)"),
     "a word": (lambda x: missing(x, "unknown"), "('unknown' in row 3, column 2)"),
+    "numbers as objects": (lambda x: x.astype(object), "holds object; vectors must be numbers; convert them, x.astype(np.float64)"),
+    "a column of dates": (
+        lambda x: pd.DataFrame(x).assign(when=pd.date_range("2024", periods=len(x))),
+        "holds object (Timestamp('2024-01-01 00:00:00') in row 0, column 3)",
+    ),
+    "a column of words": (
+        lambda x: pd.DataFrame(x).assign(word=pd.Categorical(["a", "b"] * 20)),
+        "holds object ('a' in row 0, column 3)",
+    ),
     "times": (lambda x: (x * 1e9).astype("datetime64[s]"), "holds datetime64[s]; vectors must be numbers; convert them, to seconds"),
     "durations": (lambda x: (x * 1e9).astype("timedelta64[s]"), "holds timedelta64[s]; vectors must be numbers; convert them, to sec"),
     "complex": (lambda x: x + 1j, "holds complex128; vectors must be numbers; convert them, real and imaginary parts"),

@@ -45,7 +45,8 @@ def _by_column(values: Any, whole: NDArray[Any]) -> NDArray[Any]:
     """The array of a data frame whose columns numpy takes one by one: of nullable numbers the whole frame gives objects."""
     if whole.dtype.kind != "O" or whole.ndim != 2 or not hasattr(values, "iloc"):
         return whole
-    return np.stack([np.asarray(values.iloc[:, column]) for column in range(whole.shape[1])], 1)
+    columns = [np.asarray(values.iloc[:, column]) for column in range(whole.shape[1])]
+    return np.stack(columns, 1) if all(column.dtype.kind in "buif" for column in columns) else whole
 
 
 def _masked(values: Any) -> int:

@@ -105,13 +105,13 @@ def _check_items(place: str, modality: "OwnModality", values: NDArray[Any], coun
     if modality.kind == "text":
         if values.dtype.kind != "U":
             raise DataError(
-                f"{place}: holds {values.dtype}{_first_that_is_no(str, values)}; text must be strings; {_mend(values)}"
+                f"{place}: holds {values.dtype}{_first_that_is_no(str, values)}; text must be strings; {_mend(values, str)}"
             )
     elif not all(values.shape):
         raise DataError(f"{place}: has shape {values.shape}, so an example holds no number; leave the modality out")
     elif values.dtype.kind not in "buif":
         odd = _first_that_is_no(numbers.Real, values)
-        raise DataError(f"{place}: holds {values.dtype}{odd}; {modality.kind}s must be numbers; {_mend(values)}")
+        raise DataError(f"{place}: holds {values.dtype}{odd}; {modality.kind}s must be numbers; {_mend(values, numbers.Real)}")
     else:
         _check_numbers(place, modality, values)
 
@@ -124,8 +124,10 @@ def _first_that_is_no(wanted: type, values: NDArray[Any]) -> str:
     return "" if place is None else f" ({' '.join(repr(values[place]).split())[:40]} in {_spot(place)})"
 
 
-def _mend(values: NDArray[Any]) -> str:
+def _mend(values: NDArray[Any], wanted: type) -> str:
     """What makes an array of this type one of numbers, or of strings."""
+    if values.dtype.kind == "O" and not _first_that_is_no(wanted, values):
+        return "convert them, x.astype(np.float64)"
     by_kind = {
         "M": "convert them, to seconds since the first training example's time",
         "m": "convert them, to seconds",
