@@ -89,12 +89,13 @@ def _conditional(model: MultimodalVAE, encoded: Encoded, subset: Sequence[int], 
 
 
 def _examples(split: Split, dataset: Dataset) -> Tensor:
-    """Indices of ten examples in a fixed random order; of the first ten classes one each, where there are classes."""
+    """Indices of ten examples in a fixed random order; where there are classes, one of each of the first ten that the split has."""
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(SELECTION_SEED))
     if dataset.attributes:
         return order[:GRID]
     labels = split.labels[order]
-    return torch.stack([order[torch.nonzero(labels == label)[0, 0]] for label in range(min(GRID, dataset.classes))])
+    present = [label for label in range(dataset.classes) if label in labels][:GRID]
+    return torch.stack([order[torch.nonzero(labels == label)[0, 0]] for label in present])
 
 
 def tile_size(modalities: Sequence[Modality]) -> int:

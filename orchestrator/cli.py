@@ -14,7 +14,7 @@ from mopoe_core.config import choose
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, is_full
 from mopoe_core.remote import RemotePath, masked
-from orchestrator import cli_after, cli_status
+from orchestrator import cli_after, cli_status, remarks
 from orchestrator import plan as planning
 from orchestrator import spec as specs
 from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, counted, open_sweep, pasted
@@ -45,6 +45,7 @@ def sweep(
     spec, folder = open_sweep(file, scale, storage)
     _check_cpus(spec)
     made = planning.make(specs.wanted(spec), Ledger(folder))
+    _warn(remarks.of_sweep(spec))
     _say(_plan_lines(spec, made))
     if made.damaged and not retrain_damaged:
         raise UserError(planning.damage(made, folder))
@@ -83,6 +84,7 @@ def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption =
     """Say what is done, to resume and new, and what it would cost. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
     made = planning.make(specs.wanted(spec), Ledger(folder))
+    _warn(remarks.of_sweep(spec))
     _say(_plan_lines(spec, made, list_cells=True))
     if made.damaged:
         raise UserError(planning.damage(made, folder))
@@ -167,6 +169,7 @@ def data(
         raise UserError(str(error)) from None
     from orchestrator import data as checking  # imports torch
 
+    _warn(remarks.of_datasets([dataset]))
     checked = checking.check(card, source, folder.expanduser())
     print("\n".join([f"{source} {dataset}", *(f"  {line}" for line in checked.lines)]))
     print(f"contact sheet  {checked.sheet}")
@@ -187,6 +190,12 @@ def _run(command: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _warn(lines: Sequence[str]) -> None:
+    """Say what is odd and may still be meant, before anything trains."""
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
 def _tell_problems(problems: Sequence[str]) -> None:

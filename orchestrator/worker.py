@@ -65,6 +65,8 @@ class Worker(tune.Trainable):
         self._start(config)
 
     def _start(self, config: dict[str, Any]) -> None:
+        with suppress(OSError):  # another machine may lack the folder, which only datasets of the user's own need
+            os.chdir(self._place.root)  # Tune has gone to a temporary folder of its own
         self._reports: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
         target = self._attempt if config["job"] else self._wait_for_all
         threading.Thread(target=target, args=(config, self._place, self._reports), daemon=True, name="attempt").start()

@@ -12,10 +12,12 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 import pytest
 import torch
 
+from mopoe_core.catalogue import DatasetCard
 from mopoe_core.classifiers import Judges, judges
 from mopoe_core.data import mnist_svhn_text, own
 from mopoe_core.data.types import Dataset
 from orchestrator import cli
+from tests import own_cards
 
 torch.set_num_threads(1)  # as workers do: repeatable, and not slowed many times over by a neighbour on the other core
 
@@ -66,6 +68,23 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     own.search_from(tmp_path)
     yield tmp_path
     own.search_from(Path())
+
+
+@pytest.fixture
+def card_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object], DatasetCard]]:
+    """What is known of a dataset, or of what a function returns, under the name `own_cards.HERE`; a fresh process each time, as far as
+    `own` can tell.
+    """
+
+    def card(made: object) -> DatasetCard:
+        monkeypatch.setattr(own_cards, "made", made if callable(made) else lambda: made, raising=False)
+        own._loaded.cache_clear()
+        own._remarks.cache_clear()
+        return own.card(own_cards.HERE)
+
+    yield card
+    own._loaded.cache_clear()
+    own._remarks.cache_clear()
 
 
 LONGEST = (

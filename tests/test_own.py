@@ -23,10 +23,10 @@ from mopoe_core.evaluation import evaluate
 from mopoe_core.training import new_model, train
 from orchestrator import worker
 from orchestrator.jobs import Place
+from tests.own_cards import HERE
 from tests.toys import spelled
 
 ROOT = Path(__file__).parent.parent
-HERE = f"{__name__}:made"
 WORDS = ("a cab", "", "back")
 TRAIN, TEST = 60, 24
 
@@ -52,19 +52,6 @@ def dataset(**changes):
     kinds = {"vec": "vector", "img": "image", "txt": "text"}
     made = [replace(OwnModality(n, kind, train[n], test[n]), **changes.get(n, {})) for n, kind in kinds.items()]
     return OwnDataset(tuple(made), labels(TRAIN), labels(TEST))
-
-
-@pytest.fixture
-def card_of(monkeypatch):
-    """What is known of a dataset that a function of this module returns; a fresh process each time, as far as `own` can tell."""
-
-    def card(made):
-        monkeypatch.setattr(sys.modules[__name__], "made", made if callable(made) else lambda: made, raising=False)
-        own._loaded.cache_clear()
-        return own.card(HERE)
-
-    yield card
-    own._loaded.cache_clear()
 
 
 def both(name, change):
@@ -270,7 +257,7 @@ WRONG = {
     "images to 255": (both("img", lambda x: x.astype(float)), r"img \(train\): images are uint8, or numbers in \[0, 1\]; found 0 to 255"),
     "bernoulli": (dataset(vec={"likelihood": "bernoulli"}), r"likelihood bernoulli is of values in \[0, 1\]; found -\S+ to \d\S+; scale"),
     "numbers for text": (both("txt", lambda x: labels(len(x))), r"txt \(train\): holds int64; text must be strings"),
-    "missing text": (both("txt", lambda x: np.array([None, *x[1:]])), r"txt \(train\): holds object; text must be strings"),
+    "missing text": (both("txt", lambda x: np.array([None, *x[1:]])), r"txt \(train\): holds object \(None in row 0\); text must be"),
     "empty text": (both("txt", lambda x: np.array([""] * len(x))), r"txt: holds empty strings only; leave the modality out"),
     "alphabet": (both("txt", lambda x: np.array(["".join(map(chr, range(300, 600)))] * len(x))), r"txt: has 301 different characters"),
 }  # fmt: skip

@@ -10,12 +10,9 @@ there.
 """
 
 import hashlib
-import importlib
-import importlib.util
 import json
 import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,8 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopoe_core.catalogue import DatasetCard
+from mopoe_core.data import own_arrays, remarks
 from mopoe_core.data.built import Array, content_hash
+from mopoe_core.data.own_arrays import in_one_line
 from mopoe_core.data.own_checks import LIKELIHOODS, check
+from mopoe_core.data.own_modules import Bound, Code, imported, running
+from mopoe_core.data.remarks import Remark
 from mopoe_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class OwnModality:
     """One kind of observation.
 
     `train` and `test` are arrays, or what numpy makes arrays of, whose first axis is the examples: numbers (N, features) for `vector`;
-    uint8, or numbers in [0, 1], (N, channels, height, width) for `image`; strings (N,) for `text`.
+    uint8, or numbers in [0, 1], (N, channels, height, width) for `image`; strings (N,) for `text`. Images of numbers are kept as bytes
+    where no grey level is lost by that, and else as float32.
     """
 
     name: str
@@ -80,6 +82,8 @@ class _Loaded:
     card: DatasetCard
     arrays: dict[str, Array]
     alphabets: dict[str, str]
+    columns: dict[str, tuple[Any, ...]]
+    """Names of the columns, of modalities that were data frames."""
 
 
 _root = Path()
@@ -94,6 +98,17 @@ def search_from(folder: Path) -> None:
 def card(reference: str) -> DatasetCard:
     """What the configuration must know of a user's dataset. Raises DataError where it is no dataset, in one line."""
     return _loaded(reference, str(_root.absolute())).card
+
+
+@lru_cache(maxsize=8)
+def _remarks(reference: str, root: str) -> tuple[Remark, ...]:
+    loaded = _loaded(reference, root)
+    return remarks.find(loaded.data, loaded.arrays, loaded.columns)
+
+
+def odd(reference: str) -> tuple[Remark, ...]:
+    """What is odd in a user's dataset and may still be meant. Raises DataError where it is no dataset, in one line."""
+    return _remarks(reference, str(_root.absolute()))
 
 
 def check_repeats(reference: str, data_hash: str) -> None:
@@ -128,17 +143,30 @@ def load(reference: str) -> "Dataset":
 
 @lru_cache(maxsize=8)
 def _loaded(reference: str, root: str) -> _Loaded:
-    data = _as_arrays(reference, _call(reference, Path(root)))
+    given = _call(reference, Path(root))
+    data = _as_arrays(reference, given)
     check(f"dataset: {reference}", data)
+    data = _bound(data, Code(reference.rpartition(":")[0], Path(root)))
     arrays: dict[str, Array] = {
         "train-labels": data.train_labels.astype(np.int64),
         "test-labels": data.test_labels.astype(np.int64),
     }
     alphabets = {m.name: _alphabet(reference, m) for m in data.modalities if m.kind == "text"}
-    for modality in data.modalities:
-        for split, values in (("train", modality.train), ("test", modality.test)):
-            arrays[f"{split}-{modality.name}"] = _items(modality, values, alphabets.get(modality.name, ""))
-    return _Loaded(data, _card(reference, data, arrays, alphabets), arrays, alphabets)
+    for m in data.modalities:
+        arrays[f"train-{m.name}"], arrays[f"test-{m.name}"] = _items(m, alphabets.get(m.name, ""))
+    columns = {m.name: own_arrays.column_names(m.train) for m in given.modalities}
+    return _Loaded(data, _card(reference, data, arrays, alphabets), arrays, alphabets, columns)
+
+
+def _bound(data: OwnDataset, code: Code) -> OwnDataset:
+    """The dataset with networks that are made as its own code runs."""
+
+    def bound(make: "Callable[[int], nn.Module] | None") -> Bound | None:
+        return None if make is None else Bound(code, make)
+
+    networks = [(bound(m.encoder), bound(m.decoder), bound(m.judge)) for m in data.modalities]
+    made = [replace(m, encoder=e, decoder=d, judge=j) for m, (e, d, j) in zip(data.modalities, networks, strict=True)]
+    return replace(data, modalities=tuple(made))
 
 
 def _card(reference: str, data: OwnDataset, arrays: dict[str, Array], alphabets: dict[str, str]) -> DatasetCard:
@@ -177,7 +205,7 @@ def _network_text(place: str, make: "Callable[[int], nn.Module] | None", count: 
             network = make(count)
         shapes = [f"{name} {tuple(p.shape)}" for name, p in network.named_parameters()]
     except Exception as error:  # whatever the user's function raises
-        raise DataError(f"{place} failed ({_said(error)}); it must return a torch.nn.Module; correct it") from None
+        raise DataError(f"{place} failed ({in_one_line(error)}); it must return a torch.nn.Module; correct it") from None
     return "\n".join([re.sub(r" at 0x[0-9a-f]+", "", str(network)), *shapes])  # no addresses: they differ in every process
 
 
@@ -185,40 +213,29 @@ def _call(reference: str, root: Path) -> OwnDataset:
     if not reference.isprintable():  # in messages and tables a line break or a terminal's code would act
         raise DataError(f"dataset: {reference!r} has characters that cannot be printed; rename the file")
     place, _, name = reference.rpartition(":")
-    try:
-        module = _module(place, root)
-    except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
-        raise DataError(f"dataset: {place} cannot be imported ({_said(error)}); correct it") from None
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise DataError(f"dataset: {place} has no function {name!r}; name one that returns an OwnDataset")
-    try:
-        data = function()
-    except (Exception, SystemExit) as error:
-        raise DataError(f"dataset: {reference} failed ({_said(error)}); correct it") from None
+    code = Code(place, root)
+    with running(code):
+        try:
+            module = imported(code)
+        except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
+            raise DataError(
+                f"dataset: {place} cannot be imported ({in_one_line(error)}); correct it{_where(error, root)}"
+            ) from None
+        function = getattr(module, name, None)
+        if not callable(function):
+            raise DataError(f"dataset: {place} has no function {name!r}; name one that returns an OwnDataset")
+        try:
+            data = function()
+        except (Exception, SystemExit) as error:
+            raise DataError(f"dataset: {reference} failed ({in_one_line(error)}); correct it{_where(error, root)}") from None
     if not isinstance(data, OwnDataset):
         raise DataError(f"dataset: {reference} returned {type(data).__name__}; it must return a mopoe_core.data.own.OwnDataset")
     return data
 
 
-def _said(error: BaseException) -> str:
-    """An error's kind and text in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _module(place: str, root: Path) -> Any:
-    if not place.endswith(".py"):
-        if str(root.absolute()) not in sys.path:
-            sys.path.insert(0, str(root.absolute()))
-        return importlib.import_module(place)
-    path = (root / place).absolute()
-    spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # a dataclass in the user's file looks itself up there
-    spec.loader.exec_module(module)
-    return module
+def _where(error: BaseException, root: Path) -> str:
+    """Where a file that is not there was looked for."""
+    return f"; relative names are looked for in {root}" if isinstance(error, FileNotFoundError) else ""
 
 
 def _as_arrays(reference: str, data: OwnDataset) -> OwnDataset:
@@ -229,21 +246,18 @@ def _as_arrays(reference: str, data: OwnDataset) -> OwnDataset:
     for m in data.modalities:
         if not isinstance(m, OwnModality):
             raise DataError(f"{place}: modalities holds one of type {type(m).__name__}; each must be an OwnModality")
-    modalities = tuple(
-        replace(m, train=_array(f"{place}: {m.name} (train)", m.train), test=_array(f"{place}: {m.name} (test)", m.test))
-        for m in data.modalities
-    )
-    labels = (_array(f"{place}: {name}", getattr(data, name)) for name in ("train_labels", "test_labels"))
-    return OwnDataset(modalities, *labels)
+    labels = {"train": data.train_labels, "test": data.test_labels}
+    for m in data.modalities:
+        own_arrays.check_columns(f"{place}: {m.name}", m.train, m.test)
+        for split, values in (("train", m.train), ("test", m.test)):
+            own_arrays.check_rows(f"{place}: {m.name} ({split})", values, labels[split], split)
+    arrays = {split: own_arrays.array(f"{place}: {split}_labels", values) for split, values in labels.items()}
+    return OwnDataset(tuple(_with_arrays(place, m) for m in data.modalities), arrays["train"], arrays["test"])
 
 
-def _array(place: str, values: Any) -> NDArray[Any]:
-    try:
-        array = np.asarray(values)
-    except Exception as error:  # nested lists of unequal length, tensors on another device, and what else there is
-        raise DataError(f"{place}: cannot be made an array ({_said(error)}); give one, with the examples first") from None
-    strings = array.dtype.kind in "OT" and all(isinstance(value, str) for value in array.flat)
-    return array.astype(np.str_) if strings else array  # as pandas keeps them
+def _with_arrays(place: str, m: OwnModality) -> OwnModality:
+    train, test = (own_arrays.array(f"{place}: {m.name} ({split})", getattr(m, split)) for split in ("train", "test"))
+    return replace(m, train=train, test=test)
 
 
 def _alphabet(reference: str, modality: OwnModality) -> str:
@@ -260,15 +274,14 @@ def _alphabet(reference: str, modality: OwnModality) -> str:
     return alphabet
 
 
-def _items(modality: OwnModality, values: NDArray[Any], alphabet: str) -> Array:
-    """As the splits keep them: float32 vectors, uint8 images, uint8 character codes."""
+def _items(modality: OwnModality, alphabet: str) -> Sequence[Array]:
+    """Both splits as they are kept: float32 vectors, images of uint8 or float32, uint8 character codes."""
+    splits = (modality.train, modality.test)
     if modality.kind == "vector":
-        return np.asarray(values, dtype=np.float32)
+        return [own_arrays.vectors(values) for values in splits]
     if modality.kind == "image":
-        return values if values.dtype == np.uint8 else (values * 255).round().astype(np.uint8)
-    longest = max(len(str(text)) for text in [*modality.train, *modality.test])
-    codes = {character: code for code, character in enumerate(alphabet)}
-    return np.array([[codes[c] for c in str(text).ljust(longest)] for text in values], dtype=np.uint8)
+        return own_arrays.images(*splits)
+    return [own_arrays.texts(modality, list(values), alphabet) for values in splits]
 
 
 def _modality(own: OwnModality, loaded: _Loaded, reference: str) -> "Modality":

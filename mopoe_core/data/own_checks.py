@@ -3,12 +3,14 @@
 Its arrays are numpy's already. No torch: the checks run for every command that names such a dataset.
 """
 
+import numbers
 import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mopoe_core.data import own_images
 from mopoe_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,12 +57,18 @@ def _check_names(place: str, names: list[Any]) -> None:
 def _check_labels(place: str, labels: dict[str, NDArray[Any]]) -> None:
     for split, values in labels.items():
         if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-            raise DataError(f"{place}: {split}_labels are {values.dtype} {values.shape}; they must be whole numbers (N,)")
+            raise DataError(
+                f"{place}: {split}_labels are {values.dtype} {values.shape}; they must be whole numbers (N,); convert them "
+                "(names of classes: np.unique(names, return_inverse=True)[1])"
+            )
         if len(values) < LEAST_EXAMPLES:
             raise DataError(f"{place}: {len(values)} {split} examples are too few; at least {LEAST_EXAMPLES}")
     classes = np.unique(labels["train"])
     if len(classes) < 2 or classes.min() != 0 or classes.max() != len(classes) - 1:
-        raise DataError(f"{place}: train_labels must be classes 0, 1, ..., each with examples; found {classes[:10].tolist()}")
+        raise DataError(
+            f"{place}: train_labels must be classes 0, 1, ..., each with examples; found {classes[:10].tolist()}; number them anew, for "
+            "both splits alike: np.searchsorted(np.unique(train_labels), labels)"
+        )
     unknown = np.setdiff1d(labels["test"], classes)
     if len(unknown):
         raise DataError(
@@ -86,6 +94,8 @@ def _check_fields(place: str, modality: "OwnModality") -> None:
 
 def _check_items(place: str, modality: "OwnModality", values: NDArray[Any], count: int) -> None:
     axes = {"vector": 2, "image": 4, "text": 1}[modality.kind]
+    if modality.kind == "image":
+        own_images.check_axes(place, values.shape)
     if values.ndim != axes or len(values) != count:
         raise DataError(f"{place}: has shape {values.shape}; {axes} axes are needed, the first of {count} examples")
     if modality.train.shape[1:] != modality.test.shape[1:]:
@@ -94,23 +104,64 @@ def _check_items(place: str, modality: "OwnModality", values: NDArray[Any], coun
         )
     if modality.kind == "text":
         if values.dtype.kind != "U":
-            raise DataError(f"{place}: holds {values.dtype}; text must be strings; convert it")
+            raise DataError(
+                f"{place}: holds {values.dtype}{_first_that_is_no(str, values)}; text must be strings; {_mend(values, str)}"
+            )
     elif not all(values.shape):
         raise DataError(f"{place}: has shape {values.shape}, so an example holds no number; leave the modality out")
     elif values.dtype.kind not in "buif":
-        raise DataError(f"{place}: holds {values.dtype}; {modality.kind}s must be numbers; convert them")
+        odd = _first_that_is_no(numbers.Real, values)
+        raise DataError(f"{place}: holds {values.dtype}{odd}; {modality.kind}s must be numbers; {_mend(values, numbers.Real)}")
     else:
         _check_numbers(place, modality, values)
 
 
+def _first_that_is_no(wanted: type, values: NDArray[Any]) -> str:
+    """Where an array of objects holds something else than wanted; empty where it does not."""
+    if values.dtype.kind != "O":
+        return ""
+    place = next((index for index, value in np.ndenumerate(values) if not isinstance(value, wanted)), None)
+    return "" if place is None else f" ({' '.join(repr(values[place]).split())[:40]} in {_spot(place)})"
+
+
+def _mend(values: NDArray[Any], wanted: type) -> str:
+    """What makes an array of this type one of numbers, or of strings."""
+    if values.dtype.kind == "O" and not _first_that_is_no(wanted, values):
+        return "convert them, x.astype(np.float64)"
+    by_kind = {
+        "M": "convert them, to seconds since the first training example's time",
+        "m": "convert them, to seconds",
+        "c": "convert them, real and imaginary parts as columns of their own",
+        "S": "decode them, np.char.decode(x)",
+        "V": "convert them, each field as a column",
+        "O": "convert them, and fill in what is missing or leave the example out",
+    }
+    return by_kind.get(values.dtype.kind, "convert them")
+
+
+def _spot(index: tuple[int, ...]) -> str:
+    """`row 3, column 2`; of images the whole index."""
+    row, *rest = (int(i) for i in index)
+    return (
+        f"row {row}"
+        if not rest
+        else f"row {row}, column {rest[0]}"
+        if len(rest) == 1
+        else f"[{row}, {', '.join(map(str, rest))}]"
+    )
+
+
 def _check_numbers(place: str, modality: "OwnModality", values: NDArray[Any]) -> None:
     if not np.isfinite(values).all():
-        raise DataError(f"{place}: holds a value that is not finite; fill it in or leave the example out")
+        first = tuple(np.argwhere(~np.isfinite(values))[0])
+        raise DataError(
+            f"{place}: holds a value that is not finite ({values[first]} in {_spot(first)}); fill it in or leave the example out"
+        )
+    if modality.kind == "image":
+        own_images.check_greys(place, values)
+        return
     low, high = float(values.min()), float(values.max())
-    bounded = low >= 0 and high <= 1
-    if modality.kind == "image" and values.dtype != np.uint8 and not bounded:
-        raise DataError(f"{place}: images are uint8, or numbers in [0, 1]; found {low:g} to {high:g}; scale them")
-    if modality.kind == "vector" and modality.likelihood == "bernoulli" and not bounded:
+    if modality.likelihood == "bernoulli" and not (low >= 0 and high <= 1):
         raise DataError(
             f"{place}: likelihood bernoulli is of values in [0, 1]; found {low:g} to {high:g}; scale them, or choose normal or laplace"
         )

@@ -41,11 +41,11 @@ class Modality:
         return self.shape[0] if self.kind == "text" else self.elements
 
     def to_float(self, items: Tensor) -> Tensor:
-        """Items to what networks and likelihoods see: uint8 images scaled to [0, 1], characters one-hot, vectors as they are."""
+        """Items to what networks and likelihoods see: images of bytes scaled to [0, 1], characters one-hot, floats as they are."""
         if self.kind == "text":
             # F.one_hot gives int64, of twice the bytes, to be converted.
             return F.embedding(items.int(), torch.eye(self.shape[1], device=items.device))
-        return items.float().div_(255) if self.kind == "image" else items.float()
+        return items.float().div_(255) if items.dtype == torch.uint8 and self.kind == "image" else items.float()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Split:
 
     modalities: tuple[Modality, ...]
     items: Mapping[str, Tensor]
-    """uint8, (items, *shape) for images, (items, length) for text; float32, (items, features) for vectors."""
+    """uint8, (items, *shape) for images, (items, length) for text; float32, (items, features) for vectors, and for images in [0, 1]
+    that bytes would not hold."""
     item_labels: Mapping[str, Tensor]
     """(items,): the class of each distinct item, for the classifiers; with attributes, (items, A) of zeros and ones, uint8."""
     rows: Mapping[str, Tensor]
