@@ -52,7 +52,7 @@ def sweep(
     from orchestrator import sweep as driver  # imports ray, mlflow and torch
 
     try:
-        ended = driver.run(spec, file.read_text(encoding="utf-8"), folder, _command(), retrain_damaged)
+        ended = driver.run(spec, spec.source, folder, _command(), retrain_damaged)
     except KeyboardInterrupt:
         # A second one, or before or after the trials; at the first, Ray ends them in order and `run` returns.
         print(f"interrupted; `{_command()}` goes on", file=sys.stderr)
@@ -185,7 +185,8 @@ def _run(command: Callable[[], None]) -> None:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in str(error).split("\n"):  # a sweep file may have several mistakes
+            print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
 

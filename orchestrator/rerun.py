@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mopoe_core.config import nearest
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath
+from mopoe_core.hints import nearest
 from mopoe_core.names import Epoch
 from orchestrator import foreground, provenance
 from orchestrator.errors import LedgerError
