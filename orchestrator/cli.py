@@ -17,7 +17,18 @@ from mopoe_core.remote import RemotePath, masked
 from orchestrator import cli_after, cli_status
 from orchestrator import plan as planning
 from orchestrator import spec as specs
-from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, counted, open_sweep, pasted
+from orchestrator.cli_common import (
+    ScaleOption,
+    SpecArgument,
+    StorageOption,
+    Typed,
+    check_there,
+    counted,
+    expanded,
+    open_sweep,
+    pasted,
+)
+from orchestrator.errors import SpecError
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
 
@@ -57,6 +68,8 @@ def sweep(
         # A second one, or before or after the trials; at the first, Ray ends them in order and `run` returns.
         print(f"interrupted; `{_command()}` goes on", file=sys.stderr)
         raise typer.Exit(130) from None
+    except SpecError as error:  # of what a search finds in storage
+        raise spec.pointed(error) from None
     except OSError as error:
         if not is_full(error):
             raise
@@ -167,7 +180,7 @@ def data(
         raise UserError(str(error)) from None
     from orchestrator import data as checking  # imports torch
 
-    checked = checking.check(card, source, folder.expanduser())
+    checked = checking.check(card, source, expanded("--data", folder))
     print("\n".join([f"{source} {dataset}", *(f"  {line}" for line in checked.lines)]))
     print(f"contact sheet  {checked.sheet}")
 

@@ -80,7 +80,7 @@ def run(
         there = _there()
         place = Place(
             storage=ledger.storage,
-            data=os.path.abspath(resources.data),
+            data=resources.data_folder,
             root=os.getcwd(),
             threads=resources.cpu,
             gpu=nodes.gpus(resources, _in_the_end(there)),

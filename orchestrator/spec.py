@@ -27,6 +27,7 @@ from pydantic import (
 from mopoe_core import presets
 from mopoe_core.config import Number, TrainingConfig, Whole, choose
 from mopoe_core.errors import DataError
+from mopoe_core.files import expand
 from mopoe_core.hints import several
 from mopoe_core.names import metric_names
 from orchestrator import explaining, space, yaml_reading
@@ -75,6 +76,14 @@ class Resources(BaseModel):
     """Trials that a worker trains at once as one batched model; `auto` measures what is fastest here."""
     data: str = "data"
     """Folder of downloaded datasets (torchvision's layout) and of what is made from them."""
+
+    @property
+    def data_folder(self) -> str:
+        """The folder that `data` names. Raises SpecError where it names a variable that is not set."""
+        try:
+            return str(Path(expand(self.data)).absolute())
+        except ValueError as error:
+            raise SpecError(f"resources.data: {self.data!r} {error}") from None
 
     @field_validator("data")
     @classmethod

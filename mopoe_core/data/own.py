@@ -28,6 +28,7 @@ from mopoe_core.catalogue import DatasetCard
 from mopoe_core.data.built import Array, content_hash
 from mopoe_core.data.own_checks import LIKELIHOODS, check
 from mopoe_core.errors import DataError
+from mopoe_core.files import expand
 
 if TYPE_CHECKING:
     from torch import nn
@@ -209,7 +210,7 @@ def _module(place: str, root: Path) -> Any:
         if str(root.absolute()) not in sys.path:
             sys.path.insert(0, str(root.absolute()))
         return importlib.import_module(place)
-    path = (root / place).absolute()
+    path = (root / expand(place)).absolute()  # the name, and so every identity, stays as it is written
     spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
     if spec is None or spec.loader is None or not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
