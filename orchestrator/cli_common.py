@@ -58,8 +58,7 @@ def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[spec
     spec = specs.load(file, scale)
     tracking_uri.named()
     try:
-        spec.resources.data_folder  # noqa: B018 - refused here, before anything is written
-        folder = _placed(spec, storage)
+        folder = _folders(spec, storage)
         found = resolve(spec, folder)
         _check_warm_start(found, folder)
         return found, folder
@@ -81,6 +80,22 @@ def expanded(option: str, path: Path) -> Path:
         return Path(expand(str(path)))
     except ValueError as error:
         raise UserError(f"{option}: {str(path)!r} {error}") from None
+
+
+def _folders(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
+    """Where the ledger is. Raises UserError where it, or the folder of datasets, cannot be had: here, before anything is written."""
+    wrong: list[Mistake] = []
+    try:
+        _ = spec.resources.data_folder
+    except SpecError as error:
+        wrong += error.mistakes
+    try:
+        folder = _placed(spec, storage)
+    except SpecError as error:
+        raise SpecError(*wrong, *error.mistakes) from None
+    if wrong:
+        raise SpecError(*wrong)
+    return folder
 
 
 def _placed(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
