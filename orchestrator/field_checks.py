@@ -20,7 +20,7 @@ from orchestrator.yaml_reading import dotted
 def field_mistakes(raw: Mapping[str, Any], elsewhere: Mapping[str, str]) -> list[Mistake]:
     """Every mistake in a field or a value. `elsewhere` has the places of the fields that are none of a cell."""
     found = [*_fields(raw, elsewhere), *_overlaps(raw), *_metrics(raw)]
-    return list({(mistake.text, mistake.at): mistake for mistake in found}.values())
+    return list(dict.fromkeys(found))
 
 
 def _fields(raw: Mapping[str, Any], elsewhere: Mapping[str, str]) -> Iterator[Mistake]:

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from mopoe_core import presets
+from mopoe_core.catalogue import is_own
 from mopoe_core.config import Number, TrainingConfig, Whole, choose
 from mopoe_core.errors import DataError
 from mopoe_core.files import expand
@@ -287,7 +288,7 @@ def load(path: Path, scale: str | None = None) -> SweepSpec:
 def _line_of_data(document: Document, message: str) -> int:
     """The line that names the dataset which a message is about."""
     names = {at: str(value) for at, value in yaml_reading.values(document.value) if "dataset" in at}
-    return next((document.lines[at] for at, name in names.items() if name.rpartition(":")[0] in message), 1)
+    return next((document.lines[at] for at, name in names.items() if is_own(name) and name.rpartition(":")[0] in message), 1)
 
 
 def rescaled(raw: Any, scale: str) -> Any:
@@ -330,14 +331,14 @@ def parse(raw: Any) -> SweepSpec:
     """As `load`, from what YAML gave."""
     if not isinstance(raw, dict):
         raise SpecError(f"a sweep is a mapping with a name, not {kind(raw)}; see sweeps/quickstart.yaml")
-    found: dict[str, Mistake] = {}
+    found: list[Mistake] = []
     try:
         spec = SweepSpec.model_validate(raw)
     except ValidationError as error:
-        found |= {mistake.text: mistake for mistake in explaining.mistakes(error, SweepSpec, PLACES)}
-    found |= {mistake.text: mistake for mistake in field_mistakes(raw, PLACES)}
+        found += explaining.mistakes(error, SweepSpec, PLACES)
+    found += field_mistakes(raw, PLACES)
     if found:
-        raise SpecError(*found.values())
+        raise SpecError(*dict.fromkeys(found))
     _check_objectives(spec, cells(spec) if spec.search is None else _examples(spec, spec.search))
     return spec
 
@@ -462,7 +463,7 @@ def _built(spec: SweepSpec) -> Iterator[Cell]:
         if point.entry is None and rules.leaves_out(point.fields, config):
             continue
         if isinstance(cell, list):
-            wrong |= {mistake.text: mistake for mistake in cell}
+            wrong = {mistake.text: mistake for mistake in cell} | wrong  # the first of each
         elif cell.id in first:
             said = f"{point.name}: is the same cell as {first[cell.id].name} ({cell.label}); remove one of them"
             wrong[said] = Mistake(said, _where_it_parts(point, first[cell.id]))

@@ -124,6 +124,16 @@ def test_mistakes_of_a_search_have_lines(tmp_path, types_here):
     assert "'here'" in err
 
 
+def test_a_dataset_that_cannot_be_loaded_has_the_line_that_names_it(tmp_path, types_here, monkeypatch):
+    """The second of two, in a list over several lines."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.py").write_text("raise RuntimeError('boom')\n")
+    (tmp_path / "s.yaml").write_text("name: x\nbase: {model: mopoe}\ngrid:\n  dataset:\n    - polymnist\n    - broken.py:made\n")
+    code, _, err = types_here("plan", "s.yaml")
+    assert code == 2
+    assert err.startswith("error: s.yaml:6: dataset: broken.py cannot be imported (RuntimeError: boom)")
+
+
 FIELDS = {
     "lr": "learning_rate", "learning-rate": "learning_rate", "lr_rate": "learning_rate", "LearningRate": "learning_rate",
     "batch": "batch_size", "bs": "batch_size", "n_epochs": "epochs", "num_epochs": "epochs", "latent": "latent_dim",
