@@ -271,6 +271,8 @@ def load(path: Path, scale: str | None = None) -> SweepSpec:
     `scale` takes the place of what the file says of sizes. Raises SpecError: one line a mistake, which names the file, the line, the
     field, the value found and what is allowed.
     """
+    if scale is not None:
+        _check_scale(scale)
     document = yaml_reading.read(path)
     try:
         raw = document.value
@@ -293,16 +295,13 @@ def _line_of_data(document: Document, message: str) -> int:
 
 def rescaled(raw: Any, scale: str) -> Any:
     """A raw sweep at another scale, under a name of its own: everything that it says of sizes is taken out."""
-    try:
-        choose("--scale", scale, presets.SCALES)
-    except ValueError as error:
-        raise SpecError(str(error)) from None
+    _check_scale(scale)
     if not isinstance(raw, dict):
         return raw  # refused by `parse`
     fixed = (*presets.SIZE_FIELDS, "scale")
     for section in ("grid", "zip"):
         for field in fixed:
-            if field in (raw.get(section) or {}):
+            if isinstance(raw.get(section), dict) and field in raw[section]:
                 raise SpecError(f"{section}.{field}: varies, so that --scale cannot fix it; leave out one of them")
     bare = {section: _without(raw[section], fixed) for section in ("base", "include", "exclude") if section in raw}
     for section in ("include", "exclude"):
@@ -314,6 +313,13 @@ def rescaled(raw: Any, scale: str) -> Any:
     base = bare.get("base") or {}
     named = {"name": f"{raw['name']}-{scale}"} if isinstance(raw.get("name"), str) else {}
     return raw | bare | named | {"base": base | {"scale": scale} if isinstance(base, dict) else base}
+
+
+def _check_scale(scale: str) -> None:
+    try:
+        choose("--scale", scale, presets.SCALES)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
 
 
 def _entries(raw: dict[str, Any], section: str) -> list[Any]:

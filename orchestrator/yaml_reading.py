@@ -110,6 +110,8 @@ def read(path: Path) -> Document:
         node = _compose(text)
         reading = _Reading()
         value = None if node is None else reading.value(node, ())
+    except RecursionError:
+        raise SpecError(f"{path}: not a sweep: it is nested too deeply") from None
     except SpecError as error:
         where = f":{error.mistakes[0].line}" if error.mistakes[0].line else ""
         raise SpecError(f"{path}{where}: {error}") from None
@@ -165,8 +167,6 @@ def _compose(text: str) -> Any:
     except yaml.reader.ReaderError as error:
         line, advice = text.count("\n", 0, error.position) + 1, "remove it" if error.character else "save the file as UTF-8 text"
         raise SpecError(Mistake(f"not valid YAML: it has the character {chr(error.character)!a}; {advice}", line=line)) from None
-    except RecursionError:
-        raise SpecError("not a sweep: it is nested too deeply") from None
     except (ValueError, yaml.YAMLError) as error:
         raise SpecError(f"not valid YAML: {error}".replace("\n", " ")) from None
 

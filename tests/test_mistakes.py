@@ -247,3 +247,14 @@ def test_a_sweep_is_expanded_once(monkeypatch):
     first = specs.cells(spec)
     monkeypatch.setattr(specs, "_built", None)
     assert specs.cells(spec) == first
+
+
+def test_a_wrong_scale_is_no_mistake_of_the_file(tmp_path, types_here):
+    """The option is named, with the nearest spelling; and a wrong section is named as ever beside a right one."""
+    path = tmp_path / "s.yaml"
+    path.write_text("name: x\nbase: {dataset: mnist_svhn_text, model: mopoe}\ngrid: 5\n")
+    assert types_here("plan", path, "--scale", "Tiny")[2].startswith(
+        "error: --scale: 'Tiny' is not offered (did you mean 'smoke'?)"
+    )
+    code, _, err = types_here("plan", path, "--scale", "smoke")
+    assert (code, err) == (2, f"error: {path}:3: grid: 5 must be a mapping\n")
