@@ -8,6 +8,7 @@ model's own default, the field's default.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from mopoe_core import presets
 from mopoe_core.catalogue import DATASETS, MODELS, DatasetCard, find, is_own
+from mopoe_core.hints import nearest
 from mopoe_core.names import metric_names
 
 RECIPE = 3
@@ -69,12 +71,19 @@ def _not_a_bool(value: Any) -> Any:
     return value
 
 
+def _a_whole_number(value: Any) -> Any:
+    """Refuse a range: pydantic reads the text `0-4` as -4."""
+    if isinstance(value, str) and re.search(r"\d\s*[-+]", value):
+        raise ValueError("must be a whole number")
+    return value
+
+
 def _plus_zero(value: float) -> float:
     return value + 0.0  # -0.0 would hash differently from 0.0
 
 
 Number = Annotated[float, BeforeValidator(_not_a_bool), AfterValidator(_plus_zero)]
-Whole = Annotated[int, BeforeValidator(_not_a_bool)]
+Whole = Annotated[int, BeforeValidator(_a_whole_number), BeforeValidator(_not_a_bool)]
 Weight = Annotated[Number, Field(ge=0)]
 
 
@@ -386,7 +395,7 @@ def _same(written: Any, meant: Any) -> bool:
     """Whether two values of a number's field, as YAML may spell them, are one."""
     try:
         return float(written) == float(meant)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return bool(written == meant)
 
 
@@ -422,14 +431,6 @@ def choose(field: str, value: str, allowed: Any) -> Any:
     if value not in allowed:
         raise ValueError(f"{field}: {value!r} is not offered{nearest(value, allowed)}; allowed: {', '.join(allowed)}")
     return allowed[value] if isinstance(allowed, dict) else value
-
-
-def nearest(value: str, allowed: Any) -> str:
-    """` (did you mean 'x'?)` for the nearest allowed spelling, or nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(str(value), list(allowed), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _text(value: Any) -> str:

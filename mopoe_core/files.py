@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from mopoe_core.remote import RemotePath
+from mopoe_core.remote import RemotePath, credentials
 
 AnyPath = Path | RemotePath
 """Where storage is: what is done to it is what both of them can do."""
@@ -25,15 +25,60 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
+def expand(said: str) -> str:
+    """A path or URI with `~`, `~user`, `$NAME` and `${NAME}` replaced by what they stand for; `$$` is a dollar sign.
+
+    In a URI, variables are read in host and path, and nothing in user, password and options: a secret may have a dollar sign. Raises
+    ValueError where a variable is not set, a user does not exist, or a dollar sign means something else.
+    """
+    scheme, mark, rest = said.partition("://")
+    if not mark or "$" in scheme or "/" in scheme or not scheme:
+        found = _with_variables(said)
+        return found if "://" in found else _with_home(found)
+    if scheme == "file":
+        return f"file://{_with_home(_with_variables(rest))}"
+    user = credentials(said)
+    head = f"{scheme}://{user}@" if user else f"{scheme}://"
+    path, question, options = said.removeprefix(head).partition("?")
+    return f"{head}{_with_variables(path)}{question}{options}"
+
+
+def _with_variables(said: str) -> str:
+    return re.sub(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\}|.?)", _variable, said)
+
+
+def _variable(found: re.Match[str]) -> str:
+    dollar, name = found[1], found[2] or found[3]
+    if dollar:
+        return "$"
+    if not name:
+        raise ValueError("has a dollar sign that begins no variable; write $NAME or ${NAME}, or $$ for the sign itself")
+    if not os.environ.get(name):
+        state = "empty" if name in os.environ else "not set"
+        raise ValueError(f"names the variable {name}, which is {state}; set it, or write $$ for a dollar sign")
+    return os.environ[name]
+
+
+def _with_home(said: str) -> str:
+    found = os.path.expanduser(said)
+    if found.startswith("~"):
+        user = found.partition("/")[0]
+        raise ValueError(f"begins with {user}, and there is no such user; write the folder out, or ./{user} for one of that name")
+    return found
+
+
 def place(said: str) -> AnyPath:
     """The folder that a path or URI names; `file:` URIs are local folders. Raises ValueError where it names none."""
     if not said.strip() or not said.isprintable():
         raise ValueError("names no folder")
-    if "://" not in said:
-        return Path(said).expanduser().absolute()
-    if said.startswith("file://"):
-        return place(said.removeprefix("file://"))
-    return RemotePath.open(said)
+    meant = expand(said)
+    if not meant.strip() or not meant.isprintable():
+        raise ValueError("names no folder")
+    if "://" not in meant:
+        return Path(meant).absolute()
+    if meant.startswith("file://"):
+        return Path(meant.removeprefix("file://")).absolute()
+    return RemotePath.open(meant)
 
 
 def near(folder: AnyPath) -> Path:

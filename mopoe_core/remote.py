@@ -31,6 +31,11 @@ def masked(uri: str) -> str:
     return f"{scheme}://{'***@' if user else ''}{rest}{'?' if shown else ''}{urlencode(shown, safe='*:/')}"
 
 
+def credentials(uri: str) -> str:
+    """User and password of a URI as they are written; empty where it has none."""
+    return _parts(uri)[1]
+
+
 def _secrets(uri: str) -> list[str]:
     _, user, _, options = _parts(uri)
     found = [*user.split(":"), *unquote(user).split(":"), *(value for key, value in options if key not in HARMLESS)]

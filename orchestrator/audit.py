@@ -24,7 +24,7 @@ def choose(results: Sequence[TrialResult], count: int, seed: int) -> list[TrialR
 
 def run(chosen: Sequence[TrialResult], spec: SweepSpec, ledger: Ledger) -> Iterator[tuple[TrialResult, Verdict]]:
     """Train each again, with as many threads as before and on a GPU if that was so, and compare."""
-    with foreground.beside(ledger.storage, spec.resources.data, provenance.commit()) as place:
+    with foreground.beside(ledger.storage, spec.resources.data_folder, provenance.commit()) as place:
         for recorded in chosen:
             yield recorded, _again(recorded, ledger, place)
 

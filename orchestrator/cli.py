@@ -14,10 +14,22 @@ from mopoe_core.config import choose
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, is_full
 from mopoe_core.remote import RemotePath, masked
-from orchestrator import cli_after, cli_status, remarks
+from orchestrator import cli_after, cli_status, cpus, remarks
 from orchestrator import plan as planning
 from orchestrator import spec as specs
-from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, counted, open_sweep, pasted
+from orchestrator.cli_common import (
+    ScaleOption,
+    SpecArgument,
+    StorageOption,
+    Typed,
+    check_there,
+    counted,
+    expanded,
+    open_sweep,
+    pasted,
+)
+from orchestrator.costs import Evaluation
+from orchestrator.errors import SpecError
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
 
@@ -53,11 +65,13 @@ def sweep(
     from orchestrator import sweep as driver  # imports ray, mlflow and torch
 
     try:
-        ended = driver.run(spec, file.read_text(encoding="utf-8"), folder, _command(), retrain_damaged)
+        ended = driver.run(spec, spec.source, folder, _command(), retrain_damaged)
     except KeyboardInterrupt:
         # A second one, or before or after the trials; at the first, Ray ends them in order and `run` returns.
         print(f"interrupted; `{_command()}` goes on", file=sys.stderr)
         raise typer.Exit(130) from None
+    except SpecError as error:  # of what a search finds in storage
+        raise spec.pointed(error) from None
     except OSError as error:
         if not is_full(error):
             raise
@@ -170,7 +184,7 @@ def data(
     from orchestrator import data as checking  # imports torch
 
     _warn(remarks.of_datasets([dataset]))
-    checked = checking.check(card, source, folder.expanduser())
+    checked = checking.check(card, source, expanded("--data", folder))
     print("\n".join([f"{source} {dataset}", *(f"  {line}" for line in checked.lines)]))
     print(f"contact sheet  {checked.sheet}")
 
@@ -188,7 +202,8 @@ def _run(command: Callable[[], None]) -> None:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in str(error).split("\n"):  # a sweep file may have several mistakes
+            print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -205,9 +220,10 @@ def _tell_problems(problems: Sequence[str]) -> None:
 
 def _check_cpus(spec: specs.SweepSpec) -> None:
     """Refuse here what a local Ray would refuse later; a cluster knows its own nodes."""
-    most = os.cpu_count() or 1
+    most = cpus.usable()
     if "RAY_ADDRESS" not in os.environ and spec.resources.cpu > most:
-        raise UserError(f"resources.cpu: {spec.resources.cpu} is more than this machine has ({most}); lower it")
+        said = f"resources.cpu: {spec.resources.cpu} is more than the {most} that this process may use; lower it"
+        raise spec.pointed(SpecError(said))
 
 
 def _make(folder: AnyPath) -> None:
@@ -242,7 +258,7 @@ def _plan_lines(spec: specs.SweepSpec, made: planning.Plan, list_cells: bool = F
         lines.append(f"  {word:<6}  {len(group):>4}")
         lines += [f"            {line}" for line in _by_cell(group, names)] if list_cells else []
     if made.to_run:
-        return [*lines, _cost(made, spec)]
+        return [*lines, *(f"  {one.said}" for one in made.differing), *_cost(made, spec)]
     return lines if spec.search and len(names) < spec.search.cells else [*lines, "  nothing to run"]
 
 
@@ -254,15 +270,28 @@ def _by_cell(trials: Sequence[Trial], names: dict[str, str]) -> list[str]:
     return [f"{names[key]}: seed{'' if len(found) == 1 else 's'} {', '.join(map(str, found))}" for key, found in seeds.items()]
 
 
-def _cost(made: planning.Plan, spec: specs.SweepSpec) -> str:
-    hours = made.estimate.trial_hours
-    wall = planning.wall_hours(made, spec.resources, os.cpu_count() or 1)
-    known = len(made.to_run) - made.estimate.guessed
+def _cost(made: planning.Plan, spec: specs.SweepSpec) -> list[str]:
+    estimate, most = made.estimate, cpus.usable()
+    wall = planning.wall_hours(made, spec.resources, most)
+    known = len(made.to_run) - estimate.guessed
     basis = f"from past trials for {known}" if known else ""
-    guess = (
-        f"guessed for {made.estimate.guessed}: no past trial of that dataset, networks and model" if made.estimate.guessed else ""
-    )
-    return f"  about {hours:.2g} trial hours, {wall:.2g} hours on this machine ({'; '.join(part for part in (basis, guess) if part)})"
+    guess = f"guessed for {estimate.guessed}: no past trial of that dataset, networks and model" if estimate.guessed else ""
+    here = f"{most} CPU{'' if most == 1 else 's'}"
+    return [
+        f"  about {estimate.trial_hours:.2g} trial hours, {wall:.2g} hours on the {here} of this process "
+        f"({'; '.join(part for part in (basis, guess) if part)})",
+        f"  {estimate.evaluation_hours:.2g} of the trial hours are evaluation: {_evaluated(estimate.work)}",
+    ]
+
+
+def _evaluated(work: Sequence[Evaluation]) -> str:
+    """What evaluations do, as a product of ranges."""
+    subsets, tested, samples = (_range([getattr(one, name) for one in work]) for name in ("subsets", "test_examples", "samples"))
+    return f"{subsets} subsets x {tested} test examples x {samples} importance samples"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return f"{min(numbers)}" if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"
 
 
 def _say(lines: list[str]) -> None:

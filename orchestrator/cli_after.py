@@ -13,7 +13,7 @@ from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath
 from orchestrator import spec as specs
 from orchestrator.artifact_location import follow_for_reading
-from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, open_sweep, state_of
+from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, expanded, open_sweep, state_of
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
 from orchestrator.ui import PORT
@@ -133,7 +133,7 @@ def export(
     known = ledger.each(ledger.known, every)
     statuses = {t.id: one.state.status for t, one in zip(every, known, strict=True)}
     table = exporting.tidy(every, statuses, [one.result for one in known if one.result is not None])
-    path = to or exporting.default_path(spec, folder)
+    path = expanded("--to", to) if to else exporting.default_path(spec, folder)
     exporting.write(table, path)
     print(f"{len(table)} rows of {len(every)} trials\ntable   {path}")
 

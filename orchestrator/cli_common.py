@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from mopoe_core.errors import UserError
-from mopoe_core.files import AnyPath, place
+from mopoe_core.files import AnyPath, expand, place
 from mopoe_core.remote import RemotePath, masked
 from orchestrator import spec as specs
-from orchestrator.errors import DamagedError
+from orchestrator import tracking_uri
+from orchestrator.errors import DamagedError, Mistake, SpecError
 from orchestrator.ledger import Ledger, State
 from orchestrator.proposals import resolve
 from orchestrator.trial import Trial
@@ -54,28 +55,69 @@ def _masked_word(word: str) -> str:
 
 def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
     """The sweep, a search with the cells that it has found, and where its ledger is. Raises UserError where either cannot be had."""
-    spec, folder = _placed(specs.load(file, scale), storage)
-    return resolve(spec, folder), folder
+    spec = specs.load(file, scale)
+    tracking_uri.named()
+    try:
+        folder = _folders(spec, storage)
+        found = resolve(spec, folder)
+        _check_warm_start(found, folder)
+        return found, folder
+    except SpecError as error:
+        raise spec.pointed(error) from None
 
 
-def _placed(spec: specs.SweepSpec, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
-    said = spec.storage if storage is None else storage
+def _check_warm_start(spec: specs.SweepSpec, folder: AnyPath) -> None:
+    """Raise SpecError where a search that has not begun starts from a sweep that storage does not have."""
+    for index, name in enumerate(spec.search.warm_start if spec.search and not spec.found else ()):
+        if not (folder / "sweeps" / name / "sweep.json").exists():
+            text = f"search.warm_start: {folder} has no sweep {name!r}; run it there first, or leave it out"
+            raise SpecError(Mistake(text, ("search", "warm_start", index)))
+
+
+def expanded(option: str, path: Path) -> Path:
+    """A path that an option names, with `~` and variables replaced. Raises UserError where a variable is not set."""
+    try:
+        return Path(expand(str(path)))
+    except ValueError as error:
+        raise UserError(f"{option}: {str(path)!r} {error}") from None
+
+
+def _folders(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
+    """Where the ledger is. Raises UserError where it, or the folder of datasets, cannot be had: here, before anything is written."""
+    wrong: list[Mistake] = []
+    try:
+        _ = spec.resources.data_folder
+    except SpecError as error:
+        wrong += error.mistakes
+    try:
+        folder = _placed(spec, storage)
+    except SpecError as error:
+        raise SpecError(*wrong, *error.mistakes) from None
+    if wrong:
+        raise SpecError(*wrong)
+    return folder
+
+
+def _placed(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
+    """Where the ledger is. Raises UserError where that is no place for one: SpecError where the file says so."""
+    said, option = (spec.storage, "storage") if storage is None else (storage, "--storage")
+    refuse: type[UserError] = SpecError if storage is None else UserError
     try:
         folder = place(said)
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{'storage' if storage is None else '--storage'}: {masked(said)!r} {error}") from None
+        raise refuse(f"{option}: {masked(said)!r} {error}") from None
     if isinstance(folder, RemotePath):
         try:
             folder.exists()
         except OSError as error:
-            raise UserError(f"storage: {folder} cannot be reached ({folder.without_secrets(error)})") from None
-        return spec, folder
+            raise refuse(f"{option}: {folder} cannot be reached ({folder.without_secrets(error)})") from None
+        return folder
     nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not nearest.is_dir():
-        raise UserError(f"storage: {nearest} is a file; name a folder")
+        raise refuse(f"{option}: {nearest} is a file; name a folder")
     if "?" in str(folder) or "%" in str(folder):  # of SQLite's URI these are syntax: the database would be outside the folder
-        raise UserError(f"storage: {folder} has a '?' or '%', which MLflow's address cannot have; name another folder")
-    return spec, folder
+        raise refuse(f"{option}: {folder} has a '?' or '%', which MLflow's address cannot have; name another folder")
+    return folder
 
 
 def check_there(file: Path, folder: AnyPath) -> None:

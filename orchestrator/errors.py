@@ -1,10 +1,31 @@
 """The orchestrator's branches of the tree that `mopoe_core.errors` draws."""
 
+from dataclasses import dataclass
+
 from mopoe_core.errors import UserError
+
+Location = tuple[str | int, ...]
+"""Where in a sweep a value stands: keys of mappings, and indices in lists."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong with a sweep file."""
+
+    text: str
+    """One line that begins with the field."""
+    at: Location = ()
+    """Where it stands; where nothing is said, the place that the text begins with."""
+    line: int = 0
+    """Its line in the file; 0 where it follows from the place."""
 
 
 class SpecError(UserError):
-    """A sweep file that cannot be read or does not make sense."""
+    """A sweep file that cannot be read or does not make sense: one line a mistake."""
+
+    def __init__(self, *mistakes: str | Mistake) -> None:
+        self.mistakes = tuple(one if isinstance(one, Mistake) else Mistake(one) for one in mistakes)
+        super().__init__("\n".join(mistake.text for mistake in self.mistakes))
 
 
 class LedgerError(UserError):

@@ -71,7 +71,8 @@ def _recorded(storage: AnyPath, path: AnyPath) -> SweepSpec:
     try:
         return resolve(specs.parse(json.loads(path.read_text(encoding="utf-8"))), storage)
     except (ValueError, SpecError) as error:
-        raise SpecError(f"{path}: cannot be read ({error}); delete {path.parent} if that sweep is no longer wanted") from None
+        said = str(error).replace("\n", "; ")
+        raise SpecError(f"{path}: cannot be read ({said}); delete {path.parent} if that sweep is no longer wanted") from None
 
 
 def _others(storage: AnyPath) -> Iterator[SweepSpec]:

@@ -289,14 +289,19 @@ class Ledger:
 
         Those of an older recipe or configuration are passed over, and so are damaged ones: another sweep's loss is not this one's error.
         """
-        folders = [path.parent for path in listed(self.storage, "trials/*/result.json")]
-        found = self.each(self._result_in, (folder for folder in folders if folder.name not in but))
-        yield from (result for result in found if result is not None)
+        yield from (result for _, result in self.finished(but) if result is not None)
 
-    def _result_in(self, folder: AnyPath) -> TrialResult | None:
+    def finished(self, but: Collection[str] = ()) -> list[tuple[dict[str, Any], TrialResult | None]]:
+        """Every readable trial in storage that has ended, as `trial.json` says it, with its result where `results` gives that."""
+        folders = [path.parent for path in listed(self.storage, "trials/*/result.json")]
+        found = self.each(self._finished_in, (folder for folder in folders if folder.name not in but))
+        return [one for one in found if one is not None]
+
+    def _finished_in(self, folder: AnyPath) -> tuple[dict[str, Any], TrialResult | None] | None:
         with suppress(LedgerError):
-            trial = _known(records.read(folder / "trial.json"))
-            return self.result(trial) if trial else None
+            identity = records.read(folder / "trial.json")
+            trial = _known(identity)
+            return identity, self.result(trial) if trial else None
         return None
 
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from mopoe_core.files import AnyPath
+from orchestrator import costs
+from orchestrator.costs import Evaluation
+from orchestrator.differing import Differing, find
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import Known, Ledger
 from orchestrator.spec import Resources
 from orchestrator.trial import Trial, TrialResult
 
-GUESSED_STEP_SECONDS = {"paper": 0.25, "small": 0.015}
-"""One optimiser step on one core of a 2026 server, measured on MNIST-SVHN-Text: 0.20-0.33 s (paper, batch 256) and 0.012-0.017 s
-(small, batch 128). Only used where the ledger has no trial to go by; a GPU is faster."""
-GUESSED_EVALUATION_SECONDS = 20.0
 MOST_NAMED = 3  # damaged records in one message
 
 
@@ -25,11 +24,20 @@ class Estimate:
     """What each trial should take, by id."""
     guessed: int
     """Trials for which no past trial of the same dataset, networks and model was found."""
+    evaluation: Mapping[str, float]
+    """The share of `seconds` that is evaluation, by id."""
+    work: tuple[Evaluation, ...]
+    """What the evaluations do, each kind once."""
 
     @property
     def trial_hours(self) -> float:
         """Sum over the trials."""
         return sum(self.seconds.values()) / 3600
+
+    @property
+    def evaluation_hours(self) -> float:
+        """Sum over the trials' evaluations."""
+        return sum(self.evaluation.values()) / 3600
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Plan:
     damaged: Mapping[Trial, str]
     """Trials with a record that was cut or changed, and what is wrong with it."""
     estimate: Estimate
+    differing: tuple[Differing, ...] = ()
+    """Why some are new although storage has finished trials that are nearly the same."""
 
     @property
     def to_run(self) -> tuple[Trial, ...]:
@@ -68,8 +78,10 @@ def make(trials: Sequence[Trial], ledger: Ledger) -> Plan:
         else:
             (resume if known.state.has_checkpoint else fresh).append(trial)
     left = [*resume, *fresh]
-    past = [*own, *map(_costs, ledger.results({trial.id for trial in trials}))] if left else []
-    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, estimate(left, past))
+    others = ledger.finished({trial.id for trial in trials}) if left else []
+    past = [*own, *(_costs(result) for _, result in others if result is not None)]
+    differing = find(fresh, trials, (identity for identity, _ in others))
+    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, estimate(left, past), tuple(differing))
 
 
 def damage(made: Plan, storage: AnyPath) -> str:
@@ -95,21 +107,22 @@ def _costs(result: TrialResult) -> TrialResult:
 
 
 def estimate(left: Iterable[Trial], past: Iterable[TrialResult]) -> Estimate:
-    """Seconds for trials that are left, from past trials of the same dataset, networks and model, or guessed."""
+    """Seconds for trials that are left: what `costs` says of one core, times how much longer or shorter past trials of the same dataset,
+    networks and model took. Where there are none, `costs` alone is a guess.
+    """
     known: dict[tuple[str, ...], list[TrialResult]] = {}
     for result in past:
         if result.history:
             known.setdefault(_kind(result.trial), []).append(result)
-    rates = {kind: _rates(results) for kind, results in known.items()}
-    seconds, guessed = {}, 0
+    factors = {kind: _factors(results) for kind, results in known.items()}
+    seconds, evaluation, guessed, work = {}, {}, 0, dict[Evaluation, None]()
     for trial in left:
-        steps = trial.config.epochs * trial.config.steps_per_epoch
-        if (rate := rates.get(_kind(trial))) is not None:
-            seconds[trial.id] = steps * trial.config.batch_size * rate[0] + rate[1]
-        else:
-            guessed += 1
-            seconds[trial.id] = steps * GUESSED_STEP_SECONDS[trial.config.networks] + GUESSED_EVALUATION_SECONDS
-    return Estimate(seconds, guessed)
+        train, evaluate = factors.get(_kind(trial), (1.0, 1.0))
+        guessed += _kind(trial) not in factors
+        evaluation[trial.id] = evaluate * costs.evaluation_seconds(trial.config)
+        seconds[trial.id] = train * costs.training_seconds(trial.config) + evaluation[trial.id]
+        work[costs.evaluation(trial.config)] = None
+    return Estimate(seconds, guessed, evaluation, tuple(work))
 
 
 def wall_hours(plan: Plan, resources: Resources, cpus: int) -> float:
@@ -123,8 +136,9 @@ def _kind(trial: Trial) -> tuple[str, ...]:
     return config.dataset, config.source, config.networks, config.model
 
 
-def _rates(known: Sequence[TrialResult]) -> tuple[float, float]:
-    """Seconds of training an example seen, and of evaluation."""
-    seen = [len(r.history) * r.trial.config.steps_per_epoch * r.trial.config.batch_size for r in known]
-    rates = [result.train_seconds / examples for result, examples in zip(known, seen, strict=True)]
-    return median(rates), median(result.evaluate_seconds for result in known)
+def _factors(known: Sequence[TrialResult]) -> tuple[float, float]:
+    """How much longer past trials took than `costs` says: training, and evaluation, which a diverged trial has not had."""
+    train = [result.train_seconds / costs.training_seconds(result.trial.config, len(result.history)) for result in known]
+    ended = [result for result in known if result.status == "completed"]
+    evaluate = [result.evaluate_seconds / costs.evaluation_seconds(result.trial.config) for result in ended]
+    return median(train), median(evaluate) if evaluate else 1.0

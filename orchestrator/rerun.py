@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mopoe_core.config import nearest
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath
+from mopoe_core.hints import nearest
 from mopoe_core.names import Epoch
 from orchestrator import foreground, provenance
 from orchestrator.errors import LedgerError
@@ -62,7 +62,7 @@ def here(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
     """Train a trial in the foreground, and print its epochs; nothing in storage changes. Raises whatever the trial raises, and
     RuntimeError from what would else be taken for the user's own mistake and shown without its traceback.
     """
-    with foreground.beside(storage, spec.resources.data, provenance.commit()) as place:
+    with foreground.beside(storage, spec.resources.data_folder, provenance.commit()) as place:
         try:
             return place.train(trial, spec.resources.cpu, spec.resources.gpu, lambda epoch: _tell(epoch, trial), rehearse=True)
         except UserError as error:

@@ -42,7 +42,7 @@ from ray.tune.search import Searcher
 
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, write_text
-from orchestrator import nodes, stacks, worker
+from orchestrator import cpus, nodes, stacks, worker
 from orchestrator.events import Event, Outcome
 from orchestrator.jobs import Job, Place, Proposer, Queue, in_order, jobs
 from orchestrator.ledger import Ledger
@@ -80,7 +80,7 @@ def run(
         there = _there()
         place = Place(
             storage=ledger.storage,
-            data=os.path.abspath(resources.data),
+            data=resources.data_folder,
             root=os.getcwd(),
             threads=resources.cpu,
             gpu=nodes.gpus(resources, _in_the_end(there)),
@@ -145,6 +145,7 @@ def _ray() -> Iterator[None]:
         warnings.simplefilter("ignore")  # of Ray's own start-up; nothing of ours runs in here
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"),
+            num_cpus=cpus.usable() if "RAY_ADDRESS" not in os.environ else None,  # Ray itself does not see an affinity
             include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -20,8 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from mopoe_core.config import Number, TrainingConfig, Whole, nearest
-from orchestrator.errors import SpecError
+from mopoe_core.config import Number, TrainingConfig, Whole
+from mopoe_core.hints import nearest, suggestion
+from orchestrator.errors import Mistake, SpecError
 from orchestrator.explaining import explain, kind
 from orchestrator.fields import NAME, check_key, typed
 
@@ -69,7 +70,8 @@ def _discriminated(value: Any) -> Any:
     value = {"choices": value} if isinstance(value, list) else value
     if not isinstance(value, dict):
         raise ValueError("is no part of a space; write a list of values, or {low: ..., high: ...}")
-    return (Choice if "choices" in value else Range).model_validate(value)
+    listed = any(suggestion(key, ["choices"], guess=False) for key in value)  # or what other tools call it
+    return (Choice if listed else Range).model_validate(value)
 
 
 Dimension = Annotated[Range | Choice, BeforeValidator(_discriminated)]
@@ -367,4 +369,5 @@ def _check_corners(space: Space, base: Mapping[str, Any]) -> None:
             shown = ", ".join(f"{field}: {value}" for field, value in corner.items())
             field = explain(error, TrainingConfig).partition(": ")[0]
             hint = f"; search {field} only `when` it is allowed" if field in corner and len(corner) > 1 else ""
-            raise SpecError(f"search.space ({shown}): {explain(error, TrainingConfig)}{hint}") from None
+            text = f"search.space ({shown}): {explain(error, TrainingConfig)}{hint}"
+            raise SpecError(Mistake(text, ("search", "space", field) if field in corner else ("base", field))) from None

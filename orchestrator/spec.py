@@ -1,10 +1,11 @@
 """Sweep files: YAML in, trials out. Pure: no torch, no Ray, nothing written.
 
-Every value passes through `TrainingConfig` before it is compared or hashed, because YAML 1.1 reads `1e-1` as a string and `no` as
-False, and because `exclude: [{beta: 1}]` must match a grid that says `1.0`.
+Every value passes through `TrainingConfig` before it is compared or hashed, because a number may be written as a text, and because
+`exclude: [{beta: 1}]` must match a grid that says `1.0`. `yaml_reading` reads the file, and knows the line of each value.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -25,13 +25,20 @@ from pydantic import (
 )
 
 from mopoe_core import presets
-from mopoe_core.config import ALIASES, MODEL_DEFAULTS, Number, TrainingConfig, Whole, choose
-from orchestrator import space
-from orchestrator.errors import SpecError
-from orchestrator.explaining import explain, kind
-from orchestrator.fields import FIELDS, NAME, check_key, typed
+from mopoe_core.catalogue import is_own
+from mopoe_core.config import Number, TrainingConfig, Whole, choose
+from mopoe_core.errors import DataError
+from mopoe_core.files import expand
+from mopoe_core.hints import several
+from orchestrator import explaining, space, yaml_reading
+from orchestrator.errors import Location, Mistake, SpecError
+from orchestrator.excluding import Rules
+from orchestrator.explaining import kind
+from orchestrator.field_checks import field_mistakes
+from orchestrator.fields import FIELDS, NAME
 from orchestrator.space import Search
 from orchestrator.trial import Cell, Trial
+from orchestrator.yaml_reading import MOST_SHOWN, Document
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -70,6 +77,14 @@ class Resources(BaseModel):
     data: str = "data"
     """Folder of downloaded datasets (torchvision's layout) and of what is made from them."""
 
+    @property
+    def data_folder(self) -> str:
+        """The folder that `data` names. Raises SpecError where it names a variable that is not set."""
+        try:
+            return str(Path(expand(self.data)).absolute())
+        except ValueError as error:
+            raise SpecError(f"resources.data: {self.data!r} {error}") from None
+
     @field_validator("data")
     @classmethod
     def _a_folder(cls, value: str) -> str:
@@ -88,7 +103,6 @@ class Resources(BaseModel):
 MOST_SEEDS = 10_000  # a slip of the keyboard, not a sweep
 
 MOST_TRIALS = 100_000
-MOST_VALUES = 100_000  # in a file
 
 DEFAULT_OBJECTIVES = (
     Objective(metric="coherence/joint", goal="max", reference=0.0),
@@ -155,12 +169,18 @@ class SweepSpec(BaseModel):
     """Checkpoints that stay when the sweep is complete: each trial's last, or those of the front's cells only."""
     _proposed: tuple[Proposed, ...] = PrivateAttr(())
     """The cells that a search has found so far; see `proposed`."""
+    _cells: tuple[Cell, ...] | None = PrivateAttr(None)
+    """What `cells` gives, from when it is first asked for."""
+    _document: Document | None = PrivateAttr(None)
+    """The file that it was read from."""
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _no_bool(cls, value: Any) -> Any:
         if isinstance(value, bool):
             raise ValueError("must be a number of seeds or a list of them, not a yes/no value")
+        if isinstance(value, str) and not re.fullmatch(r"[-+]?\d+(\.0*)?", value.strip()):
+            raise ValueError(f"must be a number of seeds or a list of them{several(value)}")
         if isinstance(value, list) and not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in value):
             raise ValueError("a list of seeds holds whole numbers only")
         return value
@@ -224,54 +244,63 @@ class SweepSpec(BaseModel):
         """The cells that a search has found so far; see `proposed`."""
         return self._proposed
 
+    @property
+    def source(self) -> str:
+        """The text of the file that it was read from; empty for a sweep that comes from no file."""
+        return self._document.text if self._document else ""
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key written twice, where plain PyYAML silently keeps the last."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    for key, _ in node.value:
-        if key.tag == "tag:yaml.org,2002:merge":
-            raise SpecError(f"line {key.start_mark.line + 1}: merge keys (<<) are not read; write the fields out, or use `base`")
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for index, key in enumerate(keys):
-        if not isinstance(key, str) or not key.isprintable():
-            raise SpecError(
-                f"line {node.value[index][0].start_mark.line + 1}: the key {key!r} is not plain text; put it in quotes, on one line"
-            )
-        if key in keys[:index]:
-            raise SpecError(f"line {node.value[index][0].start_mark.line + 1}: the key {key!r} appears twice")
-    return dict(zip(keys, (loader.construct_object(value, deep=True) for _, value in node.value), strict=True))
+    def pointed(self, error: SpecError) -> SpecError:
+        """The error with file and line, where the sweep was read from a file."""
+        return self._document.pointed(error.mistakes) if self._document else error
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+PLACES = {
+    **{field: f"search.{field}" for field in Search.model_fields},
+    **{field: f"resources.{field}" for field in Resources.model_fields},
+    **{field: f"objectives[0].{field}" for field in Objective.model_fields},
+    **{field: f"base.{field}" for field in FIELDS},
+    **{field: f"the top level, as {field}" for field in SweepSpec.model_fields},
+}
+"""Where each field of a sweep file belongs."""
 
 
 def load(path: Path, scale: str | None = None) -> SweepSpec:
     """The sweep that a YAML file describes, fully checked: its cells are built once to see that they can be.
 
-    `scale` takes the place of what the file says of sizes. Raises SpecError: one line that names the file, the field, the value found
-    and what is allowed.
+    `scale` takes the place of what the file says of sizes. Raises SpecError: one line a mistake, which names the file, the line, the
+    field, the value found and what is allowed.
     """
+    if scale is not None:
+        _check_scale(scale)
+    document = yaml_reading.read(path)
     try:
-        raw = _read(path)
-        return parse(raw if scale is None else rescaled(raw, scale))
+        raw = document.value
+        spec = parse(raw if scale is None else rescaled(raw, scale))
     except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
+        raise document.pointed(error.mistakes) from None
+    except DataError as error:  # of a dataset of the user's own
+        raise DataError(f"{document.file}:{_line_of_data(document, str(error))}: {error}") from None
+    if document.mistakes:
+        raise document.pointed(())
+    spec._document = document
+    return spec
+
+
+def _line_of_data(document: Document, message: str) -> int:
+    """The line that names the dataset which a message is about."""
+    names = {at: str(value) for at, value in yaml_reading.values(document.value) if "dataset" in at}
+    return next((document.lines[at] for at, name in names.items() if is_own(name) and name.rpartition(":")[0] in message), 1)
 
 
 def rescaled(raw: Any, scale: str) -> Any:
     """A raw sweep at another scale, under a name of its own: everything that it says of sizes is taken out."""
-    try:
-        choose("--scale", scale, presets.SCALES)
-    except ValueError as error:
-        raise SpecError(str(error)) from None
+    _check_scale(scale)
     if not isinstance(raw, dict):
         return raw  # refused by `parse`
     fixed = (*presets.SIZE_FIELDS, "scale")
     for section in ("grid", "zip"):
         for field in fixed:
-            if field in (raw.get(section) or {}):
+            if isinstance(raw.get(section), dict) and field in raw[section]:
                 raise SpecError(f"{section}.{field}: varies, so that --scale cannot fix it; leave out one of them")
     bare = {section: _without(raw[section], fixed) for section in ("base", "include", "exclude") if section in raw}
     for section in ("include", "exclude"):
@@ -283,6 +312,13 @@ def rescaled(raw: Any, scale: str) -> Any:
     base = bare.get("base") or {}
     named = {"name": f"{raw['name']}-{scale}"} if isinstance(raw.get("name"), str) else {}
     return raw | bare | named | {"base": base | {"scale": scale} if isinstance(base, dict) else base}
+
+
+def _check_scale(scale: str) -> None:
+    try:
+        choose("--scale", scale, presets.SCALES)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
 
 
 def _entries(raw: dict[str, Any], section: str) -> list[Any]:
@@ -300,17 +336,20 @@ def parse(raw: Any) -> SweepSpec:
     """As `load`, from what YAML gave."""
     if not isinstance(raw, dict):
         raise SpecError(f"a sweep is a mapping with a name, not {kind(raw)}; see sweeps/quickstart.yaml")
+    found: list[Mistake] = []
     try:
         spec = SweepSpec.model_validate(raw)
     except ValidationError as error:
-        raise SpecError(explain(error, SweepSpec)) from None
+        found += explaining.mistakes(error, SweepSpec, PLACES)
+    found += field_mistakes(raw, PLACES)
+    if found:
+        raise SpecError(*dict.fromkeys(found))
     _check_objectives(spec, cells(spec) if spec.search is None else _examples(spec, spec.search))
     return spec
 
 
 def _examples(spec: SweepSpec, search: Search) -> list[Cell]:
     """The cells at the corners of a search's space. Raises SpecError where there can be no such search."""
-    _check_keys(spec)
     most = spec.seeds.max if isinstance(spec.seeds, Replicates) else len(spec.seed_list)
     if search.cells * most > MOST_TRIALS:
         raise SpecError(f"search.cells: {search.cells} with {most} seeds are more than {MOST_TRIALS} trials; lower one of them")
@@ -355,163 +394,125 @@ def cells(spec: SweepSpec) -> list[Cell]:
     """Every cell of the sweep: (grid x zip - exclude) + include, or what a search has found. Raises SpecError where that makes no
     sense.
     """
-    _check_keys(spec)
     if spec.search is not None:
         return [found.cell for found in spec.found]
-    _check_count(spec)
-    points = _exclude(spec, list(_combinations(spec)))
-    points += [(f"include[{index}]", spec.base | entry) for index, entry in enumerate(spec.include)]
-    kept = [(place, _cell(spec, place, fields)) for place, fields in points]
-    if not kept:
-        raise SpecError("exclude: leaves no cell; remove an entry")
-    first: dict[str, str] = {}
-    for place, cell in kept:
-        if cell.id in first:
-            raise SpecError(f"{place}: is the same cell as {first[cell.id]} ({cell.label}); remove one of them")
-        first[cell.id] = place
-    return [cell for _, cell in kept]
+    if spec._cells is None:
+        spec._cells = tuple(_built(spec))
+    return list(spec._cells)
 
 
 def cell_of(spec: SweepSpec, fields: dict[str, Any]) -> Cell:
     """The cell of a search that has these fields over its base."""
-    return _cell(spec, "search.space", spec.base | fields)
+    cell = _configured(_Point(spec.base | fields, {field: ("search", "space", field) for field in fields}), spec)
+    if isinstance(cell, list):
+        raise SpecError(*cell)
+    return cell
 
 
-def _read(path: Path) -> Any:
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except FileNotFoundError:
-        raise SpecError("there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot be read as text: {error}".replace("\n", " ")) from None
-    except yaml.MarkedYAMLError as error:
-        where = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: " if error.problem_mark else ""
-        raise SpecError(f"{where}not valid YAML: {error.problem}") from None
-    except ValueError as error:  # a number of thousands of digits, an impossible date
-        raise SpecError(f"not valid YAML: {error}".replace("\n", " ")) from None
-    except RecursionError:
-        raise SpecError("not a sweep: it is nested too deeply") from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"not valid YAML: {error}".replace("\n", " ")) from None
-    _check_size(raw)
-    return raw
+@dataclass(frozen=True)
+class _Point:
+    """What the file writes of one cell."""
+
+    fields: dict[str, Any]
+    varied: dict[str, Location]
+    """The fields that grid and zip vary, and where the values of this point stand."""
+    entry: int | None = None
+    """Which entry of `include` it is, if it is one."""
+
+    @property
+    def name(self) -> str:
+        """How a message names it."""
+        shown = ", ".join(f"{field}: {self.fields[field]}" for field in self.varied)
+        return f"include[{self.entry}]" if self.entry is not None else f"grid ({shown})" if shown else "base"
+
+    @property
+    def at(self) -> Location:
+        """Where it stands, as nearly as can be said."""
+        return ("include", self.entry) if self.entry is not None else next(reversed(self.varied.values()), ("base",))
+
+    def origin(self, field: str, spec: SweepSpec) -> tuple[str, Location]:
+        """Where in the file a field of it was written, as a message names it and as a place; in base if nowhere."""
+        if self.entry is not None and (field in spec.include[self.entry] or field not in spec.base):
+            return f"{self.name}.{field}", ("include", self.entry, field)
+        if field in self.varied:
+            return f"{self.varied[field][0]}.{field}", self.varied[field]
+        return f"base.{field}", ("base", field)
 
 
-def _check_size(raw: Any) -> None:
-    """Nested aliases make gigabytes of a few lines, as soon as somebody writes them out."""
-    waiting, count = [raw], 0
-    while waiting:
-        value = waiting.pop()
-        count += 1
-        if count > MOST_VALUES:
-            raise SpecError(f"holds more than {MOST_VALUES} values, those of an alias counted wherever it stands; write fewer")
-        if isinstance(value, dict | list | tuple | set):
-            waiting += value.values() if isinstance(value, dict) else value
-
-
-def _combinations(spec: SweepSpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each combination of grid and zip with the words that name it; nothing if only `include` makes cells."""
+def _combinations(spec: SweepSpec) -> Iterator[_Point]:
+    """Each combination of grid and zip; nothing if only `include` makes cells."""
     if spec.grid is None and spec.zip is None and spec.include:
         return
-    grid = spec.grid or {}
-    for values in product(*grid.values()):
-        point = dict(zip(grid, values, strict=True))
-        for row in _rows(spec):
-            place = ", ".join(f"{k}: {v}" for k, v in (point | row).items())
-            yield (f"grid ({place})" if place else "base"), spec.base | point | row
-
-
-def _rows(spec: SweepSpec) -> list[dict[str, Any]]:
-    if spec.zip is None:
-        return [{}]
-    return [dict(zip(spec.zip, values, strict=True)) for values in zip(*spec.zip.values(), strict=True)]
-
-
-def _check_keys(spec: SweepSpec) -> None:
     grid, zipped = spec.grid or {}, spec.zip or {}
-    for place, keys in (("base", spec.base), ("grid", grid), ("zip", zipped)):
-        for key in keys:
-            check_key(f"{place}.{key}", key)
-    for place, entries in (("include", spec.include), ("exclude", spec.exclude)):
-        for index, entry in enumerate(entries):
-            if not entry:
-                raise SpecError(f"{place}[{index}]: is empty; name at least one field")
-            for key in entry:
-                check_key(f"{place}[{index}].{key}", key)
-                if place == "exclude" and key == "preset":
-                    raise SpecError(f"exclude[{index}].preset: a preset is no field of a cell; name the fields that it sets")
-    for first, second, both in (("base", "grid", spec.base), ("base", "zip", spec.base), ("grid", "zip", grid)):
-        for key in both:
-            if key in (grid if second == "grid" else zipped):
-                raise SpecError(f"{second}.{key}: is also in {first}; keep it in one of them")
-    lengths = {key: len(values) for key, values in zipped.items()}
-    if len(set(lengths.values())) > 1:
-        raise SpecError(f"zip: the lists differ in length ({', '.join(f'{k}: {n}' for k, n in lengths.items())})")
+    for choice in product(*(range(len(values)) for values in grid.values())):
+        point = {field: grid[field][index] for field, index in zip(grid, choice, strict=True)}
+        at: dict[str, Location] = {field: ("grid", field, index) for field, index in zip(grid, choice, strict=True)}
+        for row in range(_rows(spec)):
+            below: dict[str, Location] = {field: ("zip", field, row) for field in zipped}
+            yield _Point(spec.base | point | {field: zipped[field][row] for field in zipped}, at | below)
+
+
+def _rows(spec: SweepSpec) -> int:
+    """How many rows `zip` has."""
+    return 1 if spec.zip is None else min(map(len, spec.zip.values()))
+
+
+def _built(spec: SweepSpec) -> Iterator[Cell]:
+    """The cells that the file writes out, each checked. Raises SpecError with every mistake that is found."""
+    _check_count(spec)
+    rules, wrong, first, cell_ids = Rules(spec.exclude), dict[str, Mistake](), dict[str, _Point](), dict[str, Cell]()
+    included = [_Point(spec.base | entry, {}, index) for index, entry in enumerate(spec.include)]
+    for point in (*_combinations(spec), *included):
+        cell = _configured(point, spec)
+        config = None if isinstance(cell, list) else cell.config
+        if point.entry is None and rules.leaves_out(point.fields, config):
+            continue
+        if isinstance(cell, list):
+            wrong = {mistake.text: mistake for mistake in cell} | wrong  # the first of each
+        elif cell.id in first:
+            said = f"{point.name}: is the same cell as {first[cell.id].name} ({cell.label}); remove one of them"
+            wrong[said] = Mistake(said, _where_it_parts(point, first[cell.id]))
+        else:
+            first[cell.id], cell_ids[cell.id] = point, cell
+        if len(wrong) > MOST_SHOWN:
+            break  # no more are shown
+    else:
+        wrong |= {mistake.text: mistake for mistake in rules.mistakes()}
+    if wrong:
+        raise SpecError(*wrong.values())
+    if not cell_ids:
+        raise SpecError("exclude: leaves no cell; remove an entry")
+    yield from cell_ids.values()
+
+
+def _where_it_parts(point: _Point, other: _Point) -> Location:
+    """Where a point stands that is the same cell as another: the last value in which they are written differently."""
+    return next((at for field, at in reversed(point.varied.items()) if other.varied.get(field) != at), point.at)
+
+
+def _configured(point: _Point, spec: SweepSpec) -> Cell | list[Mistake]:
+    """The cell that a point makes, or what is wrong with it."""
+    try:
+        return Cell(TrainingConfig.model_validate(point.fields))
+    except ValidationError as error:
+        return [_of_cell(mistake, point, spec) for mistake in explaining.mistakes(error, TrainingConfig)]
+
+
+def _of_cell(mistake: Mistake, point: _Point, spec: SweepSpec) -> Mistake:
+    """A configuration's mistake, where the file has it."""
+    name, _, _ = mistake.text.partition(": ")
+    field = str(mistake.at[0]) if mistake.at else name
+    section, at = point.origin(field, spec)
+    return Mistake(f"{section.removesuffix(field)}{mistake.text}", (*at, *mistake.at[1:]))
 
 
 def _check_count(spec: SweepSpec) -> None:
     """Before anything is multiplied out."""
     lengths = {key: len(values) for key, values in (spec.grid or {}).items()}
-    count = math.prod(lengths.values()) * len(_rows(spec)) * len(spec.seed_list)
+    count = math.prod(lengths.values()) * _rows(spec) * len(spec.seed_list)
     if count > MOST_TRIALS:
         said = ", ".join(f"{key}: {length}" for key, length in lengths.items())
         raise SpecError(f"grid: makes {count} trials ({said}; {len(spec.seed_list)} seeds); at most {MOST_TRIALS}")
-
-
-def _cell(spec: SweepSpec, place: str, fields: dict[str, Any]) -> Cell:
-    try:
-        return Cell(TrainingConfig.model_validate(fields))
-    except ValidationError as error:
-        field, _, problem = explain(error, TrainingConfig).partition(": ")
-        raise SpecError(f"{_origin(spec, place, field)}: {problem}") from None
-
-
-def _origin(spec: SweepSpec, place: str, field: str) -> str:
-    """Where in the file a cell's field was written: `grid.beta`, `include[0].beta`; `base.beta` if nowhere."""
-    if place.startswith("include") and field not in spec.base:
-        return f"{place}.{field}"
-    section = next((name for name, keys in (("grid", spec.grid), ("zip", spec.zip)) if field in (keys or {})), "base")
-    return f"{section}.{field}"
-
-
-def _exclude(spec: SweepSpec, points: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    """The points that no entry of `exclude` matches; points are matched before they are checked, so that a rule can leave out a
-    combination that would be refused."""
-    for index, entry in enumerate(spec.exclude):
-        # A rule may name what its alias contradicts, `{model: eq5, kl: mixture}`: it means points that are written so.
-        meant = entry if any(value != entry.get(key, value) for key, value in _alias(entry).items()) else _expand(entry)
-        wanted = {key: typed(f"exclude[{index}].{key}", key, value) for key, value in meant.items()}
-        kept = [(place, fields) for place, fields in points if not _matches(fields, wanted)]
-        if len(kept) == len(points):
-            raise SpecError(f"exclude[{index}]: {entry} matches no cell; correct it or remove it")
-        points = kept
-    return points
-
-
-def _matches(fields: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether a cell, with everything filled in, has these values; one that would be refused is compared as it is written."""
-    try:
-        config = TrainingConfig.model_validate(fields)
-    except ValidationError:
-        return any(all(_says(said, key, value) for key, value in wanted.items()) for said in (fields, _expand(fields)))
-    return all(getattr(config, key) == value for key, value in wanted.items())
-
-
-def _says(fields: dict[str, Any], key: str, value: Any) -> bool:
-    own = MODEL_DEFAULTS.get(str(fields.get("model")), {})
-    try:
-        return bool(typed(key, key, fields.get(key, own.get(key, FIELDS[key].default))) == value)
-    except SpecError:
-        return False
-
-
-def _expand(fields: dict[str, Any]) -> dict[str, Any]:
-    return fields | ALIASES.get(str(fields.get("model")), {})
-
-
-def _alias(fields: dict[str, Any]) -> dict[str, str]:
-    """What the model's alias says of the other fields; nothing where the model is no alias."""
-    return {key: value for key, value in ALIASES.get(str(fields.get("model")), {}).items() if key != "model"}
 
 
 def _check_objectives(spec: SweepSpec, cells_: list[Cell]) -> None:

@@ -52,7 +52,7 @@ from mlflow.entities import Run as StoredRun
 
 from mopoe_core.files import AnyPath, name_unless_taken, near
 from mopoe_core.names import Epoch
-from orchestrator import artifact_location, artifacts
+from orchestrator import artifact_location, artifacts, tracking_uri
 from orchestrator.artifact_location import STORAGE_TAG
 from orchestrator.errors import LedgerError
 from orchestrator.ledger import Ledger
@@ -79,7 +79,7 @@ PATIENCE_SECONDS = 300.0
 
 def default_uri(storage: AnyPath) -> str:
     """MLFLOW_TRACKING_URI if it is set, else a SQLite file in or near storage (MLflow refuses its old file store)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{near(storage).absolute() / 'mlflow.db'}"
+    return tracking_uri.named() or f"sqlite:///{near(storage).absolute() / 'mlflow.db'}"
 
 
 def catch_up(

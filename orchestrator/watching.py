@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mopoe_core.files import AnyPath
-from orchestrator import collapse, leases, noting
+from orchestrator import collapse, cpus, leases, noting
 from orchestrator.errors import DamagedError
 from orchestrator.leases import Holder
 from orchestrator.ledger import Ledger, State
@@ -60,7 +60,7 @@ class Seen:
         """What the workers occupy: of this machine where all of them, and the driver, are on it."""
         holders = [one for one in (self.driver, *(sight.holder for sight in self.sights.values())) if one is not None]
         here = all(map(leases.surely_lives, holders)) and "RAY_ADDRESS" not in os.environ
-        return room(self.spec.resources, (os.cpu_count() or 1) if here else None)
+        return room(self.spec.resources, cpus.usable() if here else None)
 
 
 class Watch:

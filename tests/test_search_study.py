@@ -533,7 +533,7 @@ def test_the_command_line_says_it_in_one_line(mistake, tmp_path):
     done = subprocess.run([sys.executable, "-m", "orchestrator", "plan", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: {path}: ")
+    assert line.startswith(f"error: {path}:1: ")
     assert BAD[mistake][1] in line
 
 

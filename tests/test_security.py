@@ -239,9 +239,9 @@ def test_the_search_for_unsafe_calls_finds_them(line):
 @pytest.mark.parametrize("package", ["mopoe_core", "orchestrator", "benchmarks", "examples"])
 def test_no_file_is_executed(package):
     """No call unpickles, evaluates, or hands a text to a shell; the loader of sweeps is a SafeLoader."""
-    from orchestrator import spec
+    from orchestrator import yaml_reading
 
-    assert issubclass(spec._Loader, yaml.SafeLoader)
+    assert issubclass(yaml_reading._Loader, yaml.SafeLoader)
     files = list((ROOT / package).rglob("*.py"))
     assert files
     assert {path.name: found for path in files if (found := unsafe(path.read_text(encoding="utf-8")))} == {}

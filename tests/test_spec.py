@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from itertools import product
 from pathlib import Path
 
@@ -398,20 +399,21 @@ def test_a_mistake_is_named_in_one_line(case):
     raw, expected = BAD[case]
     with pytest.raises(SpecError) as caught:
         specs.parse(raw)
-    assert expected in str(caught.value)
-    assert "\n" not in str(caught.value)
+    lines = str(caught.value).split("\n")
+    assert any(expected in line for line in lines)
+    assert all(re.match(r"[a-z_]+[^:]*: |a sweep is ", line) for line in lines)
 
 
 BROKEN_FILES = {
-    "name: [": "line 1, column 8: not valid YAML",
-    "name: a\nname: b": "line 2: the key 'name' appears twice",
-    "name: a\nno: 1": "line 2: the key False is not plain text",
-    'name: a\n"gr\\nid": 1': "line 2: the key 'gr\\nid' is not plain text",
-    "a: &b {x: 1}\nbase: {<<: *b}": "line 2: merge keys (<<) are not read",
-    "name: a\nseeds: " + "9" * 5001: "not valid YAML: ",
-    "name: !!python/object/apply:os.getcwd []": "not valid YAML",
-    "\x00": "not valid YAML",
-    "name: " + "[" * 3000: "nested too deeply",
+    "name: [": ":1: column 8: not valid YAML",
+    "name: a\nname: b": ":2: the key 'name' appears twice (first on line 1)",
+    "name: a\nno: 1": ":2: no: unknown field",
+    'name: a\n"gr\\nid": 1': ":2: the key 'gr\\nid' is not plain text",
+    "name: a\nbase: {x: &b {beta: 1}}\ngrid: {<<: *b}": ":3: merge keys (<<) are not read",
+    "name: a\nseeds: " + "9" * 5001: ":2: seeds: a number of 5001 characters is not read",
+    "name: !!python/object/apply:os.getcwd []": ":1: name: the tag ",
+    "\x00": ":1: not valid YAML",
+    "name: " + "[" * 3000: ": not a sweep: it is nested too deeply",
 }
 
 
@@ -421,6 +423,6 @@ def test_a_broken_file_is_named_with_its_place(text, tmp_path):
     (tmp_path / "broken.yaml").write_text(text)
     with pytest.raises(SpecError) as caught:
         specs.load(tmp_path / "broken.yaml")
-    assert str(caught.value).startswith(f"{tmp_path / 'broken.yaml'}: ")
-    assert BROKEN_FILES[text] in str(caught.value)
-    assert "\n" not in str(caught.value)
+    lines = str(caught.value).split("\n")
+    assert any(line.startswith(f"{tmp_path / 'broken.yaml'}{BROKEN_FILES[text]}") for line in lines)
+    assert all(line.startswith(f"{tmp_path / 'broken.yaml'}:") for line in lines)

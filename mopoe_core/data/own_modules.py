@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mopoe_core.files import expand
+
 OURS = ("mopoe_core", "orchestrator")
 
 
@@ -31,8 +33,10 @@ class Code:
 
     @property
     def file(self) -> Path | None:
-        """The file; None for a module."""
-        return (self.root / self.place).absolute() if self.place.endswith(".py") else None
+        """The file; None for a module. Raises ValueError where the name has a variable that is not set."""
+        if not self.place.endswith(".py"):
+            return None
+        return (self.root / expand(self.place)).absolute()  # the name, and so every identity, stays as it is written
 
 
 @dataclass(frozen=True)
