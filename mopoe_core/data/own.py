@@ -210,7 +210,9 @@ def _module(place: str, root: Path) -> Any:
         if str(root.absolute()) not in sys.path:
             sys.path.insert(0, str(root.absolute()))
         return importlib.import_module(place)
-    path = (root / expand(place)).absolute()  # the name, and so every identity, stays as it is written
+    literal = root / place  # a file may have a dollar sign in its name
+    # Only the path is expanded: the name, and so every identity, stays as it is written.
+    path = (literal if literal.exists() else root / expand(place)).absolute()
     spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
     if spec is None or spec.loader is None or not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
