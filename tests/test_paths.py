@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mopoe_core.data import own
+from mopoe_core.errors import DataError
 from mopoe_core.files import expand, place
 from orchestrator import spec as specs
 from orchestrator import tracking_uri
@@ -158,6 +159,16 @@ def test_no_identity_depends_on_a_variable(scratch, monkeypatch):
         own_trials[name] = [trial.id for trial in trials(parse(raw))]
         os.rename(folder / "mine.py", scratch / "mine.py")
     assert own_trials["there"] == own_trials["here"]
+    own.search_from(Path())
+
+
+def test_a_dataset_whose_file_has_a_dollar_sign_in_its_name_is_found(scratch):
+    """As it is written, although no such variable is set; one that is not there is refused with the variable."""
+    (scratch / "$NOPE.py").write_text((Path(__file__).parent / "own_data.py").read_text())
+    own.search_from(scratch)
+    assert own.card("$NOPE.py:made").name == "$NOPE.py:made"
+    with pytest.raises(DataError, match="names the variable NOPE"):
+        own.card("$NOPE/mine.py:made")
     own.search_from(Path())
 
 

@@ -36,7 +36,9 @@ class Code:
         """The file; None for a module. Raises ValueError where the name has a variable that is not set."""
         if not self.place.endswith(".py"):
             return None
-        return (self.root / expand(self.place)).absolute()  # the name, and so every identity, stays as it is written
+        literal = self.root / self.place  # a file may have a dollar sign in its name
+        # Only the path is expanded: the name, and so every identity, stays as it is written.
+        return (literal if literal.exists() else self.root / expand(self.place)).absolute()
 
 
 @dataclass(frozen=True)
