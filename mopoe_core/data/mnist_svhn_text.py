@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mopoe_core.catalogue import check_source
 from mopoe_core.data.built import Array, Recipe, open_built, save
 from mopoe_core.data.digit_files import Digits, mnist_files, read_mnist, read_svhn, shipped_digits, svhn_files
 from mopoe_core.data.house_numbers import FONTS, RENDERER_VERSION, house_numbers
@@ -43,6 +44,7 @@ def load(source: str, folder: Path, expected: Mapping[str, int] | None = None) -
     `expected` says how many triples a split must have. Raises DataError where the original files are wrong, or are not there and
     cannot be fetched, where they have changed since the dataset was built from them, or where what was built has been damaged.
     """
+    check_source(NAME, source)
     places = mnist_files(folder) | svhn_files(folder) if source == "original" else {}
     recipe = Recipe(_identity(source), lambda into: _write(source, folder, into), expected or {}, places, fetches=True)
     built = open_built(folder, NAME, source, recipe)
