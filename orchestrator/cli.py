@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from orchestrator import spec as specs
 from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, counted, open_sweep, pasted
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
+
+if TYPE_CHECKING:
+    from orchestrator.report import ReportPaths
 
 app = typer.Typer(
     add_completion=False,
@@ -67,7 +70,7 @@ def sweep(
     print(ended.paths.summary)
     if ended.paths.search:
         print(ended.paths.search.line)
-    print(f"report  {ended.paths.page}\nfigure  {ended.paths.figure}\nMLflow  {masked(ended.tracking_uri)}")
+    print("\n".join([*_places(ended.paths), f"MLflow  {masked(ended.tracking_uri)}"]))
     if ended.tracking_uri.startswith("sqlite:"):
         print(f"compare {Typed(file, scale, storage).command('ui')}")
     _tell_problems(ended.tracking_problems)
@@ -108,7 +111,7 @@ def report(
         print(paths.search.line)
     for comparison in paths.paper.comparisons:
         print(against.markdown(comparison))
-    print(f"report  {paths.page}\nfigure  {paths.figure}")
+    print("\n".join(_places(paths)))
 
 
 @app.command()
@@ -254,6 +257,12 @@ def _cost(made: planning.Plan, spec: specs.SweepSpec) -> str:
         f"guessed for {made.estimate.guessed}: no past trial of that dataset, networks and model" if made.estimate.guessed else ""
     )
     return f"  about {hours:.2g} trial hours, {wall:.2g} hours on this machine ({'; '.join(part for part in (basis, guess) if part)})"
+
+
+def _places(paths: "ReportPaths") -> list[str]:
+    """Where page and figures are; of several fronts each with the label of its group."""
+    figures = [f"figure  {front.png}{f'  ({front.label})' if front.label else ''}" for front in paths.fronts]
+    return [f"report  {paths.page}", *figures]
 
 
 def _say(lines: list[str]) -> None:

