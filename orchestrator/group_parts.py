@@ -17,7 +17,7 @@ from orchestrator.spec import SweepSpec
 from orchestrator.tables import CellRows
 from orchestrator.trial import Cell, TrialResult
 
-TITLE_CHARACTERS = 100
+TITLE_CHARACTERS = 80  # of the figure's width
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,16 @@ ACCURACY = "classifiers.accuracy."
 
 
 def warnings(results: Sequence[TrialResult], set_aside: Sequence[TrialResult] = ()) -> list[str]:
-    """What makes trials of one sweep hard to compare; `set_aside` has those that were measured with something else than their cell's
-    others.
+    """What makes trials of one sweep hard to compare; `set_aside` has those that were measured on other data or by other classifiers than
+    most of their configuration.
     """
     said = []
     for what, hashes in _other_instruments(results):
-        said.append(
-            f"These trials come from {what}: {', '.join(hashes)}. Cells are compared where these are the same, and not else."
-        )
+        said.append(f"These trials come from {what}: {', '.join(hashes)}. Only cells that agree in this are compared.")
     if set_aside:
         said.append(
-            f"Set aside: {trials_said(set_aside)} measured with other data or classifiers than their cells are compared by; "
-            "`rerun --trial ID` trains them again."
+            f"Set aside: {trials_said(set_aside)} measured on other data or by other classifiers than most trials of the same "
+            "configuration. `rerun --trial ID`, and then `sweep`, trains one again."
         )
     commits = {str(result.provenance.get("commit", "unknown")) for result in results}
     if len(commits) > 1:

@@ -357,7 +357,7 @@ def test_a_report_names_what_it_has_set_aside(tmp_path):
     paths = driver.write_report(spec, tmp_path, "python -m orchestrator report x.yaml")
     text = paths.page.read_text()
     (aside,) = groups_of(spec, results).set_aside
-    assert f"1 trial ({aside.trial.id}) was measured with other data" in text
+    assert f"1 trial ({aside.trial.id}) was measured on other data" in text
     assert "data of different content: new, old" in text
     assert [line.split("|")[2].strip() for line in paths.markdown.read_text().splitlines()[2:]] == ["2/2", "1/2", "2/2"]
     assert [(s.n, s.n_planned) for s in driver.summaries(spec, ledger)] == [(2, 2), (1, 2), (2, 2)]
