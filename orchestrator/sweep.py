@@ -214,9 +214,9 @@ def _write_report(
         there = folder(ledger.storage, spec) / "report"
         for path in into.rglob("*.*"):
             write_bytes(there / path.relative_to(into).as_posix(), path.read_bytes())
-        for path in listed(there, "front*.*"):  # of groups that the sweep no longer has
-            if not (into / path.name).exists():
-                path.unlink(missing_ok=True)
+        for old in listed(there, "front*.*"):  # of groups that the sweep no longer has
+            if not (into / old.name).exists():
+                old.unlink(missing_ok=True)
     return paths
 
 
