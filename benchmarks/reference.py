@@ -82,6 +82,8 @@ class Reference(nn.Module):
             return [everything, *alone]
         if self.config.model == "mmvae":
             return alone
+        if self.config.model != "mopoe":
+            raise ValueError(f"model: {self.config.model!r} has no reference; allowed: mvae, mmvae, mopoe")
         return [subset for size in range(1, len(everything) + 1) for subset in combinations(everything, size)]
 
     def forward(self, x: Mapping[str, Tensor], draws: Draws | None = None) -> Terms:

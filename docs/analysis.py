@@ -9,13 +9,17 @@ from matplotlib.figure import Figure
 COHERENCE, LIKELIHOOD = "coherence/joint", "log_likelihood/joint"
 
 file = Path(sys.argv[1])
-cells = pd.read_parquet(file).pivot_table(index=["model", "label", "beta"], columns="name", values="value")  # means over seeds
+table = pd.read_parquet(file)
+if "group" not in table:  # it is there where not all cells may be compared: other data, or measured in another way
+    table["group"] = ""
+cells = table.pivot_table(index=["group", "model", "label", "beta"], columns="name", values="value")  # means over seeds
 print(cells[[COHERENCE, LIKELIHOOD]])
 
-figure = Figure(figsize=(5, 4), layout="constrained")
-axes = figure.subplots()
-for model, found in cells.sort_index(level="beta").groupby(level="model"):
-    axes.plot(found[COHERENCE], found[LIKELIHOOD], "o-", label=model)
-axes.set(xlabel=f"{COHERENCE} (share)", ylabel=f"{LIKELIHOOD} (nats)")
-axes.legend()
+groups = list(cells.groupby(level="group"))
+figure = Figure(figsize=(5, 4 * len(groups)), layout="constrained")
+for axes, (group, comparable) in zip(figure.subplots(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
+    for model, found in comparable.sort_index(level="beta").groupby(level="model"):
+        axes.plot(found[COHERENCE], found[LIKELIHOOD], "o-", label=model)
+    axes.set(title=group, xlabel=f"{COHERENCE} (share)", ylabel=f"{LIKELIHOOD} (nats)")
+    axes.legend()
 figure.savefig(file.with_suffix(".png"), dpi=150)

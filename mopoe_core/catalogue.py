@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from mopoe_core.data.attributes import CELEBA, DRAWN
+from mopoe_core.errors import DataError
 
 MODELS = ("mvae", "mmvae", "mopoe", "mvtcae", "mmjsd", "mmvm")
 
@@ -62,6 +63,13 @@ DATASETS = {
         attributes={"embedded": DRAWN, "original": CELEBA},
     ),
 }
+
+
+def check_source(dataset: str, source: str) -> None:
+    """Raise DataError where a dataset of `DATASETS` has no such source."""
+    sources = DATASETS[dataset].sources
+    if source not in sources:
+        raise DataError(f"source: {source!r} is not offered for {dataset}; allowed: {', '.join(sources)}")
 
 
 def is_own(dataset: str) -> bool:

@@ -310,8 +310,14 @@ class TrainingConfig(BaseModel):
     @property
     def components(self) -> int:
         """Number of components: of a mixture, or of ELBOs that are added."""
-        by_model = {"mvae": self.M + 1, "mopoe": int(2**self.M) - 1, "mvtcae": 1, "mmjsd": self.M + 1}
-        return by_model.get(self.model, self.M)
+        return {
+            "mvae": self.M + 1,
+            "mmvae": self.M,
+            "mopoe": int(2**self.M) - 1,
+            "mvtcae": 1,
+            "mmjsd": self.M + 1,
+            "mmvm": self.M,
+        }[self.model]
 
     @property
     def examples_per_epoch(self) -> int:

@@ -178,4 +178,8 @@ def numeric_likelihood(name: str, sigmoid: bool) -> Likelihood:
     """`laplace`, `normal` or `bernoulli`; `sigmoid` for modalities whose decoder is bounded (MNIST's)."""
     if name == "bernoulli":
         return Bernoulli()
-    return Laplace(sigmoid) if name == "laplace" else Normal(sigmoid)
+    if name == "laplace":
+        return Laplace(sigmoid)
+    if name == "normal":
+        return Normal(sigmoid)
+    raise ValueError(f"likelihood: {name!r} is not offered; allowed: laplace, normal, bernoulli")

@@ -132,7 +132,11 @@ class Transpose(nn.Module):
 def networks(modality: Modality, kind: str, latent: int) -> tuple[nn.Module, nn.Module]:
     """Encoder and decoder of a modality; `kind` is `paper` or `small`. A user's own come before either."""
     if kind == "paper":
+        if modality.architecture not in PAPER:
+            raise ValueError(f"networks: there are no published ones of {modality.architecture!r}; allowed: {', '.join(PAPER)}")
         return PAPER[modality.architecture](latent)
+    if kind != "small":
+        raise ValueError(f"networks: {kind!r} is not offered; allowed: paper, small")
     encoder, decoder = _small(modality, latent)
     if modality.own:
         mine = own.architecture(modality.own, modality.name)

@@ -71,6 +71,7 @@ SIZE_FIELDS = ("epochs", "train_examples", "test_examples")
 
 def preset_fields(preset: str, dataset: str, model: str) -> Fields:
     """What a preset says of a model on a dataset; nothing for a user's own dataset, or for a model that the paper does not have."""
+    _check("preset", preset, PRESETS)
     if preset == "released_code":
         return RELEASED.get(dataset, {}) | (RELEASED_ALL | RELEASED_MODELS.get(model, {}) if dataset in RELEASED else {})
     return PAPER.get(dataset, {}) | (PAPER_MODELS.get(model, {}) if dataset in PAPER else {})
@@ -78,6 +79,7 @@ def preset_fields(preset: str, dataset: str, model: str) -> Fields:
 
 def scale_fields(scale: str, dataset: str, preset: str) -> Fields:
     """What a scale fixes; the paper's epochs are those of the preset."""
+    _check("scale", scale, SCALES)
     if scale == "paper":
         return {"epochs": preset_fields(preset, dataset, "")["epochs"], "train_examples": None, "test_examples": None}
     return SIZES[dataset][scale]
@@ -88,6 +90,12 @@ def scale_defaults(scale: str) -> Fields:
 
     The paper's CelebA networks have 70 million parameters; below full scale they would not take a step in a minute on two cores.
     """
+    _check("scale", scale, SCALES)
     if scale == "paper":
         return {"source": "original", "networks": "paper"}
     return {"source": "embedded", "networks": "small"}
+
+
+def _check(field: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{field}: {value!r} is not offered; allowed: {', '.join(allowed)}")

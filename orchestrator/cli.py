@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,6 +32,9 @@ from orchestrator.costs import Evaluation
 from orchestrator.errors import SpecError
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
+
+if TYPE_CHECKING:
+    from orchestrator.report import ReportPaths
 
 app = typer.Typer(
     add_completion=False,
@@ -82,7 +85,7 @@ def sweep(
     print(ended.paths.summary)
     if ended.paths.search:
         print(ended.paths.search.line)
-    print(f"report  {ended.paths.page}\nfigure  {ended.paths.figure}\nMLflow  {masked(ended.tracking_uri)}")
+    print("\n".join([*_places(ended.paths), f"MLflow  {masked(ended.tracking_uri)}"]))
     if ended.tracking_uri.startswith("sqlite:"):
         print(f"compare {Typed(file, scale, storage).command('ui')}")
     _tell_problems(ended.tracking_problems)
@@ -124,7 +127,7 @@ def report(
         print(paths.search.line)
     for comparison in paths.paper.comparisons:
         print(against.markdown(comparison))
-    print(f"report  {paths.page}\nfigure  {paths.figure}")
+    print("\n".join(_places(paths)))
 
 
 @app.command()
@@ -292,6 +295,12 @@ def _evaluated(work: Sequence[Evaluation]) -> str:
 
 def _range(numbers: Sequence[int]) -> str:
     return f"{min(numbers)}" if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"
+
+
+def _places(paths: "ReportPaths") -> list[str]:
+    """Where page and figures are; of several fronts each with the label of its group."""
+    figures = [f"figure  {front.png}{f'  ({front.label})' if front.label else ''}" for front in paths.fronts]
+    return [f"report  {paths.page}", *figures]
 
 
 def _say(lines: list[str]) -> None:

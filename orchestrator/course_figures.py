@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from orchestrator.figure_parts import blank, dress, frame
 from orchestrator.figures import COLOURS
+from orchestrator.pareto import references_said
 from orchestrator.search_parts import NUMBER, OUTCOMES, heading, nothing, outcome_handle
 from orchestrator.search_tables import Searched
 
@@ -24,7 +25,7 @@ def history(searched: Searched) -> Figure:
         axes.set_ylabel(textwrap.fill(name, 26) + unit)
     panels[-1].set_xlabel(NUMBER)
     words = "Line: what the cells up to there reach" + (
-        f", against ({', '.join(f'{o.reference:g}' for o in searched.spec.objectives)})." if "hypervolume" in found else "."
+        f", against ({references_said(searched.spec.objectives)})." if "hypervolume" in found else "."
     )
     more = " Dots: the cells' means." if "hypervolume" not in found else " Dots: completed cells."
     told = [one for one in searched.ended if one.proposal.source]

@@ -17,7 +17,7 @@ Values = tuple[float, ...]
 
 def judge(spec: SweepSpec, early: Early) -> "Judge":
     """The judge that a search asks for."""
-    return (Halving if early.rule == "halving" else Dominated)(spec, early)
+    return {"halving": Halving, "dominated": Dominated}[early.rule](spec, early)
 
 
 class Judge(ABC):

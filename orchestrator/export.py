@@ -11,6 +11,7 @@ import pandas as pd
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, near, write_bytes
 from orchestrator.aggregate import TRIAL_COLUMNS, trial_table
+from orchestrator.front_groups import trial_labels
 from orchestrator.spec import SweepSpec
 from orchestrator.trial import Cell, Trial, TrialResult, labels
 
@@ -33,6 +34,8 @@ def tidy(every: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[
                                               standard error is `mc_error`
     epochs_trained                            before the end; missing where there is no result
     train_seconds, evaluate_seconds, commit   of the result
+    group                                     only where not all cells may be compared: what tells a trial's numbers from those that
+                                              they may not be compared with (`front_groups`)
     """
     cells = list({trial.cell.id: trial.cell for trial in every}.values())
     short, fields, ended = labels(cells), _fields(cells), {result.trial.id: result for result in results}
@@ -47,6 +50,9 @@ def tidy(every: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[
     for field in fields:
         about[field] = _plain(about[field])
     about["epochs_trained"] = about["epochs_trained"].astype("Int64")
+    said = trial_labels(every, results)
+    if len(set(said.values())) > 1:
+        about["group"] = about["trial_id"].map(said)
     metrics = trial_table(results)[["trial_id", *METRIC_COLUMNS]]
     table = about.merge(metrics, on="trial_id", how="left")
     table["n"] = table["n"].astype("Int64")

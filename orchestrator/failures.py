@@ -8,11 +8,11 @@ from typing import Any
 
 from orchestrator import tracebacks
 from orchestrator.ledger import Ledger, State
-from orchestrator.trial import Trial
+from orchestrator.trial import ENDED, Trial
 
 MOST_NAMED = 5
 """Trials of a group that are named; the others are counted."""
-RAN = ("completed", "diverged", "failed")
+RAN = (*ENDED, "failed")
 """Statuses of trials that say something of a failure by being alike or not."""
 DIVERGED = "diverged: a loss, a weight or a metric is not finite"
 

@@ -22,7 +22,8 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from mopoe_core.files import write_whole
-from orchestrator.pareto import Front, LeftOut, Point
+from orchestrator.pareto import Front, LeftOut, Point, references_said
+from orchestrator.trial import spelled
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart with every common colour blindness."""
@@ -51,13 +52,13 @@ def axis_label(metric: str, unit: str) -> str:
     return f"{spelled.get(metric, metric)} ({unit})"
 
 
-def write_front(front: Front, title: str, units: Sequence[str], folder: Path) -> None:
-    """`front.svg`, `front.png` and `front.pdf`."""
+def write_front(front: Front, title: str, units: Sequence[str], folder: Path, name: str = "front") -> None:
+    """`front.svg`, `front.png` and `front.pdf`, or under another name."""
     figure = draw_front(front, title, units)
     try:
         for suffix, metadata in FORMATS.items():
             write_whole(
-                folder / f"front.{suffix}",
+                folder / f"{name}.{suffix}",
                 lambda path, s=suffix, m=metadata: figure.savefig(path, format=s, dpi=200, metadata=m),  # type: ignore[misc]
             )
     finally:
@@ -88,8 +89,7 @@ def caption(front: Front, cut: bool = False) -> str:
     if named := labels_said(front):
         said.append(named)
     if front.hypervolume is not None and front.points:
-        reference = ", ".join(f"{objective.reference:g}" for objective in front.objectives)
-        said.append(f"Hypervolume {front.hypervolume:.5g} against ({reference}).")
+        said.append(f"Hypervolume {front.hypervolume:.5g} against ({references_said(front.objectives)}).")
     if front.left_out:
         cells = ", ".join(f"{cell.label} ({cell.n}/{cell.n_planned})" for cell in front.left_out[:6])
         more = f" and {len(front.left_out) - 6} more" if len(front.left_out) > 6 else ""
@@ -195,7 +195,7 @@ def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
     for cell in labelled(front):
         seeds = "" if isinstance(cell, Point) else f", {cell.n}/{cell.n_planned}"
         text = axes.annotate(
-            f"β {cell.beta:g}{seeds}", (cell.means[0], cell.means[1]), xytext=OFFSETS[0], textcoords="offset points",
+            f"β {spelled(cell.beta)}{seeds}", (cell.means[0], cell.means[1]), xytext=OFFSETS[0], textcoords="offset points",
             fontsize=7.5, zorder=5, color="#222222" if isinstance(cell, Point) else "#777777",
             path_effects=[effects.withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip

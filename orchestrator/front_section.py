@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.digits import spelled_alike
+from orchestrator.figures import MARK
 from orchestrator.pareto import Front
 from orchestrator.search_tables import Searched, detail
 from orchestrator.spec import Objective
@@ -23,6 +24,7 @@ _MARKER = re.compile(
     r'<g id="cell-(?P<id>[0-9a-f]+)">(?P<before>(?:(?!<g id=).)*?)(?P<use><use [^>]*?x="(?P<x>[-\d.]+)" y="(?P<y>[-\d.]+)"[^>]*/>)',
     re.DOTALL,
 )
+_ID = re.compile(r'(?P<before>\bid="|href="#|url\(#)(?P<id>[^")]+)')
 REACH = 9  # of a marker's disc, in points: with 1.3 pixels a point, a finger's 24 pixels
 
 
@@ -122,6 +124,15 @@ def interactive(svg: str, found: Sequence[Card]) -> str:
         )
 
     return _MARKER.sub(marked, svg).replace("<svg ", '<svg role="group" aria-label="The front: a marker a cell" ', 1)
+
+
+def with_own_ids(svg: str, prefix: str) -> str:
+    """An SVG whose elements have ids that begin with a prefix, but for the markers: two SVGs of one page may not share ids."""
+
+    def renamed(match: re.Match[str]) -> str:
+        return match[0] if match["id"].startswith(MARK) else f"{match['before']}{prefix}-{match['id']}"
+
+    return _ID.sub(renamed, svg)
 
 
 def drawn(svg: str) -> frozenset[str]:

@@ -1,4 +1,7 @@
-"""Cells that may be compared: alike in everything but model, beta and what belongs to a model. Pure."""
+"""Cells that are compared as the paper compares models: alike in everything but model, beta and what belongs to a model. Pure.
+
+All of them are in one `front_groups.FrontGroup`, the cells whose metrics mean the same, which may differ in size and training, too.
+"""
 
 import math
 import re
@@ -9,6 +12,7 @@ from functools import cached_property
 from mopoe_core import names
 from mopoe_core.config import TrainingConfig, deviations
 from orchestrator.aggregate import completed_of_each
+from orchestrator.front_groups import FrontGroups, front_groups
 from orchestrator.trial import Cell, TrialResult
 
 THE_PAPERS = ("mvae", "mmvae", "mopoe")
@@ -105,18 +109,22 @@ def common_beta(paper: float, having: Mapping[str, Collection[float]], needed: S
 def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[Group]:
     """The sweep's groups, in the order of `cells`, with the results of `seeds`."""
     alike: dict[tuple[object, ...], list[Cell]] = {}
-    for cell in cells:
-        alike.setdefault(_shared(cell.config), []).append(cell)
-    firsts = [found[0].config for found in alike.values()]
+    comparable = front_groups(cells, results)
+    for group in comparable.groups:
+        for cell in group.cells:
+            alike.setdefault((group.key, _shared(cell.config)), []).append(cell)
+    order = {cell.id: place for place, cell in enumerate(cells)}
+    parts = sorted(alike.values(), key=lambda found: order[found[0].id])
+    firsts = [found[0].config for found in parts]
     slugs = [_slug(config) for config in firsts]
     made = []
-    for index, found in enumerate(alike.values()):
+    for index, found in enumerate(parts):
         again = slugs[:index].count(slugs[index])
         slug = slugs[index] + (f"-{again + 1}" if again else "")
-        own = completed_of_each(found, seeds, results)
+        own = completed_of_each(found, seeds, comparable.results)
         values = {key: _by_seed(ended) for key, ended in own.items()}
         every = tuple(result for ended in own.values() for result in ended)
-        made.append(Group(_label(found[0].config, firsts), slug, tuple(found), tuple(seeds), every, values))
+        made.append(Group(_label(found[0], firsts, comparable), slug, tuple(found), tuple(seeds), every, values))
     return made
 
 
@@ -147,10 +155,11 @@ def scale_name(config: TrainingConfig) -> str:
     return f"{config.scale} scale" if config.scale else "own sizes"
 
 
-def _label(config: TrainingConfig, others: Sequence[TrainingConfig]) -> str:
+def _label(cell: Cell, others: Sequence[TrainingConfig], comparable: FrontGroups) -> str:
+    config = cell.config
     said = [config.dataset, setting(config)]
     alike = [other for other in others if all(getattr(other, field) == getattr(config, field) for field in NAMED)]
     for field in type(config).model_fields:
         if field not in OF_A_MODEL and len({getattr(other, field) for other in alike}) > 1:
             said.append(f"{field}={getattr(config, field)}")
-    return ", ".join(said)
+    return ", ".join([*said, *comparable.measured_label(cell)])

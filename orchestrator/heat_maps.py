@@ -1,12 +1,13 @@
 """Tables of one kind of metric that are shaded by value. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from mopoe_core import names
 from orchestrator import tables
+from orchestrator.front_groups import FrontGroup
 from orchestrator.trial import Cell, labels
 
 HEADINGS = {
@@ -45,6 +46,8 @@ class HeatMap:
 
     anchor: str
     title: str
+    label: str
+    """Of the group of cells; empty for the only one."""
     note: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
@@ -54,6 +57,16 @@ class HeatMap:
 def sample_count(every: Sequence[Cell]) -> str:
     """How many samples an importance-weighted bound has: `15`, or `12 or 15`."""
     return " or ".join(str(count) for count in sorted({cell.config.importance_samples for cell in every}))
+
+
+def of_groups(parts: Sequence[tuple[FrontGroup, pd.DataFrame]]) -> list[HeatMap]:
+    """Those of each group with its table, kind by kind: shades compare the cells of one group alone."""
+    made = [
+        replace(one, anchor=group.named(one.anchor), label=group.label)
+        for group, table in parts
+        for one in heat_maps(group.cells, table)
+    ]
+    return sorted(made, key=lambda one: list(HEADINGS.values()).index(one.title))
 
 
 def heat_maps(every: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
@@ -80,4 +93,4 @@ def _heat_map(every: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, 
         shown = tuple(("", -1.0) if v is None else (tables.number(v), (v - low) / ((high - low) or 1)) for v in values)
         rows.append((short[cell.id] + missing.get(cell.id, ""), shown))
     titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
-    return HeatMap(f"heat-{kind.replace('_', '-')}", title, note, titles, tuple(rows))
+    return HeatMap(f"heat-{kind.replace('_', '-')}", title, "", note, titles, tuple(rows))

@@ -1,7 +1,8 @@
 """Which checkpoints stay. While a trial trains it has its last one and the one before; when it has ended, its last.
 
-`gc` then leaves those of the front's cells: of a sweep whose trials have all ended, the checkpoints of cells that another cell beats on
-every objective are surplus, unless another sweep in the same storage has use for them. Results, pictures and records always stay.
+`gc` then leaves those of the front's cells: of a sweep whose trials have all ended, the checkpoints of cells that another cell of their
+group (`front_groups`) beats on every objective are surplus, unless another sweep in the same storage has use for them. Results, pictures
+and records always stay.
 """
 
 import json
@@ -14,6 +15,7 @@ from mopoe_core.files import AnyPath, listed, modified, near, size
 from orchestrator import pareto
 from orchestrator import spec as specs
 from orchestrator.errors import SpecError
+from orchestrator.front_groups import groups_of
 from orchestrator.ledger import Ledger
 from orchestrator.outcomes import feasible
 from orchestrator.proposals import resolve
@@ -81,14 +83,21 @@ def _others(storage: AnyPath) -> Iterator[SweepSpec]:
 
 
 def _wanted(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
-    """Trials whose checkpoints a sweep has use for: of the cells on its front; all of them while some have not ended."""
+    """Trials whose checkpoints a sweep has use for: of the cells on its fronts, one of each group of cells that may be compared; all of
+    them while some have not ended.
+    """
     every = specs.wanted(spec)
     results = ledger.results_of(every)
     if len(results) < len(every):
         yield from every
         return
-    front = pareto.front(spec.objectives, feasible(spec, results), specs.seeds_of(spec), results)
-    best = {point.cell_id for point in front.points if point.on_front}
+    grouped, seeds = groups_of(spec, results), specs.seeds_of(spec)
+    kept = {cell.id for cell in feasible(spec, grouped.results)}
+    best: set[str] = set()
+    for group in grouped.groups:
+        own = [cell for cell in group.cells if cell.id in kept]
+        front = pareto.front(spec.objectives, own, {cell.id: seeds[cell.id] for cell in own}, group.results)
+        best |= {point.cell_id for point in front.points if point.on_front}
     yield from (trial for trial in every if trial.cell.id in best)
 
 

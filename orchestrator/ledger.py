@@ -39,9 +39,8 @@ from mopoe_core.remote import RemotePath
 from orchestrator import leases, records
 from orchestrator.errors import DamagedError, LedgerError
 from orchestrator.leases import Holder
-from orchestrator.trial import Cell, Trial, TrialResult
+from orchestrator.trial import ENDED, Cell, Trial, TrialResult
 
-ENDED = ("completed", "diverged")
 PROGRESS = "progress.json"
 AT_ONCE = 32
 """Requests to an object store at a time, where much is read: each takes some ten milliseconds, most of them waiting."""

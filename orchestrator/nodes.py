@@ -8,6 +8,7 @@ import yaml
 
 from mopoe_core.errors import UserError
 from orchestrator.spec import Resources
+from orchestrator.trial import spelled
 
 BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 """What `ray up` leaves on the head, where the driver runs: the cluster's file with its defaults filled in."""
@@ -37,7 +38,9 @@ def gpus(resources: Resources, nodes: Sequence[Node]) -> float:
     gpu = 0.0 if resources.cpu_will_do and most["GPU"] == 0 else resources.gpu
     for name, wanted in (("CPU", resources.cpu), ("GPU", gpu)):
         if wanted > most[name]:
-            raise UserError(f"resources.{name.lower()}: {wanted:g} is more than any node has ({most[name]:g}); lower it")
+            raise UserError(
+                f"resources.{name.lower()}: {spelled(wanted)} is more than any node has ({spelled(most[name])}); lower it"
+            )
     return gpu
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.comparison_key import ComparisonKey, MeasuredWith, comparison_key, measured_with
+from orchestrator.front_groups import trials_said
 from orchestrator.trial import Cell, TrialResult
 
 SPELLED = {
@@ -23,17 +25,40 @@ CLASSIFIERS = {
 """Measures of a classifier in words, with a place for the modality."""
 
 
-def warnings(results: Sequence[TrialResult]) -> list[str]:
-    """What makes trials of one table hard to compare."""
+def warnings(results: Sequence[TrialResult], set_aside: Sequence[TrialResult] = ()) -> list[str]:
+    """What makes trials of one sweep hard to compare; `set_aside` has those that were measured on other data or by other classifiers than
+    most of their configuration.
+    """
     said = []
-    for field, what in (("data_hash", "data of different content"), ("commit", "different commits of the code")):
-        found = {str(result.provenance.get(field, "unknown")) for result in results}
-        if len(found) > 1:
-            said.append(f"These trials come from {what}: {', '.join(sorted(found))}.")
+    for what, hashes in _other_instruments(results):
+        said.append(f"These trials come from {what}: {', '.join(hashes)}. Only cells that agree in this are compared.")
+    if set_aside:
+        said.append(
+            f"Set aside: {trials_said(set_aside)} measured on other data or by other classifiers than most trials of the same "
+            "configuration. `rerun --trial ID`, and then `sweep`, trains one again."
+        )
+    commits = {str(result.provenance.get("commit", "unknown")) for result in results}
+    if len(commits) > 1:
+        said.append(f"These trials come from different commits of the code: {', '.join(sorted(commits))}.")
     if any(result.trial.config.scale == "smoke" for result in results):
         said.append("Smoke scale: a few steps, to see that everything runs. Its numbers say nothing of the models.")
     if any(str(result.provenance.get("commit", "")).endswith("+changes") for result in results):
         said.append("Some trials ran from a checkout with uncommitted changes.")
+    return said
+
+
+def _other_instruments(results: Sequence[TrialResult]) -> list[tuple[str, list[str]]]:
+    """What results of one configuration were measured with, where that is not the same for all: what it is, and the hashes."""
+    found: dict[ComparisonKey, set[MeasuredWith]] = {}
+    for result in results:
+        if result.status == "completed":
+            found.setdefault(comparison_key(result.trial.config), set()).add(measured_with(result.provenance))
+    said = []
+    for what, field in (("data of different content", "data"), ("different classifiers", "classifiers")):
+        hashes = {frozenset(getattr(one, field) or "unknown" for one in several) for several in found.values()}
+        several = sorted({one for group in hashes if len(group) > 1 for one in group})
+        if several:
+            said.append((what, several))
     return said
 
 

@@ -1,6 +1,6 @@
 """A sweep's results in the layout of the paper's tables. Pure: works on cells and trial results.
 
-A table is made for each published table and each group of cells that share dataset, source, scale, networks and modalities, so that
+A table is made for each published table and each group of cells that may be compared (`front_groups`) and share their networks, so that
 what stands in one table may be compared. Numbers are means over the seeds that completed; n says how many those are.
 """
 
@@ -13,6 +13,7 @@ import pandas as pd
 from mopoe_core.config import TrainingConfig, deviations
 from orchestrator import tables
 from orchestrator.aggregate import completed_of_each, summary
+from orchestrator.front_groups import front_groups
 from orchestrator.groups import OF_A_MODEL, common_beta, model_line, setting
 from orchestrator.published import MODEL_TITLES, Column, Layout, layouts
 from orchestrator.trial import Cell, TrialResult, series, spelled
@@ -81,17 +82,39 @@ def paper_tables(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[
 
     A cell without results has a row without numbers. Beta is the published one or that which stands for it (`groups.common_beta`).
     """
+    made: list[PaperTable] = []
+    comparable = front_groups(cells, results)
+    for group in comparable.groups:
+        for own in _alike(group.cells):
+            for table in _of_group(own, seeds, group.results):
+                again = sum(other.name.partition("--")[0] == table.name for other in made)
+                name = f"{table.name}--{again + 1}" if again else table.name
+                made.append(replace(table, name=name, note=_with_label(table, group.label)))
+    return made
+
+
+def _alike(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells by what a table's title and setting say."""
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
         c = cell.config
         groups.setdefault((c.dataset, c.source, c.scale, c.networks, c.modalities), []).append(cell)
+    return list(groups.values())
+
+
+def _of_group(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[PaperTable]:
     made = []
-    for group in groups.values():
-        for layout in layouts(group[0].config.dataset, len(group[0].config.modalities)):
-            own = [cell for cell in group if not layout.closed or cell.config.published_model in layout.models]
-            if not layout.closed or {cell.config.published_model for cell in own} == set(layout.models):
-                made.append(_table(layout, own, seeds, results))
+    for layout in layouts(cells[0].config.dataset, len(cells[0].config.modalities)):
+        own = [cell for cell in cells if not layout.closed or cell.config.published_model in layout.models]
+        if not layout.closed or {cell.config.published_model for cell in own} == set(layout.models):
+            made.append(_table(layout, own, seeds, results))
     return made
+
+
+def _with_label(table: PaperTable, label: str) -> str:
+    """The table's note, with what title and setting do not say of its group."""
+    more = [word for word in label.split(", ") if word not in table.note and word != table.config.dataset]
+    return f"{table.note} Of the cells with {', '.join(more)}." if more and label else table.note
 
 
 def caption(table: PaperTable) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from orchestrator.aggregate import Seeds, completed_of_each, planned, summary
 from orchestrator.spec import Objective
-from orchestrator.trial import Cell, TrialResult, labels, series
+from orchestrator.trial import Cell, TrialResult, labels, series, spelled
 
 ENUMERATED_SEEDS = 6  # 6^6 = 46,656 resamples are 462 distinct ones; beyond, 10,000 are drawn
 RESAMPLES = 10_000
@@ -177,6 +177,11 @@ def hypervolume_of(values: Sequence[Sequence[float]], objectives: Sequence[Objec
     """Of points with these objectives, against the references; None if an objective states none."""
     maximise = np.array([objective.goal == "max" for objective in objectives])
     return _hypervolume(np.array(values, dtype=np.float64).reshape(-1, len(objectives)), objectives, maximise)
+
+
+def references_said(objectives: Sequence[Objective]) -> str:
+    """The references of all objectives, as a caption has them: `0, -2600`."""
+    return ", ".join(spelled(objective.reference) for objective in objectives if objective.reference is not None)
 
 
 def _hypervolume(values_CO: Floats, objectives: Sequence[Objective], maximise: NDArray[np.bool_]) -> float | None:

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 
 from mopoe_core.files import AnyPath
+from orchestrator.front_groups import FrontGroup
 from orchestrator.pareto import Front
 from orchestrator.spec import SweepSpec, cells
 from orchestrator.trial import Trial, TrialResult, series
@@ -16,9 +17,13 @@ def pictured(spec: SweepSpec, results: Sequence[TrialResult], found: Front) -> S
 
 
 def pictures(
-    spec: SweepSpec, results: Sequence[TrialResult], samples: Mapping[str, Mapping[str, AnyPath]]
+    spec: SweepSpec, results: Sequence[TrialResult], samples: Mapping[str, Mapping[str, AnyPath]], grouped: Sequence[FrontGroup]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
-    """For each series, the pictures of its lowest completed seed at the middle beta, as data URIs."""
+    """For each series, the pictures of its lowest completed seed at the middle beta, as data URIs, below the name of the trial.
+
+    Where there are several groups of cells that may be compared, the group's label stands before it.
+    """
+    labels = {cell.id: group.label for group in grouped for cell in group.cells}
     shown = []
     lines = series(cells(spec))
     for line in dict.fromkeys(lines.values()):
@@ -26,7 +31,7 @@ def pictures(
         if drawn:
             trial = _middle(drawn)
             pictures = [(_caption(name), data_uri(path)) for name, path in _in_order(samples[trial.id])]
-            shown.append((trial.label, pictures))
+            shown.append((", ".join(filter(None, (labels[trial.cell.id], trial.label))), pictures))
     return shown
 
 

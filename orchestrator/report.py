@@ -14,7 +14,6 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from mopoe_core import names
 from mopoe_core.files import AnyPath, write_text, write_whole
 from orchestrator import (
     against,
@@ -22,8 +21,8 @@ from orchestrator import (
     classes_section,
     collapse,
     failure_section,
-    figures,
     front_section,
+    group_parts,
     heat_maps,
     origin_section,
     outcomes,
@@ -33,19 +32,20 @@ from orchestrator import (
     seed_section,
     tables,
 )
-from orchestrator.aggregate import cell_table, trial_table
 from orchestrator.failures import Group as FailureGroup
-from orchestrator.groups import groups, setting
+from orchestrator.front_groups import groups_of
+from orchestrator.front_section import Card
+from orchestrator.group_parts import FrontFiles, Part
+from orchestrator.groups import groups
 from orchestrator.outcomes import Told
 from orchestrator.paper_report import PaperReport
-from orchestrator.pareto import Front, front
+from orchestrator.pareto import Front
 from orchestrator.search_report import SearchReport
 from orchestrator.search_tables import Searched
 from orchestrator.seed_section import SeedReport
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials
-from orchestrator.trial import TrialResult
+from orchestrator.trial import Trial, TrialResult, spelled
 
-ENDED = ("completed",)
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
 """What the page's table of contents is made from."""
 
@@ -55,9 +55,8 @@ class ReportPaths:
     """Where the report's files are, and its shortest form."""
 
     page: Path
-    figure: Path
-    figure_svg: Path
-    figure_pdf: Path
+    fronts: tuple[FrontFiles, ...]
+    """One a group of cells that may be compared."""
     markdown: Path
     latex: Path
     cells_csv: Path
@@ -66,8 +65,6 @@ class ReportPaths:
     trials_parquet: Path
     summary: str
     """The table of cells with the objectives alone, narrow enough for a terminal; below it the cells that have collapsed."""
-    hypervolume: float | None
-    """Of the front; None where an objective states no reference."""
     paper: PaperReport = PaperReport((), (), {}, ())
     """What of the paper the sweep has cells for."""
     search: SearchReport | None = None
@@ -98,9 +95,9 @@ class _Made:
     told: Sequence[Told]
     command: str
     beside: Beside
-    table: pd.DataFrame
-    front: Front
-    rows: tables.CellRows
+    parts: Sequence[Part]
+    """One a group of cells that may be compared."""
+    set_aside: Sequence[TrialResult]
     seeds: SeedReport
     paper: PaperReport
     search: SearchReport | None
@@ -124,45 +121,45 @@ def write(
     search, `beside` what is known of failures and MLflow's runs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    every, seeds, feasible = cells(spec), seeds_of(spec), outcomes.feasible(spec, results)
-    table = cell_table(every, seeds, results)
-    found = front(spec.objectives, feasible, seeds, results, spec.adaptive)
-    rows = tables.cell_rows(every, {cell_id: len(own) for cell_id, own in seeds.items()}, table, found, results)
+    every, seeds, grouped = cells(spec), seeds_of(spec), groups_of(spec, results)
+    kept = grouped.results
+    feasible = outcomes.feasible(spec, kept)
+    ids = {cell.id for cell in feasible}
+    parts = [group_parts.make(spec, group, seeds, ids) for group in grouped.groups]
     paths = ReportPaths(
         page=folder / "index.html",
-        figure=folder / "front.png",
-        figure_svg=folder / "front.svg",
-        figure_pdf=folder / "front.pdf",
+        fronts=tuple(part.files(folder) for part in parts),
         markdown=folder / "cells.md",
         latex=folder / "cells.tex",
         cells_csv=folder / "cells.csv",
         cells_parquet=folder / "cells.parquet",
         trials_csv=folder / "trials.csv",
         trials_parquet=folder / "trials.parquet",
-        summary=_summary(spec, rows, results),
-        hypervolume=found.hypervolume,
+        summary=_summary(spec, parts, results),
     )
-    units = [_unit(table, objective.metric) for objective in spec.objectives]
     search = searched = None
     if spec.search is None:
-        figures.write_front(found, _title(spec), units, folder)
+        group_parts.write_fronts(parts, folder)
     else:
-        searched = Searched(spec, tuple(told), found, tuple(units), _title(spec))
-        search = search_report.write(searched, results, folder)
+        (part,) = parts
+        searched = Searched(spec, tuple(told), part.front, part.units, part.title)
+        search = search_report.write(searched, kept, folder)
+    group_parts.remove_others(parts, folder)
     beside = beside or Beside()
-    of_seeds = seed_section.write(spec, groups(feasible, spec.seed_list, results), results, units, folder, beside.unequal)
-    write_text(paths.markdown, tables.markdown(rows))
-    write_text(paths.latex, tables.latex(rows, command))
-    _write_table(table, paths.cells_csv, paths.cells_parquet)
-    _write_table(trial_table(results), paths.trials_csv, paths.trials_parquet)
-    paper = paper_report.write(every, spec.seed_list, results, samples, command, folder / "paper", against_paper)
-    made = _Made(spec, results, states, samples, told, command, beside, table, found, rows, of_seeds, paper, search, searched)
+    of_seeds = seed_section.write(spec, groups(feasible, spec.seed_list, kept), kept, folder, beside.unequal)
+    write_text(paths.markdown, group_parts.markdown(parts))
+    write_text(paths.latex, group_parts.latex(parts, command))
+    _write_table(group_parts.whole_table(parts), paths.cells_csv, paths.cells_parquet)
+    _write_table(group_parts.trials_table(results), paths.trials_csv, paths.trials_parquet)
+    paper = paper_report.write(every, spec.seed_list, kept, samples, command, folder / "paper", against_paper)
+    aside = grouped.set_aside
+    made = _Made(spec, results, states, samples, told, command, beside, parts, aside, of_seeds, paper, search, searched)
     write_text(paths.page, _page(made, folder))
     return replace(paths, paper=paper, search=search)
 
 
-def _summary(spec: SweepSpec, rows: tables.CellRows, results: Sequence[TrialResult]) -> str:
-    narrow = tables.markdown(replace(rows, metrics=tuple(objective.metric for objective in spec.objectives)))
+def _summary(spec: SweepSpec, parts: Sequence[Part], results: Sequence[TrialResult]) -> str:
+    narrow = group_parts.markdown(parts, [objective.metric for objective in spec.objectives])
     return "\n".join([narrow, *collapse.lines(spec, results)])
 
 
@@ -171,38 +168,22 @@ def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:
     write_whole(parquet, lambda path: table.to_parquet(path, index=False))
 
 
-def _unit(table: pd.DataFrame, metric: str) -> str:
-    """As trials report it; as `names.UNITS` has it where none has completed."""
-    found = table[table["name"] == metric]["unit"]
-    return str(found.iloc[0]) if len(found) else names.UNITS[metric.partition("/")[0]]
-
-
-def _title(spec: SweepSpec) -> str:
-    kinds = dict.fromkeys(f"{cell.config.dataset}, {setting(cell.config)}" for cell in cells(spec))
-    counts = {len(seeds) for seeds in seeds_of(spec).values()} or {len(spec.seed_list)}
-    n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
-    return "; ".join([*kinds, f"n = {n} seed{'' if n == '1' else 's'}"])
-
-
 def _page(made: _Made, folder: Path) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("orchestrator"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    spec, every, found, search, paper = made.spec, cells(made.spec), made.front, made.search, made.paper
-    svg = _inline_svg(folder / "front.svg")
-    cards = front_section.cards(every, trials(spec), made.table, found, made.states, made.beside.runs, made.searched)
-    cards = classes_section.noted(cards, collapse.by_cell(made.results))
+    spec, every, search, paper = made.spec, cells(made.spec), made.search, made.paper
+    fronts = [_shown_front(made, part, trials(spec), folder) for part in made.parts]
     body = environment.get_template("body.html.j2").render(
-        svg=front_section.interactive(svg, cards),
-        cards=cards,
-        drawn=front_section.drawn(svg),
-        front=found,
+        fronts=fronts,
+        objectives=spec.objectives,
+        drawn=frozenset().union(*(found.drawn for found in fronts)),
         search=search,
         search_figures=[_inline_svg(path) for path in (search.shown if search else ())],
-        rows=made.rows,
-        ids=[cell.id for cell in every],
+        parts=made.parts,
         told_ids=[one.cell.id for one in made.told],
         shown=tables.shown,
+        spelled=spelled,
         seeds=made.seeds,
         data_uri=picture_section.data_uri,
         paper=paper,
@@ -214,26 +195,55 @@ def _page(made: _Made, folder: Path) -> str:
         against_rows=[(against.title(c), against.note(c), against.table_rows(c)) for c in paper.comparisons],
         paper_figures=[(path.stem, path) for name, path in paper.figures.items() if name.endswith(".png")],
         samples=heat_maps.sample_count(every),
-        class_tables=classes_section.tables(every, seeds_of(spec), made.results),
-        heat_maps=heat_maps.heat_maps(every, made.table),
-        pictures=picture_section.pictures(spec, picture_section.pictured(spec, made.results, found), made.samples),
+        class_tables=[
+            table for part in made.parts for table in classes_section.tables(part.group.cells, seeds_of(spec), made.results)
+        ],
+        heat_maps=heat_maps.of_groups([(part.group, part.table) for part in made.parts]),
+        pictures=picture_section.pictures(
+            spec, picture_section.pictured(spec, made.results, made.parts[0].front), made.samples, [p.group for p in made.parts]
+        ),
         missing=failure_section.not_completed(spec, made.states, made.beside.failed, made.told, made.command),
         provenance=origin_section.provenance(every, made.results),
         command=made.command,
         yaml=made.beside.yaml,
     )
-    completed = sum(status in ENDED for status in made.states.values())
+    completed = sum(status == "completed" for status in made.states.values())
     return environment.get_template("report.html.j2").render(
         name=spec.name,
-        title=_title(spec),
+        title=group_parts.title(every, seeds_of(spec), spec),
         counts=f"{completed} of {len(made.states)} trials completed",
-        warnings=[*origin_section.warnings(made.results), *collapse.lines(spec, made.results)],
+        warnings=[*origin_section.warnings(made.results, made.set_aside), *collapse.lines(spec, made.results)],
         contents=[(anchor, unescape(title)) for anchor, title in HEADING.findall(body)],
         body=body,
         style=_source(environment, "report.css"),
         script=_source(environment, "report.js"),
         script_hash=_sha256(_source(environment, "report.js")),
     )
+
+
+@dataclass(frozen=True)
+class _ShownFront:
+    """One front on the page."""
+
+    label: str
+    """Of its group; empty for the only one."""
+    front: Front
+    svg: str
+    cards: Sequence[Card]
+    drawn: frozenset[str]
+    """Ids of the cells that have a marker."""
+
+
+def _shown_front(made: _Made, part: Part, every: Sequence[Trial], folder: Path) -> _ShownFront:
+    """A group's front; of several on one page, the ids of an SVG's elements are made different from the others'."""
+    svg = _inline_svg(part.files(folder).svg)
+    if part.group.slug:
+        svg = front_section.with_own_ids(svg, part.group.slug)
+    own = [trial for trial in every if trial.cell.id in part.group.ids]
+    cards = front_section.cards(part.group.cells, own, part.table, part.front, made.states, made.beside.runs, made.searched)
+    cards = classes_section.noted(cards, collapse.by_cell(made.results))
+    interactive = front_section.interactive(svg, cards)
+    return _ShownFront(part.group.label, part.front, interactive, cards, front_section.drawn(svg))
 
 
 def _source(environment: jinja2.Environment, name: str) -> str:

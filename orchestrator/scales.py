@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.search_tables import spelled_value
 from orchestrator.space import Choice, Range
+from orchestrator.trial import spelled
 
 LONGEST = 16  # characters of a label
 MANTISSAS = ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
@@ -37,12 +38,13 @@ class Scale:
     def ticks(self, most: int) -> list[tuple[float, str]]:
         """Positions and labels: all choices, or up to about so many round numbers."""
         if self.choices:
-            return [(self._place(index), shortened(spelled_value(value))) for index, value in enumerate(self.choices)]
+            return [(self._place(index), text) for index, text in enumerate(_told_apart(self.choices))]
         if self.high <= self.low:
-            return [(0.5, _short(self.low))]
+            return [(0.5, _with_minus(spelled(self.low)))]
         if self.ends:
-            return [(at, _short(self.low + at * (self.high - self.low))) for at in (0.0, 0.5, 1.0)]
-        return [(self.position(value), _short(value)) for value in (self._log(most) if self.log else self._even(most))]
+            return _ends(self.low, self.high)
+        values = self._log(most) if self.log else self._even(most)
+        return [(self.position(value), _with_minus(spelled(value))) for value in values]
 
     def _place(self, index: int) -> float:
         return index / (len(self.choices) - 1) if len(self.choices) > 1 else 0.5
@@ -53,12 +55,14 @@ class Scale:
         step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough * 0.999)
         step = max(1.0, step) if self.whole else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [float(f"{index * step:.10g}") for index in range(first, last + 1)]
+        return [float(f"{index * step:.15g}") for index in range(first, last + 1)]
 
     def _log(self, most: int) -> list[float]:
         """Round numbers; both ends where there are not two of them."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        inside = [[m * 10.0**p for p in powers for m in of if self.low <= m * 10.0**p <= self.high] for of in MANTISSAS]
+        inside = [
+            [value for p in powers for m in of if self.low <= (value := float(f"{m}e{p}")) <= self.high] for of in MANTISSAS
+        ]
         fewest = next((found for found in inside if len(found) <= most), inside[-1])
         thinned = fewest[:: -(-len(fewest) // most)] if fewest else []
         return thinned if len(thinned) > 1 else [self.low, self.high]
@@ -76,10 +80,25 @@ def of_values(name: str, values: Sequence[float]) -> Scale:
     return Scale(name, min(values, default=0.0), max(values, default=0.0), ends=True)
 
 
-def _short(value: float) -> str:
+def _with_minus(text: str) -> str:
     """With a minus as matplotlib has it."""
-    text = f"{value:.4g}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _ends(low: float, high: float) -> list[tuple[float, str]]:
+    """Both ends and the middle, with four digits, or as many more as tell them apart."""
+    values = [low, (low + high) / 2, high]
+    texts = next(
+        found for digits in range(4, 18) if len(set(found := [f"{value:.{digits}g}" for value in values])) == 3 or digits == 17
+    )
+    return [(at, _with_minus(text)) for at, text in zip((0.0, 0.5, 1.0), texts, strict=True)]
+
+
+def _told_apart(choices: Sequence[Any]) -> list[str]:
+    """Each choice, shortened where no two then read the same."""
+    whole = [spelled_value(value) for value in choices]
+    short = [shortened(text) for text in whole]
+    return short if len(set(short)) == len(set(whole)) else whole
 
 
 def shortened(text: str) -> str:

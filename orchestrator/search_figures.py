@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from orchestrator.figure_parts import blank, dress, frame, keep_legible
 from orchestrator.figures import MARK, OFFSETS, Floats, axis_label, limits, place_label, strokes_of
 from orchestrator.outcomes import best_so_far
-from orchestrator.pareto import Point
+from orchestrator.pareto import Point, references_said
 from orchestrator.search_parts import NUMBER, ORDER, OUTCOMES, draw_marker, heading, member_handle, nothing, outcome_handle
 from orchestrator.search_tables import Searched
 from orchestrator.spec import Objective
@@ -160,7 +160,7 @@ def _said(searched: Searched, found: Sequence[Mark], beyond: int, cut: bool) -> 
     if beyond:
         said.append(f"{beyond} cell{' is' if beyond == 1 else 's are'} beyond the frame.")
     if searched.front.hypervolume is not None and found:
-        references = ", ".join(f"{objective.reference:g}" for objective in searched.spec.objectives)
+        references = references_said(searched.spec.objectives)
         said.append(f"Hypervolume {searched.front.hypervolume:.5g} against ({references}).")
     return " ".join(said)
 

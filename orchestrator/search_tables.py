@@ -141,7 +141,8 @@ def detail(one: Told, search: Search) -> str:
 def broken_words(excess: dict[str, float], search: Search) -> str:
     """Constraints and by how much they are broken: `train_seconds at most 10, by 2.3`."""
     bounds = {
-        c.metric: f"at most {c.at_most:g}" if c.at_most is not None else f"at least {c.at_least:g}" for c in search.constraints
+        c.metric: f"at most {spelled(c.at_most)}" if c.at_most is not None else f"at least {spelled(c.at_least or 0.0)}"
+        for c in search.constraints
     }
     return "; ".join(f"{name} {bounds[name]}, by {value:.3g}" for name, value in excess.items())
 

@@ -5,13 +5,15 @@ if one did not. When enough cells have been told, further seeds go to those whos
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from mopoe_core.files import near
 from orchestrator import early, keeping, pareto
 from orchestrator import spec as specs
+from orchestrator.comparison_key import MeasuredWith, measured_with
 from orchestrator.errors import SpecError
+from orchestrator.front_groups import groups_of
 from orchestrator.jobs import Watch
 from orchestrator.ledger import Ledger
 from orchestrator.outcomes import Telling, Told, feasible, hypervolumes, of_cell, of_results
@@ -19,7 +21,7 @@ from orchestrator.proposals import Proposal, Proposals, cell_of, seeds, with_cel
 from orchestrator.search import Study, of_fields
 from orchestrator.space import Space
 from orchestrator.spec import Replicates, SweepSpec, cells, seeds_of
-from orchestrator.trial import Cell, Trial, TrialResult
+from orchestrator.trial import Cell, Trial, TrialResult, spelled
 
 MOST_REPEATS = 100
 """Proposals of known cells, one after another, after which a space is taken to be spent."""
@@ -46,6 +48,8 @@ class Searching:
         self._stopped = self._kept.stopped()
         self._seed_counts = self._kept.seed_counts()
         self._failed: set[str] = set()
+        self._measured: MeasuredWith | None = None
+        """What the first result of the search was measured with."""
         self._judge = early.judge(spec, self._search.early) if self._search.early else None
         self._proposals = self._kept.every()
         self._cells = {p.number: cell_of(p, spec) for p in self._proposals}
@@ -130,8 +134,23 @@ class Searching:
             return Telling("failed")
         cell = self._cells[proposal.number]
         stopped = cell.id in self._stopped and all(t.id in self._halted for t in self._left(cell))
-        telling = of_cell(cell, self.spec, self._found, stopped, self._failed)
+        alike, others = self._comparable(cell)
+        telling = of_cell(cell, self.spec, alike, stopped, {*self._failed, *others})
         return replace(telling, epochs=self._judge.course(cell)) if self._judge and telling.kind == "stopped" else telling
+
+    def _comparable(self, cell: Cell) -> tuple[dict[str, TrialResult], list[str]]:
+        """The results of a cell that may be compared with the first of the search, and the ids of trials with others: a worker may have
+        other data than the one before it. The next command refuses to go on from those (`front_groups.check_search`).
+        """
+        own = {trial.id: self._found[trial.id] for trial in self._trials(cell) if trial.id in self._found}
+        alike = {trial_id: result for trial_id, result in own.items() if self._can_be_told([result])}
+        return alike, [trial_id for trial_id in own if trial_id not in alike]
+
+    def _can_be_told(self, results: Sequence[TrialResult]) -> bool:
+        """Whether those of them that completed were measured as the first that was told."""
+        measured = [measured_with(result.provenance) for result in results if result.status == "completed"]
+        self._measured = self._measured or next(iter(measured), None)
+        return all(one == self._measured for one in measured)
 
     def _settle(self) -> None:
         """Tell what has ended."""
@@ -140,6 +159,10 @@ class Searching:
             if telling.kind != "open":
                 self._study.tell(proposal, telling)
                 del self._open[number]
+                for trial_id in self._comparable(self._cells[number])[1]:
+                    self._say(
+                        f"not told: trial {trial_id} was measured on other data or judged by other classifiers than the first"
+                    )
         self._extra -= {*self._found, *self._failed}
 
     def _why_no_more(self) -> str:
@@ -147,7 +170,7 @@ class Searching:
         if len(mine) >= self._search.cells:
             return f"{len(mine)} cells have been proposed"
         if stop.trial_hours is not None and (spent := self._trial_hours()) >= stop.trial_hours:
-            return f"{spent:.3g} of {stop.trial_hours:g} trial hours are used"
+            return f"{spent:.3g} of {spelled(stop.trial_hours)} trial hours are used"
         if stop.no_gain and (since := self._cells_without_gain()) >= stop.no_gain:
             return f"{since} cells have not raised the hypervolume"
         repeats = 0
@@ -191,7 +214,7 @@ class Searching:
 
     def _take_from(self, name: str) -> None:
         """The completed cells of another sweep that could have been proposed here."""
-        taken = 0
+        taken = passed_over = 0
         for cell in cells(_other(self._ledger, name)):
             fields = _within(self._space, self.spec, cell)
             if fields is None or any(p.cell_id == cell.id for p in self._proposals):
@@ -199,13 +222,18 @@ class Searching:
             results = [self._ledger.result(Trial(cell, seed)) for seed in self.spec.seed_list]
             if any(result is None or result.status != "completed" for result in results):
                 continue
-            telling = of_results([r for r in results if r is not None], self.spec)
-            drawn, spelled = of_fields(self._space, fields)
-            proposal = Proposal(self._study.next_number(), cell.id, fields, drawn, spelled, {}, source=name)
+            complete = [result for result in results if result is not None]
+            if not self._can_be_told(complete):
+                passed_over += 1
+                continue
+            telling = of_results(complete, self.spec)
+            drawn, distributions = of_fields(self._space, fields)
+            proposal = Proposal(self._study.next_number(), cell.id, fields, drawn, distributions, {}, source=name)
             self._add(proposal, cell)
             self._study.add(proposal, telling)
             taken += 1
-        self._say(f"{taken} cells of {name} are told, and not trained again")
+        other = f"; {passed_over} were measured on other data or judged by other classifiers, and are not" if passed_over else ""
+        self._say(f"{taken} cells of {name} are told, and not trained again{other}")
 
     def _further_seeds(self) -> list[Trial]:
         """One more seed for each cell whose place on the front is undecided; none when all are decided or have the most."""
@@ -213,7 +241,7 @@ class Searching:
         if not isinstance(limits, Replicates):
             return []
         before = {trial.id for trial in specs.trials(self.spec)}
-        counts, results = seeds_of(self.spec), self._results()
+        counts, results = seeds_of(self.spec), groups_of(self.spec, self._results()).results
         front = pareto.front(self.spec.objectives, feasible(self.spec, results), counts, results, pooled=True)
         for point in front.points:
             undecided = point.probability is not None and 1 - limits.until < point.probability < limits.until

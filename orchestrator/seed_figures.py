@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import matplotlib
@@ -16,7 +16,7 @@ from orchestrator import figures
 from orchestrator.attainment import Attainment, Surface
 from orchestrator.figure_parts import blank, dress, frame, handle, style
 from orchestrator.figures import Floats
-from orchestrator.trial import Cell, TrialResult
+from orchestrator.trial import Cell, TrialResult, spelled
 
 MOST_MODELS = 7
 MOST_CURVES = 16  # of a model: of hundreds, bands cover one another
@@ -96,7 +96,8 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
     quantities = [name for name in next(iter(by_cell.values()))[0].history[0].values if name != SECONDS]
     figure = blank(2.9 * len(models) + 1.4, 1.9 * len(quantities) + 1.2)
     grid = figure.subplots(len(quantities), len(models), squeeze=False, sharex="col")
-    betas = [max(cell.config.beta, LEAST_BETA) for cell in drawn]
+    stands_for = _with_logarithms([cell.config.beta for cell in drawn])
+    betas = list(stands_for.values())
     norm = LogNorm(min(betas), max(betas) if max(betas) > min(betas) else 10 * min(betas))
     colours = matplotlib.colormaps["viridis_r"]
     for column, model in enumerate(models):
@@ -104,7 +105,7 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
             axes = grid[row, column]
             own = [cell for cell in drawn if cell.config.model == model]
             for cell in own:
-                _curve(axes, by_cell[cell.id], quantity, colours(norm(max(cell.config.beta, LEAST_BETA))))
+                _curve(axes, by_cell[cell.id], quantity, colours(norm(stands_for[cell.config.beta])))
             _limit(axes, [result for cell in own for result in by_cell[cell.id]], quantity)
             dress(axes)
             axes.tick_params(labelsize=7)
@@ -116,9 +117,8 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
         bar = figure.colorbar(ScalarMappable(norm, colours), ax=grid[:, -1].tolist(), fraction=0.05, aspect=40)
         bar.set_label("β", fontsize=8)
         bar.minorticks_off()
-        low, high = min(betas), max(betas)
-        ticks = sorted(set(betas)) if len(set(betas)) <= MOST_MODELS else [low, math.sqrt(low * high), high]
-        bar.set_ticks(ticks, labels=[f"{beta:.3g}" for beta in ticks], fontsize=7)
+        ticks = _beta_ticks(stands_for)
+        bar.set_ticks(list(ticks), labels=list(ticks.values()), fontsize=7)
     said = "Training's own numbers, in nats an example, means over an epoch. Line: mean over seeds; band: ± 1 standard deviation."
     crosses = " ×: where a trial diverged." if any(r.status == "diverged" for cell in drawn for r in by_cell[cell.id]) else ""
     early = " The first tenth of the epochs may lie outside the frame."
@@ -126,6 +126,23 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
     some = fewer if len(drawn) < len(reported) else ""
     frame(figure, _heading("Learning curves", title, figure), said + crosses + early + some, [])
     return figure
+
+
+def _with_logarithms(betas: Sequence[float]) -> dict[float, float]:
+    """Each beta and what stands for it on a logarithmic scale: itself, or for 0 a number below all others."""
+    least = min([LEAST_BETA, *(beta / 10 for beta in betas if beta > 0)])
+    return {beta: beta or least for beta in betas}
+
+
+def _beta_ticks(stands_for: Mapping[float, float]) -> dict[float, str]:
+    """Places on the scale with their labels: every beta, exactly; of many the lowest, the highest and a round one in the middle."""
+    betas = sorted(stands_for)
+    if len(betas) <= MOST_MODELS:
+        return {stands_for[beta]: spelled(beta) for beta in betas}
+    low, high = betas[0], betas[-1]
+    middle = float(f"{math.sqrt(stands_for[low] * high):.3g}")
+    between = {middle: spelled(middle)} if stands_for[low] < middle < high else {}
+    return {stands_for[low]: spelled(low), **between, high: spelled(high)}
 
 
 def _thinned(cells: Sequence[Cell]) -> list[Cell]:

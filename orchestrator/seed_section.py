@@ -58,12 +58,10 @@ class SeedReport:
     """A group's label and the SVG of its learning curves."""
 
 
-def write(
-    spec: SweepSpec, found: Sequence[Group], results: Sequence[TrialResult], units: Sequence[str], folder: Path, unequal: bool
-) -> SeedReport:
+def write(spec: SweepSpec, found: Sequence[Group], results: Sequence[TrialResult], folder: Path, unequal: bool) -> SeedReport:
     """Write the figures into `folder`, the report's, in place of what stood there.
 
-    `found` has the cells that keep to the constraints, `results` those of all trials, diverged ones too, `units` an objective's each.
+    `found` has the cells that keep to the constraints, `results` those of all trials, diverged ones too.
     Series whose complete seeds differ are ranked with `unequal` only, on those that both have.
     """
     into = folder / "seeds"
@@ -76,7 +74,7 @@ def write(
         return SeedReport((), OF_A_SEARCH, tuple(curves))
     if not found:
         return SeedReport((), "The sweep has no cells yet.", tuple(curves))
-    return SeedReport(tuple(_block(spec, group, of, results, units, into, unequal) for group, of in surfaces), "", tuple(curves))
+    return SeedReport(tuple(_block(spec, group, of, results, into, unequal) for group, of in surfaces), "", tuple(curves))
 
 
 def _block(
@@ -84,10 +82,10 @@ def _block(
     group: Group,
     found: Sequence[Attainment],
     results: Sequence[TrialResult],
-    units: Sequence[str],
     into: Path,
     unequal: bool,
 ) -> Block:
+    units = [group.unit(objective.metric) for objective in spec.objectives]
     figure = seed_figures.attainment(found, _title(group), units)
     stem = into / f"attainment-{group.slug}"
     if figure is not None:

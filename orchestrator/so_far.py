@@ -1,20 +1,34 @@
 """The front of a sweep that is not over, without what takes long: no probabilities. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from orchestrator import outcomes, pareto
-from orchestrator.aggregate import completed_of_each, planned
+from orchestrator.aggregate import completed_of_each
+from orchestrator.front_groups import FrontGroup, groups_of
 from orchestrator.spec import SweepSpec, seeds_of
 from orchestrator.trial import TrialResult, labels
 
 
 def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
-    """A line a cell that has all its seeds and that no other beats, and the hypervolume where the spec states references."""
-    cells, seeds = outcomes.feasible(spec, found), seeds_of(spec)
-    wanted, completed = planned(cells, seeds), completed_of_each(cells, seeds, found)
-    complete = [cell for cell in cells if len(completed[cell.id]) == len(wanted[cell.id])]
+    """A line a cell that has all its seeds and that no other of its group beats, and the hypervolume where the spec states references.
+
+    Where the sweep has several groups of cells that may be compared, each line begins with the label of its group.
+    """
+    grouped, seeds = groups_of(spec, found), seeds_of(spec)
+    feasible = {cell.id for cell in outcomes.feasible(spec, grouped.results)}
+    lines = []
+    for group in grouped.groups:
+        heading = f"{group.label}: " if group.label else ""
+        lines += [heading + line for line in _lines(spec, group, seeds, feasible)]
+    return lines
+
+
+def _lines(spec: SweepSpec, group: FrontGroup, seeds: Mapping[str, Sequence[int]], feasible: Collection[str]) -> list[str]:
+    cells = [cell for cell in group.cells if cell.id in feasible]
+    completed = completed_of_each(cells, {cell.id: seeds[cell.id] for cell in cells}, group.results)
+    complete = [cell for cell in cells if len(completed[cell.id]) == len(seeds[cell.id])]
     if not complete:
         return []
     means = [pareto.means(completed[cell.id], spec.objectives) for cell in complete]

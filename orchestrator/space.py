@@ -22,14 +22,13 @@ from pydantic import (
 
 from mopoe_core.config import Number, TrainingConfig, Whole
 from mopoe_core.hints import nearest, suggestion
+from orchestrator.comparison_key import check_searched
 from orchestrator.errors import Mistake, SpecError
 from orchestrator.explaining import explain, kind
 from orchestrator.fields import NAME, check_key, typed
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-FIXED = ("dataset", "source", "modality_count", "evaluate_on", "test_examples", "importance_samples", "scale", "preset")
-"""Fields that change what the objectives mean or which they are, so that cells which differ in them cannot be compared."""
 MOST_CHECKED = 4_096  # corners of a space that are built, to see that they can be
 MOST_CELLS = 10_000
 SECONDS, PARAMETERS = "train_seconds", "parameters"
@@ -200,8 +199,7 @@ def check(search: Search, base: Mapping[str, Any], objectives: int) -> "Space":
     for field in search.space:
         place = f"search.space.{field}"
         check_key(place, field)
-        if field in FIXED:
-            raise SpecError(f"{place}: decides what is measured, so that cells cannot be compared; fix it in base")
+        check_searched(place, field)
         if field in base:
             raise SpecError(f"{place}: is also in base; keep it in one of them")
     if search.early and search.early.rule == "halving" and objectives > 1:

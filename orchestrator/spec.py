@@ -516,13 +516,14 @@ def _check_count(spec: SweepSpec) -> None:
 
 
 def _check_objectives(spec: SweepSpec, cells_: list[Cell]) -> None:
-    for config in {cell.config.data_key: cell.config for cell in cells_}.values():
+    kinds = {cell.config.data_key: cell.config for cell in cells_}
+    for key, config in kinds.items():
         known = config.metrics
         for index, objective in enumerate(spec.objectives):
             try:
                 choose(f"objectives[{index}].metric", objective.metric, known)
             except ValueError as error:
-                raise SpecError(str(error)) from None
+                raise SpecError(f"{error}{f'; of {key.dataset}' if len(kinds) > 1 else ''}") from None
     names = [objective.metric for objective in spec.objectives]
     if len(set(names)) < len(names):
         raise SpecError(f"objectives: a metric is named twice ({', '.join(names)})")

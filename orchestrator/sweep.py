@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mopoe_core.files import AnyPath, near, write_bytes, write_text
+from mopoe_core.files import AnyPath, listed, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
 from orchestrator import aggregate, failures, keeping, leases, outcomes, plan, provenance, report, tracking
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
+from orchestrator.front_groups import check_search, groups_of
 from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger, State
 from orchestrator.mlflow_store import check_folder
@@ -23,7 +24,7 @@ from orchestrator.proposals import resolve
 from orchestrator.run_links import run_links
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials, wanted
 from orchestrator.storage_identity import current_id, identify
-from orchestrator.trial import Trial, TrialResult
+from orchestrator.trial import ENDED, Trial, TrialResult
 from orchestrator.watching import Watch, slim
 
 if TYPE_CHECKING:
@@ -75,13 +76,15 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
             made = plan.make(wanted(spec), ledger)
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
+        if spec.search:
+            check_search(spec, ledger.results_of(made.done))
         write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
         stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease.holder.token, command)
         spec = resolve(spec, ledger.storage)
         there = {trial.id for trial in made.done}
-        ended = sum(status in ("completed", "diverged") and key not in there for key, status in statuses.items())
-        unfinished = sum(statuses[trial.id] not in ("completed", "diverged") for trial in wanted(spec))
+        ended = sum(status in ENDED and key not in there for key, status in statuses.items())
+        unfinished = sum(statuses[trial.id] not in ENDED for trial in wanted(spec))
         if spec.keep == "front":
             keeping.delete(keeping.surplus(spec, ledger.storage))
     return Ended(statuses, ended, unfinished, stopped, paths, uri, problems, time.monotonic() - started)
@@ -214,14 +217,18 @@ def _write_report(
     )
     paths = report.write(spec, read.results, now, samples, command, into, against_paper, told, beside)
     if ledger.storage != near(ledger.storage):
+        there = folder(ledger.storage, spec) / "report"
         for path in into.rglob("*.*"):
-            write_bytes(folder(ledger.storage, spec) / "report" / path.relative_to(into).as_posix(), path.read_bytes())
+            write_bytes(there / path.relative_to(into).as_posix(), path.read_bytes())
+        for old in listed(there, "front*.*"):  # of groups that the sweep no longer has
+            if not (into / old.name).exists():
+                old.unlink(missing_ok=True)
     return paths
 
 
 def _told(spec: SweepSpec, ledger: Ledger, results: Sequence[TrialResult], now: Mapping[str, str]) -> list[outcomes.Told]:
     given_up = {trial_id for trial_id, status in now.items() if status == "failed"}
-    return outcomes.of_search(spec, ledger.storage, results, given_up)
+    return outcomes.of_search(spec, ledger.storage, groups_of(spec, results).results, given_up)
 
 
 def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: tracking.Tracker, commit: str, driver: str) -> str:
@@ -379,7 +386,7 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
     """
     for trial in todo:
         state = ledger.state(trial)
-        if state.status in ("completed", "diverged"):
+        if state.status in ENDED:
             continue
         leases.release(ledger.storage, ledger.folder(trial), driver)
         if trial.id in outcome.errors:
@@ -389,22 +396,25 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
 
 
 def summaries(spec: SweepSpec, ledger: Ledger) -> list[tracking.CellSummary]:
-    """What MLflow shows of each cell."""
+    """What MLflow shows of each cell, by the results that may be compared."""
     seeds = seeds_of(spec)
-    table = aggregate.cell_table(cells(spec), seeds, ledger.results_of(trials(spec)))
-    found = []
-    for cell in cells(spec):
-        rows = table[table.cell_id == cell.id]
-        values = {row["name"]: {part: row[part] for part in ("mean", "sd", "low", "high")} for row in rows.to_dict("records")}
-        n = int(rows["n"].max()) if len(rows) else 0
-        found.append(tracking.CellSummary(cell, n, len(seeds[cell.id]), values if n else {}))
-    return found
+    grouped = groups_of(spec, ledger.results_of(trials(spec)))
+    found = {}
+    for group in grouped.groups:
+        table = aggregate.cell_table(group.cells, {cell.id: seeds[cell.id] for cell in group.cells}, group.results)
+        for cell in group.cells:
+            rows = table[table.cell_id == cell.id]
+            values = {row["name"]: {part: row[part] for part in ("mean", "sd", "low", "high")} for row in rows.to_dict("records")}
+            n = int(rows["n"].max()) if len(rows) else 0
+            found[cell.id] = tracking.CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label)
+    return [found[cell.id] for cell in cells(spec)]
 
 
 def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, statuses: Mapping[str, str]) -> tracking.SweepSummary:
     """What MLflow shows of the whole sweep: the report, and of a search its course. `statuses` has each trial's by its id."""
     parameters = {"seeds": json.dumps(spec.seed_list), "objectives": ", ".join(f"{o.goal} {o.metric}" for o in spec.objectives)}
-    files = [paths.figure, paths.figure_svg, paths.figure_pdf, paths.markdown, paths.cells_csv, paths.trials_parquet]
+    figures = [path for front in paths.fronts for path in (front.png, front.svg, front.pdf)]
+    files = [*figures, paths.markdown, paths.cells_csv, paths.trials_parquet]
     if paths.search is not None and spec.search is not None:
         said = spec.search.model_dump(mode="json", exclude_defaults=True)
         said |= {"sampler": spec.search.sampler, "seed": spec.search.seed}
@@ -415,11 +425,12 @@ def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, statuses: Mapping[
         )
     ends = {cell.id: {statuses[Trial(cell, seed).id] for seed in spec.seed_list} for cell in cells(spec)}
     kinds = {key: next((kind for kind in ("diverged", "failed") if kind in found), "completed") for key, found in ends.items()}
-    kinds |= {key: "open" for key, found in ends.items() if found - {"completed", "diverged", "failed"}}
+    kinds |= {key: "open" for key, found in ends.items() if found - {*ENDED, "failed"}}
     complete = [key for key, kind in kinds.items() if kind == "completed"]
-    courses = (
-        {}
-        if paths.hypervolume is None or not complete
-        else {"hypervolume": [*[math.nan] * (len(complete) - 1), paths.hypervolume]}
-    )
+    parameters |= {f"group {front.slug}": front.label for front in paths.fronts if front.slug}
+    courses = {
+        f"hypervolume/{front.slug}" if front.slug else "hypervolume": [*[math.nan] * (len(complete) - 1), front.hypervolume]
+        for front in paths.fronts
+        if front.hypervolume is not None and complete
+    }
     return tracking.SweepSummary(spec.name, parameters, complete, courses, Counter(kinds.values()), files, paths.page)

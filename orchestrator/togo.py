@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from orchestrator.spec import Resources
-from orchestrator.trial import Trial
+from orchestrator.trial import ENDED, Trial
 
 _K = TypeVar("_K")
-OVER = ("completed", "diverged", "failed", "damaged")
+OVER = (*ENDED, "failed", "damaged")
 """Nothing becomes of these by themselves."""
 
 

@@ -62,7 +62,7 @@ from orchestrator.run_marks import RUN_STATUS, digest, is_stamp, mark_of, run_st
 from orchestrator.run_ownership import Owner
 from orchestrator.spec import SweepSpec
 from orchestrator.storage_identity import Identity, identify
-from orchestrator.trial import Cell, Trial, TrialResult
+from orchestrator.trial import Cell, Trial, TrialResult, spelled
 
 for noisy in ("alembic", "mlflow"):
     logging.getLogger(noisy).setLevel(logging.ERROR)  # schema migrations, announced line by line
@@ -124,6 +124,13 @@ class CellSummary:
     n_planned: int
     values: Mapping[str, Mapping[str, float]]
     """Metric name to `mean`, `sd`, `low`, `high`."""
+    group: str = ""
+    """What tells the cells that it may be compared with from the sweep's others; empty where it may be with all."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tag `group` of a cell that may not be compared with all others of its sweep."""
+        return {"group": self.group} if self.group else {}
 
 
 @dataclass(frozen=True)
@@ -385,7 +392,8 @@ class Projection:
         if not (summary.n or cell.id in self._runs or cell.id in self._orphaned):
             return
         stamps = [mark for trial in members if is_stamp(mark := marks.get(trial.id, "") if marks else self._ledger.stamp(trial))]
-        content, count = digest(summary.n, _plain(summary.values), sorted(stamps)), f"{summary.n}/{summary.n_planned}"
+        content = digest(summary.n, _plain(summary.values), sorted(stamps), *summary.tags.values())
+        count = f"{summary.n}/{summary.n_planned}"
         complete, mark = summary.n == summary.n_planned, f"{content} {count}"
         status, run_status = ("completed", "FINISHED") if complete else ("pending", "KILLED")
         known = self._runs.get(cell.id)
@@ -396,7 +404,7 @@ class Projection:
         if run.projected == mark and run.status == run_status:
             return
         ended_ms = self._cell_ended_ms(members)
-        tags = {"projected": mark, "n": count, "status": status}
+        tags = {"projected": mark, "n": count, "status": status, **summary.tags}
         self._log(run, cell, {}, _cell_points(summary, ended_ms), tags)
         self._end(run, run_status, ended_ms)
         run.projected = mark
@@ -663,7 +671,7 @@ class Tracker:
         has.
         """
         attempt, marks = self._outages.attempt, self._marks()
-        cells = [(s.cell.id, s.n, s.n_planned, _plain(s.values)) for s in summaries]
+        cells = [(s.cell.id, s.n, s.n_planned, _plain(s.values), *s.tags.values()) for s in summaries]
         whole = digest(sorted(marks.items()), cells, *([sweep.content] if sweep else []))
         if not attempt("experiment", self._connected) or self._has(whole):
             return
@@ -749,7 +757,7 @@ def _known(run: StoredRun) -> _Run:
 
 def _tags(cell: Cell) -> dict[str, str]:
     config = cell.config
-    return {"cell_id": cell.id, "model": config.model, "dataset": config.dataset, "beta": f"{config.beta:g}"}
+    return {"cell_id": cell.id, "model": config.model, "dataset": config.dataset, "beta": spelled(config.beta)}
 
 
 def _times(epochs: Iterable[Epoch]) -> set[tuple[int, int]]:

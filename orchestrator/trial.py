@@ -81,6 +81,8 @@ class Trial:
 
 
 STATUSES = ("pending", "running", "completed", "diverged", "failed", "cancelled")
+ENDED = ("completed", "diverged")
+"""Statuses of a trial that has a result."""
 
 
 @dataclass(frozen=True)

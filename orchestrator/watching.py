@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from mopoe_core.files import AnyPath
 from orchestrator import collapse, cpus, leases, noting
+from orchestrator.comparison_key import measured_with
 from orchestrator.errors import DamagedError
 from orchestrator.leases import Holder
 from orchestrator.ledger import Ledger, State
@@ -104,4 +105,5 @@ def slim(result: TrialResult, spec: SweepSpec) -> TrialResult:
     wanted |= collapse.evidence(result)
     wanted |= {constraint.metric for constraint in (spec.search.constraints if spec.search else ())}
     kept = {key: value for key, value in result.provenance.items() if key in wanted}
+    kept |= measured_with(result.provenance).as_provenance()
     return replace(result, metrics=tuple(m for m in result.metrics if m.name in wanted), history=(), provenance=kept)

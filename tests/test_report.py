@@ -11,7 +11,7 @@ from PIL import Image
 
 from mopoe_core.config import TrainingConfig
 from mopoe_core.names import AVERAGE_PRECISION, metric_names
-from orchestrator import claim_tables, report, tables
+from orchestrator import claim_tables, figures, report, tables
 from orchestrator.figures import write_front
 from orchestrator.spec import parse, trials
 from orchestrator.trial import Cell
@@ -195,7 +195,7 @@ def test_attributes_are_labelled_as_average_precisions(tmp_path, monkeypatch):
     """CelebA's front has the unit of the long table on its axis, and no note speaks of shares of examples or of accuracy."""
     drawn = []
     monkeypatch.setattr(
-        report.figures, "write_front", lambda f, t, units, folder: drawn.extend(units) or write_front(f, t, units, folder)
+        figures, "write_front", lambda f, t, units, *place: drawn.extend(units) or write_front(f, t, units, *place)
     )
     text = Page(written(tmp_path, faces(), **FACES).page.read_text()).text
     assert drawn == ["average precision", "nats"]

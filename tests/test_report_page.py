@@ -196,9 +196,7 @@ def test_models_whose_seeds_differ_are_ranked_where_that_is_asked(swept, tmp_pat
     """On the two seeds that both have, and each sentence says that the others are left out."""
     spec = swept[0]
     results = Ledger(swept[1].page.parent.parent / "runs").results_of(trials(spec))
-    made = seed_section.write(
-        spec, groups(cells(spec), spec.seed_list, results), results, ["share", "nats"], tmp_path, unequal=True
-    )
+    made = seed_section.write(spec, groups(cells(spec), spec.seed_list, results), results, tmp_path, unequal=True)
     (block,) = made.blocks
     of_mmvae = [sentence for sentence in block.sentences if "mmvae" in sentence]
     assert len(of_mmvae) == 2
@@ -245,7 +243,7 @@ def test_groups_that_differ_in_their_setting_are_not_compared(tmp_path):
     """Two sizes of the latent are two blocks, with a figure each."""
     spec = parse(RAW | {"grid": {"latent_dim": [8, 16], "model": ["mvae", "mopoe"]}})
     results = grid_results(cells(spec), 2)
-    made = seed_section.write(spec, groups(cells(spec), spec.seed_list, results), results, ("share", "nats"), tmp_path, False)
+    made = seed_section.write(spec, groups(cells(spec), spec.seed_list, results), results, tmp_path, False)
     assert [block.label.rpartition(", ")[2] for block in made.blocks] == ["latent_dim=8", "latent_dim=16"]
     assert all([pair[:2] for pair in block.pairs] == [("mvae", "mopoe")] for block in made.blocks)
     figures = {block.figure for block in made.blocks} | {path for _, path in made.curves}

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mopoe_core.catalogue import check_source
 from mopoe_core.data.attributes import CELEBA, DRAWN
 from mopoe_core.data.built import Array, Recipe, check_counts, open_built, save, save_remarks
 from mopoe_core.data.celeba_files import CROP, SIDE, SPLITS, decode_all, read_parts, remarks
@@ -52,6 +53,7 @@ def load(source: str, folder: Path, test_split: str = "test", expected: Mapping[
     """
     if test_split not in ("test", "validation"):
         raise ValueError(f"test_split: {test_split!r} is neither test nor validation")
+    check_source(NAME, source)
     counts, wanted = (EMBEDDED_TRAIN, EMBEDDED_VALIDATION, EMBEDDED_TEST), expected or {}
     identity = _identity(source, counts)
     if source == "embedded":

@@ -1,29 +1,37 @@
 """From a key to a dataset. Each loader is imported when it is needed: torchvision and mlxtend take seconds."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mopoe_core.catalogue import DatasetCard, find, is_own
-from mopoe_core.config import DataKey
+from mopoe_core.catalogue import DATASETS, DatasetCard, is_own
+from mopoe_core.config import DataKey, choose
 from mopoe_core.data.types import Dataset
 from mopoe_core.errors import DataError
+
+Loader = Callable[[DataKey, Path, Mapping[str, int]], Dataset]
+"""From a key, the folder of datasets and the examples expected in each split."""
 
 
 def load(key: DataKey, folder: Path) -> Dataset:
     """The dataset, built under `folder` where that has not been done.
 
-    Raises DataError where its files are missing or wrong, where they have other counts than its card says, where they have changed
-    since the dataset was built from them, or where `folder` is none.
+    Raises DataError where there is no such dataset or source, where its files are missing or wrong, where they have other counts than its
+    card says, where they have changed since the dataset was built from them, or where `folder` is none.
     """
     if is_own(key.dataset):
         from mopoe_core.data import own
 
         return own.load(key.dataset)
-    card = find(key.dataset)
-    assert card is not None  # a key comes from a configuration, which has seen to it
+    try:
+        card: DatasetCard = choose("dataset", key.dataset, DATASETS)
+        choose("source", key.source, card.sources)
+        choose("evaluate_on", key.evaluate_on, ("test", "validation") if card.validation_examples else ("test",))
+        loader: Loader = choose("dataset", key.dataset, LOADERS)
+    except ValueError as error:  # a key that comes from a configuration has been checked; one that was made by hand has not
+        raise DataError(str(error)) from None
     _check_folder(folder)
-    return _load(key, folder, _expected(card, key.source))
+    return loader(key, folder, _expected(card, key.source))
 
 
 def _check_folder(folder: Path) -> None:
@@ -38,15 +46,23 @@ def _expected(card: DatasetCard, source: str) -> dict[str, int]:
     return {split: of[source] for split, of in counts.items() if of}
 
 
-def _load(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
-    if key.dataset == "polymnist":
-        from mopoe_core.data import polymnist
-
-        return polymnist.load(key.source, folder, key.modalities, expected)
-    if key.dataset == "celeba":
-        from mopoe_core.data import celeba
-
-        return celeba.load(key.source, folder, key.evaluate_on, expected)
+def _mnist_svhn_text(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
     from mopoe_core.data import mnist_svhn_text
 
     return mnist_svhn_text.load(key.source, folder, expected)
+
+
+def _polymnist(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
+    from mopoe_core.data import polymnist
+
+    return polymnist.load(key.source, folder, key.modalities, expected)
+
+
+def _celeba(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
+    from mopoe_core.data import celeba
+
+    return celeba.load(key.source, folder, key.evaluate_on, expected)
+
+
+LOADERS: dict[str, Loader] = {"mnist_svhn_text": _mnist_svhn_text, "polymnist": _polymnist, "celeba": _celeba}
+"""One for each of `catalogue.DATASETS`."""

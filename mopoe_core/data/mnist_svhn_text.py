@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mopoe_core.catalogue import check_source
 from mopoe_core.data.built import Array, Recipe, open_built, save, save_remarks
 from mopoe_core.data.digit_files import (
     Digits,
@@ -52,6 +53,7 @@ def load(source: str, folder: Path, expected: Mapping[str, int] | None = None) -
     `expected` says how many triples a split must have. Raises DataError where the original files are wrong, or are not there and
     cannot be fetched, where they have changed since the dataset was built from them, or where what was built has been damaged.
     """
+    check_source(NAME, source)
     original = source == "original"
     places = mnist_files(folder) | svhn_files(folder) if original else {}
     others = {**other_mnist_files(folder), **other_svhn_files(folder)} if original else {}

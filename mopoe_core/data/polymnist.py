@@ -15,6 +15,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from mopoe_core.catalogue import check_source
 from mopoe_core.data.built import Array, Built, Recipe, built_folder, kept, open_built, read_built, save, save_remarks
 from mopoe_core.data.digit_files import Digits, mnist_files, other_mnist_files, read_mnist, shipped_digits
 from mopoe_core.data.fingerprints import Places
@@ -62,6 +63,7 @@ def load(source: str, folder: Path, count: int = MOST, expected: Mapping[str, in
     must be those that it was built from. Raises DataError where they are not, where they are missing or wrong before that, or where
     what was built has been damaged.
     """
+    check_source(NAME, source)
     chosen = modalities(count)
     built, rounds = _open(source, folder, expected or {})
     splits = {split: _split(built.arrays, split, chosen, rounds.get(split)) for split in SPLITS}

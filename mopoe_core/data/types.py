@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mopoe_core.data.own_checks import KINDS
+
 
 @dataclass(frozen=True)
 class Modality:
@@ -29,6 +31,10 @@ class Modality:
     """The modality's own; empty for images that take the configuration's, and for text."""
     own: str = ""
     """Of a user's dataset: the reference under which `mopoe_core.data.own` knows its networks."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: {self.kind!r} of modality {self.name} is not offered; allowed: {', '.join(KINDS)}")
 
     @property
     def elements(self) -> int:

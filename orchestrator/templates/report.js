@@ -83,7 +83,7 @@
     link.addEventListener("click", (event) => {
       const mark = document.getElementById(link.hash.slice(1));
       event.preventDefault();
-      document.getElementById("map").scrollIntoView({ block: "center" });
+      mark.closest(".map").scrollIntoView({ block: "center" });
       mark.focus({ preventScroll: innerWidth > PHONE });
       show(mark);
     });
