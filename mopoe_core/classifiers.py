@@ -7,6 +7,7 @@ embedded data. Unlike the released evaluation, which left dropout live, a classi
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -199,13 +200,21 @@ def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
     """What was kept: tensors and plain values; nothing that a file says is executed. Raises JudgeError where it is something else."""
     content = io.BytesIO(path.read_bytes())
     try:
+        with zipfile.ZipFile(content) as archive:
+            changed = archive.testzip()  # `torch.load` does not notice a changed byte
+        content.seek(0)
         kept = torch.load(content, map_location=device, weights_only=True)
-        if set(kept) == {"weights", "accuracy"}:
+        if changed is None and set(kept) - {"of"} == {"weights", "accuracy"} and kept.get("of", _of(path)) == _of(path):
             return dict(kept)
-        reason = "no classifier"
+        reason = f"it is the classifier {kept['of']}" if kept.get("of", _of(path)) != _of(path) else "no classifier"
     except Exception as error:  # damaged archives raise nearly anything
         reason = type(error).__name__
     raise JudgeError(f"{path}: is damaged or no file of this program ({reason}); delete it to train the classifier again")
+
+
+def _of(path: AnyPath) -> str:
+    """What the classifier at that place is of: the identity of its dataset and training, and the modality."""
+    return f"{path.parent.name}/{path.stem}"
 
 
 def check_accuracy(modality: Modality, accuracy: float, path: AnyPath) -> None:
@@ -233,7 +242,7 @@ def _identity(dataset: Dataset, modality: Modality) -> str:
 def _train_and_keep(dataset: Dataset, modality: Modality, path: AnyPath) -> None:
     # On the CPU whatever the device, so that every machine of a cluster would train the same judge.
     network = _fit(dataset, modality)
-    kept = {"weights": network.state_dict(), "accuracy": _accuracy(network, dataset, modality)}
+    kept = {"of": _of(path), "weights": network.state_dict(), "accuracy": _accuracy(network, dataset, modality)}
     write_whole(path, lambda temporary: torch.save(kept, temporary))
 
 

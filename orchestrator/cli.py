@@ -18,6 +18,7 @@ from orchestrator import cli_after, cli_status
 from orchestrator import plan as planning
 from orchestrator import spec as specs
 from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, counted, open_sweep, pasted
+from orchestrator.errors import DamagedError
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
 
@@ -44,7 +45,7 @@ def sweep(
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = open_sweep(file, scale, storage)
     _check_cpus(spec)
-    made = planning.make(specs.wanted(spec), Ledger(folder))
+    made = planning.make(specs.wanted(spec), Ledger(folder), thorough=retrain_damaged)
     _say(_plan_lines(spec, made))
     if made.damaged and not retrain_damaged:
         raise UserError(planning.damage(made, folder))
@@ -136,11 +137,17 @@ def gc(
     scale: ScaleOption = None,
     storage: StorageOption = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; else they are only listed.")] = False,
+    accept_lost: Annotated[
+        bool, typer.Option("--accept-lost", help="Let results whose checkpoint is lost count without it; nothing else is done.")
+    ] = False,
 ) -> None:
     """Say which checkpoints no front of any sweep in storage has use for, and delete them."""
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator import keeping  # imports pandas
 
+    if accept_lost:
+        _accept_lost(keeping.accept_lost(spec, folder))
+        return
     found = keeping.surplus(spec, folder)
     for trial in found.trials:
         print(f"{trial.id}  {trial.label}")
@@ -149,7 +156,7 @@ def gc(
         f"{len(found.trials)} checkpoints ({found.megabytes:.1f} MB) and {len(found.leftovers)} leftovers of killed processes {verb}"
     )
     if delete:
-        keeping.delete(found)
+        keeping.delete(found, folder)
 
 
 @app.command()
@@ -185,8 +192,15 @@ def _run(command: Callable[[], None]) -> None:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        mend = f"; {error.mend}" if isinstance(error, DamagedError) else ""
+        print(f"error: {error}{mend}", file=sys.stderr)
         sys.exit(2)
+
+
+def _accept_lost(trials: Sequence[Trial]) -> None:
+    for trial in trials:
+        print(f"{trial.id}  {trial.label}")
+    print(f"{len(trials)} results count without their checkpoints, which were lost")
 
 
 def _tell_problems(problems: Sequence[str]) -> None:

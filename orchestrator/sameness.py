@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """Largest relative difference of a number, where another order of additions excuses one; a metric may also differ by its Monte-Carlo
 error, because a share of n examples moves in steps of 1/n."""
+WEIGHTS_TOLERANCE = 0.1
+"""Largest relative distance of two models, |a - b| / |a| over all their weights, that another order of additions excuses."""
 EXCUSES = (
     ("device",),
     ("processor",),

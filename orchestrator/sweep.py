@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mopoe_core.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
-from orchestrator import aggregate, failures, keeping, leases, outcomes, plan, provenance, report, tracking
+from orchestrator import aggregate, binding, failures, keeping, leases, outcomes, plan, provenance, report, tracking
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
 from orchestrator.leases import Lease
@@ -63,7 +63,7 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
     with Lease(ledger.storage) as lease:
         _take(lease, spec, ledger)
         spec = resolve(spec, ledger.storage)  # here, where no other driver adds to it
-        made = plan.make(wanted(spec), ledger)
+        made = plan.make(wanted(spec), ledger, thorough=retrain_damaged)
         if made.damaged and retrain_damaged:
             for trial in made.damaged:
                 print(f"{trial.label}: set aside as {ledger.set_aside(trial)}, to be trained again")
@@ -71,7 +71,7 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
         write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
-        write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
+        keeping.remember(spec, ledger.storage)
         uri = tracking.default_uri(ledger.storage)
         stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease.holder.token, command)
         spec = resolve(spec, ledger.storage)
@@ -79,7 +79,7 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         ended = sum(status in ("completed", "diverged") and key not in there for key, status in statuses.items())
         unfinished = sum(statuses[trial.id] not in ("completed", "diverged") for trial in wanted(spec))
         if spec.keep == "front":
-            keeping.delete(keeping.surplus(spec, ledger.storage))
+            keeping.delete(keeping.surplus(spec, ledger.storage), ledger.storage)
     return Ended(statuses, ended, unfinished, stopped, paths, uri, problems, time.monotonic() - started)
 
 
@@ -196,7 +196,10 @@ def _write_report(
     spec: SweepSpec, ledger: Ledger, read: _Read, command: str, against_paper: bool = False, unequal: bool = False
 ) -> report.ReportPaths:
     every, now = trials(spec), read.statuses
-    samples = {trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)}
+    samples: dict[str, Mapping[str, AnyPath]] = {
+        trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)
+    }
+    samples |= {r.trial.id: binding.CheckedPictures(samples[r.trial.id], r) for r in read.results}
     into = near(ledger.storage) / "sweeps" / spec.name / "report"
     told = _told(spec, ledger, read.results, now) if spec.search else ()
     kept = folder(ledger.storage, spec) / "sweep.yaml"
