@@ -16,6 +16,7 @@ from mopoe_core.classifiers import Judges, judges
 from mopoe_core.data import mnist_svhn_text, own
 from mopoe_core.data.types import Dataset
 from orchestrator import cli
+from tests import recorded
 
 torch.set_num_threads(1)  # as workers do: repeatable, and not slowed many times over by a neighbour on the other core
 
@@ -65,6 +66,22 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     own.search_from(tmp_path)
     yield tmp_path
+    own.search_from(Path())
+
+
+@pytest.fixture(scope="session")
+def recorded_once(tmp_path_factory: pytest.TempPathFactory) -> recorded.Store:
+    """Trained trials and every kind of record; made once, to be copied and not changed."""
+    return recorded.make(tmp_path_factory.mktemp("recorded"))
+
+
+@pytest.fixture
+def store(recorded_once: recorded.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[recorded.Store]:
+    """Trained trials and every kind of record, to be damaged."""
+    copied = recorded_once.copy(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    own.search_from(tmp_path)
+    yield copied
     own.search_from(Path())
 
 
