@@ -58,7 +58,7 @@ def test_another_order_of_additions_excuses_what_is_within_tolerance():
     verdict = compare(replace(RECORDED, provenance=threads(1)), near, 0.1)
     assert verdict.holds
     assert verdict.said == (
-        "within tolerance (largest relative difference 0.0005 in epoch 1, train/loss, weights 0.1 apart), which is 0.001, and 0.5 for "
+        "within tolerance (largest relative difference 0.0005 in epoch 1, train/loss, weights 0.1 apart), which is 0.001, and 1 for "
         "weights, because threads was 1 and is 4"
     )
     far = again(10.0 * (1 + TOLERANCE * 2), provenance=threads(4))
@@ -69,7 +69,7 @@ def test_another_order_of_additions_excuses_what_is_within_tolerance():
         verdict = compare(replace(RECORDED, provenance=threads(1)), again(provenance=threads(4)), apart)
         assert verdict.holds == holds
         assert holds or verdict.said.startswith(
-            f"parts in weights alone: relative distance {apart:.2g}, more than 0.5; threads was 1"
+            f"parts in weights alone: relative distance {apart:.2g}, more than 1; threads was 1"
         )
 
 
