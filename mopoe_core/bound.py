@@ -53,6 +53,6 @@ def difference(named: Digest, found: Digest) -> str:
     """In what the bytes of a file differ from those that a result names; empty where they do not."""
     if named == found:
         return ""
-    if named.bytes != found.bytes:
-        return f"it has {found.bytes} bytes, and the result names {named.bytes}"
+    if named.size != found.size:
+        return f"it has {found.size} bytes, and the result names {named.size}"
     return f"its SHA-256 is {found.sha256[:12]}…, and the result names {named.sha256[:12]}…"

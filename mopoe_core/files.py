@@ -26,7 +26,7 @@ class Digest:
     """What tells the bytes of a file from any others."""
 
     sha256: str
-    bytes: int
+    size: int
 
     @classmethod
     def of(cls, content: bytes | memoryview) -> "Digest":

@@ -18,7 +18,7 @@ def lost(folder: AnyPath, trial_id: str, named: Digest, found: int | None) -> st
     is there, None where nothing is.
     """
     if found is not None:
-        return "" if found == named.bytes else f"it has {found} bytes, and the result names {named.bytes}"
+        return "" if found == named.size else f"it has {found} bytes, and the result names {named.size}"
     if (folder / DELETED).exists() and _deleted(folder, trial_id) == asdict(named):
         return ""
     return "it is missing, and `gc` has not deleted it; `gc --accept-lost` keeps such results without their checkpoints"
