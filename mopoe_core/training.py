@@ -96,7 +96,7 @@ def check_owner(state: dict[str, Any], config: TrainingConfig, seed: int, trial:
     """Raise CheckpointError where a checkpoint is that of another trial. One of an earlier version does not name its trial's id."""
     stored = dict(state.get("config", {}))
     said = {"trial": state.get("trial", ""), "seed": state.get("seed"), "config": _completed(stored, config)}
-    wanted = {"trial": trial, "seed": seed, "config": config.model_dump()}
+    wanted: dict[str, Any] = {"trial": trial, "seed": seed, "config": config.model_dump()}
     for name, value in wanted.items():
         if said[name] != value and not (name == "trial" and "" in (said[name], value)):
             found = (
