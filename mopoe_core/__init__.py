@@ -19,8 +19,9 @@ def load(checkpoint: str | Path, device: str = "cpu", data: str | Path = "data")
     """The trained model of a `checkpoint.pt`, in evaluation mode, on that device.
 
     The checkpoint says what its modalities are. Of one written before it did, the dataset says so, which is built under `data`. A dataset
-    of the user's own is looked for in the current folder, for its networks. Raises FileNotFoundError, or ValueError where the file is no
-    checkpoint of a model that has been trained.
+    of the user's own is looked for in the current folder, for its networks. In a trial's folder the checkpoint is compared with the
+    result beside it. Raises FileNotFoundError, or ValueError where the file is no checkpoint of a model that has been trained, or not the
+    one of that result.
     """
     from mopoe_core.trained import load_trained  # torch, which takes seconds
 

@@ -8,6 +8,7 @@ is in `classifier_quality`.
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -218,13 +219,25 @@ def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
     """What was kept: tensors and plain values; nothing that a file says is executed. Raises JudgeError where it is something else."""
     content = io.BytesIO(path.read_bytes())
     try:
+        with zipfile.ZipFile(content) as archive:
+            changed = archive.testzip()  # `torch.load` does not notice a changed byte
+        content.seek(0)
         kept = torch.load(content, map_location=device, weights_only=True)
-        if set(kept) == {"weights", "quality"}:
+        if changed is None and set(kept) == {"of", "weights", "quality"} and kept["of"] == _of(path):
             return dict(kept)
         reason = f"no classifier of this version: it holds {', '.join(sorted(map(str, kept)))}"
+        if changed is not None:
+            reason = "changed bytes"
+        elif kept.get("of", _of(path)) != _of(path):
+            reason = f"it is the classifier {kept['of']}"
     except Exception as error:  # damaged archives raise nearly anything
         reason = type(error).__name__
     raise _unusable(path, reason)
+
+
+def _of(path: AnyPath) -> str:
+    """What the classifier at that place is of: the identity of its dataset and training, and the modality."""
+    return f"{path.parent.name}/{path.stem}"
 
 
 def _unusable(path: AnyPath, reason: str) -> JudgeError:
@@ -256,7 +269,7 @@ def _identity(dataset: Dataset, modality: Modality) -> str:
 def _train_and_keep(dataset: Dataset, modality: Modality, path: AnyPath) -> None:
     # On the CPU whatever the device, so that every machine of a cluster would train the same judge.
     network = _fit(dataset, modality)
-    kept = {"weights": network.state_dict(), "quality": asdict(_quality(network, dataset, modality))}
+    kept = {"of": _of(path), "weights": network.state_dict(), "quality": asdict(_quality(network, dataset, modality))}
     write_whole(path, lambda temporary: torch.save(kept, temporary))
 
 

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -18,6 +19,28 @@ AnyPath = Path | RemotePath
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Error numbers of a disk that takes no more."""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What tells the bytes of a file from any others."""
+
+    sha256: str
+    size: int
+
+    @classmethod
+    def of(cls, content: bytes | memoryview) -> "Digest":
+        """That of these bytes."""
+        return cls(hashlib.sha256(content).hexdigest(), len(content))
+
+    @classmethod
+    def of_file(cls, path: AnyPath) -> "Digest":
+        """That of a file. Raises FileNotFoundError where there is none."""
+        if isinstance(path, RemotePath):
+            return cls.of(path.read_bytes())
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return cls(sha256, os.fstat(file.fileno()).st_size)
 
 
 def is_full(error: BaseException) -> bool:
@@ -191,6 +214,14 @@ def modified(path: AnyPath) -> float | None:
 def size(path: AnyPath) -> int:
     """Bytes of a file that is there."""
     return path.size() if isinstance(path, RemotePath) else path.stat().st_size
+
+
+def size_if_there(path: AnyPath) -> int | None:
+    """Bytes of a file, by one request; None where it is not there. Of a remote file that is empty, as well."""
+    try:
+        return size(path) or (None if isinstance(path, RemotePath) else 0)
+    except FileNotFoundError:
+        return None
 
 
 def lock(path: AnyPath) -> FileLock:

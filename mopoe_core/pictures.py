@@ -1,5 +1,6 @@
 """What a dataset holds and what a model generates, as PNG: every tile one modality of one sample, text written out, vectors as bars."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from mopoe_core import names
 from mopoe_core.data.types import Dataset, Modality, Split
-from mopoe_core.files import AnyPath, write_whole
+from mopoe_core.files import AnyPath, Digest, write_bytes
 from mopoe_core.loss import Encoded, with_private
 from mopoe_core.model import MultimodalVAE
 from mopoe_core.objective import products
@@ -30,8 +31,8 @@ Pixels = NDArray[np.uint8]
 
 
 @torch.no_grad()
-def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: torch.device, folder: AnyPath) -> None:
-    """What a trained model generates, and what it was shown.
+def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: torch.device, folder: AnyPath) -> dict[str, str]:
+    """Write what a trained model generates, and what it was shown; returns the SHA-256 of each picture by its name.
 
     dataset.png          ten training examples, a column each, a row a modality
     unconditional.png    100 draws from the prior, a 10 x 10 block a modality; tuples.png: ten of them, a column each
@@ -40,7 +41,7 @@ def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: to
 
     Chance comes from `seed`; the latents of the unconditional ones are the same for every model.
     """
-    write_contact_sheet(dataset, folder / "dataset.png")
+    written = {"dataset": write_contact_sheet(dataset, folder / "dataset.png")}
     tile = tile_size(model.modalities)
     config, cpu = model.config, torch.device("cpu")
     prior = generator(cpu, 0, "pictures")
@@ -48,8 +49,9 @@ def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: to
     private = torch.randn(len(model.modalities), GRID * GRID, config.private_dim, generator=prior).to(device)
     latents = [with_private(z, own) for own in private]
     drawn = [tiles(m, model.generate(latent, m), tile) for m, latent in zip(model.modalities, latents, strict=True)]
-    _write(_beside([_grid(d.reshape(GRID, GRID, tile, tile, 3)) for d in drawn]), folder / "unconditional.png")
-    _write(_grid(np.stack([d[:GRID] for d in drawn])), folder / "tuples.png")
+    blocks = _beside([_grid(d.reshape(GRID, GRID, tile, tile, 3)) for d in drawn])
+    written["unconditional"] = _write(blocks, folder / "unconditional.png")
+    written["tuples"] = _write(_grid(np.stack([d[:GRID] for d in drawn])), folder / "tuples.png")
     x = {name: value.to(device) for name, value in dataset.test.batch(_examples(dataset.test, dataset)).items()}
     encoded, chance = model.encode(x), generator(device, seed, "pictures")
     order = [m.name for m in model.modalities]
@@ -57,14 +59,16 @@ def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: to
         samples = _conditional(model, encoded, [order.index(name) for name in subset], chance)
         generated = [tiles(m, model.generate(latent, m), tile) for i, m in enumerate(model.modalities) for latent in samples[i]]
         observed = [tiles(m, x[m.name], tile) for m in model.modalities if m.name in subset]
-        _write(_above(_grid(np.stack(observed)), _grid(np.stack(generated))), folder / f"given_{names.subset_name(subset)}.png")
+        name = f"given_{names.subset_name(subset)}"
+        written[name] = _write(_above(_grid(np.stack(observed)), _grid(np.stack(generated))), folder / f"{name}.png")
+    return written
 
 
-def write_contact_sheet(dataset: Dataset, path: AnyPath) -> None:
-    """Ten training examples, a column each, one a class where there are classes; a row a modality."""
+def write_contact_sheet(dataset: Dataset, path: AnyPath) -> str:
+    """Write ten training examples, a column each, one a class where there are classes, a row a modality; returns the SHA-256."""
     x = dataset.train.batch(_examples(dataset.train, dataset))
     tile = tile_size(dataset.modalities)
-    _write(_grid(np.stack([tiles(m, x[m.name], tile) for m in dataset.modalities])), path)
+    return _write(_grid(np.stack([tiles(m, x[m.name], tile) for m in dataset.modalities])), path)
 
 
 def _pictured(order: Sequence[str]) -> list[tuple[str, ...]]:
@@ -157,5 +161,8 @@ def _above(top: Pixels, bottom: Pixels) -> Pixels:
     return np.concatenate([top, np.full((GAP, top.shape[1], 3), 128, np.uint8), bottom], 0)
 
 
-def _write(picture: Pixels, path: AnyPath) -> None:
-    write_whole(path, lambda temporary: Image.fromarray(picture).save(temporary, "PNG"))
+def _write(picture: Pixels, path: AnyPath) -> str:
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    write_bytes(path, content.getbuffer())
+    return Digest.of(content.getbuffer()).sha256

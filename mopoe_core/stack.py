@@ -39,6 +39,8 @@ class Member:
     config: TrainingConfig
     seed: int
     checkpoint: AnyPath
+    trial: str = ""
+    """The id that the checkpoint names as its trial's."""
 
 
 def train_stack(
@@ -84,8 +86,8 @@ def _together(
     left: dict[int, Member], dataset: Dataset, device: torch.device, on_epoch: Callable[[dict[int, Epoch]], None]
 ) -> Iterator[tuple[int, Trained]]:
     """Train as one stack; a member that has been yielded is no longer in `left`."""
-    _settle([one.checkpoint for one in left.values()])
-    runs = {place: resumed(one.config, one.seed, dataset, device, one.checkpoint) for place, one in left.items()}
+    _settle([*left.values()])
+    runs = {place: resumed(one.config, one.seed, dataset, device, one.checkpoint, one.trial) for place, one in left.items()}
     for place, run in runs.items():
         for epoch in run.history:
             on_epoch({place: epoch})
@@ -125,11 +127,13 @@ def _save(runs: dict[AnyPath, Run]) -> None:
         move(_next(checkpoint), checkpoint)
 
 
-def _settle(checkpoints: Sequence[AnyPath]) -> None:
+def _settle(members: Sequence[Member]) -> None:
     """After a cut, put every member where all of them can be: at the newest epoch that each has a checkpoint of, if need be that of the
     epoch before. One that has diverged stays where it is, and one that is further behind than the others catches up in training.
+
+    Raises CheckpointError, and moves nothing, where one is that of another trial.
     """
-    found = {path: _kept(path) for path in checkpoints}
+    found = {member.checkpoint: _kept(member) for member in members}
     newest = {path: max(kept, default=0) for path, kept in found.items() if not any(one.diverged for _, one in kept.values())}
     common = min(newest.values(), default=0)
     for path, kept in found.items():
@@ -140,10 +144,11 @@ def _settle(checkpoints: Sequence[AnyPath]) -> None:
         _next(path).unlink(missing_ok=True)
 
 
-def _kept(checkpoint: AnyPath) -> dict[int, tuple[AnyPath, Held]]:
+def _kept(member: Member) -> dict[int, tuple[AnyPath, Held]]:
     """Every usable checkpoint of a member by its number of epochs; where two have the same, the one in its place."""
-    places = (before(checkpoint), _next(checkpoint), checkpoint)
-    return {one.epochs: (place, one) for place in places if (one := held(place)) is not None}
+    places = (before(member.checkpoint), _next(member.checkpoint), member.checkpoint)
+    found = {place: held(place, member.config, member.seed, member.trial) for place in places}
+    return {one.epochs: (place, one) for place, one in found.items() if one is not None}
 
 
 def _next(checkpoint: AnyPath) -> AnyPath:

@@ -6,22 +6,26 @@ from typing import Any
 
 import torch
 
+from mopoe_core.bound import check_bound
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data import loading
 from mopoe_core.data.types import Modality
+from mopoe_core.errors import CheckpointError
 from mopoe_core.model import MultimodalVAE
-from mopoe_core.training import readable
+from mopoe_core.training import opened
 
 
 def load_trained(checkpoint: Path, device: str, data: Path) -> MultimodalVAE:
     """The model, in evaluation mode; see `mopoe_core.load`."""
-    state = readable(checkpoint)
-    if state is None:
+    found = opened(checkpoint)
+    if found is None:
         if not checkpoint.exists():
             raise FileNotFoundError(f"{checkpoint}: there is no such file")
-        raise ValueError(
+        raise CheckpointError(
             f"{checkpoint}: is damaged, or no checkpoint of this version; use one that `python -m orchestrator sweep` wrote"
         )
+    state, digest = found
+    check_bound(state, digest, checkpoint)
     config = TrainingConfig.model_validate(state["config"])
     with torch.random.fork_rng(devices=[]):  # the initialisation is thrown away, and is not to move anybody's random numbers
         model = MultimodalVAE(config, _modalities(state, config, data))

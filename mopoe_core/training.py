@@ -17,7 +17,8 @@ from torch import Tensor
 
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data.types import Dataset, Split
-from mopoe_core.files import AnyPath, keep, move, write_bytes
+from mopoe_core.errors import CheckpointError
+from mopoe_core.files import AnyPath, Digest, keep, move, write_bytes
 from mopoe_core.model import MultimodalVAE
 from mopoe_core.names import Epoch
 from mopoe_core.objective import Draws, draw
@@ -37,6 +38,8 @@ class Trained:
     """Optimiser step, from 1, of the first loss that was not finite, or that left weights that are not."""
     seconds: float
     """In the epochs of this and earlier attempts."""
+    checkpoint: Digest | None = None
+    """Of the checkpoint that holds exactly this model; None where none was written or read."""
 
 
 def new_model(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device) -> MultimodalVAE:
@@ -54,12 +57,14 @@ def train(
     device: torch.device,
     checkpoint: AnyPath,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    trial: str = "",
 ) -> Trained:
     """Train to `config.epochs`, going on from `checkpoint` if it is there and writing it after every epoch.
 
-    `on_epoch` is told of each epoch, first of those that the checkpoint remembers.
+    `on_epoch` is told of each epoch, first of those that the checkpoint remembers. `trial` is the id that the checkpoint names as its
+    trial's. Raises CheckpointError where the checkpoint is that of another trial.
     """
-    run = resumed(config, seed, dataset, device, checkpoint)
+    run = resumed(config, seed, dataset, device, checkpoint, trial)
     for epoch in run.history:
         on_epoch(epoch)
     while not run.ended:
@@ -69,19 +74,56 @@ def train(
     return run.trained()
 
 
-def resumed(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, checkpoint: AnyPath) -> "Run":
-    """A run where its checkpoint left it, or at its beginning.
-
-    Raises ValueError where the checkpoint is that of another configuration or seed.
-    """
-    run, state = Run(config, seed, dataset, device), readable(checkpoint)
-    if state is None and (state := readable(before(checkpoint))) is not None:
-        move(before(checkpoint), checkpoint)  # else the damaged one would next be kept as the one before
-    if state is not None and (state["config"], state["seed"]) != (config.model_dump(), seed):
-        raise ValueError(f"{checkpoint} is that of another configuration or seed; each needs a file of its own")
-    if state is not None:
-        run.restore(state)
+def resumed(
+    config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, checkpoint: AnyPath, trial: str = ""
+) -> "Run":
+    """A run where its checkpoint left it, or at its beginning. Raises CheckpointError where the checkpoint is that of another trial."""
+    run, found, place = Run(config, seed, dataset, device, trial), opened(checkpoint), checkpoint
+    if found is None:
+        found, place = opened(before(checkpoint)), before(checkpoint)
+    if found is None:
+        return run
+    state, digest = found
+    check_owner(state, config, seed, trial, place)
+    if place != checkpoint:
+        move(place, checkpoint)  # else the damaged one would next be kept as the one before
+    run.restore(state)
+    run.checkpoint = digest if run.ended else None
     return run
+
+
+def check_owner(state: dict[str, Any], config: TrainingConfig, seed: int, trial: str, checkpoint: AnyPath) -> None:
+    """Raise CheckpointError where a checkpoint is that of another trial. One of an earlier version does not name its trial's id."""
+    stored = dict(state.get("config", {}))
+    said = {"trial": state.get("trial", ""), "seed": state.get("seed"), "config": _completed(stored, config)}
+    wanted: dict[str, Any] = {"trial": trial, "seed": seed, "config": config.model_dump()}
+    for name, value in wanted.items():
+        if said[name] != value and not (name == "trial" and "" in (said[name], value)):
+            found = (
+                _first_difference(said["config"], wanted["config"])
+                if name == "config"
+                else f"{name} {said[name]!r}, not {value!r}"
+            )
+            raise CheckpointError(
+                f"{checkpoint}: is the checkpoint of another trial, with {found}; move it to where it belongs, or give each trial a "
+                "file of its own (`sweep --retrain-damaged` moves it out of the way)"
+            )
+
+
+def _completed(stored: dict[str, Any], config: TrainingConfig) -> dict[str, Any]:
+    """A checkpoint's configuration; of one that was written before a field was there, with that field's default."""
+    if stored.keys() >= config.model_dump().keys():
+        return stored
+    try:
+        return TrainingConfig.model_validate(stored).model_dump()
+    except ValueError:
+        return stored
+
+
+def _first_difference(was: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first field in which two configurations differ."""
+    name = next(field for field in {**was, **now} if field not in was or field not in now or was[field] != now[field])
+    return f"{name} {was.get(name)!r}, not {now.get(name)!r}"
 
 
 def before(checkpoint: AnyPath) -> AnyPath:
@@ -90,13 +132,21 @@ def before(checkpoint: AnyPath) -> AnyPath:
 
 
 def readable(checkpoint: AnyPath) -> dict[str, Any] | None:
-    """What the checkpoint holds; None if there is none, or if the machine went down before its bytes were all on disk.
+    """What the checkpoint holds; None if there is none that can be used. See `opened`."""
+    found = opened(checkpoint)
+    return None if found is None else found[0]
+
+
+def opened(checkpoint: AnyPath) -> tuple[dict[str, Any], Digest] | None:
+    """What the checkpoint holds, with the digest of its bytes; None if there is none, or if the machine went down before its bytes
+    were all on disk.
 
     Starting over then costs time; going on from part of a state would cost the result. `torch.load` does not notice a changed byte; the
     checksums that `torch.save` writes into the archive tell.
     """
     try:
-        content = io.BytesIO(checkpoint.read_bytes())
+        raw = checkpoint.read_bytes()
+        content = io.BytesIO(raw)
         with zipfile.ZipFile(content) as archive:
             if archive.testzip() is not None:
                 return None
@@ -108,7 +158,7 @@ def readable(checkpoint: AnyPath) -> dict[str, Any] | None:
         raise  # it may be whole: nothing is to be trained over it
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
         return None
-    return state if state.get("format") == FORMAT else None
+    return (state, Digest.of(raw)) if state.get("format") == FORMAT else None
 
 
 @dataclass(frozen=True)
@@ -119,16 +169,24 @@ class Held:
     diverged: bool
 
 
-def held(checkpoint: AnyPath) -> Held | None:
-    """What a checkpoint holds; None where there is none that can be used."""
+def held(checkpoint: AnyPath, config: TrainingConfig, seed: int, trial: str = "") -> Held | None:
+    """What a trial's checkpoint holds; None where there is none that can be used. Raises CheckpointError where it is another trial's."""
     state = readable(checkpoint)
-    return None if state is None else Held(len(state["history"]), state["diverged_at_step"] is not None)
+    if state is None:
+        return None
+    check_owner(state, config, seed, trial, checkpoint)
+    return Held(len(state["history"]), state["diverged_at_step"] is not None)
 
 
-def history_in(checkpoint: AnyPath) -> tuple[Epoch, ...]:
-    """The epochs that a checkpoint holds; none where there is none that can be used."""
+def history_in(checkpoint: AnyPath, config: TrainingConfig, seed: int, trial: str = "") -> tuple[Epoch, ...]:
+    """The epochs that a trial's checkpoint holds; none where there is none that can be used. Raises CheckpointError where it is another
+    trial's.
+    """
     state = readable(checkpoint)
-    return () if state is None else tuple(Epoch(**epoch) for epoch in state["history"])
+    if state is None:
+        return ()
+    check_owner(state, config, seed, trial, checkpoint)
+    return tuple(Epoch(**epoch) for epoch in state["history"])
 
 
 def weights_in(checkpoint: AnyPath) -> dict[str, Tensor] | None:
@@ -149,8 +207,8 @@ def load(checkpoint: AnyPath, dataset: Dataset, device: torch.device | None = No
 class Run:
     """A model in training, with everything that a checkpoint must hold."""
 
-    def __init__(self, config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device) -> None:
-        self.config, self.seed, self.device = config, seed, device
+    def __init__(self, config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, trial: str = "") -> None:
+        self.config, self.seed, self.device, self.trial = config, seed, device, trial
         self.split = dataset.train.take(config.train_examples, SELECTION_SEED).to(device)
         self.model = new_model(config, seed, dataset, device).train()
         self.optimiser = torch.optim.Adam(
@@ -163,6 +221,8 @@ class Run:
         self.present_NM = hidden_at_random(self.split, config.missing, seed)
         self.history: list[Epoch] = []
         self.diverged_at_step: int | None = None
+        self.checkpoint: Digest | None = None
+        """Of the checkpoint after the last epoch, once that is written or read."""
 
     @property
     def ended(self) -> bool:
@@ -172,7 +232,7 @@ class Run:
     def trained(self) -> Trained:
         """What has come of it."""
         seconds = sum(epoch.values["train/seconds"] for epoch in self.history)
-        return Trained(self.model.eval(), tuple(self.history), self.diverged_at_step, seconds)
+        return Trained(self.model.eval(), tuple(self.history), self.diverged_at_step, seconds, self.checkpoint)
 
     def epoch(self) -> None:
         """One pass over the training examples. The host waits for the device once, at the end."""
@@ -230,12 +290,14 @@ class Run:
         """Write the state, whole or not at all."""
         content = io.BytesIO()  # to a file, `torch.save` turns "no space left" into an error that does not say so
         torch.save(self.state(), content)
+        self.checkpoint = Digest.of(content.getbuffer()) if self.ended else None
         write_bytes(path, content.getbuffer())
 
     def state(self) -> dict[str, Any]:
         """Everything that is needed to go on: tensors and plain values only, so that loading executes nothing."""
         return {
             "format": FORMAT,
+            "trial": self.trial,
             "config": self.config.model_dump(),
             "modalities": [asdict(modality) for modality in self.model.modalities],
             "seed": self.seed,

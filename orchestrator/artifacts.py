@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mopoe_core.files import AnyPath
 from mopoe_core.names import Metric
+from orchestrator import binding
 from orchestrator.ledger import Ledger
 from orchestrator.trial import TrialResult
 
@@ -17,13 +18,17 @@ def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
     """Checkpoint, evaluation table, pictures, configuration and provenance, over what is there.
 
     What lies on the same file system is linked and not copied: 10,000 checkpoints would take their space twice. The ledger replaces
-    files and never writes into them, so that a link keeps what it was made of.
+    files and never writes into them, so that a link keeps what it was made of. Raises DamagedError where checkpoint or pictures are not
+    those that the result names.
     """
-    into.mkdir(parents=True, exist_ok=True)
     trial = result.trial
-    if ledger.checkpoint(trial).exists():
+    has_checkpoint, pictures = binding.check_checkpoint(ledger.folder(trial), result), ledger.samples(trial)
+    for picture in pictures.values():
+        binding.check_picture(picture, result)
+    into.mkdir(parents=True, exist_ok=True)
+    if has_checkpoint:
         _put_file(ledger.checkpoint(trial), into / "checkpoint.pt")
-    for name, picture in ledger.samples(trial).items():
+    for name, picture in pictures.items():
         (into / "samples").mkdir(exist_ok=True)
         _put_file(picture, into / "samples" / f"{name}.png")
     with (into / "evaluation.csv").open("w", encoding="utf-8", newline="") as file:

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Iterator, Sequence
 
-from mopoe_core.errors import UserError
-from mopoe_core.files import AnyPath
-from orchestrator import foreground, provenance
+from mopoe_core.errors import CheckpointError, UserError
+from orchestrator import binding, foreground, provenance, records
+from orchestrator.errors import DamagedError
 from orchestrator.foreground import Foreground
 from orchestrator.ledger import Ledger
 from orchestrator.sameness import Verdict, compare, distance
@@ -32,17 +32,39 @@ def run(chosen: Sequence[TrialResult], spec: SweepSpec, ledger: Ledger) -> Itera
 def _again(recorded: TrialResult, ledger: Ledger, place: Foreground) -> Verdict:
     where = recorded.provenance
     try:
+        _check(recorded, ledger)
+    except (DamagedError, CheckpointError) as error:
+        return Verdict(False, f"parts: {error}; it was not trained again")
+    try:
         found = place.train(recorded.trial, int(where["threads"]), 0.0 if where["device"] == "cpu" else 1.0)
     except UserError:
         raise
     except Exception as error:  # of one trial; the others are still to be seen
         return Verdict(False, f"parts: was completed, and fails here ({type(error).__name__}: {error})".replace("\n", " "))
-    return compare(recorded, found, _weights(ledger.checkpoint(recorded.trial), Ledger(place.storage).checkpoint(recorded.trial)))
+    return compare(recorded, found, _weights(recorded, ledger, Ledger(place.storage)))
 
 
-def _weights(was: AnyPath, now: AnyPath) -> float | None:
-    """How far the models of two checkpoints are apart; None where there is not both."""
+def _check(recorded: TrialResult, ledger: Ledger) -> None:
+    """Raise DamagedError or CheckpointError where checkpoint or pictures are not those that the result names.
+
+    A result of an earlier version names none: then the checkpoint says whose it is, and its epochs have to be the result's.
+    """
+    folder, trial = ledger.folder(recorded.trial), recorded.trial
+    there = binding.check_checkpoint(folder, recorded)
+    for path in ledger.samples(trial).values():
+        binding.check_picture(path, recorded)
+    if not there or recorded.checkpoint is not None:
+        return
+    from mopoe_core.training import history_in
+
+    history = history_in(ledger.checkpoint(trial), trial.config, trial.seed, trial.id)
+    if [epoch.timestamp_ms for epoch in history] != [epoch.timestamp_ms for epoch in recorded.history]:
+        raise records.damaged(ledger.checkpoint(trial), "its epochs are not the result's")
+
+
+def _weights(recorded: TrialResult, ledger: Ledger, again: Ledger) -> float | None:
+    """How far the models of the two checkpoints are apart; None where the recorded one is gone."""
     from mopoe_core.training import weights_in
 
-    before, after = weights_in(was), weights_in(now)
+    before, after = (weights_in(one.checkpoint(recorded.trial)) for one in (ledger, again))
     return None if before is None or after is None else distance(before, after)

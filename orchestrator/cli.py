@@ -29,7 +29,7 @@ from orchestrator.cli_common import (
     pasted,
 )
 from orchestrator.costs import Evaluation
-from orchestrator.errors import SpecError
+from orchestrator.errors import DamagedError, SpecError
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, labels
 
@@ -59,7 +59,7 @@ def sweep(
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = open_sweep(file, scale, storage)
     _check_cpus(spec)
-    made = planning.make(specs.wanted(spec), Ledger(folder))
+    made = planning.make(specs.wanted(spec), Ledger(folder), thorough=retrain_damaged)
     _warn(remarks.of_sweep(spec))
     _say(_plan_lines(spec, made))
     if made.damaged and not retrain_damaged:
@@ -155,11 +155,17 @@ def gc(
     scale: ScaleOption = None,
     storage: StorageOption = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; else they are only listed.")] = False,
+    accept_lost: Annotated[
+        bool, typer.Option("--accept-lost", help="Let results whose checkpoint is lost count without it; nothing else is done.")
+    ] = False,
 ) -> None:
     """Say which checkpoints no front of any sweep in storage has use for, and delete them."""
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator import keeping  # imports pandas
 
+    if accept_lost:
+        _accept_lost(keeping.accept_lost(spec, folder))
+        return
     found = keeping.surplus(spec, folder)
     for trial in found.trials:
         print(f"{trial.id}  {trial.label}")
@@ -168,7 +174,7 @@ def gc(
         f"{len(found.trials)} checkpoints ({found.megabytes:.1f} MB) and {len(found.leftovers)} leftovers of killed processes {verb}"
     )
     if delete:
-        keeping.delete(found)
+        keeping.delete(found, folder)
 
 
 @app.command()
@@ -205,7 +211,8 @@ def _run(command: Callable[[], None]) -> None:
     try:
         command()
     except UserError as error:
-        for line in str(error).split("\n"):  # a sweep file may have several mistakes
+        mend = f"; {error.mend}" if isinstance(error, DamagedError) else ""
+        for line in f"{error}{mend}".split("\n"):  # a sweep file may have several mistakes
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
@@ -214,6 +221,12 @@ def _warn(lines: Sequence[str]) -> None:
     """Say what is odd and may still be meant, before anything trains."""
     for line in lines:
         print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def _accept_lost(trials: Sequence[Trial]) -> None:
+    for trial in trials:
+        print(f"{trial.id}  {trial.label}")
+    print(f"{len(trials)} results count without their checkpoints, which were lost")
 
 
 def _tell_problems(problems: Sequence[str]) -> None:

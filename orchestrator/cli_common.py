@@ -132,8 +132,9 @@ def counted(counts: Counter[str]) -> str:
 
 
 def state_of(trial: Trial, ledger: Ledger) -> State:
-    """A trial's state; of one with a damaged record, what is wrong with it."""
+    """A trial's state; of one with a damaged record or a lost checkpoint, what is wrong with it."""
     try:
-        return ledger.state(trial)
+        state = ledger.state(trial)
     except DamagedError as error:
         return State("damaged", 0, False, str(error))
+    return State("damaged", state.attempts, state.has_checkpoint, state.lost) if state.lost else state

@@ -33,7 +33,16 @@ class LedgerError(UserError):
 
 
 class DamagedError(LedgerError):
-    """A record of the ledger was cut or changed."""
+    """A file of the ledger was cut, changed or exchanged, or is missing.
+
+    `mend` says what to do about it; the command line adds it to the message.
+    """
+
+    mend = "`sweep --retrain-damaged` moves such trials out of the way and trains only them again"
+
+
+class MisplacedError(DamagedError):
+    """A record that is whole, and belongs to something else than its place says."""
 
 
 class SweepHeldError(UserError):

@@ -10,15 +10,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mopoe_core.files import AnyPath, listed, modified, near, size
-from orchestrator import pareto
+from orchestrator import binding, pareto, records
 from orchestrator import spec as specs
-from orchestrator.errors import SpecError
+from orchestrator.errors import DamagedError, SpecError
 from orchestrator.front_groups import groups_of
 from orchestrator.ledger import Ledger
 from orchestrator.outcomes import feasible
 from orchestrator.proposals import resolve
+from orchestrator.records import Identity
 from orchestrator.spec import SweepSpec, trials
 from orchestrator.trial import Trial
 
@@ -53,15 +55,43 @@ def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
     return Surplus(tuple(paths), tuple(paths.values()), links, tuple(_leftovers(spec, ledger)))
 
 
-def delete(found: Surplus) -> None:
-    """Remove them."""
+def delete(found: Surplus, storage: AnyPath) -> None:
+    """Remove them. Of each checkpoint it is noted first, so that nobody takes it for lost."""
+    ledger = Ledger(storage)
+    for trial in found.trials:
+        _note_deleted(trial, ledger, "no front has use for it")
     for path in (*found.paths, *found.links, *found.leftovers):
         path.unlink(missing_ok=True)
 
 
+def accept_lost(spec: SweepSpec, storage: AnyPath) -> list[Trial]:
+    """Note of each lost checkpoint of a sweep that its result counts without it, and remove what is left of it; returns the trials."""
+    ledger, found = Ledger(storage), []
+    for trial in trials(spec):
+        if ledger.state(trial).lost:
+            _note_deleted(trial, ledger, "it was lost")
+            ledger.checkpoint(trial).unlink(missing_ok=True)
+            found.append(trial)
+    return found
+
+
+def _note_deleted(trial: Trial, ledger: Ledger, why: str) -> None:
+    result = ledger.result(trial)
+    binding.note_deleted(ledger.folder(trial), trial.id, None if result is None else result.checkpoint, why)
+
+
 def record(spec: SweepSpec) -> str:
-    """A sweep as storage remembers it, with its scale applied and without where storage is."""
-    return json.dumps(spec.model_dump(mode="json", exclude_unset=True, exclude={"storage"}), indent=1)
+    """A sweep as text, with its scale applied and without where storage is."""
+    return json.dumps(_plain(spec), indent=1)
+
+
+def remember(spec: SweepSpec, storage: AnyPath) -> None:
+    """Let storage remember a sweep, as `record` has it."""
+    records.write(storage / "sweeps" / spec.name / "sweep.json", Identity("sweep", sweep=spec.name), {"sweep": _plain(spec)})
+
+
+def _plain(spec: SweepSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", exclude_unset=True, exclude={"storage"})
 
 
 def recorded(storage: AnyPath, name: str) -> SweepSpec:
@@ -70,9 +100,16 @@ def recorded(storage: AnyPath, name: str) -> SweepSpec:
 
 
 def _recorded(storage: AnyPath, path: AnyPath) -> SweepSpec:
+    name = path.parent.name
+    if not path.exists():
+        raise FileNotFoundError(path)
     try:
-        return resolve(specs.parse(json.loads(path.read_text(encoding="utf-8"))), storage)
-    except (ValueError, SpecError) as error:
+        stored = records.load(path, Identity("sweep", sweep=name), bare=True)
+        spec = specs.parse(stored.content if stored.format == 1 else stored.content["sweep"])
+        if spec.name != name:
+            raise SpecError(f"it is the sweep {spec.name!r}, in the folder of {name!r}")
+        return resolve(spec, storage)
+    except (ValueError, KeyError, SpecError, DamagedError) as error:
         said = str(error).replace("\n", "; ")
         raise SpecError(f"{path}: cannot be read ({said}); delete {path.parent} if that sweep is no longer wanted") from None
 

@@ -12,7 +12,6 @@ A holder is dead when its process on this machine is gone, or when it has not be
 storage, so that clocks that differ between machines do no harm.
 """
 
-import json
 import os
 import platform
 import threading
@@ -25,6 +24,9 @@ from pathlib import Path
 
 from mopoe_core.files import AnyPath, listed, modified, write_text
 from mopoe_core.remote import RemotePath
+from orchestrator import records
+from orchestrator.errors import DamagedError
+from orchestrator.records import Identity
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 30.0  # six missed beats: a worker that is alive but starved of CPU still beats by then
@@ -91,7 +93,7 @@ class Lease:
     def claim(self, folder: AnyPath) -> Holder | None:
         """Take what `folder` is about; returns None, or who holds it, and then nothing has changed."""
         mine = folder / "claims" / f"{self.holder.token}.json"
-        write_text(mine, json.dumps(asdict(self.holder)))
+        records.write(mine, _identity(mine), asdict(self.holder))
         now = modified(mine) or time.time()
         others = [path for path in _claims(folder) if path.name != mine.name]
         for path in others:
@@ -184,11 +186,17 @@ def _claims(folder: AnyPath) -> list[AnyPath]:
 
 
 def _holder(claim: AnyPath) -> Holder:
-    """Who made a claim; of one that is damaged, or was withdrawn in this moment, no more than the token."""
+    """Who made a claim; of one that is damaged, was made of another folder, or was withdrawn in this moment, no more than the token."""
     try:
-        return Holder(**json.loads(claim.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return Holder(**records.read(claim, _identity(claim), bare=True))
+    except (OSError, DamagedError, TypeError):
         return Holder(claim.stem, "unknown", 0, 0)
+
+
+def _identity(claim: AnyPath) -> Identity:
+    """Of the claim at that place."""
+    folder = claim.parent.parent
+    return Identity("claim", folder=f"{folder.parent.name}/{folder.name}", key=claim.stem)
 
 
 def _beat_seconds(storage: AnyPath) -> float:

@@ -11,13 +11,15 @@
         progress.json       epoch, epochs, seconds an epoch and when, of a trial in training: every 2 s at most (on object stores 30 s),
                             from a thread of its own (see `orchestrator.noting`); means nothing once there is a result
         samples/*.png       what the trained model generates
-        result.json         how the trial ended: completed or diverged, history, long table, provenance
+        result.json         how the trial ended: completed or diverged, history, long table, provenance, and the SHA-256 of its
+                            checkpoint and pictures
+        deleted.json        that `gc` deleted the checkpoint, or that the user does without it
         failed.json         the last error, after the last allowed attempt
         cancelled.json      interrupted by the user, or stopped early by a search
         epochs/0030.json    the metrics after that epoch, where a search asked for them
 
-Every file is written whole or not at all, and every record carries a checksum of itself: one that was cut or changed is named, and never
-used. A status is derived from which files are there, so it cannot contradict them.
+Every file is written whole or not at all, and every record says of which trial, attempt or epoch it is, under a checksum of itself: one
+that was cut, changed or moved is named, and never used. A status is derived from which files are there, so it cannot contradict them.
 """
 
 import hashlib
@@ -33,12 +35,13 @@ from typing import Any, TypeVar
 
 from mopoe_core.catalogue import is_own
 from mopoe_core.config import RECIPE, TrainingConfig
-from mopoe_core.files import AnyPath, listed, move_folder
+from mopoe_core.files import AnyPath, Digest, listed, move_folder, size_if_there
 from mopoe_core.names import Epoch, Metric
 from mopoe_core.remote import RemotePath
-from orchestrator import leases, records
-from orchestrator.errors import DamagedError, LedgerError
+from orchestrator import binding, leases, records
+from orchestrator.errors import DamagedError, LedgerError, MisplacedError
 from orchestrator.leases import Holder
+from orchestrator.records import Identity
 from orchestrator.trial import ENDED, Cell, Trial, TrialResult
 
 PROGRESS = "progress.json"
@@ -61,6 +64,8 @@ class State:
     """The last line of the traceback, for a failed trial."""
     stopped_at_epoch: int | None = None
     """Of a cancelled trial that a search stopped: the epochs that it was trained."""
+    lost: str = ""
+    """Of a trial that has ended: what is wrong with its checkpoint, as far as its name and size tell; empty for nothing."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Ledger:
 
     def checkpoint(self, trial: Trial) -> AnyPath:
         """The trial's checkpoint, whether it is there or not."""
-        return self.folder(trial) / "checkpoint.pt"
+        return self.folder(trial) / binding.CHECKPOINT
 
     def samples(self, trial: Trial) -> dict[str, AnyPath]:
         """Pictures of generated samples by name."""
@@ -101,21 +106,38 @@ class Ledger:
     def _state(self, trial: Trial, record: dict[str, Any] | None) -> State:
         """`record` is that of the trial's result, if there is one."""
         folder = self.folder(trial)
-        if record is None and not folder.exists():
-            return State("pending", 0, False)
-        error = ""
         if record is not None:
-            status = str(record.get("status"))
-            if status not in ENDED:
-                raise records.damaged(folder / "result.json", f"status {status!r} is not one of {', '.join(ENDED)}")
-        elif (folder / "failed.json").exists():
-            status, error = "failed", str(records.read(folder / "failed.json").get("error", "")).strip().rpartition("\n")[2]
+            return self._ended(trial, record)
+        if not folder.exists():
+            return State("pending", 0, False)
+        error, stopped = "", None
+        if (folder / "failed.json").exists():
+            status, error = "failed", self._last_line(trial)
         elif leases.living(self.storage, folder):
             status = "running"
         else:
             status = "cancelled" if (folder / "cancelled.json").exists() else "pending"
-        stopped = _said(folder / "cancelled.json", "stopped_at_epoch") if status == "cancelled" else None
+        if status in ("pending", "cancelled"):
+            self._identified(trial)  # of a folder that was moved, no other record need tell
+        if status == "cancelled":
+            stopped = self._said(trial, "cancelled.json", Identity("cancelled", trial.id), "stopped_at_epoch")
         return State(status, _attempts(folder), (folder / "checkpoint.pt").exists(), error, stopped)
+
+    def _ended(self, trial: Trial, record: dict[str, Any]) -> State:
+        """The state of a trial with a result."""
+        folder, status = self.folder(trial), str(record.get("status"))
+        if status not in ENDED:
+            raise records.damaged(folder / "result.json", f"status {status!r} is not one of {', '.join(ENDED)}")
+        path, named, lost = self.checkpoint(trial), _digest(record), ""
+        found = size_if_there(path)
+        if named is not None and (said := binding.lost(folder, trial.id, named, found)):
+            lost = str(records.damaged(path, said))
+        return State(status, _attempts(folder), found is not None, lost=lost)
+
+    def _last_line(self, trial: Trial) -> str:
+        """Of the error that a failed trial was given up for."""
+        note = self._read(trial, "failed.json", Identity("failed", trial.id))
+        return str(note.get("error", "")).strip().rpartition("\n")[2]
 
     def each(self, what: Callable[[_S], _T], things: Iterable[_S]) -> list[_T]:
         """`what` of every trial or file, in order; where storage is remote, many at a time."""
@@ -137,12 +159,7 @@ class Ledger:
 
     def check(self, trial: Trial) -> None:
         """Raise LedgerError if the ledger's trial of this id was given another configuration: a default has moved under it."""
-        path = self.folder(trial) / "trial.json"
-        if not path.exists():
-            return
-        stored, now = records.read(path).get("config"), trial.config.model_dump(mode="json")
-        if not isinstance(stored, dict):
-            raise records.damaged(path, "it holds no configuration")
+        stored, now = self._identified(trial), trial.config.model_dump(mode="json")
         for field in stored:
             if field not in now or stored[field] != now[field]:
                 found = repr(now[field]) if field in now else "no such field"
@@ -152,38 +169,70 @@ class Ledger:
                     "another --storage"
                 )
 
+    def _identified(self, trial: Trial) -> dict[str, Any]:
+        """The configuration that trial.json has; empty where there is no such file. Raises DamagedError where it is another trial's."""
+        path = self.folder(trial) / "trial.json"
+        if not path.exists():
+            return {}
+        stored = records.read(path, Identity("trial", trial.id))
+        if not isinstance(stored.get("config"), dict):
+            raise records.damaged(path, "it holds no configuration")
+        if stored.get("seed") != trial.seed:
+            raise MisplacedError(
+                f"{path}: is not the record that belongs here (its seed is {stored.get('seed')!r}, not {trial.seed})"
+            )
+        return dict(stored["config"])
+
+    def check_notes(self, trial: Trial) -> None:
+        """Raise DamagedError where a note of a trial's folder belongs elsewhere, or its stack's was cut."""
+        self.stack(trial)
+        for number in self._attempt_numbers(trial):
+            self._of_attempt(trial, number, "status")
+        for path in listed(self.folder(trial) / "epochs", "*.json"):
+            self.at_epoch(trial, _number(path))
+        for kind in ("failed", "cancelled", "deleted", "progress"):
+            self._said(trial, f"{kind}.json", Identity(kind, trial.id), "")
+
     def begin(self, trial: Trial) -> int:
         """Note a new attempt; returns its number, from 1."""
         folder = self.folder(trial)
         self.check(trial)
         if not (folder / "trial.json").exists():
-            identity = {"id": trial.id, "cell_id": trial.cell.id, "recipe": RECIPE, "seed": trial.seed}
-            records.write(folder / "trial.json", identity | {"config": trial.config.model_dump(mode="json")})
-        for name in ("failed.json", "cancelled.json"):
+            content = {
+                "cell_id": trial.cell.id,
+                "recipe": RECIPE,
+                "seed": trial.seed,
+                "config": trial.config.model_dump(mode="json"),
+            }
+            records.write(folder / "trial.json", Identity("trial", trial.id), content)
+        for name in ("failed.json", "cancelled.json", "deleted.json"):
             (folder / name).unlink(missing_ok=True)
         number = _attempts(folder) + 1
         who = {"host": platform.node(), "process": os.getpid(), "started_ms": int(time.time() * 1000)}
-        records.write(folder / "attempts" / f"{number:04d}.json", who)
+        records.write(self._attempt_path(trial, number), Identity("attempt", trial.id, attempt=number), who)
         return number
 
     def note_stack(self, trials: Sequence[Trial]) -> None:
         """Note that these trials are trained as one stack, so that it can be formed again."""
         for trial in trials:
-            records.write(self.folder(trial) / "stack.json", {"trials": [member.id for member in trials]})
+            content = {"trials": [member.id for member in trials]}
+            records.write(self.folder(trial) / "stack.json", Identity("stack", trial.id), content)
 
     def stack(self, trial: Trial) -> tuple[str, ...]:
         """The ids of the stack that a trial was last trained in; empty where it was trained alone, or not begun."""
-        path = self.folder(trial) / "stack.json"
-        return tuple(records.read(path).get("trials", ())) if path.exists() else ()
+        if not (self.folder(trial) / "stack.json").exists():
+            return ()
+        return tuple(self._read(trial, "stack.json", Identity("stack", trial.id)).get("trials", ()))
 
     def end_attempt(self, trial: Trial, number: int, status: str, error: str = "") -> None:
         """Note how an attempt ended; one that was killed has no such note."""
-        path = self.folder(trial) / "attempts" / f"{number:04d}.json"
-        records.write(path, records.read(path) | {"ended_ms": int(time.time() * 1000), "status": status, "error": error})
+        path, identity = self._attempt_path(trial, number), Identity("attempt", trial.id, attempt=number)
+        content = records.read(path, identity) | {"ended_ms": int(time.time() * 1000), "status": status, "error": error}
+        records.write(path, identity, content)
 
     def started_ms(self, trial: Trial) -> int | None:
         """When the first attempt began, in milliseconds since 1970; None if there was none."""
-        started: int | None = _said(self.folder(trial) / "attempts" / "0001.json", "started_ms")
+        started: int | None = self._of_attempt(trial, 1, "started_ms")
         return started
 
     def ended_ms(self, trial: Trial) -> int | None:
@@ -191,30 +240,40 @@ class Ledger:
 
         The last attempt says it; where that was killed, the note of failure or interruption; else the last attempt that could.
         """
-        folder = self.folder(trial)
-        attempts = [_said(path, "ended_ms") for path in listed(folder / "attempts", "*.json")]
-        notes = [_said(folder / f"{name}.json", f"{name}_ms") for name in ("failed", "cancelled")]
+        numbers = self._attempt_numbers(trial)
+        attempts = [self._of_attempt(trial, number, "ended_ms") for number in numbers]
+        notes = [self._said(trial, f"{kind}.json", Identity(kind, trial.id), f"{kind}_ms") for kind in ("failed", "cancelled")]
         last = attempts[-1:] + notes
         return next((ended for ended in last if ended), None) or max((ended for ended in attempts if ended), default=None)
 
     def last_error(self, trial: Trial) -> str:
         """The traceback that ended the last attempt; empty if it was killed without leaving one."""
-        attempts = listed(self.folder(trial) / "attempts", "*.json")
-        return str(_said(attempts[-1], "error") or "") if attempts else ""
+        return str(self._of_last_attempt(trial, "error") or "")
 
     def failure(self, trial: Trial) -> str:
         """Why a failed trial was given up: a traceback, or a word about a worker that left none; empty if it has not failed."""
-        return str(_said(self.folder(trial) / "failed.json", "error") or "")
+        return str(self._said(trial, "failed.json", Identity("failed", trial.id), "error") or "")
 
     def host(self, trial: Trial) -> str:
         """The machine of the last attempt; empty if there was none."""
-        attempts = listed(self.folder(trial) / "attempts", "*.json")
-        return str(_said(attempts[-1], "host") or "") if attempts else ""
+        return str(self._of_last_attempt(trial, "host") or "")
+
+    def _attempt_path(self, trial: Trial, number: int) -> AnyPath:
+        return self.folder(trial) / "attempts" / f"{number:04d}.json"
+
+    def _attempt_numbers(self, trial: Trial) -> list[int]:
+        return [_number(path) for path in listed(self.folder(trial) / "attempts", "*.json")]
+
+    def _of_attempt(self, trial: Trial, number: int, key: str) -> Any:
+        return self._said(trial, f"attempts/{number:04d}.json", Identity("attempt", trial.id, attempt=number), key)
+
+    def _of_last_attempt(self, trial: Trial, key: str) -> Any:
+        numbers = self._attempt_numbers(trial)
+        return self._of_attempt(trial, numbers[-1], key) if numbers else None
 
     def record(self, result: TrialResult) -> None:
         """Keep a trial's result. The file's arrival is what completes the trial."""
         content = {
-            "id": result.trial.id,
             "status": result.status,
             "metrics": [asdict(metric) for metric in result.metrics],
             "history": [asdict(epoch) for epoch in result.history],
@@ -223,29 +282,36 @@ class Ledger:
             "evaluate_seconds": result.evaluate_seconds,
             "attempts": result.attempts,
             "provenance": result.provenance,
+            "checkpoint": None if result.checkpoint is None else asdict(result.checkpoint),
+            "samples": dict(result.samples),
         }
-        records.write(self.folder(result.trial) / "result.json", content)
+        identity = Identity("result", result.trial.id, attempt=result.attempts)
+        records.write(self.folder(result.trial) / "result.json", identity, content)
         for name in ("checkpoint.before", "checkpoint.next", PROGRESS):
             (self.folder(result.trial) / name).unlink(missing_ok=True)
 
     def fail(self, trial: Trial, error: str) -> None:
         """Note that a trial has failed on its last allowed attempt."""
-        note = {"error": error, "attempts": _attempts(self.folder(trial)), "failed_ms": int(time.time() * 1000)}
-        records.write(self.folder(trial) / "failed.json", note)
+        attempts = _attempts(self.folder(trial))
+        note = {"error": error, "attempts": attempts, "failed_ms": int(time.time() * 1000)}
+        records.write(self.folder(trial) / "failed.json", Identity("failed", trial.id, attempt=attempts), note)
 
     def cancel(self, trial: Trial, stopped_at_epoch: int | None = None) -> None:
         """Note that the user interrupted a trial that had begun, or that a search stopped it after some epochs."""
         why = {} if stopped_at_epoch is None else {"stopped_at_epoch": stopped_at_epoch}
-        records.write(self.folder(trial) / "cancelled.json", {"cancelled_ms": int(time.time() * 1000), **why})
+        identity = Identity("cancelled", trial.id, attempt=_attempts(self.folder(trial)))
+        records.write(self.folder(trial) / "cancelled.json", identity, {"cancelled_ms": int(time.time() * 1000), **why})
 
     def note_epoch(self, trial: Trial, epoch: int, metrics: Sequence[Metric]) -> None:
         """Keep the metrics of a trial that trains, as they are after an epoch; none where it has diverged."""
         values = {metric.name: metric.value for metric in metrics}
-        records.write(self._epoch_path(trial, epoch), {"epoch": epoch, "values": values})
+        identity = Identity("epoch", trial.id, epoch=epoch)
+        records.write(self._epoch_path(trial, epoch), identity, {"epoch": epoch, "values": values})
 
     def at_epoch(self, trial: Trial, epoch: int) -> dict[str, float] | None:
         """The metrics of a trial after an epoch, by name; None where nobody asked for them."""
-        values: dict[str, float] | None = _said(self._epoch_path(trial, epoch), "values")
+        identity = Identity("epoch", trial.id, epoch=epoch)
+        values: dict[str, float] | None = self._said(trial, f"epochs/{epoch:04d}.json", identity, "values")
         return values
 
     def _epoch_path(self, trial: Trial, epoch: int) -> AnyPath:
@@ -264,7 +330,7 @@ class Ledger:
 
     def _record(self, trial: Trial) -> dict[str, Any] | None:
         path = self.folder(trial) / "result.json"
-        return records.read(path) if path.exists() else None
+        return records.read(path, Identity("result", trial.id)) if path.exists() else None
 
     def _result(self, trial: Trial, record: dict[str, Any]) -> TrialResult:
         rest = ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts", "provenance")
@@ -274,6 +340,8 @@ class Ledger:
                 status=record["status"],
                 metrics=tuple(Metric(**metric) for metric in record["metrics"]),
                 history=tuple(Epoch(**epoch) for epoch in record["history"]),
+                checkpoint=_digest(record),
+                samples=record.get("samples", {}),
                 **{name: record[name] for name in rest},
             )
         except (KeyError, TypeError) as error:
@@ -298,30 +366,60 @@ class Ledger:
 
     def _finished_in(self, folder: AnyPath) -> tuple[dict[str, Any], TrialResult | None] | None:
         with suppress(LedgerError):
-            identity = records.read(folder / "trial.json")
+            identity = records.read(folder / "trial.json", Identity("trial", folder.name))
             trial = _known(identity)
-            return identity, self.result(trial) if trial else None
+            return identity, self.result(trial) if trial is not None and trial.id == folder.name else None
         return None
 
+    def _read(self, trial: Trial, name: str, identity: Identity) -> dict[str, Any]:
+        """A record of a trial's folder.
 
-def _known(identity: dict[str, Any]) -> Trial | None:
-    if is_own(str(identity.get("config", {}).get("dataset"))):
+        One of format 1 does not say which trial it is of. It is believed in a folder that was begun then, and nowhere else.
+        """
+        path = self.folder(trial) / name
+        record = records.load(path, identity)
+        if record.format == 1 and self._format(trial) > 1:
+            raise MisplacedError(f"{path}: is not the record that belongs here (it does not say of which trial it is)")
+        return record.content
+
+    def _format(self, trial: Trial) -> int:
+        path = self.folder(trial) / "trial.json"
+        return records.load(path, Identity("trial", trial.id)).format if path.exists() else 1
+
+    def _said(self, trial: Trial, name: str, identity: Identity, key: str) -> Any:
+        """What a note has under this key; None where there is no such note, or where it was cut: the trial is none the worse for it.
+
+        Raises MisplacedError where it is another trial's.
+        """
+        if not (self.folder(trial) / name).exists():
+            return None
+        try:
+            return self._read(trial, name, identity).get(key)
+        except MisplacedError:
+            raise
+        except DamagedError:
+            return None
+
+
+def _known(stored: dict[str, Any]) -> Trial | None:
+    if is_own(str(stored.get("config", {}).get("dataset"))):
         return None  # to read a ledger runs no user's code
     try:
-        trial = Trial(Cell(TrainingConfig.model_validate(identity["config"])), identity["seed"])
+        return Trial(Cell(TrainingConfig.model_validate(stored["config"])), stored["seed"])
     except (ValueError, KeyError):
         return None
-    return trial if trial.id == identity["id"] else None
+
+
+def _digest(record: dict[str, Any]) -> Digest | None:
+    """What the record of a result says of its checkpoint; None where it names none."""
+    named = record.get("checkpoint")
+    return None if named is None else Digest(**named)
+
+
+def _number(path: AnyPath) -> int:
+    """The number that a record's name is; -1, which no record's is, for any other name."""
+    return int(path.stem) if path.stem.isdecimal() else -1
 
 
 def _attempts(folder: AnyPath) -> int:
     return len(listed(folder / "attempts", "*.json"))
-
-
-def _said(path: AnyPath, key: str) -> Any:
-    """What a note has under this key; None where there is no such note, or none that can be used: the trial is none the worse for it."""
-    if not path.exists():
-        return None
-    with suppress(DamagedError):
-        return records.read(path).get(key)
-    return None

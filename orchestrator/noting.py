@@ -15,6 +15,7 @@ from mopoe_core.remote import RemotePath
 from orchestrator import records
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import PROGRESS, Ledger
+from orchestrator.records import Identity
 from orchestrator.trial import Trial
 
 NOTE_SECONDS = 2.0
@@ -37,7 +38,7 @@ class Pace:
 def pace(trial: Trial, ledger: Ledger) -> Pace | None:
     """What the trial's worker noted last; None where there is no such note, or none that can be used."""
     with suppress(FileNotFoundError, DamagedError, TypeError):
-        return Pace(**records.read(ledger.folder(trial) / PROGRESS))
+        return Pace(**records.read(ledger.folder(trial) / PROGRESS, Identity("progress", trial.id)))
     return None
 
 
@@ -76,7 +77,7 @@ class Noting:
         folder = self._ledger.folder(trial)
         if not (folder / "result.json").exists():
             noted = Pace(epoch.epoch, trial.config.epochs, epoch.values["train/seconds"], epoch.timestamp_ms)
-            records.write(folder / PROGRESS, asdict(noted))
+            records.write(folder / PROGRESS, Identity("progress", trial.id), asdict(noted))
 
 
 def interval(storage: AnyPath) -> float:

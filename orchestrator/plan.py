@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from mopoe_core.files import AnyPath
-from orchestrator import costs
+from orchestrator import costs, inspection
 from orchestrator.costs import Evaluation
 from orchestrator.differing import Differing, find
 from orchestrator.errors import DamagedError
@@ -51,7 +51,7 @@ class Plan:
     fresh: tuple[Trial, ...]
     """To be trained from the start."""
     damaged: Mapping[Trial, str]
-    """Trials with a record that was cut or changed, and what is wrong with it."""
+    """Trials with a file that was cut, changed, exchanged or lost, and what is wrong with it."""
     estimate: Estimate
     differing: tuple[Differing, ...] = ()
     """Why some are new although storage has finished trials that are nearly the same."""
@@ -62,14 +62,17 @@ class Plan:
         return self.resume + self.fresh
 
 
-def make(trials: Sequence[Trial], ledger: Ledger) -> Plan:
-    """Compare a sweep's trials with the ledger. Raises LedgerError where an identity hides another configuration."""
+def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False) -> Plan:
+    """Compare a sweep's trials with the ledger; with `thorough`, everything of each trial is read, its checkpoint and pictures too.
+
+    Raises LedgerError where an identity hides another configuration.
+    """
     done: list[Trial] = []
     resume: list[Trial] = []
     fresh: list[Trial] = []
     damaged: dict[Trial, str] = {}
     own: list[TrialResult] = []
-    for trial, known in zip(trials, ledger.each(lambda trial: _checked(trial, ledger), trials), strict=True):
+    for trial, known in zip(trials, ledger.each(lambda trial: _checked(trial, ledger, thorough), trials), strict=True):
         if isinstance(known, str):
             damaged[trial] = known
         elif known.result is not None:
@@ -92,13 +95,17 @@ def damage(made: Plan, storage: AnyPath) -> str:
     return f"{shown}{more}; `sweep --retrain-damaged` moves such trials to {aside} and trains only them again"
 
 
-def _checked(trial: Trial, ledger: Ledger) -> Known | str:
-    """What the ledger has of a trial, of its result no more than an estimate needs; or what is wrong with its records."""
+def _checked(trial: Trial, ledger: Ledger, thorough: bool) -> Known | str:
+    """What the ledger has of a trial, of its result no more than an estimate needs; or what is wrong with it."""
     try:
         ledger.check(trial)
         known = ledger.known(trial)
+        if thorough:
+            inspection.inspect(trial, ledger)
     except DamagedError as error:
         return str(error)
+    if known.state.lost:
+        return known.state.lost
     return known if known.result is None else replace(known, result=_costs(known.result))
 
 

@@ -16,8 +16,9 @@ from typing import Any
 from mopoe_core.files import AnyPath, listed
 from orchestrator import records
 from orchestrator import spec as specs
-from orchestrator.errors import SpecError
+from orchestrator.errors import DamagedError, SpecError
 from orchestrator.ledger import Ledger
+from orchestrator.records import Identity
 from orchestrator.spec import Proposed, Replicates, SweepSpec
 from orchestrator.trial import Cell
 
@@ -56,7 +57,7 @@ class Proposals:
     """The proposals of one search. Reading creates nothing."""
 
     def __init__(self, storage: AnyPath, name: str) -> None:
-        self._ledger = Ledger(storage)
+        self._ledger, self._name = Ledger(storage), name
         self.folder = self._ledger.storage / "sweeps" / name / "search"
         self.stopped_folder = self.folder / "stopped"
 
@@ -67,30 +68,52 @@ class Proposals:
 
     def add(self, proposal: Proposal) -> None:
         """Keep a new one."""
-        records.write(self.folder / f"{proposal.number:04d}.json", asdict(proposal))
+        identity = Identity("proposal", sweep=self._name, proposal=proposal.number)
+        records.write(self.folder / f"{proposal.number:04d}.json", identity, asdict(proposal))
 
     def stopped(self) -> dict[str, Stopped]:
         """Cells that were stopped early, by id."""
-        found = ((path.stem, records.read(path)) for path in listed(self.stopped_folder, "*.json"))
+        found = (
+            (path.stem, self._content(path, self._of_cell("stopped", path.stem)))
+            for path in listed(self.stopped_folder, "*.json")
+        )
         return {cell_id: Stopped(note["epoch"], note["why"]) for cell_id, note in found}
 
     def stop(self, cell_id: str, epoch: int, why: str) -> None:
         """Stop a cell: its workers look for this after each epoch."""
-        records.write(self.stopped_folder / f"{cell_id}.json", {"epoch": epoch, "why": why})
+        records.write(self.stopped_folder / f"{cell_id}.json", self._of_cell("stopped", cell_id), {"epoch": epoch, "why": why})
 
     def seed_counts(self) -> dict[str, int]:
         """Cells with more seeds than they began with, by id."""
-        return {path.stem: records.read(path)["seeds"] for path in listed(self.folder / "seeds", "*.json")}
+        paths = listed(self.folder / "seeds", "*.json")
+        return {path.stem: self._content(path, self._of_cell("seeds", path.stem))["seeds"] for path in paths}
 
     def give_seeds(self, cell_id: str, count: int) -> None:
         """Let a cell have so many seeds in all."""
-        records.write(self.folder / "seeds" / f"{cell_id}.json", {"seeds": count})
+        records.write(self.folder / "seeds" / f"{cell_id}.json", self._of_cell("seeds", cell_id), {"seeds": count})
+
+    def _of_cell(self, kind: str, cell_id: str) -> Identity:
+        return Identity(kind, sweep=self._name, cell=cell_id)
 
     def _read(self, path: AnyPath) -> Proposal:
+        number = int(path.stem) if path.stem.isdecimal() else -1
+        content = self._content(path, Identity("proposal", sweep=self._name, proposal=number))
         try:
-            return Proposal(**records.read(path))
+            return Proposal(**content)
         except TypeError as error:
-            raise records.damaged(path, str(error)) from None
+            raise self._beyond_repair(records.damaged(path, str(error))) from None
+
+    def _content(self, path: AnyPath, identity: Identity) -> dict[str, Any]:
+        try:
+            return records.read(path, identity)
+        except DamagedError as error:
+            raise self._beyond_repair(error) from None
+
+    def _beyond_repair(self, error: DamagedError) -> SpecError:
+        """No trial is damaged by it, so that training again mends nothing."""
+        return SpecError(
+            f"{error}; restore it, or move {self.folder} away: the search then begins again, and trains nothing twice"
+        )
 
 
 def resolve(spec: SweepSpec, storage: AnyPath) -> SweepSpec:

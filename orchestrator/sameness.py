@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """Largest relative difference of a number, where another order of additions excuses one; a metric may also differ by its Monte-Carlo
 error, because a share of n examples moves in steps of 1/n."""
+WEIGHTS_TOLERANCE = 1.0
+"""Largest relative distance of two models' worst tensor, where another order of additions excuses one. Measured with MoPoE and small
+networks on embedded MNIST-SVHN-Text: a trial alone and the same in a stack of three are 2e-8 apart after 10 steps, 0.16 after 200 and
+0.39 after 800, when their losses differ by 2e-4; two seeds are 1.5 to 1.7 apart at each."""
 EXCUSES = (
     ("device",),
     ("processor",),
@@ -64,10 +68,15 @@ def compare(recorded: TrialResult, found: TrialResult, weights: float | None) ->
     beyond = [name for name in differing if not (excuses and _close(was.get(name), now.get(name)))]
     if beyond:
         return Verdict(False, f"parts at {_both(beyond[0], was, now)}{_since(recorded, found, excuses)}")
-    if not excuses or weights == math.inf:
-        said = f"parts in weights alone: relative distance {weights:.2g}"
+    if not excuses or (weights is not None and weights > WEIGHTS_TOLERANCE):
+        allowed = f", more than {WEIGHTS_TOLERANCE:g}" if excuses else ""
+        said = f"parts in weights{'' if differing else ' alone'}: relative distance {weights:.2g}{allowed}"
         return Verdict(False, f"{said}{_since(recorded, found, excuses)}")
-    return Verdict(True, f"within tolerance ({_largest(differing, was, now)}), which is {TOLERANCE:g} because {excuses}{suffix}")
+    apart = "" if weights is None else f", weights {weights:.2g} apart"
+    allowed = f"{TOLERANCE:g}, and {WEIGHTS_TOLERANCE:g} for weights" if apart else f"{TOLERANCE:g}"
+    return Verdict(
+        True, f"within tolerance ({_largest(differing, was, now)}{apart}), which is {allowed}, because {excuses}{suffix}"
+    )
 
 
 def distance(was: Mapping[str, "Tensor"], now: Mapping[str, "Tensor"]) -> float:

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from mopoe_core.config import TrainingConfig
-from mopoe_core.files import AnyPath, write_text
+from mopoe_core.files import AnyPath
+from orchestrator import records
+from orchestrator.errors import DamagedError
 from orchestrator.ledger import Ledger
+from orchestrator.records import Identity
 from orchestrator.trial import Trial
 
 SPEEDLESS = ("epochs", "train_examples", "test_examples", "scale", "evaluate_on", "data_hash")
@@ -77,15 +80,17 @@ def _cut(members: Sequence[Trial], size: int, slots: int) -> list[tuple[Trial, .
 
 def remembered(storage: AnyPath, config: TrainingConfig, machine: str) -> Measured | None:
     """What storage knows of a shape on a machine; None where it was not measured, or what is there cannot be read."""
+    path = _path(storage, config, machine)
     try:
-        return Measured(**json.loads(_path(storage, config, machine).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
+        return Measured(**records.read(path, Identity("stack size", key=path.stem), bare=True))
+    except (DamagedError, TypeError):
         return None
 
 
 def remember(storage: AnyPath, config: TrainingConfig, measured: Measured) -> None:
     """Keep what was measured."""
-    write_text(_path(storage, config, measured.machine), json.dumps(asdict(measured), indent=1))
+    path = _path(storage, config, measured.machine)
+    records.write(path, Identity("stack size", key=path.stem), asdict(measured))
 
 
 def _path(storage: AnyPath, config: TrainingConfig, machine: str) -> AnyPath:

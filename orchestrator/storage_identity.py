@@ -19,6 +19,7 @@ from orchestrator import records
 from orchestrator.errors import DamagedError
 
 NAME = "storage.json"
+RECORD = records.Identity("storage")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def known(storage: AnyPath) -> Identity | None:
     if not path.exists():
         return None
     try:
-        content = records.read(path)
+        content = records.read(path, RECORD)
         return Identity(content["id"], content["place"], content["copied_from"])
     except KeyError as error:
         raise records.damaged(path, f"it has no {error.args[0]}") from None
@@ -73,7 +74,7 @@ def identify(storage: AnyPath) -> Identity:
         _make(storage, made)
         return known(storage) or made  # another driver's, if that was faster
     if identity != known(storage):
-        records.write(storage / NAME, asdict(identity))
+        records.write(storage / NAME, RECORD, asdict(identity))
     return identity
 
 
@@ -97,10 +98,10 @@ def _make(storage: AnyPath, identity: Identity) -> None:
     """Write the record, whole, unless another driver has written one meanwhile."""
     path = storage / NAME
     if isinstance(path, RemotePath):
-        records.write(path, asdict(identity))
+        records.write(path, RECORD, asdict(identity))
         return
     draft = path.with_name(f".{NAME}.{uuid.uuid4().hex}")
-    records.write(draft, asdict(identity))
+    records.write(draft, RECORD, asdict(identity))
     name_unless_taken(draft, path)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mopoe_core.files import AnyPath, listed, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
-from orchestrator import aggregate, failures, keeping, leases, outcomes, plan, provenance, report, tracking
+from orchestrator import aggregate, binding, failures, keeping, leases, outcomes, plan, provenance, report, tracking
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
 from orchestrator.front_groups import check_search, groups_of
@@ -69,7 +69,7 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         _take(lease, spec, ledger)
         identify(ledger.storage)  # before anything else is written: a damaged record is refused
         spec = resolve(spec, ledger.storage)  # here, where no other driver adds to it
-        made = plan.make(wanted(spec), ledger)
+        made = plan.make(wanted(spec), ledger, thorough=retrain_damaged)
         if made.damaged and retrain_damaged:
             for trial in made.damaged:
                 print(f"{trial.label}: set aside as {ledger.set_aside(trial)}, to be trained again")
@@ -79,14 +79,14 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         if spec.search:
             check_search(spec, ledger.results_of(made.done))
         write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
-        write_text(folder(ledger.storage, spec) / "sweep.json", keeping.record(spec))
+        keeping.remember(spec, ledger.storage)
         stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease.holder.token, command)
         spec = resolve(spec, ledger.storage)
         there = {trial.id for trial in made.done}
         ended = sum(status in ENDED and key not in there for key, status in statuses.items())
         unfinished = sum(statuses[trial.id] not in ENDED for trial in wanted(spec))
         if spec.keep == "front":
-            keeping.delete(keeping.surplus(spec, ledger.storage))
+            keeping.delete(keeping.surplus(spec, ledger.storage), ledger.storage)
     return Ended(statuses, ended, unfinished, stopped, paths, uri, problems, time.monotonic() - started)
 
 
@@ -205,7 +205,10 @@ def _write_report(
     spec: SweepSpec, ledger: Ledger, read: _Read, command: str, against_paper: bool = False, unequal: bool = False
 ) -> report.ReportPaths:
     every, now = trials(spec), read.statuses
-    samples = {trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)}
+    samples: dict[str, Mapping[str, AnyPath]] = {
+        trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)
+    }
+    samples |= {r.trial.id: binding.CheckedPictures(samples[r.trial.id], r) for r in read.results}
     into = near(ledger.storage) / "sweeps" / spec.name / "report"
     told = _told(spec, ledger, read.results, now) if spec.search else ()
     kept = folder(ledger.storage, spec) / "sweep.yaml"

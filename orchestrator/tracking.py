@@ -358,7 +358,7 @@ class Projection:
             return ()
         from mopoe_core.training import history_in  # torch: seconds, where a trial has not ended
 
-        return history_in(self._ledger.checkpoint(trial))
+        return history_in(self._ledger.checkpoint(trial), trial.config, trial.seed, trial.id)
 
     def _shows_otherwise(self, run: _Run, mark: str, history: Sequence[Epoch]) -> bool:
         """Whether a run has points that the ledger does not have: of another result, or of epochs that were trained again."""

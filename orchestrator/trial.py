@@ -6,13 +6,15 @@ A trial's id is a hash of its parsed configuration with the default values left 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as field_of
 from functools import cached_property
 from typing import Any
 
 from mopoe_core.catalogue import MODELS
 from mopoe_core.config import RECIPE, TrainingConfig
+from mopoe_core.files import Digest
 from mopoe_core.names import Epoch, Metric
 
 ID_LENGTH = 16  # hexadecimal digits: 64 bits, a collision among a million trials has a probability of 3e-8
@@ -102,6 +104,10 @@ class TrialResult:
     attempts: int
     provenance: dict[str, Any]
     """Versions, commit, hardware, data hash, classifiers' accuracies."""
+    checkpoint: Digest | None = None
+    """What tells the checkpoint that was evaluated from any other; None where an earlier version recorded the result."""
+    samples: Mapping[str, str] = field_of(default_factory=dict)
+    """SHA-256 of each picture of generated samples, by its name."""
 
     def value(self, name: str) -> float | None:
         """The metric of that full name, if it was reported."""

@@ -89,6 +89,8 @@ class Watch:
         except DamagedError as error:
             return Sight(State("damaged", 0, False, str(error)), why=str(error))
         state = known.state
+        if state.lost:
+            return Sight(State("damaged", 0, False, state.lost), why=state.lost)
         if known.result is not None:
             return Sight(state, slim(known.result, spec))
         if state.status == "running":

@@ -161,7 +161,7 @@ def _noted_attempt(job: Job, trials: Sequence[Trial], place: Place, ledger: Ledg
     except Stopped:
         for trial, number in attempts.items():
             if ledger.result(trial) is None:
-                epochs = len(history_in(ledger.checkpoint(trial)))
+                epochs = len(history_in(ledger.checkpoint(trial), trial.config, trial.seed, trial.id))
                 ledger.end_attempt(trial, number, "cancelled")
                 ledger.cancel(trial, epochs)
                 report({"kind": "stopped", "id": trial.id, "epoch": epochs})
@@ -285,9 +285,10 @@ def _evaluated(
     """Evaluate a trained model and record the trial's result."""
     started = time.perf_counter()
     metrics = () if trained.diverged_at_step else finite_metrics(trained, trial.seed, dataset, jury, device)
+    samples: dict[str, str] = {}
     if metrics:
-        write_pictures(trained.model, trial.seed, dataset, device, ledger.folder(trial) / "samples")
-    result = _result(trial, trained, metrics, time.perf_counter() - started, attempt, where)
+        samples = write_pictures(trained.model, trial.seed, dataset, device, ledger.folder(trial) / "samples")
+    result = _result(trial, trained, metrics, time.perf_counter() - started, attempt, where, samples)
     lease.check()
     ledger.record(result)
     ledger.end_attempt(trial, attempt, result.status)
@@ -306,10 +307,10 @@ def _train(
     if len(trials) == 1:
         (trial,) = trials
         path = ledger.checkpoint(trial)
-        yield trial, train(trial.config, trial.seed, dataset, device, path, lambda epoch: tell({trial.id: epoch}))
+        yield trial, train(trial.config, trial.seed, dataset, device, path, lambda epoch: tell({trial.id: epoch}), trial.id)
         return
     ledger.note_stack(trials)
-    members = [Member(trial.config, trial.seed, ledger.checkpoint(trial)) for trial in trials]
+    members = [Member(trial.config, trial.seed, ledger.checkpoint(trial), trial.id) for trial in trials]
 
     def tell_by_id(epochs: dict[int, Epoch]) -> None:
         tell({trials[place].id: epoch for place, epoch in epochs.items()})
@@ -332,7 +333,13 @@ def finite_metrics(trained: Trained, seed: int, dataset: Dataset, jury: Judges, 
 
 
 def _result(
-    trial: Trial, trained: Trained, metrics: tuple[Metric, ...], seconds: float, attempts: int, where: dict[str, Any]
+    trial: Trial,
+    trained: Trained,
+    metrics: tuple[Metric, ...],
+    seconds: float,
+    attempts: int,
+    where: dict[str, Any],
+    samples: Mapping[str, str],
 ) -> TrialResult:
     last_step = trial.config.epochs * trial.config.steps_per_epoch
     return TrialResult(
@@ -345,6 +352,8 @@ def _result(
         evaluate_seconds=seconds,
         attempts=attempts,
         provenance=where,
+        checkpoint=trained.checkpoint,
+        samples=samples,
     )
 
 
@@ -394,7 +403,7 @@ class _JudgedAt:
         """Of the model that the checkpoint holds, and not of the one in training, which must not notice."""
         values = self.ledger.at_epoch(trial, epoch)
         if values is None:
-            history = history_in(self.ledger.checkpoint(trial))
+            history = history_in(self.ledger.checkpoint(trial), trial.config, trial.seed, trial.id)
             if len(history) != epoch:
                 return  # trained beyond it before anybody asked
             model = load(self.ledger.checkpoint(trial), self.dataset, self.device)

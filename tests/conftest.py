@@ -17,7 +17,7 @@ from mopoe_core.classifiers import Judges, judges
 from mopoe_core.data import mnist_svhn_text, own
 from mopoe_core.data.types import Dataset
 from orchestrator import cli
-from tests import own_cards
+from tests import own_cards, recorded
 
 torch.set_num_threads(1)  # as workers do: repeatable, and not slowed many times over by a neighbour on the other core
 
@@ -85,6 +85,22 @@ def card_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object], Data
     yield card
     own._loaded.cache_clear()
     own._remarks.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def recorded_once(tmp_path_factory: pytest.TempPathFactory) -> recorded.Store:
+    """Trained trials and every kind of record; made once, to be copied and not changed."""
+    return recorded.make(tmp_path_factory.mktemp("recorded"))
+
+
+@pytest.fixture
+def store(recorded_once: recorded.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[recorded.Store]:
+    """Trained trials and every kind of record, to be damaged."""
+    copied = recorded_once.copy(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    own.search_from(tmp_path)
+    yield copied
+    own.search_from(Path())
 
 
 LONGEST = (

@@ -8,11 +8,12 @@ import torch
 import yaml
 
 from mopoe_core.errors import UserError
+from mopoe_core.files import Digest
 from mopoe_core.names import Epoch
 from orchestrator.audit import choose
 from orchestrator.foreground import Foreground
 from orchestrator.ledger import Ledger
-from orchestrator.sameness import TOLERANCE, compare, distance
+from orchestrator.sameness import TOLERANCE, WEIGHTS_TOLERANCE, compare, distance
 from orchestrator.spec import parse, trials
 from tests.builders import COHERENCE, LIKELIHOOD, cell, grid_results, metric, result
 
@@ -57,13 +58,19 @@ def test_another_order_of_additions_excuses_what_is_within_tolerance():
     verdict = compare(replace(RECORDED, provenance=threads(1)), near, 0.1)
     assert verdict.holds
     assert verdict.said == (
-        "within tolerance (largest relative difference 0.0005 in epoch 1, train/loss), which is 0.001 because threads was 1 and is 4"
+        "within tolerance (largest relative difference 0.0005 in epoch 1, train/loss, weights 0.1 apart), which is 0.001, and 1 for "
+        "weights, because threads was 1 and is 4"
     )
     far = again(10.0 * (1 + TOLERANCE * 2), provenance=threads(4))
     verdict = compare(replace(RECORDED, provenance=threads(1)), far, 0.1)
     assert not verdict.holds
     assert "parts at epoch 1, train/loss" in verdict.said
-    assert not compare(replace(RECORDED, provenance=threads(1)), again(provenance=threads(4)), math.inf).holds
+    for apart, holds in ((WEIGHTS_TOLERANCE, True), (WEIGHTS_TOLERANCE * 1.01, False), (1.4, False), (math.inf, False)):
+        verdict = compare(replace(RECORDED, provenance=threads(1)), again(provenance=threads(4)), apart)
+        assert verdict.holds == holds
+        assert holds or verdict.said.startswith(
+            f"parts in weights alone: relative distance {apart:.2g}, more than 1; threads was 1"
+        )
 
 
 def test_a_stack_and_a_metrics_own_error_are_excuses_and_a_commit_is_none():
@@ -135,6 +142,7 @@ def test_trials_that_are_trained_again_are_bit_equal_and_a_forged_one_parts(stor
     state = torch.load(ledger.checkpoint(second), weights_only=True)
     next(iter(state["model"].values())).mul_(1.001)
     torch.save(state, ledger.checkpoint(second))
+    ledger.record(replace(ledger.result(second), checkpoint=Digest.of_file(ledger.checkpoint(second))))
     code, out, _ = types_here("audit", path, "--sample", 2, "--seed", 1)
     assert code == 1
     assert f"parts at coherence/joint: recorded {better.value!r}, found {kept.metrics[0].value!r}" in out

@@ -51,7 +51,7 @@ def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_pat
     assert betas(found) == [3.0, 3.0]
     assert found.links == (artifacts / "checkpoint.pt",)
     assert found.megabytes == pytest.approx(14e-6)
-    keeping.delete(found)
+    keeping.delete(found, tmp_path)
     assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == {*found.paths, *found.links}
     assert {ledger.state(trial).status for trial in trials(spec)} == {"completed"}
     assert keeping.surplus(spec, tmp_path).trials == ()

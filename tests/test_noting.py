@@ -8,6 +8,7 @@ from mopoe_core.names import Epoch
 from orchestrator import noting
 from orchestrator.ledger import Ledger
 from orchestrator.noting import Noting, Pace, pace
+from orchestrator.records import Identity
 from orchestrator.trial import Trial
 from tests.builders import cell, result
 from tests.users import wait_for
@@ -25,7 +26,7 @@ def test_the_latest_epoch_is_noted_and_not_each(tmp_path, monkeypatch):
     monkeypatch.setattr(noting, "NOTE_SECONDS", 0.2)
     ledger, written = Ledger(tmp_path), []
     write = noting.records.write
-    monkeypatch.setattr(noting.records, "write", lambda path, content: (written.append(content), write(path, content)))
+    monkeypatch.setattr(noting.records, "write", lambda path, *rest: (written.append(rest), write(path, *rest)))
     with Noting([TRIAL], ledger) as told:
         for number in range(1, 41):
             told({TRIAL.id: epoch(number)})
@@ -38,7 +39,7 @@ def test_training_does_not_wait_for_a_slow_disk(tmp_path, monkeypatch):
     """While a note takes half a second to be written, telling of an epoch takes no time."""
     monkeypatch.setattr(noting, "NOTE_SECONDS", 0.01)
     busy = []
-    monkeypatch.setattr(noting.records, "write", lambda path, content: (busy.append(1), time.sleep(0.5)))
+    monkeypatch.setattr(noting.records, "write", lambda *arguments: (busy.append(1), time.sleep(0.5)))
     with Noting([TRIAL], Ledger(tmp_path)) as told:
         told({TRIAL.id: epoch(1)})
         wait_for(lambda: busy, 10)
@@ -52,7 +53,7 @@ def test_a_full_disk_does_not_end_a_trial(tmp_path, monkeypatch):
     monkeypatch.setattr(noting, "NOTE_SECONDS", 0.01)
     tried = []
 
-    def write(path, content):
+    def write(path, identity, content):
         tried.append(content)
         raise OSError(28, "No space left on device")
 
@@ -85,7 +86,7 @@ def test_a_note_that_was_cut_is_no_note(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
         assert pace(TRIAL, ledger) is None
-    noting.records.write(path, {"epoch": 3})
+    noting.records.write(path, Identity("progress", TRIAL.id), {"epoch": 3})
     assert pace(TRIAL, ledger) is None
 
 

@@ -17,6 +17,7 @@ from orchestrator.ledger import Ledger, State
 from orchestrator.noting import Pace
 from orchestrator.progress import Progress
 from orchestrator.proposals import Proposal, Proposals, resolve
+from orchestrator.records import Identity
 from orchestrator.spec import cell_of, parse, trials
 from orchestrator.watching import Seen, Sight, Watch
 from tests.builders import COHERENCE, LIKELIHOOD, result
@@ -95,7 +96,7 @@ def test_status_says_everything_at_once(ledger, file, types_here):
     with Lease(ledger.storage) as lease:
         assert lease.claim(ledger.folder(EVERY[5])) is None
         ledger.begin(EVERY[5])
-        records.write(ledger.folder(EVERY[5]) / "progress.json", asdict(Pace(4, 10, 6.0, 0)))
+        records.write(ledger.folder(EVERY[5]) / "progress.json", Identity("progress", EVERY[5].id), asdict(Pace(4, 10, 6.0, 0)))
         code, out, _ = types_here("status", file)
     assert code == 0
     assert f"t: 2 pending, 1 running, 4 completed, 1 failed of 8 trials; 1 of {os.cpu_count()} core" in out
@@ -137,7 +138,7 @@ def test_a_result_is_read_once(ledger, monkeypatch):
     """However often one looks; a new one is found."""
     completes(ledger, EVERY[0])
     read, names = records.read, []
-    monkeypatch.setattr(records, "read", lambda path: (names.append(path.name), read(path))[1])
+    monkeypatch.setattr(records, "read", lambda path, *rest: (names.append(path.name), read(path, *rest))[1])
     watch = Watch(SPEC, ledger.storage)
     for _ in range(3):
         watch.look()

@@ -9,9 +9,11 @@ import torch
 import yaml
 from mlflow import MlflowClient
 
+from orchestrator import plan
 from orchestrator.ledger import Ledger
 from orchestrator.spec import Resources, parse, trials
 from orchestrator.tracking import default_uri
+from tests.recorded import exchange
 from tests.users import User
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -124,7 +126,9 @@ def test_status_and_report_read_the_ledger(user, swept):
 
 
 def test_what_was_tampered_with_stops_the_sweep_and_is_trained_again_if_asked(user, swept):
-    """A better number in a result: exit 2, and the file is named; if asked, only that trial is trained again, to the old number."""
+    """A better number in a result: exit 2, and the file is named. If asked, only that trial is trained again, to the old number, and two
+    whose checkpoints were exchanged, which no plan sees.
+    """
     path = user.spec(seeds=2)
     before = user.results(path)
     forged = user.trials(path)[0]
@@ -134,10 +138,13 @@ def test_what_was_tampered_with_stops_the_sweep_and_is_trained_again_if_asked(us
     assert str(file) in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert "1 damaged, 5 completed of 6 trials" in user.types("status", path).stdout
-    assert "1 ran now" in user.types("sweep", path, "--retrain-damaged").stdout
-    after = user.results(path)
-    assert {key: after[key] for key in before if key != forged.id} == {key: before[key] for key in before if key != forged.id}
-    assert after[forged.id].metrics == before[forged.id].metrics
+    exchanged = user.trials(path)[1:3]
+    exchange(*(Path(str(Ledger(user.storage).checkpoint(trial))) for trial in exchanged))
+    assert "3 ran now" in user.types("sweep", path, "--retrain-damaged").stdout
+    after, again = user.results(path), {forged.id, *(trial.id for trial in exchanged)}
+    assert {key: after[key] for key in before if key not in again} == {key: before[key] for key in before if key not in again}
+    assert {key: after[key].metrics for key in again} == {key: before[key].metrics for key in again}
+    assert plan.make(user.trials(path), Ledger(user.storage), thorough=True).damaged == {}
     assert user.kinds() == {("trial", "FINISHED"): 6, ("cell", "FINISHED"): 3}
 
 

@@ -97,7 +97,8 @@ def ended(trial: Trial, history: tuple[Epoch, ...], status: str = "completed") -
 
 def checkpoint(ledger: Ledger, trial: Trial, history: Sequence[Epoch]) -> None:
     """What a worker leaves after each epoch."""
-    state = {"format": FORMAT, "history": [vars(epoch) for epoch in history]}
+    whose = {"trial": trial.id, "seed": trial.seed, "config": trial.config.model_dump()}
+    state = {"format": FORMAT, "history": [vars(epoch) for epoch in history], **whose}
     torch.save(state, ledger.checkpoint(trial))
 
 

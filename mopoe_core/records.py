@@ -1,0 +1,133 @@
+"""Records: JSON files that say what they are and whose, and carry a checksum of all of it.
+
+    {"record": {"format": 2, "kind": "result", "trial": "4f0c…", "attempt": 1}, …, "sha256": "…"}
+
+A reader says which record it expects, so that a file that was cut, changed or moved from another place is named and never used. Records
+of format 1 have no `record`. Of them is compared what they say of themselves in other fields (`FORMAT_1_FIELDS`).
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+FORMAT = 2
+FORMAT_1_FIELDS: dict[str, dict[str, str]] = {
+    "trial": {"trial": "id"},
+    "result": {"trial": "id"},
+    "epoch": {"epoch": "epoch"},
+    "proposal": {"proposal": "number"},
+}
+"""By kind: what of the identity a record of format 1 says, and in which field. Other kinds say nothing."""
+SINCE_FORMAT_2 = ("deleted", "storage")
+"""Kinds that no record of format 1 has."""
+
+
+class NotWhole(ValueError):
+    """A record that was cut or changed, or that this version cannot read; the message says how."""
+
+
+class NotHere(ValueError):
+    """A whole record, of something else than the reader expects."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a record is, and of what. A field is None where it does not apply, or where the reader does not know it."""
+
+    kind: str
+    trial: str | None = None
+    """The trial's id."""
+    attempt: int | None = None
+    epoch: int | None = None
+    sweep: str | None = None
+    """The sweep's name."""
+    cell: str | None = None
+    """The cell's id."""
+    proposal: int | None = None
+    """The proposal's number."""
+    folder: str | None = None
+    """Of a claim: the folder of what it claims, such as `trials/4f0c…`."""
+    key: str | None = None
+    """What else the file's name says."""
+
+    def said(self) -> dict[str, Any]:
+        """The fields that apply."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in pairs if value is not None}
+
+    def __str__(self) -> str:
+        return spelled(self.said())
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record that was read and checked."""
+
+    content: dict[str, Any]
+    """Without identity and checksum."""
+    format: int
+
+
+def spelled(identity: dict[str, Any]) -> str:
+    """An identity for a message: `result of trial 4f0c, attempt 1`."""
+    rest = ", ".join(f"{name} {value}" for name, value in identity.items() if name not in ("kind", "format"))
+    return f"{identity.get('kind')!s}{' of ' if rest else ''}{rest}"
+
+
+def dumped(identity: Identity, content: dict[str, Any]) -> str:
+    """The text of a record."""
+    whole = {"record": {"format": FORMAT, **identity.said()}, **content}
+    return json.dumps(whole | {"sha256": _checksum(whole)}, indent=1)
+
+
+def parsed(text: str, expected: Identity, bare: bool = False) -> Record:
+    """The record that a text holds. With `bare`, the text may be plain JSON, as this kind was written before it was a record.
+
+    Raises NotWhole where it was cut or changed, and NotHere where it is not the record that is expected.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotWhole(str(error)) from None
+    if not isinstance(content, dict):
+        raise NotWhole("it holds no mapping")
+    if bare and not {"record", "sha256"} & content.keys():
+        return Record(content, 1)
+    if content.pop("sha256", None) != _checksum(content):
+        raise NotWhole("its checksum is not that of its content")
+    return Record(content, _compared(content, expected))
+
+
+def _compared(content: dict[str, Any], expected: Identity) -> int:
+    """The record's format, after its identity was compared; takes the identity out of `content`."""
+    said = content.pop("record", None)
+    if said is None:
+        _compare_format_1(content, expected)
+        return 1
+    if not isinstance(said, dict) or not isinstance(said.get("format"), int) or said["format"] < FORMAT:
+        raise NotWhole(f"its identity is {said!r}")
+    if said["format"] > FORMAT:
+        raise NotWhole(f"it has format {said['format']}; this version reads formats up to {FORMAT}")
+    _compare(said, expected.said())
+    return int(said["format"])
+
+
+def _compare_format_1(content: dict[str, Any], expected: Identity) -> None:
+    if expected.kind in SINCE_FORMAT_2:
+        raise NotWhole("it does not say what it is of")
+    names, wanted = FORMAT_1_FIELDS.get(expected.kind, {}), expected.said()
+    found = {name: content[old] for name, old in names.items() if old in content}
+    if len(found) < len(names):
+        raise NotWhole("it does not say what it is of")
+    _compare({"kind": expected.kind, **found}, {name: value for name, value in wanted.items() if name in names})
+
+
+def _compare(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    if any(name not in found or found[name] != value for name, value in wanted.items()):
+        raise NotHere(f"it is the {spelled(found)}; here belongs the {spelled({'kind': found.get('kind'), **wanted})}")
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    """By a spelling that does not depend on how the file was indented. A diverged trial's history holds NaN, which `json` can spell."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

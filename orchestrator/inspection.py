@@ -1,0 +1,36 @@
+"""A look at everything that the ledger has of a trial, down to the bytes of its checkpoint and pictures: `sweep --retrain-damaged`."""
+
+from mopoe_core.errors import CheckpointError
+from mopoe_core.files import listed
+from orchestrator import binding
+from orchestrator.errors import MisplacedError
+from orchestrator.ledger import Ledger
+from orchestrator.trial import Trial
+
+
+def inspect(trial: Trial, ledger: Ledger) -> None:
+    """Raise DamagedError where anything about a trial is damaged or another trial's.
+
+    A note that was cut (of an attempt, say) is none the worse for its trial, and is passed over, as everywhere.
+    """
+    folder, result = ledger.folder(trial), ledger.result(trial)
+    ledger.check(trial)
+    ledger.check_notes(trial)
+    if result is None:
+        _check_unfinished(trial, ledger)
+        return
+    binding.check_checkpoint(folder, result)
+    for path in ledger.samples(trial).values():
+        binding.check_picture(path, result)
+
+
+def _check_unfinished(trial: Trial, ledger: Ledger) -> None:
+    if not listed(ledger.folder(trial), "checkpoint.*"):
+        return
+    from mopoe_core.training import before, history_in  # torch: seconds
+
+    for path in (ledger.checkpoint(trial), before(ledger.checkpoint(trial))):
+        try:
+            history_in(path, trial.config, trial.seed, trial.id)
+        except CheckpointError as error:
+            raise MisplacedError(str(error)) from None
