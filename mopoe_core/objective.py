@@ -370,6 +370,8 @@ def draw(spec: Specification, batch: int, latent: int, generator: torch.Generato
         order_B = torch.randperm(batch, generator=generator, device=device)
         offset = torch.rand(1, generator=generator, device=device)
         return Draws((order_B + offset) / batch, noise_BD, private_MBP)
+    if spec.estimator != "slices":
+        raise ValueError(f"estimator: {spec.estimator!r} is not offered; allowed: stratified, categorical, slices, enumerate")
     slices_B = (torch.arange(batch, device=device) // (batch // components)).clamp(max=components - 1)
     return Draws((slices_B + 0.5) / components, noise_BD, private_MBP)
 

@@ -29,7 +29,13 @@ def load_trained(checkpoint: Path, device: str, data: Path) -> MultimodalVAE:
     config = TrainingConfig.model_validate(state["config"])
     with torch.random.fork_rng(devices=[]):  # the initialisation is thrown away, and is not to move anybody's random numbers
         model = MultimodalVAE(config, _modalities(state, config, data))
-    model.load_state_dict(state["model"])
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError:  # its text lists every layer
+        raise CheckpointError(
+            f"{checkpoint}: its weights do not fit the networks of {config.dataset} as they are now; open it with the version that wrote "
+            "it (docs/upgrading.md), or restore your own networks"
+        ) from None
     return model.to_device(torch.device(device)).eval()
 
 

@@ -21,6 +21,7 @@ MEANING = (
     "test_examples",
     "importance_samples",
     "likelihood",
+    "given_private",
 )
 """Fields of a configuration that decide what its metrics mean. `likelihood` is one, because log p(X) in nats is of another density or
 probability; `scale` is one, because it stands for a size of the whole experiment."""

@@ -39,6 +39,7 @@ def test_every_field_of_a_configuration_is_of_the_meaning_or_of_the_training():
         (FACES, {"evaluate_on": "validation"}),
         (POLY, {"test_examples": 500}),
         (POLY, {"importance_samples": 12}),
+        (FACES, {"given_private": "posterior"}),
         (POLY, {"likelihood": "normal"}),
         (POLY, {"preset": "released_code"}),
     ],

@@ -456,3 +456,9 @@ def test_a_weight_of_zero_cannot_be_taken_out_of_the_unimodal_elbos():
     """MVAE with `unimodal_reconstruction: unweighted` and a modality of weight 0 is refused, by the field's name."""
     with pytest.raises(ValueError, match="reconstruction_weights: a weight of 0 cannot be taken out"):
         config("mvae", unimodal_reconstruction="unweighted", reconstruction_weights=(0.0, 1.0, 1.0))
+
+
+def test_an_unknown_estimator_is_refused():
+    """A specification with an estimator that there is not draws nothing."""
+    with pytest.raises(ValueError, match="estimator: 'strata' is not offered"):
+        draw(replace(specified("mopoe"), estimator="strata"), 8, LATENT, torch.Generator())

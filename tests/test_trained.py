@@ -128,3 +128,13 @@ def test_importing_the_package_loads_nothing_heavy():
     """`import mopoe_core` has `load`, and neither torch nor numpy."""
     code = "import sys, mopoe_core; assert callable(mopoe_core.load); assert not {'torch', 'numpy'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_weights_of_other_networks_are_refused(checkpoint, tmp_path):
+    """A checkpoint whose weights are those of other layers, as an earlier version's may be, is one line that names the file."""
+    state = torch.load(checkpoint[0], weights_only=True)
+    state["model"].pop(next(iter(state["model"])))
+    torch.save(state, tmp_path / "old.pt")
+    with pytest.raises(ValueError, match=r"old\.pt: its weights do not fit the networks of mnist_svhn_text") as caught:
+        mopoe_core.load(tmp_path / "old.pt")
+    assert "\n" not in str(caught.value)
