@@ -211,7 +211,7 @@ def stack_size(config: dict[str, Any], most: int, place: Place) -> Measured:
     known = stacks.remembered(place.storage, settings, machine)
     if known is not None and known.answers(most):
         return known
-    found = throughput.measure(settings, most, _dataset(settings.data_key, place.data), device)
+    found = throughput.measure(settings, most, _dataset(settings.data_key, place.data, place.root), device)
     gain = {str(size): value for size, value in found.gain.items()}
     measured = Measured(found.size, gain, most, found.limit, machine)
     stacks.remember(place.storage, settings, measured)
@@ -223,7 +223,7 @@ def unstackable(config: dict[str, Any], place: Place) -> str:
     own.search_from(Path(place.root))
     settings = TrainingConfig.model_validate(config)
     try:
-        model = new_model(settings, 0, _dataset(settings.data_key, place.data), torch.device("cpu"))
+        model = new_model(settings, 0, _dataset(settings.data_key, place.data, place.root), torch.device("cpu"))
         check_stackable(model, hides=settings.missing > 0)
     except NotStackable as error:
         return str(error)
@@ -236,8 +236,8 @@ def _attempt(
     device = _device(place.threads, place.gpu)
     trials = list(attempts)
     key = trials[0].config.data_key
-    dataset = _dataset(key, place.data)
-    jury = _judges(key, place.data, place.storage, str(device))
+    dataset = _dataset(key, place.data, place.root)
+    jury = _judges(key, place.data, place.root, place.storage, str(device))
     if job.rehearse:
         _rehearse(trials, dataset, jury, device)
     numbers = {trial.id: number for trial, number in attempts.items()}
@@ -451,14 +451,14 @@ def _name(device: torch.device) -> str:
 
 
 @lru_cache(maxsize=2)
-def _dataset(key: DataKey, data: str) -> Dataset:
-    """Kept between the trials of a reused worker."""
+def _dataset(key: DataKey, data: str, root: str) -> Dataset:
+    """Kept between the trials of a reused worker. `root` is where a user's own dataset is looked for."""
     return loading.load(key, Path(data))
 
 
 @lru_cache(maxsize=2)
-def _judges(key: DataKey, data: str, storage: AnyPath, device: str) -> Judges:
-    return judges(_dataset(key, data), storage / "classifiers", torch.device(device))
+def _judges(key: DataKey, data: str, root: str, storage: AnyPath, device: str) -> Judges:
+    return judges(_dataset(key, data, root), storage / "classifiers", torch.device(device))
 
 
 def _provenance(place: Place, dataset: Dataset, jury: Judges, device: torch.device) -> dict[str, Any]:

@@ -74,6 +74,12 @@ class Store:
         return Store(into)
 
 
+def errors_in(printed: str) -> int:
+    """How many lines of standard error are errors; the dataset here is odd enough for a warning, which `plan` and `sweep` print first."""
+    assert all(line.startswith(("error: ", "warning: ")) for line in printed.splitlines())
+    return sum(line.startswith("error: ") for line in printed.splitlines())
+
+
 def make(home: Path) -> Store:
     """Train and record all of it in an empty folder."""
     here = Path.cwd()

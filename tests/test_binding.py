@@ -20,7 +20,7 @@ from mopoe_core.training import before, held, history_in, resumed, train
 from orchestrator import artifacts, binding, keeping, plan
 from orchestrator.errors import DamagedError
 from orchestrator.tracking import default_uri
-from tests.recorded import Store, delete_as_gc_does, exchange
+from tests.recorded import Store, delete_as_gc_does, errors_in, exchange
 from tests.test_records import make_old
 
 CPU = torch.device("cpu")
@@ -149,7 +149,7 @@ def test_a_lost_or_cut_checkpoint_is_found_without_reading_weights(store, types_
     monkeypatch.setattr(Digest, "of_file", lambda path: pytest.fail(f"{path} was read"))
     code, out, err = types_here(command, store.file)
     if command in ("plan", "sweep"):
-        assert (code, err.count("\n")) == (2, 1)
+        assert (code, errors_in(err)) == (2, 1)
         assert str(checkpoints(store)[0]) in err
         assert str(checkpoints(store)[1]) not in err
         assert "--retrain-damaged" in err
@@ -242,7 +242,7 @@ def test_exchanged_pictures_come_neither_into_a_report_nor_into_mlflow(store, ty
         artifacts.put(tmp_path / "again", store.ledger, result)
     assert not (tmp_path / "again").exists()
     code, _, err = types_here("report", store.file)
-    assert (code, err.count("\n")) == (2, 1)
+    assert (code, errors_in(err)) == (2, 1)
     assert "unconditional.png: is damaged" in err
 
 

@@ -109,6 +109,7 @@ def test_a_search_over_cells_that_cannot_be_compared_is_refused(field):
         "modality_count": [2, 3],
         "evaluate_on": ["test", "validation"],
         "likelihood": ["laplace", "normal"],
+        "given_private": ["prior", "posterior"],
     }
     made = raw(space=SPACE | {field: values.get(field, [100, 200])})
     made["base"].pop(field, None)

@@ -188,11 +188,10 @@ def test_nothing_is_said_where_nothing_was_lost(done):
 def test_trials_of_an_earlier_recipe_are_named(done):
     """What a former version of the program finished is new now, and the recipe is named."""
     for trial in trials(parse(SWEEP)):
-        path = done.folder(trial) / "trial.json"
-        records.write(
-            path, {key: value for key, value in records.read(path).items() if key != "sha256"} | {"recipe": 1, "id": "old"}
-        )
-        done.folder(trial).rename(done.folder(trial).with_name(f"old{trial.id}"))
+        old_id, path = f"old{trial.id}", done.folder(trial) / "trial.json"
+        content = records.read(path, records.Identity("trial", trial.id))
+        records.write(path, records.Identity("trial", old_id), content | {"recipe": 1, "id": old_id})
+        done.folder(trial).rename(done.folder(trial).with_name(old_id))
     made = planning.make(trials(parse(SWEEP)), done)
     assert [(one.field, one.trials, one.there) for one in made.differing] == [("recipe", 4, (1,))]
 

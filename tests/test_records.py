@@ -17,7 +17,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.proposals import Proposals
 from orchestrator.spec import trials
 from tests import recorded
-from tests.recorded import Store, exchange
+from tests.recorded import Store, errors_in, exchange
 
 EXPECTED = {
     "trial": {"trial"},
@@ -114,12 +114,12 @@ def test_whole_folders_exchanged_are_found_by_plan_status_and_export(store, type
     exchange(*map(store.ledger.folder, every))
     file = store.file if which == "trials" else store.others_file
     code, out, err = types_here("plan", file)
-    assert (code, err.count("\n")) == (2, 1)
+    assert (code, errors_in(err)) == (2, 1)
     assert all(str(store.ledger.folder(trial)) in err for trial in every)
     code, out, _ = types_here("status", file, "--trials")
     assert (code, out.count(" damaged ")) == (0, 3)
     code, _, err = types_here("export", file)
-    assert (code, err.count("\n")) == (2, 1)
+    assert (code, errors_in(err)) == (2, 1)
     assert "sweep --retrain-damaged" in err
 
 
@@ -129,7 +129,7 @@ def test_exchanged_results_stop_every_command_with_one_line(store, types_here, c
     exchange(*(store.ledger.folder(trial) / "result.json" for trial in store.trials))
     more = ["--sample", 1] if command == "audit" else []
     code, _, err = types_here(command, store.file, *more)
-    assert (code, err.count("\n")) == (2, 1)
+    assert (code, errors_in(err)) == (2, 1)
     assert "result.json: is not the record that belongs here" in err
     assert "--retrain-damaged" in err
     assert "Traceback" not in err

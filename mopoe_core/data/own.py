@@ -214,6 +214,10 @@ def _call(reference: str, root: Path) -> OwnDataset:
         raise DataError(f"dataset: {reference!r} has characters that cannot be printed; rename the file")
     place, _, name = reference.rpartition(":")
     code = Code(place, root)
+    try:
+        _ = code.file
+    except ValueError as error:
+        raise DataError(f"dataset: {reference}: the file {error}") from None
     with running(code):
         try:
             module = imported(code)
