@@ -129,7 +129,8 @@ def series(cells: Sequence[Cell]) -> dict[str, str]:
             values.setdefault((cell.config.model, field), set()).add(value)
     lines = {}
     for cell in sorted(cells, key=lambda cell: MODELS.index(cell.config.model)):
-        own = {f: v for f, v in cell.config.model_dump().items() if f != "beta" and len(values[cell.config.model, f]) > 1}
+        fields = cell.config.model_dump(exclude={"beta", "data_hash"})  # a sweep's dataset has one hash: its name tells as much
+        own = {field: value for field, value in fields.items() if len(values[cell.config.model, field]) > 1}
         lines[cell.id] = " ".join([cell.config.model, *(f"{field}={value}" for field, value in own.items())])
     return lines
 
