@@ -229,7 +229,12 @@ CONTAINERS = (nn.Sequential, Encoder, Residual1d, Residual2d, ResidualTranspose1
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity, Centre, Transpose)
 """Without parameters, and the same whatever stands in front."""
 DROPOUTS = (nn.Dropout, nn.Dropout2d)
-EXAMPLEWISE = (*CONTAINERS, *POINTWISE, *_CONVOLUTIONS, *DROPOUTS, nn.Linear, nn.Flatten, nn.Unflatten)
+UNSTACKED = (
+    nn.LayerNorm, nn.GroupNorm, nn.Softmax, nn.LogSoftmax, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Upsample, nn.PixelShuffle, nn.Embedding,
+)  # fmt: skip
+"""Layers of users' networks that do not stack, and treat each example alone as those that do."""
+EXAMPLEWISE = (*CONTAINERS, *POINTWISE, *_CONVOLUTIONS, *DROPOUTS, *UNSTACKED, nn.Linear, nn.Flatten, nn.Unflatten)
 """What becomes of an example is the same whatever else is in its batch."""
 
 

@@ -116,7 +116,8 @@ def test_batch_norm_and_unknown_layers_count_as_mixing():
             """(B, ...)."""
             return x - x.mean(0)
 
-    assert not mixes_examples(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Dropout(), nn.Sequential(nn.Conv1d(1, 1, 1))))
+    alone = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Dropout(), nn.LayerNorm(2), nn.Sequential(nn.Conv1d(1, 1, 1)))
+    assert not mixes_examples(alone)
     for layer in (nn.BatchNorm1d(2), nn.BatchNorm2d(2), Centred(), nn.SyncBatchNorm(2)):
         assert mixes_examples(nn.Sequential(nn.Linear(2, 2), layer))
 
