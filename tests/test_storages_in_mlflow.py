@@ -267,7 +267,7 @@ def test_two_drivers_that_make_one_store_at_once_lose_nothing(tmp_path, tables, 
 
     def be_slower(self, *args, **more):
         shutil.copy(tables, path)
-        MlflowClient(f"sqlite:///{path}").create_experiment("t")
+        MlflowClient(f"sqlite:///{path}").create_experiment("t", artifact_location=(tmp_path / "first").as_uri())
         return whole(self, *args, **more)
 
     with monkeypatch.context() as raced:
