@@ -173,7 +173,8 @@ def _page(made: _Made, folder: Path) -> str:
         loader=jinja2.PackageLoader("orchestrator"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     spec, every, search, paper = made.spec, cells(made.spec), made.search, made.paper
-    fronts = [_shown_front(made, part, trials(spec), folder) for part in made.parts]
+    planned, collapsed = trials(spec), collapse.by_cell(made.results)
+    fronts = [_shown_front(made, part, planned, collapsed, folder) for part in made.parts]
     body = environment.get_template("body.html.j2").render(
         fronts=fronts,
         objectives=spec.objectives,
@@ -234,14 +235,14 @@ class _ShownFront:
     """Ids of the cells that have a marker."""
 
 
-def _shown_front(made: _Made, part: Part, every: Sequence[Trial], folder: Path) -> _ShownFront:
+def _shown_front(made: _Made, part: Part, every: Sequence[Trial], collapsed: Mapping[str, str], folder: Path) -> _ShownFront:
     """A group's front; of several on one page, the ids of an SVG's elements are made different from the others'."""
     svg = _inline_svg(part.files(folder).svg)
     if part.group.slug:
         svg = front_section.with_own_ids(svg, part.group.slug)
     own = [trial for trial in every if trial.cell.id in part.group.ids]
     cards = front_section.cards(part.group.cells, own, part.table, part.front, made.states, made.beside.runs, made.searched)
-    cards = classes_section.noted(cards, collapse.by_cell(made.results))
+    cards = classes_section.noted(cards, collapsed)
     interactive = front_section.interactive(svg, cards)
     return _ShownFront(part.group.label, part.front, interactive, cards, front_section.drawn(svg))
 
