@@ -4,7 +4,9 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import tempfile
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ AnyPath = Path | RemotePath
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Error numbers of a disk that takes no more."""
+
+WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+"""Error numbers of a file system that makes no hard links."""
 
 
 @dataclass(frozen=True)
@@ -135,17 +140,72 @@ def write_whole(path: AnyPath, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def name_unless_taken(draft: Path, path: Path) -> None:
-    """Give a finished file its name, unless another process has given that to its own; `draft` is gone afterwards."""
+def name_unless_taken(draft: Path, path: Path) -> bool:
+    """Give a finished file its name, unless that is taken; returns whether the file has it. `draft` is gone afterwards.
+
+    Of several processes that come at once, one gets the name.
+    """
     try:
         os.link(draft, path)
     except FileExistsError:
-        pass
-    except OSError:  # a file system without links
-        if not path.exists():
-            draft.replace(path)
+        return draft.samefile(path)  # a network file system may have lost its first answer, and asked again
+    except OSError as error:
+        if error.errno not in WITHOUT_LINKS:
+            raise
+        return _reserved(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+    return True
+
+
+def _reserved(draft: Path, path: Path) -> bool:
+    """As `name_unless_taken`, on a file system without links: the name is taken by an empty file, which the draft then replaces."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return False
+    draft.replace(path)
+    return True
+
+
+def create(path: AnyPath, content: bytes) -> bool:
+    """Write a file, whole, unless there is one of that name; returns whether it was written. The first of several writers wins.
+
+    Of a remote store that cannot say which came first (`RemotePath.is_exclusive`), two that write in the same moment may both believe so.
+    """
+    if isinstance(path, RemotePath):
+        return path.create(content)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    write_bytes(draft, content)
+    return name_unless_taken(draft, path)
+
+
+def copy(source: AnyPath, target: AnyPath) -> None:
+    """Let a file be there under another name as well, whole, in place of whatever has that. A local file is linked where that is
+    possible, so that its bytes are there once. Raises FileNotFoundError where there is no such file.
+    """
+    if isinstance(source, RemotePath) or isinstance(target, RemotePath):
+        _copy_remote(source, target)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        try:
+            os.link(source, draft)
+        except OSError as error:
+            if error.errno not in WITHOUT_LINKS:
+                raise
+            shutil.copyfile(source, draft)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)  # two names of one file: `replace` leaves both where the target was that file already
+
+
+def _copy_remote(source: AnyPath, target: AnyPath) -> None:
+    if isinstance(source, RemotePath) and isinstance(target, RemotePath) and source.base == target.base:
+        source.copy(target)
+    else:
+        write_bytes(target, source.read_bytes())
 
 
 def write_bytes(path: AnyPath, content: bytes | memoryview) -> None:
@@ -172,16 +232,19 @@ def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
 
 
 def move_folder(folder: AnyPath, target: AnyPath) -> None:
-    """Move a folder with all that is in it, two levels deep at most, to where nothing is yet."""
+    """Move a folder with all that is in it, three levels deep at most, to where nothing is yet."""
     if isinstance(folder, Path) and isinstance(target, Path):
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(target)
         return
-    places = [(path, target) for path in listed(folder, "*")]
-    places += [(path, target / path.parent.name) for path in listed(folder, "*/*")]
-    for path, into in places:
-        write_bytes(into / path.name, path.read_bytes())
+    for path in (path for pattern in ("*", "*/*", "*/*/*") for path in listed(folder, pattern)):
+        copy(path, _below(path, folder, target))
         path.unlink()
+
+
+def _below(path: AnyPath, folder: AnyPath, target: AnyPath) -> AnyPath:
+    """Where in `target` a file belongs that lies in `folder`."""
+    return target / path.name if path.parent == folder else _below(path.parent, folder, target) / path.name
 
 
 def move(source: AnyPath, target: AnyPath) -> None:

@@ -19,7 +19,7 @@ FORMAT_1_FIELDS: dict[str, dict[str, str]] = {
     "proposal": {"proposal": "number"},
 }
 """By kind: what of the identity a record of format 1 says, and in which field. Other kinds say nothing."""
-SINCE_FORMAT_2 = ("deleted", "storage")
+SINCE_FORMAT_2 = ("deleted", "storage", "overlap")
 """Kinds that no record of format 1 has."""
 
 
@@ -67,6 +67,8 @@ class Record:
     content: dict[str, Any]
     """Without identity and checksum."""
     format: int
+    said: dict[str, Any]
+    """Its identity as it is written in it; empty for format 1."""
 
 
 def spelled(identity: dict[str, Any]) -> str:
@@ -93,10 +95,11 @@ def parsed(text: str, expected: Identity, bare: bool = False) -> Record:
     if not isinstance(content, dict):
         raise NotWhole("it holds no mapping")
     if bare and not {"record", "sha256"} & content.keys():
-        return Record(content, 1)
+        return Record(content, 1, {})
     if content.pop("sha256", None) != _checksum(content):
         raise NotWhole("its checksum is not that of its content")
-    return Record(content, _compared(content, expected))
+    said = content.get("record") or {}
+    return Record(content, _compared(content, expected), said)
 
 
 def _compared(content: dict[str, Any], expected: Identity) -> int:

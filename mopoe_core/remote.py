@@ -17,6 +17,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from mopoe_core import exclusive
+
 OBJECT_STORES = ("s3", "gcs", "abfs")
 HARMLESS = ("region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion", "anonymous")
 """Options of a URI that are no secrets."""
@@ -75,7 +77,7 @@ def _filesystem(uri: str) -> tuple[Any, str]:
     import fsspec
 
     try:
-        opened, root = fsspec.core.url_to_fs(uri)
+        opened, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)  # what others write has to be seen
     except (ImportError, ValueError, OSError) as error:
         raise ValueError(without_secrets(error, uri)) from None
     return fs.PyFileSystem(fs.FSSpecHandler(opened)), root
@@ -204,6 +206,38 @@ class RemotePath:
             if filesystem.get_file_info(temporary).type.value:
                 filesystem.delete_file(temporary)
             raise
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether `create` is exclusive whatever happens: whether the store itself refuses to create a file that is there."""
+        return exclusive.creates(self.base, self._open()[0])
+
+    def create(self, content: bytes) -> bool:
+        """Write the file, whole, unless there is one; returns whether it was written. See `is_exclusive`."""
+        filesystem, full = self._open()
+        try:
+            if self.is_exclusive:
+                made = exclusive.create(self.base, filesystem, full, content)
+                return made or self.read_bytes() == content  # a store may have lost its first answer, and was asked again
+            if self.exists():
+                return False
+            self.write_bytes(content)
+        except OSError as error:
+            raise self._error(error) from None
+        return True
+
+    def copy(self, target: "RemotePath") -> None:
+        """Let the file be there under another name as well, whole. Raises FileNotFoundError where there is no such file."""
+        filesystem, full = self._open()
+        if filesystem.type_name not in OBJECT_STORES:
+            target.write_bytes(self.read_bytes())
+            return
+        try:
+            filesystem.copy_file(full, target._open()[1])
+        except OSError as error:
+            if not self.exists():
+                raise FileNotFoundError(f"{self}: there is no such file") from None
+            raise self._error(error) from None
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Delete the file. Raises FileNotFoundError where there is none, unless `missing_ok`."""

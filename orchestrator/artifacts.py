@@ -22,7 +22,10 @@ def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
     those that the result names.
     """
     trial = result.trial
-    has_checkpoint, pictures = binding.check_checkpoint(ledger.folder(trial), result), ledger.samples(trial)
+    has_checkpoint, pictures = (
+        binding.check_checkpoint(ledger.folder(trial), ledger.checkpoint(trial), result),
+        ledger.samples(trial),
+    )
     for picture in pictures.values():
         binding.check_picture(picture, result)
     into.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ def _check(recorded: TrialResult, ledger: Ledger) -> None:
     A result of an earlier version names none: then the checkpoint says whose it is, and its epochs have to be the result's.
     """
     folder, trial = ledger.folder(recorded.trial), recorded.trial
-    there = binding.check_checkpoint(folder, recorded)
+    there = binding.check_checkpoint(folder, ledger.checkpoint(trial), recorded)
     for path in ledger.samples(trial).values():
         binding.check_picture(path, recorded)
     if not there or recorded.checkpoint is not None:

@@ -24,11 +24,11 @@ def lost(folder: AnyPath, trial_id: str, named: Digest, found: int | None) -> st
     return "it is missing, and `gc` has not deleted it; `gc --accept-lost` keeps such results without their checkpoints"
 
 
-def check_checkpoint(folder: AnyPath, result: TrialResult) -> bool:
-    """Whether the checkpoint of a trial that has ended is there. Raises DamagedError where it is not the one that the result names, and
-    where it is missing though nobody noted that it was deleted.
+def check_checkpoint(folder: AnyPath, path: AnyPath, result: TrialResult) -> bool:
+    """Whether the checkpoint of a trial that has ended is there, at `path`. Raises DamagedError where it is not the one that the result
+    names, and where it is missing though nobody noted in the trial's folder that it was deleted.
     """
-    path, named = folder / CHECKPOINT, result.checkpoint
+    named = result.checkpoint
     found = size_if_there(path)
     if named is None:
         return found is not None

@@ -46,4 +46,4 @@ class MisplacedError(DamagedError):
 
 
 class SweepHeldError(UserError):
-    """Another driver runs the sweep."""
+    """Another driver runs the sweep, or may have taken it over."""

@@ -19,17 +19,19 @@ def inspect(trial: Trial, ledger: Ledger) -> None:
     if result is None:
         _check_unfinished(trial, ledger)
         return
-    binding.check_checkpoint(folder, result)
+    binding.check_checkpoint(folder, ledger.checkpoint(trial), result)
     for path in ledger.samples(trial).values():
         binding.check_picture(path, result)
 
 
 def _check_unfinished(trial: Trial, ledger: Ledger) -> None:
-    if not listed(ledger.folder(trial), "checkpoint.*"):
+    folder = ledger.folder(trial)
+    checkpoints = [*listed(folder, "checkpoint.*"), *listed(folder, "attempts/*/checkpoint.*")]
+    if not checkpoints:
         return
-    from mopoe_core.training import before, history_in  # torch: seconds
+    from mopoe_core.training import history_in  # torch: seconds
 
-    for path in (ledger.checkpoint(trial), before(ledger.checkpoint(trial))):
+    for path in checkpoints:
         try:
             history_in(path, trial.config, trial.seed, trial.id)
         except CheckpointError as error:

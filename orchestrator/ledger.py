@@ -3,11 +3,11 @@
     <storage>/trials/<trial id>/
         trial.json          the full configuration and seed, as they were when the trial first began
         attempts/0001.json  host, process, when, and how that attempt ended
-        claims/*.json       who trains it now (see `orchestrator.leases`)
+        attempts/0001-*/    the attempt's own files, until there is a result (see `orchestrator.attempts`): checkpoint.pt, everything
+                            needed to go on; checkpoint.before, the one before, in case the machine loses the newest;
+                            checkpoint.next, a stack's next one, for the moment until those of all its trials are written; *.png
         stack.json          the trials of the stack that it was begun in, if it was
-        checkpoint.pt       everything needed to go on
-        checkpoint.before   the one before, until the trial has ended: what is left if the machine loses the newest
-        checkpoint.next     a stack's next one, for the moment until those of all its trials are written
+        checkpoint.pt       of a trial that has ended, everything that was needed to go on
         progress.json       epoch, epochs, seconds an epoch and when, of a trial in training: every 2 s at most (on object stores 30 s),
                             from a thread of its own (see `orchestrator.noting`); means nothing once there is a result
         samples/*.png       what the trained model generates
@@ -38,7 +38,8 @@ from mopoe_core.config import RECIPE, TrainingConfig
 from mopoe_core.files import AnyPath, Digest, listed, move_folder, size_if_there
 from mopoe_core.names import Epoch, Metric
 from mopoe_core.remote import RemotePath
-from orchestrator import binding, leases, records
+from orchestrator import attempts, binding, leases, records
+from orchestrator.attempts import Attempt
 from orchestrator.errors import DamagedError, LedgerError, MisplacedError
 from orchestrator.leases import Holder
 from orchestrator.records import Identity
@@ -66,6 +67,8 @@ class State:
     """Of a cancelled trial that a search stopped: the epochs that it was trained."""
     lost: str = ""
     """Of a trial that has ended: what is wrong with its checkpoint, as far as its name and size tell; empty for nothing."""
+    unpublished: bool = False
+    """Of a trial that has ended: whether its files still have to be moved from its attempt's folder to its own."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,17 @@ class Ledger:
         return self.storage / "trials" / trial.id
 
     def checkpoint(self, trial: Trial) -> AnyPath:
-        """The trial's checkpoint, whether it is there or not."""
-        return self.folder(trial) / binding.CHECKPOINT
+        """The trial's newest checkpoint, whether it is there or not."""
+        place = self.folder(trial) / binding.CHECKPOINT
+        return place if place.exists() else self._of_attempts(trial, self._record(trial)) or place
+
+    def _of_attempts(self, trial: Trial, record: dict[str, Any] | None) -> AnyPath | None:
+        """The checkpoint among the files of attempts: that of the attempt which a result's record names, else the newest."""
+        folder = self.folder(trial)
+        if record is None:
+            return attempts.newest_checkpoint(folder)
+        path = folder / record["files"] / binding.CHECKPOINT if record.get("files") else None
+        return path if path is not None and path.exists() else None
 
     def samples(self, trial: Trial) -> dict[str, AnyPath]:
         """Pictures of generated samples by name."""
@@ -109,30 +121,51 @@ class Ledger:
         if record is not None:
             return self._ended(trial, record)
         if not folder.exists():
-            return State("pending", 0, False)
-        error, stopped = "", None
-        if (folder / "failed.json").exists():
+            return State("running" if leases.living(self.storage, folder) else "pending", 0, False)
+        error, stopped, numbers = "", None, self._attempt_numbers(trial)
+        last = max(numbers, default=0)
+        if self._is_last_word(trial, "failed", last):
             status, error = "failed", self._last_line(trial)
         elif leases.living(self.storage, folder):
             status = "running"
         else:
-            status = "cancelled" if (folder / "cancelled.json").exists() else "pending"
+            status = "cancelled" if self._is_last_word(trial, "cancelled", last) else "pending"
         if status in ("pending", "cancelled"):
             self._identified(trial)  # of a folder that was moved, no other record need tell
         if status == "cancelled":
             stopped = self._said(trial, "cancelled.json", Identity("cancelled", trial.id), "stopped_at_epoch")
-        return State(status, _attempts(folder), (folder / "checkpoint.pt").exists(), error, stopped)
+        return State(status, len(numbers), self.checkpoint(trial).exists(), error, stopped)
+
+    def _is_last_word(self, trial: Trial, kind: str, last: int) -> bool:
+        """Whether a note that a trial has failed, or was cancelled, is of its last attempt.
+
+        A note that does not say of which attempt it is was written before attempts had files of their own. It counts until one has.
+        """
+        path = self.folder(trial) / f"{kind}.json"
+        if not path.exists():
+            return False
+        try:
+            said = self._load(trial, path.name, Identity(kind, trial.id)).said
+        except MisplacedError:
+            raise
+        except DamagedError:
+            return True
+        attempt = said.get("attempt")
+        return attempt >= last if isinstance(attempt, int) else not self._of_last_attempt(trial, "worker")
 
     def _ended(self, trial: Trial, record: dict[str, Any]) -> State:
         """The state of a trial with a result."""
         folder, status = self.folder(trial), str(record.get("status"))
         if status not in ENDED:
             raise records.damaged(folder / "result.json", f"status {status!r} is not one of {', '.join(ENDED)}")
-        path, named, lost = self.checkpoint(trial), _digest(record), ""
+        path, named, lost = folder / binding.CHECKPOINT, _digest(record), ""
         found = size_if_there(path)
+        unpublished = self._of_attempts(trial, record) if found is None else None
+        if unpublished is not None:
+            path, found = unpublished, size_if_there(unpublished)
         if named is not None and (said := binding.lost(folder, trial.id, named, found)):
             lost = str(records.damaged(path, said))
-        return State(status, _attempts(folder), found is not None, lost=lost)
+        return State(status, _attempts(folder), found is not None, lost=lost, unpublished=unpublished is not None)
 
     def _last_line(self, trial: Trial) -> str:
         """Of the error that a failed trial was given up for."""
@@ -193,8 +226,8 @@ class Ledger:
         for kind in ("failed", "cancelled", "deleted", "progress"):
             self._said(trial, f"{kind}.json", Identity(kind, trial.id), "")
 
-    def begin(self, trial: Trial) -> int:
-        """Note a new attempt; returns its number, from 1."""
+    def begin(self, trial: Trial, worker: str = "") -> int:
+        """Note a new attempt, by the worker of that token; returns its number, from 1. No two attempts have the same."""
         folder = self.folder(trial)
         self.check(trial)
         if not (folder / "trial.json").exists():
@@ -205,11 +238,10 @@ class Ledger:
                 "config": trial.config.model_dump(mode="json"),
             }
             records.write(folder / "trial.json", Identity("trial", trial.id), content)
-        for name in ("failed.json", "cancelled.json", "deleted.json"):
-            (folder / name).unlink(missing_ok=True)
-        number = _attempts(folder) + 1
-        who = {"host": platform.node(), "process": os.getpid(), "started_ms": int(time.time() * 1000)}
-        records.write(self._attempt_path(trial, number), Identity("attempt", trial.id, attempt=number), who)
+        who = {"host": platform.node(), "process": os.getpid(), "started_ms": int(time.time() * 1000), "worker": worker}
+        number = max(self._attempt_numbers(trial), default=0) + 1
+        while not records.first(self._attempt_path(trial, number), Identity("attempt", trial.id, attempt=number), who):
+            number += 1
         return number
 
     def note_stack(self, trials: Sequence[Trial]) -> None:
@@ -271,8 +303,12 @@ class Ledger:
         numbers = self._attempt_numbers(trial)
         return self._of_attempt(trial, numbers[-1], key) if numbers else None
 
-    def record(self, result: TrialResult) -> None:
-        """Keep a trial's result. The file's arrival is what completes the trial."""
+    def record(self, result: TrialResult, attempt: Attempt | None = None) -> bool:
+        """Keep a trial's result, unless it has one; returns whether it was kept. The file's arrival is what completes the trial.
+
+        `attempt` is the one that has checkpoint and pictures, which then become the trial's.
+        """
+        folder = self.folder(result.trial)
         content = {
             "status": result.status,
             "metrics": [asdict(metric) for metric in result.metrics],
@@ -284,11 +320,26 @@ class Ledger:
             "provenance": result.provenance,
             "checkpoint": None if result.checkpoint is None else asdict(result.checkpoint),
             "samples": dict(result.samples),
+            "files": "" if attempt is None else attempt.files,
         }
         identity = Identity("result", result.trial.id, attempt=result.attempts)
-        records.write(self.folder(result.trial) / "result.json", identity, content)
-        for name in ("checkpoint.before", "checkpoint.next", PROGRESS):
-            (self.folder(result.trial) / name).unlink(missing_ok=True)
+        if not records.first(folder / "result.json", identity, content):
+            return False
+        self._publish(result.trial, attempt.files if attempt else "")
+        return True
+
+    def publish(self, trial: Trial) -> None:
+        """Move the files that a trial's result names to the trial's folder, where the worker had no time to, and remove what training
+        left.
+        """
+        self._publish(trial, str((self._record(trial) or {}).get("files", "")))
+
+    def _publish(self, trial: Trial, files: str) -> None:
+        if files:
+            attempts.publish(self.folder(trial), files)
+        else:
+            attempts.clear(self.folder(trial))
+        (self.folder(trial) / PROGRESS).unlink(missing_ok=True)
 
     def fail(self, trial: Trial, error: str) -> None:
         """Note that a trial has failed on its last allowed attempt."""
@@ -372,6 +423,9 @@ class Ledger:
         return None
 
     def _read(self, trial: Trial, name: str, identity: Identity) -> dict[str, Any]:
+        return self._load(trial, name, identity).content
+
+    def _load(self, trial: Trial, name: str, identity: Identity) -> records.Record:
         """A record of a trial's folder.
 
         One of format 1 does not say which trial it is of. It is believed in a folder that was begun then, and nowhere else.
@@ -380,7 +434,7 @@ class Ledger:
         record = records.load(path, identity)
         if record.format == 1 and self._format(trial) > 1:
             raise MisplacedError(f"{path}: is not the record that belongs here (it does not say of which trial it is)")
-        return record.content
+        return record
 
     def _format(self, trial: Trial) -> int:
         path = self.folder(trial) / "trial.json"

@@ -12,11 +12,13 @@ NOTES_KEPT = 20
 class Outages:
     """Runs pieces of work that must not raise, and remembers which could not be done.
 
-    `answers` says whether the service is there; it is asked after a failure.
+    `answers` says whether the service is there; it is asked after a failure. `passed` is the kind of error that is no failure of the
+    service: it is raised.
     """
 
-    def __init__(self, answers: Callable[[], bool]) -> None:
+    def __init__(self, answers: Callable[[], bool], passed: type[Exception]) -> None:
         self._answers = answers
+        self._passed = passed
         self._away_until = 0.0
         self._notes: list[str] = []
         self._unkept = 0
@@ -51,6 +53,8 @@ class Outages:
             return False
         try:
             work()
+        except self._passed:
+            raise
         except Exception as error:  # whatever a service raises, its user goes on
             if not self._answers():
                 self._away_until = time.monotonic() + AWAY_SECONDS
@@ -64,6 +68,8 @@ class Outages:
     def _second(self, name: str, work: Callable[[], object]) -> bool:
         try:
             work()
+        except self._passed:
+            raise
         except Exception as error:
             self.note(f"{name}: {error}")
             return False

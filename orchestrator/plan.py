@@ -55,6 +55,8 @@ class Plan:
     estimate: Estimate
     differing: tuple[Differing, ...] = ()
     """Why some are new although storage has finished trials that are nearly the same."""
+    unpublished: tuple[Trial, ...] = ()
+    """Those of `done` whose files a worker had no time to move to their place."""
 
     @property
     def to_run(self) -> tuple[Trial, ...]:
@@ -72,19 +74,21 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False) -> Pla
     fresh: list[Trial] = []
     damaged: dict[Trial, str] = {}
     own: list[TrialResult] = []
+    unpublished: list[Trial] = []
     for trial, known in zip(trials, ledger.each(lambda trial: _checked(trial, ledger, thorough), trials), strict=True):
         if isinstance(known, str):
             damaged[trial] = known
         elif known.result is not None:
             done.append(trial)
             own.append(known.result)
+            unpublished += [trial] if known.state.unpublished else []
         else:
             (resume if known.state.has_checkpoint else fresh).append(trial)
     left = [*resume, *fresh]
     others = ledger.finished({trial.id for trial in trials}) if left else []
     past = [*own, *(_costs(result) for _, result in others if result is not None)]
     differing = find(fresh, trials, (identity for identity, _ in others))
-    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, estimate(left, past), tuple(differing))
+    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, estimate(left, past), tuple(differing), tuple(unpublished))
 
 
 def damage(made: Plan, storage: AnyPath) -> str:

@@ -17,6 +17,7 @@ from mopoe_core.files import AnyPath, listed
 from orchestrator import records
 from orchestrator import spec as specs
 from orchestrator.errors import DamagedError, SpecError
+from orchestrator.leases import LeaseLost
 from orchestrator.ledger import Ledger
 from orchestrator.records import Identity
 from orchestrator.spec import Proposed, Replicates, SweepSpec
@@ -67,9 +68,10 @@ class Proposals:
         return sorted(found, key=lambda proposal: proposal.number)
 
     def add(self, proposal: Proposal) -> None:
-        """Keep a new one."""
+        """Keep a new one. Raises LeaseLost where another driver has made one of that number."""
         identity = Identity("proposal", sweep=self._name, proposal=proposal.number)
-        records.write(self.folder / f"{proposal.number:04d}.json", identity, asdict(proposal))
+        if not records.first(self.folder / f"{proposal.number:04d}.json", identity, asdict(proposal)):
+            raise LeaseLost(f"{self.folder}: another driver has made proposal {proposal.number}")
 
     def stopped(self) -> dict[str, Stopped]:
         """Cells that were stopped early, by id."""

@@ -2,16 +2,21 @@
 
 from typing import Any
 
-from mopoe_core.files import AnyPath, write_text
+from mopoe_core.files import AnyPath, create, write_text
 from mopoe_core.records import Identity, NotHere, NotWhole, Record, dumped, parsed
 from orchestrator.errors import DamagedError, MisplacedError
 
-__all__ = ["Identity", "Record", "damaged", "load", "read", "write"]
+__all__ = ["Identity", "Record", "damaged", "first", "load", "read", "write"]
 
 
 def write(path: AnyPath, identity: Identity, content: dict[str, Any]) -> None:
     """Write a record, whole or not at all."""
     write_text(path, dumped(identity, content))
+
+
+def first(path: AnyPath, identity: Identity, content: dict[str, Any]) -> bool:
+    """Write a record, unless there is one already; returns whether it was written. The first of several writers wins."""
+    return create(path, dumped(identity, content).encode())
 
 
 def read(path: AnyPath, expected: Identity, bare: bool = False) -> dict[str, Any]:

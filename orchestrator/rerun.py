@@ -1,30 +1,20 @@
 """Trials that are to be trained again: which, put back to the start for the next sweep, or one of them here in the foreground."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath
 from mopoe_core.hints import nearest
 from mopoe_core.names import Epoch
-from orchestrator import foreground, provenance
-from orchestrator.errors import LedgerError
+from orchestrator import foreground, provenance, putting_back
 from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger
+from orchestrator.putting_back import PutBack
 from orchestrator.spec import SweepSpec
 from orchestrator.trial import Trial, TrialResult
 
 ASIDE = "aside"
 """The folder of storage that holds what was there of trials which were put back."""
-
-
-@dataclass(frozen=True)
-class PutBack:
-    """A trial that the next sweep trains from the start."""
-
-    trial: Trial
-    aside: AnyPath | None
-    """Where what was there of it is now; None where nothing was."""
 
 
 def named(ids: Sequence[str], every: Sequence[Trial]) -> list[Trial]:
@@ -41,21 +31,8 @@ def named(ids: Sequence[str], every: Sequence[Trial]) -> list[Trial]:
 
 def put_back(trials: Sequence[Trial], ledger: Ledger) -> list[PutBack]:
     """Set everything about these trials aside. Raises LedgerError, and changes nothing, where one of them is being trained."""
-    begun = {trial for trial in trials if ledger.folder(trial).exists()}
-    with Lease(ledger.storage) as lease:  # held until all are moved, so that no sweep begins one of them meanwhile
-        for trial in begun:
-            if (holder := lease.claim(ledger.folder(trial))) is not None:
-                raise LedgerError(
-                    f"trial {trial.id} ({trial.label}): is being trained by {holder}; wait for it, or stop that sweep, and type this "
-                    "again; nothing was changed"
-                )
-        return [PutBack(trial, _moved(trial, ledger, lease) if trial in begun else None) for trial in trials]
-
-
-def _moved(trial: Trial, ledger: Ledger, lease: Lease) -> AnyPath:
-    aside = ledger.set_aside(trial, ASIDE)
-    (aside / "claims" / f"{lease.holder.token}.json").unlink(missing_ok=True)
-    return aside
+    with Lease(ledger.storage) as lease:
+        return putting_back.put_back(trials, ledger, lease, ASIDE)
 
 
 def here(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:

@@ -42,7 +42,7 @@ from ray.tune.search import Searcher
 
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, write_text
-from orchestrator import cpus, nodes, stacks, worker
+from orchestrator import cpus, leases, nodes, stacks, worker
 from orchestrator.events import Event, Outcome
 from orchestrator.jobs import Job, Place, Proposer, Queue, in_order, jobs
 from orchestrator.ledger import Ledger
@@ -96,7 +96,8 @@ def run(
         by_id = {trial.id: trial for trial in todo}
 
         def elsewhere(trial_id: str) -> bool:
-            return ledger.result(by_id[trial_id]) is None and ledger.holder(by_id[trial_id]) is not None
+            trial = by_id[trial_id]
+            return ledger.result(trial) is None and leases.held_by(ledger.storage, ledger.folder(trial)) is not None
 
         if search is None:
             first = jobs(stacks.form(in_order(todo), in_order(every), sizes, slots, ledger), seconds)

@@ -30,7 +30,8 @@ MOST_REPEATS = 100
 class Searching:
     """What a search wants trained. `found` has the results so far by trial id, and is kept up to date by the caller.
 
-    `widen` is told of the search with its cells whenever it has new ones, or new seeds, before their trials are handed out.
+    `widen` is told of the search with its cells whenever it has new ones, or new seeds, before their trials are handed out. `check`
+    raises LeaseLost where another driver may have taken over; it is called before anything is proposed.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Searching:
         found: Mapping[str, TrialResult],
         widen: Callable[[SweepSpec], None],
         say: Callable[[str], None],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         assert spec.search is not None
         self.spec, self._search, self._space = spec, spec.search, Space(spec.search)
         self._ledger, self._found, self._widen, self._say = ledger, found, widen, say
+        self._check = check
         self._kept = Proposals(ledger.storage, spec.name)
         self._stopped = self._kept.stopped()
         self._seed_counts = self._kept.seed_counts()
@@ -98,6 +101,7 @@ class Searching:
 
         `failed` has the trials that were given up; `at_once` is how many cells train at a time, where the search does not say.
         """
+        self._check()
         self._failed = set(failed)
         self._settle()
         while not self._spent and len(self._open) < (self._search.concurrent or at_once):

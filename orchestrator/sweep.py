@@ -2,21 +2,34 @@
 
 import json
 import math
-import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mopoe_core.files import AnyPath, listed, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
-from orchestrator import aggregate, binding, failures, keeping, leases, outcomes, plan, provenance, report, tracking
+from orchestrator import (
+    aggregate,
+    binding,
+    failures,
+    keeping,
+    leases,
+    outcomes,
+    overlaps,
+    plan,
+    provenance,
+    putting_back,
+    report,
+    tracking,
+)
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
 from orchestrator.front_groups import check_search, groups_of
-from orchestrator.leases import Lease
+from orchestrator.leases import Holder, Lease, LeaseLost
 from orchestrator.ledger import Ledger, State
 from orchestrator.mlflow_store import check_folder
 from orchestrator.progress import Progress
@@ -33,8 +46,6 @@ if TYPE_CHECKING:
 MANY_BEHIND = 200
 HASTY_SECONDS = 5.0
 """What MLflow is given where the user does not want to wait; the next command writes the rest."""
-MOST_COLLISIONS = 5
-"""Times that a driver on this machine is found alive before it is believed: two that start at once each see the other, and withdraw."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +76,13 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
     ledger = Ledger(storage)
     uri = tracking.default_uri(ledger.storage)
     check_folder(uri, ledger.storage)
-    with Lease(ledger.storage) as lease:
-        _take(lease, spec, ledger)
+    with _driving(spec, ledger) as lease:
         identify(ledger.storage)  # before anything else is written: a damaged record is refused
         spec = resolve(spec, ledger.storage)  # here, where no other driver adds to it
         made = plan.make(wanted(spec), ledger, thorough=retrain_damaged)
         if made.damaged and retrain_damaged:
-            for trial in made.damaged:
-                print(f"{trial.label}: set aside as {ledger.set_aside(trial)}, to be trained again")
+            for moved in putting_back.put_back([*made.damaged], ledger, lease, "damaged"):
+                print(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
             made = plan.make(wanted(spec), ledger)
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
@@ -80,42 +90,105 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
             check_search(spec, ledger.results_of(made.done))
         write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         keeping.remember(spec, ledger.storage)
-        stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease.holder.token, command)
+        for trial in made.unpublished:
+            ledger.publish(trial)
+        stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease, command)
         spec = resolve(spec, ledger.storage)
         there = {trial.id for trial in made.done}
         ended = sum(status in ENDED and key not in there for key, status in statuses.items())
         unfinished = sum(statuses[trial.id] not in ENDED for trial in wanted(spec))
+        lease.check()
         if spec.keep == "front":
             keeping.delete(keeping.surplus(spec, ledger.storage), ledger.storage)
     return Ended(statuses, ended, unfinished, stopped, paths, uri, problems, time.monotonic() - started)
 
 
+@contextmanager
+def _driving(spec: SweepSpec, ledger: Ledger) -> Iterator[Lease]:
+    """Be the sweep's only driver. Raises SweepHeldError where another is, or where another has taken over."""
+    place = folder(ledger.storage, spec)
+    with Lease(ledger.storage) as lease:
+        _take(lease, spec, place)
+        try:
+            yield lease
+        except LeaseLost:
+            with suppress(OSError):
+                overlaps.note(place, lease.holder, "one that took over")
+            raise SweepHeldError(
+                f"{spec.name}: this command stood still for so long that another may drive the sweep now; this one has stopped, and "
+                "nothing is lost; type it again when the other has ended"
+            ) from None
+
+
+def _take(lease: Lease, spec: SweepSpec, place: AnyPath) -> None:
+    """Be the sweep's only driver. Where the one before is not surely dead, watch for a while whether it lives."""
+    watched: list[str] = []
+
+    def tell(holder: Holder) -> None:
+        watched.append(str(holder))
+        print(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive", flush=True)
+
+    if (holder := lease.claim_patiently(place, tell)) is not None:
+        stopped = ", which is stopped (`fg` lets it go on)" if leases.is_stopped(holder) else ""
+        raise SweepHeldError(
+            f"{spec.name}: is being run by {holder}{stopped}; wait for it, or stop that process and type the same command again"
+        )
+    if watched:  # it may only have stood still
+        overlaps.note(place, lease.holder, watched[0])
+
+
 def _bring_on(
-    spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, driver: str, command: str
+    spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, lease: Lease, command: str
 ) -> tuple[str, tuple[str, ...], report.ReportPaths, dict[str, str]]:
     """Run what is missing, with MLflow beside it, and write the report, which the sweep's run in MLflow has; returns why the
     sweep stopped before its end, what MLflow did not take, where the report is, and each trial's status by its id.
     """
-    commit = provenance.commit()
-    tracker = tracking.Tracker(spec, trials(spec), ledger, uri, commit)
+    commit, doubts = provenance.commit(), overlaps.noted(folder(ledger.storage, spec))
+    tracker = tracking.Tracker(spec, trials(spec), ledger, uri, commit, lease.check, look=bool(doubts))
     stopped, patience, whole = "", float("inf"), None
     try:
         if made.to_run or spec.search:
-            stopped = _run_missing(spec, made, ledger, tracker, commit, driver)
+            stopped = _run_missing(spec, made, ledger, tracker, commit, lease)
         found = resolve(spec, ledger.storage)
         read = _read(found, ledger)
+        lease.check()
         paths = _write_report(found, ledger, read, command)
         whole = sweep_summary(found, paths, read.statuses)
     except KeyboardInterrupt:  # the second one
         patience = HASTY_SECONDS
         raise
     finally:
-        if tracker.behind > MANY_BEHIND:
+        if tracker.behind > MANY_BEHIND and not lease.is_lost:
             print(
                 f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)", flush=True
             )
         tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience, whole)
-    return stopped, tuple(tracker.problems), paths, read.statuses
+    problems = (*tracker.problems, *_compare(found, ledger, uri, lease, doubts, tracker.problems, whole))
+    return stopped, problems, paths, read.statuses
+
+
+def _compare(
+    spec: SweepSpec,
+    ledger: Ledger,
+    uri: str,
+    lease: Lease,
+    doubts: Sequence[AnyPath],
+    problems: Sequence[str],
+    whole: tracking.SweepSummary,
+) -> tuple[str, ...]:
+    """Compare MLflow with the ledger once more where another driver woke while this one ran. Returns what could not be written.
+
+    `doubts` are the notes of overlaps that MLflow was compared for; they are removed if that went well.
+    """
+    new = [path for path in overlaps.noted(folder(ledger.storage, spec)) if path not in doubts]
+    if new:
+        problems = tracking.catch_up(
+            spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check
+        )
+    if not problems:
+        for path in (*doubts, *new):
+            path.unlink(missing_ok=True)
+    return tuple(problems) if new else ()
 
 
 def _without_secrets(source: str, spec: SweepSpec) -> str:
@@ -136,35 +209,16 @@ def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tup
     ledger = Ledger(storage)
     uri = tracking.default_uri(ledger.storage)
     check_folder(uri, ledger.storage)
-    with Lease(ledger.storage) as lease:
-        _take(lease, spec, ledger)
+    with _driving(spec, ledger) as lease:
         identify(ledger.storage)
         spec = resolve(spec, ledger.storage)
+        doubts = overlaps.noted(folder(ledger.storage, spec))
         write = tracking.rebuild if rebuild else tracking.catch_up
         read = _read(spec, ledger)
         whole = sweep_summary(spec, _write_report(spec, ledger, read, command), read.statuses)
-        return uri, write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole)
-
-
-def _take(lease: Lease, spec: SweepSpec, ledger: Ledger) -> None:
-    """Be the sweep's only driver. Where the one before is not surely dead, see for a while whether it lives."""
-    place, told = folder(ledger.storage, spec), False
-    deadline = time.monotonic() + leases.stale_seconds(ledger.storage) + 1
-    collisions = 0
-    heard: float | None = None
-    while (holder := lease.claim(place)) is not None:
-        beat = leases.heard(ledger.storage, holder)
-        collisions += leases.surely_lives(holder)
-        beats = heard is not None and beat is not None and beat > heard
-        if beats or collisions > MOST_COLLISIONS or time.monotonic() > deadline:
-            raise SweepHeldError(
-                f"{spec.name}: is being run by {holder}; wait for it, or stop that process and type the same command again"
-            )
-        if not told and not collisions:
-            print(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive", flush=True)
-            told = True
-        heard = heard or beat
-        time.sleep(random.uniform(0.2, 0.6))
+        problems = write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check)
+        again = _compare(spec, ledger, uri, lease, doubts, problems, whole)
+        return uri, (*problems, *again)
 
 
 def folder(storage: AnyPath, spec: SweepSpec) -> AnyPath:
@@ -234,18 +288,18 @@ def _told(spec: SweepSpec, ledger: Ledger, results: Sequence[TrialResult], now: 
     return outcomes.of_search(spec, ledger.storage, groups_of(spec, results).results, given_up)
 
 
-def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: tracking.Tracker, commit: str, driver: str) -> str:
+def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: tracking.Tracker, commit: str, lease: Lease) -> str:
     """Run what the plan says, and what a search finds; returns why the sweep stopped before its end, if it did so by itself."""
     outcome = Outcome({})
     seen = Watch(spec, ledger.storage).look()
     found = {result.trial.id: result for result in seen.results}
     with Progress(seen) as progress:
-        listener = _Listener(spec, ledger, tracker, progress, found)
+        listener = _Listener(spec, ledger, tracker, progress, found, lease)
         search, todo = None, made.to_run
         if spec.search is not None:
             from orchestrator.searching import Searching  # optuna, which no other sweep need wait for
 
-            search = Searching(spec, ledger, found, listener.widen, progress.say)
+            search = Searching(spec, ledger, found, listener.widen, progress.say, lease.check)
             todo = tuple(search.start())
             listener.search = search
         if not todo:
@@ -254,10 +308,19 @@ def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: trac
 
         try:
             outcome = schedule.run(
-                todo, trials(listener.spec), ledger, spec.resources, commit, driver, made.estimate.seconds, listener, search
+                todo,
+                trials(listener.spec),
+                ledger,
+                spec.resources,
+                commit,
+                lease.holder.token,
+                made.estimate.seconds,
+                listener,
+                search,
             )
         finally:
-            _settle(wanted(resolve(listener.spec, ledger.storage)), ledger, outcome, driver)
+            lease.check()  # where another driver goes on, there is nothing to settle
+            _settle(wanted(resolve(listener.spec, ledger.storage)), ledger, outcome, lease.holder.token)
     return outcome.stopped
 
 
@@ -271,12 +334,14 @@ class _Listener:
         tracker: tracking.Tracker,
         progress: Progress,
         found: dict[str, TrialResult],
+        lease: Lease,
     ) -> None:
         self.spec = spec
         """The sweep with the cells that it has now."""
         self.search: Searching | None = None
         self._by_id = {trial.id: trial for trial in trials(spec)}
         self._ledger, self._tracker, self._progress, self._found = ledger, tracker, progress, found
+        self._lease = lease
 
     def widen(self, spec: SweepSpec) -> None:
         """A search has found cells, or given them seeds."""
@@ -291,6 +356,8 @@ class _Listener:
                 self._has_ended(result)
 
     def __call__(self, event: Event) -> None:
+        """Raises LeaseLost where another driver may have taken over."""
+        self._lease.check()
         kinds = {
             "preparing": self._preparing,
             "prepared": self._prepared,

@@ -54,7 +54,9 @@ from mopoe_core.files import AnyPath, name_unless_taken, near
 from mopoe_core.names import Epoch
 from orchestrator import artifact_location, artifacts, tracking_uri
 from orchestrator.artifact_location import STORAGE_TAG
+from orchestrator.checked import Checked
 from orchestrator.errors import LedgerError
+from orchestrator.leases import LeaseLost
 from orchestrator.ledger import Ledger
 from orchestrator.mlflow_store import sqlite_file
 from orchestrator.outages import AWAY_SECONDS, Outages
@@ -90,9 +92,10 @@ def catch_up(
     commit: str,
     summaries: Sequence["CellSummary"],
     sweep: "SweepSummary | None" = None,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[str, ...]:
     """Bring MLflow to where the ledger is, looking at every run; returns what could not be written, a line each."""
-    tracker = Tracker(spec, trials, ledger, uri, commit, look=True)
+    tracker = Tracker(spec, trials, ledger, uri, commit, check, look=True)
     tracker.close(summaries, sweep=sweep)
     return tuple(tracker.problems)
 
@@ -105,12 +108,13 @@ def rebuild(
     commit: str,
     summaries: Sequence["CellSummary"],
     sweep: "SweepSummary | None" = None,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[str, ...]:
     """As `catch_up`, with every run of the sweep's experiment written anew.
 
     Runs that were written there from this storage are marked deleted; all others in the same experiment are left alone.
     """
-    tracker = Tracker(spec, trials, ledger, uri, commit, anew=True)
+    tracker = Tracker(spec, trials, ledger, uri, commit, check, anew=True)
     tracker.close(summaries, sweep=sweep)
     return tuple(tracker.problems)
 
@@ -180,7 +184,9 @@ class _Run:
 
 
 class Projection:
-    """The MLflow runs of one sweep. `get_on` is called after each call to MLflow in what may take many."""
+    """The MLflow runs of one sweep. `get_on` is called after each call to MLflow in what may take many, `check` before each: it raises
+    LeaseLost where another driver may have taken over.
+    """
 
     def __init__(
         self,
@@ -191,13 +197,14 @@ class Projection:
         uri: str,
         commit: str,
         get_on: Callable[[], None],
+        check: Callable[[], None],
     ) -> None:
         """`trials` has those of each cell by its id; a search adds to it. `identity` is the ledger's storage's."""
         _make_database(uri)
         self._uri = uri
         self._identity = identity
         self._owner = Owner(identity.id, spec.name, trials, ledger)
-        self._client = MlflowClient(tracking_uri=uri)
+        self._client = Checked(MlflowClient(tracking_uri=uri), check)
         self._ledger = ledger
         self._commit = commit
         self._get_on = get_on
@@ -545,7 +552,8 @@ class _Item:
 class Tracker:
     """Writes to MLflow from a thread of its own, in batches, so that the driver never waits for it.
 
-    With `look`, `close` looks at every run, whatever the experiment says of itself; with `anew`, every run is written anew.
+    With `look`, `close` looks at every run, whatever the experiment says of itself; with `anew`, every run is written anew. `check` is
+    called before each call to MLflow, and raises LeaseLost where another driver may have taken over. Then nothing more is written.
     """
 
     def __init__(
@@ -555,16 +563,21 @@ class Tracker:
         ledger: Ledger,
         uri: str,
         commit: str,
+        check: Callable[[], None] = lambda: None,
         look: bool = False,
         anew: bool = False,
     ) -> None:
-        self._outages = Outages(self._answers)
+        self._outages = Outages(self._answers, passed=LeaseLost)
+        self._check = check
+        self._lost: LeaseLost | None = None
         self._ledger = ledger
         self._trials: dict[str, Trial] = {}
         self._of_cell: dict[str, list[Trial]] = {}
         self.add(trials)
         identity = identify(ledger.storage)
-        self._connect = partial(Projection, spec, self._of_cell, ledger, identity, uri, commit, get_on=self._outages.get_on)
+        self._connect = partial(
+            Projection, spec, self._of_cell, ledger, identity, uri, commit, get_on=self._outages.get_on, check=check
+        )
         self._look, self._anew = look, anew
         self._password = urlsplit(uri).password
         self._projection: Projection | None = None
@@ -611,7 +624,8 @@ class Tracker:
     def close(self, summaries: Sequence[CellSummary], within: float = float("inf"), sweep: SweepSummary | None = None) -> None:
         """Write everything that is outstanding, then the state of all trials, cells and the sweep as the ledger has it, and stop.
 
-        `within` seconds, if need be without having written all. Without `sweep`, its run stays as it is.
+        `within` seconds, if need be without having written all. Without `sweep`, its run stays as it is. Raises LeaseLost where another
+        driver may have taken over.
         """
         self._outages.get_on()
         deadline = time.monotonic() + within
@@ -625,8 +639,16 @@ class Tracker:
             if self._outages.silent_seconds() > PATIENCE_SECONDS:
                 self._outages.give_up(f"MLflow has not answered for {PATIENCE_SECONDS:.0f} s")
                 return
+        if self._lost is not None:
+            raise self._lost
 
     def _work(self) -> None:
+        try:
+            self._work_on()
+        except LeaseLost as error:
+            self._lost = error
+
+    def _work_on(self) -> None:
         while True:
             items = self._next_items()
             self._missed -= {item.key for item in items if item.kind == "begun"}

@@ -35,7 +35,8 @@ from mopoe_core.pictures import write_pictures
 from mopoe_core.stack import Member, check_stackable, train_stack
 from mopoe_core.stacking import NotStackable
 from mopoe_core.training import Trained, history_in, load, new_model, train
-from orchestrator import provenance, stacks
+from orchestrator import attempts, provenance, stacks
+from orchestrator.attempts import Attempt
 from orchestrator.jobs import Job, Place, Watch
 from orchestrator.leases import Lease, LeaseLost
 from orchestrator.ledger import Ledger
@@ -120,8 +121,12 @@ def run(job: Job, place: Place, report: Report) -> None:
     try:
         with Lease(ledger.storage, place.driver) as lease:
             mine = _claimed(job, ledger, lease, report)
-            if mine:
-                _noted_attempt(job, mine, place, ledger, lease, report)
+            try:
+                if mine:
+                    _noted_attempt(job, mine, place, ledger, lease, report)
+            except OSError as error:  # of a file that whoever took over has removed
+                lease.check()
+                raise error
     except LeaseLost as error:
         report({"kind": "busy", "ids": [trial.id for trial in job.trials if ledger.result(trial) is None], "holder": str(error)})
     except OSError as error:
@@ -154,23 +159,24 @@ def _claimed(job: Job, ledger: Ledger, lease: Lease, report: Report) -> list[Tri
 
 def _noted_attempt(job: Job, trials: Sequence[Trial], place: Place, ledger: Ledger, lease: Lease, report: Report) -> None:
     """An attempt, noted in the ledger with what ended it."""
-    attempts = {trial: ledger.begin(trial) for trial in trials}
+    worker = lease.holder.token
+    begun = {trial: Attempt.of(ledger.folder(trial), ledger.begin(trial, worker), worker) for trial in trials}
     try:
         with Noting(trials, ledger) as noting:
-            _attempt(job, place, attempts, ledger, lease, report, noting)
+            _attempt(job, place, begun, ledger, lease, report, noting)
     except Stopped:
-        for trial, number in attempts.items():
+        for trial, attempt in begun.items():
             if ledger.result(trial) is None:
-                epochs = len(history_in(ledger.checkpoint(trial), trial.config, trial.seed, trial.id))
-                ledger.end_attempt(trial, number, "cancelled")
+                epochs = len(history_in(attempt.checkpoint, trial.config, trial.seed, trial.id))
+                ledger.end_attempt(trial, attempt.number, "cancelled")
                 ledger.cancel(trial, epochs)
                 report({"kind": "stopped", "id": trial.id, "epoch": epochs})
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
-        for trial, number in attempts.items():
+        for trial, attempt in begun.items():
             with suppress(OSError):  # where there is no room for the result, there may be none for this
                 if ledger.result(trial) is None and not ledger.last_error(trial):
-                    ledger.end_attempt(trial, number, "failed", text)
+                    ledger.end_attempt(trial, attempt.number, "failed", text)
         raise
 
 
@@ -231,20 +237,23 @@ def unstackable(config: dict[str, Any], place: Place) -> str:
 
 
 def _attempt(
-    job: Job, place: Place, attempts: dict[Trial, int], ledger: Ledger, lease: Lease, report: Report, noting: Noting
+    job: Job, place: Place, begun: dict[Trial, Attempt], ledger: Ledger, lease: Lease, report: Report, noting: Noting
 ) -> None:
     device = _device(place.threads, place.gpu)
-    trials = list(attempts)
+    trials = list(begun)
     key = trials[0].config.data_key
     dataset = _dataset(key, place.data, place.root)
     jury = _judges(key, place.data, place.root, place.storage, str(device))
     if job.rehearse:
         _rehearse(trials, dataset, jury, device)
-    numbers = {trial.id: number for trial, number in attempts.items()}
+    for trial, attempt in begun.items():
+        attempts.adopt(trial, attempt, ledger.folder(trial))
+    numbers = {trial.id: attempt.number for trial, attempt in begun.items()}
     report({"kind": "begun", "attempts": numbers, "worker": lease.holder.token})
     did_not_fit: list[int] = []
 
-    judged_at = _JudgedAt(place.watch, {trial.id: trial for trial in trials}, dataset, jury, device, ledger, report)
+    checkpoints = {trial.id: attempt.checkpoint for trial, attempt in begun.items()}
+    judged_at = _JudgedAt(place.watch, {trial.id: trial for trial in trials}, checkpoints, dataset, jury, device, ledger, report)
 
     def tell(epochs: dict[str, Epoch]) -> None:
         report({"kind": "epochs", "epochs": {trial_id: asdict(epoch) for trial_id, epoch in epochs.items()}})
@@ -253,19 +262,21 @@ def _attempt(
         lease.check()
 
     halved = _Halved(place, trials, device, did_not_fit, report)
-    for trial, trained in _train(trials, dataset, device, ledger, tell, halved):
+    if len(trials) > 1:
+        ledger.note_stack(trials)
+    for trial, trained in _train(trials, checkpoints, dataset, device, tell, halved):
         stack = {"trials": len(trials), "did_not_fit": list(did_not_fit)}
         where = _provenance(place, dataset, jury, device) | {"stack": stack}
         where["parameters"] = sum(parameter.numel() for parameter in trained.model.parameters())
         try:
-            result = _evaluated(trial, trained, dataset, jury, device, ledger, lease, attempts[trial], where)
+            result = _evaluated(trial, trained, dataset, jury, device, ledger, lease, begun[trial], where)
         except LeaseLost:
             raise
         except Exception as error:  # of one trial; the others of its stack go on
             if is_full(error):
                 raise
             text = "".join(traceback.format_exception(error))
-            ledger.end_attempt(trial, attempts[trial], "failed", text)
+            ledger.end_attempt(trial, begun[trial].number, "failed", text)
             report({"kind": "fell", "id": trial.id, "error": text})
             continue
         report({"kind": "ended", "id": trial.id, "status": result.status})
@@ -279,38 +290,37 @@ def _evaluated(
     device: torch.device,
     ledger: Ledger,
     lease: Lease,
-    attempt: int,
+    attempt: Attempt,
     where: dict[str, Any],
 ) -> TrialResult:
-    """Evaluate a trained model and record the trial's result."""
+    """Evaluate a trained model and record the trial's result. Returns that of another attempt, if that was faster."""
     started = time.perf_counter()
     metrics = () if trained.diverged_at_step else finite_metrics(trained, trial.seed, dataset, jury, device)
     samples: dict[str, str] = {}
     if metrics:
-        samples = write_pictures(trained.model, trial.seed, dataset, device, ledger.folder(trial) / "samples")
-    result = _result(trial, trained, metrics, time.perf_counter() - started, attempt, where, samples)
+        samples = write_pictures(trained.model, trial.seed, dataset, device, attempt.folder)
+    result = _result(trial, trained, metrics, time.perf_counter() - started, attempt.number, where, samples)
     lease.check()
-    ledger.record(result)
-    ledger.end_attempt(trial, attempt, result.status)
-    return result
+    is_first = ledger.record(result, attempt)
+    ledger.end_attempt(trial, attempt.number, result.status if is_first else "overtaken")
+    return result if is_first else ledger.result(trial) or result
 
 
 def _train(
     trials: Sequence[Trial],
+    checkpoints: Mapping[str, AnyPath],
     dataset: Dataset,
     device: torch.device,
-    ledger: Ledger,
     tell: Callable[[dict[str, Epoch]], None] = lambda epochs: None,
     halved: Callable[[int], None] = lambda size: None,
 ) -> Iterator[tuple[Trial, Trained]]:
-    """Train a stack, or one trial alone; yields each trial as it ends."""
+    """Train a stack, or one trial alone; yields each trial as it ends. `checkpoints` is where each has its own, by trial id."""
     if len(trials) == 1:
         (trial,) = trials
-        path = ledger.checkpoint(trial)
+        path = checkpoints[trial.id]
         yield trial, train(trial.config, trial.seed, dataset, device, path, lambda epoch: tell({trial.id: epoch}), trial.id)
         return
-    ledger.note_stack(trials)
-    members = [Member(trial.config, trial.seed, ledger.checkpoint(trial), trial.id) for trial in trials]
+    members = [Member(trial.config, trial.seed, checkpoints[trial.id], trial.id) for trial in trials]
 
     def tell_by_id(epochs: dict[int, Epoch]) -> None:
         tell({trials[place].id: epoch for place, epoch in epochs.items()})
@@ -382,6 +392,8 @@ class _JudgedAt:
 
     watch: Watch | None
     trials: Mapping[str, Trial]
+    checkpoints: Mapping[str, AnyPath]
+    """By trial id, as are `trials`."""
     dataset: Dataset
     jury: Judges
     device: torch.device
@@ -403,10 +415,10 @@ class _JudgedAt:
         """Of the model that the checkpoint holds, and not of the one in training, which must not notice."""
         values = self.ledger.at_epoch(trial, epoch)
         if values is None:
-            history = history_in(self.ledger.checkpoint(trial), trial.config, trial.seed, trial.id)
+            history = history_in(self.checkpoints[trial.id], trial.config, trial.seed, trial.id)
             if len(history) != epoch:
                 return  # trained beyond it before anybody asked
-            model = load(self.ledger.checkpoint(trial), self.dataset, self.device)
+            model = load(self.checkpoints[trial.id], self.dataset, self.device)
             metrics = finite_metrics(Trained(model, history, None, 0.0), trial.seed, self.dataset, self.jury, self.device)
             self.ledger.note_epoch(trial, epoch, metrics)
             values = {metric.name: metric.value for metric in metrics}
@@ -418,7 +430,8 @@ def _rehearse(trials: Sequence[Trial], dataset: Dataset, jury: Judges, device: t
     small = [Trial(Cell(_rehearsal(trial.config, len(dataset.test))), trial.seed) for trial in trials]
     evaluated = set()
     with tempfile.TemporaryDirectory() as folder:
-        for trial, trained in _train(small, dataset, device, Ledger(Path(folder))):
+        checkpoints: dict[str, AnyPath] = {trial.id: Path(folder) / f"{trial.id}.pt" for trial in small}
+        for trial, trained in _train(small, checkpoints, dataset, device):
             # Divergence is a result, and the trial's own.
             if trained.diverged_at_step is None and trial.config.model not in evaluated:
                 finite_metrics(trained, trial.seed, dataset, jury, device)

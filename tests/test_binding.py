@@ -292,7 +292,8 @@ def test_a_checkpoint_written_before_a_field_was_there_is_gone_on_from(store):
 def test_one_damaged_trial_is_trained_again_and_ends_as_it_was(store, types_here):
     """A result that names another checkpoint than the one there: the thorough plan sets that trial aside, and only that."""
     first, second = (store.ledger.result(trial) for trial in store.trials)
-    store.ledger.record(replace(first, checkpoint=second.checkpoint))
+    (store.ledger.folder(store.trials[0]) / "result.json").unlink()
+    assert store.ledger.record(replace(first, checkpoint=second.checkpoint))
     made = plan.make(store.trials, store.ledger, thorough=True)
     assert (set(made.damaged), made.done) == ({store.trials[0]}, (store.trials[1],))
     aside = store.ledger.set_aside(store.trials[0])

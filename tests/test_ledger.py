@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mopoe_core.config import TrainingConfig
+from orchestrator import leases
 from orchestrator import plan as planning
 from orchestrator.errors import LedgerError
 from orchestrator.leases import STALE_SECONDS, Lease
@@ -47,15 +48,19 @@ def test_a_result_comes_back_as_it_was_recorded(ledger):
     assert ledger.state(diverged.trial).status == "diverged"
 
 
-def test_the_status_follows_the_files(ledger):
-    """pending, running while somebody holds it and beats, pending again when the beat is old, failed, cancelled, completed."""
+def test_the_status_follows_the_files(ledger, monkeypatch):
+    """pending, running while somebody holds it and beats, pending again when another machine's beat is old, failed, cancelled,
+    completed.
+    """
     seen = [ledger.state(TRIAL).status]
     number = ledger.begin(TRIAL)
     with Lease(ledger.storage) as lease:
         assert lease.claim(ledger.folder(TRIAL)) is None
         seen.append(ledger.state(TRIAL).status)
         os.utime(ledger.storage / "alive" / lease.holder.token, (time.time() - STALE_SECONDS - 1,) * 2)
-        seen.append(ledger.state(TRIAL).status)
+        with monkeypatch.context() as patched:
+            patched.setattr(leases, "_machine", lambda: "another")
+            seen.append(ledger.state(TRIAL).status)
     ledger.end_attempt(TRIAL, number, "failed", "Traceback ...\nValueError: no")
     ledger.fail(TRIAL, ledger.last_error(TRIAL))
     seen.append(ledger.state(TRIAL).status)

@@ -197,9 +197,10 @@ def test_a_claim_that_was_moved_to_another_trial_tells_no_more_than_its_token(st
     ledger, (one, other) = store.ledger, store.trials
     with Lease(ledger.storage) as lease:
         assert lease.claim(ledger.folder(one)) is None
-        (ledger.folder(other) / "claims").mkdir(exist_ok=True)
-        moved = ledger.folder(other) / "claims" / f"{lease.holder.token}.json"
-        (ledger.folder(one) / "claims" / moved.name).replace(moved)
+        folder = ledger.storage / "claims" / "trials"
+        (folder / other.id).mkdir(exist_ok=True)
+        moved = folder / other.id / f"{lease.holder.token}.json"
+        (folder / one.id / moved.name).replace(moved)
         assert leases.living(ledger.storage, ledger.folder(other)) == leases.Holder(lease.holder.token, "unknown", 0, 0)
     assert leases.living(ledger.storage, ledger.folder(other)) is None
 
@@ -217,7 +218,9 @@ def strip(path: Path) -> None:
     said = content.pop("record")
     content |= {"id": said["trial"]} if said["kind"] in ("trial", "result") else {}
     if said["kind"] == "result":
-        del content["checkpoint"], content["samples"]
+        del content["checkpoint"], content["samples"], content["files"]
+    if said["kind"] == "attempt":
+        del content["worker"]
     write_unidentified(path, content)
 
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -659,6 +659,14 @@ class RemoteFile:
     def read_bytes(self) -> bytes:
         """All of it."""
         return self._path.read_bytes()
+
+    def stat(self) -> os.stat_result:
+        """Its size."""
+        return self._path.stat()
+
+    def open(self, mode: str) -> BinaryIO:
+        """To be read."""
+        return self._path.open(mode)
 
 
 def test_artifacts_come_from_files_that_are_not_on_this_machine(storage, monkeypatch):

@@ -1,0 +1,81 @@
+"""Creating a file under a URI only where there is none, by the store itself: of several that come at once, one succeeds.
+
+pyarrow cannot ask a store for that. So S3 is asked through boto3, with `If-None-Match`, and Google's and Azure's stores are asked through
+fsspec, where these packages are installed. Of other file systems it is not known.
+"""
+
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+BY_FSSPEC = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "s3a": "s3fs", "memory": "fsspec"}
+"""URI schemes whose file system in fsspec creates exclusively, and the package that has it."""
+TAKEN = ("PreconditionFailed", "412")
+CONFLICT = ("ConditionalRequestConflict", "409")
+"""Two wrote at once, and S3 has not yet decided; it asks to try again."""
+MOST_TRIES = 5
+
+
+def creates(uri: str, filesystem: Any) -> bool:
+    """Whether the store behind a URI creates a file only where there is none. `filesystem` is what opens it."""
+    scheme = urlsplit(uri).scheme
+    if filesystem.type_name == "s3":
+        return find_spec("boto3") is not None
+    return scheme in BY_FSSPEC and find_spec(BY_FSSPEC[scheme]) is not None
+
+
+def create(uri: str, filesystem: Any, path: str, content: bytes) -> bool:
+    """Write the file at `path`, unless there is one; returns whether it was written. `path` is as `filesystem` spells it."""
+    if filesystem.type_name == "s3":
+        bucket, _, key = path.partition("/")
+        return _put(_client(uri), bucket, key, content)
+    try:
+        _fsspec(uri, filesystem).pipe_file(path, content, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def _put(client: Any, bucket: str, key: str, content: bytes) -> bool:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for left in reversed(range(MOST_TRIES)):
+        try:
+            client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in TAKEN:
+                return False
+            if code not in CONFLICT or not left:
+                raise OSError(str(error)) from None
+        except BotoCoreError as error:
+            raise OSError(str(error)) from None
+        else:
+            return True
+    raise AssertionError("the last try returns or raises")
+
+
+@lru_cache(maxsize=8)
+def _client(uri: str) -> Any:
+    """boto3's client of the server, region and key that a URI names for pyarrow. What it does not name, both find in the same places."""
+    import boto3
+
+    parts = urlsplit(uri)
+    options = dict(parse_qsl(parts.query))
+    server = options.get("endpoint_override")
+    return boto3.client(
+        "s3",
+        region_name=options.get("region"),
+        endpoint_url=f"{options.get('scheme', 'https')}://{server}" if server else None,
+        aws_access_key_id=unquote(parts.username) if parts.username else None,
+        aws_secret_access_key=unquote(parts.password) if parts.password else None,
+    )
+
+
+def _fsspec(uri: str, filesystem: Any) -> Any:
+    if filesystem.type_name.startswith("py::fsspec"):
+        return filesystem.handler.fs
+    import fsspec
+
+    return fsspec.core.url_to_fs(uri, use_listings_cache=False)[0]
