@@ -58,7 +58,8 @@ def newest_checkpoint(trial_folder: AnyPath) -> AnyPath | None:
 
 
 def adopt(trial: Trial, attempt: Attempt, trial_folder: AnyPath) -> None:
-    """Let an attempt go on from the newest checkpoints that earlier attempts have left, and remove those.
+    """Let an attempt go on from the newest checkpoints that earlier attempts have left. These stay: whoever made them may only have
+    stood still, and be about to name them in a result.
 
     Raises CheckpointError where a checkpoint is that of another trial.
     """
@@ -69,8 +70,6 @@ def adopt(trial: Trial, attempt: Attempt, trial_folder: AnyPath) -> None:
     for name in CHECKPOINTS:
         with suppress(FileNotFoundError):
             copy(newest / name, attempt.folder / name)
-    for folder in sources:
-        _clear(folder)
 
 
 def _sources(trial: Trial, trial_folder: AnyPath) -> list[AnyPath]:
@@ -117,15 +116,10 @@ def clear(trial_folder: AnyPath) -> None:
     """Remove the files of all attempts at a trial that has a result; what is said of the attempts stays."""
     for name in CHECKPOINTS[1:]:
         (trial_folder / name).unlink(missing_ok=True)
-    for folder in dict.fromkeys(path.parent for path in listed(trial_folder, "attempts/*/*")):
-        _clear(folder)
-
-
-def _clear(folder: AnyPath) -> None:
-    """Remove an attempt's files, and its folder; of a trial's own folder, the checkpoints alone."""
-    is_attempt = folder.parent.name == "attempts"
-    for path in listed(folder, "*") if is_attempt else [folder / name for name in CHECKPOINTS]:
+    files = listed(trial_folder, "attempts/*/*")
+    for path in files:
         path.unlink(missing_ok=True)
-    if is_attempt and isinstance(folder, Path):
-        with suppress(OSError):  # another has just written to it: then it stays, and `gc` knows it
-            folder.rmdir()
+    for folder in dict.fromkeys(path.parent for path in files):
+        if isinstance(folder, Path):
+            with suppress(OSError):  # another has just written to it: then it stays, and `gc` knows it
+                folder.rmdir()

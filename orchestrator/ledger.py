@@ -91,16 +91,22 @@ class Ledger:
 
     def checkpoint(self, trial: Trial) -> AnyPath:
         """The trial's newest checkpoint, whether it is there or not."""
-        place = self.folder(trial) / binding.CHECKPOINT
-        return place if place.exists() else self._of_attempts(trial, self._record(trial)) or place
+        newest = attempts.newest_checkpoint(self.folder(trial))
+        if newest is None:
+            return self.folder(trial) / binding.CHECKPOINT
+        record = self._record(trial)
+        return newest if record is None else self._checkpoint_of(trial, record)[0]
 
-    def _of_attempts(self, trial: Trial, record: dict[str, Any] | None) -> AnyPath | None:
-        """The checkpoint among the files of attempts: that of the attempt which a result's record names, else the newest."""
+    def _checkpoint_of(self, trial: Trial, record: dict[str, Any]) -> tuple[AnyPath, int | None]:
+        """That of a trial with this result, which may still be among the files of its attempt, and its size; None if it is not there."""
         folder = self.folder(trial)
-        if record is None:
-            return attempts.newest_checkpoint(folder)
-        path = folder / record["files"] / binding.CHECKPOINT if record.get("files") else None
-        return path if path is not None and path.exists() else None
+        place, named = folder / binding.CHECKPOINT, _digest(record)
+        found = size_if_there(place)
+        if record.get("files") and named is not None and found != named.size:
+            unpublished = folder / record["files"] / binding.CHECKPOINT
+            size = size_if_there(unpublished)
+            return (place, found) if size is None else (unpublished, size)
+        return place, found
 
     def samples(self, trial: Trial) -> dict[str, AnyPath]:
         """Pictures of generated samples by name."""
@@ -158,14 +164,11 @@ class Ledger:
         folder, status = self.folder(trial), str(record.get("status"))
         if status not in ENDED:
             raise records.damaged(folder / "result.json", f"status {status!r} is not one of {', '.join(ENDED)}")
-        path, named, lost = folder / binding.CHECKPOINT, _digest(record), ""
-        found = size_if_there(path)
-        unpublished = self._of_attempts(trial, record) if found is None else None
-        if unpublished is not None:
-            path, found = unpublished, size_if_there(unpublished)
+        (path, found), named, lost = self._checkpoint_of(trial, record), _digest(record), ""
         if named is not None and (said := binding.lost(folder, trial.id, named, found)):
             lost = str(records.damaged(path, said))
-        return State(status, _attempts(folder), found is not None, lost=lost, unpublished=unpublished is not None)
+        unpublished = path.parent != folder
+        return State(status, _attempts(folder), found is not None, lost=lost, unpublished=unpublished)
 
     def _last_line(self, trial: Trial) -> str:
         """Of the error that a failed trial was given up for."""
