@@ -14,7 +14,7 @@ from mopoe_core.config import choose
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, is_full
 from mopoe_core.remote import RemotePath, masked
-from orchestrator import cli_after, cli_status, cpus, remarks
+from orchestrator import cli_after, cli_status, cpus, remarks, store_check
 from orchestrator import plan as planning
 from orchestrator import spec as specs
 from orchestrator.cli_common import (
@@ -243,22 +243,20 @@ def _check_cpus(spec: specs.SweepSpec) -> None:
 
 
 def _make(folder: AnyPath) -> None:
-    """See that storage can be written, before anything else is done."""
-    if isinstance(folder, RemotePath):
-        try:
-            probe = folder / f"probe-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(f"storage: {error}; name a bucket that exists and that you may write to") from None
-        return
+    """See that storage can be written and relied on, before anything else is done."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
+        if not isinstance(folder, RemotePath):
+            folder.mkdir(parents=True, exist_ok=True)
+        wrong = store_check.what_is_wrong(folder)
     except OSError as error:
-        raise UserError(f"storage: {folder} cannot be made: {error.strerror}; name another folder") from None
-    if not writable:
-        raise UserError(f"storage: {folder} cannot be written; name another folder")
+        if is_full(error) and not isinstance(folder, RemotePath):
+            raise
+        means = "a bucket that exists and that you may write to" if isinstance(folder, RemotePath) else "another folder"
+        why = str(error) if isinstance(folder, RemotePath) else f"{folder} cannot be written: {error.strerror}"
+        raise UserError(f"storage: {why}; name {means}") from None
+    if wrong:
+        raise UserError(f"storage: {folder} cannot be relied on: {wrong}; name another folder")
+    _warn([said] if (said := store_check.remark(folder)) else [])
 
 
 def _plan_lines(spec: specs.SweepSpec, made: planning.Plan, list_cells: bool = False) -> list[str]:
