@@ -22,7 +22,7 @@ from mopoe_core.classifier_quality import LEVEL, Quality
 from mopoe_core.data import own
 from mopoe_core.data.types import Dataset, Modality
 from mopoe_core.errors import JudgeError
-from mopoe_core.files import AnyPath, lock, write_whole
+from mopoe_core.files import AnyPath, create, lock
 from mopoe_core.networks import Transpose, celeba_image_features, celeba_text_features, svhn_convolutions
 from mopoe_core.residual import Residual1d
 from mopoe_core.streams import generator, seed_of
@@ -270,7 +270,9 @@ def _train_and_keep(dataset: Dataset, modality: Modality, path: AnyPath) -> None
     # On the CPU whatever the device, so that every machine of a cluster would train the same judge.
     network = _fit(dataset, modality)
     kept = {"of": _of(path), "weights": network.state_dict(), "quality": asdict(_quality(network, dataset, modality))}
-    write_whole(path, lambda temporary: torch.save(kept, temporary))
+    content = io.BytesIO()
+    torch.save(kept, content)
+    create(path, content.getvalue())  # another machine may have been faster: then its classifier is everybody's
 
 
 @torch.no_grad()

@@ -82,8 +82,8 @@ class Proposals:
         return {cell_id: Stopped(note["epoch"], note["why"]) for cell_id, note in found}
 
     def stop(self, cell_id: str, epoch: int, why: str) -> None:
-        """Stop a cell: its workers look for this after each epoch."""
-        records.write(self.stopped_folder / f"{cell_id}.json", self._of_cell("stopped", cell_id), {"epoch": epoch, "why": why})
+        """Stop a cell, unless it is stopped: its workers look for this after each epoch."""
+        records.first(self.stopped_folder / f"{cell_id}.json", self._of_cell("stopped", cell_id), {"epoch": epoch, "why": why})
 
     def seed_counts(self) -> dict[str, int]:
         """Cells with more seeds than they began with, by id."""
