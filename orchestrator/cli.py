@@ -11,6 +11,7 @@ import typer
 
 from mopoe_core.catalogue import DATASETS, find, is_own
 from mopoe_core.config import choose
+from mopoe_core.data.own_modules import only_permitted, permit
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, is_full
 from mopoe_core.remote import RemotePath, masked
@@ -185,6 +186,7 @@ def data(
 ) -> None:
     """Fetch or build a dataset, check its counts and content, and show ten examples of it."""
     own = is_own(dataset)
+    permit([dataset])
     try:
         card = find(dataset) or choose("dataset", dataset, DATASETS)
         source = choose("--source", "own" if own else source, card.sources)
@@ -209,7 +211,8 @@ def main() -> None:
 
 def _run(command: Callable[[], None]) -> None:
     try:
-        command()
+        with only_permitted():
+            command()
     except UserError as error:
         mend = f"; {error.mend}" if isinstance(error, DamagedError) else ""
         for line in f"{error}{mend}".split("\n"):  # a sweep file may have several mistakes
