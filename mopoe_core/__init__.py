@@ -22,7 +22,7 @@ def load(checkpoint: str | Path, device: str = "cpu", data: str | Path = "data",
     trial's folder the checkpoint is compared with the result beside it.
 
     Loading runs no code that the checkpoint names. A model on a dataset of your own needs your code only where its encoders or decoders
-    are yours, or where an earlier version wrote the checkpoint. Then name the dataset, as `dataset="file.py:function"`; its file is looked
+    are yours, or where an earlier version wrote the checkpoint. Then name the dataset, `dataset="file.py:function"`. Its file is looked
     for in the current folder.
 
     Raises FileNotFoundError, or ValueError where the file is no checkpoint of a model that has been trained, or not the one of that

@@ -212,8 +212,8 @@ def load(checkpoint: AnyPath, dataset: Dataset, device: torch.device | None = No
 
 
 def _of_own(config: TrainingConfig) -> dict[str, Any]:
-    """What a checkpoint says of a dataset of the user's own, so that the model can be loaded without its code: the card, and the modalities
-    whose networks are the user's.
+    """What a checkpoint says of a dataset of the user's own, so that a model can be loaded without its code: the card, and the
+    modalities whose networks are the user's.
     """
     return {"card": asdict(config.card), "networks": own.with_networks(config.dataset)}
 

@@ -138,9 +138,10 @@ def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
     space = spec.search.space if spec.search else {}
     for field in proposal.fields:
         if field not in space:
+            place = f"sweeps/{spec.name}/search/{proposal.number:04d}.json"
             raise SpecError(
-                f"sweeps/{spec.name}/search/{proposal.number:04d}.json: proposes {field}: {proposal.fields[field]!r}, and search.space has "
-                f"no such field; allowed: {', '.join(space)}; put it back into the space, or give the search another name"
+                f"{place}: proposes {field}: {proposal.fields[field]!r}, and search.space has no such field; allowed: "
+                f"{', '.join(space)}; put it back into the space, or give the search another name"
             )
     cell = specs.cell_of(spec, proposal.fields)
     if cell.id != proposal.cell_id:
