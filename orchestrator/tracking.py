@@ -50,7 +50,7 @@ from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
 from mlflow.entities import Run as StoredRun
 
-from mopoe_core.files import AnyPath, name_unless_taken, near
+from mopoe_core.files import AnyPath, make_folder, name_unless_taken, near, new_file, sync
 from mopoe_core.names import Epoch
 from orchestrator import artifact_location, artifacts, tracking_uri
 from orchestrator.artifact_location import STORAGE_TAG
@@ -747,6 +747,7 @@ def _make_database(uri: str) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    new_file(temporary)
     MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
     name_unless_taken(temporary, path)  # another storage's driver may have made it meanwhile, and written to it
 
@@ -797,9 +798,11 @@ def _sweep_points(summary: SweepSummary, ends: Sequence[int]) -> list[Point]:
 
 
 def _copy(files: Sequence[Path], into: Path) -> None:
-    into.mkdir(parents=True, exist_ok=True)
+    make_folder(into)
     for path in files:
         shutil.copyfile(path, into / path.name)
+        sync(into / path.name)
+    sync(into)
 
 
 def _plain(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
