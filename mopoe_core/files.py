@@ -205,8 +205,8 @@ def write_bytes(path: AnyPath, content: bytes | memoryview, durable: bool = True
 
 
 def write_text(path: AnyPath, text: str, durable: bool = True) -> None:
-    """As `write_whole`, for text."""
-    write_bytes(path, text.encode(), durable)
+    """As `write_whole`, for text. A character that UTF-8 does not have, as undecoded bytes of a file's name become, is spelled."""
+    write_bytes(path, text.encode(errors="backslashreplace"), durable)
 
 
 def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mopoe_core.files import AnyPath, listed, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
+from mopoe_core.terminal import say
 from orchestrator import aggregate, binding, failures, keeping, leases, outcomes, plan, provenance, report, tracking
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
@@ -72,7 +73,7 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         made = plan.make(wanted(spec), ledger, thorough=retrain_damaged)
         if made.damaged and retrain_damaged:
             for trial in made.damaged:
-                print(f"{trial.label}: set aside as {ledger.set_aside(trial)}, to be trained again")
+                say(f"{trial.label}: set aside as {ledger.set_aside(trial)}, to be trained again")
             made = plan.make(wanted(spec), ledger)
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
@@ -111,9 +112,7 @@ def _bring_on(
         raise
     finally:
         if tracker.behind > MANY_BEHIND:
-            print(
-                f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)", flush=True
-            )
+            say(f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)")
         tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience, whole)
     return stopped, tuple(tracker.problems), paths, read.statuses
 
@@ -161,7 +160,7 @@ def _take(lease: Lease, spec: SweepSpec, ledger: Ledger) -> None:
                 f"{spec.name}: is being run by {holder}; wait for it, or stop that process and type the same command again"
             )
         if not told and not collisions:
-            print(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive", flush=True)
+            say(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive")
             told = True
         heard = heard or beat
         time.sleep(random.uniform(0.2, 0.6))

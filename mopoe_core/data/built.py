@@ -7,7 +7,6 @@ have changed, the build is refused; where they are gone, it is enough.
 import hashlib
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from mopoe_core.data.fingerprints import Places, changed, fingerprints
 from mopoe_core.errors import DataError
 from mopoe_core.files import sync
+from mopoe_core.terminal import complain
 
 Array = NDArray[np.generic]
 REMARKS = "remarks.txt"
@@ -129,7 +129,7 @@ def _build(built: Path, name: str, source: str, recipe: Recipe) -> None:
         scratch.rename(built)
         sync(built.parent)
         for remark in _remarks(built):
-            print(f"note: {remark}", file=sys.stderr, flush=True)
+            complain(f"note: {remark}")
 
 
 def _manifest(built: Path) -> tuple[str, Mapping[str, str] | None]:
