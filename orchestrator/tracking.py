@@ -52,6 +52,7 @@ from mlflow.entities import Run as StoredRun
 
 from mopoe_core.files import AnyPath, make_folder, name_unless_taken, near, new_file, sync
 from mopoe_core.names import Epoch
+from mopoe_core.remote import without_secrets
 from orchestrator import artifact_location, artifacts, tracking_uri
 from orchestrator.artifact_location import STORAGE_TAG
 from orchestrator.errors import LedgerError
@@ -566,7 +567,7 @@ class Tracker:
         identity = identify(ledger.storage)
         self._connect = partial(Projection, spec, self._of_cell, ledger, identity, uri, commit, get_on=self._outages.get_on)
         self._look, self._anew = look, anew
-        self._password = urlsplit(uri).password
+        self._uri = uri
         self._projection: Projection | None = None
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -585,7 +586,7 @@ class Tracker:
     @property
     def problems(self) -> list[str]:
         """What could not be written, one line each: the first few, and how many more. A later command writes it from the ledger."""
-        return [note.replace(self._password, "***") if self._password else note for note in self._outages.notes]
+        return [without_secrets(note, self._uri) for note in self._outages.notes]
 
     @property
     def behind(self) -> int:

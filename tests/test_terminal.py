@@ -112,3 +112,25 @@ def test_the_live_view_shows_text_escaped(is_terminal, store):
     console.print(view.view(NASTY, [shown], Room(1, 0.0, None, None), [NASTY], False, NASTY, [NASTY]))
     assert obeyed(out.getvalue()) == set()
     assert out.getvalue().count("\\x1b]0;owned\\x07") >= 5
+
+
+@pytest.mark.parametrize(
+    ("uri", "secrets"),
+    [
+        ("postgresql://me:p%40ssw0rd%2F1@host/db", ["p%40ssw0rd%2F1", "p@ssw0rd/1"]),
+        ("mysql://host/db?user=me&password=hunter22", ["hunter22"]),
+        ("https://me:S3cret@host:5000", ["S3cret"]),
+    ],
+)
+def test_mlflows_messages_tell_no_secret_of_its_address(uri, secrets, store, monkeypatch):
+    """A driver may name the password as it is written in the address, or as it is meant; what the tracker passes on has neither."""
+
+    def refuse(*arguments, **more):
+        raise RuntimeError(f"no connection to {uri} with {' or '.join(secrets)}")
+
+    monkeypatch.setattr(tracking, "Projection", refuse)
+    tracker = tracking.Tracker(store.spec, store.trials, store.ledger, uri, "commit")
+    monkeypatch.setattr(tracker._outages, "_answers", lambda: True)
+    tracker.close([])
+    assert tracker.problems
+    assert [secret for secret in secrets for problem in tracker.problems if secret in problem] == []
