@@ -33,9 +33,12 @@ def complain(text: str) -> None:
 def escape_tracebacks() -> None:
     """Let the tracebacks of errors that nobody catches, in any thread, be printed by `complain`."""
     sys.excepthook = _complain_of
-    threading.excepthook = lambda thrown: (
-        thrown.exc_value and _complain_of(thrown.exc_type, thrown.exc_value, thrown.exc_traceback)
-    )
+    threading.excepthook = _complain_of_thread
+
+
+def _complain_of_thread(thrown: threading.ExceptHookArgs) -> None:
+    if thrown.exc_value is not None:
+        _complain_of(thrown.exc_type, thrown.exc_value, thrown.exc_traceback)
 
 
 def _complain_of(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
