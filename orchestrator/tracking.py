@@ -567,7 +567,7 @@ class Tracker:
         identity = identify(ledger.storage)
         self._connect = partial(Projection, spec, self._of_cell, ledger, identity, uri, commit, get_on=self._outages.get_on)
         self._look, self._anew = look, anew
-        self._uri = uri
+        self._uri, self._password = uri, urlsplit(uri).password
         self._projection: Projection | None = None
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -586,7 +586,8 @@ class Tracker:
     @property
     def problems(self) -> list[str]:
         """What could not be written, one line each: the first few, and how many more. A later command writes it from the ledger."""
-        return [without_secrets(note, self._uri) for note in self._outages.notes]
+        notes = [without_secrets(note, self._uri) for note in self._outages.notes]
+        return [note.replace(self._password, "***") if self._password else note for note in notes]  # however short it is
 
     @property
     def behind(self) -> int:
