@@ -15,14 +15,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(checkpoint: str | Path, device: str = "cpu", data: str | Path = "data") -> "MultimodalVAE":
+def load(checkpoint: str | Path, device: str = "cpu", data: str | Path = "data", dataset: str = "") -> "MultimodalVAE":
     """The trained model of a `checkpoint.pt`, in evaluation mode, on that device.
 
-    The checkpoint says what its modalities are. Of one written before it did, the dataset says so, which is built under `data`. A dataset
-    of the user's own is looked for in the current folder, for its networks. In a trial's folder the checkpoint is compared with the
-    result beside it. Raises FileNotFoundError, or ValueError where the file is no checkpoint of a model that has been trained, or not the
-    one of that result.
+    The checkpoint says what its modalities are. Of one written before it did, the dataset says so, which is built under `data`. In a
+    trial's folder the checkpoint is compared with the result beside it.
+
+    Loading runs no code that the checkpoint names. A model on a dataset of your own needs your code only where its encoders or decoders
+    are yours, or where an earlier version wrote the checkpoint. Then name the dataset, `dataset="file.py:function"`. Its file is looked
+    for in the current folder.
+
+    Raises FileNotFoundError, or ValueError where the file is no checkpoint of a model that has been trained, or not the one of that
+    result, or where it needs code that was not named.
     """
     from mopoe_core.trained import load_trained  # torch, which takes seconds
 
-    return load_trained(Path(checkpoint), device, Path(data))
+    return load_trained(Path(checkpoint), device, Path(data), dataset)

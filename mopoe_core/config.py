@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from mopoe_core import presets
 from mopoe_core.catalogue import DATASETS, MODELS, DatasetCard, find, is_own
@@ -165,10 +165,12 @@ class TrainingConfig(BaseModel):
     """Evaluate on this many test examples (a fixed random selection); all when left out."""
     importance_samples: Whole = Field(default=15, ge=1, le=10_000)
     """Samples an example and subset, for the log-likelihoods."""
+    _card: DatasetCard | None = PrivateAttr(None)
+    """Of a dataset of the user's own, so that no later question runs the user's code."""
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, values: Any) -> Any:
+    def _fill_in(cls, values: Any, info: ValidationInfo) -> Any:
         if not isinstance(values, dict):
             return values
         filled = dict(values)
@@ -179,7 +181,7 @@ class TrainingConfig(BaseModel):
                 raise ValueError(f"{field}: {filled[field]!r} contradicts model {name!r}, which means {field}: {value}")
             filled[field] = value
         dataset, model = _text(filled.get("dataset")), _text(filled.get("model"))
-        card = find(dataset)
+        card = _card_of(dataset, info)
         if card is None:
             return filled  # refused below, with the nearest spelling
         if card.data_hash:
@@ -190,8 +192,10 @@ class TrainingConfig(BaseModel):
         return _all_is_none(filled, card)
 
     @model_validator(mode="after")
-    def _agree(self) -> "TrainingConfig":
-        card = choose("dataset", self.dataset, DATASETS | {name: find(name) for name in [self.dataset] if is_own(name)})
+    def _agree(self, info: ValidationInfo) -> "TrainingConfig":
+        if is_own(self.dataset):
+            self._card = _card_of(self.dataset, info)
+        card = self._card or choose("dataset", self.dataset, DATASETS)
         choose("source", self.source, card.sources)
         choose("model", self.model, [*MODELS, *ALIASES])
         choose("networks", self.networks, card.networks)
@@ -272,7 +276,7 @@ class TrainingConfig(BaseModel):
     @property
     def card(self) -> DatasetCard:
         """What is known of the dataset."""
-        card = find(self.dataset)
+        card = self._card or find(self.dataset)
         assert card is not None  # validation has seen to it
         return card
 
@@ -437,6 +441,12 @@ def choose(field: str, value: str, allowed: Any) -> Any:
     if value not in allowed:
         raise ValueError(f"{field}: {value!r} is not offered{nearest(value, allowed)}; allowed: {', '.join(allowed)}")
     return allowed[value] if isinstance(allowed, dict) else value
+
+
+def _card_of(dataset: str, info: ValidationInfo) -> DatasetCard | None:
+    """The dataset's card: the one that `context={"cards": {name: card}}` gives, else what `find` finds, which runs a user's code."""
+    cards: dict[str, DatasetCard] = (info.context or {}).get("cards", {})
+    return cards[dataset] if dataset in cards else find(dataset)
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import uuid
@@ -21,6 +22,8 @@ AnyPath = Path | RemotePath
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Error numbers of a disk that takes no more."""
+NOT_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+"""Error numbers of a file system that cannot sync a folder, as some network shares cannot."""
 
 WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 """Error numbers of a file system that makes no hard links."""
@@ -118,33 +121,73 @@ def near(folder: AnyPath) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mopoe" / f"{words[:60]}-{key}"
 
 
-def write_whole(path: AnyPath, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, then give it its name: a reader sees the old file or the new one."""
+def write_whole(path: AnyPath, write: Callable[[Path], None], durable: bool = True) -> None:
+    """Let `write` fill a temporary file, then give it its name: a reader sees the old file or the new one.
+
+    On return the file is on disk, and so is its name: a machine that goes down loses neither. Of one that is not `durable` the name may
+    be lost, which spares the disk a write.
+    """
     if isinstance(path, RemotePath):
         with tempfile.TemporaryDirectory() as scratch:
             temporary = Path(scratch) / path.name
             write(temporary)
             path.write_bytes(temporary.read_bytes())
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    make_folder(path.parent, durable)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    new_file(temporary)
     try:
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())  # else a machine that goes down could leave the new name with nothing behind it
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner can read; storage is often shared
+        sync(temporary)  # else a machine that goes down could leave the new name with nothing behind it
         temporary.replace(path)
+        if durable:
+            sync(path.parent)  # else it could leave the old name, or none
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def name_unless_taken(draft: Path, path: Path) -> bool:
+def new_file(path: Path) -> None:
+    """Make an empty local file. Raises FileExistsError where there is one.
+
+    The system takes the user's umask off its rights, and heeds a folder's default ACL. `mkstemp` and SQLite do neither.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+
+
+def make_folder(folder: Path, durable: bool = True) -> None:
+    """Make a local folder, with those above it, unless it is there. The names of those above are on disk on return; its own, too, where
+    it is to be `durable`.
+    """
+    if folder.exists():
+        return
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in reversed(missing):
+        if durable or place != folder:
+            sync(place.parent)
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to disk."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:  # a folder that this user may write and not list
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NOT_SYNCED:
+            raise
+    finally:
+        os.close(handle)
+
+
+def name_unless_taken(draft: Path, path: Path, durable: bool = True) -> bool:
     """Give a finished file its name, unless that is taken; returns whether the file has it. `draft` is gone afterwards.
 
-    Of several processes that come at once, one gets the name.
+    Of several processes that come at once, one gets the name. Where it is to be `durable`, the name is on disk on return.
     """
+    sync(draft)
     try:
         os.link(draft, path)
     except FileExistsError:
@@ -155,6 +198,8 @@ def name_unless_taken(draft: Path, path: Path) -> bool:
         return _reserved(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+    if durable:
+        sync(path.parent)
     return True
 
 
@@ -168,7 +213,7 @@ def _reserved(draft: Path, path: Path) -> bool:
     return True
 
 
-def create(path: AnyPath, content: bytes) -> bool:
+def create(path: AnyPath, content: bytes, durable: bool = True) -> bool:
     """Write a file, whole, unless there is one of that name; returns whether it was written. The first of several writers wins.
 
     Of a remote store that cannot say which came first (`RemotePath.is_exclusive`), two that write in the same moment may both believe so.
@@ -176,8 +221,12 @@ def create(path: AnyPath, content: bytes) -> bool:
     if isinstance(path, RemotePath):
         return path.create(content)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    write_bytes(draft, content)
-    return name_unless_taken(draft, path)
+    make_folder(path.parent, durable)
+    try:
+        draft.write_bytes(content)
+        return name_unless_taken(draft, path, durable)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def copy(source: AnyPath, target: AnyPath) -> None:
@@ -187,7 +236,7 @@ def copy(source: AnyPath, target: AnyPath) -> None:
     if isinstance(source, RemotePath) or isinstance(target, RemotePath):
         _copy_remote(source, target)
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         try:
@@ -197,6 +246,7 @@ def copy(source: AnyPath, target: AnyPath) -> None:
                 raise
             shutil.copyfile(source, draft)
         draft.replace(target)
+        sync(target.parent)
     finally:
         draft.unlink(missing_ok=True)  # two names of one file: `replace` leaves both where the target was that file already
 
@@ -208,7 +258,7 @@ def _copy_remote(source: AnyPath, target: AnyPath) -> None:
         write_bytes(target, source.read_bytes())
 
 
-def write_bytes(path: AnyPath, content: bytes | memoryview) -> None:
+def write_bytes(path: AnyPath, content: bytes | memoryview, durable: bool = True) -> None:
     """As `write_whole`, for bytes."""
 
     def write(temporary: Path) -> None:
@@ -217,12 +267,12 @@ def write_bytes(path: AnyPath, content: bytes | memoryview) -> None:
     if isinstance(path, RemotePath):
         path.write_bytes(content)
     else:
-        write_whole(path, write)
+        write_whole(path, write, durable)
 
 
-def write_text(path: AnyPath, text: str) -> None:
-    """As `write_whole`, for text."""
-    write_bytes(path, text.encode())
+def write_text(path: AnyPath, text: str, durable: bool = True) -> None:
+    """As `write_whole`, for text. A character that UTF-8 does not have, as undecoded bytes of a file's name become, is spelled."""
+    write_bytes(path, text.encode(errors="backslashreplace"), durable)
 
 
 def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
@@ -234,8 +284,10 @@ def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
 def move_folder(folder: AnyPath, target: AnyPath) -> None:
     """Move a folder with all that is in it, three levels deep at most, to where nothing is yet."""
     if isinstance(folder, Path) and isinstance(target, Path):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         folder.rename(target)
+        sync(target.parent)
+        sync(folder.parent)
         return
     for path in (path for pattern in ("*", "*/*", "*/*/*") for path in listed(folder, pattern)):
         copy(path, _below(path, folder, target))
@@ -250,6 +302,8 @@ def _below(path: AnyPath, folder: AnyPath, target: AnyPath) -> AnyPath:
 def move(source: AnyPath, target: AnyPath) -> None:
     """Give a file the name of another in the same storage, in place of whatever has that."""
     source.replace(target)  # type: ignore[arg-type]  # both are local, or both remote
+    if isinstance(target, Path):
+        sync(target.parent)
 
 
 def keep(path: AnyPath, under: AnyPath) -> None:

@@ -83,7 +83,7 @@ def _filesystem(uri: str) -> tuple[Any, str]:
     return fs.PyFileSystem(fs.FSSpecHandler(opened)), root
 
 
-def without_secrets(error: Exception, uri: str) -> str:
+def without_secrets(error: Exception | str, uri: str) -> str:
     """What an error says, on one line, without what `uri` must not tell."""
     text = " ".join(str(error).replace(uri, masked(uri)).split())
     for secret in _secrets(uri):

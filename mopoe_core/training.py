@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mopoe_core.catalogue import is_own
 from mopoe_core.config import TrainingConfig
+from mopoe_core.data import own
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.errors import CheckpointError
 from mopoe_core.files import AnyPath, Digest, keep, move, write_bytes
@@ -112,8 +114,8 @@ def check_owner(state: dict[str, Any], config: TrainingConfig, seed: int, trial:
 
 def _completed(stored: dict[str, Any], config: TrainingConfig) -> dict[str, Any]:
     """A checkpoint's configuration; of one that was written before a field was there, with that field's default."""
-    if stored.keys() >= config.model_dump().keys():
-        return stored
+    if stored.keys() >= config.model_dump().keys() or stored.get("dataset") != config.dataset:
+        return stored  # of another dataset nothing is completed: to do so would run the code that the checkpoint names
     try:
         return TrainingConfig.model_validate(stored).model_dump()
     except ValueError:
@@ -158,7 +160,7 @@ def opened(checkpoint: AnyPath) -> tuple[dict[str, Any], Digest] | None:
         raise  # it may be whole: nothing is to be trained over it
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
         return None
-    return (state, Digest.of(raw)) if state.get("format") == FORMAT else None
+    return (state, Digest.of(raw)) if isinstance(state, dict) and state.get("format") == FORMAT else None
 
 
 @dataclass(frozen=True)
@@ -196,12 +198,24 @@ def weights_in(checkpoint: AnyPath) -> dict[str, Tensor] | None:
 
 
 def load(checkpoint: AnyPath, dataset: Dataset, device: torch.device | None = None) -> MultimodalVAE:
-    """The model that a checkpoint holds, in evaluation mode."""
+    """The model that a checkpoint holds, in evaluation mode. Raises CheckpointError where it is of another dataset of the user's own."""
     device = device or torch.device("cpu")
     state = torch.load(io.BytesIO(checkpoint.read_bytes()), map_location=device, weights_only=True)
+    named = state["config"]["dataset"]
+    if is_own(named) and named != dataset.name:
+        raise CheckpointError(
+            f"{checkpoint}: is of dataset {named}, and not of {dataset.name}; give the dataset that it was trained on"
+        )
     model = new_model(TrainingConfig.model_validate(state["config"]), state["seed"], dataset, device)
     model.load_state_dict(state["model"])
     return model.eval()
+
+
+def _of_own(config: TrainingConfig) -> dict[str, Any]:
+    """What a checkpoint says of a dataset of the user's own, so that a model can be loaded without its code: the card, and the
+    modalities whose networks are the user's.
+    """
+    return {"card": asdict(config.card), "networks": own.with_networks(config.dataset)}
 
 
 class Run:
@@ -300,6 +314,7 @@ class Run:
             "trial": self.trial,
             "config": self.config.model_dump(),
             "modalities": [asdict(modality) for modality in self.model.modalities],
+            **({"own": _of_own(self.config)} if is_own(self.config.dataset) else {}),
             "seed": self.seed,
             "model": _owned(self.model.state_dict()),
             "optimiser": _owned(self.optimiser.state_dict()),

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from mopoe_core.files import AnyPath
+from mopoe_core.files import AnyPath, make_folder, sync
 from mopoe_core.names import Metric
 from orchestrator import binding
 from orchestrator.ledger import Ledger
@@ -18,8 +18,8 @@ def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
     """Checkpoint, evaluation table, pictures, configuration and provenance, over what is there.
 
     What lies on the same file system is linked and not copied: 10,000 checkpoints would take their space twice. The ledger replaces
-    files and never writes into them, so that a link keeps what it was made of. Raises DamagedError where checkpoint or pictures are not
-    those that the result names.
+    files and never writes into them, so that a link keeps what it was made of. All is on disk on return: MLflow's database then says that
+    it is there. Raises DamagedError where checkpoint or pictures are not those that the result names.
     """
     trial = result.trial
     has_checkpoint, pictures = (
@@ -28,27 +28,34 @@ def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
     )
     for picture in pictures.values():
         binding.check_picture(picture, result)
-    into.mkdir(parents=True, exist_ok=True)
+    make_folder(into)
     if has_checkpoint:
         _put_file(ledger.checkpoint(trial), into / "checkpoint.pt")
     for name, picture in pictures.items():
         (into / "samples").mkdir(exist_ok=True)
         _put_file(picture, into / "samples" / f"{name}.png")
+    if pictures:
+        sync(into / "samples")
     with (into / "evaluation.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, [field.name for field in fields(Metric)], lineterminator="\n")
         table.writeheader()
         table.writerows(asdict(metric) for metric in result.metrics)
     (into / "provenance.json").write_text(json.dumps(result.provenance, indent=1), encoding="utf-8")
     (into / "config.json").write_text(trial.config.model_dump_json(indent=1), encoding="utf-8")
+    for name in ("evaluation.csv", "provenance.json", "config.json"):
+        sync(into / name)
+    sync(into)
 
 
 def _put_file(source: AnyPath, target: Path) -> None:
-    """By a link, else by a copy; of a file that is not on this machine, its bytes."""
+    """By a link, else by a copy; of a file that is not on this machine, its bytes. They are on disk on return, without the name."""
     target.unlink(missing_ok=True)
     if not isinstance(source, Path):
         target.write_bytes(source.read_bytes())
+        sync(target)
         return
     try:
-        os.link(source, target)
+        os.link(source, target)  # of a file that the ledger has synced
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
+        sync(target)

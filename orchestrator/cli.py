@@ -11,9 +11,11 @@ import typer
 
 from mopoe_core.catalogue import DATASETS, find, is_own
 from mopoe_core.config import choose
+from mopoe_core.data.own_modules import only_permitted, permit
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, is_full
 from mopoe_core.remote import RemotePath, masked
+from mopoe_core.terminal import complain, say
 from orchestrator import cli_after, cli_status, cpus, remarks, store_check
 from orchestrator import plan as planning
 from orchestrator import spec as specs
@@ -71,28 +73,28 @@ def sweep(
         ended = driver.run(spec, spec.source, folder, _command(), retrain_damaged)
     except KeyboardInterrupt:
         # A second one, or before or after the trials; at the first, Ray ends them in order and `run` returns.
-        print(f"interrupted; `{_command()}` goes on", file=sys.stderr)
+        complain(f"interrupted; `{_command()}` goes on")
         raise typer.Exit(130) from None
     except SpecError as error:  # of what a search finds in storage
         raise spec.pointed(error) from None
     except OSError as error:
         if not is_full(error):
             raise
-        print(f"error: {folder}: {error.strerror}; make room, and `{_command()}` goes on", file=sys.stderr)
+        complain(f"error: {folder}: {error.strerror}; make room, and `{_command()}` goes on")
         raise typer.Exit(1) from None
     counts = Counter(ended.statuses.values())
-    print(f"\n{spec.name}: {counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
-    print(ended.paths.summary)
+    say(f"\n{spec.name}: {counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
+    say(ended.paths.summary)
     if ended.paths.search:
-        print(ended.paths.search.line)
-    print("\n".join([*_places(ended.paths), f"MLflow  {masked(ended.tracking_uri)}"]))
+        say(ended.paths.search.line)
+    say("\n".join([*_places(ended.paths), f"MLflow  {masked(ended.tracking_uri)}"]))
     if ended.tracking_uri.startswith("sqlite:"):
-        print(f"compare {Typed(file, scale, storage).command('ui')}")
+        say(f"compare {Typed(file, scale, storage).command('ui')}")
     _tell_problems(ended.tracking_problems)
     if ended.stopped:
-        print(f"error: {ended.stopped}", file=sys.stderr)
+        complain(f"error: {ended.stopped}")
     if ended.unfinished:
-        print(f"{ended.unfinished} trials are not finished; `{_command()}` goes on with them", file=sys.stderr)
+        complain(f"{ended.unfinished} trials are not finished; `{_command()}` goes on with them")
         raise typer.Exit(1)
 
 
@@ -122,12 +124,12 @@ def report(
     from orchestrator import sweep as driver
 
     paths = driver.write_report(spec, folder, _command(), against_paper, rank_unequal)
-    print(paths.summary)
+    say(paths.summary)
     if paths.search:
-        print(paths.search.line)
+        say(paths.search.line)
     for comparison in paths.paper.comparisons:
-        print(against.markdown(comparison))
-    print("\n".join(_places(paths)))
+        say(against.markdown(comparison))
+    say("\n".join(_places(paths)))
 
 
 @app.command()
@@ -143,7 +145,7 @@ def track(
     from orchestrator import sweep as driver
 
     uri, problems = driver.track(spec, folder, Typed(file, scale, storage).command("sweep"), rebuild)
-    print(f"MLflow  {masked(uri)}")
+    say(f"MLflow  {masked(uri)}")
     _tell_problems(problems)
     if problems:
         raise typer.Exit(1)
@@ -168,9 +170,9 @@ def gc(
         return
     found = keeping.surplus(spec, folder)
     for trial in found.trials:
-        print(f"{trial.id}  {trial.label}")
+        say(f"{trial.id}  {trial.label}")
     verb = "deleted" if delete else "can go; --delete deletes them"
-    print(
+    say(
         f"{len(found.trials)} checkpoints ({found.megabytes:.1f} MB) and {len(found.leftovers)} leftovers of killed processes {verb}"
     )
     if delete:
@@ -185,6 +187,7 @@ def data(
 ) -> None:
     """Fetch or build a dataset, check its counts and content, and show ten examples of it."""
     own = is_own(dataset)
+    permit([dataset])
     try:
         card = find(dataset) or choose("dataset", dataset, DATASETS)
         source = choose("--source", "own" if own else source, card.sources)
@@ -194,8 +197,8 @@ def data(
 
     _warn(remarks.of_datasets([dataset]))
     checked = checking.check(card, source, expanded("--data", folder))
-    print("\n".join([f"{source} {dataset}", *(f"  {line}" for line in checked.lines)]))
-    print(f"contact sheet  {checked.sheet}")
+    say("\n".join([f"{source} {dataset}", *(f"  {line}" for line in checked.lines)]))
+    say(f"contact sheet  {checked.sheet}")
 
 
 cli_status.register(app)
@@ -209,29 +212,30 @@ def main() -> None:
 
 def _run(command: Callable[[], None]) -> None:
     try:
-        command()
+        with only_permitted():
+            command()
     except UserError as error:
         mend = f"; {error.mend}" if isinstance(error, DamagedError) else ""
         for line in f"{error}{mend}".split("\n"):  # a sweep file may have several mistakes
-            print(f"error: {line}", file=sys.stderr)
+            complain(f"error: {line}")
         sys.exit(2)
 
 
 def _warn(lines: Sequence[str]) -> None:
     """Say what is odd and may still be meant, before anything trains."""
     for line in lines:
-        print(f"warning: {line}", file=sys.stderr, flush=True)
+        complain(f"warning: {line}")
 
 
 def _accept_lost(trials: Sequence[Trial]) -> None:
     for trial in trials:
-        print(f"{trial.id}  {trial.label}")
-    print(f"{len(trials)} results count without their checkpoints, which were lost")
+        say(f"{trial.id}  {trial.label}")
+    say(f"{len(trials)} results count without their checkpoints, which were lost")
 
 
 def _tell_problems(problems: Sequence[str]) -> None:
     for problem in problems[:3]:
-        print(f"MLflow: {problem}; `track` or the next sweep command writes it", file=sys.stderr)
+        complain(f"MLflow: {problem}; `track` or the next sweep command writes it")
 
 
 def _check_cpus(spec: specs.SweepSpec) -> None:
@@ -315,7 +319,7 @@ def _places(paths: "ReportPaths") -> list[str]:
 
 
 def _say(lines: list[str]) -> None:
-    print("\n".join(lines), flush=True)
+    say("\n".join(lines))
 
 
 def _command() -> str:

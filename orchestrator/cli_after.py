@@ -2,7 +2,6 @@
 
 import os
 import random
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath
+from mopoe_core.terminal import complain, say
 from orchestrator import spec as specs
 from orchestrator.artifact_location import follow_for_reading
 from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, expanded, open_sweep, state_of
@@ -41,10 +41,10 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     counts = Counter(state.status for state in states.values())
     damaged = f", {counts['damaged']} damaged (`status --trials` says which)" if counts["damaged"] else ""
     ended = f"{counts['failed']} failed, {counts['diverged']} diverged{damaged}" if groups else f"nothing failed{damaged}"
-    print(f"{spec.name}: {ended}, of {len(every)} trials")
+    say(f"{spec.name}: {ended}, of {len(every)} trials")
     names = labels(specs.cells(spec))
     for line in causes.told(groups, names, lambda trial: typed.command("rerun", "--trial", trial.id, "--here")):
-        print(line)
+        say(line)
 
 
 def rerun(
@@ -78,7 +78,7 @@ def rerun(
     ids = {t.id for t in chosen}
     chosen = [t for t in every if t.id in ids or statuses[t] in wanted]
     if not chosen:
-        print(f"{spec.name}: no trial is {' or '.join(sorted(wanted))}; nothing was changed")
+        say(f"{spec.name}: no trial is {' or '.join(sorted(wanted))}; nothing was changed")
         return
     try:
         moved = again.put_back(chosen, ledger)
@@ -86,8 +86,8 @@ def rerun(
         raise UserError(f"storage: {folder} cannot be changed ({error.strerror}); see that it can be written") from None
     for back in moved:
         where = "nothing was there of it" if back.aside is None else f"set aside as {back.aside}"
-        print(f"{back.trial.id}  {back.trial.label}  {statuses[back.trial]}; {where}")
-    print(f"to train {'it' if len(moved) == 1 else 'them'} from the start, now type  {typed.command('sweep')}")
+        say(f"{back.trial.id}  {back.trial.label}  {statuses[back.trial]}; {where}")
+    say(f"to train {'it' if len(moved) == 1 else 'them'} from the start, now type  {typed.command('sweep')}")
 
 
 def audit(
@@ -106,14 +106,11 @@ def audit(
     drawn = random.randrange(2**31) if seed is None else seed
     chosen = auditing.choose(ledger.results_of(specs.trials(spec)), sample, drawn)
     minutes = sum(result.train_seconds + result.evaluate_seconds for result in chosen) / 60
-    print(
-        f"{spec.name}: {sample} of the completed trials, chosen by --seed {drawn}; took {minutes:.2g} minutes when recorded",
-        flush=True,
-    )
+    say(f"{spec.name}: {sample} of the completed trials, chosen by --seed {drawn}; took {minutes:.2g} minutes when recorded")
     names, holds = labels(specs.cells(spec)), True
     for recorded, verdict in auditing.run(chosen, spec, ledger):
         trial, holds = recorded.trial, holds and verdict.holds
-        print(f"{trial.id}  {names[trial.cell.id]} seed={trial.seed}  {verdict.said}", flush=True)
+        say(f"{trial.id}  {names[trial.cell.id]} seed={trial.seed}  {verdict.said}")
     if not holds:
         raise typer.Exit(1)
 
@@ -135,7 +132,7 @@ def export(
     table = exporting.tidy(every, statuses, [one.result for one in known if one.result is not None])
     path = expanded("--to", to) if to else exporting.default_path(spec, folder)
     exporting.write(table, path)
-    print(f"{len(table)} rows of {len(every)} trials\ntable   {path}")
+    say(f"{len(table)} rows of {len(every)} trials\ntable   {path}")
 
 
 def ui(
@@ -154,8 +151,8 @@ def ui(
     uri = default_uri(folder)
     serving.check_store(uri, Typed(file, scale, storage).command("sweep"))
     if hindrance := follow_for_reading(uri, folder):
-        print(f"warning: {hindrance}", file=sys.stderr)
-    print(f"{spec.name}: {address}  (Ctrl-C ends it)", flush=True)
+        complain(f"warning: {hindrance}")
+    say(f"{spec.name}: {address}  (Ctrl-C ends it)")
     serving.become(uri, port, os.environ)
 
 
@@ -165,9 +162,9 @@ def _train_here(chosen: list[Trial], others: bool, spec: specs.SweepSpec, folder
     from orchestrator import rerun as again
 
     (trial,) = chosen
-    print(f"{trial.id}  {trial.label}: in this process, in a temporary storage", flush=True)
+    say(f"{trial.id}  {trial.label}: in this process, in a temporary storage")
     result = again.here(trial, spec, folder)
     if result.status == "diverged":
-        print(f"diverged at step {result.diverged_at_step}")
+        say(f"diverged at step {result.diverged_at_step}")
         return
-    print("completed: " + ", ".join(f"{o.metric} {result.value(o.metric)!r}" for o in spec.objectives))
+    say("completed: " + ", ".join(f"{o.metric} {result.value(o.metric)!r}" for o in spec.objectives))

@@ -9,6 +9,7 @@ import typer
 
 from mopoe_core.files import AnyPath
 from mopoe_core.remote import RemotePath
+from mopoe_core.terminal import say
 from orchestrator import spec as specs
 from orchestrator.cli_common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, state_of
 from orchestrator.ledger import Ledger
@@ -96,8 +97,8 @@ def _list(spec: specs.SweepSpec, folder: AnyPath) -> None:
     for trial, state in states:
         stopped = "" if state.stopped_at_epoch is None else f"stopped at epoch {state.stopped_at_epoch}"
         more, label = f"  {state.error or stopped}", f"{names[trial.cell.id]} seed={trial.seed}"
-        print(f"{trial.id}  {label:<{width}}  {state.status:<9}  {_attempts(state.attempts)}{more}".rstrip())
-    print(f"{spec.name}: {counted(Counter(state.status for _, state in states))} of {len(states)} trials")
+        say(f"{trial.id}  {label:<{width}}  {state.status:<9}  {_attempts(state.attempts)}{more}".rstrip())
+    say(f"{spec.name}: {counted(Counter(state.status for _, state in states))} of {len(states)} trials")
 
 
 def _attempts(count: int) -> str:

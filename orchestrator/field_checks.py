@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mopoe_core import presets
-from mopoe_core.catalogue import DATASETS, DatasetCard
+from mopoe_core.catalogue import DATASETS, DatasetCard, is_own
 from mopoe_core.config import choose
 from mopoe_core.hints import nearest
 from mopoe_core.names import metric_names
@@ -21,6 +21,12 @@ def field_mistakes(raw: Mapping[str, Any], elsewhere: Mapping[str, str]) -> list
     """Every mistake in a field or a value. `elsewhere` has the places of the fields that are none of a cell."""
     found = [*_fields(raw, elsewhere), *_overlaps(raw), *_metrics(raw)]
     return list(dict.fromkeys(found))
+
+
+def own_datasets(raw: Mapping[str, Any]) -> frozenset[str]:
+    """The datasets of a user's own that a sweep names, in any of its sections."""
+    named = (value for _, key, values in _written(raw) if key == "dataset" for _, _, value in values)
+    return frozenset(value for value in named if isinstance(value, str) and is_own(value))
 
 
 def _fields(raw: Mapping[str, Any], elsewhere: Mapping[str, str]) -> Iterator[Mistake]:

@@ -48,7 +48,7 @@ class Surplus:
 def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
     """What of a sweep need not stay. Raises SpecError where another sweep's record cannot be read, so that its wishes are unknown."""
     ledger = Ledger(storage)
-    wanted = {trial.id for other in (spec, *_others(storage)) for trial in _wanted(other, ledger)}
+    wanted = {trial.id for other in (spec, *_others(storage, spec.own_datasets)) for trial in _wanted(other, ledger)}
     found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
     paths = {trial: ledger.checkpoint(trial) for trial in found if ledger.checkpoint(trial).exists()}
     links = tuple(_links(storage, tuple(paths.values())))
@@ -94,38 +94,42 @@ def _plain(spec: SweepSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", exclude_unset=True, exclude={"storage"})
 
 
-def recorded(storage: AnyPath, name: str) -> SweepSpec:
-    """The sweep of that name as storage remembers it. Raises FileNotFoundError where there is none, SpecError where it cannot be read."""
-    return _recorded(storage, storage / "sweeps" / name / "sweep.json")
+def recorded(storage: AnyPath, name: str, code_of: frozenset[str] = frozenset()) -> SweepSpec:
+    """The sweep of that name as storage remembers it. Raises FileNotFoundError where there is none, SpecError where it cannot be read.
+
+    A record is not the user's word: code runs of the datasets `code_of` only, and cells on others of a user's own are left out.
+    """
+    return _recorded(storage, storage / "sweeps" / name / "sweep.json", code_of)
 
 
-def _recorded(storage: AnyPath, path: AnyPath) -> SweepSpec:
+def _recorded(storage: AnyPath, path: AnyPath, code_of: frozenset[str] = frozenset()) -> SweepSpec:
     name = path.parent.name
     if not path.exists():
         raise FileNotFoundError(path)
     try:
         stored = records.load(path, Identity("sweep", sweep=name), bare=True)
-        spec = specs.parse(stored.content if stored.format == 1 else stored.content["sweep"])
+        spec = specs.parse(stored.content if stored.format == 1 else stored.content["sweep"], code_of)
         if spec.name != name:
             raise SpecError(f"it is the sweep {spec.name!r}, in the folder of {name!r}")
-        return resolve(spec, storage)
+        return spec if spec.left_out and spec.search else resolve(spec, storage)
     except (ValueError, KeyError, SpecError, DamagedError) as error:
         said = str(error).replace("\n", "; ")
         raise SpecError(f"{path}: cannot be read ({said}); delete {path.parent} if that sweep is no longer wanted") from None
 
 
-def _others(storage: AnyPath) -> Iterator[SweepSpec]:
+def _others(storage: AnyPath, code_of: frozenset[str] = frozenset()) -> Iterator[SweepSpec]:
+    """Every sweep that storage remembers, without cells on datasets that are no other sweep's: of those no trial can be in question."""
     for path in listed(storage, "sweeps/*/sweep.json"):
-        yield _recorded(storage, path)
+        yield _recorded(storage, path, code_of)
 
 
 def _wanted(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
     """Trials whose checkpoints a sweep has use for: of the cells on its fronts, one of each group of cells that may be compared; all of
-    them while some have not ended.
+    them while some have not ended, or where some were left out, of which it is not known whether they have.
     """
     every = specs.wanted(spec)
     results = ledger.results_of(every)
-    if len(results) < len(every):
+    if spec.left_out or len(results) < len(every):
         yield from every
         return
     grouped, seeds = groups_of(spec, results), specs.seeds_of(spec)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console, Group
 from rich.live import Live
 
+from mopoe_core.terminal import escaped
 from orchestrator import collapse, view
 from orchestrator.spec import SweepSpec
 from orchestrator.togo import Shown
@@ -171,7 +172,7 @@ class Progress:
         """Print a line; on a terminal it stands above the live view."""
         self._spoke = time.monotonic()
         since = view.clock(self._spoke - self._started)
-        self._console.print(f"[{since}] {line}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(escaped(f"[{since}] {line}"), markup=False, highlight=False, soft_wrap=True)
 
     def show(self) -> None:
         """Print the view as it is now."""

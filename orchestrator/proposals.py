@@ -101,9 +101,12 @@ class Proposals:
         number = int(path.stem) if path.stem.isdecimal() else -1
         content = self._content(path, Identity("proposal", sweep=self._name, proposal=number))
         try:
-            return Proposal(**content)
+            proposal = Proposal(**content)
         except TypeError as error:
             raise self._beyond_repair(records.damaged(path, str(error))) from None
+        if not isinstance(proposal.fields, dict):
+            raise self._beyond_repair(records.damaged(path, "its fields are no mapping"))
+        return proposal
 
     def _content(self, path: AnyPath, identity: Identity) -> dict[str, Any]:
         try:
@@ -131,7 +134,17 @@ def resolve(spec: SweepSpec, storage: AnyPath) -> SweepSpec:
 
 
 def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
-    """The cell of a proposal. Raises SpecError where the search makes another of it now than when it was proposed."""
+    """The cell of a proposal. Raises SpecError where the search makes another of it now than when it was proposed, and where the proposal
+    says a field that the search does not look for: what the others are, the sweep file says, and no file in storage.
+    """
+    space = spec.search.space if spec.search else {}
+    for field in proposal.fields:
+        if field not in space:
+            place = f"sweeps/{spec.name}/search/{proposal.number:04d}.json"
+            raise SpecError(
+                f"{place}: proposes {field}: {proposal.fields[field]!r}, and search.space has no such field; allowed: "
+                f"{', '.join(space)}; put it back into the space, or give the search another name"
+            )
     cell = specs.cell_of(spec, proposal.fields)
     if cell.id != proposal.cell_id:
         raise SpecError(

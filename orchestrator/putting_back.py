@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mopoe_core.files import AnyPath
+from mopoe_core.terminal import say
 from orchestrator.errors import LedgerError
 from orchestrator.leases import Holder, Lease
 from orchestrator.ledger import Ledger
@@ -37,4 +38,4 @@ def put_back(trials: Sequence[Trial], ledger: Ledger, lease: Lease, among: str) 
 
 
 def _tell(holder: Holder) -> None:
-    print(f"a trial was being trained by {holder}; waiting to see whether that is still alive", flush=True)
+    say(f"a trial was being trained by {holder}; waiting to see whether that is still alive")

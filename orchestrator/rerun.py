@@ -6,6 +6,7 @@ from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath
 from mopoe_core.hints import nearest
 from mopoe_core.names import Epoch
+from mopoe_core.terminal import say
 from orchestrator import foreground, provenance, putting_back
 from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger
@@ -48,6 +49,4 @@ def here(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
 
 def _tell(epoch: Epoch, trial: Trial) -> None:
     values = epoch.values
-    print(
-        f"epoch {epoch.epoch}/{trial.config.epochs}  loss {values['train/loss']:.6g}  {values['train/seconds']:.1f} s", flush=True
-    )
+    say(f"epoch {epoch.epoch}/{trial.config.epochs}  loss {values['train/loss']:.6g}  {values['train/seconds']:.1f} s")

@@ -219,7 +219,7 @@ class Searching:
     def _take_from(self, name: str) -> None:
         """The completed cells of another sweep that could have been proposed here."""
         taken = passed_over = 0
-        for cell in cells(_other(self._ledger, name)):
+        for cell in cells(_other(self._ledger, name, self.spec.own_datasets)):
             fields = _within(self._space, self.spec, cell)
             if fields is None or any(p.cell_id == cell.id for p in self._proposals):
                 continue
@@ -293,9 +293,9 @@ class Searching:
         self._widen(self.spec)
 
 
-def _other(ledger: Ledger, name: str) -> SweepSpec:
+def _other(ledger: Ledger, name: str, code_of: frozenset[str]) -> SweepSpec:
     try:
-        return keeping.recorded(ledger.storage, name)
+        return keeping.recorded(ledger.storage, name, code_of)
     except FileNotFoundError:
         raise SpecError(
             f"search.warm_start: {ledger.storage} has no sweep {name!r}; run it there first, or leave it out"

@@ -27,6 +27,7 @@ from pydantic import (
 from mopoe_core import presets
 from mopoe_core.catalogue import is_own
 from mopoe_core.config import Number, TrainingConfig, Whole, choose
+from mopoe_core.data.own_modules import permit
 from mopoe_core.errors import DataError
 from mopoe_core.files import expand
 from mopoe_core.hints import several
@@ -34,7 +35,7 @@ from orchestrator import explaining, space, yaml_reading
 from orchestrator.errors import Location, Mistake, SpecError
 from orchestrator.excluding import Rules
 from orchestrator.explaining import kind
-from orchestrator.field_checks import field_mistakes
+from orchestrator.field_checks import field_mistakes, own_datasets
 from orchestrator.fields import FIELDS, NAME
 from orchestrator.space import Search
 from orchestrator.trial import Cell, Trial
@@ -173,6 +174,8 @@ class SweepSpec(BaseModel):
     """What `cells` gives, from when it is first asked for."""
     _document: Document | None = PrivateAttr(None)
     """The file that it was read from."""
+    _own_datasets: frozenset[str] = PrivateAttr(frozenset())
+    _left_out: frozenset[str] = PrivateAttr(frozenset())
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -249,6 +252,16 @@ class SweepSpec(BaseModel):
         """The text of the file that it was read from; empty for a sweep that comes from no file."""
         return self._document.text if self._document else ""
 
+    @property
+    def own_datasets(self) -> frozenset[str]:
+        """The datasets of a user's own that it names."""
+        return self._own_datasets
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Those of them whose cells it was made without, because their code may not run; see `parse`."""
+        return self._left_out
+
     def pointed(self, error: SpecError) -> SpecError:
         """The error with file and line, where the sweep was read from a file."""
         return self._document.pointed(error.mistakes) if self._document else error
@@ -275,6 +288,7 @@ def load(path: Path, scale: str | None = None) -> SweepSpec:
     document = yaml_reading.read(path)
     try:
         raw = document.value
+        permit(own_datasets(raw) if isinstance(raw, dict) else ())  # the user named the file, and so what it names
         spec = parse(raw if scale is None else rescaled(raw, scale))
     except SpecError as error:
         raise document.pointed(error.mistakes) from None
@@ -332,8 +346,11 @@ def _without(section: Any, fields: tuple[str, ...]) -> Any:
     return {key: value for key, value in section.items() if key not in fields} if isinstance(section, dict) else section
 
 
-def parse(raw: Any) -> SweepSpec:
-    """As `load`, from what YAML gave."""
+def parse(raw: Any, code_of: frozenset[str] | None = None) -> SweepSpec:
+    """As `load`, from what YAML gave.
+
+    With `code_of`, code runs of these datasets only: cells on other datasets of a user's own are left out.
+    """
     if not isinstance(raw, dict):
         raise SpecError(f"a sweep is a mapping with a name, not {kind(raw)}; see sweeps/quickstart.yaml")
     found: list[Mistake] = []
@@ -344,6 +361,8 @@ def parse(raw: Any) -> SweepSpec:
     found += field_mistakes(raw, PLACES)
     if found:
         raise SpecError(*dict.fromkeys(found))
+    spec._own_datasets = own_datasets(raw)
+    spec._left_out = frozenset() if code_of is None else spec._own_datasets - code_of
     _check_objectives(spec, cells(spec) if spec.search is None else _examples(spec, spec.search))
     return spec
 
@@ -353,6 +372,8 @@ def _examples(spec: SweepSpec, search: Search) -> list[Cell]:
     most = spec.seeds.max if isinstance(spec.seeds, Replicates) else len(spec.seed_list)
     if search.cells * most > MOST_TRIALS:
         raise SpecError(f"search.cells: {search.cells} with {most} seeds are more than {MOST_TRIALS} trials; lower one of them")
+    if spec.left_out:
+        return []
     corners = space.check(search, spec.base, len(spec.objectives)).corners()
     examples = [Cell(TrainingConfig.model_validate(spec.base | corner)) for corner, _ in zip(corners, range(2), strict=False)]
     measured = [*examples[0].config.metrics, *space.MEASURED_BESIDE]
@@ -463,6 +484,8 @@ def _built(spec: SweepSpec) -> Iterator[Cell]:
     rules, wrong, first, cell_ids = Rules(spec.exclude), dict[str, Mistake](), dict[str, _Point](), dict[str, Cell]()
     included = [_Point(spec.base | entry, {}, index) for index, entry in enumerate(spec.include)]
     for point in (*_combinations(spec), *included):
+        if point.fields.get("dataset") in spec.left_out:
+            continue
         cell = _configured(point, spec)
         config = None if isinstance(cell, list) else cell.config
         if point.entry is None and rules.leaves_out(point.fields, config):
@@ -477,10 +500,10 @@ def _built(spec: SweepSpec) -> Iterator[Cell]:
         if len(wrong) > MOST_SHOWN:
             break  # no more are shown
     else:
-        wrong |= {mistake.text: mistake for mistake in rules.mistakes()}
+        wrong |= {} if spec.left_out else {mistake.text: mistake for mistake in rules.mistakes()}
     if wrong:
         raise SpecError(*wrong.values())
-    if not cell_ids:
+    if not cell_ids and not spec.left_out:
         raise SpecError("exclude: leaves no cell; remove an entry")
     yield from cell_ids.values()
 

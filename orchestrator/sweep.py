@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mopoe_core.files import AnyPath, listed, near, write_bytes, write_text
 from mopoe_core.names import Epoch
 from mopoe_core.remote import masked
+from mopoe_core.terminal import say
 from orchestrator import (
     aggregate,
     binding,
@@ -82,7 +83,7 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         made = plan.make(wanted(spec), ledger, thorough=retrain_damaged)
         if made.damaged and retrain_damaged:
             for moved in putting_back.put_back([*made.damaged], ledger, lease, "damaged"):
-                print(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
+                say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
             made = plan.make(wanted(spec), ledger)
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
@@ -126,7 +127,7 @@ def _take(lease: Lease, spec: SweepSpec, place: AnyPath) -> None:
 
     def tell(holder: Holder) -> None:
         watched.append(str(holder))
-        print(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive", flush=True)
+        say(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive")
 
     if (holder := lease.claim_patiently(place, tell)) is not None:
         stopped = ", which is stopped (`fg` lets it go on)" if leases.is_stopped(holder) else ""
@@ -159,9 +160,7 @@ def _bring_on(
         raise
     finally:
         if tracker.behind > MANY_BEHIND and not lease.is_lost:
-            print(
-                f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)", flush=True
-            )
+            say(f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)")
         tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience, whole)
     problems = (*tracker.problems, *_compare(found, ledger, uri, lease, doubts, tracker.problems, whole))
     return stopped, problems, paths, read.statuses

@@ -50,8 +50,9 @@ from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
 from mlflow.entities import Run as StoredRun
 
-from mopoe_core.files import AnyPath, name_unless_taken, near
+from mopoe_core.files import AnyPath, make_folder, name_unless_taken, near, new_file, sync
 from mopoe_core.names import Epoch
+from mopoe_core.remote import without_secrets
 from orchestrator import artifact_location, artifacts, tracking_uri
 from orchestrator.artifact_location import STORAGE_TAG
 from orchestrator.checked import Checked
@@ -579,7 +580,7 @@ class Tracker:
             Projection, spec, self._of_cell, ledger, identity, uri, commit, get_on=self._outages.get_on, check=check
         )
         self._look, self._anew = look, anew
-        self._password = urlsplit(uri).password
+        self._uri, self._password = uri, urlsplit(uri).password
         self._projection: Projection | None = None
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -598,7 +599,8 @@ class Tracker:
     @property
     def problems(self) -> list[str]:
         """What could not be written, one line each: the first few, and how many more. A later command writes it from the ledger."""
-        return [note.replace(self._password, "***") if self._password else note for note in self._outages.notes]
+        notes = [without_secrets(note, self._uri) for note in self._outages.notes]
+        return [note.replace(self._password, "***") if self._password else note for note in notes]  # however short it is
 
     @property
     def behind(self) -> int:
@@ -769,6 +771,7 @@ def _make_database(uri: str) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    new_file(temporary)
     MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
     name_unless_taken(temporary, path)  # another storage's driver may have made it meanwhile, and written to it
 
@@ -819,9 +822,11 @@ def _sweep_points(summary: SweepSummary, ends: Sequence[int]) -> list[Point]:
 
 
 def _copy(files: Sequence[Path], into: Path) -> None:
-    into.mkdir(parents=True, exist_ok=True)
+    make_folder(into)
     for path in files:
         shutil.copyfile(path, into / path.name)
+        sync(into / path.name)
+    sync(into)
 
 
 def _plain(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

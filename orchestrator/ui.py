@@ -14,6 +14,8 @@ from orchestrator.mlflow_store import sqlite_file
 HOST = "127.0.0.1"
 PORT = 5000
 """MLflow's usual one, where the user names no other; the report's links lead there."""
+STORE = "MLFLOW_BACKEND_STORE_URI"
+"""The variable in which MLflow's server looks for its store."""
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
@@ -41,13 +43,16 @@ def check_store(uri: str, again: str) -> None:
         raise UserError(f"MLflow: {file} is not there; `{again}` writes it")
 
 
-def words(uri: str, port: int) -> list[str]:
-    """The program and its arguments: the mlflow of this environment. The host is said, because MLFLOW_HOST would take its place."""
+def words(port: int) -> list[str]:
+    """The program and its arguments: the mlflow of this environment. The host is said, because MLFLOW_HOST would take its place.
+
+    The store is not said: its URI may hold a password, and every user of the machine can read the arguments of every process.
+    """
     program = str(Path(sys.executable).with_name("mlflow"))
-    return [program, "ui", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", uri]
+    return [program, "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
 
 
 def become(uri: str, port: int, environment: Mapping[str, str]) -> NoReturn:
     """Run the UI in place of this process, so that Ctrl-C is its own."""
-    command = words(uri, port)
-    os.execve(command[0], command, {**environment, **QUIET})
+    command = words(port)
+    os.execve(command[0], command, {**environment, **QUIET, STORE: uri})

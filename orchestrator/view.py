@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mopoe_core.terminal import escaped
 from orchestrator.togo import Room, Shown, to_go
 
 MARKS = {"damaged": "?", "pending": "·", "running": "◐", "completed": "●", "diverged": "!", "failed": "✗", "cancelled": "○"}
@@ -71,9 +72,9 @@ def view(
     collapsed: Sequence[str] = (),
 ) -> Group:
     """Everything: the heading and the summary, a note, seeds as marks, running trials, the front so far, collapses, failures."""
-    parts: list[RenderableType] = [Text(f"{heading}: {summary(every, room)}"), *([Text(note)] if note else [])]
+    parts: list[RenderableType] = [_text(f"{heading}: {summary(every, room)}"), *([_text(note)] if note else [])]
     parts.append(marks(every, is_search))
-    parts += [Text(f"  {MARKS['running']} {line}", style=COLOURS["running"]) for line in running_lines(every)]
+    parts += [_text(f"  {MARKS['running']} {line}", COLOURS["running"]) for line in running_lines(every)]
     listed = (
         ("front so far", front, ""),
         ("collapsed", collapsed, COLOURS["diverged"]),
@@ -81,7 +82,7 @@ def view(
     )
     for title, lines, style in listed:
         if lines:
-            parts += [Text(title, style="bold"), *(Text(f"  {line}", style=style) for line in lines)]
+            parts += [_text(title, "bold"), *(_text(f"  {line}", style) for line in lines)]
     return Group(*parts)
 
 
@@ -93,11 +94,11 @@ def marks(every: Sequence[Shown], is_search: bool) -> Table:
     table = Table.grid(padding=(0, 2))
     chosen = list(cells.values())[-LATEST:] if is_search else list(cells.values())
     if len(chosen) < len(cells):
-        table.add_row(Text(f"{len(cells)} cells"), Text(f"the latest {LATEST}:", style="dim"))
+        table.add_row(_text(f"{len(cells)} cells"), _text(f"the latest {LATEST}:", "dim"))
     models = dict.fromkeys(seeds[0].trial.config.model for seeds in chosen)
     for model in models:
         own = [seeds for seeds in chosen if seeds[0].trial.config.model == model]
-        table.add_row(Text(model, style="bold"), _row(own))
+        table.add_row(_text(model, "bold"), _row(own))
     return table
 
 
@@ -110,13 +111,18 @@ def _row(cells: Sequence[list[Shown]]) -> Text:
     text = Text()
     for seeds in cells:
         label = seeds[0].name.rpartition(" seed=")[0].removeprefix(seeds[0].trial.config.model).strip()
-        text.append(f"{label}:", style="dim")
+        text.append(_text(f"{label}:", "dim"))
         for status, run in groupby(seeds, key=lambda one: one.status):
             count = len(list(run))
             few = len(seeds) <= MOST_SEEDS
             text.append(MARKS[status] * count if few else f"{count}{MARKS[status]}", style=COLOURS[status])
         text.append("   ")
     return text
+
+
+def _text(said: str, style: str = "") -> Text:
+    """Text for a terminal, which may come from a record or an error."""
+    return Text(escaped(said), style=style)
 
 
 def clock(seconds: float) -> str:

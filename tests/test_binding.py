@@ -38,7 +38,15 @@ def turn_a_byte(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def put_an_older_one(path: Path) -> None:
+    """The trial's own, after its first epoch."""
+    state = torch.load(path, weights_only=True)
+    assert len(state["history"]) > 1
+    torch.save(state | {"history": state["history"][:1]}, path)
+
+
 HARMS = {
+    "an older one": lambda one, other: put_an_older_one(one),
     "exchanged": lambda one, other: exchange(one, other),
     "another trial's": lambda one, other: shutil.copy(other, one),
     "a byte turned": lambda one, other: turn_a_byte(one),
@@ -141,7 +149,7 @@ def test_load_compares_the_epochs_where_an_earlier_version_wrote_the_result(stor
     copied.rmdir()
 
 
-@pytest.mark.parametrize("how", ["deleted", "cut", "empty"])
+@pytest.mark.parametrize("how", ["deleted", "cut", "empty", "an older one"])
 @pytest.mark.parametrize("command", ["plan", "sweep", "status", "failures"])
 def test_a_lost_or_cut_checkpoint_is_found_without_reading_weights(store, types_here, monkeypatch, how, command):
     """`plan` and `sweep` say which file, and what to do, with exit 2; `status` shows the trial as damaged, `failures` counts it."""

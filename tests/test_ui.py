@@ -3,8 +3,10 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 import yaml
@@ -43,9 +45,32 @@ def test_the_command_serves_that_store_on_loopback_with_one_process(monkeypatch)
         "--host": "127.0.0.1",
         "--port": "5001",
         "--workers": "1",
-        "--backend-store-uri": "sqlite:////it's here/mlflow.db",
     }
-    assert environment == {"HOME": "/me", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    assert environment == {
+        "HOME": "/me",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_BACKEND_STORE_URI": "sqlite:////it's here/mlflow.db",
+    }
+
+
+SERVED = """
+import mlflow.server, mlflow.server.handlers, sys
+mlflow.server._run_server = lambda **settings: print([settings[name] for name in ("file_store_path", "host", "port", "workers")])
+mlflow.server.handlers.initialize_backend_stores = lambda *arguments, **more: None
+from mlflow.cli import cli
+cli(sys.argv[1:], standalone_mode=False)
+"""
+"""MLflow's command line, with its server in place of which it says what it would serve."""
+
+
+def test_mlflow_takes_the_store_from_the_environment(monkeypatch):
+    """The installed MLflow serves the store that the variable names, given the arguments of `ui`; no argument has its password."""
+    monkeypatch.setenv(ui.STORE, "postgresql://me:SECRET@host/db")
+    words = ui.words(5001)[1:]
+    done = subprocess.run([sys.executable, "-c", SERVED, *words], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "['postgresql://me:SECRET@host/db', '127.0.0.1', 5001, '1']", done.stderr
+    assert not any("SECRET" in word for word in words)
 
 
 def test_a_port_that_cannot_be_had_is_refused_in_one_line(path, types_here):
@@ -94,6 +119,8 @@ def test_the_real_ui_answers_and_listens_on_loopback_alone(path, tmp_path):
         wait_for(answers)
         found = listeners(descendants({running.pid}))
         assert found
+        arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants({running.pid})]
+        assert not [line for line in arguments if b"mlflow.db" in line]
         assert all(listener.is_loopback for listener in found)
     finally:
         running.send_signal(signal.SIGTERM)

@@ -7,7 +7,6 @@ have changed, the build is refused; where they are gone, it is enough.
 import hashlib
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,8 @@ from numpy.typing import NDArray
 
 from mopoe_core.data.fingerprints import Places, changed, fingerprints
 from mopoe_core.errors import DataError
+from mopoe_core.files import sync
+from mopoe_core.terminal import complain
 
 Array = NDArray[np.generic]
 REMARKS = "remarks.txt"
@@ -112,7 +113,8 @@ def _build(built: Path, name: str, source: str, recipe: Recipe) -> None:
     for left in built.parent.glob(f"{prefix}*"):  # by builds that were killed: nobody else builds under the lock
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=built.parent, ignore_cleanup_errors=True) as temporary:
-        scratch = Path(temporary)
+        scratch = Path(temporary) / "whole"
+        scratch.mkdir()  # with the rights of the user's umask; the temporary folder is its owner's alone
         places = {**recipe.places, **recipe.other_places}
         before = fingerprints(places)
         recipe.write(scratch)
@@ -122,10 +124,12 @@ def _build(built: Path, name: str, source: str, recipe: Recipe) -> None:
         files = fingerprints(places) if recipe.fetches else before  # what changed while it was read is then found at once
         manifest = {"dataset": name, "source": source, "sha256": content_hash(arrays), "files": files}
         (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        scratch.chmod(0o755)
+        for path in (*scratch.iterdir(), scratch):
+            sync(path)
         scratch.rename(built)
+        sync(built.parent)
         for remark in _remarks(built):
-            print(f"note: {remark}", file=sys.stderr, flush=True)
+            complain(f"note: {remark}")
 
 
 def _manifest(built: Path) -> tuple[str, Mapping[str, str] | None]:

@@ -43,6 +43,7 @@ from mopoe_core.data.listing import entries, names_in, refuse_two
 from mopoe_core.data.pages import is_web_page
 from mopoe_core.errors import DataError
 from mopoe_core.files import write_text
+from mopoe_core.terminal import complain
 
 SPLITS = ("train", "validation", "test")
 """In the order of the partition's values 0, 1, 2."""
@@ -328,4 +329,4 @@ class _Lines:
         self.done += count
         if time.monotonic() - self.said >= SECONDS_BETWEEN_LINES:
             self.said = time.monotonic()
-            print(f"{self.what}: {self.done:,} of {self.total:,} images", file=sys.stderr, flush=True)
+            complain(f"{self.what}: {self.done:,} of {self.total:,} images")

@@ -26,7 +26,7 @@ from mopoe_core.data import own_arrays, remarks
 from mopoe_core.data.built import Array, content_hash
 from mopoe_core.data.own_arrays import in_one_line
 from mopoe_core.data.own_checks import LIKELIHOODS, check
-from mopoe_core.data.own_modules import Bound, Code, imported, running
+from mopoe_core.data.own_modules import Bound, Code, check_permitted, imported, running
 from mopoe_core.data.remarks import Remark
 from mopoe_core.errors import DataError
 
@@ -126,6 +126,11 @@ def architecture(reference: str, modality: str) -> OwnModality:
     return next(m for m in _loaded(reference, str(_root.absolute())).data.modalities if m.name == modality)
 
 
+def with_networks(reference: str) -> list[str]:
+    """The modalities of a user's dataset that have an encoder or a decoder of the user's."""
+    return [m.name for m in _loaded(reference, str(_root.absolute())).data.modalities if m.encoder or m.decoder]
+
+
 def load(reference: str) -> "Dataset":
     """The dataset, as tensors. Raises DataError where it is no dataset, in one line."""
     from torch import nn  # not needed for a card
@@ -212,6 +217,7 @@ def _network_text(place: str, make: "Callable[[int], nn.Module] | None", count: 
 def _call(reference: str, root: Path) -> OwnDataset:
     if not reference.isprintable():  # in messages and tables a line break or a terminal's code would act
         raise DataError(f"dataset: {reference!r} has characters that cannot be printed; rename the file")
+    check_permitted(reference)
     place, _, name = reference.rpartition(":")
     code = Code(place, root)
     try:

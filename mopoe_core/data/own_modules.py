@@ -3,6 +3,9 @@
 The file's folder is on Python's path only while code of that dataset runs. What was imported from it is then taken out of
 `sys.modules`, and is back when code of the dataset runs again. So two datasets may each have a `helpers.py` and get their own, and a
 user's `utils.py` never stands in for a library's.
+
+A program that reads files of others runs only the datasets that its user named (`only_permitted`): a name that stands in a record or a
+checkpoint is not the user's word.
 """
 
 import importlib
@@ -10,13 +13,14 @@ import importlib.util
 import platform
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mopoe_core.errors import DataError
 from mopoe_core.files import expand
 
 OURS = ("mopoe_core", "orchestrator")
@@ -58,6 +62,34 @@ _kept: dict[Path, dict[str, ModuleType]] = {}
 """By folder, the modules that were imported from it, while no code of it runs."""
 _open: list[Path] = []
 """The folders whose code runs now."""
+_permitted: set[str] | None = None
+"""The datasets whose code may run; None where every dataset's may."""
+
+
+@contextmanager
+def only_permitted() -> Iterator[None]:
+    """While this is open, code runs of those datasets only that are given to `permit`; in every thread."""
+    global _permitted
+    before, _permitted = _permitted, set()
+    try:
+        yield
+    finally:
+        _permitted = before
+
+
+def permit(references: Iterable[str]) -> None:
+    """Let the code of these datasets run, because the user named them."""
+    if _permitted is not None:
+        _permitted.update(references)
+
+
+def check_permitted(reference: str) -> None:
+    """Raise DataError where the code of this dataset may not run."""
+    if _permitted is not None and reference not in _permitted:
+        raise DataError(
+            f"dataset: {reference} is named by a file in storage and not by you, so that its code is not run; if it is yours, name it in "
+            "the sweep file"
+        )
 
 
 @contextmanager
