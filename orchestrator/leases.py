@@ -93,7 +93,7 @@ class Lease:
 
     def __enter__(self) -> "Lease":
         self._heard = _now()
-        write_text(self._alive, _spelled(self._beats))  # before the first claim, which without it is a dead one's
+        write_text(self._alive, _spelled(self._beats), durable=False)  # before the first claim, which without it is a dead one's
         self._thread.start()
         return self
 

@@ -5,7 +5,8 @@ import traceback
 import pytest
 import yaml
 
-from orchestrator import provenance, worker
+from orchestrator import provenance, putting_back, worker
+from orchestrator.errors import LedgerError
 from orchestrator.foreground import Foreground
 from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger
@@ -80,6 +81,20 @@ def test_a_trial_that_is_being_trained_is_refused_and_no_other_is_touched(swept,
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"trial {every[2].id}" in err
     assert "is being trained by process" in err
+
+
+def test_a_damaged_trial_that_is_being_trained_is_not_moved(swept):
+    """As `--retrain-damaged` moves it: refused while somebody holds one of the trials, and nothing is changed."""
+    _, ledger, every = swept
+    with Lease(ledger.storage) as trains, Lease(ledger.storage) as moves:
+        assert trains.claim(ledger.folder(every[1])) is None
+        before = contents(ledger.storage / "trials")
+        with pytest.raises(LedgerError, match=every[1].id):
+            putting_back.put_back(every[:2], ledger, moves, "damaged")
+        assert contents(ledger.storage / "trials") == before
+        (moved,) = putting_back.put_back(every[:1], ledger, moves, "damaged")
+        assert (moved.aside.parent.name, ledger.folder(every[0]).exists()) == ("damaged", False)
+        assert trains.claim(ledger.folder(every[0])) == moves.holder  # who moved it still holds what is to come there
 
 
 @pytest.mark.parametrize(

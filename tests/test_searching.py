@@ -1,6 +1,7 @@
 """The policy of a search, with a stand-in for training: a real ledger and a real study, and results that are made up."""
 
 import math
+from dataclasses import replace
 from itertools import count
 
 import optuna
@@ -13,8 +14,9 @@ from orchestrator import outcomes, pareto
 from orchestrator.errors import SpecError
 from orchestrator.jobs import Queue
 from orchestrator.keeping import record
+from orchestrator.leases import LeaseLost
 from orchestrator.ledger import Ledger
-from orchestrator.proposals import Proposals, resolve
+from orchestrator.proposals import Proposal, Proposals, resolve
 from orchestrator.searching import MOST_REPEATS, Searching
 from orchestrator.spec import Resources, cells, parse, seeds_of, trials, wanted
 from tests.builders import COHERENCE, LIKELIHOOD, result
@@ -231,6 +233,16 @@ def test_cells_that_are_not_those_of_the_search_are_not_taken(tmp_path, seeds, b
     driver = Driver(search(warm_start=["before"]), tmp_path).run()
     assert {p.source for p in Proposals(tmp_path, "s").every()} == {""}
     assert "0 cells of before are told, and not trained again" in driver.said
+
+
+def test_a_proposal_that_another_driver_has_made_is_not_written_over(tmp_path):
+    """Whoever comes second with a number is told that it was taken over, and the first one's proposal stays."""
+    kept = Proposals(tmp_path, "s")
+    first = Proposal(0, "a" * 16, {"beta": 1.0}, {"beta": 1.0}, {}, {})
+    kept.add(first)
+    with pytest.raises(LeaseLost):
+        kept.add(replace(first, fields={"beta": 2.0}))
+    assert kept.every() == [first]
 
 
 def test_a_warm_start_from_a_sweep_that_is_not_there_is_refused(tmp_path):

@@ -98,6 +98,7 @@ WHOLE = ({1}, Counter({("trial", "FINISHED"): 3, ("cell", "FINISHED"): 1, ("swee
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_driver_that_was_stopped_is_not_replaced_on_its_machine(home, starts):
     """After Ctrl-Z and more than half a minute the same command says that the sweep is stopped, and exits 2. With `fg` the sweep goes on
     and ends, with each run in MLflow once.
@@ -121,11 +122,12 @@ def test_a_driver_that_was_stopped_is_not_replaced_on_its_machine(home, starts):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_driver_that_was_taken_over_leaves_when_it_wakes(home, starts):
     """Stopped, it is taken for dead by a driver of another machine. When it wakes it says so in one line and exits 2, and the other ends
     the sweep. Then MLflow has each run once, and no note of the two is left.
     """
-    prepare(home, epochs=400)
+    prepare(home, epochs=100)
     first = starts("tests.standing_still", "driver", home, "a")
     wait_for(lambda: first.poll() is not None or any(Ledger(home / "runs").storage.glob("trials/*/attempts/*.json")))
     time.sleep(3)
