@@ -12,7 +12,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from mopoe_core.local import LocalPath
 from mopoe_core.remote import RemotePath, credentials
+from mopoe_core.retries import retried
 
 AnyPath = Path | RemotePath
 """Where storage is: what is done to it is what both of them can do."""
@@ -38,6 +40,10 @@ class Digest:
         """That of a file. Raises FileNotFoundError where there is none."""
         if isinstance(path, RemotePath):
             return cls.of(path.read_bytes())
+        return retried(lambda: cls._of_local(path))
+
+    @classmethod
+    def _of_local(cls, path: Path) -> "Digest":
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             return cls(sha256, os.fstat(file.fileno()).st_size)
@@ -98,9 +104,9 @@ def place(said: str) -> AnyPath:
     if not meant.strip() or not meant.isprintable():
         raise ValueError("names no folder")
     if "://" not in meant:
-        return Path(meant).absolute()
+        return LocalPath(meant).absolute()
     if meant.startswith("file://"):
-        return Path(meant.removeprefix("file://")).absolute()
+        return LocalPath(meant.removeprefix("file://")).absolute()
     return RemotePath.open(meant)
 
 
@@ -110,35 +116,49 @@ def near(folder: AnyPath) -> Path:
         return folder
     words = "-".join(re.findall(r"[A-Za-z0-9]+", str(folder).partition("?")[0]))
     key = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mopoe" / f"{words[:60]}-{key}"
+    return LocalPath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mopoe" / f"{words[:60]}-{key}"
 
 
 def write_whole(path: AnyPath, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file, then give it its name: a reader sees the old file or the new one."""
     if isinstance(path, RemotePath):
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(prefix="mopoe-") as scratch:
             temporary = Path(scratch) / path.name
             write(temporary)
             path.write_bytes(temporary.read_bytes())
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    make_folder(path.parent)
+    handle, name = retried(lambda: tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent))
     os.close(handle)
-    temporary = Path(name)
+    draft = LocalPath(name)
     try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())  # else a machine that goes down could leave the new name with nothing behind it
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner can read; storage is often shared
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        retried(lambda: _fill(Path(draft), write))
+        draft.replace(path)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # writing tells no name
+            error.filename = str(path)
+        with suppress(OSError):  # what is left then goes with `gc`
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def _fill(draft: Path, write: Callable[[Path], None]) -> None:
+    write(draft)
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())  # else a machine that goes down could leave the new name with nothing behind it
+    draft.chmod(0o644)  # mkstemp makes files that only their owner can read; storage is often shared
+
+
+def make_folder(folder: Path) -> None:
+    """Make a local folder, with those above it, where it is not there yet."""
+    LocalPath(folder).mkdir(parents=True, exist_ok=True)
 
 
 def name_unless_taken(draft: Path, path: Path) -> None:
     """Give a finished file its name, unless another process has given that to its own; `draft` is gone afterwards."""
+    draft, path = LocalPath(draft), LocalPath(path)
     try:
-        os.link(draft, path)
+        path.hardlink_to(draft)
     except FileExistsError:
         pass
     except OSError:  # a file system without links
@@ -167,15 +187,15 @@ def write_text(path: AnyPath, text: str) -> None:
 
 def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
     """The files of a folder whose path in it matches, in order; none where there is no such folder."""
-    found: list[AnyPath] = [*folder.glob(pattern)]
+    found: list[AnyPath] = [*(folder if isinstance(folder, RemotePath) else LocalPath(folder)).glob(pattern)]
     return sorted(found, key=str)
 
 
 def move_folder(folder: AnyPath, target: AnyPath) -> None:
     """Move a folder with all that is in it, two levels deep at most, to where nothing is yet."""
     if isinstance(folder, Path) and isinstance(target, Path):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
+        make_folder(target.parent)
+        LocalPath(folder).rename(target)
         return
     places = [(path, target) for path in listed(folder, "*")]
     places += [(path, target / path.parent.name) for path in listed(folder, "*/*")]
@@ -204,11 +224,15 @@ def modified(path: AnyPath) -> float | None:
     if isinstance(path, RemotePath):
         return path.modified()
     try:
-        # Opened, because NFS asks the server anew when a file is opened, and may answer a bare stat from memory for a minute.
-        with path.open("rb") as file:
-            return os.fstat(file.fileno()).st_mtime
+        return retried(lambda: _modified(path))
     except FileNotFoundError:
         return None
+
+
+def _modified(path: Path) -> float:
+    # Opened, because NFS asks the server anew when a file is opened, and may answer a bare stat from memory for a minute.
+    with path.open("rb") as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def size(path: AnyPath) -> int:
@@ -229,5 +253,5 @@ def lock(path: AnyPath) -> FileLock:
     if isinstance(path, RemotePath):
         key = hashlib.sha256(str(path).encode()).hexdigest()[:16]
         return FileLock(Path(tempfile.gettempdir()) / f"mopoe-{os.getuid()}-{key}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return FileLock(f"{path}.lock")

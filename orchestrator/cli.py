@@ -12,9 +12,9 @@ import typer
 from mopoe_core.catalogue import DATASETS, find, is_own
 from mopoe_core.config import choose
 from mopoe_core.errors import UserError
-from mopoe_core.files import AnyPath, is_full
+from mopoe_core.files import AnyPath
 from mopoe_core.remote import RemotePath, masked
-from orchestrator import cli_after, cli_status, cpus, remarks
+from orchestrator import cli_after, cli_status, cpus, file_errors, ray_start, remarks
 from orchestrator import plan as planning
 from orchestrator import spec as specs
 from orchestrator.cli_common import (
@@ -64,6 +64,8 @@ def sweep(
     _say(_plan_lines(spec, made))
     if made.damaged and not retrain_damaged:
         raise UserError(planning.damage(made, folder))
+    if made.to_run or spec.search:
+        ray_start.check_address()
     _make(folder)
     from orchestrator import sweep as driver  # imports ray, mlflow and torch
 
@@ -75,11 +77,6 @@ def sweep(
         raise typer.Exit(130) from None
     except SpecError as error:  # of what a search finds in storage
         raise spec.pointed(error) from None
-    except OSError as error:
-        if not is_full(error):
-            raise
-        print(f"error: {folder}: {error.strerror}; make room, and `{_command()}` goes on", file=sys.stderr)
-        raise typer.Exit(1) from None
     counts = Counter(ended.statuses.values())
     print(f"\n{spec.name}: {counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
     print(ended.paths.summary)
@@ -203,7 +200,7 @@ cli_after.register(app)
 
 
 def main() -> None:
-    """Entry point: a user error is one line on standard error and exit code 2."""
+    """Entry point. A user error is one line on standard error and exit code 2; so is what storage raises, with exit code 1 or 2."""
     _run(app)
 
 
@@ -215,6 +212,10 @@ def _run(command: Callable[[], None]) -> None:
         for line in f"{error}{mend}".split("\n"):  # a sweep file may have several mistakes
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        told = file_errors.told(error, _command(), sys.argv[1] if len(sys.argv) > 1 else "")
+        print(f"error: {told.line}", file=sys.stderr)
+        sys.exit(told.code)
 
 
 def _warn(lines: Sequence[str]) -> None:

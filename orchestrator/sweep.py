@@ -215,7 +215,7 @@ def _write_report(
     beside = report.Beside(
         tuple(failures.find(every, read.states, ledger)),
         run_links(tracking.default_uri(ledger.storage), spec.name, current_id(ledger.storage)),
-        kept.read_bytes().decode() if kept.exists() else "",
+        kept.read_bytes().decode(errors="replace") if kept.exists() else "",
         unequal,
     )
     paths = report.write(spec, read.results, now, samples, command, into, against_paper, told, beside)
