@@ -23,6 +23,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Error numbers of a disk that takes no more."""
 
 
+SCRATCH = re.compile(r"mopoe-[a-z]+-(?:(?P<process>\d+)-)?[a-z0-9_]{8}")
+"""Names of scratch folders."""
+
+
 @dataclass(frozen=True)
 class Digest:
     """What tells the bytes of a file from any others."""
@@ -119,11 +123,16 @@ def near(folder: AnyPath) -> Path:
     return LocalPath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mopoe" / f"{words[:60]}-{key}"
 
 
+def scratch(what: str, where: str | None = None) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder for something, to be entered. Its name says whose it is: `gc` removes those that killed processes leave."""
+    return tempfile.TemporaryDirectory(prefix=f"mopoe-{what}-{os.getpid()}-", dir=where, ignore_cleanup_errors=True)
+
+
 def write_whole(path: AnyPath, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file, then give it its name: a reader sees the old file or the new one."""
     if isinstance(path, RemotePath):
-        with tempfile.TemporaryDirectory(prefix="mopoe-") as scratch:
-            temporary = Path(scratch) / path.name
+        with scratch("upload") as folder:
+            temporary = Path(folder) / path.name
             write(temporary)
             path.write_bytes(temporary.read_bytes())
         return

@@ -246,6 +246,17 @@ class RemotePath:
             if info.is_file and len(found) == len(wanted) and all(map(_matches, found, wanted)):
                 yield RemotePath(self.base, "/".join([*([self.path] if self.path else []), *fixed, *found]))
 
+    def below(self) -> Iterator[tuple["RemotePath", float | None]]:
+        """Every file below, hidden ones too, with when it was written, where the store keeps that."""
+        from pyarrow import fs
+
+        filesystem, full = self._open()
+        selector = fs.FileSelector(full, allow_not_found=True, recursive=True)
+        for info in self._asked(lambda: filesystem.get_file_info(selector)):
+            if info.is_file:
+                path = info.path.removeprefix(full).strip("/")
+                yield self / path, None if info.mtime_ns is None else info.mtime_ns / 1e9
+
     def without_secrets(self, error: Exception) -> str:
         """What an error says, on one line, without what the URI must not tell."""
         return without_secrets(error, self.base)

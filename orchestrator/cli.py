@@ -13,6 +13,7 @@ from mopoe_core.catalogue import DATASETS, find, is_own
 from mopoe_core.config import choose
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath
+from mopoe_core.local import LocalPath
 from mopoe_core.remote import RemotePath, masked
 from orchestrator import cli_after, cli_status, cpus, file_errors, ray_start, remarks
 from orchestrator import plan as planning
@@ -111,6 +112,7 @@ def report(
     storage: StorageOption = None,
     against_paper: AgainstOption = False,
     rank_unequal: UnequalOption = False,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Another folder than that in storage.")] = None,
 ) -> None:
     """Write figure, tables and page from what the ledger holds."""
     spec, folder = open_sweep(file, scale, storage)
@@ -118,7 +120,8 @@ def report(
     from orchestrator import against
     from orchestrator import sweep as driver
 
-    paths = driver.write_report(spec, folder, _command(), against_paper, rank_unequal)
+    into = _report_folder(to) if to else None
+    paths = driver.write_report(spec, folder, _command(), against_paper, rank_unequal, into)
     print(paths.summary)
     if paths.search:
         print(paths.search.line)
@@ -156,7 +159,7 @@ def gc(
         bool, typer.Option("--accept-lost", help="Let results whose checkpoint is lost count without it; nothing else is done.")
     ] = False,
 ) -> None:
-    """Say which checkpoints no front of any sweep in storage has use for, and delete them."""
+    """Say which checkpoints no front of any sweep in storage has use for, and what killed processes left behind; and delete them."""
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator import keeping  # imports pandas
 
@@ -166,6 +169,8 @@ def gc(
     found = keeping.surplus(spec, folder)
     for trial in found.trials:
         print(f"{trial.id}  {trial.label}")
+    for path in found.leftovers:
+        print(f"leftover  {path}")
     verb = "deleted" if delete else "can go; --delete deletes them"
     print(
         f"{len(found.trials)} checkpoints ({found.megabytes:.1f} MB) and {len(found.leftovers)} leftovers of killed processes {verb}"
@@ -216,6 +221,19 @@ def _run(command: Callable[[], None]) -> None:
         told = file_errors.told(error, _command(), sys.argv[1] if len(sys.argv) > 1 else "")
         print(f"error: {told.line}", file=sys.stderr)
         sys.exit(told.code)
+
+
+def _report_folder(said: Path) -> Path:
+    """The folder that `report --to` names. Raises UserError where it holds anything but a report: that would be replaced."""
+    from orchestrator.report import PAGE, is_part
+
+    folder = LocalPath(expanded("--to", said)).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--to: {folder} is a file; name a folder")
+    there = [path.name for path in folder.iterdir()] if folder.exists() else []
+    if there and (PAGE not in there or not all(map(is_part, there))):
+        raise UserError(f"--to: {folder} holds other files than a report; name a new or empty folder, or one that holds a report")
+    return folder
 
 
 def _warn(lines: Sequence[str]) -> None:

@@ -23,10 +23,10 @@ class Told:
 def told(error: OSError, command: str, name: str = "") -> Told:
     """What is said of an error that ended a command. `command` is what was typed, `name` the command's name."""
     where, number = _named(error), error.errno
+    other = f"write elsewhere with {ELSEWHERE[name]}" if name in ELSEWHERE else "name another folder with --storage"
     if number in FULL:
-        return Told(f"{where}; make room, and `{command}` goes on", 1)
+        return Told(f"{where}; make room, or {other}; then `{command}` goes on", 1)
     if number in FORBIDDEN:
-        other = f"write elsewhere with {ELSEWHERE[name]}" if name in ELSEWHERE else "name another folder with --storage"
         return Told(f"{where}; see that you may read and write there, or {other}; then `{command}` goes on", 2)
     if number in IN_THE_WAY:
         return Told(f"{where}; move what is there away, and type `{command}` again", 2)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mopoe_core.errors import UserError
+from mopoe_core.files import scratch
 
 ALLOWED = "allowed: auto, or HOST:PORT of a cluster's head; unset it to run on this machine"
 CONNECT_SECONDS = 10.0
@@ -78,5 +79,5 @@ def short_folder() -> Iterator[str | None]:
         raise UserError(
             f"TMPDIR: {usual} is too long a name for Ray's sockets; name a folder of at most {LONGEST_FOLDER} characters"
         )
-    with tempfile.TemporaryDirectory(prefix="mopoe-ray-", dir=Path("/tmp"), ignore_cleanup_errors=True) as folder:
+    with scratch("ray", "/tmp") as folder:
         yield folder

@@ -9,7 +9,6 @@ Which job is next, and what is tried again, is for `jobs.Queue` to say.
 import logging
 import os
 import signal
-import tempfile
 import time
 import uuid
 import warnings
@@ -40,6 +39,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
+from mopoe_core import files
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, write_text
 from orchestrator import cpus, nodes, ray_start, stacks, worker
@@ -76,7 +76,7 @@ def run(
     `driver` is the token of the driver's lease, `seconds` what each trial should take, by id. `listen` is called in this thread, and so
     is `search`, which finds further trials.
     """
-    with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
+    with _ray(), files.scratch("tune") as scratch:
         there = _there()
         place = Place(
             storage=ledger.storage,

@@ -26,7 +26,6 @@ import logging
 import os
 import queue
 import shutil
-import tempfile
 import threading
 import time
 import uuid
@@ -50,7 +49,7 @@ from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
 from mlflow.entities import Run as StoredRun
 
-from mopoe_core.files import AnyPath, name_unless_taken, near
+from mopoe_core.files import AnyPath, name_unless_taken, near, scratch
 from mopoe_core.names import Epoch
 from orchestrator import artifact_location, artifacts, tracking_uri
 from orchestrator.artifact_location import STORAGE_TAG
@@ -524,9 +523,9 @@ class Projection:
         if where.scheme == "file":
             put(Path(url2pathname(where.path)))
             return
-        with tempfile.TemporaryDirectory() as scratch:
-            put(Path(scratch))
-            self._client.log_artifacts(run.id, scratch)
+        with scratch("artifacts") as folder:
+            put(Path(folder))
+            self._client.log_artifacts(run.id, folder)
 
 
 @dataclass(frozen=True)
