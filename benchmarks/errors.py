@@ -9,6 +9,7 @@ import argparse
 import errno
 import io
 import os
+import queue
 import shutil
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +27,7 @@ from unittest import mock
 
 import torch
 import yaml
+from ray.tune.search import Searcher
 
 from benchmarks.injection import Call, Injection
 from mopoe_core import retries
@@ -188,7 +191,7 @@ def _tune(search: Any, forward: Any, place: Place, resources: Any, scratch: str)
     while time.monotonic() < deadline:
         number += 1
         config = search.suggest(f"job{number}")
-        if config == schedule.Searcher.FINISHED:
+        if config == Searcher.FINISHED:
             return
         if config is None:
             time.sleep(0.005)
@@ -198,7 +201,7 @@ def _tune(search: Any, forward: Any, place: Place, resources: Any, scratch: str)
 
 
 def _run(trial: Any, forward: Any, place: Place) -> None:
-    reports: Any = worker.queue.SimpleQueue()
+    reports: Any = queue.SimpleQueue()
     if trial.config["job"] is None:
         for kind in ("up", "over"):
             forward.on_trial_result(0, [], trial, {"said": [{"kind": kind}]})
@@ -215,12 +218,8 @@ def _run(trial: Any, forward: Any, place: Place) -> None:
 
 def _metrics(model: Any, *arguments: Any) -> tuple[Metric, ...]:
     total = float(sum(parameter.detach().double().sum() for parameter in model.parameters()))
-    return tuple(Metric(name, *name.split("/"), "", total, 0.01, 100, UNITS[name.split("/")[0]]) for name in report_metrics())
-
-
-def report_metrics() -> tuple[str, ...]:
-    """What a sweep is ranked by where it does not say."""
-    return "coherence/joint", "log_likelihood/joint"
+    kinds = ("coherence", "log_likelihood")  # what a sweep is ranked by that does not say
+    return tuple(Metric(f"{kind}/joint", kind, "joint", "", total, 0.01, 100, UNITS[kind]) for kind in kinds)
 
 
 def _pictures(model: Any, seed: int, dataset: Any, device: Any, folder: Any) -> dict[str, str]:
@@ -246,6 +245,8 @@ class Plan:
     """Every call, and not only the first of each site."""
     after: bool = False
     """The call does its work, and fails all the same."""
+    in_turns: bool = False
+    """Each call fails once, with one error after the other, and not with each of them."""
 
 
 def tried(template: Sweep, plan: Plan, scratch: Path) -> Iterator[Outcome]:
@@ -255,8 +256,8 @@ def tried(template: Sweep, plan: Plan, scratch: Path) -> Iterator[Outcome]:
         ended = quiet.types()
     assert ended == Ended(0, ended.error), ended
     right = quiet.state()
-    for name in plan.errors:
-        for place, strikes in _strikes(counted.calls, plan.every_call):
+    for number, (place, strikes) in enumerate(_strikes(counted.calls, plan.every_call)):
+        for name in plan.errors[number % len(plan.errors) :][:1] if plan.in_turns else plan.errors:
             victim = template.copy(scratch / "victim")
             injection = Injection(victim.storage, getattr(errno, name), strikes, plan.after)
             with injection.active():
@@ -269,14 +270,22 @@ def tried(template: Sweep, plan: Plan, scratch: Path) -> Iterator[Outcome]:
             yield Outcome(f"{name} {place}", injection.struck, first, again, lost)
 
 
-def _strikes(calls: Sequence[Call], every_call: bool) -> list[tuple[str, Callable[[int, Call], bool]]]:
+Strikes = Callable[[int, Call], bool]
+
+
+def _strikes(calls: Sequence[Call], every_call: bool) -> list[tuple[str, Strikes]]:
     if every_call:
-        return [(f"call {n}", lambda number, call, n=n: number == n) for n in range(len(calls))]
+        return [(f"call {number}", partial(_is_number, number)) for number in range(len(calls))]
     sites = dict.fromkeys((call.function, call.site) for call in calls)
-    return [
-        (f"{function} at {site}", lambda number, call, key=(function, site): (call.function, call.site) == key)
-        for function, site in sites
-    ]
+    return [(f"{function} at {site}", partial(_is_at, function, site)) for function, site in sites]
+
+
+def _is_number(wanted: int, number: int, call: Call) -> bool:
+    return number == wanted
+
+
+def _is_at(function: str, site: str, number: int, call: Call) -> bool:
+    return (call.function, call.site) == (function, site)
 
 
 def is_well(outcome: Outcome) -> bool:

@@ -36,12 +36,13 @@ class Call:
 
 @dataclass
 class Injection:
-    """Fails the first call that `strikes` says, with this error number. With `after`, the call does its work first."""
+    """Fails the first call that `strikes` says, or every one, with this error number. With `after`, the call does its work first."""
 
     folder: Path
     error: int = 0
     strikes: Callable[[int, Call], bool] = lambda number, call: False
     after: bool = False
+    every: bool = False
     calls: list[Call] = field(default_factory=list)
     struck: Call | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -54,7 +55,7 @@ class Injection:
         try:
             for name, function in kept.items():
                 setattr(os, name, self._failing(name, function))
-            io.open = self._failing("open", opened)  # type: ignore[assignment]
+            io.open = self._failing("open", opened)
             builtins.open = io.open
             yield self
         finally:
@@ -86,7 +87,7 @@ class Injection:
         made = Call(name, below, _site(), threading.current_thread() is threading.main_thread())
         with self._lock:
             self.calls.append(made)
-            if self.struck is None and self.strikes(len(self.calls) - 1, made):
+            if (self.every or self.struck is None) and self.strikes(len(self.calls) - 1, made):
                 self.struck = made
                 return True
         return False

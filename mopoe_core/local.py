@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from fnmatch import fnmatchcase
 from pathlib import Path, PosixPath
 from typing import Any
@@ -22,7 +22,7 @@ class LocalPath(PosixPath):
         """As of a path; `exists`, `is_file` and `is_dir` ask it."""
         return retried(lambda: PosixPath.stat(self, follow_symlinks=follow_symlinks))
 
-    def open(self, *arguments: Any, **named: Any) -> Any:  # type: ignore[override]  # pathlib has an overload a mode
+    def open(self, *arguments: Any, **named: Any) -> Any:  # pathlib has an overload a mode
         """As of a path. What is then read or written is not tried again."""
         return retried(lambda: PosixPath.open(self, *arguments, **named))
 
@@ -59,14 +59,14 @@ class LocalPath(PosixPath):
         """Whether a move has failed because the try before it has moved the file: nobody else moves what a process has made or holds."""
         return isinstance(error, FileNotFoundError) and os.path.lexists(target) and not os.path.lexists(self)
 
-    def hardlink_to(self, target: str | os.PathLike[str]) -> None:
+    def hardlink_to(self, target: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
         """As of a path. A name that is taken is ours if it is that of the same file."""
         retried_unless_done(
             lambda: os.link(target, self),
             lambda error: isinstance(error, FileExistsError) and os.path.samefile(self, target),
         )
 
-    def glob(self, pattern: str) -> Iterator["LocalPath"]:
+    def glob(self, pattern: str) -> Generator["LocalPath", None, None]:
         """The files and folders below whose path matches, part by part; `**` is any number of folders.
 
         None where there is no such folder. Unlike pathlib, a folder that must not be read is an error: a claim that is not seen would
@@ -82,13 +82,13 @@ class LocalPath(PosixPath):
                 found = [there for folder in found if (there := folder / part).exists()]
         yield from found
 
-    def rglob(self, pattern: str) -> Iterator["LocalPath"]:
+    def rglob(self, pattern: str) -> Generator["LocalPath", None, None]:
         """What matches in this folder or any below."""
         return self.glob(f"**/{pattern}")
 
-    def iterdir(self) -> Iterator["LocalPath"]:
+    def iterdir(self) -> Generator["LocalPath", None, None]:
         """As of a path: raises FileNotFoundError where there is no such folder."""
-        return iter([self / name for name in retried(lambda: os.listdir(self))])
+        yield from [self / name for name in retried(lambda: os.listdir(self))]
 
     def _names(self) -> list[str]:
         try:
@@ -96,7 +96,7 @@ class LocalPath(PosixPath):
         except NO_FOLDER:
             return []
 
-    def _folders(self) -> Iterator["LocalPath"]:
+    def _folders(self) -> Generator["LocalPath", None, None]:
         """This folder and all below it; links are not followed."""
         yield self
         for name in sorted(self._names()):

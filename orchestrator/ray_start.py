@@ -36,7 +36,7 @@ def check_address() -> None:
     try:
         socket.create_connection((found[1].strip("[]"), int(found[2])), CONNECT_SECONDS).close()
     except (OSError, UnicodeError) as error:
-        raise no_ray(error) from None
+        raise no_ray(error, address) from None
 
 
 def _current() -> str:
@@ -48,13 +48,12 @@ def _current() -> str:
         return ""
 
 
-def no_ray(error: BaseException) -> UserError:
-    """What the user is told where Ray cannot be reached, or does not start."""
+def no_ray(error: BaseException, meant: str = "") -> UserError:
+    """What the user is told where Ray cannot be reached, or does not start; `meant` is the address that `auto` stands for."""
     address, why = os.environ.get("RAY_ADDRESS", "local"), " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if address != "local":
-        return UserError(
-            f"RAY_ADDRESS: {address!r}: no Ray can be used there ({why}); start the cluster, or correct it; {ALLOWED}"
-        )
+        named = repr(address) if meant in ("", address) else f"{address!r}, which is {meant} here"
+        return UserError(f"RAY_ADDRESS: {named}: no Ray can be used there ({why}); start the cluster, or correct it; {ALLOWED}")
     folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     return UserError(
         f"Ray does not start on this machine ({why}); see that {folder} can be written and has room, or name a short folder in "

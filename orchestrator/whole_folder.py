@@ -34,13 +34,14 @@ def replaced(folder: Path, build: Callable[[Path], _T], is_ours: Callable[[str],
     make_folder(place.parent)
     draft = place.with_name(draft_name(place))
     try:
-        draft.mkdir()
+        make_folder(draft)
         done = build(draft)
         _keep_others(place, draft, is_ours)
         _swap(draft, place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return moved(done, draft, folder)
+    final: _T = moved(done, draft, folder)
+    return final
 
 
 def draft_name(place: Path) -> str:
@@ -87,7 +88,7 @@ def _swap(draft: LocalPath, place: LocalPath) -> None:
     built = draft.stat().st_ino
     for _ in range(MOST_SWAPS):
         try:
-            os.rename(draft, place)  # where there is nothing yet, or an empty folder
+            draft.rename(place)  # where there is nothing yet, or an empty folder
             return
         except OSError as error:
             if error.errno not in TAKEN:
@@ -96,14 +97,14 @@ def _swap(draft: LocalPath, place: LocalPath) -> None:
             return
         old = draft.with_name(draft_name(place))
         with suppress(FileNotFoundError):  # another process has moved it away
-            os.rename(place, old)
+            place.rename(old)
         try:
-            os.rename(draft, place)
+            draft.rename(place)
             return
         except OSError as error:
             if error.errno not in TAKEN:
                 with suppress(OSError):
-                    os.rename(old, place)
+                    old.rename(place)
                 raise
         finally:
             shutil.rmtree(old, ignore_errors=True)
