@@ -40,9 +40,9 @@ def test_one_error_at_any_line_loses_nothing(names, template):
 
 
 def test_a_worker_whose_storage_stays_away_has_failed_a_try_and_no_more(template):
-    """Twenty errors in a row are more than the tries of one call: the trial is tried again and completes."""
+    """Six errors in a row are more than the four tries of one call: the trial is tried again and completes."""
     victim = template.copy(template.storage.parent / "away")
-    left = [20]
+    left = [6]
 
     def strikes(number, call):
         struck = call.path.endswith("checkpoint.pt") and left[0] > 0
