@@ -169,3 +169,16 @@ def test_ray_has_a_short_folder_where_tmpdir_is_long(monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", "/tmp")
     with ray_start.short_folder() as folder:
         assert folder is None
+
+
+@pytest.mark.parametrize("name", ["result.json", "trial.json"])
+def test_a_folder_in_a_records_place_is_a_damaged_record(name, store, types_here):
+    """Exit 2, and one line that names it; the command that it names mends it."""
+    path = store.ledger.folder(store.trials[0]) / name
+    path.unlink()
+    path.mkdir()
+    code, _, err = types_here("plan", store.file)
+    assert code == 2, err
+    assert errors_in(err) == 1
+    assert str(path) in err
+    assert "--retrain-damaged" in err

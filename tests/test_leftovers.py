@@ -126,3 +126,16 @@ def test_scratch_folders_of_processes_that_are_gone_are_found(tmp_path, monkeypa
         make_old(tmp_path)
         expected = [own, f"mopoe-tune-{gone.stdout.strip()}-a1b2c3d4", "mopoe-here-abcd_123"]
         assert names(tmp_path, leftovers.find(tmp_path / "nowhere")) == sorted(expected)
+
+
+def test_gc_lists_leftovers_and_deletes_them(store, types_here):
+    """By their paths; without `--delete` all of them stay."""
+    left = store.ledger.storage / "alive" / f"workers-{TOKEN}"
+    write_text(left, "")
+    make_old(store.ledger.storage / "alive")
+    code, out, err = types_here("gc", store.file)
+    assert code == 0, err
+    assert f"leftover  {left}" in out.splitlines()
+    assert left.exists()
+    assert types_here("gc", store.file, "--delete")[0] == 0
+    assert not left.exists()
