@@ -15,7 +15,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from mopoe_core.local import LocalPath
 from mopoe_core.remote import RemotePath, credentials
+from mopoe_core.retries import retried
 
 AnyPath = Path | RemotePath
 """Where storage is: what is done to it is what both of them can do."""
@@ -27,6 +29,10 @@ NOT_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 """Error numbers of a file system that makes no hard links."""
+
+
+SCRATCH = re.compile(r"mopoe-[a-z]+-(?:(?P<process>\d+)-)?[a-z0-9_]{8}")
+"""Names of scratch folders."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,10 @@ class Digest:
         """That of a file. Raises FileNotFoundError where there is none."""
         if isinstance(path, RemotePath):
             return cls.of(path.read_bytes())
+        return retried(lambda: cls._of_local(path))
+
+    @classmethod
+    def _of_local(cls, path: Path) -> "Digest":
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             return cls(sha256, os.fstat(file.fileno()).st_size)
@@ -106,9 +116,9 @@ def place(said: str) -> AnyPath:
     if not meant.strip() or not meant.isprintable():
         raise ValueError("names no folder")
     if "://" not in meant:
-        return Path(meant).absolute()
+        return LocalPath(meant).absolute()
     if meant.startswith("file://"):
-        return Path(meant.removeprefix("file://")).absolute()
+        return LocalPath(meant.removeprefix("file://")).absolute()
     return RemotePath.open(meant)
 
 
@@ -118,7 +128,12 @@ def near(folder: AnyPath) -> Path:
         return folder
     words = "-".join(re.findall(r"[A-Za-z0-9]+", str(folder).partition("?")[0]))
     key = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mopoe" / f"{words[:60]}-{key}"
+    return LocalPath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mopoe" / f"{words[:60]}-{key}"
+
+
+def scratch(what: str, where: str | None = None) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder for something, to be entered. Its name says whose it is: `gc` removes those that killed processes leave."""
+    return tempfile.TemporaryDirectory(prefix=f"mopoe-{what}-{os.getpid()}-", dir=where, ignore_cleanup_errors=True)
 
 
 def write_whole(path: AnyPath, write: Callable[[Path], None], durable: bool = True) -> None:
@@ -128,22 +143,30 @@ def write_whole(path: AnyPath, write: Callable[[Path], None], durable: bool = Tr
     be lost, which spares the disk a write.
     """
     if isinstance(path, RemotePath):
-        with tempfile.TemporaryDirectory() as scratch:
-            temporary = Path(scratch) / path.name
+        with scratch("upload") as folder:
+            temporary = Path(folder) / path.name
             write(temporary)
             path.write_bytes(temporary.read_bytes())
         return
     make_folder(path.parent, durable)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    new_file(temporary)
+    draft = LocalPath(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
+    retried(lambda: new_file(draft))
     try:
-        write(temporary)
-        sync(temporary)  # else a machine that goes down could leave the new name with nothing behind it
-        temporary.replace(path)
+        retried(lambda: _fill(Path(draft), write))
+        draft.replace(path)
         if durable:
-            sync(path.parent)  # else it could leave the old name, or none
-    finally:
-        temporary.unlink(missing_ok=True)
+            sync(path.parent)  # else a machine that goes down could leave the old name, or none
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # writing tells no name
+            error.filename = str(path)
+        with suppress(OSError):  # what is left then goes with `gc`
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def _fill(draft: Path, write: Callable[[Path], None]) -> None:
+    write(draft)
+    sync(draft)  # else a machine that goes down could leave the new name with nothing behind it
 
 
 def new_file(path: Path) -> None:
@@ -161,7 +184,7 @@ def make_folder(folder: Path, durable: bool = True) -> None:
     if folder.exists():
         return
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    LocalPath(folder).mkdir(parents=True, exist_ok=True)
     for place in reversed(missing):
         if durable or place != folder:
             sync(place.parent)
@@ -169,6 +192,10 @@ def make_folder(folder: Path, durable: bool = True) -> None:
 
 def sync(path: Path) -> None:
     """Have the system write a file, or the names in a folder, to disk."""
+    retried(lambda: _sync(path))
+
+
+def _sync(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:  # a folder that this user may write and not list
@@ -187,9 +214,10 @@ def name_unless_taken(draft: Path, path: Path, durable: bool = True) -> bool:
 
     Of several processes that come at once, one gets the name. Where it is to be `durable`, the name is on disk on return.
     """
+    draft, path = LocalPath(draft), LocalPath(path)
     sync(draft)
     try:
-        os.link(draft, path)
+        path.hardlink_to(draft)
     except FileExistsError:
         return draft.samefile(path)  # a network file system may have lost its first answer, and asked again
     except OSError as error:
@@ -220,10 +248,10 @@ def create(path: AnyPath, content: bytes, durable: bool = True) -> bool:
     """
     if isinstance(path, RemotePath):
         return path.create(content)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    draft = LocalPath(path.with_name(f".{path.name}.{uuid.uuid4().hex}"))
     make_folder(path.parent, durable)
     try:
-        draft.write_bytes(content)
+        retried(lambda: draft.write_bytes(content))
         return name_unless_taken(draft, path, durable)
     finally:
         draft.unlink(missing_ok=True)
@@ -237,14 +265,14 @@ def copy(source: AnyPath, target: AnyPath) -> None:
         _copy_remote(source, target)
         return
     make_folder(target.parent)
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    draft = LocalPath(target.with_name(f".{target.name}.{uuid.uuid4().hex}"))
     try:
         try:
-            os.link(source, draft)
+            draft.hardlink_to(source)
         except OSError as error:
             if error.errno not in WITHOUT_LINKS:
                 raise
-            shutil.copyfile(source, draft)
+            retried(lambda: shutil.copyfile(source, draft))
         draft.replace(target)
         sync(target.parent)
     finally:
@@ -277,7 +305,7 @@ def write_text(path: AnyPath, text: str, durable: bool = True) -> None:
 
 def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
     """The files of a folder whose path in it matches, in order; none where there is no such folder."""
-    found: list[AnyPath] = [*folder.glob(pattern)]
+    found: list[AnyPath] = [*(folder if isinstance(folder, RemotePath) else LocalPath(folder)).glob(pattern)]
     return sorted(found, key=str)
 
 
@@ -285,7 +313,7 @@ def move_folder(folder: AnyPath, target: AnyPath) -> None:
     """Move a folder with all that is in it, three levels deep at most, to where nothing is yet."""
     if isinstance(folder, Path) and isinstance(target, Path):
         make_folder(target.parent)
-        folder.rename(target)
+        LocalPath(folder).rename(target)
         sync(target.parent)
         sync(folder.parent)
         return
@@ -321,11 +349,15 @@ def modified(path: AnyPath) -> float | None:
     if isinstance(path, RemotePath):
         return path.modified()
     try:
-        # Opened, because NFS asks the server anew when a file is opened, and may answer a bare stat from memory for a minute.
-        with path.open("rb") as file:
-            return os.fstat(file.fileno()).st_mtime
+        return retried(lambda: _modified(path))
     except FileNotFoundError:
         return None
+
+
+def _modified(path: Path) -> float:
+    # Opened, because NFS asks the server anew when a file is opened, and may answer a bare stat from memory for a minute.
+    with path.open("rb") as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def size(path: AnyPath) -> int:
@@ -346,5 +378,5 @@ def lock(path: AnyPath) -> FileLock:
     if isinstance(path, RemotePath):
         key = hashlib.sha256(str(path).encode()).hexdigest()[:16]
         return FileLock(Path(tempfile.gettempdir()) / f"mopoe-{os.getuid()}-{key}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return FileLock(f"{path}.lock")

@@ -96,7 +96,11 @@ def parsed(text: str, expected: Identity, bare: bool = False) -> Record:
         raise NotWhole("it holds no mapping")
     if bare and not {"record", "sha256"} & content.keys():
         return Record(content, 1, {})
-    if content.pop("sha256", None) != _checksum(content):
+    try:
+        is_whole = content.pop("sha256", None) == _checksum(content)
+    except RecursionError:
+        raise NotWhole("it is nested too deeply") from None
+    if not is_whole:
         raise NotWhole("its checksum is not that of its content")
     said = content.get("record") or {}
     return Record(content, _compared(content, expected), said)

@@ -10,18 +10,22 @@ import fnmatch
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from mopoe_core import exclusive
+from mopoe_core.retries import is_transient, retried, retried_unless_done
 
 OBJECT_STORES = ("s3", "gcs", "abfs")
 HARMLESS = ("region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion", "anonymous")
 """Options of a URI that are no secrets."""
+
+_T = TypeVar("_T")
 
 
 def masked(uri: str) -> str:
@@ -160,16 +164,19 @@ class RemotePath:
 
     def read_bytes(self) -> bytes:
         """The file's content. Raises FileNotFoundError where there is none."""
+        return retried(self._read, _may_be_over)
+
+    def _read(self) -> bytes:
         filesystem, full = self._open()
         try:
             with filesystem.open_input_file(full) as file:
                 return bytes(file.read())
         except FileNotFoundError:
-            raise FileNotFoundError(f"{self}: there is no such file") from None
-        except OSError as error:
+            raise self._missing() from None
+        except Exception as error:
             # Of fsspec's file systems some tell what is missing only so.
             if not self.exists():
-                raise FileNotFoundError(f"{self}: there is no such file") from None
+                raise self._missing() from None
             raise self._error(error) from None
 
     def read_text(self, encoding: str = "utf-8") -> str:
@@ -179,13 +186,8 @@ class RemotePath:
     def write_bytes(self, content: bytes | memoryview) -> None:
         """Write the file, whole or not at all. Raises OSError where that fails; what was there before is then there still."""
         filesystem, full = self._open()
-        try:
-            if filesystem.type_name in OBJECT_STORES:
-                self._upload(filesystem, full, content)
-            else:
-                self._write_and_move(filesystem, full, content)
-        except OSError as error:
-            raise self._error(error) from None
+        write = self._upload if filesystem.type_name in OBJECT_STORES else self._write_and_move
+        self._asked(lambda: write(filesystem, full, content))
 
     @staticmethod
     def _upload(filesystem: Any, full: str, content: bytes | memoryview) -> None:
@@ -203,8 +205,9 @@ class RemotePath:
                 stream.write(content)
             filesystem.move(temporary, full)
         except BaseException:
-            if filesystem.get_file_info(temporary).type.value:
-                filesystem.delete_file(temporary)
+            with suppress(Exception):  # what is left then goes with `gc`
+                if filesystem.get_file_info(temporary).type.value:
+                    filesystem.delete_file(temporary)
             raise
 
     @property
@@ -217,7 +220,7 @@ class RemotePath:
         filesystem, full = self._open()
         try:
             if self.is_exclusive:
-                made = exclusive.create(self.base, filesystem, full, content)
+                made = retried(lambda: exclusive.create(self.base, filesystem, full, content), _may_be_over)
                 return made or self.read_bytes() == content  # a store may have lost its first answer, and was asked again
             if self.exists():
                 return False
@@ -233,7 +236,7 @@ class RemotePath:
             target.write_bytes(self.read_bytes())
             return
         try:
-            filesystem.copy_file(full, target._open()[1])
+            retried(lambda: filesystem.copy_file(full, target._open()[1]), _may_be_over)
         except OSError as error:
             if not self.exists():
                 raise FileNotFoundError(f"{self}: there is no such file") from None
@@ -241,14 +244,21 @@ class RemotePath:
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Delete the file. Raises FileNotFoundError where there is none, unless `missing_ok`."""
+        try:
+            retried_unless_done(self._delete, lambda error: isinstance(error, FileNotFoundError), _may_be_over)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def _delete(self) -> None:
         filesystem, full = self._open()
         try:
             filesystem.delete_file(full)
-        except OSError:
+        except FileNotFoundError:
+            raise self._missing() from None
+        except Exception as error:  # may be that of an answer which was lost
             if self.exists():
-                raise
-            if not missing_ok:
-                raise FileNotFoundError(f"{self}: there is no such file") from None
+                raise self._error(error) from None
 
     def replace(self, target: "RemotePath") -> None:
         """Give it another name, in place of whatever has that. Raises FileNotFoundError where there is nothing to move."""
@@ -256,7 +266,7 @@ class RemotePath:
         self.unlink()
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
-        """The files below whose path matches, part by part; hidden ones are passed over."""
+        """The files below whose path matches, part by part. Hidden ones are passed over, unless the pattern's part begins with a dot."""
         from pyarrow import fs
 
         filesystem, full = self._open()
@@ -264,19 +274,44 @@ class RemotePath:
         fixed = parts[: next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts) - 1)]
         start, wanted = "/".join([full, *fixed]), parts[len(fixed) :]
         selector = fs.FileSelector(start, allow_not_found=True, recursive=len(wanted) > 1)
-        for info in sorted(filesystem.get_file_info(selector), key=lambda info: info.path):
+        for info in sorted(self._asked(lambda: filesystem.get_file_info(selector)), key=lambda info: info.path):
             found = info.path.removeprefix(start).strip("/").split("/")
-            matches = len(found) == len(wanted) and all(map(fnmatch.fnmatchcase, found, wanted))
-            if info.is_file and matches and not any(part.startswith(".") for part in found):
+            if info.is_file and len(found) == len(wanted) and all(map(_matches, found, wanted)):
                 yield RemotePath(self.base, "/".join([*([self.path] if self.path else []), *fixed, *found]))
+
+    def below(self) -> Iterator[tuple["RemotePath", float | None]]:
+        """Every file below, hidden ones too, with when it was written, where the store keeps that."""
+        from pyarrow import fs
+
+        filesystem, full = self._open()
+        selector = fs.FileSelector(full, allow_not_found=True, recursive=True)
+        for info in self._asked(lambda: filesystem.get_file_info(selector)):
+            if info.is_file:
+                path = info.path.removeprefix(full).strip("/")
+                yield self / path, None if info.mtime_ns is None else info.mtime_ns / 1e9
 
     def without_secrets(self, error: Exception) -> str:
         """What an error says, on one line, without what the URI must not tell."""
         return without_secrets(error, self.base)
 
-    def _error(self, error: OSError) -> OSError:
-        said = f"{self}: {without_secrets(error, self.base)}"
-        return OSError(said) if error.errno is None else OSError(error.errno, said)
+    def _error(self, error: Exception) -> OSError:
+        """What a store's library raised, which may be any class, as an OSError that names the path and tells no secret."""
+        said, number = f"{self}: {without_secrets(error, self.base)}", getattr(error, "errno", None)
+        return OSError(number, said) if isinstance(number, int) else OSError(said)
+
+    def _missing(self) -> FileNotFoundError:
+        return FileNotFoundError(f"{self}: there is no such file")
+
+    def _asked(self, call: Callable[[], _T]) -> _T:
+        """What the store answers, which is asked again where it failed for a moment. Raises OSError, as `_error` makes it."""
+
+        def asked() -> _T:
+            try:
+                return call()
+            except Exception as error:
+                raise self._error(error) from None
+
+        return retried(asked, _may_be_over)
 
     def _open(self) -> tuple[Any, str]:
         filesystem, root = _filesystem(self.base)
@@ -284,4 +319,13 @@ class RemotePath:
 
     def _info(self) -> Any:
         filesystem, full = self._open()
-        return filesystem.get_file_info(full)
+        return self._asked(lambda: filesystem.get_file_info(full))
+
+
+def _may_be_over(error: OSError) -> bool:
+    """Whether a store's error may be over in a moment: also one without a number, which says too little to be sure that it stays."""
+    return is_transient(error) or (error.errno is None and not isinstance(error, FileNotFoundError))
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))

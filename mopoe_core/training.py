@@ -141,23 +141,24 @@ def readable(checkpoint: AnyPath) -> dict[str, Any] | None:
 
 def opened(checkpoint: AnyPath) -> tuple[dict[str, Any], Digest] | None:
     """What the checkpoint holds, with the digest of its bytes; None if there is none, or if the machine went down before its bytes
-    were all on disk.
+    were all on disk. Raises OSError where it cannot be read: it may be whole, and nothing is to be trained over it.
 
     Starting over then costs time; going on from part of a state would cost the result. `torch.load` does not notice a changed byte; the
     checksums that `torch.save` writes into the archive tell.
     """
     try:
         raw = checkpoint.read_bytes()
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError:
+        raise CheckpointError(f"{checkpoint}: is a folder, and a checkpoint belongs there; move it away") from None
+    try:
         content = io.BytesIO(raw)
         with zipfile.ZipFile(content) as archive:
             if archive.testzip() is not None:
                 return None
         content.seek(0)
         state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        raise  # it may be whole: nothing is to be trained over it
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
         return None
     return (state, Digest.of(raw)) if isinstance(state, dict) and state.get("format") == FORMAT else None

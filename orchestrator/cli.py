@@ -14,9 +14,10 @@ from mopoe_core.config import choose
 from mopoe_core.data.own_modules import only_permitted, permit
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, is_full
+from mopoe_core.local import LocalPath
 from mopoe_core.remote import RemotePath, masked
 from mopoe_core.terminal import complain, say
-from orchestrator import cli_after, cli_status, cpus, remarks, store_check
+from orchestrator import cli_after, cli_status, cpus, file_errors, ray_start, remarks, store_check
 from orchestrator import plan as planning
 from orchestrator import spec as specs
 from orchestrator.cli_common import (
@@ -66,6 +67,8 @@ def sweep(
     _say(_plan_lines(spec, made))
     if made.damaged and not retrain_damaged:
         raise UserError(planning.damage(made, folder))
+    if made.to_run or spec.search:
+        ray_start.check_address()
     _make(folder)
     from orchestrator import sweep as driver  # imports ray, mlflow and torch
 
@@ -77,11 +80,6 @@ def sweep(
         raise typer.Exit(130) from None
     except SpecError as error:  # of what a search finds in storage
         raise spec.pointed(error) from None
-    except OSError as error:
-        if not is_full(error):
-            raise
-        complain(f"error: {folder}: {error.strerror}; make room, and `{_command()}` goes on")
-        raise typer.Exit(1) from None
     counts = Counter(ended.statuses.values())
     say(f"\n{spec.name}: {counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
     say(ended.paths.summary)
@@ -116,6 +114,7 @@ def report(
     storage: StorageOption = None,
     against_paper: AgainstOption = False,
     rank_unequal: UnequalOption = False,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Another folder than that in storage.")] = None,
 ) -> None:
     """Write figure, tables and page from what the ledger holds."""
     spec, folder = open_sweep(file, scale, storage)
@@ -123,7 +122,8 @@ def report(
     from orchestrator import against
     from orchestrator import sweep as driver
 
-    paths = driver.write_report(spec, folder, _command(), against_paper, rank_unequal)
+    into = _report_folder(to) if to else None
+    paths = driver.write_report(spec, folder, _command(), against_paper, rank_unequal, into)
     say(paths.summary)
     if paths.search:
         say(paths.search.line)
@@ -161,7 +161,7 @@ def gc(
         bool, typer.Option("--accept-lost", help="Let results whose checkpoint is lost count without it; nothing else is done.")
     ] = False,
 ) -> None:
-    """Say which checkpoints no front of any sweep in storage has use for, and delete them."""
+    """Say which checkpoints no front of any sweep in storage has use for, and what killed processes left behind; and delete them."""
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator import keeping  # imports pandas
 
@@ -171,6 +171,8 @@ def gc(
     found = keeping.surplus(spec, folder)
     for trial in found.trials:
         say(f"{trial.id}  {trial.label}")
+    for path in found.leftovers:
+        say(f"leftover  {path}")
     verb = "deleted" if delete else "can go; --delete deletes them"
     say(
         f"{len(found.trials)} checkpoints ({found.megabytes:.1f} MB) and {len(found.leftovers)} leftovers of killed processes {verb}"
@@ -206,7 +208,7 @@ cli_after.register(app)
 
 
 def main() -> None:
-    """Entry point: a user error is one line on standard error and exit code 2."""
+    """Entry point. A user error is one line on standard error and exit code 2; so is what storage raises, with exit code 1 or 2."""
     _run(app)
 
 
@@ -219,6 +221,23 @@ def _run(command: Callable[[], None]) -> None:
         for line in f"{error}{mend}".split("\n"):  # a sweep file may have several mistakes
             complain(f"error: {line}")
         sys.exit(2)
+    except OSError as error:
+        told = file_errors.told(error, _command(), sys.argv[1] if len(sys.argv) > 1 else "")
+        complain(f"error: {told.line}")
+        sys.exit(told.code)
+
+
+def _report_folder(said: Path) -> Path:
+    """The folder that `report --to` names. Raises UserError where it holds anything but a report: that would be replaced."""
+    from orchestrator.report import PAGE, is_part
+
+    folder = LocalPath(expanded("--to", said)).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--to: {folder} is a file; name a folder")
+    there = [path.name for path in folder.iterdir()] if folder.exists() else []
+    if there and (PAGE not in there or not all(map(is_part, there))):
+        raise UserError(f"--to: {folder} holds other files than a report; name a new or empty folder, or one that holds a report")
+    return folder
 
 
 def _warn(lines: Sequence[str]) -> None:

@@ -5,14 +5,13 @@ Nothing of the sweep's own storage changes; the classifiers that it holds are us
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mopoe_core.files import AnyPath, listed, write_bytes
+from mopoe_core.files import AnyPath, listed, scratch, write_bytes
 from mopoe_core.names import Epoch
 from orchestrator.jobs import Job, Place
 from orchestrator.ledger import Ledger
@@ -60,7 +59,7 @@ class Foreground:
 @contextmanager
 def beside(storage: AnyPath, data: str, commit: str) -> Iterator[Foreground]:
     """A place for trials in the foreground, with the classifiers that `storage` holds; gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="mopoe-here-") as folder:
+    with scratch("here") as folder:
         for path in listed(storage / "classifiers", "*/*.pt"):
             write_bytes(Path(folder) / "classifiers" / path.parent.name / path.name, path.read_bytes())
         yield Foreground(Path(folder), os.path.abspath(data), commit)

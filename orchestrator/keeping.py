@@ -6,14 +6,13 @@ and records always stay.
 """
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mopoe_core.files import AnyPath, listed, modified, near, size
-from orchestrator import binding, pareto, records
+from mopoe_core.files import AnyPath, listed, near, size
+from orchestrator import binding, leftovers, pareto, records
 from orchestrator import spec as specs
 from orchestrator.errors import DamagedError, SpecError
 from orchestrator.front_groups import groups_of
@@ -23,9 +22,6 @@ from orchestrator.proposals import resolve
 from orchestrator.records import Identity
 from orchestrator.spec import SweepSpec, trials
 from orchestrator.trial import Trial
-
-FORGOTTEN_SECONDS = 24 * 3600.0
-"""What a killed process left half written, or signs of life of the dead, are removed when they are so old."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
     found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
     paths = {trial: ledger.checkpoint(trial) for trial in found if ledger.checkpoint(trial).exists()}
     links = tuple(_links(storage, tuple(paths.values())))
-    return Surplus(tuple(paths), tuple(paths.values()), links, tuple(_leftovers(spec, ledger)))
+    return Surplus(tuple(paths), tuple(paths.values()), links, tuple(leftovers.find(storage)))
 
 
 def delete(found: Surplus, storage: AnyPath) -> None:
@@ -60,8 +56,10 @@ def delete(found: Surplus, storage: AnyPath) -> None:
     ledger = Ledger(storage)
     for trial in found.trials:
         _note_deleted(trial, ledger, "no front has use for it")
-    for path in (*found.paths, *found.links, *found.leftovers):
+    for path in (*found.paths, *found.links):
         path.unlink(missing_ok=True)
+    for path in found.leftovers:
+        leftovers.remove(path)
 
 
 def accept_lost(spec: SweepSpec, storage: AnyPath) -> list[Trial]:
@@ -147,10 +145,3 @@ def _links(storage: AnyPath, paths: Sequence[AnyPath]) -> Iterator[AnyPath]:
     for path in near(storage).glob("mlartifacts/**/artifacts/checkpoint.pt"):
         if path.stat().st_ino in wanted:
             yield path
-
-
-def _leftovers(spec: SweepSpec, ledger: Ledger) -> Iterator[AnyPath]:
-    old = time.time() - FORGOTTEN_SECONDS
-    folders = [ledger.folder(trial) for trial in trials(spec)]
-    candidates = [*listed(ledger.storage / "alive", "*"), *(path for folder in folders for path in listed(folder, ".*"))]
-    yield from (path for path in candidates if (modified(path) or old) < old)

@@ -36,6 +36,7 @@ from typing import Any, TypeVar
 from mopoe_core.catalogue import is_own
 from mopoe_core.config import RECIPE, TrainingConfig
 from mopoe_core.files import AnyPath, Digest, listed, move_folder, size_if_there
+from mopoe_core.local import LocalPath
 from mopoe_core.names import Epoch, Metric
 from mopoe_core.remote import RemotePath
 from orchestrator import attempts, binding, leases, records
@@ -83,7 +84,7 @@ class Ledger:
     """The trials under one storage folder. Reading creates nothing."""
 
     def __init__(self, storage: AnyPath) -> None:
-        self.storage = storage.absolute() if isinstance(storage, Path) else storage
+        self.storage = LocalPath(storage).absolute() if isinstance(storage, Path) else storage
 
     def folder(self, trial: Trial) -> AnyPath:
         """Where everything about a trial lies."""

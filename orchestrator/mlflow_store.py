@@ -4,11 +4,12 @@ from pathlib import Path
 
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, near
+from mopoe_core.local import LocalPath
 
 
 def sqlite_file(uri: str) -> Path | None:
     """The file of a SQLite store; None for any other store."""
-    return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+    return LocalPath(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
 
 
 def check_folder(uri: str, storage: AnyPath) -> None:

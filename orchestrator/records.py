@@ -33,6 +33,8 @@ def load(path: AnyPath, expected: Identity, bare: bool = False) -> Record:
         return parsed(path.read_text(encoding="utf-8"), expected, bare)
     except FileNotFoundError:
         raise damaged(path, "it is missing") from None
+    except IsADirectoryError:
+        raise damaged(path, "it is a folder") from None
     except NotHere as error:
         raise MisplacedError(f"{path}: is not the record that belongs here ({error})") from None
     except (NotWhole, UnicodeDecodeError) as error:

@@ -48,6 +48,11 @@ from orchestrator.trial import Trial, TrialResult, spelled
 
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
 """What the page's table of contents is made from."""
+PAGE = "index.html"
+PARTS = re.compile(
+    r"index\.html|front(-.*)?\.(svg|png|pdf)|cells\.(md|tex|csv|parquet)|trials\.(csv|parquet)|seeds|search|paper|\..*"
+)
+"""Names in a report's folder that are the report's own."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,11 @@ class _Made:
     searched: Searched | None
 
 
+def is_part(name: str) -> bool:
+    """Whether a file or folder of that name in a report's folder is the report's own."""
+    return PARTS.fullmatch(name) is not None
+
+
 def write(
     spec: SweepSpec,
     results: Sequence[TrialResult],
@@ -127,7 +137,7 @@ def write(
     ids = {cell.id for cell in feasible}
     parts = [group_parts.make(spec, group, seeds, ids) for group in grouped.groups]
     paths = ReportPaths(
-        page=folder / "index.html",
+        page=folder / PAGE,
         fronts=tuple(part.files(folder) for part in parts),
         markdown=folder / "cells.md",
         latex=folder / "cells.tex",

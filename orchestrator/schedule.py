@@ -9,7 +9,6 @@ Which job is next, and what is tried again, is for `jobs.Queue` to say.
 import logging
 import os
 import signal
-import tempfile
 import time
 import uuid
 import warnings
@@ -40,9 +39,10 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
+from mopoe_core import files
 from mopoe_core.errors import UserError
 from mopoe_core.files import AnyPath, write_text
-from orchestrator import cpus, leases, nodes, stacks, worker
+from orchestrator import cpus, leases, nodes, ray_start, stacks, worker
 from orchestrator.events import Event, Outcome
 from orchestrator.jobs import Job, Place, Proposer, Queue, in_order, jobs
 from orchestrator.ledger import Ledger
@@ -76,7 +76,7 @@ def run(
     `driver` is the token of the driver's lease, `seconds` what each trial should take, by id. `listen` is called in this thread, and so
     is `search`, which finds further trials.
     """
-    with _ray(), tempfile.TemporaryDirectory(prefix="mopoe-tune-") as scratch:
+    with _ray(), files.scratch("tune") as scratch:
         there = _there()
         place = Place(
             storage=ledger.storage,
@@ -142,23 +142,37 @@ def _ray() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Ray's own start-up; nothing of ours runs in here
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS", "local"),
-            num_cpus=cpus.usable() if "RAY_ADDRESS" not in os.environ else None,  # Ray itself does not see an affinity
-            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    with suppress(OSError):  # whoever has it may run code here; Ray writes it for all to read
-        (Path.home() / ".ray" / "auth_token").chmod(0o600)
-    with suppress(ValueError):  # not the main thread: then whoever has that minds its signals
-        signal.signal(signal.SIGTERM, _like_ctrl_c)  # what schedulers and `ray job stop` send; Ray would exit on the spot
+    with ray_start.short_folder() as folder:
+        _start(folder)
+        with suppress(OSError):  # whoever has it may run code here; Ray writes it for all to read
+            (Path.home() / ".ray" / "auth_token").chmod(0o600)
+        with suppress(ValueError):  # not the main thread: then whoever has that minds its signals
+            signal.signal(signal.SIGTERM, _like_ctrl_c)  # what schedulers and `ray job stop` send; Ray would exit on the spot
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(folder: str | None) -> None:
+    """Start Ray, or connect to it. `folder` is for its temporary files, where they must not be in the usual one. Raises UserError where
+    that cannot be: Ray raises many classes, and exits where a cluster does not answer.
+    """
     try:
-        yield
-    finally:
-        ray.shutdown()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Ray's own start-up; nothing of ours runs in here
+            ray.init(
+                address=os.environ.get("RAY_ADDRESS", "local"),
+                num_cpus=cpus.usable() if "RAY_ADDRESS" not in os.environ else None,  # Ray itself does not see an affinity
+                include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=folder,
+            )
+    except (Exception, SystemExit) as error:
+        with suppress(Exception):
+            ray.shutdown()
+        raise ray_start.no_ray(error) from None
 
 
 def _like_ctrl_c(number: int, frame: object) -> None:
@@ -192,13 +206,18 @@ def _prepare(trials: Sequence[Trial], place: Place, listen: Callable[[Event], No
     for key, modalities, data_hash in sorted(needed, key=str):
         there = {} if "RAY_ADDRESS" in os.environ else worker.prepared(key, modalities, place, data_hash)
         tasks = {m: prepare.remote(key, m, place, data_hash) for m in modalities if m not in there}
-        try:
-            made = {modality: ray.get(task) for modality, task in tasks.items()}
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, UserError):
-                raise error.cause from None
-            raise
+        made = {modality: _got(task) for modality, task in tasks.items()}
         listen(Event("", "prepared", {"dataset": key.dataset, "source": key.source, "quality": there | made}))
+
+
+def _got(task: Any) -> Any:
+    """What a task returns. What the user can mend, and errors of files, are raised as they were raised in the task."""
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, (UserError, OSError)):
+            raise error.cause from None
+        raise
 
 
 def _sizes(
@@ -226,11 +245,11 @@ def _size(trial: Trial, most: int, place: Place, resources: Resources, listen: C
     """The largest stack of trials like this one: as asked, or as measured."""
     config = trial.config.model_dump()
     if resources.stack != "auto":
-        why_not = ray.get(ray.remote(worker.unstackable).remote(config, place))
+        why_not = _got(ray.remote(worker.unstackable).remote(config, place))
         listen(Event("", "stacks", {"label": trial.label, "size": 1 if why_not else resources.stack, "why_not": why_not}))
         return 1 if why_not else resources.stack
     measure = ray.remote(worker.stack_size).options(num_cpus=place.threads, num_gpus=place.gpu)
-    measured = ray.get(measure.remote(config, most, place))
+    measured = _got(measure.remote(config, most, place))
     listen(Event("", "stacks", {"label": trial.label, "size": measured.size, "gain": measured.gain, "why_not": ""}))
     return int(measured.size)
 
@@ -274,7 +293,7 @@ class _AllUp:
 
     def __init__(self, storage: AnyPath, workers: int) -> None:
         self._to_start = self._starting = workers
-        self.name = f"workers-{uuid.uuid4().hex}"
+        self.name = f"alive/workers-{uuid.uuid4().hex}"  # there `gc` removes what a killed driver leaves
         self._sign = storage / self.name
 
     def __enter__(self) -> "_AllUp":

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mopoe_core.files import AnyPath, listed, near, write_bytes, write_text
+from mopoe_core.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.names import Epoch
-from mopoe_core.remote import masked
+from mopoe_core.remote import RemotePath, masked
 from mopoe_core.terminal import say
 from orchestrator import (
     aggregate,
@@ -26,6 +27,7 @@ from orchestrator import (
     putting_back,
     report,
     tracking,
+    whole_folder,
 )
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.events import Event, Outcome
@@ -247,39 +249,59 @@ def _read(spec: SweepSpec, ledger: Ledger) -> _Read:
 
 
 def write_report(
-    spec: SweepSpec, storage: AnyPath, command: str, against_paper: bool = False, unequal: bool = False
+    spec: SweepSpec,
+    storage: AnyPath,
+    command: str,
+    against_paper: bool = False,
+    unequal: bool = False,
+    to: Path | None = None,
 ) -> report.ReportPaths:
-    """Write the sweep's report from the ledger, to a local folder; for remote storage, there as well."""
+    """Write the sweep's report from the ledger, to a local folder; for remote storage, there as well. With `to`, only into that."""
     ledger = Ledger(storage)
-    return _write_report(spec, ledger, _read(spec, ledger), command, against_paper, unequal)
+    return _write_report(spec, ledger, _read(spec, ledger), command, against_paper, unequal, to)
 
 
 def _write_report(
-    spec: SweepSpec, ledger: Ledger, read: _Read, command: str, against_paper: bool = False, unequal: bool = False
+    spec: SweepSpec,
+    ledger: Ledger,
+    read: _Read,
+    command: str,
+    against_paper: bool = False,
+    unequal: bool = False,
+    to: Path | None = None,
 ) -> report.ReportPaths:
     every, now = trials(spec), read.statuses
     samples: dict[str, Mapping[str, AnyPath]] = {
         trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)
     }
     samples |= {r.trial.id: binding.CheckedPictures(samples[r.trial.id], r) for r in read.results}
-    into = near(ledger.storage) / "sweeps" / spec.name / "report"
     told = _told(spec, ledger, read.results, now) if spec.search else ()
     kept = folder(ledger.storage, spec) / "sweep.yaml"
     beside = report.Beside(
         tuple(failures.find(every, read.states, ledger)),
         run_links(tracking.default_uri(ledger.storage), spec.name, current_id(ledger.storage)),
-        kept.read_bytes().decode() if kept.exists() else "",
+        kept.read_bytes().decode(errors="replace") if kept.exists() else "",
         unequal,
     )
-    paths = report.write(spec, read.results, now, samples, command, into, against_paper, told, beside)
-    if ledger.storage != near(ledger.storage):
-        there = folder(ledger.storage, spec) / "report"
-        for path in into.rglob("*.*"):
-            write_bytes(there / path.relative_to(into).as_posix(), path.read_bytes())
-        for old in listed(there, "front*.*"):  # of groups that the sweep no longer has
-            if not (into / old.name).exists():
-                old.unlink(missing_ok=True)
-    return paths
+
+    def build(into: Path) -> report.ReportPaths:
+        paths = report.write(spec, read.results, now, samples, command, into, against_paper, told, beside)
+        if to is None and isinstance(ledger.storage, RemotePath):
+            _upload(into, ledger.storage / "sweeps" / spec.name / "report")
+        return paths
+
+    return whole_folder.replaced(to or near(ledger.storage) / "sweeps" / spec.name / "report", build, report.is_part)
+
+
+def _upload(built: Path, there: RemotePath) -> None:
+    """Put a report into remote storage, file by file, the page last; files of a report that was there before go."""
+    names = [path.relative_to(built).as_posix() for path in built.rglob("*.*")]
+    for name in sorted(names, key=lambda name: name == report.PAGE):
+        write_bytes(there / name, (built / name).read_bytes())
+    for old in (*there.glob("*"), *there.glob("*/*")):
+        name = old.path.removeprefix(f"{there.path}/")
+        if name not in names and report.is_part(name.partition("/")[0]):
+            old.unlink(missing_ok=True)
 
 
 def _told(spec: SweepSpec, ledger: Ledger, results: Sequence[TrialResult], now: Mapping[str, str]) -> list[outcomes.Told]:

@@ -26,7 +26,6 @@ import logging
 import os
 import queue
 import shutil
-import tempfile
 import threading
 import time
 import uuid
@@ -50,7 +49,7 @@ from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
 from mlflow.entities import Run as StoredRun
 
-from mopoe_core.files import AnyPath, make_folder, name_unless_taken, near, new_file, sync
+from mopoe_core.files import AnyPath, make_folder, name_unless_taken, near, new_file, scratch, sync
 from mopoe_core.names import Epoch
 from mopoe_core.remote import without_secrets
 from orchestrator import artifact_location, artifacts, tracking_uri
@@ -532,9 +531,9 @@ class Projection:
         if where.scheme == "file":
             put(Path(url2pathname(where.path)))
             return
-        with tempfile.TemporaryDirectory() as scratch:
-            put(Path(scratch))
-            self._client.log_artifacts(run.id, scratch)
+        with scratch("artifacts") as folder:
+            put(Path(folder))
+            self._client.log_artifacts(run.id, folder)
 
 
 @dataclass(frozen=True)

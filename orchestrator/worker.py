@@ -8,7 +8,6 @@ import gc
 import math
 import os
 import queue
-import tempfile
 import threading
 import time
 import traceback
@@ -29,7 +28,7 @@ from mopoe_core.config import LEAST_PROBED, LEAST_TESTED, DataKey, TrainingConfi
 from mopoe_core.data import loading, own
 from mopoe_core.data.types import Dataset
 from mopoe_core.evaluation import evaluate
-from mopoe_core.files import AnyPath, is_full
+from mopoe_core.files import AnyPath, is_full, scratch
 from mopoe_core.names import Epoch, Metric
 from mopoe_core.pictures import write_pictures
 from mopoe_core.stack import Member, check_stackable, train_stack
@@ -429,7 +428,7 @@ def _rehearse(trials: Sequence[Trial], dataset: Dataset, jury: Judges, device: t
     """A few steps of training, a checkpoint, a small evaluation of each model: what fails for every seed fails here, within seconds."""
     small = [Trial(Cell(_rehearsal(trial.config, len(dataset.test))), trial.seed) for trial in trials]
     evaluated = set()
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch("rehearsal") as folder:
         checkpoints: dict[str, AnyPath] = {trial.id: Path(folder) / f"{trial.id}.pt" for trial in small}
         for trial, trained in _train(small, checkpoints, dataset, device):
             # Divergence is a result, and the trial's own.

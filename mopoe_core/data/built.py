@@ -138,7 +138,7 @@ def _manifest(built: Path) -> tuple[str, Mapping[str, str] | None]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         recorded, files = found["sha256"], found.get("files")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         recorded, files = None, None
     if not isinstance(recorded, str) or not isinstance(files, dict | None):
         raise DataError(f"{path}: damaged; delete the folder {built}, it is built again")

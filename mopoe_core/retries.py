@@ -1,0 +1,66 @@
+"""Storage that fails for a moment is asked again, a few times, after pauses that grow: one error of a mount or a network loses nothing.
+
+Only errors that may be over in a moment are worth another try. A disk that is full, a file that is missing and a folder that nobody may
+write say the same the next time.
+"""
+
+import errno
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+TRANSIENT = frozenset({
+    errno.EIO,     # a disk, a FUSE mount or a soft NFS mount that failed once
+    errno.ESTALE,  # a handle that an NFS server has forgotten: the next call asks for a new one
+    # a server of files, or the way to it
+    errno.ETIMEDOUT, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.EPIPE, errno.ESHUTDOWN,
+    errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EREMOTEIO, errno.ENOLINK,
+    errno.ECOMM, errno.EPROTO,
+    errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENOLCK,  # somebody else is at it
+    errno.ENFILE, errno.EMFILE, errno.ENOBUFS,  # the machine is short of something
+})  # fmt: skip
+"""Error numbers that may be over in a moment."""
+PAUSES = (0.1, 0.4, 1.6)
+"""Seconds before each further try."""
+
+_T = TypeVar("_T")
+
+
+def is_transient(error: OSError) -> bool:
+    """Whether an error may be over in a moment. Some libraries give errors of a network no number, but a class."""
+    return error.errno in TRANSIENT or (error.errno is None and isinstance(error, (ConnectionError, TimeoutError)))
+
+
+def retried(call: Callable[[], _T], transient: Callable[[OSError], bool] = is_transient) -> _T:
+    """Returns what `call` returns, which is called again where it failed for a moment."""
+    for pause in PAUSES:
+        try:
+            return call()
+        except OSError as error:
+            if not transient(error):
+                raise
+        time.sleep(pause)
+    return call()
+
+
+def retried_unless_done(
+    call: Callable[[], object], is_done: Callable[[OSError], bool], transient: Callable[[OSError], bool] = is_transient
+) -> None:
+    """Does `call`, again where it failed for a moment.
+
+    A call may do its work and still report an error, because the answer was lost. The next try then fails, because the work is done: what
+    was to be deleted is gone. `is_done` says whether the error of such a next try is of that kind.
+    """
+    failed = False
+
+    def once_more() -> None:
+        nonlocal failed
+        try:
+            call()
+        except OSError as error:
+            if failed and is_done(error):
+                return
+            failed = transient(error)
+            raise
+
+    retried(once_more, transient)
