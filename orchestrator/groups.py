@@ -128,8 +128,8 @@ def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialR
     return made
 
 
-def _by_seed(results: Sequence[TrialResult]) -> dict[int, dict[str, float]]:
-    return {result.trial.seed: {metric.name: metric.value for metric in result.metrics} for result in results}
+def _by_seed(results: Sequence[TrialResult]) -> dict[int, Mapping[str, float]]:
+    return {result.trial.seed: result.values for result in results}
 
 
 def _shared(config: TrainingConfig) -> tuple[object, ...]:

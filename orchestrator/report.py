@@ -12,9 +12,8 @@ from html import unescape
 from pathlib import Path
 
 import jinja2
-import pandas as pd
 
-from mopoe_core.files import AnyPath, write_text, write_whole
+from mopoe_core.files import AnyPath, write_text
 from orchestrator import (
     against,
     claim_tables,
@@ -44,6 +43,7 @@ from orchestrator.search_report import SearchReport
 from orchestrator.search_tables import Searched
 from orchestrator.seed_section import SeedReport
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials
+from orchestrator.table_files import write_both
 from orchestrator.trial import Trial, TrialResult, spelled
 
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
@@ -149,8 +149,8 @@ def write(
     of_seeds = seed_section.write(spec, groups(feasible, spec.seed_list, kept), kept, folder, beside.unequal)
     write_text(paths.markdown, group_parts.markdown(parts))
     write_text(paths.latex, group_parts.latex(parts, command))
-    _write_table(group_parts.whole_table(parts), paths.cells_csv, paths.cells_parquet)
-    _write_table(group_parts.trials_table(results), paths.trials_csv, paths.trials_parquet)
+    write_both([group_parts.whole_table(parts)], paths.cells_csv, paths.cells_parquet)
+    write_both(group_parts.trials_table(results), paths.trials_csv, paths.trials_parquet)
     paper = paper_report.write(every, spec.seed_list, kept, samples, command, folder / "paper", against_paper)
     aside = grouped.set_aside
     made = _Made(spec, results, states, samples, told, command, beside, parts, aside, of_seeds, paper, search, searched)
@@ -161,11 +161,6 @@ def write(
 def _summary(spec: SweepSpec, parts: Sequence[Part], results: Sequence[TrialResult]) -> str:
     narrow = group_parts.markdown(parts, [objective.metric for objective in spec.objectives])
     return "\n".join([narrow, *collapse.lines(spec, results)])
-
-
-def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:
-    write_whole(csv, lambda path: table.to_csv(path, index=False))
-    write_whole(parquet, lambda path: table.to_parquet(path, index=False))
 
 
 def _page(made: _Made, folder: Path) -> str:
