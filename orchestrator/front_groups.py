@@ -69,7 +69,11 @@ class FrontGroups:
 
     def of(self, cell: Cell) -> FrontGroup:
         """A cell's group."""
-        return next(group for group in self.groups if cell.id in group.ids)
+        return self._by_cell[cell.id]
+
+    @cached_property
+    def _by_cell(self) -> dict[str, FrontGroup]:
+        return {cell.id: group for group in self.groups for cell in group.cells}
 
     def measured_label(self, cell: Cell) -> list[str]:
         """What a cell's results were measured with, in words, where groups of its configuration differ in that."""

@@ -179,6 +179,13 @@ def hypervolume_of(values: Sequence[Sequence[float]], objectives: Sequence[Objec
     return _hypervolume(np.array(values, dtype=np.float64).reshape(-1, len(objectives)), objectives, maximise)
 
 
+def front_of(values: Sequence[tuple[float, ...]], objectives: Sequence[Objective]) -> list[tuple[float, ...]]:
+    """The points with these objectives that no other equals or beats everywhere and beats somewhere, in their order."""
+    maximise = np.array([objective.goal == "max" for objective in objectives])
+    kept = non_dominated(np.array(values, dtype=np.float64).reshape(-1, len(objectives)), maximise)
+    return [value for value, member in zip(values, kept, strict=True) if member]
+
+
 def references_said(objectives: Sequence[Objective]) -> str:
     """The references of all objectives, as a caption has them: `0, -2600`."""
     return ", ".join(spelled(objective.reference) for objective in objectives if objective.reference is not None)

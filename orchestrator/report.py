@@ -5,11 +5,13 @@ Every file is written whole or not at all, and the same results give the same by
 
 import base64
 import hashlib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -170,7 +172,9 @@ def _page(made: _Made, folder: Path) -> str:
     spec, every, search, paper = made.spec, cells(made.spec), made.search, made.paper
     planned, collapsed = trials(spec), collapse.by_cell(made.results)
     fronts = [_shown_front(made, part, planned, collapsed, folder) for part in made.parts]
-    body = environment.get_template("body.html.j2").render(
+    body = _rendered(
+        environment,
+        "body.html.j2",
         fronts=fronts,
         objectives=spec.objectives,
         drawn=frozenset().union(*(found.drawn for found in fronts)),
@@ -204,7 +208,9 @@ def _page(made: _Made, folder: Path) -> str:
         yaml=made.beside.yaml,
     )
     completed = sum(status == "completed" for status in made.states.values())
-    return environment.get_template("report.html.j2").render(
+    return _rendered(
+        environment,
+        "report.html.j2",
         name=spec.name,
         title=group_parts.title(every, seeds_of(spec), spec),
         counts=f"{completed} of {len(made.states)} trials completed",
@@ -215,6 +221,13 @@ def _page(made: _Made, folder: Path) -> str:
         script=_source(environment, "report.js"),
         script_hash=_sha256(_source(environment, "report.js")),
     )
+
+
+def _rendered(environment: jinja2.Environment, template: str, **values: Any) -> str:
+    """What a template makes of these values. `render` would keep millions of pieces of a large page until it joins them."""
+    text = io.StringIO()
+    text.writelines(environment.get_template(template).generate(**values))
+    return text.getvalue()
 
 
 @dataclass(frozen=True)
