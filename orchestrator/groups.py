@@ -118,12 +118,13 @@ def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialR
     parts = sorted(alike.values(), key=lambda found: order[found[0].id])
     firsts = [found[0].config for found in parts]
     slugs, varying = Counter[str](), _varying(firsts)
+    completed = completed_of_each(cells, seeds, comparable.results)
     made = []
     for found in parts:
         slug = _slug(found[0].config)
         slugs[slug] += 1
         slug += f"-{slugs[slug]}" if slugs[slug] > 1 else ""
-        own = completed_of_each(found, seeds, comparable.results)
+        own = {cell.id: completed[cell.id] for cell in found}
         values = {key: _by_seed(ended) for key, ended in own.items()}
         every = tuple(result for ended in own.values() for result in ended)
         made.append(Group(_label(found[0], varying, comparable), slug, tuple(found), tuple(seeds), every, values))

@@ -86,24 +86,47 @@ def _cubic(n: int) -> int:
 
 
 def _falls(values: Sequence[float]) -> NDArray[np.floating]:
-    """(P + 1,): probabilities of 0 to P falling pairs among all orders of the values, P being the pairs that do not tie.
-
-    Among different values the number of falls is that before the first, the second, ... value, which are independent. Were ties
-    broken at random, the falls within each would be independent of the rest: they are divided out.
-    """
+    """(P + 1,): probabilities of 0 to P falling pairs among all orders of the values, P being the pairs that do not tie."""
     return _falls_of(len(values), tuple(count for count in Counter(values).values() if count > 1))
 
 
 @cache
 def _falls_of(n: int, ties: tuple[int, ...]) -> NDArray[np.floating]:
-    """Of n values, of which so many at a time tie: to divide takes a second where there are a hundred."""
-    counts = _orders(n)
-    for alike in ties:
-        counts = np.polydiv(counts, _orders(alike))[0]
+    """Of n values, of which so many at a time tie.
+
+    Among different values the number of falls is that before the first, the second, ... value, which are independent. Then equal values
+    are put among them, a tie at a time: where these fall is independent of the falls so far.
+    """
+    different = n - sum(ties)
+    counts = _orders(different)
     probabilities: NDArray[np.floating] = counts / counts.sum()
+    for alike in ties:
+        probabilities = np.convolve(probabilities, _between(different, alike))
+        different += alike
     return probabilities
 
 
 def _orders(n: int) -> NDArray[np.floating]:
     """(n (n - 1) / 2 + 1,): how many orders of n different values have 0, 1, ... falling pairs. Whole numbers, so exact."""
-    return reduce(np.convolve, [np.ones(k) for k in range(1, n + 1)])
+    return reduce(np.convolve, [np.ones(k) for k in range(1, n + 1)], np.ones(1))
+
+
+def _between(others: int, alike: int) -> NDArray[np.floating]:
+    """(others * alike + 1,): probabilities of falling pairs between equal values and others that are all higher, in a random order.
+
+    By the last value: it is one of the equal ones, which all the others before it exceed, or another, which changes nothing. Only sums of
+    positive numbers, so that no digit is lost: the quotient of two polynomials, taken before, was wrong for thirty values.
+    """
+    row = [np.ones(1)]  # by how many of the first values are equal ones
+    for length in range(1, others + alike + 1):
+        row = [_last(row, length, equal) if 0 < equal < length else np.ones(1) for equal in range(min(length, alike) + 1)]
+    return row[alike]
+
+
+def _last(row: Sequence[NDArray[np.floating]], length: int, equal: int) -> NDArray[np.floating]:
+    """Falling pairs among so many values, so many of them equal; `row` is that of one value less."""
+    found: NDArray[np.floating] = np.zeros(equal * (length - equal) + 1)
+    before = row[equal - 1]
+    found[length - equal :] += before * (equal / length)
+    found[: len(row[equal])] += row[equal] * (1 - equal / length)
+    return found
