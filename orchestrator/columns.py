@@ -4,6 +4,8 @@ Twenty thousand results of sixty metrics are 1.2 million `Metric` objects, which
 a metric and 8 a number of a curve. A `Metric` or an `Epoch` is made when somebody asks for it.
 """
 
+import json
+import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -154,6 +156,16 @@ def history(records: Sequence[Mapping[str, Any]]) -> Sequence[Epoch]:
         return tuple(Epoch(**record) for record in records)  # of which not every one reports the same
     epochs, times_ms = (array("q", [record[field] for record in records]) for field in ("epoch", "timestamp_ms"))
     return EpochColumns(names, epochs, times_ms, array("d", [value for record in records for value in record["values"].values()]))
+
+
+def provenance(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance of a result's record. What thousands of results share, as versions and hardware, is one object for all of them."""
+    return {sys.intern(name): _value(json.dumps(value)) for name, value in record.items()}
+
+
+@lru_cache(maxsize=10_000)
+def _value(text: str) -> Any:
+    return json.loads(text)
 
 
 @lru_cache(maxsize=1_000)

@@ -333,13 +333,14 @@ class Ledger:
         return records.read(path, Identity("result", trial.id)) if path.exists() else None
 
     def _result(self, trial: Trial, record: dict[str, Any]) -> TrialResult:
-        rest = ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts", "provenance")
+        rest = ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts")
         try:
             return TrialResult(
                 trial=trial,
                 status=record["status"],
                 metrics=columns.metrics(record["metrics"]),
                 history=columns.history(record["history"]),
+                provenance=columns.provenance(record["provenance"]),
                 checkpoint=_digest(record),
                 samples=record.get("samples", {}),
                 **{name: record[name] for name in rest},

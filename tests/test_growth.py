@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -222,6 +223,17 @@ def test_results_in_memory_share_the_names_of_their_metrics(recorded):
     read = [ledger.result(one.trial).metrics for one in found if one.status == "completed"]
     assert all(isinstance(one, columns.MetricColumns) for one in read)
     assert len({id(one._names) for one in read}) == 1
+
+
+def test_results_in_memory_share_where_they_come_from(recorded):
+    """Provenance is equal to what was recorded, and what is the same in all results is the same object."""
+    _, ledger, found = recorded
+    noted = {"commit": "abc", "packages": {"torch": "2.1"}}
+    for one in found[:2]:
+        ledger.record(replace(one, provenance=noted | {"parameters": one.trial.seed}))
+    first, second = (ledger.result(one.trial).provenance for one in found[:2])
+    assert (first, second) == tuple(noted | {"parameters": one.trial.seed} for one in found[:2])
+    assert first["packages"] is second["packages"]
 
 
 def test_a_record_without_every_field_is_read_as_before():
