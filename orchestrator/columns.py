@@ -108,7 +108,7 @@ class MetricColumns(_Rows[Metric]):
 
     def column(self, field: str) -> list[Any]:
         """One field of each metric."""
-        numbers = {"value": self._values, "mc_error": self._errors, "n": self._counts}
+        numbers: dict[str, array[Any]] = {"value": self._values, "mc_error": self._errors, "n": self._counts}
         return numbers[field].tolist() if field in numbers else self._names.column(field)
 
     @property

@@ -117,7 +117,7 @@ def _between(others: int, alike: int) -> NDArray[np.floating]:
     By the last value: it is one of the equal ones, which all the others before it exceed, or another, which changes nothing. Only sums of
     positive numbers, so that no digit is lost: the quotient of two polynomials, taken before, was wrong for thirty values.
     """
-    row = [np.ones(1)]  # by how many of the first values are equal ones
+    row: list[NDArray[np.floating]] = [np.ones(1)]  # by how many of the first values are equal ones
     for length in range(1, others + alike + 1):
         row = [_last(row, length, equal) if 0 < equal < length else np.ones(1) for equal in range(min(length, alike) + 1)]
     return row[alike]
