@@ -1,18 +1,28 @@
-"""How long the commands take that read a large ledger: one of made-up results of the usual size, of which a few are missing.
+"""Core seconds and peak memory of the commands that read a large ledger, for ledgers of several sizes.
 
-python -m benchmarks.reading --trials 5000
+    python -m benchmarks.reading --trials 1000 4000 20000
+    python -m benchmarks.reading --trials 1000 4000 --shape cells --commands report export
+
+Results are made up, of the usual size: sixty metrics and ten epochs of curves. One trial in 25 is missing, so that `plan` has something
+to estimate. The ledger has one of these shapes:
+
+    seeds     cells of four models with ten seeds each
+    cells     cells of four models with two seeds each
+    search    a search that has proposed cells with two seeds each
+
+`--into` keeps the ledgers, and a later call measures the same ones again.
 """
 
 import argparse
-import os
-import resource
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 from unittest.mock import patch
 
 import yaml
@@ -20,40 +30,83 @@ import yaml
 from benchmarks.scale import made_up
 from orchestrator import spec as specs
 from orchestrator.ledger import Ledger
+from orchestrator.proposals import Proposal, Proposals, resolve
+from orchestrator.search import of_fields
+from orchestrator.space import Space
 from orchestrator.trial import Trial, TrialResult
 
-SEEDS = 10
 MISSING = 25
-"""One trial in so many is left out, so that `plan` has something to estimate."""
+"""One trial in so many is left out."""
 MODELS = ["mvae", "mmvae", "mopoe", "mvtcae"]
-COMMANDS = (["plan"], ["status"], ["status", "--trials"], ["report"])
+SEEDS = {"seeds": 10, "cells": 2, "search": 2}
+"""Seeds a cell, by shape."""
+COMMANDS = ("plan", "status", "report", "export", "track")
+EPOCHS = 10
+HIGHEST_BETA = 125.0
+LAUNCHER = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+"""Runs a command from a small process: Linux counts the memory of the process that starts another as the other's."""
 
 
-def fill(trials: int, folder: Path) -> Path:
-    """Make a ledger in `folder`, and return the sweep's file."""
-    betas = [0.5 + place for place in range(trials // (SEEDS * len(MODELS)))]
-    raw = {
-        "name": "reading",
-        "base": {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 3},
-        "grid": {"model": MODELS, "beta": betas},
-        "seeds": SEEDS,
-        "storage": str(folder / "runs"),
-    }
-    file, ledger = folder / "reading.yaml", Ledger(folder / "runs")
-    file.write_text(yaml.safe_dump(raw), encoding="utf-8")
-    with patch("os.fsync"):  # a machine that goes down here costs nobody anything
-        for place, trial in enumerate(specs.trials(specs.parse(raw))):
+@dataclass(frozen=True)
+class Cost:
+    """What one command took."""
+
+    core_seconds: float
+    megabytes: float
+    """At the peak."""
+
+
+def fill(trials: int, shape: str, folder: Path) -> Path:
+    """Makes a ledger in `folder`, if there is none, and returns the sweep's file."""
+    file = folder / "reading.yaml"
+    if file.exists():
+        return file
+    raw = _raw(trials, shape, folder)
+    spec, ledger = specs.parse(raw), Ledger(folder / "runs")
+    with patch("os.fsync"):  # it takes time, and nothing is lost here if the machine goes down
+        if spec.search is not None:
+            _propose(spec, folder / "runs")
+        for place, trial in enumerate(specs.trials(resolve(spec, folder / "runs"))):
             if place % MISSING:
                 attempt = ledger.begin(trial)
                 ledger.record(traded_off(trial))
                 ledger.end_attempt(trial, attempt, "completed")
+    file.write_text(yaml.safe_dump(raw), encoding="utf-8")
     return file
+
+
+def _raw(trials: int, shape: str, folder: Path) -> dict[str, Any]:
+    """The sweep file's content."""
+    cells = trials // SEEDS[shape]
+    common: dict[str, Any] = {"name": "reading", "seeds": SEEDS[shape], "storage": str(folder / "runs")}
+    base = {"dataset": "mnist_svhn_text", "networks": "small", "epochs": EPOCHS}
+    if shape == "search":
+        space = {"model": MODELS, "beta": {"low": 0.5, "high": HIGHEST_BETA, "log": True}}
+        return {**common, "base": base, "search": {"space": space, "cells": cells, "sampler": "random"}}
+    step = HIGHEST_BETA / (cells // len(MODELS))
+    betas = [0.5 + step * place for place in range(cells // len(MODELS))]
+    return {**common, "base": base, "grid": {"model": MODELS, "beta": betas}}
+
+
+def _propose(spec: specs.SweepSpec, storage: Path) -> None:
+    """Proposes the cells of a search, as its driver does."""
+    assert spec.search is not None
+    kept, rng = Proposals(storage, spec.name), Random(0)
+    for number in range(spec.search.cells):
+        fields = {"model": rng.choice(MODELS), "beta": round(rng.uniform(0.5, HIGHEST_BETA), 4)}
+        drawn, distributions = of_fields(Space(spec.search), fields)
+        kept.add(Proposal(number, specs.cell_of(spec, fields).id, fields, drawn, distributions, {}))
 
 
 def traded_off(trial: Trial) -> TrialResult:
     """A made-up result in which coherence rises and likelihood falls with beta: if all cells tied, all would be on the front."""
     result, chance = made_up(trial), Random(trial.id)
-    place, model = trial.config.beta / 125, MODELS.index(trial.config.model) / 10
+    place, model = trial.config.beta / HIGHEST_BETA, MODELS.index(trial.config.model) / 10
     joint = {
         "coherence/joint": 0.3 + 0.4 * place + 0.3 * model + chance.gauss(0, 0.03),
         "log_likelihood/joint": -1900 - 300 * place**2 - 100 * model + chance.gauss(0, 15),
@@ -62,29 +115,38 @@ def traded_off(trial: Trial) -> TrialResult:
     return replace(result, metrics=tuple(metrics))
 
 
-def timed(words: list[str], file: Path) -> tuple[float, float]:
-    """Seconds on the clock, and of the processor, of one command."""
-    before, started = _cpu(), time.perf_counter()
-    command = [sys.executable, "-m", "orchestrator", words[0], str(file), *words[1:]]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": os.getcwd()})
-    return time.perf_counter() - started, _cpu() - before
+def measured(command: str, file: Path) -> Cost:
+    """Runs one command in a process of its own, and returns what it took."""
+    if command == "track":  # from nothing
+        for path in (file.parent / "runs").glob("ml*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    words = [sys.executable, "-m", "orchestrator", command, str(file)]
+    told = subprocess.run([sys.executable, "-c", LAUNCHER, *words], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return Cost(float(told[0]), int(told[1]) / 1024)
 
 
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def line(words: Sequence[str]) -> str:
+    """A row of the table."""
+    return "| " + " | ".join(words) + " |"
 
 
 def main() -> None:
-    """Make the ledger, and time the commands."""
+    """Make the ledgers, measure the commands, and print a row each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=5_000)
+    parser.add_argument("--trials", type=int, nargs="+", default=[1_000, 4_000, 20_000])
+    parser.add_argument("--shape", choices=list(SEEDS), default="seeds")
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
+    parser.add_argument("--into", type=Path, help="folder that keeps the ledgers")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        file = fill(asked.trials, Path(folder))
-        for words in COMMANDS:
-            clock, cpu = timed(words, file)
-            print(f"{' '.join(words):<16}  {clock:6.1f} s on the clock, {cpu:6.1f} s of a core", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        print(line(["shape", "command", "trials", "core seconds", "ms a trial", "peak MB", "kB a trial"]), flush=True)
+        for command in asked.commands:
+            for trials in asked.trials:
+                file = fill(trials, asked.shape, Path(asked.into or scratch).absolute() / f"{asked.shape}-{trials}")
+                cost = measured(command, file)
+                spent = [f"{cost.core_seconds:.1f}", f"{1000 * cost.core_seconds / trials:.1f}"]
+                held = [f"{cost.megabytes:.0f}", f"{1024 * cost.megabytes / trials:.0f}"]
+                print(line([asked.shape, command, str(trials), *spent, *held]), flush=True)
 
 
 if __name__ == "__main__":

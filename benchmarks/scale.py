@@ -56,7 +56,7 @@ def made_up(trial: Trial) -> TrialResult:
     """A result of the usual size."""
     now, place = int(time.time() * 1000), trial.seed % 97
     names = ["train/loss", "train/seconds", *(f"train/part{i}" for i in range(CURVES - 2))]
-    history = tuple(Epoch(e, now + e, {name: place + 1.0 / e for name in names}) for e in range(1, EPOCHS + 1))
+    history = tuple(Epoch(e, now + e, {name: place + 1.0 / e for name in names}) for e in range(1, trial.config.epochs + 1))
     objectives = ("coherence/joint", "log_likelihood/joint")
     others = [f"coherence/given_{i}" for i in range(METRICS - len(objectives))]
     metrics = tuple(_metric(name, place / 97) for name in (*objectives, *others))

@@ -4,7 +4,8 @@ A diverged or missing seed never becomes a number: the cell then has n of n_plan
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from mopoe_core.names import Metric
+from orchestrator.columns import column
 from orchestrator.trial import Cell, TrialResult, labels, series
 
 CONFIDENCE = 0.95
@@ -19,6 +21,10 @@ TRIAL_COLUMNS = [
     "trial_id", "cell_id", "label", "dataset", "source", "scale", "networks", "model", "beta", "seed", "status",
     "name", "kind", "subset", "target", "attribute", "value", "mc_error", "n", "unit",
 ]  # fmt: skip
+METRIC_COLUMNS = TRIAL_COLUMNS[TRIAL_COLUMNS.index("name") :]
+NUMBERS = {"beta": "float64", "value": "float64", "mc_error": "float64", "seed": "int64", "n": "int64"}
+TRIAL_TYPES = {name: NUMBERS.get(name, "str") for name in TRIAL_COLUMNS}
+"""Of the columns of a table without rows: in one with rows they are what its values are."""
 CELL_COLUMNS = [
     "cell_id", "label", "dataset", "source", "scale", "networks", "model", "beta", "series", "name", "kind", "subset", "target",
     "attribute", "unit", "n", "n_planned", "complete", "mean", "sd", "low", "high", "mc_error",
@@ -30,18 +36,17 @@ def trial_table(results: Sequence[TrialResult]) -> pd.DataFrame:
 
     Trials that did not complete have no rows.
     """
-    about = {
-        result.trial.cell.id: _about(result.trial.cell) for result in results
-    }  # once a cell: of thousands of trials, half the time
-    rows = [
-        about[result.trial.cell.id]
-        | {"trial_id": result.trial.id, "seed": result.trial.seed, "status": result.status}
-        | vars(metric)
-        for result in results
-        if result.status == "completed"
-        for metric in result.metrics
-    ]
-    return pd.DataFrame(rows, columns=TRIAL_COLUMNS)
+    table: dict[str, list[Any]] = {name: [] for name in TRIAL_COLUMNS}
+    about = {result.trial.cell.id: _about(result.trial.cell) for result in results}  # once a cell: else half the time
+    for result in results:
+        if result.status == "completed":
+            own = {"trial_id": result.trial.id, "seed": result.trial.seed, "status": result.status}
+            for name, value in (about[result.trial.cell.id] | own).items():
+                table[name] += [value] * len(result.metrics)
+            for name in METRIC_COLUMNS:
+                table[name] += column(result.metrics, name)
+    made = pd.DataFrame(table, columns=TRIAL_COLUMNS)
+    return made if len(made) else made.astype(TRIAL_TYPES)
 
 
 Seeds = Sequence[int] | Mapping[str, Sequence[int]]
@@ -65,24 +70,17 @@ def cell_table(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResul
     """
     lines, short = series(cells), labels(cells)
     found, wanted = completed_of_each(cells, seeds, results), planned(cells, seeds)
-    of_dataset: dict[str, list[TrialResult]] = {}
+    elsewhere = _elsewhere(cells, found)
+    table: dict[str, list[Any]] = {name: [] for name in CELL_COLUMNS}
     for cell in cells:
-        of_dataset.setdefault(cell.config.dataset, []).extend(found[cell.id])
-    rows = []
-    for cell in cells:
-        about = _about(cell)
-        for name, values in _by_name(found[cell.id] or of_dataset[cell.config.dataset]).items():
-            own = values if found[cell.id] else []
-            first = values[0]
-            rows.append(
-                about
-                | {"label": short[cell.id], "series": lines[cell.id], "name": name, "kind": first.kind, "subset": first.subset}
-                | {"target": first.target, "attribute": first.attribute, "unit": first.unit}
-                | {"n": len(own), "n_planned": len(wanted[cell.id]), "complete": len(own) == len(wanted[cell.id])}
-                | summary([metric.value for metric in own])
-                | {"mc_error": _mc_error(own)}
-            )
-    return pd.DataFrame(rows, columns=CELL_COLUMNS)
+        own = found[cell.id]
+        reported = _by_name(own) if own else elsewhere[cell.config.dataset]
+        about = _about(cell) | {"label": short[cell.id], "series": lines[cell.id], "n_planned": len(wanted[cell.id])}
+        for name, value in about.items():
+            table[name] += [value] * len(reported)
+        for sample in reported.values():
+            _append(table, sample, len(wanted[cell.id]))
+    return pd.DataFrame(table, columns=CELL_COLUMNS) if table["cell_id"] else pd.DataFrame([], columns=CELL_COLUMNS)
 
 
 def completed_of_each(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:
@@ -115,17 +113,55 @@ def _quantile(degrees: int) -> float:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees))
 
 
-def _by_name(results: Sequence[TrialResult]) -> dict[str, list[Metric]]:
-    found: dict[str, list[Metric]] = {}
+@dataclass
+class _Sample:
+    """One metric of the trials of a cell."""
+
+    first: Metric
+    """What it is, from the first trial that reports it."""
+    values: list[float] = field(default_factory=list)
+    mc_errors: list[float] = field(default_factory=list)
+
+
+def _by_name(results: Iterable[TrialResult]) -> dict[str, _Sample]:
+    """The metrics that any of the results reports."""
+    found: dict[str, _Sample] = {}
     for result in results:
-        for metric in result.metrics:
-            found.setdefault(metric.name, []).append(metric)
+        columns = (column(result.metrics, name) for name in ("name", "value", "mc_error"))
+        for place, (name, value, mc_error) in enumerate(zip(*columns, strict=True)):
+            sample = found.get(name) or found.setdefault(name, _Sample(result.metrics[place]))
+            sample.values.append(value)
+            sample.mc_errors.append(mc_error)
     return found
 
 
-def _mc_error(metrics: Sequence[Metric]) -> float:
+def _elsewhere(cells: Sequence[Cell], found: Mapping[str, Sequence[TrialResult]]) -> dict[str, dict[str, _Sample]]:
+    """By dataset: the metrics that its cells report, without numbers; of datasets with a cell that has no results."""
+    reported = {cell.config.dataset: dict[str, _Sample]() for cell in cells if not found[cell.id]}
+    for cell in cells:
+        names = reported.get(cell.config.dataset)
+        for result in found[cell.id] if names is not None else ():
+            for place, name in enumerate(column(result.metrics, "name")):
+                if names is not None and name not in names:
+                    names[name] = _Sample(result.metrics[place])
+    return reported
+
+
+def _append(table: dict[str, list[Any]], sample: _Sample, planned_seeds: int) -> None:
+    """Add one metric of a cell to the columns that are the metric's own."""
+    n = len(sample.values)
+    for name in ("name", "kind", "subset", "target", "attribute", "unit"):
+        table[name].append(getattr(sample.first, name))
+    for name, value in summary(sample.values).items():
+        table[name].append(value)
+    table["n"].append(n)
+    table["complete"].append(n == planned_seeds)
+    table["mc_error"].append(_mc_error(sample.mc_errors))
+
+
+def _mc_error(mc_errors: Sequence[float]) -> float:
     """Standard error of the mean of metrics that share their test set; NaN for none."""
-    return sum(metric.mc_error for metric in metrics) / len(metrics) if metrics else math.nan
+    return sum(mc_errors) / len(mc_errors) if mc_errors else math.nan
 
 
 def _about(cell: Cell) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import shutil
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
 from mopoe_core.files import AnyPath, make_folder, sync
@@ -39,7 +39,7 @@ def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
     with (into / "evaluation.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, [field.name for field in fields(Metric)], lineterminator="\n")
         table.writeheader()
-        table.writerows(asdict(metric) for metric in result.metrics)
+        table.writerows(vars(metric) for metric in result.metrics)
     (into / "provenance.json").write_text(json.dumps(result.provenance, indent=1), encoding="utf-8")
     (into / "config.json").write_text(trial.config.model_dump_json(indent=1), encoding="utf-8")
     for name in ("evaluation.csv", "provenance.json", "config.json"):

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mopoe_core import names
 from orchestrator.claim_contrasts import FAR, FLAT, MATCH, POLY, Contrast, Found, at_beta, kept, nats, table_beta, view
-from orchestrator.comparisons import ABOVE, BELOW, ERROR, Measured, Region, not_below, tau, tau_p, within
+from orchestrator.comparisons import ABOVE, BELOW, ERROR, Measured, Region, not_below, within
 from orchestrator.groups import THE_PAPERS, Group, Sample
+from orchestrator.rank_correlation import is_exact, tau, tau_p
 from orchestrator.trial import Cell, spelled
 
 JOINT_COHERENCE, JOINT_LIKELIHOOD = names.JOINT_COHERENCE, names.JOINT_LIKELIHOOD
@@ -167,14 +168,18 @@ def hypervolumes(points: dict[str, dict[int, Floats]]) -> dict[str, Sample]:
 
 def dominated(front_A2: Floats, others_B2: Floats) -> int:
     """How many of the others some point of the front equals or beats on both axes and beats on one."""
-    as_good = (front_A2[:, None] >= others_B2).all(2)
-    better = (front_A2[:, None] > others_B2).any(2)
-    return int((as_good & better).any(0).sum())
+    front_A2 = front_A2[np.argsort(-front_A2[:, 0], kind="stable")]
+    highest_A = np.concatenate([[-np.inf], np.maximum.accumulate(front_A2[:, 1])])  # second value among the first k points
+    x_A, (x_B, y_B) = -front_A2[:, 0], others_B2.T
+    farther_B = highest_A[np.searchsorted(x_A, -x_B, side="left")]
+    as_far_B = highest_A[np.searchsorted(x_A, -x_B, side="right")]
+    return int(((farther_B >= y_B) | (as_far_B > y_B)).sum())
 
 
 def _trend(what: str, ranked: Mapping[int, Sequence[float]], side: Region, counts: bool) -> Measured:
-    p = tau_p(list(ranked.values())) if ranked else None
-    return Measured(what, "tau", {seed: tau(values) for seed, values in ranked.items()}, side, p=p, counts=counts)
+    samples, taus = list(ranked.values()), {seed: tau(values) for seed, values in ranked.items()}
+    p = tau_p(samples) if ranked else None
+    return Measured(what, "tau", taus, side, p=p, counts=counts, exact=is_exact(samples))
 
 
 def _betas_said(lines: Mapping[str, Mapping[float, Cell]], seeds: int) -> list[str]:

@@ -105,8 +105,9 @@ def _effect(comparison: Comparison) -> str:
 def _interval(comparison: Comparison) -> str:
     if math.isnan(comparison.low):
         return "–"
-    exact = "" if math.isnan(comparison.p) else f"; exact p = {comparison.p:.2g}"
-    return f"[{_number(comparison.low, comparison.unit)}, {_number(comparison.high, comparison.unit)}]{exact}"
+    kind = "exact" if comparison.exact else "approximate"
+    p = "" if math.isnan(comparison.p) else f"; {kind} p = {comparison.p:.2g}"
+    return f"[{_number(comparison.low, comparison.unit)}, {_number(comparison.high, comparison.unit)}]{p}"
 
 
 def _number(value: float, unit: str) -> str:

@@ -131,8 +131,8 @@ def export(
     statuses = {t.id: one.state.status for t, one in zip(every, known, strict=True)}
     table = exporting.tidy(every, statuses, [one.result for one in known if one.result is not None])
     path = expanded("--to", to) if to else exporting.default_path(spec, folder)
-    exporting.write(table, path)
-    say(f"{len(table)} rows of {len(every)} trials\ntable   {path}")
+    rows = exporting.write(table, path)
+    say(f"{rows} rows of {len(every)} trials\ntable   {path}")
 
 
 def ui(

@@ -75,8 +75,12 @@ def key_labels(keys: Sequence[ComparisonKey]) -> dict[ComparisonKey, str]:
     fields = [field for field in MEANING if len({key[field] for key in distinct}) > 1]
     if len({key["dataset"] for key in distinct}) == len({(key["dataset"], key["data_hash"]) for key in distinct}):
         fields = [field for field in fields if field != "data_hash"]  # the dataset's name tells as much
+    alike: dict[tuple[Any, ...], list[ComparisonKey]] = {}
+    for key in distinct:
+        alike.setdefault(key.values, []).append(key)
     return {
-        key: ", ".join([*(_spelled(field, key[field]) for field in fields), *measured_words(key, distinct)]) for key in distinct
+        key: ", ".join([*(_spelled(field, key[field]) for field in fields), *measured_words(key, alike[key.values])])
+        for key in distinct
     }
 
 

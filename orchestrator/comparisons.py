@@ -6,19 +6,14 @@ supported only if each one is: asking that of uncorrected 95 % intervals errs in
 and different data, are not corrected for one another.
 
 Where numbers are few and coarse a t interval collapses: of pure noise, three seeds have the same rank correlation over three betas in
-one case of twelve, and then an interval of no width. Rank correlations are therefore decided by exact p-values (`tau_p`), at the same
-levels, and two or three seeds that agree to the last digit decide nothing.
+one case of twelve, and then an interval of no width. Rank correlations are therefore decided by p-values (`rank_correlation.tau_p`), at
+the same levels, and two or three seeds that agree to the last digit decide nothing.
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
-from itertools import combinations
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from orchestrator.aggregate import CONFIDENCE
@@ -83,9 +78,11 @@ class Measured:
     opposed: Sample | None = None
     """The quantity that contradicts the claim by lying outside, where that is another one than what supports it."""
     p: tuple[float, float] | None = None
-    """Exact one-sided p-values of a mean as high, and of one as low. They decide in the interval's place whether it is above or below."""
+    """One-sided p-values of a mean as high, and of one as low. They decide in the interval's place whether it is above or below."""
     counts: bool = True
     """Whether it enters its claim's verdict, or is only shown."""
+    exact: bool = True
+    """Whether the p-values are counted, and not approximated."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ class Comparison:
     """Of the 95 % interval; NaN for fewer than two seeds."""
     high: float
     p: float
-    """Exact one-sided p-value of an effect as far on its own side of zero, where that decides; NaN where the interval does."""
+    """One-sided p-value of an effect as far on its own side of zero, where that decides; NaN where the interval does."""
     n: int
     """Seeds behind it."""
     n_planned: int
@@ -111,6 +108,8 @@ class Comparison:
     clearance: float
     """How far the effect is on the claimed side of the nearest border, in half widths of the interval: above 1 where an interval
     supports. 0 at the border and without an interval."""
+    exact: bool = True
+    """Whether `p` is counted, and not approximated."""
 
     @property
     def lacks_seeds(self) -> bool:
@@ -144,6 +143,7 @@ def judge(measured: Measured, planned: int, among: int) -> Comparison:
         counts=measured.counts,
         outcome=outcome,
         clearance=_clearance(measured.claimed.room(effect, effect), (high - low) / 2),
+        exact=measured.exact,
     )
 
 
@@ -180,46 +180,6 @@ def limit(n: int) -> str:
         f"n = {n}: a two-sided sign test has p ≥ {least_p(n):.4g} and {reach}; the t intervals go further only by assuming that "
         "differences between seeds are normal, and speak of seeds alone, on one test set."
     )
-
-
-def tau(values: Sequence[float]) -> float:
-    """Kendall's tau-a between the values and their order: pairs that rise less pairs that fall, as a share of all pairs."""
-    pairs = list(combinations(values, 2))
-    return sum((b > a) - (b < a) for a, b in pairs) / len(pairs)
-
-
-def tau_p(samples: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """How probable a mean tau at least as high, and one at least as low, is where every order of each sample is as likely: exact.
-
-    The samples are of one length and independent of one another; what ties in a sample ties in all its orders.
-    """
-    falls = sum(b < a for values in samples for a, b in combinations(values, 2))
-    null = reduce(np.convolve, [_falls(values) for values in samples])
-    return min(1.0, float(null[: falls + 1].sum())), min(1.0, float(null[falls:].sum()))
-
-
-def _falls(values: Sequence[float]) -> NDArray[np.floating]:
-    """(P + 1,): probabilities of 0 to P falling pairs among all orders of the values, P being the pairs that do not tie.
-
-    Among different values the number of falls is that before the first, the second, ... value, which are independent. Were ties
-    broken at random, the falls within each would be independent of the rest: they are divided out.
-    """
-    return _falls_of(len(values), tuple(count for count in Counter(values).values() if count > 1))
-
-
-@cache
-def _falls_of(n: int, ties: tuple[int, ...]) -> NDArray[np.floating]:
-    """Of n values, of which so many at a time tie: to divide takes a second where there are a hundred."""
-    counts = _orders(n)
-    for alike in ties:
-        counts = np.polydiv(counts, _orders(alike))[0]
-    probabilities: NDArray[np.floating] = counts / counts.sum()
-    return probabilities
-
-
-def _orders(n: int) -> NDArray[np.floating]:
-    """(n (n - 1) / 2 + 1,): how many orders of n different values have 0, 1, ... falling pairs. Whole numbers, so exact."""
-    return reduce(np.convolve, [np.ones(k) for k in range(1, n + 1)])
 
 
 def _by_interval(measured: Measured, among: int) -> str:

@@ -1,23 +1,22 @@
 """A sweep as one tidy table: a row a trial and metric, for analysis elsewhere. `docs/analysis.py` reads it."""
 
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mopoe_core.errors import UserError
-from mopoe_core.files import AnyPath, near, write_bytes
-from orchestrator.aggregate import TRIAL_COLUMNS, trial_table
+from mopoe_core.files import AnyPath, near
+from orchestrator.aggregate import METRIC_COLUMNS, trial_table
 from orchestrator.front_groups import trial_labels
 from orchestrator.spec import SweepSpec
+from orchestrator.table_files import parts_of, write_parquet
 from orchestrator.trial import Cell, Trial, TrialResult, labels
 
 ALWAYS = ("dataset", "source", "scale", "networks", "model", "beta", "epochs")
 """Fields of the configuration that have a column whether they vary or not."""
-METRIC_COLUMNS = TRIAL_COLUMNS[TRIAL_COLUMNS.index("name") :]
 
 
 def default_path(spec: SweepSpec, storage: AnyPath) -> Path:
@@ -25,8 +24,8 @@ def default_path(spec: SweepSpec, storage: AnyPath) -> Path:
     return near(storage) / "sweeps" / spec.name / "export.parquet"
 
 
-def tidy(every: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[TrialResult]) -> pd.DataFrame:
-    """The table, in the sweep's order. `statuses` has each trial's by its id.
+def tidy(every: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:
+    """The table in parts, in the sweep's order. `statuses` has each trial's by its id.
 
     trial_id, cell_id, label, seed, status    of every trial; one that has not completed has one row, and no metric in it
     dataset ... beta, epochs, and more        of the configuration: `ALWAYS`, and every field that varies between the cells
@@ -37,38 +36,52 @@ def tidy(every: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[
     group                                     only where not all cells may be compared: what tells a trial's numbers from those that
                                               they may not be compared with (`front_groups`)
     """
+    ended = {result.trial.id: result for result in results}
+    about = _about(every, statuses, ended)
+    said = trial_labels(every, results)
+    if len(set(said.values())) > 1:
+        about["group"] = about["trial_id"].map(said)
+    for place, part in zip(parts_of(range(len(every))), parts_of(every), strict=True):
+        metrics = trial_table([ended[trial.id] for trial in part if trial.id in ended])[["trial_id", *METRIC_COLUMNS]]
+        table = about.iloc[place].merge(metrics, on="trial_id", how="left")
+        table["n"] = table["n"].astype("Int64")
+        yield table
+
+
+def _about(every: Sequence[Trial], statuses: Mapping[str, str], ended: Mapping[str, TrialResult]) -> pd.DataFrame:
+    """A row a trial: all that is no metric."""
     cells = list({trial.cell.id: trial.cell for trial in every}.values())
-    short, fields, ended = labels(cells), _fields(cells), {result.trial.id: result for result in results}
-    rows = [
+    short, fields = labels(cells), _fields(cells)
+    about = pd.DataFrame(
         {"trial_id": trial.id, "cell_id": trial.cell.id, "label": short[trial.cell.id], "seed": trial.seed}
         | {"status": statuses[trial.id]}
         | {field: getattr(trial.config, field) for field in fields}
         | _of_result(ended.get(trial.id))
         for trial in every
-    ]
-    about = pd.DataFrame(rows)
+    )
     for field in fields:
         about[field] = _plain(about[field])
     about["epochs_trained"] = about["epochs_trained"].astype("Int64")
-    said = trial_labels(every, results)
-    if len(set(said.values())) > 1:
-        about["group"] = about["trial_id"].map(said)
-    metrics = trial_table(results)[["trial_id", *METRIC_COLUMNS]]
-    table = about.merge(metrics, on="trial_id", how="left")
-    table["n"] = table["n"].astype("Int64")
-    return table
+    return about
 
 
-def write(table: pd.DataFrame, path: Path) -> None:
-    """Write the table, whole or not at all. Raises UserError where it cannot be written there."""
+def write(table: Iterator[pd.DataFrame], path: Path) -> int:
+    """Write the table, whole or not at all, and return how many rows it has. Raises UserError where it cannot be written there."""
     if path.suffix != ".parquet":
         raise UserError(f"--to: {path} does not end with .parquet; name such a file")
-    content = io.BytesIO()
-    table.to_parquet(content, index=False)
+    rows = 0
+
+    def counted() -> Iterator[pd.DataFrame]:
+        nonlocal rows
+        for part in table:
+            rows += len(part)
+            yield part
+
     try:
-        write_bytes(path, content.getbuffer())
+        write_parquet(counted(), path)
     except OSError as error:
         raise UserError(f"--to: {path} cannot be written ({error.strerror}); name another file") from None
+    return rows
 
 
 def _fields(cells: Sequence[Cell]) -> list[str]:

@@ -2,7 +2,8 @@
 the ledger.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,35 +56,47 @@ def find(every: Sequence[Trial], states: Mapping[str, State], ledger: Ledger) ->
     causes: dict[str, list[Trial]] = {}
     for trial, error in errors.items():
         causes.setdefault(tracebacks.cause(error, trial.config.dataset), []).append(trial)
-    groups = [_group(cause, trials, facts, errors[trials[0]]) for cause, trials in causes.items()]
+    counts = _counted(facts.values())
+    groups = [_group(cause, trials, facts, counts, errors[trials[0]]) for cause, trials in causes.items()]
     groups.sort(key=lambda group: -len(group.trials))
     steps = ledger.each(lambda trial: _where_diverged(trial, ledger), diverged)
-    return [*groups, *([_group(DIVERGED, diverged, facts, "", steps)] if diverged else [])]
+    return [*groups, *([_group(DIVERGED, diverged, facts, counts, "", steps)] if diverged else [])]
+
+
+def _counted(facts: Iterable[Mapping[str, Any]]) -> dict[str, Counter[Any]]:
+    """How many of the trials have each value, by field: counted once, as there may be as many causes as failed trials."""
+    counts: dict[str, Counter[Any]] = {}
+    for fact in facts:
+        for field, value in fact.items():
+            counts.setdefault(field, Counter())[value] += 1
+    return counts
 
 
 def _group(
-    cause: str, trials: Sequence[Trial], facts: Mapping[Trial, dict[str, Any]], error: str, notes: Sequence[str] = ()
+    cause: str,
+    trials: Sequence[Trial],
+    facts: Mapping[Trial, dict[str, Any]],
+    counts: Mapping[str, Counter[Any]],
+    error: str,
+    notes: Sequence[str] = (),
 ) -> Group:
-    others = [fact for trial, fact in facts.items() if trial not in set(trials)]
-    shared = _shared([facts[trial] for trial in trials], others)
+    shared, others = _shared([facts[trial] for trial in trials], counts, len(facts)), len(facts) - len(trials)
     shown = error.strip() if tracebacks.has_traceback(error) else ""
-    return Group(cause, tuple(trials), tuple(notes) or ("",) * len(trials), shared, len(others), shown)
+    return Group(cause, tuple(trials), tuple(notes) or ("",) * len(trials), shared, others, shown)
 
 
-def _shared(these: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> tuple[Shared, ...]:
+def _shared(these: Sequence[Mapping[str, Any]], counts: Mapping[str, Counter[Any]], ran: int) -> tuple[Shared, ...]:
     """What the fewest others have comes first; of equals, in the order of the configuration."""
     found = []
     for field, value in these[0].items():
-        if all(fact[field] == value for fact in these):
-            count = sum(fact[field] == value for fact in others)
-            if count < len(others):
-                found.append(Shared(field, value, count))
+        if counts[field][value] < ran and all(fact[field] == value for fact in these):
+            found.append(Shared(field, value, counts[field][value] - len(these)))
     return tuple(sorted(found, key=lambda shared: shared.others))
 
 
 def _facts(trial: Trial, ledger: Ledger) -> dict[str, Any]:
     """What could be behind a failure: the configuration, the seed, and where the last attempt ran."""
-    config = trial.config.model_dump(exclude={"data_hash"})
+    config = {field: value for field, value in trial.config if field != "data_hash"}
     return {"model": trial.config.model} | config | {"seed": trial.seed, "host": ledger.host(trial)}
 
 

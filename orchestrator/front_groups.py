@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from orchestrator.comparison_key import ComparisonKey, MeasuredWith, comparison_key, key_labels, measured_with, measured_words
 from orchestrator.errors import LedgerError
@@ -69,11 +70,23 @@ class FrontGroups:
 
     def of(self, cell: Cell) -> FrontGroup:
         """A cell's group."""
-        return next(group for group in self.groups if cell.id in group.ids)
+        return self._by_cell[cell.id]
+
+    @cached_property
+    def _by_cell(self) -> dict[str, FrontGroup]:
+        return {cell.id: group for group in self.groups for cell in group.cells}
 
     def measured_label(self, cell: Cell) -> list[str]:
         """What a cell's results were measured with, in words, where groups of its configuration differ in that."""
-        return measured_words(self.of(cell).key, [group.key for group in self.groups])
+        key = self.of(cell).key
+        return measured_words(key, self._alike[key.values])
+
+    @cached_property
+    def _alike(self) -> dict[tuple[Any, ...], list[ComparisonKey]]:
+        found: dict[tuple[Any, ...], list[ComparisonKey]] = {}
+        for group in self.groups:
+            found.setdefault(group.key.values, []).append(group.key)
+        return found
 
 
 def front_groups(cells: Sequence[Cell], results: Iterable[TrialResult]) -> FrontGroups:
@@ -171,11 +184,12 @@ def _agrees(result: TrialResult, measured: MeasuredWith) -> bool:
 def _slugs(labels: Sequence[str]) -> list[str]:
     """Each label as part of a file's name, each another, also where case does not count."""
     made: list[str] = []
+    taken: set[str] = set()
     for label in labels:
         short = re.sub(r"[^A-Za-z0-9_]+", "-", label)[-LONGEST_SLUG:].strip("-") or ("group" if label else "")
-        taken = {slug.lower() for slug in made}
         choices = (short if number == 1 else f"{short}-{number}" for number in range(1, len(labels) + 1))
         made.append(next(slug for slug in choices if slug.lower() not in taken))
+        taken.add(made[-1].lower())
     return made
 
 

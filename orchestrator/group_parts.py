@@ -1,7 +1,7 @@
 """What a report says of each group of cells that may be compared: its front, its best, its tables. Pure but for writing figures."""
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from orchestrator.front_groups import FrontGroup, trial_labels
 from orchestrator.groups import setting
 from orchestrator.pareto import Front, front
 from orchestrator.spec import SweepSpec
+from orchestrator.table_files import parts_of
 from orchestrator.tables import CellRows
 from orchestrator.trial import Cell, TrialResult
 
@@ -129,12 +130,15 @@ def whole_table(parts: Sequence[Part]) -> pd.DataFrame:
     return table[["group", *parts[0].table.columns]]
 
 
-def trials_table(results: Sequence[TrialResult]) -> pd.DataFrame:
-    """`aggregate.trial_table`; where not all numbers may be compared, with what tells them apart as a first column, `group`."""
-    table, labels = trial_table(results), trial_labels([result.trial for result in results], results)
-    if len(set(labels.values())) > 1:
-        table.insert(0, "group", table["trial_id"].map(labels))
-    return table
+def trials_table(results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:
+    """`aggregate.trial_table` in parts; where not all numbers may be compared, with what tells them apart as a first column, `group`."""
+    labels = trial_labels([result.trial for result in results], results)
+    several = len(set(labels.values())) > 1
+    for part in parts_of([result for result in results if result.status == "completed"]):
+        table = trial_table(part)
+        if several:
+            table.insert(0, "group", table["trial_id"].map(labels))
+        yield table
 
 
 def _unit(table: pd.DataFrame, metric: str) -> str:

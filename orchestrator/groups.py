@@ -5,6 +5,7 @@ All of them are in one `front_groups.FrontGroup`, the cells whose metrics mean t
 
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,20 +117,22 @@ def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialR
     order = {cell.id: place for place, cell in enumerate(cells)}
     parts = sorted(alike.values(), key=lambda found: order[found[0].id])
     firsts = [found[0].config for found in parts]
-    slugs = [_slug(config) for config in firsts]
+    slugs, varying = Counter[str](), _varying(firsts)
+    completed = completed_of_each(cells, seeds, comparable.results)
     made = []
-    for index, found in enumerate(parts):
-        again = slugs[:index].count(slugs[index])
-        slug = slugs[index] + (f"-{again + 1}" if again else "")
-        own = completed_of_each(found, seeds, comparable.results)
+    for found in parts:
+        slug = _slug(found[0].config)
+        slugs[slug] += 1
+        slug += f"-{slugs[slug]}" if slugs[slug] > 1 else ""
+        own = {cell.id: completed[cell.id] for cell in found}
         values = {key: _by_seed(ended) for key, ended in own.items()}
         every = tuple(result for ended in own.values() for result in ended)
-        made.append(Group(_label(found[0], firsts, comparable), slug, tuple(found), tuple(seeds), every, values))
+        made.append(Group(_label(found[0], varying, comparable), slug, tuple(found), tuple(seeds), every, values))
     return made
 
 
-def _by_seed(results: Sequence[TrialResult]) -> dict[int, dict[str, float]]:
-    return {result.trial.seed: {metric.name: metric.value for metric in result.metrics} for result in results}
+def _by_seed(results: Sequence[TrialResult]) -> dict[int, Mapping[str, float]]:
+    return {result.trial.seed: result.values for result in results}
 
 
 def _shared(config: TrainingConfig) -> tuple[object, ...]:
@@ -155,11 +158,22 @@ def scale_name(config: TrainingConfig) -> str:
     return f"{config.scale} scale" if config.scale else "own sizes"
 
 
-def _label(cell: Cell, others: Sequence[TrainingConfig], comparable: FrontGroups) -> str:
+def _varying(configs: Sequence[TrainingConfig]) -> dict[tuple[object, ...], list[str]]:
+    """By what every label says: the other fields in which the groups differ that agree in those."""
+    values: dict[tuple[object, ...], dict[str, set[object]]] = {}
+    for config in configs:
+        own = values.setdefault(_named(config), {})
+        for field, value in config:
+            if field not in OF_A_MODEL:
+                own.setdefault(field, set()).add(value)
+    return {named: [field for field, found in own.items() if len(found) > 1] for named, own in values.items()}
+
+
+def _named(config: TrainingConfig) -> tuple[object, ...]:
+    return tuple(getattr(config, field) for field in NAMED)
+
+
+def _label(cell: Cell, varying: Mapping[tuple[object, ...], Sequence[str]], comparable: FrontGroups) -> str:
     config = cell.config
-    said = [config.dataset, setting(config)]
-    alike = [other for other in others if all(getattr(other, field) == getattr(config, field) for field in NAMED)]
-    for field in type(config).model_fields:
-        if field not in OF_A_MODEL and len({getattr(other, field) for other in alike}) > 1:
-            said.append(f"{field}={getattr(config, field)}")
-    return ", ".join([*said, *comparable.measured_label(cell)])
+    more = [f"{field}={getattr(config, field)}" for field in varying[_named(config)]]
+    return ", ".join([config.dataset, setting(config), *more, *comparable.measured_label(cell)])

@@ -1,7 +1,8 @@
 """Tables of one kind of metric that are shaded by value. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -85,12 +86,21 @@ def heat_maps(every: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
 def _heat_map(every: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, note: str) -> HeatMap:
     columns = list(dict.fromkeys(part["name"]))
     low, high = float(part["mean"].min()), float(part["mean"].max())
-    means = {(row["cell_id"], row["name"]): row["mean"] for row in part[part["n"] > 0].to_dict("records")}
-    missing = {row["cell_id"]: f" ({row['n']}/{row['n_planned']})" for row in part.to_dict("records") if not row["complete"]}
+    means: dict[str, dict[str, float]] = {}
+    for cell_id, name, mean in _lines(part[part["n"] > 0], "cell_id", "name", "mean"):
+        means.setdefault(cell_id, {})[name] = mean
+    lacking = _lines(part[~part["complete"].astype(bool)], "cell_id", "n", "n_planned")
+    missing = {cell_id: f" ({n}/{planned})" for cell_id, n, planned in lacking}
     rows, short = [], labels(every)
     for cell in every:
-        values = [means.get((cell.id, column)) for column in columns]
+        own = means.get(cell.id, {})
+        values = [own.get(column) for column in columns]
         shown = tuple(("", -1.0) if v is None else (tables.number(v), (v - low) / ((high - low) or 1)) for v in values)
         rows.append((short[cell.id] + missing.get(cell.id, ""), shown))
     titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
     return HeatMap(f"heat-{kind.replace('_', '-')}", title, "", note, titles, tuple(rows))
+
+
+def _lines(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """These columns of a table, row by row."""
+    return zip(*(table[column].tolist() for column in columns), strict=True)

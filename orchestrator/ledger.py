@@ -37,9 +37,9 @@ from mopoe_core.catalogue import is_own
 from mopoe_core.config import RECIPE, TrainingConfig
 from mopoe_core.files import AnyPath, Digest, listed, move_folder, size_if_there
 from mopoe_core.local import LocalPath
-from mopoe_core.names import Epoch, Metric
+from mopoe_core.names import Metric
 from mopoe_core.remote import RemotePath
-from orchestrator import attempts, binding, leases, records
+from orchestrator import attempts, binding, columns, leases, records
 from orchestrator.attempts import Attempt
 from orchestrator.errors import DamagedError, LedgerError, MisplacedError
 from orchestrator.leases import Holder
@@ -388,18 +388,19 @@ class Ledger:
         return records.read(path, Identity("result", trial.id)) if path.exists() else None
 
     def _result(self, trial: Trial, record: dict[str, Any]) -> TrialResult:
-        rest = ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts", "provenance")
+        rest = ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts")
         try:
             return TrialResult(
                 trial=trial,
                 status=record["status"],
-                metrics=tuple(Metric(**metric) for metric in record["metrics"]),
-                history=tuple(Epoch(**epoch) for epoch in record["history"]),
+                metrics=columns.metrics(record["metrics"]),
+                history=columns.history(record["history"]),
+                provenance=columns.provenance(record["provenance"]),
                 checkpoint=_digest(record),
                 samples=record.get("samples", {}),
                 **{name: record[name] for name in rest},
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise records.damaged(self.folder(trial) / "result.json", f"{type(error).__name__}: {error}") from None
 
     def results_of(self, trials: Iterable[Trial]) -> list[TrialResult]:

@@ -120,11 +120,15 @@ def broken(spec: SweepSpec, results: Sequence[TrialResult]) -> dict[str, dict[st
 
 def hypervolumes(told: Sequence[Told], spec: SweepSpec) -> list[float]:
     """The hypervolume after each of these cells, in their order; zeros where an objective has no reference."""
-    values, volumes = [], []
+    front: list[tuple[float, ...]] = []
+    volumes: list[float] = []
     for one in told:
-        if one.telling.is_feasible:
-            values.append(one.telling.values)
-        volumes.append(pareto.hypervolume_of(values, spec.objectives) or 0.0)
+        wider = pareto.front_of([*front, one.telling.values], spec.objectives) if one.telling.is_feasible else front
+        if wider != front or not volumes:  # what is dominated adds nothing: the volume of all cells each time took n^2
+            volumes.append(pareto.hypervolume_of(wider, spec.objectives) or 0.0)
+        else:
+            volumes.append(volumes[-1])
+        front = wider
     return volumes
 
 

@@ -19,6 +19,8 @@ from orchestrator.trial import Cell, TrialResult, labels, series, spelled
 
 ENUMERATED_SEEDS = 6  # 6^6 = 46,656 resamples are 462 distinct ones; beyond, 10,000 are drawn
 RESAMPLES = 10_000
+RESAMPLES_AT_ONCE = 100
+"""Means of all resamples of two thousand cells would take 320 MB."""
 
 Floats = NDArray[np.float64]
 
@@ -134,10 +136,12 @@ def front_probability(values_CSO: Floats, maximise: NDArray[np.bool_]) -> Floats
         return None
     seeds = values_CSO.shape[1]
     counts_RS, weights_R = _resamples(seeds)
-    means_RCO = np.einsum("rs,cso->rco", counts_RS / seeds, values_CSO)
     share: Floats = np.zeros(len(values_CSO))
-    for means_CO, weight in zip(means_RCO, weights_R, strict=True):
-        share += weight * non_dominated(means_CO, maximise)
+    for start in range(0, len(weights_R), RESAMPLES_AT_ONCE):
+        now = slice(start, start + RESAMPLES_AT_ONCE)
+        means_RCO = np.einsum("rs,cso->rco", counts_RS[now] / seeds, values_CSO)
+        for means_CO, weight in zip(means_RCO, weights_R[now], strict=True):
+            share += weight * non_dominated(means_CO, maximise)
     return share
 
 
@@ -177,6 +181,13 @@ def hypervolume_of(values: Sequence[Sequence[float]], objectives: Sequence[Objec
     """Of points with these objectives, against the references; None if an objective states none."""
     maximise = np.array([objective.goal == "max" for objective in objectives])
     return _hypervolume(np.array(values, dtype=np.float64).reshape(-1, len(objectives)), objectives, maximise)
+
+
+def front_of(values: Sequence[tuple[float, ...]], objectives: Sequence[Objective]) -> list[tuple[float, ...]]:
+    """The points with these objectives that no other equals or beats everywhere and beats somewhere, in their order."""
+    maximise = np.array([objective.goal == "max" for objective in objectives])
+    kept = non_dominated(np.array(values, dtype=np.float64).reshape(-1, len(objectives)), maximise)
+    return [value for value, member in zip(values, kept, strict=True) if member]
 
 
 def references_said(objectives: Sequence[Objective]) -> str:

@@ -5,16 +5,17 @@ Every file is written whole or not at all, and the same results give the same by
 
 import base64
 import hashlib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import jinja2
-import pandas as pd
 
-from mopoe_core.files import AnyPath, write_text, write_whole
+from mopoe_core.files import AnyPath, write_text
 from orchestrator import (
     against,
     claim_tables,
@@ -44,6 +45,7 @@ from orchestrator.search_report import SearchReport
 from orchestrator.search_tables import Searched
 from orchestrator.seed_section import SeedReport
 from orchestrator.spec import SweepSpec, cells, seeds_of, trials
+from orchestrator.table_files import write_both
 from orchestrator.trial import Trial, TrialResult, spelled
 
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
@@ -159,8 +161,8 @@ def write(
     of_seeds = seed_section.write(spec, groups(feasible, spec.seed_list, kept), kept, folder, beside.unequal)
     write_text(paths.markdown, group_parts.markdown(parts))
     write_text(paths.latex, group_parts.latex(parts, command))
-    _write_table(group_parts.whole_table(parts), paths.cells_csv, paths.cells_parquet)
-    _write_table(group_parts.trials_table(results), paths.trials_csv, paths.trials_parquet)
+    write_both([group_parts.whole_table(parts)], paths.cells_csv, paths.cells_parquet)
+    write_both(group_parts.trials_table(results), paths.trials_csv, paths.trials_parquet)
     paper = paper_report.write(every, spec.seed_list, kept, samples, command, folder / "paper", against_paper)
     aside = grouped.set_aside
     made = _Made(spec, results, states, samples, told, command, beside, parts, aside, of_seeds, paper, search, searched)
@@ -173,11 +175,6 @@ def _summary(spec: SweepSpec, parts: Sequence[Part], results: Sequence[TrialResu
     return "\n".join([narrow, *collapse.lines(spec, results)])
 
 
-def _write_table(table: pd.DataFrame, csv: Path, parquet: Path) -> None:
-    write_whole(csv, lambda path: table.to_csv(path, index=False))
-    write_whole(parquet, lambda path: table.to_parquet(path, index=False))
-
-
 def _page(made: _Made, folder: Path) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("orchestrator"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -185,7 +182,9 @@ def _page(made: _Made, folder: Path) -> str:
     spec, every, search, paper = made.spec, cells(made.spec), made.search, made.paper
     planned, collapsed = trials(spec), collapse.by_cell(made.results)
     fronts = [_shown_front(made, part, planned, collapsed, folder) for part in made.parts]
-    body = environment.get_template("body.html.j2").render(
+    body = _rendered(
+        environment,
+        "body.html.j2",
         fronts=fronts,
         objectives=spec.objectives,
         drawn=frozenset().union(*(found.drawn for found in fronts)),
@@ -219,7 +218,9 @@ def _page(made: _Made, folder: Path) -> str:
         yaml=made.beside.yaml,
     )
     completed = sum(status == "completed" for status in made.states.values())
-    return environment.get_template("report.html.j2").render(
+    return _rendered(
+        environment,
+        "report.html.j2",
         name=spec.name,
         title=group_parts.title(every, seeds_of(spec), spec),
         counts=f"{completed} of {len(made.states)} trials completed",
@@ -230,6 +231,13 @@ def _page(made: _Made, folder: Path) -> str:
         script=_source(environment, "report.js"),
         script_hash=_sha256(_source(environment, "report.js")),
     )
+
+
+def _rendered(environment: jinja2.Environment, template: str, **values: Any) -> str:
+    """What a template makes of these values. `render` would keep millions of pieces of a large page until it joins them."""
+    text = io.StringIO()
+    text.writelines(environment.get_template(template).generate(**values))
+    return text.getvalue()
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,8 @@ class SweepSpec(BaseModel):
     """The cells that a search has found so far; see `proposed`."""
     _cells: tuple[Cell, ...] | None = PrivateAttr(None)
     """What `cells` gives, from when it is first asked for."""
+    _trials: "tuple[Trial, ...] | None" = PrivateAttr(None)
+    """Likewise its trials: each hashes its configuration for its id, once."""
     _document: Document | None = PrivateAttr(None)
     """The file that it was read from."""
     _own_datasets: frozenset[str] = PrivateAttr(frozenset())
@@ -389,6 +391,7 @@ def proposed(spec: SweepSpec, found: Sequence[Proposed]) -> SweepSpec:
     """A search with the cells that it has found so far: from here on a sweep like any other."""
     with_cells = spec.model_copy()
     with_cells._proposed = tuple(found)
+    with_cells._trials = None
     return with_cells
 
 
@@ -401,8 +404,10 @@ def seeds_of(spec: SweepSpec) -> dict[str, tuple[int, ...]]:
 
 def trials(spec: SweepSpec) -> list[Trial]:
     """Every trial of the sweep, cell by cell, seeds in ascending order."""
-    seeds = seeds_of(spec)
-    return [Trial(cell, seed) for cell in cells(spec) for seed in seeds[cell.id]]
+    if spec._trials is None:
+        seeds = seeds_of(spec)
+        spec._trials = tuple(Trial(cell, seed) for cell in cells(spec) for seed in seeds[cell.id])
+    return list(spec._trials)
 
 
 def wanted(spec: SweepSpec) -> list[Trial]:

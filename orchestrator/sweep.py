@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mopoe_core.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.names import Epoch
@@ -46,6 +46,8 @@ from orchestrator.watching import Watch, slim
 if TYPE_CHECKING:
     from orchestrator.searching import Searching
 
+SPREAD = ("mean", "sd", "low", "high")
+"""What MLflow shows of each metric of a cell."""
 MANY_BEHIND = 200
 HASTY_SECONDS = 5.0
 """What MLflow is given where the user does not want to wait; the next command writes the rest."""
@@ -493,10 +495,12 @@ def summaries(spec: SweepSpec, ledger: Ledger) -> list[tracking.CellSummary]:
     found = {}
     for group in grouped.groups:
         table = aggregate.cell_table(group.cells, {cell.id: seeds[cell.id] for cell in group.cells}, group.results)
+        rows: dict[str, list[tuple[Any, ...]]] = {cell.id: [] for cell in group.cells}
+        for cell_id, *row in zip(*(table[name].tolist() for name in ("cell_id", "n", "name", *SPREAD)), strict=True):
+            rows[cell_id].append(tuple(row))
         for cell in group.cells:
-            rows = table[table.cell_id == cell.id]
-            values = {row["name"]: {part: row[part] for part in ("mean", "sd", "low", "high")} for row in rows.to_dict("records")}
-            n = int(rows["n"].max()) if len(rows) else 0
+            n = max((row[0] for row in rows[cell.id]), default=0)
+            values = {name: dict(zip(SPREAD, numbers, strict=True)) for _, name, *numbers in rows[cell.id]}
             found[cell.id] = tracking.CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label)
     return [found[cell.id] for cell in cells(spec)]
 

@@ -74,7 +74,7 @@ def cell_rows(
     given = [name for name in dict.fromkeys(table["name"]) if name.startswith((f"{COHERENCE}/given_", f"{PROBE}/given_"))]
     joint = [name for name in dict.fromkeys(table["name"]) if name == f"{LOG_LIKELIHOOD}/{JOINT}"]
     metrics = tuple(dict.fromkeys([*goals, *joint, *given]))
-    reported = table[table["n"] > 0]
+    reported = table[["cell_id", "name", "n", "mean", "sd"]][table["n"] > 0]
     most = reported.groupby("cell_id")["n"].max().to_dict()
     own_of = _by_cell(reported[reported["name"].isin(metrics)])
     best = {metric: _best(table, metric, goals.get(metric, "max")) for metric in metrics}

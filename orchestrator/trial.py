@@ -16,6 +16,7 @@ from mopoe_core.catalogue import MODELS
 from mopoe_core.config import RECIPE, TrainingConfig
 from mopoe_core.files import Digest
 from mopoe_core.names import Epoch, Metric
+from orchestrator.columns import MetricColumns
 
 ID_LENGTH = 16  # hexadecimal digits: 64 bits, a collision among a million trials has a probability of 3e-8
 LABELLED = (
@@ -94,9 +95,9 @@ class TrialResult:
     trial: Trial
     status: str
     """`completed` or `diverged`."""
-    metrics: tuple[Metric, ...]
+    metrics: Sequence[Metric]
     """The long table; empty for a diverged trial."""
-    history: tuple[Epoch, ...]
+    history: Sequence[Epoch]
     diverged_at_step: int | None
     """Optimiser step, from 1, of the first loss that was not finite."""
     train_seconds: float
@@ -111,11 +112,16 @@ class TrialResult:
 
     def value(self, name: str) -> float | None:
         """The metric of that full name, if it was reported."""
-        return self._values.get(name)
+        return self.values.get(name)
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """Every metric's value by its full name; of one name twice, the first counts."""
+        return self.metrics.by_name if isinstance(self.metrics, MetricColumns) else self._values
 
     @cached_property
     def _values(self) -> dict[str, float]:
-        return {metric.name: metric.value for metric in reversed(self.metrics)}  # of one name twice, the first counts
+        return {metric.name: metric.value for metric in reversed(self.metrics)}
 
 
 def series(cells: Sequence[Cell]) -> dict[str, str]:
@@ -123,15 +129,19 @@ def series(cells: Sequence[Cell]) -> dict[str, str]:
 
     In the order of a legend: models in the order of `MODELS`, the paper's first, then in the order of `cells`.
     """
-    values: dict[tuple[str, str], set[Any]] = {}
+    values: dict[str, dict[str, set[Any]]] = {}
     for cell in cells:
-        for field, value in cell.config.model_dump().items():
-            values.setdefault((cell.config.model, field), set()).add(value)
+        own = values.setdefault(cell.config.model, {})
+        for field, value in cell.config:
+            own.setdefault(field, set()).add(value)
+    same = ("beta", "data_hash")  # a sweep's dataset has one hash: its name tells as much
+    varying = {
+        model: [field for field, found in own.items() if len(found) > 1 and field not in same] for model, own in values.items()
+    }
     lines = {}
     for cell in sorted(cells, key=lambda cell: MODELS.index(cell.config.model)):
-        fields = cell.config.model_dump(exclude={"beta", "data_hash"})  # a sweep's dataset has one hash: its name tells as much
-        own = {field: value for field, value in fields.items() if len(values[cell.config.model, field]) > 1}
-        lines[cell.id] = " ".join([cell.config.model, *(f"{field}={value}" for field, value in own.items())])
+        model = cell.config.model
+        lines[cell.id] = " ".join([model, *(f"{field}={getattr(cell.config, field)}" for field in varying[model])])
     return lines
 
 

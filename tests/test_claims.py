@@ -12,9 +12,10 @@ from mopoe_core.names import UNITS, metric_names
 from orchestrator import claim_tables
 from orchestrator.claim_rules import dominated, hypervolumes
 from orchestrator.claims import Claim, evaluate
-from orchestrator.comparisons import BELOW, Measured, interval, judge, least_p, limit, not_below, tau, tau_p, verdict, within
+from orchestrator.comparisons import BELOW, Measured, interval, judge, least_p, limit, not_below, verdict, within
 from orchestrator.groups import groups
 from orchestrator.paper_tables import paper_tables
+from orchestrator.rank_correlation import tau, tau_p
 from orchestrator.trial import Cell
 from tests.builders import cell, result
 

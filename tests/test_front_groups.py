@@ -193,11 +193,11 @@ def test_an_export_says_which_numbers_may_be_compared(home, both):
     """A column `group` where there are several; none where there is one."""
     spec, results = both
     every = trials(spec)
-    table = export.tidy(every, dict.fromkeys((t.id for t in every), "completed"), results)
+    table = pd.concat(export.tidy(every, dict.fromkeys((t.id for t in every), "completed"), results))
     assert (table.group == table.dataset).all()
     alone = trials(parse(two_groups.raw("x", [FIRST])))
     kept = [r for r in results if r.trial.config.dataset == FIRST]
-    assert "group" not in export.tidy(alone, dict.fromkeys((t.id for t in alone), "completed"), kept)
+    assert "group" not in next(export.tidy(alone, dict.fromkeys((t.id for t in alone), "completed"), kept))
 
 
 @pytest.fixture(scope="module")
