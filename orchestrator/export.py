@@ -43,7 +43,7 @@ def tidy(every: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[
         about["group"] = about["trial_id"].map(said)
     for place, part in zip(parts_of(range(len(every))), parts_of(every), strict=True):
         metrics = trial_table([ended[trial.id] for trial in part if trial.id in ended])[["trial_id", *METRIC_COLUMNS]]
-        table = about.iloc[place].merge(metrics, on="trial_id", how="left")
+        table = about.iloc[list(place)].merge(metrics, on="trial_id", how="left")
         table["n"] = table["n"].astype("Int64")
         yield table
 
