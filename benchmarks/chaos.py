@@ -181,7 +181,7 @@ def _writing(victim: Victim) -> int | None:
     """A worker that writes a checkpoint at this moment."""
     for process, folders in victim.workers().items():
         for _ in range(500):
-            if any(name.startswith(".checkpoint.") for folder in folders for name in _names(folder)):
+            if any(name.startswith(".checkpoint.") for folder in folders for name in _names_of_attempts(folder)):
                 return process
             time.sleep(0.001)
     return None
@@ -191,10 +191,15 @@ def _evaluating(victim: Victim) -> int | None:
     """A worker one of whose trials has trained to its end and has no result."""
     for process, folders in victim.workers().items():
         for folder in folders:
-            names = _names(folder)
-            if "samples" in names and "result.json" not in names:
+            if any(name.endswith(".png") for name in _names_of_attempts(folder)) and "result.json" not in _names(folder):
                 return process
     return None
+
+
+def _names_of_attempts(folder: Path) -> list[str]:
+    """The names of the files of a trial's attempts."""
+    attempts = folder / "attempts"
+    return [name for attempt in _names(attempts) if not attempt.endswith(".json") for name in _names(attempts / attempt)]
 
 
 def _names(folder: Path) -> list[str]:
@@ -212,11 +217,11 @@ def _kill(process: int) -> None:
 def _cut_newest(victim: Victim) -> None:
     """Cut the two newest checkpoints and the newest record to half, as a machine that loses power may."""
     time.sleep(0.5)
-    for pattern, count in (("trials/*/checkpoint.pt", 2), ("trials/*/attempts/*.json", 1)):
-        newest = sorted(victim.storage.glob(pattern), key=lambda path: path.stat().st_mtime)[-count:]
-        for path in newest:
-            if not (path.parent / "result.json").exists():
-                os.truncate(path, path.stat().st_size // 2)
+    open_trials = [folder for folder in victim.storage.glob("trials/*") if not (folder / "result.json").exists()]
+    for pattern, count in (("attempts/*/checkpoint.pt", 2), ("attempts/*.json", 1)):
+        found = [path for folder in open_trials for path in folder.glob(pattern)]
+        for path in sorted(found, key=lambda path: path.stat().st_mtime)[-count:]:
+            os.truncate(path, path.stat().st_size // 2)
 
 
 @dataclass(frozen=True)
