@@ -227,6 +227,11 @@ def living(storage: AnyPath, folder: AnyPath) -> Holder | None:
     return next((holder for holder in holders if not _watcher(storage).seems_dead(holder)), None)
 
 
+def tokens_here(storage: AnyPath) -> set[str]:
+    """The tokens of processes on this machine that hold something and are there, if only stopped."""
+    return {path.stem for path in listed(storage / "claims", "*/*/*.json") if surely_lives(_holder(path))}
+
+
 def surely_lives(holder: Holder) -> bool:
     """Whether a holder's process is on this machine and runs, or is stopped and can go on."""
     return _runs_here(holder) is True

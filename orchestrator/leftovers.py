@@ -22,6 +22,7 @@ from pathlib import Path
 from mopoe_core.files import SCRATCH, AnyPath
 from mopoe_core.local import LocalPath
 from mopoe_core.remote import RemotePath
+from orchestrator import leases
 
 FORGOTTEN_SECONDS = 24 * 3600.0
 """How old something must be to count as left behind."""
@@ -40,6 +41,7 @@ def find(storage: AnyPath) -> list[AnyPath]:
     """All that was left behind and is old, in order."""
     before = time.time() - FORGOTTEN_SECONDS
     ended: set[str] = set()
+    alive = leases.tokens_here(storage)  # a process that was stopped days ago can still go on
     found: list[AnyPath] = []
     if_ended: list[tuple[str, AnyPath]] = []
     for parts, path, written in _entries(storage):
@@ -47,7 +49,7 @@ def find(storage: AnyPath) -> list[AnyPath]:
             ended.add(parts[1])
         if written is None or written >= before:
             continue
-        if is_left(parts):
+        if is_left(parts) and not (parts[0] == "alive" and parts[-1] in alive):
             found.append(path)
         elif is_of_training(parts):
             if_ended.append((parts[1], path))

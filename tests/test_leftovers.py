@@ -14,6 +14,7 @@ from mopoe_core import files
 from mopoe_core.files import place, write_text
 from mopoe_core.remote import RemotePath
 from orchestrator import leftovers, whole_folder
+from orchestrator.leases import Lease
 
 TOKEN = uuid.uuid4().hex
 LEFT = (
@@ -93,6 +94,15 @@ def test_what_killed_processes_left_is_found_when_it_is_old_and_nothing_else(sto
     assert names(storage, leftovers.find(storage)) == []
     assert [name for name in KEPT if not (storage / name).exists()] == []
     assert [name for name in LEFT if (storage / name).exists()] == []
+
+
+def test_the_beat_of_a_process_that_is_there_is_no_leftover(tmp_path):
+    """It may have been stopped for days, and go on; that of a process which is gone is one."""
+    with Lease(tmp_path) as lease:
+        assert lease.claim(tmp_path / "sweeps" / "s") is None
+        write_text(tmp_path / "alive" / "0123", "x")
+        make_old(tmp_path)
+        assert names(tmp_path, leftovers.find(tmp_path)) == ["alive/0123"]
 
 
 def test_a_half_built_report_is_one_leftover(tmp_path):
