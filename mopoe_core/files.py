@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from mopoe_core.local import LocalPath
 from mopoe_core.remote import RemotePath, credentials
-from mopoe_core.retries import retried
+from mopoe_core.retries import retried, retried_unless_done
 
 AnyPath = Path | RemotePath
 """Where storage is: what is done to it is what both of them can do."""
@@ -150,7 +150,7 @@ def write_whole(path: AnyPath, write: Callable[[Path], None], durable: bool = Tr
         return
     make_folder(path.parent, durable)
     draft = LocalPath(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
-    retried(lambda: new_file(draft))
+    retried_unless_done(lambda: new_file(draft), lambda error: isinstance(error, FileExistsError))
     try:
         retried(lambda: _fill(Path(draft), write))
         draft.replace(path)

@@ -4,7 +4,8 @@
     <storage>/**/.<name>.<random>       files and reports that were being written
     <storage>/trials/<id>/              of a trial with a result: checkpoint.before, checkpoint.next, progress.json, attempts/*/*
     <storage>/classifiers/**/*.lock, <storage>/sweeps/*/*.lock*
-    <storage>/workers-*, probe-*        as earlier versions named such signs
+    <storage>/probe-*                   files by which `sweep` tries storage
+    <storage>/workers-*                 as earlier versions named signs by which workers wait
     <TMPDIR>/mopoe-<what>-<process>-*   scratch folders
 
 All of it is left alone until it is a day old. What MLflow keeps under `mlartifacts` is MLflow's.
@@ -63,7 +64,7 @@ def is_left(parts: Parts) -> bool:
     if DRAFT.fullmatch(name):
         return True
     if len(parts) == 1:
-        return re.fullmatch(r"workers-[0-9a-f]{32}|probe-\d+", name) is not None
+        return re.fullmatch(r"workers-[0-9a-f]{32}|probe-[0-9a-f]+", name) is not None
     if folder == "trials":
         return len(parts) == 3 and name.startswith(".")
     is_lock = (folder == "classifiers" and name.endswith(".lock")) or (folder == "sweeps" and len(parts) == 3 and ".lock" in name)

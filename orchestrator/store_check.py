@@ -14,22 +14,21 @@ CONTENT = "written to see what this storage does\n" * 100
 
 def what_is_wrong(storage: AnyPath) -> str:
     """What storage does otherwise than sweeps rely on; empty for nothing. Raises OSError where it takes no files at all."""
-    folder = storage / "alive"
-    probe, earlier = (folder / f"probe-{uuid.uuid4().hex}" for _ in range(2))
+    probe, earlier = (storage / f"probe-{uuid.uuid4().hex}" for _ in range(2))
     try:
         write_text(earlier, CONTENT)
-        listed(folder, "probe-*")  # which a store that keeps its listings would show again
-        return _tried(folder, probe)
+        listed(storage, "probe-*")  # which a store that keeps its listings would show again
+        return _tried(storage, probe)
     finally:
         for path in (probe, earlier):
             path.unlink(missing_ok=True)
 
 
-def _tried(folder: AnyPath, probe: AnyPath) -> str:
+def _tried(storage: AnyPath, probe: AnyPath) -> str:
     write_text(probe, CONTENT)
     if probe.read_text() != CONTENT:
         return "a file that was written is read back otherwise"
-    if probe.name not in [path.name for path in listed(folder, "probe-*")]:
+    if probe.name not in [path.name for path in listed(storage, "probe-*")]:
         return "a listing does not show a file that was written just now"
     if create(probe, b"second"):
         return "a file is created where there is one, so that a second result could replace the first"
@@ -38,7 +37,7 @@ def _tried(folder: AnyPath, probe: AnyPath) -> str:
         if probe.read_text() != beat:
             return "a file that was written over is still read as it was before"
     probe.unlink()
-    if probe.exists() or probe.name in [path.name for path in listed(folder, "probe-*")]:
+    if probe.exists() or probe.name in [path.name for path in listed(storage, "probe-*")]:
         return "a file that was deleted is still there"
     return ""
 

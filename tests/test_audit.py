@@ -138,11 +138,14 @@ def test_trials_that_are_trained_again_are_bit_equal_and_a_forged_one_parts(stor
     assert {p: p.read_bytes() for p in ledger.storage.rglob("*.json")} == before
     kept = ledger.result(first)
     better = replace(kept.metrics[0], value=kept.metrics[0].value + 0.01)
-    ledger.record(replace(kept, metrics=(better, *kept.metrics[1:])))
+    (ledger.folder(first) / "result.json").unlink()
+    assert ledger.record(replace(kept, metrics=(better, *kept.metrics[1:])))
     state = torch.load(ledger.checkpoint(second), weights_only=True)
     next(iter(state["model"].values())).mul_(1.001)
     torch.save(state, ledger.checkpoint(second))
-    ledger.record(replace(ledger.result(second), checkpoint=Digest.of_file(ledger.checkpoint(second))))
+    changed = replace(ledger.result(second), checkpoint=Digest.of_file(ledger.checkpoint(second)))
+    (ledger.folder(second) / "result.json").unlink()
+    assert ledger.record(changed)
     code, out, _ = types_here("audit", path, "--sample", 2, "--seed", 1)
     assert code == 1
     assert f"parts at coherence/joint: recorded {better.value!r}, found {kept.metrics[0].value!r}" in out

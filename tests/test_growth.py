@@ -230,7 +230,8 @@ def test_results_in_memory_share_where_they_come_from(recorded):
     _, ledger, found = recorded
     noted = {"commit": "abc", "packages": {"torch": "2.1"}}
     for one in found[:2]:
-        ledger.record(replace(one, provenance=noted | {"parameters": one.trial.seed}))
+        (ledger.folder(one.trial) / "result.json").unlink()
+        assert ledger.record(replace(one, provenance=noted | {"parameters": one.trial.seed}))
     first, second = (ledger.result(one.trial).provenance for one in found[:2])
     assert (first, second) == tuple(noted | {"parameters": one.trial.seed} for one in found[:2])
     assert first["packages"] is second["packages"]

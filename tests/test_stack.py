@@ -11,6 +11,7 @@ from mopoe_core import stack, stacking
 from mopoe_core.config import TrainingConfig
 from mopoe_core.data import mnist_svhn_text, polymnist
 from mopoe_core.data.types import Dataset, Split
+from mopoe_core.local import LocalPath
 from mopoe_core.names import Epoch
 from mopoe_core.networks import Encoder
 from mopoe_core.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
@@ -300,7 +301,8 @@ def test_a_stack_that_is_cut_between_checkpoints_ends_bit_equal(toys, tmp_path, 
         return at
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", killing("move", Path.replace))
+        for kind in (Path, LocalPath):
+            patch.setattr(kind, "replace", killing("move", kind.replace))
         patch.setattr(stack.Run, "save", killing("write", stack.Run.save))
         with pytest.raises(Killed):
             trained(cut, toys)
