@@ -126,7 +126,8 @@ def main() -> None:
         print(f"{seconds:7.0f} s  {ended:6d} ended  {held:6.0f} MB")
     busy = [row for row in watch.rows if 0 < row[1] < asked.trials]
     (start, few, _), (end, many, _) = busy[0], busy[-1]
-    print(f"{1000 * (end - start) / (many - few):.0f} ms a trial on the clock while trials ran")
+    if many > few:
+        print(f"{1000 * (end - start) / (many - few):.0f} ms a trial on the clock while trials ran")
     print(f"{first.seconds:.0f} s the whole command, {1000 * first.seconds / asked.trials:.0f} ms a trial; {first.ran} ran")
     print(f"{again.seconds:.0f} s the same command again; {again.ran} ran; MLflow problems: {len(first.tracking_problems)}")
     print(f"{size / asked.trials / 1000:.0f} kB a trial in storage")
