@@ -105,9 +105,9 @@ def publish(trial_folder: AnyPath, files: str) -> None:
     The checkpoint comes last, and nothing is removed before: while it is not there, the attempt's own folder has everything.
     """
     folder = trial_folder / files
-    for picture in listed(folder, "*.png"):
-        copy(picture, trial_folder / "samples" / picture.name)
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):  # another process moves them too, and has just removed what it has moved
+        for picture in listed(folder, "*.png"):
+            copy(picture, trial_folder / "samples" / picture.name)
         copy(folder / CHECKPOINT, trial_folder / CHECKPOINT)
     clear(trial_folder)
 
