@@ -76,6 +76,15 @@ def _client(uri: str) -> Any:
 def _fsspec(uri: str, filesystem: Any) -> Any:
     if filesystem.type_name.startswith("py::fsspec"):
         return filesystem.handler.fs
+    return open_by_fsspec(uri)[0]
+
+
+def open_by_fsspec(uri: str) -> tuple[Any, str]:
+    """fsspec's file system of a URI, and the folder in it. It keeps no listings: what others write has to be seen."""
     import fsspec
 
-    return fsspec.core.url_to_fs(uri, use_listings_cache=False)[0]
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    except TypeError:  # some, such as SFTP's, hand every option on, and keep no listings anyway
+        found = fsspec.core.url_to_fs(uri)
+    return found

@@ -78,10 +78,8 @@ def _filesystem(uri: str) -> tuple[Any, str]:
             raise ValueError(without_secrets(error, uri)) from None
     except (OSError, pyarrow.ArrowException) as error:
         raise ValueError(without_secrets(error, uri)) from None
-    import fsspec
-
     try:
-        opened, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)  # what others write has to be seen
+        opened, root = exclusive.open_by_fsspec(uri)
     except (ImportError, ValueError, OSError) as error:
         raise ValueError(without_secrets(error, uri)) from None
     return fs.PyFileSystem(fs.FSSpecHandler(opened)), root

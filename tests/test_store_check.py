@@ -62,10 +62,19 @@ class Timeless(MemoryFileSystem):
         raise NotImplementedError
 
 
+class Strict(MemoryFileSystem):
+    """Takes no options, as SFTP's takes none that it does not know."""
+
+    protocol = "strict"
+
+    def __init__(self):
+        super().__init__()
+
+
 @pytest.fixture
 def registered():
     """These file systems, by their names."""
-    for kind in (Forgetful, Remembering, Stale, Timeless):
+    for kind in (Forgetful, Remembering, Stale, Timeless, Strict):
         fsspec.register_implementation(kind.protocol, kind, clobber=True)
         kind.cachable = False
         kind.kept = {}
@@ -144,6 +153,11 @@ def test_a_store_that_cannot_be_relied_on_is_refused(kind, said, registered, mon
     assert (code, len(errors)) == (2, 1)
     assert errors[0].startswith(f"error: storage: {kind}://bucket/runs cannot be relied on: ")
     assert said in errors[0]
+
+
+def test_a_file_system_that_takes_no_options_is_opened(registered):
+    """The wish to keep no listings is left out then."""
+    assert store_check.what_is_wrong(place("strict://bucket")) == ""
 
 
 def test_a_store_without_times_can_be_relied_on(registered):
