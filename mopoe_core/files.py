@@ -260,6 +260,8 @@ def create(path: AnyPath, content: bytes, durable: bool = True) -> bool:
 def copy(source: AnyPath, target: AnyPath) -> None:
     """Let a file be there under another name as well, whole, in place of whatever has that. A local file is linked where that is
     possible, so that its bytes are there once. Raises FileNotFoundError where there is no such file.
+
+    The name is not yet on disk on return: of several files, one `sync` of their folder does that for all.
     """
     if isinstance(source, RemotePath) or isinstance(target, RemotePath):
         _copy_remote(source, target)
@@ -274,7 +276,6 @@ def copy(source: AnyPath, target: AnyPath) -> None:
                 raise
             retried(lambda: shutil.copyfile(source, draft))
         draft.replace(target)
-        sync(target.parent)
     finally:
         draft.unlink(missing_ok=True)  # two names of one file: `replace` leaves both where the target was that file already
 

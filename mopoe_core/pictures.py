@@ -164,5 +164,5 @@ def _above(top: Pixels, bottom: Pixels) -> Pixels:
 def _write(picture: Pixels, path: AnyPath) -> str:
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "PNG")
-    write_bytes(path, content.getbuffer())
+    write_bytes(path, content.getbuffer(), durable=False)  # whoever names it syncs its folder
     return Digest.of(content.getbuffer()).sha256

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mopoe_core.files import AnyPath, copy, listed
+from mopoe_core.files import AnyPath, copy, listed, sync
 from orchestrator import records
 from orchestrator.errors import DamagedError
 from orchestrator.records import Identity
@@ -109,7 +109,20 @@ def publish(trial_folder: AnyPath, files: str) -> None:
         for picture in listed(folder, "*.png"):
             copy(picture, trial_folder / "samples" / picture.name)
         copy(folder / CHECKPOINT, trial_folder / CHECKPOINT)
+    for place in (trial_folder / "samples", trial_folder):  # before anything is removed
+        _sync(place)
     clear(trial_folder)
+
+
+def secure(attempt: Attempt) -> None:
+    """Have the names of an attempt's files on disk, and of the folders that they are in, so that a result may name them."""
+    for folder in (attempt.folder, attempt.folder.parent, attempt.folder.parent.parent):
+        _sync(folder)
+
+
+def _sync(folder: AnyPath) -> None:
+    if isinstance(folder, Path) and folder.exists():
+        sync(folder)
 
 
 def clear(trial_folder: AnyPath) -> None:

@@ -327,6 +327,8 @@ class Ledger:
             "files": "" if attempt is None else attempt.files,
         }
         identity = Identity("result", result.trial.id, attempt=result.attempts)
+        if attempt is not None:
+            attempts.secure(attempt)
         if not records.first(folder / "result.json", identity, content):
             return False
         self._publish(result.trial, attempt.files if attempt else "")

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,9 @@ import pytest
 
 from mopoe_core import files
 from mopoe_core.data.built import Recipe, open_built, save
+from mopoe_core.files import Digest
 from orchestrator import artifacts, records, tracking
+from orchestrator.attempts import Attempt
 from orchestrator.ledger import Ledger
 from orchestrator.records import Identity
 from orchestrator.trial import Trial
@@ -112,13 +114,29 @@ def test_whatever_gives_a_name_has_it_on_disk_afterwards(give, disk, tmp_path):
 def record_trial(ledger):
     """A trial from its beginning to its result, as a worker records it; returns it with the result."""
     trial = Trial(cell(epochs=1), 0)
-    number = ledger.begin(trial)
-    files.write_bytes(ledger.checkpoint(trial), b"weights")
-    files.write_bytes(ledger.folder(trial) / "samples" / "unconditional.png", b"picture")
+    attempt = Attempt.of(ledger.folder(trial), ledger.begin(trial, "worker"), "worker")
+    files.write_bytes(attempt.checkpoint, b"weights")
+    files.write_bytes(attempt.folder / "unconditional.png", b"picture", durable=False)
     found = result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -1.0})
-    ledger.record(found)
-    ledger.end_attempt(trial, number, "completed")
+    named = {"checkpoint": Digest.of(b"weights"), "samples": {"unconditional": Digest.of(b"picture").sha256}}
+    found = replace(found, **named)
+    assert ledger.record(found, attempt)
+    ledger.end_attempt(trial, attempt.number, "completed")
     return trial, found
+
+
+def test_what_a_result_names_is_on_disk_before_the_result_is(disk, tmp_path, monkeypatch):
+    """When `result.json` gets its name, the checkpoint and the pictures that it names can no longer be lost."""
+    lost, first = [], records.first
+
+    def seen(path, *rest):
+        if path.name == "result.json":
+            lost.append(disk.names_lost(tmp_path))
+        return first(path, *rest)
+
+    monkeypatch.setattr(records, "first", seen)
+    record_trial(Ledger(tmp_path / "runs"))
+    assert lost == [set()]
 
 
 def test_a_trial_that_has_a_result_loses_nothing_but_notes(disk, tmp_path):
