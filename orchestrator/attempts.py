@@ -61,12 +61,12 @@ def adopt(trial: Trial, attempt: Attempt, trial_folder: AnyPath) -> None:
     """Let an attempt go on from the newest checkpoints that earlier attempts have left. These stay: whoever made them may only have
     stood still, and be about to name them in a result.
 
-    Raises CheckpointError where a checkpoint is that of another trial.
+    Raises CheckpointError, and copies nothing, where a checkpoint is that of another trial.
     """
     sources = [folder for folder in _sources(trial, trial_folder) if folder != attempt.folder]
     if not sources:
         return
-    newest = max(sources, key=lambda folder: _epochs(trial, folder)) if len(sources) > 1 else sources[0]
+    newest = max(sources, key=lambda folder: _epochs(trial, folder))
     for name in CHECKPOINTS:
         with suppress(FileNotFoundError):
             copy(newest / name, attempt.folder / name)

@@ -1,11 +1,15 @@
 """Attempts at one trial: each has files of its own, and those of the first result become the trial's."""
 
+import io
 import itertools
 from dataclasses import replace
 
 import pytest
+import torch
 
+from mopoe_core.errors import CheckpointError
 from mopoe_core.files import Digest, place, write_bytes
+from mopoe_core.training import FORMAT
 from orchestrator import attempts
 from orchestrator import plan as planning
 from orchestrator.attempts import Attempt, adopt
@@ -112,6 +116,18 @@ def test_an_attempt_goes_on_from_the_newest_checkpoint(ledger, monkeypatch):
     assert {path.name: path.read_bytes() for path in new.folder.glob("*")} == {"checkpoint.pt": b"5", "checkpoint.before": b"4"}
     assert (old.checkpoint.read_bytes(), older.checkpoint.read_bytes()) == (b"5", b"3")
     assert ledger.checkpoint(TRIAL) == new.checkpoint
+
+
+def test_a_checkpoint_of_another_trial_is_not_copied(ledger):
+    """It is named where it lies, so that nothing is left of it when somebody has moved it to where it belongs."""
+    ledger.begin(TRIAL)
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, "trial": "0" * 16, "seed": 0, "config": {}, "history": [], "diverged_at_step": None}, content)
+    write_bytes(ledger.folder(TRIAL) / "checkpoint.pt", content.getvalue())
+    attempt = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-a"), "worker-a")
+    with pytest.raises(CheckpointError, match="checkpoint.pt: is the checkpoint of another trial"):
+        adopt(TRIAL, attempt, ledger.folder(TRIAL))
+    assert not attempt.checkpoint.exists()
 
 
 def test_an_attempt_goes_on_from_what_an_earlier_version_left(ledger):

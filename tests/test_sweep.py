@@ -149,7 +149,9 @@ def test_what_was_tampered_with_stops_the_sweep_and_is_trained_again_if_asked(us
 
 
 def test_failure_and_divergence_are_results(user, tmp_path):
-    """One trial that always raises and one that diverges: the rest complete, both are told apart, and the exit code is 1."""
+    """One trial that always raises, when it records its result, and one that diverges: the rest complete, both are told apart, and the
+    exit code is 1.
+    """
     path = user.spec(
         name="trouble", base={"epochs": 2}, grid={"model": ["mvae", "mopoe"], "latent_dim": [5]},
         include=[{"model": "mmvae", "learning_rate": 1e18}],
@@ -157,11 +159,11 @@ def test_failure_and_divergence_are_results(user, tmp_path):
     ledger = Ledger(user.storage)
     failing, fine, diverging = trials(parse(yaml.safe_load(path.read_text())))
     ledger.folder(failing).mkdir(parents=True)
-    (ledger.folder(failing) / "samples").write_text("a file where a folder has to be")
+    (ledger.folder(failing) / "result.json").symlink_to("nowhere")
     done = user.types("sweep", path, code=1)
     assert [ledger.state(t).status for t in (failing, fine, diverging)] == ["failed", "completed", "diverged"]
     assert ledger.state(failing).attempts == 2
-    assert "FileExistsError" in ledger.last_error(failing)
+    assert "FileNotFoundError" in ledger.last_error(failing)
     assert ledger.result(diverging).diverged_at_step > 0
     assert "1 trials are not finished" in done.stderr
     by_status = {run.data.tags["status"]: run for run in user.runs("trouble") if run.data.tags["kind"] == "trial"}
@@ -171,7 +173,7 @@ def test_failure_and_divergence_are_results(user, tmp_path):
         "completed": "FINISHED",
     }
     assert not any(run.info.status == "RUNNING" for run in user.runs("trouble"))
-    (ledger.folder(failing) / "samples").unlink()
+    (ledger.folder(failing) / "result.json").unlink()
     assert "1 ran now" in user.types("sweep", path).stdout
 
 
