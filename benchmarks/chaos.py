@@ -205,7 +205,7 @@ def _names_of_attempts(folder: Path) -> list[str]:
 def _names(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -114,6 +114,12 @@ class Lease:
         self._claims.append(mine)
         return None
 
+    def let_go(self, folder: AnyPath) -> None:
+        """Hold what `folder` is about no longer."""
+        mine = _claims_folder(self.storage, folder) / f"{self.holder.token}.json"
+        mine.unlink(missing_ok=True)
+        self._claims = [path for path in self._claims if path != mine]
+
     def claim_patiently(self, folder: AnyPath, tell: Callable[[Holder], None] = lambda holder: None) -> Holder | None:
         """As `claim`, but where it cannot be seen at once whether a holder lives, wait for its beat: up to `stale_seconds`.
 

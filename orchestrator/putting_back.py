@@ -21,7 +21,8 @@ class PutBack:
 
 
 def put_back(trials: Sequence[Trial], ledger: Ledger, lease: Lease, among: str) -> list[PutBack]:
-    """Move everything about these trials to the folder `among` of storage. The lease holds them, so that no sweep begins one meanwhile.
+    """Move everything about these trials to the folder `among` of storage. The lease holds them until all are moved, so that no sweep
+    begins one meanwhile.
 
     Raises LedgerError, and changes nothing, where one of them is being trained.
     """
@@ -34,7 +35,10 @@ def put_back(trials: Sequence[Trial], ledger: Ledger, lease: Lease, among: str) 
                 f"trial {trial.id} ({trial.label}): is being trained by {holder}; wait for it, or stop that sweep, and type this "
                 "again; nothing was changed"
             )
-    return [PutBack(trial, ledger.set_aside(trial, among) if folder.exists() else None) for trial, folder in folders.items()]
+    moved = [PutBack(trial, ledger.set_aside(trial, among) if folder.exists() else None) for trial, folder in folders.items()]
+    for folder in folders.values():
+        lease.let_go(folder)
+    return moved
 
 
 def _tell(holder: Holder) -> None:
