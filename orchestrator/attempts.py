@@ -9,7 +9,6 @@ folder, where nobody looks any more. A result is created only where there is non
 its attempt, and only these become the trial's.
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,22 +72,26 @@ def adopt(trial: Trial, attempt: Attempt, trial_folder: AnyPath) -> None:
 
 
 def _sources(trial: Trial, trial_folder: AnyPath) -> list[AnyPath]:
-    """The folders with checkpoints, oldest attempt first. Earlier versions had them in the trial's own.
-
-    A folder that the attempt's note does not name is passed over: a worker made it that belongs to a trial which was put back.
-    """
-    noted = {attempt.folder for attempt in _noted(trial, trial_folder)}
+    """The folders with checkpoints, oldest attempt first. Earlier versions had them in the trial's own."""
     found = dict.fromkeys(path.parent for path in listed(trial_folder, "attempts/*/checkpoint.*"))
     own = [trial_folder] if listed(trial_folder, "checkpoint.*") else []
-    return [*own, *(folder for folder in found if folder in noted)]
+    return [*own, *(folder for folder in found if _is_of_attempt(folder, trial, trial_folder))]
 
 
-def _noted(trial: Trial, trial_folder: AnyPath) -> Iterator[Attempt]:
-    for path in listed(trial_folder, "attempts/*.json"):
-        number = int(path.stem) if path.stem.isdecimal() else -1
-        with suppress(DamagedError):  # a note that was cut: so were its files, perhaps, and the attempt before is as good
-            worker = str(records.read(path, Identity("attempt", trial.id, attempt=number)).get("worker", ""))
-            yield Attempt.of(trial_folder, number, worker)
+def _is_of_attempt(folder: AnyPath, trial: Trial, trial_folder: AnyPath) -> bool:
+    """Whether a folder is that of an attempt which was begun here. A worker that slept may make one after its trial was put back.
+
+    A note that was cut tells nothing. Its attempt's checkpoints are believed: of a stack, all trials have to go on from the same epoch.
+    """
+    number, _, token = folder.name.partition("-")
+    note = trial_folder / "attempts" / f"{number}.json"
+    if not number.isdecimal() or not note.exists():
+        return False
+    try:
+        worker = records.read(note, Identity("attempt", trial.id, attempt=int(number))).get("worker", "")
+    except DamagedError:
+        return True
+    return str(worker)[:TOKEN_DIGITS] == token
 
 
 def _epochs(trial: Trial, folder: AnyPath) -> int:

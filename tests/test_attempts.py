@@ -118,6 +118,18 @@ def test_an_attempt_goes_on_from_the_newest_checkpoint(ledger, monkeypatch):
     assert ledger.checkpoint(TRIAL) == new.checkpoint
 
 
+def test_an_attempt_whose_note_was_cut_is_gone_on_from(ledger, monkeypatch):
+    """Its checkpoint is newer than that of the attempt before: of a stack, the other trials go on from there too."""
+    monkeypatch.setattr(attempts, "_epochs", lambda trial, folder: int((folder / "checkpoint.pt").read_bytes()))
+    begun(ledger, "worker-a", b"3")
+    last = begun(ledger, "worker-b", b"7")
+    note = ledger.folder(TRIAL) / "attempts" / "0002.json"
+    write_bytes(note, note.read_bytes()[:50])
+    new = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-c"), "worker-c")
+    adopt(TRIAL, new, ledger.folder(TRIAL))
+    assert new.checkpoint.read_bytes() == last.checkpoint.read_bytes() == b"7"
+
+
 def test_a_checkpoint_of_another_trial_is_not_copied(ledger):
     """It is named where it lies, so that nothing is left of it when somebody has moved it to where it belongs."""
     ledger.begin(TRIAL)
