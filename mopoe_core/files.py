@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import tempfile
 import uuid
@@ -149,7 +148,7 @@ def write_whole(path: AnyPath, write: Callable[[Path], None], durable: bool = Tr
             path.write_bytes(temporary.read_bytes())
         return
     make_folder(path.parent, durable)
-    draft = LocalPath(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
+    draft = _draft_of(path)
     retried_unless_done(lambda: new_file(draft), lambda error: isinstance(error, FileExistsError))
     try:
         retried(lambda: _fill(Path(draft), write))
@@ -162,6 +161,11 @@ def write_whole(path: AnyPath, write: Callable[[Path], None], durable: bool = Tr
         with suppress(OSError):  # what is left then goes with `gc`
             draft.unlink(missing_ok=True)
         raise
+
+
+def _draft_of(path: Path) -> LocalPath:
+    """Where a file is written before it gets its name; `gc` knows such names."""
+    return LocalPath(path.with_name(f".{path.name}.{uuid.uuid4().hex}"))
 
 
 def _fill(draft: Path, write: Callable[[Path], None]) -> None:
@@ -248,7 +252,7 @@ def create(path: AnyPath, content: bytes, durable: bool = True) -> bool:
     """
     if isinstance(path, RemotePath):
         return path.create(content)
-    draft = LocalPath(path.with_name(f".{path.name}.{uuid.uuid4().hex}"))
+    draft = _draft_of(path)
     make_folder(path.parent, durable)
     try:
         retried(lambda: draft.write_bytes(content))
@@ -267,7 +271,7 @@ def copy(source: AnyPath, target: AnyPath) -> None:
         _copy_remote(source, target)
         return
     make_folder(target.parent)
-    draft = LocalPath(target.with_name(f".{target.name}.{uuid.uuid4().hex}"))
+    draft = _draft_of(target)
     try:
         try:
             draft.hardlink_to(source)

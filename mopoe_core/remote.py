@@ -216,15 +216,12 @@ class RemotePath:
     def create(self, content: bytes) -> bool:
         """Write the file, whole, unless there is one; returns whether it was written. See `is_exclusive`."""
         filesystem, full = self._open()
-        try:
-            if self.is_exclusive:
-                made = retried(lambda: exclusive.create(self.base, filesystem, full, content), _may_be_over)
-                return made or self.read_bytes() == content  # a store may have lost its first answer, and was asked again
-            if self.exists():
-                return False
-            self.write_bytes(content)
-        except OSError as error:
-            raise self._error(error) from None
+        if self.is_exclusive:
+            made = self._asked(lambda: exclusive.create(self.base, filesystem, full, content))
+            return made or self.read_bytes() == content  # a store may have lost its first answer, and was asked again
+        if self.exists():
+            return False
+        self.write_bytes(content)
         return True
 
     def copy(self, target: "RemotePath") -> None:
@@ -234,11 +231,11 @@ class RemotePath:
             target.write_bytes(self.read_bytes())
             return
         try:
-            retried(lambda: filesystem.copy_file(full, target._open()[1]), _may_be_over)
-        except OSError as error:
+            self._asked(lambda: filesystem.copy_file(full, target._open()[1]))
+        except OSError:
             if not self.exists():
-                raise FileNotFoundError(f"{self}: there is no such file") from None
-            raise self._error(error) from None
+                raise self._missing() from None
+            raise
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Delete the file. Raises FileNotFoundError where there is none, unless `missing_ok`."""

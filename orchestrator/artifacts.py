@@ -22,15 +22,13 @@ def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
     it is there. Raises DamagedError where checkpoint or pictures are not those that the result names.
     """
     trial = result.trial
-    has_checkpoint, pictures = (
-        binding.check_checkpoint(ledger.folder(trial), ledger.checkpoint(trial), result),
-        ledger.samples(trial),
-    )
+    checkpoint, pictures = ledger.checkpoint(trial), ledger.samples(trial)
+    has_checkpoint = binding.check_checkpoint(ledger.folder(trial), checkpoint, result)
     for picture in pictures.values():
         binding.check_picture(picture, result)
     make_folder(into)
     if has_checkpoint:
-        _put_file(ledger.checkpoint(trial), into / "checkpoint.pt")
+        _put_file(checkpoint, into / "checkpoint.pt")
     for name, picture in pictures.items():
         (into / "samples").mkdir(exist_ok=True)
         _put_file(picture, into / "samples" / f"{name}.png")

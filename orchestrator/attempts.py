@@ -15,11 +15,11 @@ from pathlib import Path
 
 from mopoe_core.files import AnyPath, copy, listed, sync
 from orchestrator import records
+from orchestrator.binding import CHECKPOINT
 from orchestrator.errors import DamagedError
 from orchestrator.records import Identity
 from orchestrator.trial import Trial
 
-CHECKPOINT = "checkpoint.pt"
 CHECKPOINTS = (CHECKPOINT, "checkpoint.before", "checkpoint.next")
 """What training keeps: the newest checkpoint, the one before, and that of a stack which is about to take its place."""
 TOKEN_DIGITS = 8

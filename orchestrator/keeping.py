@@ -46,7 +46,7 @@ def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
     ledger = Ledger(storage)
     wanted = {trial.id for other in (spec, *_others(storage, spec.own_datasets)) for trial in _wanted(other, ledger)}
     found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
-    paths = {trial: ledger.checkpoint(trial) for trial in found if ledger.checkpoint(trial).exists()}
+    paths = {trial: path for trial in found if (path := ledger.checkpoint(trial)).exists()}
     links = tuple(_links(storage, tuple(paths.values())))
     return Surplus(tuple(paths), tuple(paths.values()), links, tuple(leftovers.find(storage)))
 

@@ -24,6 +24,8 @@ from mopoe_core.files import SCRATCH, AnyPath
 from mopoe_core.local import LocalPath
 from mopoe_core.remote import RemotePath
 from orchestrator import leases
+from orchestrator.attempts import CHECKPOINTS
+from orchestrator.ledger import PROGRESS
 
 FORGOTTEN_SECONDS = 24 * 3600.0
 """How old something must be to count as left behind."""
@@ -31,7 +33,7 @@ DRAFT = re.compile(
     r"\.+(?:[^.].*\.[A-Za-z0-9]+|(?:workers-)?[0-9a-f]{32}|report|probe)\.(?:[a-z0-9_]{8}|[0-9a-f]{32})(?:-journal|-wal|-shm)?"
 )
 """Names of files and folders that are being written."""
-OF_TRAINING = ("checkpoint.before", "checkpoint.next", "progress.json")
+OF_TRAINING = (*CHECKPOINTS[1:], PROGRESS)
 """Files of a trial's folder that mean nothing once there is a result."""
 
 Parts = tuple[str, ...]

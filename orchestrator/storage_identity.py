@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mopoe_core.files import AnyPath, name_unless_taken
+from mopoe_core.files import AnyPath
 from mopoe_core.remote import RemotePath
 from orchestrator import records
 from orchestrator.errors import DamagedError
@@ -95,14 +95,9 @@ def _new_id(storage: AnyPath) -> str:
 
 
 def _make(storage: AnyPath, identity: Identity) -> None:
-    """Write the record, whole, unless another driver has written one meanwhile."""
-    path = storage / NAME
-    if isinstance(path, RemotePath):
-        records.write(path, RECORD, asdict(identity))
-        return
-    draft = path.with_name(f".{NAME}.{uuid.uuid4().hex}")
-    records.write(draft, RECORD, asdict(identity))
-    name_unless_taken(draft, path)
+    """Write the record, whole. A local one not where another driver has written one meanwhile; of an object store all write the same."""
+    write = records.write if isinstance(storage, RemotePath) else records.first
+    write(storage / NAME, RECORD, asdict(identity))
 
 
 def _is_copy(identity: Identity, storage: AnyPath) -> bool:

@@ -361,11 +361,12 @@ class Projection:
 
     def _history_so_far(self, trial: Trial) -> tuple[Epoch, ...]:
         """Of a trial that has not ended, from its checkpoint."""
-        if not self._ledger.checkpoint(trial).exists():
+        checkpoint = self._ledger.checkpoint(trial)
+        if not checkpoint.exists():
             return ()
         from mopoe_core.training import history_in  # torch: seconds, where a trial has not ended
 
-        return history_in(self._ledger.checkpoint(trial), trial.config, trial.seed, trial.id)
+        return history_in(checkpoint, trial.config, trial.seed, trial.id)
 
     def _shows_otherwise(self, run: _Run, mark: str, history: Sequence[Epoch]) -> bool:
         """Whether a run has points that the ledger does not have: of another result, or of epochs that were trained again."""
