@@ -162,6 +162,7 @@ def test_what_was_expected_and_what_is_there_are_named(folder, contents):
         (gzip.compress(b"\0\0\x08\3\0"), "cut short within its header, 5 bytes"),
         (b"<html>", "a web page"),
     ],
+    ids=["cut archive", "archive of a web page", "archive of a short header", "web page"],  # an archive holds the time it was made
 )
 def test_wrong_files_in_other_forms_are_named(folder, contents, content, found):
     """The checks of a file do not depend on its name."""
