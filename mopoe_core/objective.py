@@ -137,7 +137,9 @@ def mvae(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
     )
 
 
-def _mixture(name: str, modalities: int, subsets: list[tuple[int, ...]], prior_expert: str, conditional: str) -> Specification:
+def uniform_mixture(
+    name: str, modalities: int, subsets: list[tuple[int, ...]], prior_expert: str, conditional: str
+) -> Specification:
     """A uniform mixture of products over `subsets`, each decoded into everything, with KLs to the prior."""
     weights = (1.0 / len(subsets),) * len(subsets)
     references, kl = _to_prior(modalities, weights)
@@ -158,14 +160,14 @@ def _mixture(name: str, modalities: int, subsets: list[tuple[int, ...]], prior_e
 def mmvae(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
     """MMVAE (Shi et al. 2019; Eq. 10): the mixture of the unimodal posteriors."""
     modalities = len(weights_M)
-    return _mixture("mmvae", modalities, [(m,) for m in range(modalities)], config.prior_expert, "mixture")
+    return uniform_mixture("mmvae", modalities, [(m,) for m in range(modalities)], config.prior_expert, "mixture")
 
 
 def mopoe(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
     """MoPoE (Definition 1): the mixture of the products over every non-empty subset; Eq. (5) with every component decoded."""
     modalities = len(weights_M)
     subsets = [subset for size in range(1, modalities + 1) for subset in combinations(range(modalities), size)]
-    return _mixture("mopoe", modalities, subsets, config.prior_expert, "product")
+    return uniform_mixture("mopoe", modalities, subsets, config.prior_expert, "product")
 
 
 def mvtcae(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
@@ -194,7 +196,7 @@ def mmjsd(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
     """mmJSD (Sutter et al. 2020): the mixture of the unimodal posteriors and the prior, pulled to their geometric mean."""
     modalities = len(weights_M)
     share = 1 / (modalities + 1)
-    mixture = _mixture("mmjsd", modalities, [*((m,) for m in range(modalities)), ()], config.prior_expert, "mixture")
+    mixture = uniform_mixture("mmjsd", modalities, [*((m,) for m in range(modalities)), ()], config.prior_expert, "mixture")
     experts_CE = (*mixture.experts_CE[:-1], _row(modalities, (), "all"))
     return replace(
         mixture, experts_CE=experts_CE, references_RE=((share,) * (modalities + 1),), kl_CR=((share,),) * (modalities + 1)

@@ -165,7 +165,7 @@ class RemotePath:
         return retried(self._read, _may_be_over)
 
     def _read(self) -> bytes:
-        filesystem, full = self._open()
+        filesystem, full = self.filesystem_and_path()
         try:
             with filesystem.open_input_file(full) as file:
                 return bytes(file.read())
@@ -183,7 +183,7 @@ class RemotePath:
 
     def write_bytes(self, content: bytes | memoryview) -> None:
         """Write the file, whole or not at all. Raises OSError where that fails; what was there before is then there still."""
-        filesystem, full = self._open()
+        filesystem, full = self.filesystem_and_path()
         write = self._upload if filesystem.type_name in OBJECT_STORES else self._write_and_move
         self._asked(lambda: write(filesystem, full, content))
 
@@ -211,11 +211,11 @@ class RemotePath:
     @property
     def is_exclusive(self) -> bool:
         """Whether `create` is exclusive whatever happens: whether the store itself refuses to create a file that is there."""
-        return exclusive.creates(self.base, self._open()[0])
+        return exclusive.creates(self.base, self.filesystem_and_path()[0])
 
     def create(self, content: bytes) -> bool:
         """Write the file, whole, unless there is one; returns whether it was written. See `is_exclusive`."""
-        filesystem, full = self._open()
+        filesystem, full = self.filesystem_and_path()
         if self.is_exclusive:
             made = self._asked(lambda: exclusive.create(self.base, filesystem, full, content))
             return made or self.read_bytes() == content  # a store may have lost its first answer, and was asked again
@@ -226,12 +226,12 @@ class RemotePath:
 
     def copy(self, target: "RemotePath") -> None:
         """Let the file be there under another name as well, whole. Raises FileNotFoundError where there is no such file."""
-        filesystem, full = self._open()
+        filesystem, full = self.filesystem_and_path()
         if filesystem.type_name not in OBJECT_STORES:
             target.write_bytes(self.read_bytes())
             return
         try:
-            self._asked(lambda: filesystem.copy_file(full, target._open()[1]))
+            self._asked(lambda: filesystem.copy_file(full, target.filesystem_and_path()[1]))
         except OSError:
             if not self.exists():
                 raise self._missing() from None
@@ -246,7 +246,7 @@ class RemotePath:
                 raise
 
     def _delete(self) -> None:
-        filesystem, full = self._open()
+        filesystem, full = self.filesystem_and_path()
         try:
             filesystem.delete_file(full)
         except FileNotFoundError:
@@ -264,7 +264,7 @@ class RemotePath:
         """The files below whose path matches, part by part. Hidden ones are passed over, unless the pattern's part begins with a dot."""
         from pyarrow import fs
 
-        filesystem, full = self._open()
+        filesystem, full = self.filesystem_and_path()
         parts = pattern.split("/")
         fixed = parts[: next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts) - 1)]
         start, wanted = "/".join([full, *fixed]), parts[len(fixed) :]
@@ -278,7 +278,7 @@ class RemotePath:
         """Every file below, hidden ones too, with when it was written, where the store keeps that."""
         from pyarrow import fs
 
-        filesystem, full = self._open()
+        filesystem, full = self.filesystem_and_path()
         selector = fs.FileSelector(full, allow_not_found=True, recursive=True)
         for info in self._asked(lambda: filesystem.get_file_info(selector)):
             if info.is_file:
@@ -308,12 +308,13 @@ class RemotePath:
 
         return retried(asked, _may_be_over)
 
-    def _open(self) -> tuple[Any, str]:
+    def filesystem_and_path(self) -> tuple[Any, str]:
+        """Returns the file system of pyarrow and the name that the file has in it."""
         filesystem, root = _filesystem(self.base)
         return filesystem, f"{root.rstrip('/')}/{self.path}" if self.path else root
 
     def _info(self) -> Any:
-        filesystem, full = self._open()
+        filesystem, full = self.filesystem_and_path()
         return self._asked(lambda: filesystem.get_file_info(full))
 
 

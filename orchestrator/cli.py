@@ -73,10 +73,10 @@ def sweep(
     from orchestrator import sweep as driver  # imports ray, mlflow and torch
 
     try:
-        ended = driver.run(spec, spec.source, folder, _command(), retrain_damaged)
+        ended = driver.run(spec, spec.source, folder, typed_command(), retrain_damaged)
     except KeyboardInterrupt:
         # A second one, or before or after the trials; at the first, Ray ends them in order and `run` returns.
-        complain(f"interrupted; `{_command()}` goes on")
+        complain(f"interrupted; `{typed_command()}` goes on")
         raise typer.Exit(130) from None
     except SpecError as error:  # of what a search finds in storage
         raise spec.pointed(error) from None
@@ -92,7 +92,7 @@ def sweep(
     if ended.stopped:
         complain(f"error: {ended.stopped}")
     if ended.unfinished:
-        complain(f"{ended.unfinished} trials are not finished; `{_command()}` goes on with them")
+        complain(f"{ended.unfinished} trials are not finished; `{typed_command()}` goes on with them")
         raise typer.Exit(1)
 
 
@@ -123,7 +123,7 @@ def report(
     from orchestrator import sweep as driver
 
     into = _report_folder(to) if to else None
-    paths = driver.write_report(spec, folder, _command(), against_paper, rank_unequal, into)
+    paths = driver.write_report(spec, folder, typed_command(), against_paper, rank_unequal, into)
     say(paths.summary)
     if paths.search:
         say(paths.search.line)
@@ -222,7 +222,7 @@ def _run(command: Callable[[], None]) -> None:
             complain(f"error: {line}")
         sys.exit(2)
     except OSError as error:
-        told = file_errors.told(error, _command(), sys.argv[1] if len(sys.argv) > 1 else "")
+        told = file_errors.told(error, typed_command(), sys.argv[1] if len(sys.argv) > 1 else "")
         complain(f"error: {told.line}")
         sys.exit(told.code)
 
@@ -341,6 +341,6 @@ def _say(lines: list[str]) -> None:
     say("\n".join(lines))
 
 
-def _command() -> str:
+def typed_command() -> str:
     """What was typed, to be pasted into a shell again; of secrets without."""
     return pasted(sys.argv[1:])

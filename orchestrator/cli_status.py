@@ -55,12 +55,12 @@ def status(
         progress.show()
         return
     try:
-        _follow(looking, seen, progress, command, REMOTE_SECONDS if isinstance(folder, RemotePath) else LOCAL_SECONDS)
+        follow(looking, seen, progress, command, REMOTE_SECONDS if isinstance(folder, RemotePath) else LOCAL_SECONDS)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
 
-def _follow(
+def follow(
     looking: Watch, seen: Seen, progress: Progress, command: str, seconds: float, pause: Callable[[float], None] = time.sleep
 ) -> None:
     """Show what changes until the sweep is over."""

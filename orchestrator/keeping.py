@@ -47,7 +47,7 @@ def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
     wanted = {trial.id for other in (spec, *_others(storage, spec.own_datasets)) for trial in _wanted(other, ledger)}
     found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
     paths = {trial: path for trial in found if (path := ledger.checkpoint(trial)).exists()}
-    links = tuple(_links(storage, tuple(paths.values())))
+    links = tuple(mlflow_links(storage, tuple(paths.values())))
     return Surplus(tuple(paths), tuple(paths.values()), links, tuple(leftovers.find(storage)))
 
 
@@ -140,7 +140,8 @@ def _wanted(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
     yield from (trial for trial in every if trial.cell.id in best)
 
 
-def _links(storage: AnyPath, paths: Sequence[AnyPath]) -> Iterator[AnyPath]:
+def mlflow_links(storage: AnyPath, paths: Sequence[AnyPath]) -> Iterator[AnyPath]:
+    """Yields the names under which MLflow's artifacts hold these files too, as hard links."""
     wanted = {path.stat().st_ino for path in paths if isinstance(path, Path)}
     for path in near(storage).glob("mlartifacts/**/artifacts/checkpoint.pt"):
         if path.stat().st_ino in wanted:

@@ -108,15 +108,15 @@ def run(
         queue = Queue(first, resources, elsewhere, _Lost(listen), source=source)
         workers = min(nodes.slots(resources, place.gpu, there), resources.at_once or busy, busy)
         while not queue.over:
-            with _AllUp(ledger.storage, workers) as all_up:
-                search = _Search(queue, all_up)
+            with AllUp(ledger.storage, workers) as all_up:
+                search = JobSearch(queue, all_up)
                 _tune(search, _Forward(queue, all_up, listen), place, resources, scratch)
             if not search.spent:
                 break  # the user interrupted
         return Outcome(queue.failed, queue.stopped)
 
 
-def _tune(search: "_Search", forward: "_Forward", place: Place, resources: Resources, scratch: str) -> None:
+def _tune(search: "JobSearch", forward: "_Forward", place: Place, resources: Resources, scratch: str) -> None:
     """Hand jobs to Tune until the search has no more or the user interrupts.
 
     Without Tune's own retries: it would start again at once, and take a lost node for a failure.
@@ -284,7 +284,7 @@ class _Cells:
         return made
 
 
-class _AllUp:
+class AllUp:
     """Lets every worker start before the first job is handed out, with nothing to do but to wait for the others.
 
     Tune gives a job that waits for a worker of its own to one that has become free, and stops the one that was starting: with trials of a
@@ -296,7 +296,7 @@ class _AllUp:
         self.name = f"alive/workers-{uuid.uuid4().hex}"  # there `gc` removes what a killed driver leaves
         self._sign = storage / self.name
 
-    def __enter__(self) -> "_AllUp":
+    def __enter__(self) -> "AllUp":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -315,12 +315,12 @@ class _AllUp:
             write_text(self._sign, "")
 
 
-class _Search(Searcher):
+class JobSearch(Searcher):
     """Hands the queue's jobs to Tune, `MOST_JOBS` at most: Tune keeps all that it ran in memory to its end, so that a long sweep is run
     as several.
     """
 
-    def __init__(self, queue: Queue, all_up: _AllUp) -> None:
+    def __init__(self, queue: Queue, all_up: AllUp) -> None:
         super().__init__()
         self._queue, self._all_up = queue, all_up
         self._jobs = MOST_JOBS
@@ -335,6 +335,7 @@ class _Search(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Returns the next job, None where there is none for now, and `FINISHED` where there will be none."""
         if self._all_up.one_more():
             return {"job": None, "all_up": self._all_up.name}
         if self.spent:
@@ -359,7 +360,7 @@ class _Search(Searcher):
 class _Forward(tune.Callback):
     """Tells the listener, and the queue, what happens."""
 
-    def __init__(self, queue: Queue, all_up: _AllUp, listen: Callable[[Event], None]) -> None:
+    def __init__(self, queue: Queue, all_up: AllUp, listen: Callable[[Event], None]) -> None:
         self._queue, self._all_up, self._listen = queue, all_up, listen
         self._nodes: dict[str, str] = {}
         """Tune's trial id to the node that it runs on."""

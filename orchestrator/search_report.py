@@ -58,7 +58,7 @@ def write(searched: Searched, results: Sequence[TrialResult], folder: Path) -> S
     into = folder / "search"
     shutil.rmtree(into, ignore_errors=True)  # what can no longer be drawn must not stay
     into.mkdir(parents=True)
-    numbers = _importances(searched)
+    numbers = field_importances(searched)
     drawn = {"history": course_figures.history(searched), "slices": space_figures.slices(searched)}
     drawn["parallel"] = space_figures.parallel(searched)
     if numbers:
@@ -78,7 +78,7 @@ def write(searched: Searched, results: Sequence[TrialResult], folder: Path) -> S
         fields=searched.space.order,
         objectives=tuple(objective.metric for objective in searched.spec.objectives),
         rows=tuple(search_tables.rows(searched, table)),
-        notes=tuple(_notes(searched, bool(numbers))),
+        notes=tuple(section_notes(searched, bool(numbers))),
         left_out=tuple(_left_out(searched.spec, results)),
         counts=searched.counts,
         courses=searched.courses,
@@ -87,7 +87,7 @@ def write(searched: Searched, results: Sequence[TrialResult], folder: Path) -> S
     )
 
 
-def _importances(searched: Searched) -> dict[str, dict[str, float]]:
+def field_importances(searched: Searched) -> dict[str, dict[str, float]]:
     """By metric, then by field; empty where there are too few cells, or no field that they all have."""
     if _completed(searched) < FEWEST:
         return {}
@@ -101,7 +101,8 @@ def _completed(searched: Searched) -> int:
     return sum(one.telling.kind == "completed" for one in searched.told)
 
 
-def _notes(searched: Searched, judged: bool) -> list[str]:
+def section_notes(searched: Searched, judged: bool) -> list[str]:
+    """Returns the sentences that say what the numbers of a search are; `judged` says whether importances are shown."""
     search, seeds = searched.search, len(searched.spec.seed_list)
     notes = [
         f"What the search was told of a cell is its mean over the {seeds} seeds that all cells have, or what became of it: a cell that "

@@ -117,7 +117,7 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
         bar = figure.colorbar(ScalarMappable(norm, colours), ax=grid[:, -1].tolist(), fraction=0.05, aspect=40)
         bar.set_label("β", fontsize=8)
         bar.minorticks_off()
-        ticks = _beta_ticks(stands_for)
+        ticks = beta_ticks(stands_for)
         bar.set_ticks(list(ticks), labels=list(ticks.values()), fontsize=7)
     said = "Training's own numbers, in nats an example, means over an epoch. Line: mean over seeds; band: ± 1 standard deviation."
     crosses = " ×: where a trial diverged." if any(r.status == "diverged" for cell in drawn for r in by_cell[cell.id]) else ""
@@ -134,7 +134,7 @@ def _with_logarithms(betas: Sequence[float]) -> dict[float, float]:
     return {beta: beta or least for beta in betas}
 
 
-def _beta_ticks(stands_for: Mapping[float, float]) -> dict[float, str]:
+def beta_ticks(stands_for: Mapping[float, float]) -> dict[float, str]:
     """Places on the scale with their labels: every beta, exactly; of many the lowest, the highest and a round one in the middle."""
     betas = sorted(stands_for)
     if len(betas) <= MOST_MODELS:

@@ -289,13 +289,13 @@ def _write_report(
     def build(into: Path) -> report.ReportPaths:
         paths = report.write(spec, read.results, now, samples, command, into, against_paper, told, beside)
         if to is None and isinstance(ledger.storage, RemotePath):
-            _upload(into, ledger.storage / "sweeps" / spec.name / "report")
+            upload_report(into, ledger.storage / "sweeps" / spec.name / "report")
         return paths
 
     return whole_folder.replaced(to or near(ledger.storage) / "sweeps" / spec.name / "report", build, report.is_part)
 
 
-def _upload(built: Path, there: RemotePath) -> None:
+def upload_report(built: Path, there: RemotePath) -> None:
     """Put a report into remote storage, file by file, the page last; files of a report that was there before go."""
     names = [path.relative_to(built).as_posix() for path in built.rglob("*.*")]
     for name in sorted(names, key=lambda name: name == report.PAGE):

@@ -200,7 +200,7 @@ class Projection:
         check: Callable[[], None],
     ) -> None:
         """`trials` has those of each cell by its id; a search adds to it. `identity` is the ledger's storage's."""
-        _make_database(uri)
+        make_database(uri)
         self._uri = uri
         self._identity = identity
         self._owner = Owner(identity.id, spec.name, trials, ledger)
@@ -467,7 +467,7 @@ class Projection:
         run = self._runs.get(cell.id)
         if run is None:
             started = [ms for trial in self._trials.get(cell.id, []) if (ms := self._ledger.started_ms(trial))]
-            tags = {"kind": "cell", "status": "pending", "mlflow.runName": cell.label, **_tags(cell)}
+            tags = {"kind": "cell", "status": "pending", "mlflow.runName": cell.label, **cell_tags(cell)}
             run = self._create("cell", cell.id, tags, min(started, default=None))
         if cell.id in self._orphaned:
             for child in self._pages(f"tags.kind = 'trial' and tags.cell_id = '{cell.id}'"):
@@ -480,7 +480,7 @@ class Projection:
         about = {"kind": "trial", "trial_id": trial.id, "seed": str(trial.seed), "status": status, "projected": mark}
         commits = {"git_commit": commit, "mlflow.source.git.commit": commit}
         parent = {PARENT: self._run_of_cell(trial.cell).id}
-        return {**about, "mlflow.runName": trial.label, **_tags(trial.cell), **commits, **parent}
+        return {**about, "mlflow.runName": trial.label, **cell_tags(trial.cell), **commits, **parent}
 
     def _create_trial(self, trial: Trial, tags: Mapping[str, str]) -> _Run:
         return self._create("trial", trial.id, tags, self._ledger.started_ms(trial))
@@ -568,7 +568,7 @@ class Tracker:
         look: bool = False,
         anew: bool = False,
     ) -> None:
-        self._outages = Outages(self._answers, passed=LeaseLost)
+        self.outages = Outages(self._answers, passed=LeaseLost)
         self._check = check
         self._lost: LeaseLost | None = None
         self._ledger = ledger
@@ -577,7 +577,7 @@ class Tracker:
         self.add(trials)
         identity = identify(ledger.storage)
         self._connect = partial(
-            Projection, spec, self._of_cell, ledger, identity, uri, commit, get_on=self._outages.get_on, check=check
+            Projection, spec, self._of_cell, ledger, identity, uri, commit, get_on=self.outages.get_on, check=check
         )
         self._look, self._anew = look, anew
         self._uri, self._password = uri, urlsplit(uri).password
@@ -599,7 +599,7 @@ class Tracker:
     @property
     def problems(self) -> list[str]:
         """What could not be written, one line each: the first few, and how many more. A later command writes it from the ledger."""
-        notes = [without_secrets(note, self._uri) for note in self._outages.notes]
+        notes = [without_secrets(note, self._uri) for note in self.outages.notes]
         return [note.replace(self._password, "***") if self._password else note for note in notes]  # however short it is
 
     @property
@@ -629,17 +629,17 @@ class Tracker:
         `within` seconds, if need be without having written all. Without `sweep`, its run stays as it is. Raises LeaseLost where another
         driver may have taken over.
         """
-        self._outages.get_on()
+        self.outages.get_on()
         deadline = time.monotonic() + within
         self._closing.set()
         self._queue.put(_Item("close", summaries=tuple(summaries), sweep=sweep))
         while self._thread.is_alive():
             self._thread.join(min(1.0, PATIENCE_SECONDS, within))
             if time.monotonic() > deadline:
-                self._outages.give_up("interrupted before all was written")
+                self.outages.give_up("interrupted before all was written")
                 return
-            if self._outages.silent_seconds() > PATIENCE_SECONDS:
-                self._outages.give_up(f"MLflow has not answered for {PATIENCE_SECONDS:.0f} s")
+            if self.outages.silent_seconds() > PATIENCE_SECONDS:
+                self.outages.give_up(f"MLflow has not answered for {PATIENCE_SECONDS:.0f} s")
                 return
         if self._lost is not None:
             raise self._lost
@@ -655,14 +655,14 @@ class Tracker:
             items = self._next_items()
             self._missed -= {item.key for item in items if item.kind == "begun"}
             for item in _shortened(items):
-                if not self._outages.attempt(f"{item.kind} {item.key}", partial(self._apply, item)) and item.kind == "changed":
+                if not self.outages.attempt(f"{item.kind} {item.key}", partial(self._apply, item)) and item.kind == "changed":
                     self._missed.add(item.key)
             if items and items[-1].kind == "close":
-                self._outages.again()
+                self.outages.again()
                 self._settle(items[-1].summaries, items[-1].sweep)
                 return
             for key in list(self._missed):
-                if self._outages.attempt(f"changed {key}", partial(self._project, key)):
+                if self.outages.attempt(f"changed {key}", partial(self._project, key)):
                     self._missed.remove(key)
 
     def _next_items(self) -> list[_Item]:
@@ -694,7 +694,7 @@ class Tracker:
         """Write what the ledger says of every trial, then every cell, then the sweep; nothing if that is what the experiment says it
         has.
         """
-        attempt, marks = self._outages.attempt, self._marks()
+        attempt, marks = self.outages.attempt, self._marks()
         cells = [(s.cell.id, s.n, s.n_planned, _plain(s.values), *s.tags.values()) for s in summaries]
         whole = digest(sorted(marks.items()), cells, *([sweep.content] if sweep else []))
         if not attempt("experiment", self._connected) or self._has(whole):
@@ -713,7 +713,7 @@ class Tracker:
             try:
                 marks[trial.id] = mark_of(self._ledger, trial)
             except (LedgerError, OSError) as error:
-                self._outages.note(f"trial {trial.id}: {error}")
+                self.outages.note(f"trial {trial.id}: {error}")
         return marks
 
     def _has(self, whole: str) -> bool:
@@ -762,7 +762,7 @@ def _shortened(items: Sequence[_Item]) -> list[_Item]:
     return [item for item in reversed(kept.values()) if item.kind != "close"]
 
 
-def _make_database(uri: str) -> None:
+def make_database(uri: str) -> None:
     """See that a SQLite file is there whole or not at all: MLflow makes one in dozens of steps, and does not go on with one whose maker
     was killed on the way.
     """
@@ -780,7 +780,8 @@ def _known(run: StoredRun) -> _Run:
     return _Run(run.info.run_id, run.info.status, run.data.tags.get("projected", ""), bool(run.data.params))
 
 
-def _tags(cell: Cell) -> dict[str, str]:
+def cell_tags(cell: Cell) -> dict[str, str]:
+    """Returns the tags that a cell's run and the runs of its trials have."""
     config = cell.config
     return {"cell_id": cell.id, "model": config.model, "dataset": config.dataset, "beta": spelled(config.beta)}
 

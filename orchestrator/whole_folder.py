@@ -93,7 +93,7 @@ def _swap(draft: LocalPath, place: LocalPath) -> None:
         except OSError as error:
             if error.errno not in TAKEN:
                 raise
-        if _exchanged(draft, place) or (place.exists() and place.stat().st_ino == built):
+        if exchanged(draft, place) or (place.exists() and place.stat().st_ino == built):
             return
         old = draft.with_name(draft_name(place))
         with suppress(FileNotFoundError):  # another process has moved it away
@@ -111,7 +111,7 @@ def _swap(draft: LocalPath, place: LocalPath) -> None:
     raise OSError(errno.EBUSY, "other processes replace this folder all the time", str(place))
 
 
-def _exchanged(one: Path, other: Path) -> bool:
+def exchanged(one: Path, other: Path) -> bool:
     """Exchange two folders in one step; False where the system or the file system cannot, or one is not there."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2

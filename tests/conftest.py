@@ -78,13 +78,11 @@ def card_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object], Data
 
     def card(made: object) -> DatasetCard:
         monkeypatch.setattr(own_cards, "made", made if callable(made) else lambda: made, raising=False)
-        own._loaded.cache_clear()
-        own._remarks.cache_clear()
+        own.forget()
         return own.card(own_cards.HERE)
 
     yield card
-    own._loaded.cache_clear()
-    own._remarks.cache_clear()
+    own.forget()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from torch.distributions import Independent, MixtureSameFamily, Normal
 from mopoe_core import objective
 from mopoe_core.objective import Gaussians, Objective, draw, kl_divergence, products
 from tests.naive import Naive, powerset
+from tests.said import unnamed
 from tests.toys import LATENT, MODELS, TOYS, config, spoilt, toy_batch, toy_draws, toy_mask, toy_model
 
 BATCH = 14
@@ -110,7 +111,7 @@ def test_gradients_reach_every_parameter(name):
 
 def test_the_full_subset_alone_is_mvaes_joint_term():
     """A mixture whose only subset is the full one, with the prior expert, is the first row of MVAE."""
-    full = objective._mixture("full", 3, [(0, 1, 2)], "all", "product")
+    full = objective.uniform_mixture("full", 3, [(0, 1, 2)], "all", "product")
     joint = specified("mvae")
     assert (full.experts_CE[0], full.decoded_CM[0]) == (joint.experts_CE[0], joint.decoded_CM[0])
     assert (full.weights_C[0], full.kl_CR[0]) == (joint.weights_C[0], joint.kl_CR[0])
@@ -292,7 +293,7 @@ def test_mmvaes_masked_posterior_is_one_present_member():
     found = model.posterior(x, present, torch.tensor([0.1, 0.9]))
     experts_ = model.encode(x).shared
     torch.testing.assert_close(found.mu, torch.stack([experts_.mu[1, 0], experts_.mu[2, 1]]))
-    with pytest.raises(ValueError, match="position_B: is missing"):
+    with pytest.raises(ValueError, match="position_B"):
         model.posterior(x, present)
 
 
@@ -424,7 +425,7 @@ def test_a_models_loss_with_one_subset_is_mvaes_joint_elbo():
     model, x = toy_model("mvae", 3), toy_batch(3, BATCH)
     drawn = toy_draws(model, BATCH)
     alone = toy_model("mopoe", 3, prior_expert="all", kl="sum", estimator="enumerate")
-    full = replace(objective._mixture("full", 3, [(0, 1, 2)], "all", "product"), estimator="enumerate")
+    full = replace(objective.uniform_mixture("full", 3, [(0, 1, 2)], "all", "product"), estimator="enumerate")
     alone.objective = Objective(full, dtype=torch.float64)
     joint = replace(drawn, noise=drawn.noise[:1])
     unimodal = Naive(model, x, drawn)
@@ -454,11 +455,12 @@ def test_conditionals_have_the_prior_where_the_configuration_says(prior_expert):
 
 def test_a_weight_of_zero_cannot_be_taken_out_of_the_unimodal_elbos():
     """MVAE with `unimodal_reconstruction: unweighted` and a modality of weight 0 is refused, by the field's name."""
-    with pytest.raises(ValueError, match="reconstruction_weights: a weight of 0 cannot be taken out"):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 the message is looked at below
         config("mvae", unimodal_reconstruction="unweighted", reconstruction_weights=(0.0, 1.0, 1.0))
+    assert not unnamed(caught.value, "reconstruction_weights", 0)
 
 
 def test_an_unknown_estimator_is_refused():
     """A specification with an estimator that there is not draws nothing."""
-    with pytest.raises(ValueError, match="estimator: 'strata' is not offered"):
+    with pytest.raises(ValueError, match="estimator: 'strata'"):
         draw(replace(specified("mopoe"), estimator="strata"), 8, LATENT, torch.Generator())

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +25,7 @@ from mopoe_core.training import new_model, train
 from orchestrator import worker
 from orchestrator.jobs import Place
 from tests.own_cards import HERE
+from tests.said import unnamed
 from tests.toys import spelled
 
 ROOT = Path(__file__).parent.parent
@@ -217,58 +219,59 @@ def with_nan(x):
 
 
 WRONG = {
-    "raises in two lines": (raising(ValueError("first\n  second")), r"failed \(ValueError: first second\); correct it"),
-    "exits": (raising(SystemExit("enough")), r"failed \(SystemExit: enough\)"),
-    "takes an argument": (lambda x: x, r"failed \(TypeError: .*missing 1 required"),
-    "no dataset": (lambda: [1, 2], r"returned list; it must return a mopoe_core\.data\.own\.OwnDataset"),
-    "no tuple": (labelled(modalities=dataset().modalities[0]), r"modalities is of type OwnModality; it must be a tuple"),
-    "no modality": (labelled(modalities=("a", "b")), r"modalities holds one of type str; each must be an OwnModality"),
-    "one modality": (labelled(modalities=dataset().modalities[:1]), r"has 1 modalities; at least 2"),
-    "number for a name": (dataset(vec={"name": 3}), r"a modality named 3; allowed: letters"),
-    "dot in a name": (dataset(vec={"name": "a.b"}), r"a modality named 'a\.b'; allowed: letters"),
-    "a name twice": (dataset(vec={"name": "txt"}), r"a modality named 'txt'; allowed: .* each name once"),
-    "labels": (dataset(vec={"name": "labels"}), r"a modality named 'labels', which metrics or labels are called"),
-    "joint": (dataset(vec={"name": "joint"}), r"a modality named 'joint', which"),
-    "prior": (dataset(vec={"name": "prior"}), r"a modality named 'prior', which"),
-    "given": (dataset(vec={"name": "given_12"}), r"a modality named 'given_12', which"),
-    "labels of floats": (labelled(train_labels=labels(TRAIN) / 1), r"train_labels are float64 \(60,\); they must be whole numbers"),
-    "labels of two axes": (labelled(test_labels=np.eye(3, dtype=int)), r"test_labels are int64 \(3, 3\); they must be"),
-    "few examples": (labelled(test_labels=labels(9)), r"9 test examples are too few; at least 20"),
-    "a class left out": (labelled(train_labels=labels(TRAIN) * 2), r"must be classes 0, 1, \.\.\., .* found \[0, 2, 4\]"),
-    "a class in test only": (labelled(test_labels=labels(TEST) + 1), r"test_labels has the class 3, which train_labels lacks"),
-    "kind": (dataset(vec={"kind": "table"}), r"vec: kind 'table' is not offered; allowed: vector, image, text"),
-    "likelihood": (dataset(vec={"likelihood": "poisson"}), r"vec: likelihood 'poisson' is not offered for vector; allowed: normal"),
-    "network that is none": (dataset(vec={"decoder": "linear"}), r"vec: decoder is of type str; it must be a function"),
-    "network that raises": (dataset(vec={"judge": lambda classes: 1 // 0}), r"vec: judge\(3\) failed \(ZeroDivisionError: .*\)"),
-    "network of another kind": (dataset(vec={"encoder": lambda latent: "x"}), r"vec: encoder\(20\) failed .*must return a torch\.nn"),
-    "accuracy": (dataset(vec={"judge_accuracy": 70}), r"vec: judge_accuracy 70 is no share; allowed: 0 to 1"),
-    "unequal lists": (dataset(vec={"train": [[1, 2], [3]]}), r"vec \(train\): cannot be made an array \(ValueError: .*\); give one"),
-    "axes": (both("vec", lambda x: x[:, 0]), r"vec \(train\): has shape \(60,\); 2 axes are needed, the first of 60 examples"),
-    "length": (dataset(vec={"test": parts(TEST, 1)["vec"][1:]}), r"vec \(test\): has shape \(23, 5\); 2 axes .* first of 24 examples"),
-    "other features": (dataset(vec={"test": parts(TEST, 1)["vec"][:, 1:]}), r"train has examples of shape \(5,\) and test of \(4,\)"),
-    "no features": (both("vec", lambda x: x[:, :0]), r"vec \(train\): has shape \(60, 0\), so an example holds no number"),
-    "no pixels": (both("img", lambda x: x[..., :0]), r"img \(train\): has shape \(60, 1, 4, 0\), so an example holds no number"),
-    "objects": (both("vec", lambda x: x.astype(object)), r"vec \(train\): holds object; vectors must be numbers; convert them"),
-    "strings": (both("vec", lambda x: x.astype(str)), r"vec \(train\): holds <U32; vectors must be numbers"),
-    "complex": (both("vec", lambda x: x + 1j), r"vec \(train\): holds complex128; vectors must be numbers"),
-    "string images": (both("img", lambda x: x.astype(str)), r"img \(train\): holds <U3; images must be numbers"),
-    "not finite": (both("vec", with_nan), r"vec \(train\): holds a value that is not finite"),
-    "too large": (both("vec", lambda x: x * 1e200), r"vec \(train\): values from -\S+e\+200 to \S+e\+200 are too large for float32"),
-    "images to 255": (both("img", lambda x: x.astype(float)), r"img \(train\): images are uint8, or numbers in \[0, 1\]; found 0 to 255"),
-    "bernoulli": (dataset(vec={"likelihood": "bernoulli"}), r"likelihood bernoulli is of values in \[0, 1\]; found -\S+ to \d\S+; scale"),
-    "numbers for text": (both("txt", lambda x: labels(len(x))), r"txt \(train\): holds int64; text must be strings"),
-    "missing text": (both("txt", lambda x: np.array([None, *x[1:]])), r"txt \(train\): holds object \(None in row 0\); text must be"),
-    "empty text": (both("txt", lambda x: np.array([""] * len(x))), r"txt: holds empty strings only; leave the modality out"),
-    "alphabet": (both("txt", lambda x: np.array(["".join(map(chr, range(300, 600)))] * len(x))), r"txt: has 301 different characters"),
+    "raises in two lines": (raising(ValueError("first\n  second")), "ValueError", "first second"),
+    "exits": (raising(SystemExit("enough")), "SystemExit", "enough"),
+    "takes an argument": (lambda x: x, "TypeError", "1 required"),
+    "no dataset": (lambda: [1, 2], "list", "mopoe_core.data.own.OwnDataset"),
+    "no tuple": (labelled(modalities=dataset().modalities[0]), "modalities", "OwnModality", "tuple"),
+    "no modality": (labelled(modalities=("a", "b")), "modalities", "str", "OwnModality"),
+    "one modality": (labelled(modalities=dataset().modalities[:1]), "modalities", 1, 2),
+    "number for a name": (dataset(vec={"name": 3}), "modality", 3),
+    "dot in a name": (dataset(vec={"name": "a.b"}), "modality", "'a.b'"),
+    "a name twice": (dataset(vec={"name": "txt"}), "modality", "'txt'"),
+    "labels": (dataset(vec={"name": "labels"}), "modality", "'labels'"),
+    "joint": (dataset(vec={"name": "joint"}), "modality", "'joint'"),
+    "prior": (dataset(vec={"name": "prior"}), "modality", "'prior'"),
+    "given": (dataset(vec={"name": "given_12"}), "modality", "'given_12'"),
+    "labels of floats": (labelled(train_labels=labels(TRAIN) / 1), "train_labels", "float64", "(60,)"),
+    "labels of two axes": (labelled(test_labels=np.eye(3, dtype=int)), "test_labels", "int64", "(3, 3)"),
+    "few examples": (labelled(test_labels=labels(9)), "test", 9, 20),
+    "a class left out": (labelled(train_labels=labels(TRAIN) * 2), "train_labels", "[0, 2, 4]"),
+    "a class in test only": (labelled(test_labels=labels(TEST) + 1), re.compile(r"test_labels\b.*\b3\b.*\btrain_labels")),
+    "kind": (dataset(vec={"kind": "table"}), "vec", "kind", "'table'", "vector", "image", "text"),
+    "likelihood": (dataset(vec={"likelihood": "poisson"}), "vec", "likelihood", "'poisson'", "vector", "normal"),
+    "network that is none": (dataset(vec={"decoder": "linear"}), "vec", "decoder", "str"),
+    "network that raises": (dataset(vec={"judge": lambda classes: 1 // 0}), "vec", "judge", 3, "ZeroDivisionError"),
+    "network of another kind": (dataset(vec={"encoder": lambda latent: "x"}), "vec", "encoder", 20, "torch.nn"),
+    "accuracy": (dataset(vec={"judge_accuracy": 70}), "vec", "judge_accuracy", 70, 0, 1),
+    "unequal lists": (dataset(vec={"train": [[1, 2], [3]]}), "vec", "train", "ValueError"),
+    "axes": (both("vec", lambda x: x[:, 0]), "vec", "train", "(60,)", 2, 60),
+    "length": (dataset(vec={"test": parts(TEST, 1)["vec"][1:]}), "vec", "test", "(23, 5)", 2, 24),
+    "other features": (dataset(vec={"test": parts(TEST, 1)["vec"][:, 1:]}), "vec", re.compile(r"\btrain\b.*\(5,\).*\btest\b.*\(4,\)")),
+    "no features": (both("vec", lambda x: x[:, :0]), "vec", "train", "(60, 0)"),
+    "no pixels": (both("img", lambda x: x[..., :0]), "img", "train", "(60, 1, 4, 0)"),
+    "objects": (both("vec", lambda x: x.astype(object)), "vec", "train", "object", "numbers"),
+    "strings": (both("vec", lambda x: x.astype(str)), "vec", "train", "<U32", "numbers"),
+    "complex": (both("vec", lambda x: x + 1j), "vec", "train", "complex128", "numbers"),
+    "string images": (both("img", lambda x: x.astype(str)), "img", "train", "<U3", "numbers"),
+    "not finite": (both("vec", with_nan), "vec", "train", "finite"),
+    "too large": (both("vec", lambda x: x * 1e200), "vec", "train", re.compile(r"-\S+e\+200 .*\de\+200 "), "float32"),
+    "images to 255": (both("img", lambda x: x.astype(float)), "img", "train", "uint8", "[0, 1]", 0, 255),
+    "bernoulli": (dataset(vec={"likelihood": "bernoulli"}), "vec", "bernoulli", "[0, 1]", re.compile(r" -\d\S+ .* \d\S+")),
+    "numbers for text": (both("txt", lambda x: labels(len(x))), "txt", "train", "int64", "strings"),
+    "missing text": (both("txt", lambda x: np.array([None, *x[1:]])), "txt", "train", "object", "None", 0),
+    "empty text": (both("txt", lambda x: np.array([""] * len(x))), "txt", "empty"),
+    "alphabet": (both("txt", lambda x: np.array(["".join(map(chr, range(300, 600)))] * len(x))), "txt", 301),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_every_wrong_dataset_has_its_own_line(card_of, case):
     """A DataError of one line names the function, the modality, what was found and what is allowed."""
-    made, expected = WRONG[case]
-    with pytest.raises(DataError, match=expected) as caught:
+    made, *named = WRONG[case]
+    with pytest.raises(DataError) as caught:
         card_of(made)
+    assert not unnamed(caught.value, *named)
     assert str(caught.value).startswith(f"dataset: {HERE}")
     assert "\n" not in str(caught.value)
 
@@ -276,28 +279,30 @@ def test_every_wrong_dataset_has_its_own_line(card_of, case):
 def test_a_name_that_torch_keeps_is_refused_before_training(card_of):
     """A model holds its networks by name, and `values` is a method of what holds them."""
     card_of(dataset(vec={"name": "values"}))
-    with pytest.raises(DataError, match=r"^[^\n]*a modality named 'values', which torch keeps for itself; rename it$"):
+    with pytest.raises(DataError) as caught:
         own.load(HERE)
+    assert not unnamed(caught.value, HERE, "'values'", "torch")
 
 
 @pytest.mark.parametrize(
-    ("reference", "expected"),
+    ("reference", "named"),
     [
-        ("none.py:made", r"none\.py cannot be imported \(FileNotFoundError: there is no file .*none\.py\); correct it"),
-        ("no.such.module:made", r"no\.such\.module cannot be imported \(ModuleNotFoundError: .*\)"),
-        (f"{__name__}:nothing", r"has no function 'nothing'; name one that returns an OwnDataset"),
-        ("bad.py:made", r"bad\.py cannot be imported \(SyntaxError: .*\)"),
+        ("none.py:made", ["FileNotFoundError", re.compile(r"/none\.py\b")]),
+        ("no.such.module:made", ["no.such.module", "ModuleNotFoundError"]),
+        (f"{__name__}:nothing", ["'nothing'", "OwnDataset"]),
+        ("bad.py:made", ["bad.py", "SyntaxError"]),
     ],
 )
-def test_a_function_that_is_not_there_is_named(tmp_path, reference, expected):
+def test_a_function_that_is_not_there_is_named(tmp_path, reference, named):
     """File, module and function each have a line."""
     (tmp_path / "bad.py").write_text("def made(:\n  pass\n")
     own.search_from(tmp_path)
     try:
-        with pytest.raises(DataError, match=expected) as caught:
+        with pytest.raises(DataError) as caught:
             own.card(reference)
     finally:
         own.search_from(Path())
+    assert not unnamed(caught.value, reference.rpartition(":")[0], *named)
     assert "\n" not in str(caught.value)
 
 
@@ -305,11 +310,13 @@ def test_a_function_that_returns_other_data_each_time_is_told_apart(card_of, tmp
     """Where a worker finds another dataset than the command did, preparing ends in one line; with the same one it goes on."""
     seen = card_of(lambda: dataset(vec={"train": np.random.normal(size=(TRAIN, 5))})).data_hash
     own.check_repeats(HERE, seen)
-    own._loaded.cache_clear()  # the worker's process
+    own.forget()  # the worker's process
     key = DataKey(HERE, "own", 3, "test")
     place = Place(storage=tmp_path, data=str(tmp_path), root="", threads=1, gpu=0.0, commit="", driver="")
-    with pytest.raises(DataError, match=r"^[^\n]*returns other data each time it is called[^\n]*; seed what is random in it$"):
+    with pytest.raises(DataError) as caught:
         worker.prepare(key, "vec", place, seen)
+    assert not unnamed(caught.value, HERE, "seed")
+    assert "\n" not in str(caught.value)
 
 
 UNSEEDED = """
@@ -331,7 +338,8 @@ def test_a_sweep_of_data_that_do_not_repeat_is_one_line(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stderr.startswith("error: dataset: mine.py:noise returns other data each time it is called")
+    assert done.stderr.startswith("error: dataset: mine.py:noise")
+    assert not unnamed(done.stderr, "seed")
     assert done.stderr.count("\n") == 1
 
 

@@ -1,5 +1,6 @@
 """What a user's function may give in place of plain arrays: the values come through, or the line says why they would not."""
 
+import re
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from mopoe_core.data import own
 from mopoe_core.data.own import OwnDataset, OwnModality
 from mopoe_core.errors import DataError
 from tests.own_cards import HERE
+from tests.said import unnamed
 
 COUNT = 40
 Y = np.arange(COUNT) % 2
@@ -90,80 +92,79 @@ def missing(x, value):
 
 
 REFUSED = {
-    "masked": (one_masked, "has 1 masked value; masks are not offered; fill them in or leave the examples out"),
-    "masked rows in a list": (lambda x: [one_masked(row) for row in x.reshape(-1, 6)], "has 20 masked values"),
-    "a masked value in a list": (lambda x: [[np.ma.masked, 1.0, 2.0], *x[1:].tolist()], "has 1 masked value"),
-    "a masked tensor": (masked_rows, "cannot be made an array"),
-    "gradients": (lambda x: torch.tensor(x, requires_grad=True), "Use tensor.detach().numpy() instead"),
-    "bfloat16": (lambda x: torch.tensor(x, dtype=torch.bfloat16), "cannot be made an array (TypeError: "),
-    "a sparse tensor": (lambda x: torch.tensor(x).to_sparse(), "Use Tensor.to_dense()"),
-    "a sparse matrix": (sparse.csr_matrix, "is of type csr_matrix, of which numpy makes no array of examples; .* .toarray()"),
-    "a generator": (lambda x: (row for row in x), "is of type generator"),
-    "a dictionary": (lambda x: {"a": x}, "is of type dict"),
-    "NaN": (lambda x: np.where(np.arange(x.size).reshape(x.shape) == 5, np.nan, x), "(nan in row 1, column 2)"),
-    "a nullable NA": (lambda x: pd.DataFrame(missing(x, None)).astype("Float64"), "(nan in row 3, column 2)"),
-    "an object NA": (lambda x: missing(x, pd.NA), "holds object (<NA> in row 3, column 2); vectors must be numbers; "),
-    "None": (lambda x: missing(x, None), "(None in row 3, column 2)"),
-    "a word": (lambda x: missing(x, "unknown"), "('unknown' in row 3, column 2)"),
-    "numbers as objects": (lambda x: x.astype(object), "holds object; vectors must be numbers; convert them, x.astype(np.float64)"),
+    "masked": (one_masked, 1, "masked"),
+    "masked rows in a list": (lambda x: [one_masked(row) for row in x.reshape(-1, 6)], 20, "masked"),
+    "a masked value in a list": (lambda x: [[np.ma.masked, 1.0, 2.0], *x[1:].tolist()], 1, "masked"),
+    "a masked tensor": (masked_rows, "array"),
+    "gradients": (lambda x: torch.tensor(x, requires_grad=True), "tensor.detach().numpy()"),
+    "bfloat16": (lambda x: torch.tensor(x, dtype=torch.bfloat16), "TypeError"),
+    "a sparse tensor": (lambda x: torch.tensor(x).to_sparse(), "Tensor.to_dense()"),
+    "a sparse matrix": (sparse.csr_matrix, "csr_matrix", ".toarray()"),
+    "a generator": (lambda x: (row for row in x), "generator"),
+    "a dictionary": (lambda x: {"a": x}, "dict"),
+    "NaN": (lambda x: np.where(np.arange(x.size).reshape(x.shape) == 5, np.nan, x), "nan", 1, 2),
+    "a nullable NA": (lambda x: pd.DataFrame(missing(x, None)).astype("Float64"), "nan", 3, 2),
+    "an object NA": (lambda x: missing(x, pd.NA), "object", "<NA>", 3, 2, "numbers"),
+    "None": (lambda x: missing(x, None), "None", 3, 2),
+    "a word": (lambda x: missing(x, "unknown"), "'unknown'", 3, 2),
+    "numbers as objects": (lambda x: x.astype(object), "object", "numbers", "x.astype(np.float64)"),
     "a column of dates": (
         lambda x: pd.DataFrame(x).assign(when=pd.date_range("2024", periods=len(x))),
-        "holds object (Timestamp('2024-01-01 00:00:00') in row 0, column 3)",
+        "object", "Timestamp('2024-01-01 00:00:00')", 0, 3,
     ),
     "a column of words": (
         lambda x: pd.DataFrame(x).assign(word=pd.Categorical(["a", "b"] * 20)),
-        "holds object ('a' in row 0, column 3)",
+        "object", "'a'", 0, 3,
     ),
-    "times": (lambda x: (x * 1e9).astype("datetime64[s]"), "holds datetime64[s]; vectors must be numbers; convert them, to seconds"),
-    "durations": (lambda x: (x * 1e9).astype("timedelta64[s]"), "holds timedelta64[s]; vectors must be numbers; convert them, to sec"),
-    "complex": (lambda x: x + 1j, "holds complex128; vectors must be numbers; convert them, real and imaginary parts"),
-    "records": (lambda x: np.zeros((len(x), 2), [("a", "f8")]), "vectors must be numbers; convert them, each field"),
+    "times": (lambda x: (x * 1e9).astype("datetime64[s]"), "datetime64[s]", "numbers", "seconds"),
+    "durations": (lambda x: (x * 1e9).astype("timedelta64[s]"), "timedelta64[s]", "numbers", "seconds"),
+    "complex": (lambda x: x + 1j, "complex128", "numbers", "real", "imaginary"),
+    "records": (lambda x: np.zeros((len(x), 2), [("a", "f8")]), "numbers", "field"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_would_lose_its_meaning_is_refused(card_of, case):
     """One line names modality and split, what was found and where, and what to do."""
-    change, expected = REFUSED[case]
+    change, *named = REFUSED[case]
     with pytest.raises(DataError) as caught:
         card_of(dataset(change))
     line = str(caught.value)
-    assert line.startswith(f"dataset: {HERE}: vec (train): ")
-    assert all(part in line for part in expected.split(".* "))
+    assert line.startswith(f"dataset: {HERE}: ")
+    assert not unnamed(line, "vec", "train", *named)
     assert "\n" not in line
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "named"),
     [
-        (np.ma.masked_array(Y, Y == 1), "train_labels: has 20 masked values"),
-        (pd.Series(Y, dtype="Int64").mask(Y == 1), "train_labels are float64 (40,); they must be whole numbers"),
+        (np.ma.masked_array(Y, Y == 1), ["train_labels", 20, "masked"]),
+        (pd.Series(Y, dtype="Int64").mask(Y == 1), ["train_labels", "float64", "(40,)"]),
         (
             np.array(["cat", "dog"])[Y],
-            "train_labels are <U3 (40,); they must be whole numbers (N,); convert them (names of classes: ",
+            ["train_labels", "<U3", "(40,)", "names"],
         ),
-        (Y == 1, "train_labels are bool (40,); they must be whole numbers"),
-        (Y[:, None], "train_labels are int64 (40, 1); they must be whole numbers (N,)"),
-        (Y + 1, "train_labels must be classes 0, 1, ..., each with examples; found [1, 2]; number them anew"),
-        (Y - 1, "found [-1, 0]"),
+        (Y == 1, ["train_labels", "bool", "(40,)"]),
+        (Y[:, None], ["train_labels", "int64", "(40, 1)", "(N,)"]),
+        (Y + 1, ["train_labels", "[1, 2]"]),
+        (Y - 1, ["train_labels", "[-1, 0]"]),
     ],
     ids=["masked", "missing", "names", "truth values", "a column", "from 1", "from -1"],
 )
-def test_labels_that_are_no_classes_are_refused(card_of, given, said):
+def test_labels_that_are_no_classes_are_refused(card_of, given, named):
     """The line says what was found and how to make classes of it."""
     with pytest.raises(DataError) as caught:
         card_of(dataset(lambda x: x, train_labels=given))
-    assert said in str(caught.value)
+    assert not unnamed(caught.value, *named)
 
 
 def test_columns_in_another_order_are_refused(card_of):
     """A data frame of test examples whose columns are turned would be taken by place; the first that differs is named."""
     train, test = (pd.DataFrame(x, columns=["age", "height", "weight"]) for x in X)
     first = OwnModality("vec", "vector", train, test[["age", "weight", "height"]])
-    with pytest.raises(
-        DataError, match=r"vec: column 1 is 'height' in train and 'weight' in test; bring the columns into one order"
-    ):
+    with pytest.raises(DataError) as caught:
         card_of(OwnDataset((first, OwnModality("other", "vector", *X)), Y, Y))
+    assert not unnamed(caught.value, "vec", 1, re.compile("'height'.*train.*'weight'.*test"))
 
 
 def test_rows_in_another_order_than_the_labels_are_refused(card_of):
@@ -171,7 +172,8 @@ def test_rows_in_another_order_than_the_labels_are_refused(card_of):
     shuffled = pd.DataFrame(X[0]).sample(frac=1, random_state=0)
     others = OwnModality("other", "vector", *X)
     made = OwnDataset((OwnModality("vec", "vector", shuffled, X[1]), others), pd.Series(Y), Y)
-    with pytest.raises(DataError, match=r"vec \(train\): has the rows of train_labels in another order, by their indexes; "):
+    with pytest.raises(DataError) as caught:
         card_of(made)
+    assert not unnamed(caught.value, "vec", "train", "train_labels")
     card_of(OwnDataset((OwnModality("vec", "vector", shuffled.to_numpy(), X[1]), others), pd.Series(Y), Y))
     assert np.array_equal(own.load(HERE).train.items["vec"].numpy(), shuffled.to_numpy())

@@ -13,6 +13,7 @@ from mopoe_core.errors import DataError
 from mopoe_core.pictures import write_contact_sheet, write_pictures
 from mopoe_core.training import new_model
 from tests.own_cards import HERE
+from tests.said import unnamed
 
 TRAIN = 60
 GREYS = (np.arange(TRAIN * 4 * 6) * 7 % 256).reshape(TRAIN, 1, 4, 6).astype(np.uint8)
@@ -44,18 +45,18 @@ def refused(card_of):
 
 
 SCALES = {
-    "uint8 0 and 1": (lambda x: x % 2, "found 0 to 1", "multiply them by 255"),
-    "uint8 0 to 15": (lambda x: x // 16, "found 0 to 15", "x / 15"),
-    "uint8 0 to 16": (lambda x: x // 16 + (x > 250), "found 0 to 16", "x / 16"),
-    "uint8 black": (lambda x: x * 0, "found 0 to 0", "leave the modality out"),
-    "floats to 255": (lambda x: x / 1, "found 0 to 255", "x / 255"),
-    "int64 to 255": (lambda x: x.astype(np.int64), "found 0 to 255", "x.astype(np.uint8)"),
-    "big-endian to 255": (lambda x: x.astype(">f4"), "found 0 to 255", "x / 255"),
-    "12 bits": (lambda x: x.astype(np.uint16) * 16, "found 0 to 4080", "4095"),
-    "16 bits": (lambda x: x.astype(np.uint16) * 257, "found 0 to 65535", "65535"),
-    "-1 to 1": (lambda x: x / 127.5 - 1, "found -1 to 1", "(x + 1) / 2"),
-    "standardised": (lambda x: (x - 127.0) / 60, "found -2.11667 to 2.13333", "undo the standardisation"),
-    "divided twice": (lambda x: x / 255 / 255, "found 0 to 0.00392157", "divide only once"),
+    "uint8 0 and 1": (lambda x: x % 2, (0, 1), "255"),
+    "uint8 0 to 15": (lambda x: x // 16, (0, 15), "x / 15"),
+    "uint8 0 to 16": (lambda x: x // 16 + (x > 250), (0, 16), "x / 16"),
+    "uint8 black": (lambda x: x * 0, (0, 0), "modality"),
+    "floats to 255": (lambda x: x / 1, (0, 255), "x / 255"),
+    "int64 to 255": (lambda x: x.astype(np.int64), (0, 255), "x.astype(np.uint8)"),
+    "big-endian to 255": (lambda x: x.astype(">f4"), (0, 255), "x / 255"),
+    "12 bits": (lambda x: x.astype(np.uint16) * 16, (0, 4080), "4095"),
+    "16 bits": (lambda x: x.astype(np.uint16) * 257, (0, 65535), "65535"),
+    "-1 to 1": (lambda x: x / 127.5 - 1, (-1, 1), "(x + 1) / 2"),
+    "standardised": (lambda x: (x - 127.0) / 60, (-2.11667, 2.13333), "standardisation"),
+    "divided twice": (lambda x: x / 255 / 255, (0, 0.00392157), "once"),
 }
 
 
@@ -66,29 +67,27 @@ def test_greys_on_another_scale_are_refused_with_what_to_do(refused, case, split
     change, found, advice = SCALES[case]
     pair = (change(GREYS), GREYS)
     line = refused(*(pair if split == "train" else pair[::-1]))
-    assert line.startswith(f"dataset: {HERE}: img ({split}): ")
-    assert found in line
-    assert advice in line
+    assert line.startswith(f"dataset: {HERE}: ")
+    assert not unnamed(line, "img", split, *found, advice)
 
 
 @pytest.mark.parametrize(
     ("shape", "advice"),
     [
-        ((16, 16, 3), "images are (N, C, H, W): move the last axis"),
-        ((16, 16, 1), "images are (N, C, H, W): move the last axis"),
-        ((9, 12, 4), "images are (N, C, H, W): move the last axis"),
-        ((16, 16, 2), "images are (N, C, H, W): move the last axis"),
-        ((28, 28), "images are (N, C, H, W); give grey images one channel, x[:, None]"),
-        ((784,), "images are (N, C, H, W); reshape each row"),
-        ((3, 8, 8, 2), "images are (N, C, H, W); a modality is one image an example"),
+        ((16, 16, 3), "axis"),
+        ((16, 16, 1), "axis"),
+        ((9, 12, 4), "axis"),
+        ((16, 16, 2), "axis"),
+        ((28, 28), "x[:, None]"),
+        ((784,), "reshape"),
+        ((3, 8, 8, 2), "one image"),
     ],
     ids=str,
 )
 def test_axes_in_another_order_are_refused_with_what_to_do(refused, shape, advice):
     """The line names the shape that was found and what to do."""
     line = refused(np.full((TRAIN, *shape), 255, np.uint8))
-    assert f"img (train): has shape {(TRAIN, *shape)}; " in line
-    assert advice in line
+    assert not unnamed(line, "img", "train", (TRAIN, *shape), "(N, C, H, W)", advice)
 
 
 @pytest.mark.parametrize(

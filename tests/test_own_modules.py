@@ -1,6 +1,8 @@
 """Where the code of a user's dataset runs, and which modules it finds: those beside its file, wherever the command is typed."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mopoe_core.data import own, own_modules
+from mopoe_core.data import own
 from mopoe_core.errors import DataError
+from tests.said import counts, unnamed
 
 ROOT = Path(__file__).parent.parent
 DATASET = """
@@ -31,11 +34,10 @@ def typed_in(tmp_path, monkeypatch):
     worker.mkdir()
     monkeypatch.chdir(worker)
     own.search_from(home)
-    own._loaded.cache_clear()
+    own.forget()
     yield home
     own.search_from(Path())
-    own._loaded.cache_clear()
-    own_modules._kept.clear()
+    own.forget()
 
 
 def write(path, text):
@@ -67,8 +69,9 @@ def test_the_folder_is_left_also_where_the_function_goes_elsewhere_or_fails(type
     write(typed_in / "bad.py", "import os\ndef made():\n    os.chdir('/')\n    raise ValueError('no')\n")
     own.card("away.py:made")
     assert os.getcwd() == before
-    with pytest.raises(DataError, match="ValueError: no"):
+    with pytest.raises(DataError) as caught:
         own.card("bad.py:made")
+    assert not unnamed(caught.value, "bad.py:made", "ValueError", "no")
     assert os.getcwd() == before
 
 
@@ -110,7 +113,7 @@ def test_two_datasets_have_each_their_own_neighbour(typed_in, case, order):
         write(typed_in / folder / name, f"VALUE = {number}\n")
         write(typed_in / folder / "t.py", DATASET.format(imports=imports, shift=value, more=""))
     for folder in order:
-        own._loaded.cache_clear()
+        own.forget()
         assert first_value(f"{folder}/t.py:made") == {"a": 1, "b": 2}[folder]
 
 
@@ -161,20 +164,18 @@ def test_a_module_is_found_in_the_folder_where_the_command_was_typed(typed_in):
 def test_another_module_of_that_name_is_not_taken_for_it(typed_in):
     """`json:made` where json.py lies in the folder is Python's json, which is loaded: the line says which file was found."""
     write(typed_in / "json.py", DATASET.format(imports="", shift=0, more=""))
-    with pytest.raises(
-        DataError, match=r"json cannot be imported \(ImportError: another module of that name is loaded, from .*json"
-    ):
+    with pytest.raises(DataError) as caught:
         own.card("json:made")
+    assert not unnamed(caught.value, "json", "ImportError", json.__file__)
 
 
 def test_a_machine_without_the_folder_is_named(tmp_path):
     """As a node of a cluster that does not have it: one line with the folder, and what each machine needs."""
     own.search_from(tmp_path / "gone")
     try:
-        with pytest.raises(
-            DataError, match=rf"there is no folder {tmp_path}/gone on .*, in which the command was typed; each machine"
-        ):
+        with pytest.raises(DataError) as caught:
             own.card("own/t.py:made")
+        assert not unnamed(caught.value, tmp_path / "gone", socket.gethostname())
     finally:
         own.search_from(Path())
 
@@ -182,8 +183,9 @@ def test_a_machine_without_the_folder_is_named(tmp_path):
 def test_a_file_that_is_not_there_says_where_it_was_looked_for(typed_in):
     """The line of a FileNotFoundError ends with the folder that relative names are of."""
     write(typed_in / "t.py", DATASET.format(imports="", shift="np.loadtxt('none.csv')", more=""))
-    with pytest.raises(DataError, match=rf"none.csv.*; relative names are looked for in {typed_in}$"):
+    with pytest.raises(DataError) as caught:
         own.card("t.py:made")
+    assert not unnamed(caught.value, "none.csv", typed_in)
 
 
 CSV = """
@@ -212,4 +214,4 @@ def test_a_sweep_over_relative_files_and_neighbours_trains(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "s: 2 completed of 2 trials" in done.stdout
+    assert counts(done.stdout) == {"completed": 2}

@@ -19,6 +19,7 @@ from mopoe_core.config import DataKey
 from mopoe_core.data import loading, polymnist, polymnist_files
 from mopoe_core.errors import DataError
 from mopoe_core.streams import seed_of
+from tests.said import unnamed
 
 NAMES = ("m0", "m1", "m2", "m3", "m4")
 PAGE = b"\n<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
@@ -105,8 +106,9 @@ def test_a_modality_is_what_networks_expect():
     ]
     assert len(polymnist.modalities(polymnist.MOST)) == 5
     for count in (0, 6):
-        with pytest.raises(DataError, match=r"ask for 1 to 5"):
+        with pytest.raises(DataError) as caught:
             polymnist.modalities(count)
+        assert not unnamed(caught.value, count, 1, 5)
 
 
 def test_images_are_crops_inverted_where_a_digit_of_the_class_is(embedded, masks, glyphs):
@@ -225,7 +227,7 @@ def test_a_missing_photograph_is_named(tmp_path, monkeypatch):
     """Without scikit-image's files the message says which package to install again."""
     monkeypatch.setattr(polymnist, "find_spec", lambda name: None)
     monkeypatch.setattr(polymnist, "embedded_digits", dict)
-    with pytest.raises(DataError, match=r"^[^\n]*astronaut\.png[^\n]*reinstall scikit-image$"):
+    with pytest.raises(DataError, match=r"^[^\n]*astronaut\.png[^\n]*scikit-image[^\n]*$"):
         polymnist.load("embedded", tmp_path)
 
 
@@ -380,8 +382,9 @@ def test_pngs_that_change_after_the_build_are_named(pngs, name, change):
     polymnist.load("original", pngs)
     change(pngs / "PolyMNIST")
     (built,) = (path.parent for path in pngs.glob("built/*/manifest.json"))
-    expected = f"{pngs / 'PolyMNIST' / name}: has changed since {built} was built from it; delete that folder to build anew"
-    assert line_of(pngs).startswith(expected)
+    line = line_of(pngs)
+    assert line.startswith(f"{pngs / 'PolyMNIST' / name}: ")
+    assert not unnamed(line, built, "delete")
 
 
 def test_tensors_that_change_after_the_build_are_named(tensors):
@@ -389,7 +392,9 @@ def test_tensors_that_change_after_the_build_are_named(tensors):
     polymnist.load("original", tensors)
     labels = tensors / "PolyMNIST" / "train" / "labels.pt"
     put(labels, lambda x: x.flip(0))
-    assert line_of(tensors).startswith(f"{labels}: has changed since")
+    (built,) = (path.parent for path in tensors.glob("built/*/manifest.json"))
+    assert line_of(tensors).startswith(f"{labels}: ")
+    assert not unnamed(line_of(tensors), built)
     shutil.rmtree(tensors / "built")
     assert polymnist.load("original", tensors).train.labels.tolist() == [label for label, _ in ORDERED][::-1]
 
@@ -399,7 +404,9 @@ def test_mnist_that_changes_after_the_build_is_named(backgrounds, mnist):
     polymnist.load("original", backgrounds)
     labels = backgrounds / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-1] + b"\x01")
-    assert line_of(backgrounds).startswith(f"{labels}: has changed since")
+    (built,) = (path.parent for path in backgrounds.glob("built/*/manifest.json"))
+    assert line_of(backgrounds).startswith(f"{labels}: ")
+    assert not unnamed(line_of(backgrounds), built)
 
 
 @pytest.mark.parametrize("form", ["pngs", "tensors", "backgrounds"])
@@ -415,14 +422,17 @@ def test_the_originals_may_be_taken_away_after_the_build(form, mnist, request):
         assert bool(data.test.digits) == (form == "backgrounds")
     (built,) = (path.parent for path in folder.glob("built/*/manifest.json"))
     shutil.copytree(built, built.with_name("polymnist-original-00000000"))
-    assert "source: original polymnist is not under" in line_of(folder)
+    assert line_of(folder).startswith("source: ")
+    assert not unnamed(line_of(folder), "original", "polymnist", folder)
 
 
 def test_counts_that_are_not_the_published_ones_are_refused(pngs, monkeypatch):
     """By way of a key, thirty tuples are not kept as the dataset; when they are what is expected, the same call builds."""
     key = DataKey("polymnist", "original", 5, "test")
-    with pytest.raises(DataError, match=r"^[^\n]*30 train examples where 60,000 are expected[^\n]*nothing was kept[^\n]*$"):
+    with pytest.raises(DataError) as caught:
         loading.load(key, pngs)
+    assert not unnamed(caught.value, 30, "train", "60,000")
+    assert "\n" not in str(caught.value)
     assert not list(pngs.glob("built/*/manifest.json"))
     card = replace(DATASETS["polymnist"], train_examples={"original": 30}, test_examples={"original": 30})
     monkeypatch.setitem(DATASETS, "polymnist", card)
@@ -609,11 +619,11 @@ def test_archives_that_are_none_or_not_unpacked_are_named(tmp_path, name):
     archive = tmp_path / name
     archive.parent.mkdir(exist_ok=True)
     archive.write_bytes(PAGE)
-    assert f"{archive}: a web page" in refusal(tmp_path)
+    assert not unnamed(refusal(tmp_path), f"{archive}: ", "web page")
     zipped(archive)
-    assert f"{archive}: an archive that is not unpacked; unpack it" in refusal(tmp_path)
+    assert not unnamed(refusal(tmp_path), f"{archive}: ", "unpack")
     cut(archive)
-    assert f"{archive}: cut short or no zip archive; download it again" in refusal(tmp_path)
+    assert not unnamed(refusal(tmp_path), f"{archive}: ", "download")
 
 
 @pytest.mark.parametrize("suffix", ["", ".tar", ".tar.gz", ".tgz"])
@@ -622,10 +632,10 @@ def test_tar_archives_that_are_none_or_not_unpacked_are_named(tmp_path, suffix):
     archive = tmp_path / f"PolyMNIST{suffix}"
     for start in (b"", b"\x1f\x8b\x08\x00"):
         archive.write_bytes(start + np.random.default_rng(0).bytes(1000))
-        assert f"{archive}: cut short or no archive; download it again" in refusal(tmp_path)
+        assert not unnamed(refusal(tmp_path), f"{archive}: ", "download")
     with tarfile.open(archive, "w:gz" if suffix.endswith("gz") else "w") as made:
         made.add(Path(__file__), "train/m0/0.0.png")
-    assert f"{archive}: an archive that is not unpacked; unpack it" in refusal(tmp_path)
+    assert not unnamed(refusal(tmp_path), f"{archive}: ", "unpack")
 
 
 def test_nothing_at_all_says_what_to_put_where(tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from orchestrator.proposals import Proposals
 from orchestrator.spec import trials
 from tests import recorded
 from tests.recorded import Store, errors_in, exchange
+from tests.said import unnamed
 
 EXPECTED = {
     "trial": {"trial"},
@@ -95,7 +97,7 @@ def test_a_note_that_was_moved_to_another_trial_is_found(store, name, kind):
     (ledger.folder(source) / name).replace(ledger.folder(target) / name)
     damaged = plan.make(store.others, ledger, thorough=True).damaged
     assert str(ledger.folder(target) / name) in damaged[target]
-    assert f"it is the {kind} of trial {source.id}" in damaged[target]
+    assert not unnamed(damaged[target], kind, source.id)
 
 
 def test_the_checkpoint_of_another_unfinished_trial_is_found(store):
@@ -130,8 +132,8 @@ def test_exchanged_results_stop_every_command_with_one_line(store, types_here, c
     more = ["--sample", 1] if command == "audit" else []
     code, _, err = types_here(command, store.file, *more)
     assert (code, errors_in(err)) == (2, 1)
-    assert "result.json: is not the record that belongs here" in err
-    assert "--retrain-damaged" in err
+    assert any(str(store.ledger.folder(trial) / "result.json") in err for trial in store.trials)
+    assert not unnamed(err, "--retrain-damaged")
     assert "Traceback" not in err
 
 
@@ -140,9 +142,9 @@ def test_a_record_of_another_attempt_or_epoch_is_none_of_this_one(store):
     ledger, trial = store.ledger, store.trials[0]
     for name, copied in (("attempts/0001.json", "attempts/0002.json"), ("epochs/0001.json", "epochs/0002.json")):
         shutil.copy(ledger.folder(trial) / name, ledger.folder(trial) / copied)
-    with pytest.raises(MisplacedError, match=r"attempts/0002\.json.*attempt 1; here belongs .*attempt 2"):
+    with pytest.raises(MisplacedError, match=r"attempts/0002\.json.*attempt 1\b.*attempt 2\b"):
         ledger.last_error(trial)
-    with pytest.raises(MisplacedError, match=r"epochs/0002\.json.*epoch 1; here belongs .*epoch 2"):
+    with pytest.raises(MisplacedError, match=r"epochs/0002\.json.*epoch 1\b.*epoch 2\b"):
         ledger.at_epoch(trial, 2)
 
 
@@ -154,13 +156,14 @@ def test_records_of_a_search_are_of_their_sweep_number_and_cell(store):
     for folder, read in reads.items():
         a, b = sorted((search / folder).glob("*.json"))[:2]
         exchange(a, b)
-        with pytest.raises(SpecError, match=f"{a.name}: is not the record that belongs here.*; restore it, or move"):
+        with pytest.raises(SpecError) as caught:
             read(Proposals(storage, "hunt"))
+        assert not unnamed(caught.value, a.name)
         exchange(a, b)
         read(Proposals(storage, "hunt"))
     (storage / "sweeps" / "hunt").rename(storage / "sweeps" / "chase")
     for read in reads.values():
-        with pytest.raises(SpecError, match="sweep hunt.*here belongs .*sweep chase"):
+        with pytest.raises(SpecError, match=r"sweep hunt\b.*sweep chase\b"):
             read(Proposals(storage, "chase"))
 
 
@@ -173,9 +176,9 @@ def test_a_recorded_sweep_is_that_of_its_folder(store, old):
             (storage / "sweeps" / spec.name / "sweep.json").write_text(keeping.record(spec))
     assert keeping.recorded(storage, "own").name == "own"
     exchange(storage / "sweeps" / "own" / "sweep.json", storage / "sweeps" / "others" / "sweep.json")
-    with pytest.raises(SpecError, match=r"sweep\.json: cannot be read"):
+    with pytest.raises(SpecError, match=r"sweep\.json"):
         keeping.recorded(storage, "own")
-    with pytest.raises(SpecError, match=r"sweep\.json: cannot be read"):
+    with pytest.raises(SpecError, match=r"sweep\.json"):
         keeping.surplus(store.spec, storage)
 
 
@@ -186,7 +189,9 @@ def test_a_remembered_stack_size_of_another_shape_is_measured_again(store):
     known = stacks.remembered(storage, config, "a machine")
     assert known.size == 2
     plain = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("record", "sha256")}
-    path.replace(stacks._path(storage, config, "another machine"))
+    stacks.remember(storage, config, replace(known, machine="another machine"))
+    (other,) = set((storage / "stacks").glob("*.json")) - {path}
+    path.replace(other)
     assert stacks.remembered(storage, config, "another machine") is None
     path.write_text(json.dumps(plain))
     assert stacks.remembered(storage, config, "a machine") == known
@@ -257,7 +262,7 @@ def test_results_of_an_earlier_version_that_were_exchanged_are_found(store):
     """They name their trial in a field of their own."""
     make_old(store)
     exchange(*(store.ledger.folder(trial) / "result.json" for trial in store.trials))
-    with pytest.raises(MisplacedError, match=f"it is the result of trial {store.trials[1].id}"):
+    with pytest.raises(MisplacedError, match=rf"result of trial {store.trials[1].id}\b"):
         store.ledger.result(store.trials[0])
 
 
@@ -297,7 +302,7 @@ def test_a_record_comes_back_and_any_other_kind_of_it_does_not(tmp_path):
         Identity("attempt", "4f0c", attempt=1),
         Identity("attempt", epoch=2),
     ):
-        with pytest.raises(MisplacedError, match=r"note\.json: .* \(it is the attempt of trial 4f0c, attempt 2; here belongs "):
+        with pytest.raises(MisplacedError, match=r"note\.json: .*attempt of trial 4f0c, attempt 2\b"):
             records.read(path, expected)
     path.write_text(path.read_text().replace('"attempt": 2', '"attempt": 3'))
     with pytest.raises(DamagedError, match="checksum"):
@@ -309,7 +314,7 @@ def test_a_seed_that_is_not_the_trials_is_found(store):
     path = store.ledger.folder(store.others[0]) / "trial.json"
     content = records.read(path, Identity("trial", store.others[0].id))
     records.write(path, Identity("trial", store.others[0].id), content | {"seed": 99})
-    with pytest.raises(MisplacedError, match="its seed is 99, not 2"):
+    with pytest.raises(MisplacedError, match=r"seed\b.*\b99\b.*\b2\b"):
         store.ledger.check(store.others[0])
 
 

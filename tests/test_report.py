@@ -16,6 +16,7 @@ from orchestrator.figures import write_front
 from orchestrator.spec import parse, trials
 from orchestrator.trial import Cell
 from tests.builders import cell, grid_results, result
+from tests.said import unnamed
 
 RAW = {
     "name": "demo",
@@ -106,7 +107,7 @@ def test_trials_of_different_data_or_code_are_pointed_out(tmp_path):
     """Mixed data hashes and commits in one table are a warning at the top."""
     results = grid_results([cell("mvae", 0.5)], 2)
     results[0].provenance["data_hash"] = "other"
-    assert "data of different content: d, other" in Page(written(tmp_path, results).page.read_text()).text
+    assert re.search(r"\bd, other\b", Page(written(tmp_path, results).page.read_text()).text)
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -198,19 +199,17 @@ def test_attributes_are_labelled_as_average_precisions(tmp_path, monkeypatch):
         figures, "write_front", lambda f, t, units, *place: drawn.extend(units) or write_front(f, t, units, *place)
     )
     text = Page(written(tmp_path, faces(), **FACES).page.read_text()).text
-    assert drawn == ["average precision", "nats"]
-    assert "Average precision of a classifier's scores on the generated target" in text
-    assert "Average precision of the scores of logistic regressions" in text
-    assert "Share of test examples" not in text
-    assert "Accuracy of a logistic regression" not in text
+    assert drawn == [AVERAGE_PRECISION, "nats"]
+    assert len(re.findall(AVERAGE_PRECISION, text, re.IGNORECASE)) >= 2
+    assert not re.search("share of|accuracy of", text, re.IGNORECASE)
 
 
 def test_classes_are_labelled_as_shares(demo):
     """Where labels are classes, notes are of shares and accuracies."""
     text = Page(demo.page.read_text()).text
-    assert "Share of test examples whose generated target" in text
-    assert "Accuracy of a logistic regression" in text
-    assert "Average precision" not in text
+    assert re.search("share of", text, re.IGNORECASE)
+    assert re.search("accuracy of", text, re.IGNORECASE)
+    assert not re.search(AVERAGE_PRECISION, text, re.IGNORECASE)
 
 
 @pytest.mark.parametrize(("preset", "count"), [("paper", 15), ("released_code", 12)])
@@ -229,7 +228,7 @@ def test_the_page_says_what_the_tests_can_show(demo):
     claims, text = paths.paper.claims, Page(paths.page.read_text()).text
     assert "details" in Page(paths.page.read_text()).tags
     assert claim_tables.CORRECTION in text
-    assert "n = 2: a two-sided sign test has p ≥ 0.5 and cannot be significant at 5 %" in text
+    assert not unnamed(text, "n = 2", "sign test", "p ≥ 0.5")
     compared = [comparison.what for claim in claims for comparison in claim.comparisons]
     assert compared
     assert all(what in text for what in compared)

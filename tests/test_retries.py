@@ -158,11 +158,11 @@ class Shaky:
 def test_remote_storage_is_asked_again(after, error, monkeypatch):
     """Whatever class a store's library raises: every call fails once, and files are as if none had."""
     folder = place(f"memory://{uuid.uuid4().hex}")
-    filesystem, root = folder._open()
+    filesystem, root = folder.filesystem_and_path()
     for name in ("a.json", "b.json"):
         (folder / name).write_bytes(b"old")
     shaky = Shaky(filesystem, after, error)
-    monkeypatch.setattr(RemotePath, "_open", lambda self: (shaky, f"{root}/{self.path}" if self.path else root))
+    monkeypatch.setattr(RemotePath, "filesystem_and_path", lambda self: (shaky, f"{root}/{self.path}" if self.path else root))
     (folder / "a.json").write_bytes(b"new")
     assert (folder / "a.json").exists()
     assert (folder / "a.json").read_bytes() == b"new"

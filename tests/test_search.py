@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from orchestrator.ledger import Ledger
 from orchestrator.proposals import Proposals, resolve
 from orchestrator.spec import parse, trials
+from tests.said import counts, ran, unnamed
 from tests.users import User, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -58,7 +59,7 @@ def test_a_search_whose_driver_is_killed_three_times_tells_every_cell_once(user)
     for ended in (5, 13, 22):
         kill_when(user, path, ended)
     done = user.types("sweep", path)
-    assert "30 completed of 30 trials" in done.stdout
+    assert counts(done.stdout) == {"completed": 30}
     spec, ledger = searched(user, path), Ledger(user.storage)
     proposals = Proposals(user.storage, "killed").every()
     assert [proposal.number for proposal in proposals] == list(range(30))
@@ -77,7 +78,7 @@ def test_a_search_whose_driver_is_killed_three_times_tells_every_cell_once(user)
     assert attempts <= 30 + 3 * 2, "two workers, three kills"
     journal = user.storage / "sweeps" / "killed" / "study.journal"
     before = journal.read_bytes()
-    assert "0 ran now" in user.types("sweep", path).stdout
+    assert ran(user.types("sweep", path).stdout) == 0
     assert journal.read_bytes() == before
     assert user.kinds("killed")["trial", "FINISHED"] == 30
 
@@ -111,9 +112,9 @@ def test_cells_are_stopped_early_and_never_count_as_completed(user):
             assert told.intermediate_values == {4: pytest.approx(math.fsum(values) / 2, rel=1e-12)}
         else:
             assert told.state.name == "COMPLETE", number
-    assert f"{16 - 2 * len(stopped)} completed, {2 * len(stopped)} cancelled of 16 trials" in done.stdout
+    assert counts(done.stdout) == {"completed": 16 - 2 * len(stopped), "cancelled": 2 * len(stopped)}
     again = user.types("sweep", path)
-    assert "0 ran now" in again.stdout
+    assert ran(again.stdout) == 0
     assert again.stdout.count("0/2") == len(stopped)
     assert user.kinds("early")["trial", "KILLED"] == 2 * len(stopped)
 
@@ -121,14 +122,14 @@ def test_cells_are_stopped_early_and_never_count_as_completed(user):
 def test_a_bad_space_is_refused_before_anything_starts(user):
     """One line on standard error, exit code 2, and storage is as it was."""
     before = sorted(user.storage.rglob("*"))
-    for space, said in (
-        ({}, "search.space"),
-        ({"beta": {"low": 2, "high": 1}}, "search.space.beta: low 2.0 is not below high 1.0"),
-        ({"beta": {"low": 0, "high": 1, "log": True}}, "search.space.beta: low 0.0 has no logarithm"),
-        ({"bata": {"low": 0, "high": 1}}, "search.space.bata: unknown field (did you mean 'beta'?)"),
+    for space, named in (
+        ({}, ["search.space"]),
+        ({"beta": {"low": 2, "high": 1}}, ["search.space.beta", "low 2.0", "high 1.0"]),
+        ({"beta": {"low": 0, "high": 1, "log": True}}, ["search.space.beta", "low 0.0"]),
+        ({"bata": {"low": 0, "high": 1}}, ["search.space.bata", "'beta'"]),
     ):
         path = user.spec("bad", grid=None, base={"model": "mopoe"}, search={"space": space, "cells": 3})
         done = user.types("sweep", path, code=2)
-        assert said in done.stderr
+        assert not unnamed(done.stderr, *named)
         assert done.stderr.count("\n") == 1
     assert sorted(user.storage.rglob("*")) == before

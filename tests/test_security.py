@@ -37,6 +37,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.spec import load, parse, trials
 from tests.builders import result
 from tests.listening import descendants, listeners
+from tests.said import unnamed
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
@@ -131,8 +132,9 @@ def test_nested_aliases_are_refused_at_once(tmp_path):
     lines += [f"- &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
     base = "name: s\nbase: {dataset: mnist_svhn_text, model: mopoe}\ngrid:\n  beta:\n"
     (tmp_path / "s.yaml").write_text(base + "".join(f"  {line}\n" for line in lines))
-    with pytest.raises(UserError, match="holds more than 100000 values"):
+    with pytest.raises(UserError) as caught:
         load(tmp_path / "s.yaml")
+    assert not unnamed(caught.value, tmp_path / "s.yaml", 100000)
 
 
 @HOSTILE
@@ -173,7 +175,7 @@ def test_a_payload_is_no_classifier(write, tumours, judged, tmp_path):
     sound = path.read_bytes()
     try:
         written = dangerous(write, path, mark)
-        with pytest.raises(JudgeError, match=rf"{re.escape(str(path))}: is damaged .*; delete it to train the classifier again"):
+        with pytest.raises(JudgeError, match=rf"{re.escape(str(path))}: .*\bdelete\b"):
             judges(tumours, judged, CPU)
         assert not mark.exists()
         assert path.read_bytes() == written
@@ -188,7 +190,7 @@ def test_a_built_dataset_with_a_pickled_array_is_refused(tmp_path):
     np.load(tmp_path / "train-labels.npy", allow_pickle=True)
     mark.rmdir()
     (tmp_path / "manifest.json").write_text(json.dumps({"sha256": "0", "files": {}}))
-    with pytest.raises(DataError, match="cut short or damaged"):
+    with pytest.raises(DataError, match=re.escape(str(tmp_path))):
         read_built(tmp_path, {}, {})
     assert not mark.exists()
 
@@ -299,21 +301,22 @@ def test_a_folder_has_a_plain_name(field, folder, tmp_path):
     """NUL, line breaks and codes for terminals are refused for storage and data in one line."""
     changes = {"storage": folder} if field == "storage" else {"resources": {"data": folder}}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(SOUND | changes))
-    assert re.search(rf"{field}: .* names no folder$", refused(tmp_path, "plan", "s.yaml"))
+    assert not unnamed(refused(tmp_path, "plan", "s.yaml"), re.compile(rf"\b{field}: "), repr(folder))
 
 
 @pytest.mark.parametrize("folder", ["what?", "a?mode=memory", "%2e%2e", "a%3Fb"])
 def test_storage_is_no_part_of_an_address(folder, tmp_path):
     """What SQLite's URI would cut off or decode, so that MLflow's database lay elsewhere, is refused; so in --storage."""
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(SOUND))
-    assert "has a '?' or '%'" in refused(tmp_path, "plan", "s.yaml", "--storage", folder)
+    assert not unnamed(refused(tmp_path, "plan", "s.yaml", "--storage", folder), "--storage", "'?'", "'%'")
 
 
 @pytest.mark.parametrize("reference", ["a\nb.py:f", "\x1b[2Jx.py:f", "a\0b.py:f", "x.py:f\u202e"], ids=ascii)
 def test_a_datasets_reference_is_one_printable_line(reference, tmp_path):
     """It stands in messages and tables: with a line break or a code for terminals it is refused."""
-    with pytest.raises(DataError, match="has characters that cannot be printed") as caught:
+    with pytest.raises(DataError) as caught:
         own.card(reference)
+    assert not unnamed(caught.value, "dataset", repr(reference))
     assert str(caught.value).isprintable()
 
 
@@ -343,7 +346,7 @@ def of_names(*names):
 @pytest.mark.parametrize("name", MODALITIES, ids=ascii)
 def test_a_modality_is_no_path(name):
     """A user's modality gives files their names: what could lead out of a folder, or is too long for a file, is refused in a line."""
-    with pytest.raises(DataError, match=r"^here has (a modality named|names of modalities)") as caught:
+    with pytest.raises(DataError, match=r"^here\b.*\bmodalit(y|ies)\b") as caught:
         own_checks.check("here", of_names("sound", name))
     assert str(caught.value).isprintable()
 
@@ -357,7 +360,7 @@ def test_a_command_writes_nothing_for_a_modality_that_is_a_path(tmp_path):
     )
     (home / "mine.py").write_text(source)
     before = content(tmp_path)
-    assert "has a modality named '../../x'" in refused(home, "data", "mine.py:made")
+    assert not unnamed(refused(home, "data", "mine.py:made"), "mine.py:made", "'../../x'")
     assert content(tmp_path) == before
 
 
@@ -518,7 +521,7 @@ def words_of(command, folder):
 def test_the_command_that_goes_on_is_the_one_that_was_typed(word, monkeypatch, tmp_path):
     """Pasted into a shell it gives the program the very words, and runs nothing else."""
     monkeypatch.setattr(sys, "argv", ["orchestrator", "sweep", word, "--storage", word])
-    command = cli._command().replace("python -m orchestrator", "./program", 1)
+    command = cli.typed_command().replace("python -m orchestrator", "./program", 1)
     assert words_of(command, tmp_path) == ["sweep", word, "--storage", word]
 
 
@@ -562,8 +565,8 @@ def test_an_address_without_secrets_is_shown_as_it_is(uri):
 def test_the_command_that_is_shown_has_no_secret(words, monkeypatch):
     """It stands on the report's page and in messages."""
     monkeypatch.setattr(sys, "argv", ["orchestrator", "sweep", "s.yaml", *words])
-    assert "***@bucket" in cli._command()
-    assert not re.search("KEY|SECRET", cli._command())
+    assert "***@bucket" in cli.typed_command()
+    assert not re.search("KEY|SECRET", cli.typed_command())
 
 
 @pytest.mark.slow
@@ -577,7 +580,7 @@ def test_the_tracking_servers_password_is_told_nowhere(tmp_path):
     ledger.record(result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -3.0}))
     done = typed(tmp_path, "sweep", "s.yaml", MLFLOW_TRACKING_URI="http://somebody:S3cretPassw0rd@127.0.0.1:9")
     assert done.returncode == 0, done.stderr
-    assert "MLflow  http://***@127.0.0.1:9" in done.stdout
+    assert "http://***@127.0.0.1:9" in done.stdout
     assert "MLflow: " in done.stderr
     for place, text in {"output": done.stdout, "errors": done.stderr}.items():
         assert "S3cret" not in text, place

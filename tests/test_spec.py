@@ -15,6 +15,7 @@ from orchestrator import spec as specs
 from orchestrator import trial
 from orchestrator.errors import SpecError
 from orchestrator.trial import Cell, Trial
+from tests.said import unnamed
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 GOOD = {
@@ -172,14 +173,12 @@ def test_a_scale_takes_the_place_of_what_the_file_says_of_sizes():
     assert small.name == "mst-smoke"
     assert {one.config.epochs for one in specs.cells(small)} == {2}
     assert len(specs.cells(small)) == 9
-    with pytest.raises(SpecError, match=r"grid\.epochs: varies, so that --scale cannot fix it"):
+    with pytest.raises(SpecError, match=r"^grid\.epochs: .*--scale\b"):
         specs.rescaled(changed(grid={"epochs": [1, 2]}), "smoke")
-    with pytest.raises(SpecError, match=r"--scale: 'smal' is not offered \(did you mean 'small'\?\)"):
+    with pytest.raises(SpecError, match=r"^--scale: 'smal' .*'small'"):
         specs.rescaled(GOOD, "smal")
     for section in ("include", "exclude"):
-        with pytest.raises(
-            SpecError, match=rf"{section}\[0\]: says nothing but sizes \(epochs\), which --scale fixes; remove it"
-        ):
+        with pytest.raises(SpecError, match=rf"^{section}\[0\]: .*\bepochs\b.*--scale\b"):
             specs.rescaled(changed(**{section: [{"epochs": 3}]}), "smoke")
 
 
@@ -222,9 +221,9 @@ def test_a_preset_weights_no_private_latents_that_are_not_there():
 def test_what_the_paper_does_not_have_deviates_from_it():
     """A model of others, and a scale that is left out on all of the original data, are each named."""
     (mvtcae,) = deviations(TrainingConfig(dataset="polymnist", model="mvtcae", scale="paper"))
-    assert mvtcae == "model mvtcae, which it does not have"
+    assert not unnamed(mvtcae, "model mvtcae")
     (unscaled,) = deviations(TrainingConfig(dataset="polymnist", model="mopoe", source="original"))
-    assert unscaled == "scale left out instead of paper"
+    assert not unnamed(unscaled, "scale", "paper")
     assert not deviations(TrainingConfig(dataset="mnist_svhn_text", model="eq5", scale="paper"))
 
 
@@ -289,131 +288,176 @@ def test_more_seeds_keep_the_ids_of_those_before():
 
 
 BAD = {
-    "unknown top-level key": (changed(gird={}), "gird: unknown field (did you mean 'grid'?)"),
-    "no name": ({"base": GOOD["base"]}, "name: is missing"),
-    "name that is no folder": (changed(name="../up"), "name: '../up' must be letters"),
-    "misspelt model": (changed(grid={"model": ["mopeo"]}), "grid.model: 'mopeo' is not offered (did you mean 'mopoe'?)"),
+    "unknown top-level key": (changed(gird={}), "gird", "'grid'"),
+    "no name": ({"base": GOOD["base"]}, "name"),
+    "name that is no folder": (changed(name="../up"), "name", "'../up'"),
+    "misspelt model": (changed(grid={"model": ["mopeo"]}), "grid.model", "'mopeo'", "'mopoe'"),
     "dataset not offered": (
         changed(base={"dataset": "polymist"}),
-        "base.dataset: 'polymist' is not offered (did you mean 'polymnist'?)",
+        "base.dataset",
+        "'polymist'",
+        "'polymnist'",
     ),
-    "unknown field": (changed(base={"datset": "x"}), "base.datset: unknown field (did you mean 'dataset'?)"),
-    "no dataset": (changed(base={}), "base.dataset: is missing"),
-    "negative beta": (changed(grid={"model": ["mvae"], "beta": [-1]}), "grid.beta: -1 must be at least 0"),
-    "beta that is no number": (changed(grid={"model": ["mvae"], "beta": ["big"]}), "grid.beta: 'big' must be a number"),
-    "beta that is yes": (changed(grid={"model": ["mvae"], "beta": [True]}), "grid.beta: True must be a number"),
-    "infinite beta": (changed(grid={"model": ["mvae"], "beta": [math.inf]}), "grid.beta: inf must be finite"),
-    "empty grid": (changed(grid={}), "grid: is empty"),
-    "grid without a value": (changed(grid=None), "grid: is empty"),
-    "too many seeds": (changed(seeds=10**14), "seeds: 100000000000000 is more than 10000"),
-    "seeds that are no numbers": (changed(seeds=["a"]), "seeds: a list of seeds holds whole numbers only"),
+    "unknown field": (changed(base={"datset": "x"}), "base.datset", "'dataset'"),
+    "no dataset": (changed(base={}), "base.dataset"),
+    "negative beta": (changed(grid={"model": ["mvae"], "beta": [-1]}), "grid.beta", -1, re.compile(r"\b0(\.0)?\b")),
+    "beta that is no number": (changed(grid={"model": ["mvae"], "beta": ["big"]}), "grid.beta", "'big'"),
+    "beta that is yes": (changed(grid={"model": ["mvae"], "beta": [True]}), "grid.beta", "True"),
+    "infinite beta": (changed(grid={"model": ["mvae"], "beta": [math.inf]}), "grid.beta", "inf"),
+    "empty grid": (changed(grid={}), "grid"),
+    "grid without a value": (changed(grid=None), "grid"),
+    "too many seeds": (changed(seeds=10**14), "seeds", 10**14, 10000),
+    "seeds that are no numbers": (changed(seeds=["a"]), "seeds"),
     "too many epochs": (
         changed(base={"dataset": "mnist_svhn_text", "epochs": 10**20}),
-        "base.epochs: 100000000000000000000 must be at most 1000000",
+        "base.epochs",
+        10**20,
+        10**6,
     ),
-    "empty list": (changed(grid={"beta": []}), "grid.beta: a list has too few entries"),
-    "grid value that is no list": (changed(grid={"beta": 1}), "grid.beta: 1 must be a list"),
-    "same field in base and grid": (changed(base=GOOD["base"] | {"beta": 1}), "grid.beta: is also in base"),
-    "duplicate cell": (changed(grid={"model": ["mvae"], "beta": [1, "1e0"]}), "is the same cell as grid (model: mvae, beta: 1)"),
-    "exclude without effect": (changed(exclude=[{"beta": 7}]), "exclude[0]: {'beta': 7} matches no cell"),
-    "everything excluded": (changed(exclude=[{"networks": "small"}]), "exclude: leaves no cell"),
-    "empty exclude": (changed(exclude=[{}]), "exclude[0]: is empty"),
-    "lists of different length": (changed(zip={"latent_dim": [1, 2], "epochs": [1]}), "zip.epochs: is also in base"),
-    "zip of different length": (changed(zip={"latent_dim": [1, 2], "batch_size": [8]}), "zip: the lists differ in length"),
+    "empty list": (changed(grid={"beta": []}), "grid.beta"),
+    "grid value that is no list": (changed(grid={"beta": 1}), "grid.beta", 1, "list"),
+    "same field in base and grid": (changed(base=GOOD["base"] | {"beta": 1}), "grid.beta", "base"),
+    "duplicate cell": (
+        changed(grid={"model": ["mvae"], "beta": [1, "1e0"]}),
+        "grid",
+        re.compile(r"\(model: mvae, beta: 1e0\):.*grid \(model: mvae, beta: 1\)"),
+    ),
+    "exclude without effect": (changed(exclude=[{"beta": 7}]), "exclude[0]", "{'beta': 7}"),
+    "everything excluded": (changed(exclude=[{"networks": "small"}]), "exclude"),
+    "empty exclude": (changed(exclude=[{}]), "exclude[0]"),
+    "lists of different length": (changed(zip={"latent_dim": [1, 2], "epochs": [1]}), "zip.epochs", "base"),
+    "zip of different length": (changed(zip={"latent_dim": [1, 2], "batch_size": [8]}), "zip", "latent_dim: 2", "batch_size: 1"),
     "misspelt model in exclude": (
         changed(exclude=[{"model": "mvea"}]),
-        "exclude[0].model: 'mvea' is not offered (did you mean 'mvae'?)",
+        "exclude[0].model",
+        "'mvea'",
+        "'mvae'",
     ),
     "grid beyond measure": (
         changed(grid={"beta": list(range(999)), "latent_dim": list(range(1, 999))}),
-        "grid: makes 1994004 trials (beta: 999, latent_dim: 998; 2 seeds); at most 100000",
+        "grid",
+        1994004,
+        "beta: 999",
+        "latent_dim: 998",
+        "2 seeds",
+        100000,
     ),
-    "a number of 400 digits": (changed(grid={"model": ["mvae"], "beta": ["9" * 400]}), "..."),
+    "a number of 400 digits": (changed(grid={"model": ["mvae"], "beta": ["9" * 400]}), "grid.beta", re.compile(r"\b9{3,}\.\.\.")),
     "full product of a model without one": (
         changed(base=GOOD["base"] | {"prior_expert": "full"}, grid={"model": ["mmvae"]}),
-        "base.prior_expert: 'full' does not apply to model 'mmvae'",
+        "base.prior_expert",
+        "'full'",
+        "'mmvae'",
     ),
-    "no seed": (changed(seeds=0), "seeds: 0 makes no trial"),
-    "half a seed": (changed(seeds=1.5), "seeds: 1.5 must be a whole number"),
-    "seed twice": (changed(seeds=[1, 1]), "seeds: seed 1 is listed twice"),
-    "seed in base": (changed(base=GOOD["base"] | {"seed": 1}), "base.seed: seeds are not part of a cell"),
+    "no seed": (changed(seeds=0), "seeds", 0),
+    "half a seed": (changed(seeds=1.5), "seeds", 1.5),
+    "seed twice": (changed(seeds=[1, 1]), "seeds", 1),
+    "seed in base": (changed(base=GOOD["base"] | {"seed": 1}), "base.seed", re.compile(r"\bseeds\b")),
     "misspelt metric": (
         changed(objectives=[{"metric": "coherence/jiont", "goal": "max"}, {"metric": "probe/mnist", "goal": "max"}]),
-        "objectives[0].metric: 'coherence/jiont' is not offered (did you mean 'coherence/joint'?)",
+        "objectives[0].metric",
+        "'coherence/jiont'",
+        "'coherence/joint'",
     ),
-    "goal": (changed(objectives=[{"metric": "coherence/joint", "goal": "up"}] * 2), "objectives[0].goal: 'up' is not allowed"),
-    "one objective": (changed(objectives=[{"metric": "coherence/joint", "goal": "max"}]), "objectives: a list has too few"),
-    "resource": (changed(resources={"cpus": 1}), "resources.cpus: unknown field (did you mean 'cpu'?)"),
-    "no cpu": (changed(resources={"cpu": 0}), "resources.cpu: 0 must be at least 1"),
-    "one and a half gpus": (changed(resources={"gpu": 1.5}), "resources.gpu: 1.5 is not allowed"),
+    "goal": (changed(objectives=[{"metric": "coherence/joint", "goal": "up"}] * 2), "objectives[0].goal", "'up'"),
+    "one objective": (changed(objectives=[{"metric": "coherence/joint", "goal": "max"}]), "objectives"),
+    "resource": (changed(resources={"cpus": 1}), "resources.cpus", "'cpu'"),
+    "no cpu": (changed(resources={"cpu": 0}), "resources.cpu", 0, 1),
+    "one and a half gpus": (changed(resources={"gpu": 1.5}), "resources.gpu", 1.5),
     "estimator without mixture": (
         changed(base=GOOD["base"] | {"estimator": "slices"}),
-        "base.estimator: 'slices' does not apply",
+        "base.estimator",
+        "'slices'",
     ),
     "slices of too small a batch": (
         changed(base=GOOD["base"] | {"estimator": "slices", "batch_size": 4}, grid={"model": ["mopoe"]}),
-        "base.batch_size: 4 is too small for estimator 'slices'",
+        "base.batch_size",
+        4,
+        "'slices'",
     ),
     "more examples than there are": (
         changed(base=GOOD["base"] | {"train_examples": 10**6}),
-        "base.train_examples: 1000000 is more",
+        "base.train_examples",
+        10**6,
     ),
-    "zero epochs": (changed(base={"dataset": "mnist_svhn_text", "epochs": 0}), "base.epochs: 0 must be at least 1"),
+    "zero epochs": (changed(base={"dataset": "mnist_svhn_text", "epochs": 0}), "base.epochs", 0, 1),
     "size beside a scale": (
         changed(base=GOOD["base"] | {"scale": "small"}),
-        "base.epochs: 60 contradicts scale 'small', which means 24; leave out one of them",
+        "base.epochs",
+        60,
+        "'small'",
+        24,
     ),
     "unknown preset": (
         changed(base=GOOD["base"] | {"preset": "papers"}),
-        "preset: 'papers' is not offered (did you mean 'paper'?)",
+        "base.preset",
+        "'papers'",
+        "'paper'",
     ),
-    "preset in exclude": (changed(exclude=[{"preset": "paper"}]), "exclude[0].preset: a preset is no field of a cell"),
+    "preset in exclude": (changed(exclude=[{"preset": "paper"}]), "exclude[0].preset"),
     "weights of other modalities": (
         changed(base=GOOD["base"] | {"reconstruction_weights": [1, 2]}),
-        "base.reconstruction_weights: has 2 weights; 3 are needed, for mnist, svhn, text",
+        "base.reconstruction_weights",
+        2,
+        3,
+        "mnist",
+        "svhn",
+        "text",
     ),
     "weights that are no weights": (
         changed(base=GOOD["base"] | {"reconstruction_weights": "sizes"}),
-        "base.reconstruction_weights: 'sizes' is not allowed (did you mean 'size'?); allowed: size, equal",
+        "base.reconstruction_weights",
+        "'sizes'",
+        "'size'",
+        "size",
+        "equal",
     ),
     "one weight that is none": (
         changed(base=GOOD["base"] | {"reconstruction_weights": [1, 2, -1]}),
-        "base.reconstruction_weights[2]: -1 must be at least 0",
+        "base.reconstruction_weights[2]",
+        -1,
+        0,
     ),
     "fewer samples than members": (
         changed(base=GOOD["base"] | {"importance_samples": 2}, grid={"model": ["mmvae"]}),
-        "base.importance_samples: 2 is too few for model 'mmvae', whose posterior is a mixture of 3; at least 3",
+        "base.importance_samples",
+        2,
+        "'mmvae'",
+        3,
     ),
     "setting against an alias": (
         changed(base=GOOD["base"] | {"kl": "mixture"}, grid={"model": ["eq5"]}),
-        "kl: 'mixture' contradicts model 'eq5', which means kl: sum",
+        "base.kl",
+        "'mixture'",
+        "'eq5'",
+        "sum",
     ),
-    "a list": ([1, 2], "a sweep is a mapping with a name, not a list"),
-    "nothing": (None, "a sweep is a mapping with a name, not an empty value"),
+    "a list": ([1, 2], "a sweep", "list"),
+    "nothing": (None, "a sweep", "empty"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_mistake_is_named_in_one_line(case):
     """The message gives the field, the value found, and what is allowed or near, in one line."""
-    raw, expected = BAD[case]
+    raw, field, *named = BAD[case]
     with pytest.raises(SpecError) as caught:
         specs.parse(raw)
     lines = str(caught.value).split("\n")
-    assert any(expected in line for line in lines)
-    assert all(re.match(r"[a-z_]+[^:]*: |a sweep is ", line) for line in lines)
+    assert any(re.match(rf"{re.escape(field)}[ :]", line) and not unnamed(line, *named) for line in lines), lines
+    assert all(re.match(r"[a-z_]+[^:]*: |a sweep ", line) for line in lines)
 
 
 BROKEN_FILES = {
-    "name: [": ":1: column 8: not valid YAML",
-    "name: a\nname: b": ":2: the key 'name' appears twice (first on line 1)",
-    "name: a\nno: 1": ":2: no: unknown field",
-    'name: a\n"gr\\nid": 1': ":2: the key 'gr\\nid' is not plain text",
-    "name: a\nbase: {x: &b {beta: 1}}\ngrid: {<<: *b}": ":3: merge keys (<<) are not read",
-    "name: a\nseeds: " + "9" * 5001: ":2: seeds: a number of 5001 characters is not read",
-    "name: !!python/object/apply:os.getcwd []": ":1: name: the tag ",
-    "\x00": ":1: not valid YAML",
-    "name: " + "[" * 3000: ": not a sweep: it is nested too deeply",
+    "name: [": (":1: ", "column 8"),
+    "name: a\nname: b": (":2: ", "'name'", "line 1"),
+    "name: a\nno: 1": (":2: no: ",),
+    'name: a\n"gr\\nid": 1': (":2: ", r"'gr\nid'"),
+    "name: a\nbase: {x: &b {beta: 1}}\ngrid: {<<: *b}": (":3: ", "(<<)"),
+    "name: a\nseeds: " + "9" * 5001: (":2: seeds: ", 5001),
+    "name: !!python/object/apply:os.getcwd []": (":1: name: ", "tag"),
+    "\x00": (":1: ", "YAML"),
+    "name: " + "[" * 3000: (": ", "nested"),
 }
 
 
@@ -424,5 +468,6 @@ def test_a_broken_file_is_named_with_its_place(text, tmp_path):
     with pytest.raises(SpecError) as caught:
         specs.load(tmp_path / "broken.yaml")
     lines = str(caught.value).split("\n")
-    assert any(line.startswith(f"{tmp_path / 'broken.yaml'}{BROKEN_FILES[text]}") for line in lines)
+    start, *named = BROKEN_FILES[text]
+    assert any(line.startswith(f"{tmp_path / 'broken.yaml'}{start}") and not unnamed(line, *named) for line in lines), lines
     assert all(line.startswith(f"{tmp_path / 'broken.yaml'}:") for line in lines)

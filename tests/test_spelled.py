@@ -10,7 +10,7 @@ from orchestrator.pareto import front, references_said
 from orchestrator.search_tables import broken_words
 from orchestrator.space import Choice, Search
 from orchestrator.spec import Objective
-from orchestrator.tracking import _tags
+from orchestrator.tracking import cell_tags
 from orchestrator.trial import spelled
 from tests.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
 
@@ -58,7 +58,7 @@ def test_two_near_betas_have_different_labels_in_the_figure_of_the_front():
 
 def test_two_near_betas_have_different_tags_in_mlflow():
     """The tag `beta` is the beta itself."""
-    assert [_tags(cell("mopoe", beta))["beta"] for beta in NEAR] == ["2.5", "2.5000001"]
+    assert [cell_tags(cell("mopoe", beta))["beta"] for beta in NEAR] == ["2.5", "2.5000001"]
 
 
 def colour_bar(betas):
@@ -76,11 +76,11 @@ def test_two_near_betas_have_different_labels_beside_the_learning_curves():
 
 def test_of_many_betas_the_labels_beside_the_learning_curves_are_true():
     """Each label is where it says; the ends are betas of the sweep."""
-    ticks = seed_figures._beta_ticks({beta: beta for beta in (0.5, 0.7, 1.1, 2.0, 3.0, 5.0, 8.0, 20.000001)})
+    ticks = seed_figures.beta_ticks({beta: beta for beta in (0.5, 0.7, 1.1, 2.0, 3.0, 5.0, 8.0, 20.000001)})
     assert list(ticks.values()) == ["0.5", "3.16", "20.000001"]
     assert all(float(text) == at for at, text in ticks.items())
     near = [1 + 1e-9 * step for step in range(9)]
-    labels = list(seed_figures._beta_ticks({beta: beta for beta in near}).values())
+    labels = list(seed_figures.beta_ticks({beta: beta for beta in near}).values())
     assert labels == [spelled(near[0]), spelled(near[-1])]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.spec import parse, trials
 from orchestrator.trial import Trial
 from tests.builders import COHERENCE, cell, result
+from tests.said import ran
 from tests.stores import KEY, SECRET, s3
 from tests.toys import TOYS, random_dataset
 from tests.toys import config as settings
@@ -145,7 +147,7 @@ def test_a_write_that_fails_half_way_leaves_what_was_there_on_other_file_systems
     """Where a store would show half a file, the file is written under another name first, which is removed."""
     path = place(f"memory://{uuid.uuid4().hex}") / "a.json"
     path.write_bytes(b"old")
-    filesystem, full = path._open()
+    filesystem, full = path.filesystem_and_path()
 
     class Failing:
         type_name = filesystem.type_name
@@ -159,7 +161,7 @@ def test_a_write_that_fails_half_way_leaves_what_was_there_on_other_file_systems
             stream.close()
             raise OSError("the line is down")
 
-    monkeypatch.setattr(RemotePath, "_open", lambda self: (Failing(), full))
+    monkeypatch.setattr(RemotePath, "filesystem_and_path", lambda self: (Failing(), full))
     with pytest.raises(OSError, match="the line is down"):
         path.write_bytes(b"new")
     monkeypatch.undo()
@@ -177,7 +179,7 @@ def test_a_path_cannot_leave_its_storage(folder):
     """A name with `..`, or an absolute one, is refused by URI; a trial's folder is named by its hash anyway."""
     if isinstance(folder, RemotePath):
         for name in ("../x", "a/../../x", "/x", "a//x", "."):
-            with pytest.raises(ValueError, match="leads out"):
+            with pytest.raises(ValueError, match=re.escape(repr(name))):
                 folder / name
     assert Ledger(folder).folder(Trial(cell(), 0)).parent == folder / "trials"
 
@@ -251,9 +253,9 @@ def test_a_sweep_whose_storage_is_s3(store, tmp_path, shared, data_folder, jury)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    said = types() + types("--storage", raw["storage"])
-    assert "2 ran now" in said
-    assert "0 ran now" in said
+    outputs = [types(), types("--storage", raw["storage"])]
+    said = "".join(outputs)
+    assert [ran(output) for output in outputs] == [2, 0]
     types("--storage", str(tmp_path / "near"))
     far, close = Ledger(place(raw["storage"])), Ledger(tmp_path / "near")
     for trial in trials(parse(raw)):

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mopoe_core import terminal
 from orchestrator import records, tracking, view
+from orchestrator.outages import Outages
 from orchestrator.records import Identity
 from orchestrator.togo import Room, Shown
 from tests.test_foreign_code import TYPED
@@ -129,8 +130,8 @@ def test_mlflows_messages_tell_no_secret_of_its_address(uri, secrets, store, mon
         raise RuntimeError(f"no connection to {uri} with {' or '.join(secrets)}")
 
     monkeypatch.setattr(tracking, "Projection", refuse)
+    monkeypatch.setattr(tracking, "Outages", lambda answers, passed: Outages(lambda: True, passed))
     tracker = tracking.Tracker(store.spec, store.trials, store.ledger, uri, "commit")
-    monkeypatch.setattr(tracker._outages, "_answers", lambda: True)
     tracker.close([])
     assert tracker.problems
     assert [secret for secret in secrets for problem in tracker.problems if secret in problem] == []

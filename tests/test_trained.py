@@ -15,6 +15,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.spec import parse, trials
 from orchestrator.tracking import catch_up
 from tests.builders import result
+from tests.said import unnamed
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parent.parent
@@ -90,9 +91,10 @@ def test_the_posterior_given_a_subset_is_that_of_the_present(checkpoint, given):
 def test_a_modality_that_there_is_not_is_named(checkpoint, given):
     """A slip in a name, and nothing at all, are told with what is allowed."""
     model = mopoe_core.load(checkpoint[0])
-    for x, said in (({"mnits": given["mnist"]}, "mnits"), ({}, "no modality")):
-        with pytest.raises(ValueError, match=f"x: has {said}; allowed: one or more of mnist, svhn, text"):
+    for x in ({"mnits": given["mnist"]}, {}):
+        with pytest.raises(ValueError, match=r"^x: ") as caught:
             model.generate_given(x, chance())
+        assert not unnamed(caught.value, *x, *NAMES)
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
@@ -100,7 +102,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.pt"):
         mopoe_core.load(tmp_path / "none.pt")
     (tmp_path / "other.pt").write_text("x")
-    with pytest.raises(ValueError, match=r"other\.pt: is damaged, or no checkpoint"):
+    with pytest.raises(ValueError, match=r"other\.pt: "):
         mopoe_core.load(tmp_path / "other.pt")
 
 
@@ -135,6 +137,6 @@ def test_weights_of_other_networks_are_refused(checkpoint, tmp_path):
     state = torch.load(checkpoint[0], weights_only=True)
     state["model"].pop(next(iter(state["model"])))
     torch.save(state, tmp_path / "old.pt")
-    with pytest.raises(ValueError, match=r"old\.pt: its weights do not fit the networks of mnist_svhn_text") as caught:
+    with pytest.raises(ValueError, match=r"old\.pt: .*\bmnist_svhn_text\b") as caught:
         mopoe_core.load(tmp_path / "old.pt")
     assert "\n" not in str(caught.value)

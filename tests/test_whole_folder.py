@@ -42,7 +42,7 @@ def said(folder):
 def folder(request, tmp_path, monkeypatch):
     """Where a report belongs, on file systems that exchange folders in one step and on others."""
     if request.param == "two moves":
-        monkeypatch.setattr(whole_folder, "_exchanged", lambda one, other: False)
+        monkeypatch.setattr(whole_folder, "exchanged", lambda one, other: False)
     return tmp_path / "sweeps" / "s" / "report"
 
 
@@ -109,7 +109,7 @@ def test_a_reader_who_holds_the_folder_never_sees_half_a_report(tmp_path):
     """Where folders are exchanged in one step: opened at any moment, the folder has all files, and all of one report."""
     folder = tmp_path / "report"
     write(folder, "0")
-    if not whole_folder._exchanged(folder, folder):
+    if not whole_folder.exchanged(folder, folder):
         pytest.skip("this file system does not exchange folders")
     stop, seen, threads = threading.Event(), [], []
 
@@ -164,7 +164,7 @@ def test_a_remote_report_loses_the_files_of_the_one_before_and_no_others(tmp_pat
     for name in ("front-old.svg", "notes.txt", "paper/old.md", "paper/claims.md", report.PAGE):
         (there / name).write_bytes(b"old")
     fill("new")(tmp_path)
-    sweep._upload(tmp_path, there)
+    sweep.upload_report(tmp_path, there)
     found = {
         path.path.removeprefix(f"{there.path}/"): path.read_bytes() for pattern in ("*", "*/*") for path in there.glob(pattern)
     }

@@ -8,6 +8,7 @@ import pytest
 from orchestrator import spec as specs
 from orchestrator.errors import SpecError
 from orchestrator.yaml_reading import read
+from tests.said import unnamed
 
 HEAD = "name: x\nbase: {dataset: mnist_svhn_text, model: mopoe, networks: small}\n"
 
@@ -114,16 +115,16 @@ def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
 
 
 WHOLE = {
-    "": "a sweep is a mapping with a name, not an empty value",
-    "# nothing\n": "a sweep is a mapping with a name, not an empty value",
-    "- a\n": "a sweep is a mapping with a name, not a list",
-    "just text\n": "a sweep is a mapping with a name, not 'just text'",
-    f"{HEAD}---\n{HEAD}": "it holds several documents",
-    f"{HEAD}resources:\n\tcpu: 1\n": "indent with spaces",
-    "a: &a [*a]\n": "an alias stands within what it stands for",
-    "? [1, 2]\n: 3\n": "the key a list or mapping is not plain text",
-    f"{HEAD}storage: !!binary aGk=\n": "the tag tag:yaml.org,2002:binary is not read",
-    f"{HEAD}seeds: !!int 0x1F\n": "'0x1F' is no int",
+    "": ["empty"],
+    "# nothing\n": ["empty"],
+    "- a\n": ["list"],
+    "just text\n": ["'just text'"],
+    f"{HEAD}---\n{HEAD}": ["documents"],
+    f"{HEAD}resources:\n\tcpu: 1\n": ["spaces"],
+    "a: &a [*a]\n": ["alias"],
+    "? [1, 2]\n: 3\n": ["key", "list", "mapping"],
+    f"{HEAD}storage: !!binary aGk=\n": ["tag:yaml.org,2002:binary"],
+    f"{HEAD}seeds: !!int 0x1F\n": ["'0x1F'", "int"],
 }
 
 
@@ -131,7 +132,7 @@ WHOLE = {
 def test_what_is_no_sweep_is_refused_with_a_line(content, tmp_path):
     """Empty files, lists, several documents, tabs, recursive aliases, keys that are no texts, and tags."""
     found = mistakes(written(tmp_path, content))
-    assert any(WHOLE[content] in line for line in found)
+    assert any(not unnamed(line, *WHOLE[content]) for line in found), found
     assert all(line.partition(":")[0].isdigit() for line in found)
 
 
@@ -139,8 +140,9 @@ def test_nested_aliases_are_counted_wherever_they_stand(tmp_path):
     """Nine lines that mean a billion values are refused."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
-    with pytest.raises(SpecError, match="holds more than 100000 values"):
+    with pytest.raises(SpecError) as caught:
         read(written(tmp_path, "\n".join(lines)))
+    assert not unnamed(caught.value, 100000)
 
 
 def test_a_value_behind_an_alias_has_the_line_where_it_is_written(tmp_path):
@@ -152,9 +154,10 @@ def test_a_value_behind_an_alias_has_the_line_where_it_is_written(tmp_path):
 def test_no_pipe_folder_or_device_is_read(tmp_path):
     """A FIFO that nobody writes to is refused at once, as are folders and devices; nothing is waited for."""
     os.mkfifo(tmp_path / "pipe")
-    for path, kind in ((tmp_path / "pipe", "a pipe"), (tmp_path, "a folder"), ("/dev/zero", "a device")):
-        with pytest.raises(SpecError, match=f"{path}: is {kind}, not a file"):
+    for path, kind in ((tmp_path / "pipe", "pipe"), (tmp_path, "folder"), ("/dev/zero", "device")):
+        with pytest.raises(SpecError) as caught:
             read(tmp_path / path)
+        assert not unnamed(caught.value, f"{path}: ", kind)
 
 
 def test_what_the_shell_has_opened_is_read(tmp_path):
@@ -169,5 +172,6 @@ def test_what_the_shell_has_opened_is_read(tmp_path):
 
 def test_a_file_of_megabytes_is_no_sweep(tmp_path):
     """It is refused before it is parsed."""
-    with pytest.raises(SpecError, match="more than 8000000 bytes"):
+    with pytest.raises(SpecError) as caught:
         read(written(tmp_path, b"#" * 8_000_001))
+    assert not unnamed(caught.value, 8_000_000)
