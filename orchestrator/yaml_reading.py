@@ -34,7 +34,7 @@ _PLAIN = {
 _CONTAINERS = (f"{_TAG}map", f"{_TAG}seq")
 
 
-class _Loader(yaml.SafeLoader):
+class SweepLoader(yaml.SafeLoader):
     """Composes nodes and constructs nothing; plain texts have the types of `_PLAIN`."""
 
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
@@ -49,7 +49,7 @@ class _Loader(yaml.SafeLoader):
 
 
 for _name, _pattern in _PLAIN.items():
-    _Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(rf"^(?:{_pattern})$"), ["", *"~nN"] if _name == "null" else None)
+    SweepLoader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(rf"^(?:{_pattern})$"), ["", *"~nN"] if _name == "null" else None)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _decoded(content: bytes) -> str:
 def _compose(text: str) -> Any:
     """The tree of nodes; None of an empty file."""
     try:
-        return yaml.compose(text, Loader=_Loader)
+        return yaml.compose(text, Loader=SweepLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"column {mark.column + 1}: " if mark else ""

@@ -233,7 +233,7 @@ def test_files_have_the_rights_that_the_user_gives(umask, tmp_path, monkeypatch)
     (tmp_path / "old").write_text("x")
     files.write_text(tmp_path / "old", "y")
     artifacts.put(tmp_path / "artifacts", ledger, found)
-    tracking._make_database(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    tracking.make_database(f"sqlite:///{tmp_path}/runs/mlflow.db")
     for path in tmp_path.rglob("*"):
         assert rights(path) == (0o777 if path.is_dir() else NO_UMASK) & ~umask, path
 
