@@ -201,14 +201,14 @@ def test_attributes_are_labelled_as_average_precisions(tmp_path, monkeypatch):
     text = Page(written(tmp_path, faces(), **FACES).page.read_text()).text
     assert drawn == [AVERAGE_PRECISION, "nats"]
     assert len(re.findall(AVERAGE_PRECISION, text, re.IGNORECASE)) >= 2
-    assert not re.search("share of|accuracy of", text, re.IGNORECASE)
+    assert not re.search("share of test examples|accuracy of a ", text, re.IGNORECASE)
 
 
 def test_classes_are_labelled_as_shares(demo):
     """Where labels are classes, notes are of shares and accuracies."""
     text = Page(demo.page.read_text()).text
-    assert re.search("share of", text, re.IGNORECASE)
-    assert re.search("accuracy of", text, re.IGNORECASE)
+    assert re.search("share of test examples", text, re.IGNORECASE)
+    assert re.search("accuracy of a ", text, re.IGNORECASE)
     assert not re.search(AVERAGE_PRECISION, text, re.IGNORECASE)
 
 

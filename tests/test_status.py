@@ -103,7 +103,7 @@ def test_status_says_everything_at_once(ledger, file, types_here):
     assert code == 0
     (heading,) = [line for line in out.splitlines() if line.startswith("t: ")]
     assert counts(heading) == {"pending": 2, "running": 1, "completed": 4, "failed": 1}
-    assert not unnamed(heading, "8 trials", f"1 of {os.cpu_count()} core", "about")
+    assert not unnamed(heading, "8 trials", re.compile(rf"\b1 of {os.cpu_count()} cores?\b"), "about")
     assert not unnamed(out, f"python -m orchestrator sweep {file}")
     assert "beta=1:●●   beta=2:●●" in out
     assert "beta=1:✗◐   beta=2:··" in out
