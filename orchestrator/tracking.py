@@ -200,7 +200,7 @@ class Projection:
         check: Callable[[], None],
     ) -> None:
         """`trials` has those of each cell by its id; a search adds to it. `identity` is the ledger's storage's."""
-        _make_database(uri)
+        make_database(uri)
         self._uri = uri
         self._identity = identity
         self._owner = Owner(identity.id, spec.name, trials, ledger)
@@ -430,7 +430,7 @@ class Projection:
             self._delete(summary.name)
         run = self._runs.get(summary.name) or self._create_sweep(summary)
         ends = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.told]
-        self._put(run, partial(_copy, [*summary.files, *([summary.page] if summary.page else [])]))
+        self._put(run, partial(copy_files, [*summary.files, *([summary.page] if summary.page else [])]))
         parameters = [] if run.has_parameters else [Param(name, value) for name, value in summary.parameters.items()]
         tags = {"projected": mark, "status": status, **{f"cells_{name}": str(count) for name, count in summary.counts.items()}}
         points = _sweep_points(summary, ends)
@@ -762,7 +762,7 @@ def _shortened(items: Sequence[_Item]) -> list[_Item]:
     return [item for item in reversed(kept.values()) if item.kind != "close"]
 
 
-def _make_database(uri: str) -> None:
+def make_database(uri: str) -> None:
     """See that a SQLite file is there whole or not at all: MLflow makes one in dozens of steps, and does not go on with one whose maker
     was killed on the way.
     """
@@ -821,7 +821,8 @@ def _sweep_points(summary: SweepSummary, ends: Sequence[int]) -> list[Point]:
     return points
 
 
-def _copy(files: Sequence[Path], into: Path) -> None:
+def copy_files(files: Sequence[Path], into: Path) -> None:
+    """Copies files into a folder; when it returns, their content and names are on disk."""
     make_folder(into)
     for path in files:
         shutil.copyfile(path, into / path.name)

@@ -146,6 +146,12 @@ def load(reference: str) -> "Dataset":
     return Dataset(reference, "own", modalities, train, test, int(loaded.data.train_labels.max()) + 1, loaded.card.data_hash)
 
 
+def forget() -> None:
+    """Forgets every dataset that was loaded: the next call runs the user's function again, as a new process does."""
+    _loaded.cache_clear()
+    _remarks.cache_clear()
+
+
 @lru_cache(maxsize=8)
 def _loaded(reference: str, root: str) -> _Loaded:
     given = _call(reference, Path(root))
