@@ -176,12 +176,12 @@ def judges(dataset: Dataset, folder: AnyPath, device: torch.device) -> Judges:
     networks, quality = {}, {}
     for modality in dataset.modalities:
         quality[modality.name] = judge(dataset, modality, folder)
-        kept = _load(_path(dataset, modality, folder), device)
+        kept = _load(classifier_path(dataset, modality, folder), device)
         network = classifier(modality, dataset.classes).to(device).eval().requires_grad_(False)
         try:
             network.load_state_dict(kept["weights"])
         except (RuntimeError, TypeError):
-            raise _unusable(_path(dataset, modality, folder), "its weights are of another network") from None
+            raise _unusable(classifier_path(dataset, modality, folder), "its weights are of another network") from None
         networks[modality.name] = network
     every = json.dumps([_identity(dataset, modality) for modality in dataset.modalities])
     return Judges(networks, quality, hashlib.sha256(every.encode()).hexdigest()[:16])
@@ -189,7 +189,7 @@ def judges(dataset: Dataset, folder: AnyPath, device: torch.device) -> Judges:
 
 def judged(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality | None:
     """As `judge`, of a classifier that `folder` holds; None where it has to be trained."""
-    return judge(dataset, modality, folder) if _path(dataset, modality, folder).exists() else None
+    return judge(dataset, modality, folder) if classifier_path(dataset, modality, folder).exists() else None
 
 
 def judge(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality:
@@ -197,7 +197,7 @@ def judge(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality:
 
     Raises JudgeError where it is no judge (`check_quality`).
     """
-    path = _path(dataset, modality, folder)
+    path = classifier_path(dataset, modality, folder)
     if not path.exists():
         with lock(path):
             if not path.exists():
@@ -211,7 +211,8 @@ def judge(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality:
     return quality
 
 
-def _path(dataset: Dataset, modality: Modality, folder: AnyPath) -> AnyPath:
+def classifier_path(dataset: Dataset, modality: Modality, folder: AnyPath) -> AnyPath:
+    """Returns the file in which the classifier of one modality is kept, whether it is there or not."""
     return folder / _identity(dataset, modality) / f"{modality.name}.pt"
 
 
@@ -298,7 +299,7 @@ def _fit(dataset: Dataset, modality: Modality) -> nn.Module:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3 * LEARNING_RATE, total_steps=steps)
         for step in range(steps):
             if step % per_epoch == 0:
-                shuffled = _order(labels, order)
+                shuffled = epoch_order(labels, order)
             rows = shuffled[step % per_epoch * batch :][:batch]
             logits, wanted = network(modality.to_float(items[rows])), labels[rows]
             loss = _loss(logits, wanted)
@@ -309,7 +310,7 @@ def _fit(dataset: Dataset, modality: Modality) -> nn.Module:
     return network.eval()
 
 
-def _order(labels: Tensor, rng: torch.Generator) -> Tensor:
+def epoch_order(labels: Tensor, rng: torch.Generator) -> Tensor:
     """The items of one epoch: each once, in random order; of very unequal classes as many, drawn so that each class is as likely."""
     if labels.ndim == 1:
         count = labels.bincount().double()

@@ -43,7 +43,7 @@ def log_likelihoods(
     for rows, subset in zip(members, given, strict=True):
         log_p = {row: joint.log_weight(row, subset) for row in rows}
         bounds.append(_bound(rows, samples, log_p))
-        views.append(_paper_view([log_p[row] - samples.log_q(row, row) for row in rows]))
+        views.append(paper_view([log_p[row] - samples.log_q(row, row) for row in rows]))
     return torch.stack(bounds), torch.stack(views)
 
 
@@ -143,7 +143,7 @@ def _bound(rows: Sequence[int], samples: _Samples, log_p: Mapping[int, Tensor]) 
     return torch.logsumexp(torch.cat(terms), 0)
 
 
-def _paper_view(log_weights_RKB: list[Tensor]) -> Tensor:
+def paper_view(log_weights_RKB: list[Tensor]) -> Tensor:
     """(K, B) weights flattened and read as (B, K), as released; of several members each takes a slice of the batch."""
     members, (samples, batch) = len(log_weights_RKB), log_weights_RKB[0].shape
     width = max(1, batch // members)

@@ -209,10 +209,11 @@ cli_after.register(app)
 
 def main() -> None:
     """Entry point. A user error is one line on standard error and exit code 2; so is what storage raises, with exit code 1 or 2."""
-    _run(app)
+    run_command(app)
 
 
-def _run(command: Callable[[], None]) -> None:
+def run_command(command: Callable[[], None]) -> None:
+    """Runs a command; an error that the user can mend becomes one line on standard error and an exit code."""
     try:
         with only_permitted():
             command()

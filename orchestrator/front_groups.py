@@ -97,7 +97,7 @@ def front_groups(cells: Sequence[Cell], results: Iterable[TrialResult]) -> Front
     for cell in cells:
         members.setdefault(comparison_key(cell.config, chosen[cell.id]), []).append(cell)
     labels = key_labels(list(members))
-    slugs = dict(zip(members, _slugs(list(labels.values())), strict=True))
+    slugs = dict(zip(members, slugs_of(list(labels.values())), strict=True))
     groups = []
     for key, own in members.items():
         kept = tuple(result for cell in own for result in by_cell[cell.id] if _agrees(result, key.measured))
@@ -181,7 +181,7 @@ def _agrees(result: TrialResult, measured: MeasuredWith) -> bool:
     return result.status != "completed" or measured_with(result.provenance) == measured
 
 
-def _slugs(labels: Sequence[str]) -> list[str]:
+def slugs_of(labels: Sequence[str]) -> list[str]:
     """Each label as part of a file's name, each another, also where case does not count."""
     made: list[str] = []
     taken: set[str] = set()

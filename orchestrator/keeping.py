@@ -44,7 +44,9 @@ class Surplus:
 def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
     """What of a sweep need not stay. Raises SpecError where another sweep's record cannot be read, so that its wishes are unknown."""
     ledger = Ledger(storage)
-    wanted = {trial.id for other in (spec, *_others(storage, spec.own_datasets)) for trial in _wanted(other, ledger)}
+    wanted = {
+        trial.id for other in (spec, *recorded_sweeps(storage, spec.own_datasets)) for trial in wanted_trials(other, ledger)
+    }
     found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
     paths = {trial: path for trial in found if (path := ledger.checkpoint(trial)).exists()}
     links = tuple(mlflow_links(storage, tuple(paths.values())))
@@ -115,13 +117,13 @@ def _recorded(storage: AnyPath, path: AnyPath, code_of: frozenset[str] = frozens
         raise SpecError(f"{path}: cannot be read ({said}); delete {path.parent} if that sweep is no longer wanted") from None
 
 
-def _others(storage: AnyPath, code_of: frozenset[str] = frozenset()) -> Iterator[SweepSpec]:
+def recorded_sweeps(storage: AnyPath, code_of: frozenset[str] = frozenset()) -> Iterator[SweepSpec]:
     """Every sweep that storage remembers, without cells on datasets that are no other sweep's: of those no trial can be in question."""
     for path in listed(storage, "sweeps/*/sweep.json"):
         yield _recorded(storage, path, code_of)
 
 
-def _wanted(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
+def wanted_trials(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
     """Trials whose checkpoints a sweep has use for: of the cells on its fronts, one of each group of cells that may be compared; all of
     them while some have not ended, or where some were left out, of which it is not known whether they have.
     """

@@ -76,7 +76,7 @@ def run(
     `driver` is the token of the driver's lease, `seconds` what each trial should take, by id. `listen` is called in this thread, and so
     is `search`, which finds further trials.
     """
-    with _ray(), files.scratch("tune") as scratch:
+    with running_ray(), files.scratch("tune") as scratch:
         there = _there()
         place = Place(
             storage=ledger.storage,
@@ -137,7 +137,7 @@ def _tune(search: "JobSearch", forward: "_Forward", place: Place, resources: Res
 
 
 @contextmanager
-def _ray() -> Iterator[None]:
+def running_ray() -> Iterator[None]:
     """A Ray to run on: the one of this process, that of RAY_ADDRESS, or a local one that is stopped afterwards."""
     if ray.is_initialized():
         yield

@@ -430,7 +430,7 @@ class Projection:
             self._delete(summary.name)
         run = self._runs.get(summary.name) or self._create_sweep(summary)
         ends = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.told]
-        self._put(run, partial(_copy, [*summary.files, *([summary.page] if summary.page else [])]))
+        self._put(run, partial(copy_files, [*summary.files, *([summary.page] if summary.page else [])]))
         parameters = [] if run.has_parameters else [Param(name, value) for name, value in summary.parameters.items()]
         tags = {"projected": mark, "status": status, **{f"cells_{name}": str(count) for name, count in summary.counts.items()}}
         points = _sweep_points(summary, ends)
@@ -822,7 +822,8 @@ def _sweep_points(summary: SweepSummary, ends: Sequence[int]) -> list[Point]:
     return points
 
 
-def _copy(files: Sequence[Path], into: Path) -> None:
+def copy_files(files: Sequence[Path], into: Path) -> None:
+    """Copies files into a folder; when it returns, their content and names are on disk."""
     make_folder(into)
     for path in files:
         shutil.copyfile(path, into / path.name)

@@ -2,11 +2,14 @@
 
 import io
 import itertools
+import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from mopoe_core import training
 from mopoe_core.errors import CheckpointError
 from mopoe_core.files import Digest, place, write_bytes
 from mopoe_core.training import FORMAT
@@ -15,6 +18,7 @@ from orchestrator import plan as planning
 from orchestrator.attempts import Attempt, adopt
 from orchestrator.ledger import Ledger
 from tests.builders import COHERENCE, cell, result
+from tests.naming import naming
 
 RESULT = result(cell(), 0, {COHERENCE: 0.5})
 TRIAL = RESULT.trial
@@ -34,6 +38,14 @@ def begun(ledger, worker, checkpoint=WEIGHTS):
     for name, content in PICTURES.items():
         write_bytes(attempt.folder / f"{name}.png", content)
     return attempt
+
+
+@pytest.fixture
+def a_digit_is_a_checkpoint(monkeypatch):
+    """The content of a checkpoint is the number of its epochs."""
+    monkeypatch.setattr(
+        training, "held", lambda path, *_: SimpleNamespace(epochs=int(path.read_bytes())) if path.exists() else None
+    )
 
 
 def named(attempt, checkpoint=WEIGHTS):
@@ -106,9 +118,9 @@ def test_moving_files_to_their_place_may_be_cut_anywhere(ledger, monkeypatch):
     assert step > 5
 
 
-def test_an_attempt_goes_on_from_the_newest_checkpoint(ledger, monkeypatch):
+@pytest.mark.usefixtures("a_digit_is_a_checkpoint")
+def test_an_attempt_goes_on_from_the_newest_checkpoint(ledger):
     """Of two earlier attempts, from that with more epochs, with the checkpoint before; both stay as they are."""
-    monkeypatch.setattr(attempts, "_epochs", lambda trial, folder: int((folder / "checkpoint.pt").read_bytes()))
     old, older = begun(ledger, "worker-a", b"5"), begun(ledger, "worker-b", b"3")
     write_bytes(old.folder / "checkpoint.before", b"4")
     new = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-c"), "worker-c")
@@ -118,9 +130,9 @@ def test_an_attempt_goes_on_from_the_newest_checkpoint(ledger, monkeypatch):
     assert ledger.checkpoint(TRIAL) == new.checkpoint
 
 
-def test_an_attempt_whose_note_was_cut_is_gone_on_from(ledger, monkeypatch):
+@pytest.mark.usefixtures("a_digit_is_a_checkpoint")
+def test_an_attempt_whose_note_was_cut_is_gone_on_from(ledger):
     """Its checkpoint is newer than that of the attempt before: of a stack, the other trials go on from there too."""
-    monkeypatch.setattr(attempts, "_epochs", lambda trial, folder: int((folder / "checkpoint.pt").read_bytes()))
     begun(ledger, "worker-a", b"3")
     last = begun(ledger, "worker-b", b"7")
     note = ledger.folder(TRIAL) / "attempts" / "0002.json"
@@ -137,7 +149,7 @@ def test_a_checkpoint_of_another_trial_is_not_copied(ledger):
     torch.save({"format": FORMAT, "trial": "0" * 16, "seed": 0, "config": {}, "history": [], "diverged_at_step": None}, content)
     write_bytes(ledger.folder(TRIAL) / "checkpoint.pt", content.getvalue())
     attempt = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-a"), "worker-a")
-    with pytest.raises(CheckpointError, match="checkpoint.pt: is the checkpoint of another trial"):
+    with pytest.raises(CheckpointError, check=naming(ledger.folder(TRIAL) / "checkpoint.pt", "0" * 16)):
         adopt(TRIAL, attempt, ledger.folder(TRIAL))
     assert not attempt.checkpoint.exists()
 
@@ -181,7 +193,8 @@ def test_a_failure_counts_until_another_attempt_has_begun(ledger):
 def test_two_that_begin_at_once_have_two_numbers(ledger, monkeypatch):
     """Neither writes over the other's note, though both saw the same attempts."""
     ledger.begin(TRIAL, "worker-a")
-    monkeypatch.setattr(Ledger, "_attempt_numbers", lambda self, trial: [])
+    monkeypatch.setattr("orchestrator.ledger.listed", lambda *_: [])  # the note of the first is not there yet
     assert ledger.begin(TRIAL, "worker-b") == 2
     monkeypatch.undo()
-    assert [ledger._of_attempt(TRIAL, number, "worker") for number in (1, 2)] == ["worker-a", "worker-b"]
+    notes = [json.loads((ledger.folder(TRIAL) / "attempts" / f"{number:04d}.json").read_bytes()) for number in (1, 2)]
+    assert [note["worker"] for note in notes] == ["worker-a", "worker-b"]

@@ -12,6 +12,7 @@ from orchestrator.aggregate import trial_table
 from orchestrator.ledger import Ledger
 from orchestrator.spec import cells, parse, trials
 from tests.builders import COHERENCE, grid_results, result
+from tests.naming import names, names_in_order
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,7 +50,8 @@ def test_the_table_has_every_number_and_every_trial(swept, types_here):
     code, out, err = types_here("export", path)
     assert (code, err) == (0, "")
     file = ledger.storage / "sweeps" / "t" / "export.parquet"
-    assert out == f"59 rows of 10 trials\ntable   {file}\n"
+    assert names_in_order(out.splitlines()[0], 59, 10)
+    assert names(out.splitlines()[1], file)
     table = pd.read_parquet(file)
     assert list(dict.fromkeys(table.trial_id)) == [trial.id for trial in every]
     complete = table[table.status == "completed"].reset_index(drop=True)
@@ -79,14 +81,15 @@ def test_the_table_has_a_column_for_what_varies_and_none_for_what_does_not(swept
     assert {(row.commit, row.train_seconds, row.evaluate_seconds) for row in complete.itertuples()} == {("abc", 2.0, 1.0)}
 
 
-@pytest.mark.parametrize(("to", "said"), [("t.csv", "does not end with .parquet"), ("t.yaml/t.parquet", "cannot be written")])
-def test_a_place_where_no_table_can_be_is_refused_in_one_line(swept, types_here, to, said):
+@pytest.mark.parametrize("to", ["t.csv", "t.yaml/t.parquet"])
+def test_a_place_where_no_table_can_be_is_refused_in_one_line(swept, types_here, to):
     """Another ending, and a folder that is a file."""
     path, _, _ = swept
     code, out, err = types_here("export", path, "--to", path.parent / to)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: --to: ")
-    assert said in err
+    assert names(err, path.parent / to)
+    assert to != "t.csv" or ".parquet" in err
 
 
 def test_the_script_of_the_docs_reads_the_table_and_draws(swept, types_here):

@@ -1,6 +1,9 @@
 """What goes wrong with real processes, nodes and disks, and that nothing is lost by it. Random kills are in test_chaos.py."""
 
+import errno
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.ledger import Ledger
+from tests.naming import line_naming, names_in_order
 from tests.users import ROOT, User, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -39,15 +43,15 @@ def test_a_second_driver_is_refused_and_another_sweep_with_the_same_trials_train
     try:
         wait_for(lambda: running(user, one) or first.poll() is not None)
         again = user.types("sweep", one, code=2)
-        assert f"one: is being run by process {first.pid} on " in again.stderr
-        assert "since 20" in again.stderr
+        assert names_in_order(line_naming(again.stderr, "error", first.pid), "one", first.pid, platform.node())
+        assert re.search(r"\b20\d\d-\d\d-\d\d", again.stderr)
         beside = user.types("sweep", two)
         out, err = first.communicate(timeout=300)
     finally:
         first.kill()
         first.wait()
     assert first.returncode == 0, out + err
-    assert "6 completed of 6 trials" in beside.stdout
+    assert line_naming(beside.stdout, "6 completed", 6)
     assert {(state.status, state.attempts) for state in user.states(two)} == {("completed", 1)}
     assert user.kinds("one") == {("trial", "FINISHED"): 4, ("cell", "FINISHED"): 2}
     assert user.kinds("two") == {("trial", "FINISHED"): 6, ("cell", "FINISHED"): 3}
@@ -70,12 +74,12 @@ def test_an_impatient_user_is_obeyed_and_nothing_is_lost(user):
         driver.kill()
         driver.wait()
     assert driver.returncode == 130, out + err
-    assert f"interrupted; `python -m orchestrator sweep {path}` goes on" in err
+    assert line_naming(err, f"`python -m orchestrator sweep {path}`")
     assert "Traceback" not in err
     assert not running(user, path)
     assert {state.status for state in user.states(path)} == {"cancelled"}
     done = user.types("sweep", path)
-    assert "2 completed of 2 trials" in done.stdout
+    assert line_naming(done.stdout, "2 completed", 2)
     assert "waiting" not in done.stdout
     assert user.kinds("hasty") == {("trial", "FINISHED"): 2, ("cell", "FINISHED"): 2}
 
@@ -104,7 +108,7 @@ def test_a_lost_node_costs_no_trial_and_is_no_failure(user):
     finally:
         cluster.shutdown()
     assert driver.returncode == 0, out + err
-    assert "a node was lost" in out
+    assert "node" in out
     states = user.states(path)
     assert [state.status for state in states] == ["completed"] * 4
     assert sorted(state.attempts for state in states) == [1, 1, 1, 2]
@@ -154,8 +158,8 @@ def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(user, shared):
     said = {name: (user.home / name).read_text() for name in ("full.out", "full.err", "full.code", "full.status", "room.out")}
     assert done.returncode == 0, f"{said}{done.stderr}"
     assert said["full.code"] == "1\n"
-    assert "o space left on device" in said["full.err"]
-    assert "goes on" in said["full.err"]
+    assert os.strerror(errno.ENOSPC)[1:] in said["full.err"]
+    assert f"`python -m orchestrator sweep {path} --storage {disk}/runs`" in said["full.err"]
     assert "Traceback" not in said["full.err"]
     assert "failed" not in said["full.status"]
-    assert "2 completed of 2 trials" in said["room.out"]
+    assert line_naming(said["room.out"], "2 completed", 2)

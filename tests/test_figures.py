@@ -14,6 +14,7 @@ from orchestrator.pareto import front
 from orchestrator.seed_figures import MOST_CURVES, learning
 from orchestrator.spec import Objective
 from tests.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
+from tests.naming import names, names_in_order
 
 OBJECTIVES = (Objective(metric=COHERENCE, goal="max", reference=0), Objective(metric=LIKELIHOOD, goal="max", reference=-2300))
 CELLS = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (0.5, 1, 2.5, 5, 10, 20)]
@@ -88,7 +89,7 @@ def test_a_long_bar_leaves_the_frame_to_the_means(drawn):
     left, right = figure.axes[0].get_xlim()
     assert 0.4 < left < 0.5
     assert 0.6 < right < 0.7
-    assert "cut at the frame" in figure.get_supxlabel().replace("\n", " ")
+    assert names(figure.get_supxlabel().replace("\n", " "), "frame")
 
 
 def test_constant_objectives_can_be_drawn(drawn):
@@ -119,7 +120,7 @@ def test_of_many_cells_only_those_on_the_front_have_a_label(drawn):
     figure = drawn(points)
     assert [text.get_text() for text in beta_labels(figure)] == [f"β {p.beta:g}" for p in points.points if p.on_front]
     assert 0 < len(beta_labels(figure)) < MOST_LABELLED
-    assert "Of 100 cells, only those on the front have a label." in figure.get_supxlabel().replace("\n", " ")
+    assert names(figure.get_supxlabel().replace("\n", " "), 100, "only", "front", "label")
     assert sum(line.get_gid() is not None for line in figure.axes[0].lines) == 100
 
 
@@ -128,7 +129,7 @@ def test_of_many_cells_on_the_front_none_has_a_label(drawn):
     cells, results = many(MOST_LABELLED + 1, True)
     figure = drawn(found(results, 2, cells))
     assert not beta_labels(figure)
-    assert f"Of {MOST_LABELLED + 1} cells, none has a label." in figure.get_supxlabel().replace("\n", " ")
+    assert names(figure.get_supxlabel().replace("\n", " "), MOST_LABELLED + 1, "none", "label")
 
 
 def test_a_label_stands_where_a_plain_loop_over_boxes_and_strokes_would_put_it(drawn):
@@ -158,7 +159,7 @@ def test_of_many_cells_learning_curves_have_a_few_over_the_whole_range_of_betas(
     cells, results = many(40, False)
     figure = learning(cells, results, "some data")
     assert len(figure.axes[0].lines) == MOST_CURVES
-    assert f"{MOST_CURVES} of 40 cells" in figure.get_supxlabel().replace("\n", " ")
+    assert names_in_order(figure.get_supxlabel().replace("\n", " "), MOST_CURVES, 40, "cells")
     colours = {line.get_color() for line in figure.axes[0].lines}
     assert {matplotlib.colormaps["viridis_r"](0.0), matplotlib.colormaps["viridis_r"](1.0)} <= colours
 

@@ -195,13 +195,13 @@ def test_paper_view_is_the_released_reshape():
     log_weights = torch.randn(15, 6, generator=torch.Generator().manual_seed(0))
     flat = log_weights.flatten().tolist()
     expected = [math.log(sum(math.exp(w) for w in flat[row * 15 : row * 15 + 15]) / 15) for row in range(6)]
-    torch.testing.assert_close(importance._paper_view([log_weights]), torch.tensor(expected))
+    torch.testing.assert_close(importance.paper_view([log_weights]), torch.tensor(expected))
 
 
 def test_paper_view_gives_each_member_of_a_mixture_a_slice_of_the_batch():
     """As released: of 7 examples and 2 members the first takes 3 and the second the remaining 4."""
     first, second = torch.zeros(1, 7), torch.ones(1, 7)
-    assert importance._paper_view([first, second]).tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert importance.paper_view([first, second]).tolist() == [0, 0, 0, 1, 1, 1, 1]
 
 
 def test_the_number_of_samples_is_the_configurations():

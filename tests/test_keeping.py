@@ -12,6 +12,7 @@ from orchestrator.leases import Lease
 from orchestrator.ledger import Ledger
 from orchestrator.spec import parse, trials
 from tests.builders import COHERENCE, LIKELIHOOD, result
+from tests.naming import naming
 
 RAW = {
     "name": "t",
@@ -82,7 +83,7 @@ def test_a_sweep_that_cannot_be_read_is_named_and_nothing_goes(tmp_path):
     ledger, spec = Ledger(tmp_path), parse(RAW)
     stored(ledger, spec)
     write_text(tmp_path / "sweeps" / "old" / "sweep.json", '{"name": "old", "base": {"nosuch": 1}}')
-    with pytest.raises(SpecError, match=r"old/sweep\.json: cannot be read"):
+    with pytest.raises(SpecError, check=naming(tmp_path / "sweeps" / "old" / "sweep.json")):
         keeping.surplus(spec, tmp_path)
 
 
@@ -109,6 +110,6 @@ def test_a_sweep_is_remembered_with_its_scale_and_without_its_storage(tmp_path):
     text = keeping.record(spec)
     assert "secret" not in text
     write_text(tmp_path / "sweeps" / "t" / "sweep.json", text)
-    (again,) = keeping._others(tmp_path)
+    (again,) = keeping.recorded_sweeps(tmp_path)
     assert [trial.id for trial in trials(again)] == [trial.id for trial in trials(spec)]
     assert again.keep == "front"

@@ -259,9 +259,10 @@ def test_a_beat_keeps_a_lease_fresh(storage, monkeypatch):
     """The thread writes the sign of life anew, on a folder and by URI."""
     monkeypatch.setattr(leases, "_beat_seconds", lambda storage: 0.05)
     with Lease(storage) as lease:
-        before = lease._heard
+        sign = storage / "alive" / lease.holder.token
+        before = sign.read_bytes()
         time.sleep(0.3)
-        assert lease._heard > before
+        assert sign.read_bytes() > before
         lease.check()
 
 
@@ -291,7 +292,8 @@ def _contend(storage, start, inside, most, wins):
                 with inside.get_lock():
                     inside.value -= 1
                     wins.value += 1
-                (leases._claims_folder(place(storage), things) / f"{lease.holder.token}.json").unlink()
+                (claim,) = place(storage).glob(f"claims/**/{lease.holder.token}.json")
+                claim.unlink()
             time.sleep(0.001 * (os.getpid() % 7))
 
 
