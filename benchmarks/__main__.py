@@ -10,10 +10,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks import evaluation, growth, kernels, stacks, step, sweeps
-from benchmarks.measure import as_in_a_worker
-from benchmarks.page import page
-from orchestrator import provenance
+from benchmarks.scale import growth
+from benchmarks.speed import evaluation, kernels, stacks, step, sweeps
+from benchmarks.speed.measure import as_in_a_worker
+from benchmarks.speed.page import page
+from orchestrator.execution import provenance
 
 Found = dict[str, Any]
 

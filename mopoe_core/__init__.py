@@ -2,15 +2,14 @@
 
 Models, losses, data, metrics and training. Nothing here knows of sweeps, Ray, MLflow or Optuna.
 
-This file imports nothing heavy on purpose: a command line that only reads a configuration imports `mopoe_core.config` and must
-answer before torch has loaded.
+This file imports nothing heavy. A command that only reads a configuration imports it too, and must answer before torch has loaded.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mopoe_core.model import MultimodalVAE
+    from mopoe_core.models.model import MultimodalVAE
 
 __version__ = "0.1.0"
 
@@ -28,6 +27,6 @@ def load(checkpoint: str | Path, device: str = "cpu", data: str | Path = "data",
     Raises FileNotFoundError, or ValueError where the file is no checkpoint of a model that has been trained, or not the one of that
     result, or where it needs code that was not named.
     """
-    from mopoe_core.trained import load_trained  # torch, which takes seconds
+    from mopoe_core.training.trained_model import load_trained  # torch, which takes seconds
 
     return load_trained(Path(checkpoint), device, Path(data), dataset)

@@ -1,7 +1,7 @@
 """`python -m orchestrator`."""
 
 from mopoe_core.terminal import escape_tracebacks
-from orchestrator.cli import main
+from orchestrator.cli.app import main
 
 escape_tracebacks()
 main()

@@ -12,12 +12,13 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 import pytest
 import torch
 
-from mopoe_core.catalogue import DatasetCard
-from mopoe_core.classifiers import Judges, judges
-from mopoe_core.data import mnist_svhn_text, own
+from mopoe_core.data.cards import DatasetCard
+from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
+from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset
-from orchestrator import cli
-from tests import own_cards, recorded
+from mopoe_core.metrics.classifiers import Judges, judges
+from orchestrator.cli import app
+from tests.support import own_cards, recorded
 
 torch.set_num_threads(1)  # as workers do: repeatable, and not slowed many times over by a neighbour on the other core
 
@@ -53,7 +54,7 @@ def types_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     def run(*words: object) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", ["orchestrator", *map(str, words)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
         printed = capsys.readouterr()
         return end.value.code or 0, printed.out, printed.err
 
@@ -63,11 +64,11 @@ def types_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 @pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that commands are typed in, with a dataset of the user's own whose classifiers take a moment: `mine.py:made`."""
-    (tmp_path / "mine.py").write_text((Path(__file__).parent / "own_data.py").read_text())
+    (tmp_path / "mine.py").write_text((Path(__file__).parent / "support" / "own_data.py").read_text())
     monkeypatch.chdir(tmp_path)
-    own.search_from(tmp_path)
+    user_data.search_from(tmp_path)
     yield tmp_path
-    own.search_from(Path())
+    user_data.search_from(Path())
 
 
 @pytest.fixture
@@ -78,11 +79,11 @@ def card_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object], Data
 
     def card(made: object) -> DatasetCard:
         monkeypatch.setattr(own_cards, "made", made if callable(made) else lambda: made, raising=False)
-        own.forget()
-        return own.card(own_cards.HERE)
+        user_data.forget()
+        return user_data.card(own_cards.HERE)
 
     yield card
-    own.forget()
+    user_data.forget()
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +97,9 @@ def store(recorded_once: recorded.Store, tmp_path: Path, monkeypatch: pytest.Mon
     """Trained trials and every kind of record, to be damaged."""
     copied = recorded_once.copy(tmp_path)
     monkeypatch.chdir(tmp_path)
-    own.search_from(tmp_path)
+    user_data.search_from(tmp_path)
     yield copied
-    own.search_from(Path())
+    user_data.search_from(Path())
 
 
 LONGEST = (

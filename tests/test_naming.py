@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.naming import line_naming, names, names_in_order
+from tests.support.naming import line_naming, names, names_in_order
 
 
 @pytest.mark.parametrize(

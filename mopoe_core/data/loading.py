@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mopoe_core.catalogue import DATASETS, DatasetCard, is_own
-from mopoe_core.config import DataKey, choose
+from mopoe_core.data.cards import DATASETS, DataKey, DatasetCard, is_own
 from mopoe_core.data.types import Dataset
 from mopoe_core.errors import DataError
+from mopoe_core.spelling import choose
 
 Loader = Callable[[DataKey, Path, Mapping[str, int]], Dataset]
 """From a key, the folder of datasets and the examples expected in each split."""
@@ -20,9 +20,9 @@ def load(key: DataKey, folder: Path) -> Dataset:
     card says, where they have changed since the dataset was built from them, or where `folder` is none.
     """
     if is_own(key.dataset):
-        from mopoe_core.data import own
+        from mopoe_core.data.own import user_data
 
-        return own.load(key.dataset)
+        return user_data.load(key.dataset)
     try:
         card: DatasetCard = choose("dataset", key.dataset, DATASETS)
         choose("source", key.source, card.sources)
@@ -47,19 +47,19 @@ def _expected(card: DatasetCard, source: str) -> dict[str, int]:
 
 
 def _mnist_svhn_text(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
-    from mopoe_core.data import mnist_svhn_text
+    from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
 
     return mnist_svhn_text.load(key.source, folder, expected)
 
 
 def _polymnist(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
-    from mopoe_core.data import polymnist
+    from mopoe_core.data.polymnist import polymnist
 
     return polymnist.load(key.source, folder, key.modalities, expected)
 
 
 def _celeba(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
-    from mopoe_core.data import celeba
+    from mopoe_core.data.celeba import celeba
 
     return celeba.load(key.source, folder, key.evaluate_on, expected)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mopoe_core.data.own_checks import KINDS
+from mopoe_core.data.own.checks import KINDS
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class Modality:
     bounded: bool = False
     """Whether an image decoder's mean is kept in [0, 1] by a sigmoid (MNIST's is, SVHN's is not, as released)."""
     architecture: str = ""
-    """Which published networks and classifier it has (`mopoe_core.networks.PAPER`); empty for none."""
+    """Which published networks and classifier it has (`mopoe_core.networks.networks.PAPER`); empty for none."""
     judge: str = ""
-    """Which classifier judges it (`mopoe_core.classifiers.RECIPES`), where it is not the published one."""
+    """Which classifier judges it (`mopoe_core.metrics.classifiers.RECIPES`), where it is not the published one."""
     alphabet: str = ""
     """Of text: the character of each symbol."""
     likelihood: str = ""
     """The modality's own; empty for images that take the configuration's, and for text."""
     own: str = ""
-    """Of a user's dataset: the reference under which `mopoe_core.data.own` knows its networks."""
+    """Of a user's dataset: the reference under which `mopoe_core.data.own.user_data` knows its networks."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

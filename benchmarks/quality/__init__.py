@@ -1,0 +1,1 @@
+"""How good what comes out is: samplers on problems whose front is known."""

@@ -1,0 +1,1 @@
+"""The models, networks, evaluation and trials again, as ordinary research code writes them."""

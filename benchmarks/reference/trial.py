@@ -1,0 +1,80 @@
+"""Trials as a researcher's script runs them: train, evaluate, the next; over several processes by a pool, without a ledger.
+
+Nothing is written to disk on the way, and nothing can be resumed.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.reference.evaluation import evaluate
+from benchmarks.reference.models import Reference, adam, shuffled_loader, train_epoch
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.data.cards import DataKey
+from mopoe_core.data.loading import load
+from mopoe_core.data.types import Dataset
+from mopoe_core.metrics.classifiers import Judges, judges
+from mopoe_core.training.training import SELECTION_SEED, new_model
+
+CPU = torch.device("cpu")
+
+PlainTrial = tuple[TrainingConfig, int]
+"""A configuration and a seed."""
+
+
+def plain_trial(config: TrainingConfig, seed: int, dataset: Dataset, judges: Judges) -> dict[str, float]:
+    """Train for `config.epochs` and evaluate; returns the metrics of `reference_evaluation.evaluate`.
+
+    Its initial weights are those of the package's trial with this seed; other chance is the global generator's, which it seeds.
+    """
+    model = Reference(new_model(config, seed, dataset, CPU))
+    torch.manual_seed(seed)
+    loader = shuffled_loader(dataset.train.take(config.train_examples, SELECTION_SEED), config.batch_size)
+    optimiser = adam(model, config)
+    for _ in range(config.epochs):
+        train_epoch(model, optimiser, loader)
+    return evaluate(model, seed, dataset, judges)
+
+
+def plain_trials(
+    trials: Sequence[PlainTrial], data: Path, classifiers: Path, processes: int | None = None
+) -> list[dict[str, float]]:
+    """The metrics of many trials, in the order given, from a pool of processes with one thread each.
+
+    There are as many processes as cores when left out. `data` is the folder of datasets and `classifiers` that of their judges;
+    each process loads them once.
+    """
+    workers = processes or os.cpu_count() or 1
+    spawn = multiprocessing.get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+        return list(pool.map(partial(_trial, data=data, classifiers=classifiers), trials))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """For processes that start inside: torch and the linear algebra under the probes read it when they are loaded."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _trial(trial: PlainTrial, data: Path, classifiers: Path) -> dict[str, float]:
+    config, seed = trial
+    return plain_trial(config, seed, *_loaded(config.data_key, data, classifiers))
+
+
+@lru_cache(maxsize=2)
+def _loaded(key: DataKey, data: Path, classifiers: Path) -> tuple[Dataset, Judges]:
+    dataset = load(key, data)
+    return dataset, judges(dataset, classifiers, CPU)

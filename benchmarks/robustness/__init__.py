@@ -1,0 +1,1 @@
+"""What a sweep survives: kills, failing storage, every order of two drivers' steps."""

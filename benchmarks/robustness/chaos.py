@@ -1,0 +1,351 @@
+"""A sweep under a random schedule of kills, against the same sweep left in peace: `python -m benchmarks.robustness.chaos --kills 12`.
+
+What is done to it, in an order and at moments that the seed determines as far as a machine's clock lets it:
+
+    worker       SIGKILL of a worker, wherever it is
+    checkpoint   SIGKILL of a worker while it writes a checkpoint
+    evaluation   SIGKILL of a worker that has trained and not yet recorded
+    driver       SIGKILL of the driver; then the same command again
+    interrupt    SIGINT of the driver; then the same command again
+    power        SIGKILL of driver and workers, and the newest files cut short; then the same command again
+
+Afterwards the two must agree in every table, weight and curve, and MLflow must hold each run and point once.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from mlflow import MlflowClient
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.trial import Trial
+from orchestrator.tracking.mlflow.projection import default_uri
+
+ROOT = Path(__file__).parents[2]
+KINDS = ("worker", "checkpoint", "evaluation", "driver", "interrupt", "power")
+LONGEST_WAIT = 1200.0
+"""Seconds to wait for a moment to come: an evaluation comes after a training, on a machine that may have other work."""
+LONGEST_SWEEP = 1800.0
+"""Seconds to wait for a sweep to end."""
+
+
+@dataclass
+class Victim:
+    """A sweep with a storage of its own, and the driver that runs it now."""
+
+    file: Path
+    storage: Path
+    log: Path
+    kills: list[str] = field(default_factory=list)
+    """What was done to it, in order."""
+    commands: int = 0
+    driver: subprocess.Popen[bytes] | None = None
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The sweep's trials."""
+        return trials(parse(yaml.safe_load(self.file.read_text(encoding="utf-8"))))
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is known of them."""
+        return Ledger(self.storage)
+
+    def start(self) -> None:
+        """Type the command."""
+        self.commands += 1
+        command = [sys.executable, "-m", "orchestrator", "sweep", str(self.file), "--storage", str(self.storage)]
+        with self.log.open("ab") as log:
+            self.driver = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+    def running(self) -> bool:
+        """Whether the driver runs."""
+        return self.driver is not None and self.driver.poll() is None
+
+    def wait(self) -> int:
+        """Until the driver has ended; returns its exit code."""
+        assert self.driver is not None
+        return self.driver.wait(LONGEST_SWEEP)
+
+    def workers(self) -> dict[int, list[Path]]:
+        """Processes that train now, and the folders of their trials."""
+        found: dict[int, list[Path]] = {}
+        for trial in self.trials:
+            holder = self.ledger.holder(trial)
+            if holder is not None and holder.process != os.getpid():
+                found.setdefault(holder.process, []).append(Path(str(self.ledger.folder(trial))))
+        return found
+
+    def ended(self) -> int:
+        """How many trials have."""
+        return sum(self.ledger.result(trial) is not None for trial in self.trials)
+
+
+def spec(name: str, data: str, seeds: int, epochs: int, stack: int) -> dict[str, Any]:
+    """A sweep of small networks: two cells, in stacks."""
+    return {
+        "name": name,
+        "base": {
+            "dataset": "mnist_svhn_text", "networks": "small", "epochs": epochs, "batch_size": 64, "train_examples": 640,
+            "test_examples": 100,
+        },
+        "grid": {"model": ["mopoe", "mvae"]},
+        "seeds": seeds,
+        "resources": {"data": data, "retries": 50, "stack": stack},
+    }  # fmt: skip
+
+
+def torment(victim: Victim, kinds: Sequence[str], chance: random.Random, longest_pause: float = 1.5) -> None:
+    """Run a sweep to its end and do all this to it on the way, each so many seconds after training has begun or gone on, at most."""
+    try:
+        victim.start()
+        for kind in kinds:
+            if not _strike(victim, kind, chance.uniform(0.2, longest_pause)):
+                break
+        if victim.wait() != 0:
+            victim.start()
+            assert victim.wait() == 0, victim.log.read_text(encoding="utf-8")[-3000:]
+    finally:
+        if victim.driver is not None:
+            victim.driver.kill()
+            victim.driver.wait()
+
+
+def schedule(kills: int, chance: random.Random) -> list[str]:
+    """What will be done: each kind once, and then mostly what is done to workers, because each new command costs half a minute.
+
+    What waits for an evaluation comes last: by then the training is over, and the rest might find nothing to strike.
+    """
+    often = ("worker", "checkpoint", "evaluation", "worker", "checkpoint", "driver")
+    kinds = [*KINDS, *(often[i % len(often)] for i in range(max(0, kills - len(KINDS))))][:kills]
+    chance.shuffle(kinds)
+    return sorted(kinds, key=lambda kind: kind == "evaluation")
+
+
+def _strike(victim: Victim, kind: str, pause: float) -> bool:
+    """Wait for the moment and do it; False where the sweep has ended before."""
+    process = _await(victim, lambda: next(iter(victim.workers()), None))
+    if process is None:
+        return False
+    time.sleep(pause)
+    moments: dict[str, Callable[[], int | None]] = {
+        "checkpoint": lambda: _writing(victim),
+        "evaluation": lambda: _evaluating(victim),
+    }
+    process = _await(victim, moments.get(kind, lambda: next(iter(victim.workers()), None)))
+    if process is None:
+        return False
+    victim.kills.append(kind)
+    if kind in moments or kind == "worker":
+        _kill(process)
+        return True
+    assert victim.driver is not None
+    workers = list(victim.workers())
+    victim.driver.send_signal(signal.SIGINT if kind == "interrupt" else signal.SIGKILL)
+    victim.wait()
+    if kind == "power":
+        for worker in workers:
+            _kill(worker)
+        _cut_newest(victim)
+    victim.start()
+    return True
+
+
+def _await(victim: Victim, moment: Callable[[], int | None]) -> int | None:
+    """The process for which the moment has come; None where the sweep ends before."""
+    deadline = time.monotonic() + LONGEST_WAIT
+    while victim.running():
+        process = moment()
+        if process is not None:
+            return process
+        assert time.monotonic() < deadline, victim.log.read_text(encoding="utf-8")[-3000:]
+        time.sleep(0.002)
+    return None
+
+
+def _writing(victim: Victim) -> int | None:
+    """A worker that writes a checkpoint at this moment."""
+    for process, folders in victim.workers().items():
+        for _ in range(500):
+            if any(name.startswith(".checkpoint.") for folder in folders for name in _names_of_attempts(folder)):
+                return process
+            time.sleep(0.001)
+    return None
+
+
+def _evaluating(victim: Victim) -> int | None:
+    """A worker one of whose trials has trained to its end and has no result."""
+    for process, folders in victim.workers().items():
+        for folder in folders:
+            if any(name.endswith(".png") for name in _names_of_attempts(folder)) and "result.json" not in _names(folder):
+                return process
+    return None
+
+
+def _names_of_attempts(folder: Path) -> list[str]:
+    """The names of the files of a trial's attempts."""
+    attempts = folder / "attempts"
+    return [name for attempt in _names(attempts) if not attempt.endswith(".json") for name in _names(attempts / attempt)]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _kill(process: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+def _cut_newest(victim: Victim) -> None:
+    """Cut the two newest checkpoints and the newest record to half, as a machine that loses power may."""
+    time.sleep(0.5)
+    open_trials = [folder for folder in victim.storage.glob("trials/*") if not (folder / "result.json").exists()]
+    for pattern, count in (("attempts/*/checkpoint.pt", 2), ("attempts/*.json", 1)):
+        found = [path for folder in open_trials for path in folder.glob(pattern)]
+        for path in sorted(found, key=lambda path: path.stat().st_mtime)[-count:]:
+            os.truncate(path, path.stat().st_size // 2)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What two sweeps have in common, and what MLflow holds of the one that was disturbed."""
+
+    trials: int
+    completed: int
+    attempts: int
+    differences: tuple[str, ...]
+    """What is not equal; nothing if nothing was lost."""
+
+
+def compare(quiet: Victim, disturbed: Victim) -> Verdict:
+    """Every table, weight, metric and curve of the two, and MLflow's runs and points."""
+    differences = [*_tables(quiet, disturbed)]
+    for trial in quiet.trials:
+        differences += (f"{trial.label}: {what}" for what in _trial(trial, quiet.ledger, disturbed.ledger))
+    differences += tracked(disturbed)
+    states = [disturbed.ledger.state(trial) for trial in disturbed.trials]
+    completed = sum(state.status == "completed" for state in states)
+    return Verdict(len(states), completed, sum(state.attempts for state in states), tuple(differences))
+
+
+def _tables(quiet: Victim, disturbed: Victim) -> Iterator[str]:
+    for name in ("cells.csv", "cells.md"):
+        one, other = ((v.storage / "sweeps" / v.file.stem / "report" / name).read_bytes() for v in (quiet, disturbed))
+        if one != other:
+            yield f"{name} differs"
+
+
+def _trial(trial: Trial, one: Ledger, other: Ledger) -> Iterator[str]:
+    first, second = one.result(trial), other.result(trial)
+    if first is None or second is None:
+        yield "has no result"
+        return
+    if first.metrics != second.metrics:
+        yield "metrics differ"
+    if [_curve(epoch.values) for epoch in first.history] != [_curve(epoch.values) for epoch in second.history]:
+        yield "curves differ"
+    weights = [torch.load(str(ledger.checkpoint(trial)), weights_only=True)["model"] for ledger in (one, other)]
+    if not all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0]):
+        yield "weights differ"
+
+
+def _curve(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if name != "train/seconds"}
+
+
+def tracked(victim: Victim) -> Iterator[str]:
+    """What is wrong with the sweep's runs in MLflow: each trial one run, finished, with each epoch of each curve once."""
+    client = MlflowClient(default_uri(victim.storage))
+    experiment = client.get_experiment_by_name(victim.file.stem)
+    runs = list(client.search_runs([experiment.experiment_id], max_results=10_000))
+    of_trials = [run for run in runs if run.data.tags["kind"] == "trial"]
+    count = Counter(run.data.tags["trial_id"] for run in of_trials)
+    for trial in victim.trials:
+        if count[trial.id] != 1:
+            yield f"{trial.label}: {count[trial.id]} runs in MLflow"
+    for run in runs:
+        if run.info.status != "FINISHED":
+            yield f"{run.info.run_name}: is {run.info.status} in MLflow"
+    for run in of_trials:
+        epochs = int(run.data.params["epochs"])
+        for name in (name for name in run.data.metrics if name.startswith("train/")):
+            steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
+            if sorted(steps) != list(range(1, epochs + 1)):
+                yield f"{run.info.run_name}: {name} has the steps {steps} in MLflow"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done to which sweep."""
+
+    data: str
+    classifiers: Path | None
+    """A folder of trained classifiers, to be spared training them."""
+    kinds: tuple[str, ...]
+    seeds: int
+    epochs: int
+    longest_pause: float = 1.5
+
+
+def rehearse(plan: Plan, folder: Path, chance: random.Random) -> tuple[Victim, Verdict]:
+    """Both sweeps, in a folder that is not there yet, and what came of them."""
+    victims = []
+    for name in ("quiet", "disturbed"):
+        storage = folder / name
+        storage.mkdir(parents=True)
+        if plan.classifiers is not None:
+            (storage / "classifiers").symlink_to(plan.classifiers)
+        file = storage / "chaos.yaml"
+        file.write_text(yaml.safe_dump(spec("chaos", plan.data, plan.seeds, plan.epochs, stack=2)), encoding="utf-8")
+        victims.append(Victim(file, storage, folder / f"{name}.log"))
+    quiet, disturbed = victims
+    torment(quiet, (), chance)
+    torment(disturbed, plan.kinds, chance, plan.longest_pause)
+    return disturbed, compare(quiet, disturbed)
+
+
+def main() -> None:
+    """Do it, and say what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=12)
+    parser.add_argument("--only", choices=KINDS, help="one kind, in place of all")
+    parser.add_argument("--longest-pause", type=float, default=1.5, help="seconds of training before a kill, at most")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--seeds", type=int, default=3, help="trials of each of the two cells")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--data", default="data")
+    parser.add_argument("--classifiers", type=Path)
+    parser.add_argument("--into", type=Path, required=True, help="a folder that does not exist yet")
+    asked = parser.parse_args()
+    print(f"seed {asked.seed}", flush=True)
+    chance = random.Random(asked.seed)
+    kinds = [asked.only] * asked.kills if asked.only else schedule(asked.kills, chance)
+    plan = Plan(os.path.abspath(asked.data), asked.classifiers, tuple(kinds), asked.seeds, asked.epochs, asked.longest_pause)
+    victim, verdict = rehearse(plan, asked.into, chance)
+    struck = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(victim.kills).items()))
+    print(f"{len(victim.kills)} kills ({struck}); {victim.commands} commands")
+    print(f"{verdict.completed} of {verdict.trials} trials completed in {verdict.attempts} attempts")
+    print("\n".join(verdict.differences) or "no difference to the quiet run")
+    sys.exit(bool(verdict.differences))
+
+
+if __name__ == "__main__":
+    main()

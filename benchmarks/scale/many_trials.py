@@ -1,0 +1,140 @@
+"""Many trials that take no time: what a trial costs that is neither training nor evaluation, and whether that grows.
+
+    python -m benchmarks.scale.many_trials --trials 10000
+
+Everything is the real thing (specification, plan, Ray Tune, leases, ledger, MLflow, report) but the attempt: in place of training it
+records a result that was made up, with three epochs of curves and sixty metrics.
+"""
+
+import argparse
+import os
+import resource
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mopoe_core.metric_names import UNITS, Epoch, Metric
+from orchestrator.driver import sweep
+from orchestrator.execution import worker
+from orchestrator.execution.job_queue import Job, Place
+from orchestrator.execution.ray_tune import tuner
+from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.result import TrialResult
+from orchestrator.spec import sweep_spec as specs
+from orchestrator.spec.trial import Trial
+
+EPOCHS, CURVES, METRICS = 3, 8, 60
+EVERY = 10.0
+"""Seconds between two looks at the driver."""
+
+
+class Instant(worker.Worker):
+    """A worker whose attempts are made up."""
+
+    @staticmethod
+    def _attempt(config: dict[str, Any], place: Place, reports: "worker._Reports") -> None:
+        ledger = Ledger(place.storage)
+        with Lease(ledger.storage, place.driver) as lease:
+            for trial in Job(**config["job"]).trials:
+                assert lease.claim(ledger.folder(trial)) is None
+                attempt = ledger.begin(trial)
+                reports.put({"kind": "begun", "attempts": {trial.id: attempt}, "worker": lease.holder.token})
+                result = made_up(trial)
+                for epoch in result.history:
+                    told = {"epoch": epoch.epoch, "timestamp_ms": epoch.timestamp_ms, "values": epoch.values}
+                    reports.put({"kind": "epochs", "epochs": {trial.id: told}})
+                ledger.record(result)
+                ledger.end_attempt(trial, attempt, result.status)
+                reports.put({"kind": "ended", "id": trial.id, "status": result.status})
+        reports.put({"kind": "over"})
+
+
+def made_up(trial: Trial) -> TrialResult:
+    """A result of the usual size."""
+    now, place = int(time.time() * 1000), trial.seed % 97
+    names = ["train/loss", "train/seconds", *(f"train/part{i}" for i in range(CURVES - 2))]
+    history = tuple(Epoch(e, now + e, {name: place + 1.0 / e for name in names}) for e in range(1, trial.config.epochs + 1))
+    objectives = ("coherence/joint", "log_likelihood/joint")
+    others = [f"coherence/given_{i}" for i in range(METRICS - len(objectives))]
+    metrics = tuple(_metric(name, place / 97) for name in (*objectives, *others))
+    return TrialResult(trial, "completed", metrics, history, None, 0.0, 0.0, 1, {"commit": "made up"})
+
+
+def _metric(name: str, value: float) -> Metric:
+    kind, _, subset = name.partition("/")
+    return Metric(name, kind, subset, "", value, 0.01, 100, UNITS[kind])
+
+
+@dataclass
+class Watch:
+    """Looks at the driver while it runs."""
+
+    storage: Path
+    rows: list[tuple[float, int, float]] = field(default_factory=list)
+    """Seconds since the first look, trials that have ended, megabytes of the driver."""
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look from a thread of its own."""
+        stop, started = threading.Event(), time.monotonic()
+
+        def look() -> None:
+            while not stop.wait(EVERY):
+                ended = sum(1 for _ in self.storage.glob("trials/*/result.json"))
+                self.rows.append((time.monotonic() - started, ended, megabytes()))
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def megabytes() -> float:
+    """What this process holds in memory now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def main() -> None:
+    """Run, and say where the time went."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=10_000)
+    asked = parser.parse_args()
+    os.environ["PYTHONPATH"] = os.getcwd()  # workers import this file
+    raw = {
+        "name": "scale",
+        "base": {"dataset": "mnist_svhn_text", "model": "mopoe", "networks": "small", "epochs": EPOCHS},
+        "grid": {"beta": [1.0 + i for i in range(asked.trials // 100)]},
+        "seeds": 100,
+    }
+    worker.Worker = Instant  # type: ignore[misc]
+    tuner._prepare = lambda *arguments: None
+    with tempfile.TemporaryDirectory() as folder:
+        storage, spec = Path(folder), specs.parse(raw)
+        watch = Watch(storage)
+        with watch.looking():
+            first = sweep.run(spec, "", storage, "benchmark")
+        again = sweep.run(spec, "", storage, "benchmark")
+        size = sum(path.stat().st_size for path in storage.rglob("*") if path.is_file())
+    for seconds, ended, held in watch.rows:
+        print(f"{seconds:7.0f} s  {ended:6d} ended  {held:6.0f} MB")
+    busy = [row for row in watch.rows if 0 < row[1] < asked.trials]
+    (start, few, _), (end, many, _) = busy[0], busy[-1]
+    if many > few:
+        print(f"{1000 * (end - start) / (many - few):.0f} ms a trial on the clock while trials ran")
+    print(f"{first.seconds:.0f} s the whole command, {1000 * first.seconds / asked.trials:.0f} ms a trial; {first.ran} ran")
+    print(f"{again.seconds:.0f} s the same command again; {again.ran} ran; MLflow problems: {len(first.tracking_problems)}")
+    print(f"{size / asked.trials / 1000:.0f} kB a trial in storage")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How fast steps, stacks, evaluations and sweeps are, against the reference."""

@@ -1,0 +1,1 @@
+"""What determines a trained model: its fields, presets and choices."""

@@ -1,0 +1,1 @@
+"""Bimodal CelebA: faces and the names of their attributes."""

@@ -1,0 +1,1 @@
+"""MNIST's and SVHN's files, which two datasets are made from."""

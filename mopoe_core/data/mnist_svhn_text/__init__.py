@@ -1,0 +1,1 @@
+"""MNIST-SVHN-Text: a handwritten digit, a house number and the digit's word."""

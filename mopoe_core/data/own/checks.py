@@ -1,0 +1,169 @@
+"""What a dataset of the user's own must be, checked before anything is made of it: one line for each way in which it is not.
+
+Its arrays are numpy's already. No torch: the checks run for every command that names such a dataset.
+"""
+
+import numbers
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mopoe_core.data.own import images
+from mopoe_core.errors import DataError
+
+if TYPE_CHECKING:
+    from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+
+KINDS = ("vector", "image", "text")
+LIKELIHOODS = {
+    "vector": ("normal", "laplace", "bernoulli"),
+    "image": ("laplace", "normal", "bernoulli"),
+    "text": ("categorical",),
+}
+"""What a kind of modality may have; the first is its default, but for images, which take the configuration's `likelihood`."""
+LEAST_EXAMPLES = 20
+RESERVED = re.compile(r"labels|joint|prior|given_[0-9]+")
+"""Names that no modality can have: those of the labels' arrays, and of metrics."""
+LONGEST_NAMES = 200
+"""Bytes of all names together and the longest once more: a picture's file has them all in its name, and so has a metric."""
+
+
+def check(place: str, data: "OwnDataset") -> None:
+    """Raise DataError for what would only fail, or mislead, later; `place` begins its line."""
+    _check_names(place, [m.name for m in data.modalities])
+    labels = {"train": data.train_labels, "test": data.test_labels}
+    _check_labels(place, labels)
+    for modality in data.modalities:
+        _check_fields(f"{place}: {modality.name}", modality)
+        for split, values in (("train", modality.train), ("test", modality.test)):
+            _check_items(f"{place}: {modality.name} ({split})", modality, values, len(labels[split]))
+
+
+def _check_names(place: str, names: list[Any]) -> None:
+    if len(names) < 2:
+        raise DataError(f"{place} has {len(names)} modalities; at least 2 make it multimodal")
+    for name in names:
+        if not isinstance(name, str) or not name.replace("_", "").isalnum() or names.count(name) > 1:
+            raise DataError(f"{place} has a modality named {name!r}; allowed: letters, digits and '_', each name once")
+        if RESERVED.fullmatch(name):
+            raise DataError(f"{place} has a modality named {name!r}, which metrics or labels are called; choose another name")
+    sizes = [len(name.encode()) + 1 for name in names]
+    if sum(sizes) + max(sizes) > LONGEST_NAMES:
+        raise DataError(f"{place} has names of modalities of {sum(sizes)} bytes, too long for names of files; shorten them")
+
+
+def _check_labels(place: str, labels: dict[str, NDArray[Any]]) -> None:
+    for split, values in labels.items():
+        if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
+            raise DataError(
+                f"{place}: {split}_labels are {values.dtype} {values.shape}; they must be whole numbers (N,); convert them "
+                "(names of classes: np.unique(names, return_inverse=True)[1])"
+            )
+        if len(values) < LEAST_EXAMPLES:
+            raise DataError(f"{place}: {len(values)} {split} examples are too few; at least {LEAST_EXAMPLES}")
+    classes = np.unique(labels["train"])
+    if len(classes) < 2 or classes.min() != 0 or classes.max() != len(classes) - 1:
+        raise DataError(
+            f"{place}: train_labels must be classes 0, 1, ..., each with examples; found {classes[:10].tolist()}; number them anew, for "
+            "both splits alike: np.searchsorted(np.unique(train_labels), labels)"
+        )
+    unknown = np.setdiff1d(labels["test"], classes)
+    if len(unknown):
+        raise DataError(
+            f"{place}: test_labels has the class {unknown[0]}, which train_labels lacks; leave it out of both or of none"
+        )
+
+
+def _check_fields(place: str, modality: "OwnModality") -> None:
+    if modality.kind not in KINDS:
+        raise DataError(f"{place}: kind {modality.kind!r} is not offered; allowed: {', '.join(KINDS)}")
+    if modality.likelihood and modality.likelihood not in LIKELIHOODS[modality.kind]:
+        allowed = ", ".join(LIKELIHOODS[modality.kind])
+        raise DataError(f"{place}: likelihood {modality.likelihood!r} is not offered for {modality.kind}; allowed: {allowed}")
+    for name in ("encoder", "decoder", "judge"):
+        made = getattr(modality, name)
+        if made is not None and not callable(made):
+            raise DataError(
+                f"{place}: {name} is of type {type(made).__name__}; it must be a function that makes a torch.nn.Module"
+            )
+    if not isinstance(modality.judge_accuracy, int | float) or not 0 <= modality.judge_accuracy <= 1:
+        raise DataError(f"{place}: judge_accuracy {modality.judge_accuracy!r} is no share; allowed: 0 to 1")
+
+
+def _check_items(place: str, modality: "OwnModality", values: NDArray[Any], count: int) -> None:
+    axes = {"vector": 2, "image": 4, "text": 1}[modality.kind]
+    if modality.kind == "image":
+        images.check_axes(place, values.shape)
+    if values.ndim != axes or len(values) != count:
+        raise DataError(f"{place}: has shape {values.shape}; {axes} axes are needed, the first of {count} examples")
+    if modality.train.shape[1:] != modality.test.shape[1:]:
+        raise DataError(
+            f"{place}: train has examples of shape {modality.train.shape[1:]} and test of {modality.test.shape[1:]}; make them equal"
+        )
+    if modality.kind == "text":
+        if values.dtype.kind != "U":
+            raise DataError(
+                f"{place}: holds {values.dtype}{_first_that_is_no(str, values)}; text must be strings; {_mend(values, str)}"
+            )
+    elif not all(values.shape):
+        raise DataError(f"{place}: has shape {values.shape}, so an example holds no number; leave the modality out")
+    elif values.dtype.kind not in "buif":
+        odd = _first_that_is_no(numbers.Real, values)
+        raise DataError(f"{place}: holds {values.dtype}{odd}; {modality.kind}s must be numbers; {_mend(values, numbers.Real)}")
+    else:
+        _check_numbers(place, modality, values)
+
+
+def _first_that_is_no(wanted: type, values: NDArray[Any]) -> str:
+    """Where an array of objects holds something else than wanted; empty where it does not."""
+    if values.dtype.kind != "O":
+        return ""
+    place = next((index for index, value in np.ndenumerate(values) if not isinstance(value, wanted)), None)
+    return "" if place is None else f" ({' '.join(repr(values[place]).split())[:40]} in {_spot(place)})"
+
+
+def _mend(values: NDArray[Any], wanted: type) -> str:
+    """What makes an array of this type one of numbers, or of strings."""
+    if values.dtype.kind == "O" and not _first_that_is_no(wanted, values):
+        return "convert them, x.astype(np.float64)"
+    by_kind = {
+        "M": "convert them, to seconds since the first training example's time",
+        "m": "convert them, to seconds",
+        "c": "convert them, real and imaginary parts as columns of their own",
+        "S": "decode them, np.char.decode(x)",
+        "V": "convert them, each field as a column",
+        "O": "convert them, and fill in what is missing or leave the example out",
+    }
+    return by_kind.get(values.dtype.kind, "convert them")
+
+
+def _spot(index: tuple[int, ...]) -> str:
+    """`row 3, column 2`; of images the whole index."""
+    row, *rest = (int(i) for i in index)
+    return (
+        f"row {row}"
+        if not rest
+        else f"row {row}, column {rest[0]}"
+        if len(rest) == 1
+        else f"[{row}, {', '.join(map(str, rest))}]"
+    )
+
+
+def _check_numbers(place: str, modality: "OwnModality", values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        first = tuple(np.argwhere(~np.isfinite(values))[0])
+        raise DataError(
+            f"{place}: holds a value that is not finite ({values[first]} in {_spot(first)}); fill it in or leave the example out"
+        )
+    if modality.kind == "image":
+        images.check_greys(place, values)
+        return
+    low, high = float(values.min()), float(values.max())
+    if modality.likelihood == "bernoulli" and not (low >= 0 and high <= 1):
+        raise DataError(
+            f"{place}: likelihood bernoulli is of values in [0, 1]; found {low:g} to {high:g}; scale them, or choose normal or laplace"
+        )
+    if max(-low, high) > float(np.finfo(np.float32).max):
+        raise DataError(f"{place}: values from {low:g} to {high:g} are too large for float32; scale them to unit variance")

@@ -1,0 +1,1 @@
+"""PolyMNIST: five images of one digit over photographs."""

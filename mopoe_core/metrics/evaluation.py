@@ -1,0 +1,308 @@
+"""Final metrics of a trained model: linear probe, coherence, log-likelihood, for every subset of modalities (Appendix B).
+
+The test set streams through in batches: each is encoded once, all subsets' posteriors come from that one encoding as one tensor, all
+that they decode into is decoded and judged in parts of bounded size (`mopoe_core.metrics.decoding`), and only
+the numbers of each example are kept. The metrics and their Monte-Carlo errors follow from them. The numbers stay on the device until
+all are there: but for the fits of the probes, the host waits for it once.
+
+q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE, MoPoE and MVTCAE, the members of S
+for MMVAE, mmJSD and MMVM. Where a single sample or mean is wanted, a mixture gives one member of S, chosen at random, as released. A
+private latent that is decoded comes from the prior, as released; with `given_private: posterior`, that of a given modality comes from its
+own posterior.
+
+Where labels are attributes, probe and coherence are average precisions of scores, an attribute each and their mean (Appendix E.2); the
+released code feeds hard decisions to them, batch by batch.
+
+Shape suffixes: B batch, M modality, R distinct product, S subset, D latent dimension, P private dimension, A class or attribute, N
+examples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mopoe_core import metric_names
+from mopoe_core.data.types import Dataset, Split
+from mopoe_core.metric_names import Metric
+from mopoe_core.metrics import class_shares
+from mopoe_core.metrics.classifiers import Judges
+from mopoe_core.metrics.decoding import judged, laid_out, laid_out_judges
+from mopoe_core.metrics.estimates import Estimate, Sharing, average_precisions, jackknifed, mean, mean_over_attributes
+from mopoe_core.metrics.importance_weights import log_likelihoods
+from mopoe_core.metrics.probes import Probes, fit_probes
+from mopoe_core.models.loss import with_private
+from mopoe_core.models.model import MultimodalVAE
+from mopoe_core.models.objective import Gaussians, products
+from mopoe_core.random_streams import generator
+from mopoe_core.training.training import SELECTION_SEED
+
+PROBE_EXAMPLES = 500
+PRIOR_SAMPLES = 5000
+BATCH = 256
+FINITE = "finite"
+"""Beside the kinds of metrics: whether an example's posterior means are finite."""
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class _Proposals:
+    """The distinct products that the subsets' posteriors are mixtures of."""
+
+    subsets: list[tuple[str, ...]]
+    exponents_RE: Tensor
+    members: list[list[int]]
+    """For each subset, the rows of `exponents_RE` that it is the uniform mixture of."""
+    members_M: list[Tensor]
+    """The same on the device."""
+    given: list[list[int]]
+    """For each subset, the indices of its modalities."""
+    given_SM: Tensor
+    """The same, as true and false on the device."""
+
+
+@torch.no_grad()
+def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, device: torch.device) -> tuple[Metric, ...]:
+    """The long table of a trained model: every metric of `names.metric_names`, in that order.
+
+    All chance comes from `seed`. Raises FloatingPointError where the model's posteriors, or what they lead to, are not finite.
+    """
+    config, model, judges = model.config, laid_out(model, device), laid_out_judges(judges, dataset.modalities, device)
+    # In random order also where all are taken: they lie sorted by class, and paper_view mixes the examples of a batch.
+    test = dataset.test.take(config.test_examples or len(dataset.test), SELECTION_SEED).to(device)
+    train = dataset.train.take(config.train_examples, SELECTION_SEED)
+    chance = generator(device, seed, "evaluation")
+    proposals = _proposals(model)
+    probes = _fit_probes(model, train, seed, proposals, chance, device)
+    seen_MNA = _seen_from_prior(model, judges, dataset, chance)
+    agreement_N = _joint_coherence(seen_MNA)
+    parts = [_batch(model, test, rows, proposals, probes, judges, chance) for rows in _batches(len(test), device)]
+    # Examples stand on the axis that is last but for scores of attributes.
+    axis = {kind: -2 if dataset.attributes and kind in (metric_names.PROBE, metric_names.COHERENCE) else -1 for kind in parts[0]}
+    numbers = {kind: torch.cat([part[kind] for part in parts], axis[kind]).double().cpu().numpy() for kind in parts[0]}
+    _check_finite(numbers.pop(FINITE))
+    table = _Table(dataset, test, [m.name for m in model.modalities], proposals.subsets)
+    return table.metrics(seen_MNA.cpu().numpy(), agreement_N.cpu().numpy(), numbers)
+
+
+def _batches(count: int, device: torch.device) -> Sequence[Tensor]:
+    return list(torch.arange(count, device=device).split(BATCH))
+
+
+def _check_finite(finite_B: Array) -> None:
+    if not finite_B.all():
+        raise FloatingPointError("a posterior mean is not finite: the model has diverged")
+
+
+def _proposals(model: MultimodalVAE) -> _Proposals:
+    order = [m.name for m in model.modalities]
+    rows: list[tuple[float, ...]] = []
+    members = []
+    given = [[order.index(name) for name in subset] for subset in metric_names.subsets(order)]
+    for indices in given:
+        wanted = model.objective.spec.conditional_rows(indices)
+        rows += [row for row in wanted if row not in rows]
+        members.append([rows.index(row) for row in wanted])
+    exponents_RE = model.objective.experts_CE.new_tensor(rows)
+    device = exponents_RE.device
+    members_M = [torch.tensor(rows_of_one, device=device) for rows_of_one in members]
+    given_SM = torch.tensor([[m in indices for m in range(len(order))] for indices in given], device=device)
+    return _Proposals(metric_names.subsets(order), exponents_RE, members, members_M, given, given_SM)
+
+
+def _one_member(products_RBD: Gaussians, members_M: Tensor, chance: torch.Generator) -> Gaussians:
+    """For each example one member of a subset's mixture, each member as often as the others: (B, D)."""
+    batch = products_RBD.mu.shape[1]
+    order_B = torch.randperm(batch, generator=chance, device=chance.device)
+    return products_RBD.select(members_M[order_B % len(members_M)])
+
+
+def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, chance: torch.Generator) -> Gaussians:
+    """(S, B, D): each subset's posterior, one member an example where it is a mixture."""
+    if all(len(members) == 1 for members in proposals.members):
+        rows_S = torch.cat(proposals.members_M)
+        return Gaussians(products_RBD.mu[rows_S], products_RBD.logvar[rows_S])
+    chosen = [
+        Gaussians(products_RBD.mu[members[0]], products_RBD.logvar[members[0]])
+        if len(members) == 1
+        else _one_member(products_RBD, members_M, chance)
+        for members, members_M in zip(proposals.members, proposals.members_M, strict=True)
+    ]
+    return Gaussians(torch.stack([q.mu for q in chosen]), torch.stack([q.logvar for q in chosen]))
+
+
+def _fit_probes(
+    model: MultimodalVAE, train: Split, seed: int, proposals: _Proposals, chance: torch.Generator, device: torch.device
+) -> Probes:
+    """For each subset a probe on the posterior means of 500 training examples."""
+    rows = torch.randperm(len(train), generator=generator(torch.device("cpu"), seed, "probe"))[:PROBE_EXAMPLES]
+    x = {name: values.to(device) for name, values in train.batch(rows).items()}
+    experts_MBD = model.encode(x).shared
+    means_SBD = _subset_posteriors(products(experts_MBD, proposals.exponents_RE), proposals, chance).mu
+    _check_finite(torch.isfinite(means_SBD).cpu().numpy())
+    return fit_probes(means_SBD, train.labels[rows])
+
+
+def _seen_from_prior(model: MultimodalVAE, judges: Judges, dataset: Dataset, chance: torch.Generator) -> Tensor:
+    """(M, N, 1): for each of 5,000 draws from the prior, the class that each modality's classifier sees in what is decoded.
+
+    Of attributes (M, N, A), whether it sees each: more likely than not, or not.
+    """
+    latents_MNL = _prior_latents(model, chance)
+    seen = []
+    for modality, latents_NL in zip(model.modalities, latents_MNL, strict=True):
+        logits = judged(model, judges, latents_NL, modality)
+        seen.append(logits > 0 if dataset.attributes else logits.argmax(-1, keepdim=True))
+    return torch.stack(seen)
+
+
+def _joint_coherence(seen_MNA: Tensor) -> Tensor:
+    """(N,): for each draw whether all classifiers see the same class; of attributes, the share on which all say the same."""
+    return (seen_MNA == seen_MNA[0]).all(0).double().mean(-1)
+
+
+def _prior_latents(model: MultimodalVAE, chance: torch.Generator) -> list[Tensor]:
+    """For each modality (5000, D + P): one z for all, and private latents of its own."""
+    drawn: list[list[Tensor]] = [[] for _ in model.modalities]
+    for start in range(0, PRIOR_SAMPLES, BATCH):
+        count = min(BATCH, PRIOR_SAMPLES - start)
+        z = torch.randn(count, model.config.latent_dim, generator=chance, device=chance.device)
+        for latents in drawn:
+            private = torch.randn(count, model.config.private_dim, generator=chance, device=chance.device)
+            latents.append(with_private(z, private))
+    return [torch.cat(latents) for latents in drawn]
+
+
+def _batch(
+    model: MultimodalVAE,
+    test: Split,
+    rows: Tensor,
+    proposals: _Proposals,
+    probes: Probes,
+    judges: Judges,
+    chance: torch.Generator,
+) -> dict[str, Tensor]:
+    """Every number of one batch of test examples."""
+    x, labels = test.batch(rows), test.labels[rows]
+    encoded = model.encode(x)
+    products_RBD = products(encoded.shared, proposals.exponents_RE)
+    posteriors_SBD = _subset_posteriors(products_RBD, proposals, chance)
+    noise = torch.randn(posteriors_SBD.mu.shape, generator=chance, device=chance.device)
+    z_SBD = posteriors_SBD.sample(noise)
+    private_noise_MBP = torch.randn(encoded.private.mu.shape, generator=chance, device=chance.device)
+    private_MBP = model.private_of_given(encoded.private, private_noise_MBP)
+    likelihood_SB, paper_view_SB = log_likelihoods(model, x, encoded, products_RBD, proposals.members, proposals.given, chance)
+    return {
+        FINITE: torch.isfinite(products_RBD.mu).all(-1).all(0),
+        metric_names.PROBE: probes.judge(posteriors_SBD.mu, labels),
+        metric_names.COHERENCE: _coherence(model, judges, proposals.given_SM, z_SBD, private_MBP, labels, chance),
+        metric_names.LOG_LIKELIHOOD: likelihood_SB,
+        metric_names.LOG_LIKELIHOOD_PAPER_VIEW: paper_view_SB,
+    }
+
+
+def _coherence(
+    model: MultimodalVAE,
+    judges: Judges,
+    given_SM: Tensor,
+    z_SBD: Tensor,
+    private_MBP: Tensor,
+    labels: Tensor,
+    chance: torch.Generator,
+) -> Tensor:
+    """(S, M, B): whether the classifier sees the input's class in each decoded target; of attributes its scores, (S, M, B, A)."""
+    seen = []
+    for m, modality in enumerate(model.modalities):
+        unseen_BP = torch.randn(private_MBP[m].shape, generator=chance, device=chance.device)
+        private_SBP = torch.where(given_SM[:, m, None, None], private_MBP[m], unseen_BP)
+        latents_SBL = with_private(z_SBD, private_SBP)
+        seen.append(judged(model, judges, latents_SBL.flatten(0, 1), modality).unflatten(0, z_SBD.shape[:2]))
+    logits_SMBA = torch.stack(seen, 1)
+    return logits_SMBA if labels.ndim == 2 else logits_SMBA.argmax(-1) == labels
+
+
+class _Table:
+    """The long table of one evaluation."""
+
+    def __init__(self, dataset: Dataset, test: Split, modalities: list[str], subsets: list[tuple[str, ...]]) -> None:
+        self.attributes, self.classes, self.modalities, self.subsets = dataset.attributes, dataset.classes, modalities, subsets
+        self.labels = test.labels.cpu().numpy()
+        units_NM = test.units()
+        self.sharing = None if units_NM is None else Sharing.of(units_NM.cpu().numpy())
+        self.rows: dict[str, Metric] = {}
+
+    def metrics(self, seen_MNA: Array, agreement_N: Array, numbers: dict[str, Array]) -> tuple[Metric, ...]:
+        """Every metric, in the order of `names.metric_names`."""
+        self._row(metric_names.COHERENCE, "prior", "", mean(agreement_N), short=metric_names.JOINT)
+        sizes = range(1, len(self.modalities) + 1)
+        coherence = self._judged(metric_names.COHERENCE, numbers[metric_names.COHERENCE], self.modalities)
+        probe = self._judged(metric_names.PROBE, numbers[metric_names.PROBE][:, None], [""])
+        for size in sizes[:-1]:
+            outside = [vector for (S, m), vector in coherence.items() if len(S) == size and m not in S]
+            self._row(metric_names.COHERENCE, metric_names.given(size), "", self._estimate(np.mean(outside, 0)))
+        for size in sizes:
+            self._row(
+                metric_names.PROBE,
+                metric_names.given(size),
+                "",
+                self._estimate(np.mean([v for (S, _), v in probe.items() if len(S) == size], 0)),
+            )
+        for kind in (metric_names.LOG_LIKELIHOOD, metric_names.LOG_LIKELIHOOD_PAPER_VIEW):
+            self._likelihoods(kind, numbers[kind], sizes)
+        self._classes(seen_MNA)
+        return tuple(self.rows[name] for name in metric_names.metric_names(self.modalities, self.attributes, self.classes))
+
+    def _classes(self, seen_MNA: Array) -> None:
+        """How often each class or attribute is generated from the prior, and how often the test examples have it."""
+        shown, labels_NA = metric_names.class_names(self.attributes, self.classes), self.labels.reshape(len(self.labels), -1)
+        for target, values_NA in zip(self.modalities, seen_MNA, strict=True):
+            for name, share in class_shares.shares(values_NA, shown, bool(self.attributes)):
+                self._row(metric_names.GENERATED, "prior", target, share, attribute=name)
+            self._row(metric_names.EFFECTIVE_CLASSES, "prior", target, class_shares.effective_classes(values_NA))
+        for name, share in class_shares.shares(labels_NA, shown, bool(self.attributes), self.sharing):
+            self._row(metric_names.LABELS, "", "", share, attribute=name)
+        effective = class_shares.effective_classes(labels_NA, self.sharing)
+        self._row(metric_names.EFFECTIVE_CLASSES, "", metric_names.LABELS, effective)
+
+    def _judged(self, kind: str, numbers: Array, targets: Sequence[str]) -> dict[tuple[tuple[str, ...], str], Array]:
+        """The rows of every subset and target; returns what they can be averaged from."""
+        vectors = {}
+        for s, subset in enumerate(self.subsets):
+            for t, target in enumerate(targets):
+                vectors[subset, target] = self._vector(kind, subset, target, numbers[s, t])
+                self._row(kind, metric_names.subset_name(subset), target, self._estimate(vectors[subset, target]))
+        return vectors
+
+    def _vector(self, kind: str, subset: tuple[str, ...], target: str, numbers: Array) -> Array:
+        """The examples' numbers; of attributes, the replicates of the mean average precision, and a row for each attribute."""
+        if not self.attributes:
+            return numbers
+        precisions_AG = average_precisions(numbers, self.labels)
+        for attribute, replicates in zip(self.attributes, precisions_AG, strict=True):
+            estimate = jackknifed(replicates, len(self.labels))
+            self._row(kind, metric_names.subset_name(subset), target, estimate, attribute=attribute)
+        return mean_over_attributes(precisions_AG, self.labels)
+
+    def _estimate(self, vector: Array) -> Estimate:
+        return jackknifed(vector, len(self.labels)) if self.attributes else mean(vector, self.sharing)
+
+    def _likelihoods(self, kind: str, numbers_SN: Array, sizes: range) -> None:
+        for subset, values_N in zip(self.subsets, numbers_SN, strict=True):
+            short = metric_names.likelihood_subset_name(subset, self.modalities)
+            self._row(kind, metric_names.subset_name(subset), "", mean(values_N, self.sharing), short=short)
+        for size in sizes:
+            of_size = [values for S, values in zip(self.subsets, numbers_SN, strict=True) if len(S) == size]
+            self._row(kind, metric_names.given(size), "", mean(np.mean(of_size, 0), self.sharing))
+
+    def _row(self, kind: str, subset: str, target: str, estimate: Estimate, short: str = "", attribute: str = "") -> None:
+        """Note a metric; `short` stands for the subset in its name."""
+        given = short or ("" if kind in metric_names.OF_THE_PRIOR else subset)
+        name = "/".join(part for part in (kind, given, target, attribute) if part)
+        judged = kind in (metric_names.COHERENCE, metric_names.PROBE) and subset != "prior"
+        unit = metric_names.AVERAGE_PRECISION if self.attributes and judged else metric_names.UNITS[kind]
+        self.rows[name] = Metric(name, kind, subset, target, estimate.value, estimate.error, estimate.n, unit, attribute)

@@ -1,0 +1,1 @@
+"""The family: one objective, its losses and likelihoods, and the model."""

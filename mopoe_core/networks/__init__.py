@@ -1,0 +1,1 @@
+"""Encoders and decoders, alone and stacked over trials."""

@@ -1,0 +1,58 @@
+"""Whether a checkpoint is the one that the files around it say it is: those of a ledger's folder of a trial."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mopoe_core.errors import CheckpointError
+from mopoe_core.storage.files import Digest
+from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, parsed
+
+
+def check_bound(state: Mapping[str, Any], digest: Digest, checkpoint: Path) -> None:
+    """Raise CheckpointError where a checkpoint lies in the folder of a trial and is not that trial's, or not the one of its result.
+
+    Elsewhere nothing is known of it, and nothing is checked.
+    """
+    folder = checkpoint.absolute().parent
+    trial = folder.name if folder.parent.name == "trials" else None
+    if trial is not None and state.get("trial", "") not in ("", trial):
+        raise CheckpointError(
+            f"{checkpoint}: is the checkpoint of trial {state['trial']}, not {trial}; move it to where it belongs"
+        )
+    result = folder / "result.json"
+    if not result.exists():
+        return
+    try:
+        content = parsed(result.read_text(encoding="utf-8"), Identity("result", trial=trial)).content
+    except (NotWhole, NotHere, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{result}: cannot be used ({error}), so that {checkpoint.name} cannot be checked; restore it"
+        ) from None
+    if said := not_of(content, state, digest):
+        raise CheckpointError(
+            f"{checkpoint}: is not the checkpoint of the result beside it ({said}); restore it, or let `sweep --retrain-damaged` train "
+            "the trial again"
+        )
+
+
+def not_of(result: Mapping[str, Any], state: Mapping[str, Any], digest: Digest) -> str:
+    """In what a checkpoint differs from the one that a result's record names; empty where it is that one.
+
+    A result of an earlier version names none. Its history must then be the checkpoint's: losses, with the times of their epochs.
+    """
+    if "checkpoint" in result:
+        named = result["checkpoint"]
+        return "" if named is None else difference(Digest(**named), digest)
+    was, now = (json.dumps(history, sort_keys=True) for history in (result.get("history"), state["history"]))
+    return "" if was == now else "its epochs are not the result's"
+
+
+def difference(named: Digest, found: Digest) -> str:
+    """In what the bytes of a file differ from those that a result names; empty where they do not."""
+    if named == found:
+        return ""
+    if named.size != found.size:
+        return f"it has {found.size} bytes, and the result names {named.size}"
+    return f"its SHA-256 is {found.sha256[:12]}…, and the result names {named.sha256[:12]}…"

@@ -1,0 +1,327 @@
+"""Files under a URI, with as much of pathlib's interface as storage needs.
+
+Opened by pyarrow's file systems (S3, GCS, Azure, HDFS) or, for other schemes, by fsspec's. What is written is there whole or not at all:
+object stores show an object when its upload is complete, and elsewhere a file is written under another name and then moved.
+
+A URI may hold a key and a secret: `str` hides them, so that no message, report or record has them.
+"""
+
+import fnmatch
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from mopoe_core.storage import exclusive_creation
+from mopoe_core.storage.retries import is_transient, retried, retried_unless_done
+
+OBJECT_STORES = ("s3", "gcs", "abfs")
+HARMLESS = ("region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion", "anonymous")
+"""Options of a URI that are no secrets."""
+
+_T = TypeVar("_T")
+
+
+def masked(uri: str) -> str:
+    """The URI without user, password and whatever options could be secret; a string that is no URI as it is."""
+    scheme, user, rest, options = _parts(uri)
+    if not scheme:
+        return uri
+    shown = [(key, value if key in HARMLESS else "***") for key, value in options]
+    return f"{scheme}://{'***@' if user else ''}{rest}{'?' if shown else ''}{urlencode(shown, safe='*:/')}"
+
+
+def credentials(uri: str) -> str:
+    """User and password of a URI as they are written; empty where it has none."""
+    return _parts(uri)[1]
+
+
+def _secrets(uri: str) -> list[str]:
+    _, user, _, options = _parts(uri)
+    found = [*user.split(":"), *unquote(user).split(":"), *(value for key, value in options if key not in HARMLESS)]
+    return [secret for secret in found if len(secret) > 3]
+
+
+def _parts(uri: str) -> tuple[str, str, str, list[tuple[str, str]]]:
+    """Scheme, user and password, host and path, options. A secret with a `/` in it that was not quoted is still seen as one."""
+    scheme, mark, after = uri.partition("://")
+    if not mark or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        return "", "", uri, []
+    before, _, query = after.partition("?")
+    if "@" not in before and "@" in query and not re.fullmatch(r"[^:]*(:\d*)?", before.partition("/")[0]):
+        user, _, after = after.rpartition("@")  # a secret with a question mark in it
+        before, _, query = after.partition("?")
+        return scheme, user, before, parse_qsl(query, keep_blank_values=True)
+    user, at, rest = before.rpartition("@")
+    if at and "/" in user and ":" not in user.partition("/")[0]:
+        user, rest = "", before  # an @ in a path
+    return scheme, user, rest, parse_qsl(query, keep_blank_values=True)
+
+
+@lru_cache(maxsize=8)
+def _filesystem(uri: str) -> tuple[Any, str]:
+    """The file system that opens a URI, and the folder in it."""
+    import pyarrow
+    from pyarrow import fs
+
+    try:
+        filesystem, root = fs.FileSystem.from_uri(uri)
+        return filesystem, root
+    except pyarrow.ArrowInvalid as error:
+        if "Unrecognized filesystem type" not in str(error):
+            raise ValueError(without_secrets(error, uri)) from None
+    except (OSError, pyarrow.ArrowException) as error:
+        raise ValueError(without_secrets(error, uri)) from None
+    try:
+        opened, root = exclusive_creation.open_by_fsspec(uri)
+    except (ImportError, ValueError, OSError) as error:
+        raise ValueError(without_secrets(error, uri)) from None
+    return fs.PyFileSystem(fs.FSSpecHandler(opened)), root
+
+
+def without_secrets(error: Exception | str, uri: str) -> str:
+    """What an error says, on one line, without what `uri` must not tell."""
+    text = " ".join(str(error).replace(uri, masked(uri)).split())
+    for secret in _secrets(uri):
+        text = text.replace(secret, "***")
+    return text
+
+
+@dataclass(frozen=True)
+class RemotePath:
+    """A file or folder at `path` below the folder that a URI names."""
+
+    base: str
+    """The URI as the user wrote it, secrets included: for opening only."""
+    path: str = ""
+
+    @classmethod
+    def open(cls, uri: str) -> "RemotePath":
+        """The folder that `uri` names. Raises ValueError where nothing opens it."""
+        if not urlsplit(uri).netloc:
+            raise ValueError("names no bucket or host")
+        _filesystem(uri)
+        return cls(uri)
+
+    def __truediv__(self, more: str) -> "RemotePath":
+        parts = more.split("/")
+        if not all(parts) or {".", ".."} & set(parts):
+            raise ValueError(f"{more!r} leads out of {self}")
+        return RemotePath(self.base, f"{self.path}/{more}" if self.path else more)
+
+    def __str__(self) -> str:
+        uri, mark, options = masked(self.base).partition("?")
+        return f"{uri.rstrip('/')}/{self.path}{mark}{options}" if self.path else masked(self.base)
+
+    def __repr__(self) -> str:
+        return f"RemotePath({str(self)!r})"
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.path or urlsplit(self.base).path).name
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def parent(self) -> "RemotePath":
+        """The folder that holds it; of the URI's folder, itself."""
+        return RemotePath(self.base, self.path.rpartition("/")[0])
+
+    def with_name(self, name: str) -> "RemotePath":
+        """A neighbour of that name."""
+        return self.parent / name
+
+    def with_suffix(self, suffix: str) -> "RemotePath":
+        """The neighbour with another suffix."""
+        return self.with_name(self.stem + suffix)
+
+    def exists(self) -> bool:
+        """Whether there is such a file, or anything below such a folder."""
+        return bool(self._info().type.value)
+
+    def modified(self) -> float | None:
+        """When it was last written, by the clock of the store (now, where that keeps no times); None if it is not there."""
+        info = self._info()
+        if not info.type.value:
+            return None
+        return time.time() if info.mtime_ns is None else info.mtime_ns / 1e9
+
+    def size(self) -> int:
+        """Bytes of the file; 0 where there is none."""
+        return int(self._info().size or 0)
+
+    def read_bytes(self) -> bytes:
+        """The file's content. Raises FileNotFoundError where there is none."""
+        return retried(self._read, _may_be_over)
+
+    def _read(self) -> bytes:
+        filesystem, full = self.filesystem_and_path()
+        try:
+            with filesystem.open_input_file(full) as file:
+                return bytes(file.read())
+        except FileNotFoundError:
+            raise self._missing() from None
+        except Exception as error:
+            # Of fsspec's file systems some tell what is missing only so.
+            if not self.exists():
+                raise self._missing() from None
+            raise self._error(error) from None
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """As `read_bytes`, for text."""
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, content: bytes | memoryview) -> None:
+        """Write the file, whole or not at all. Raises OSError where that fails; what was there before is then there still."""
+        filesystem, full = self.filesystem_and_path()
+        write = self._upload if filesystem.type_name in OBJECT_STORES else self._write_and_move
+        self._asked(lambda: write(filesystem, full, content))
+
+    @staticmethod
+    def _upload(filesystem: Any, full: str, content: bytes | memoryview) -> None:
+        """An object appears when its upload is completed: one whose parts did not all arrive cannot be."""
+        with filesystem.open_output_stream(full) as stream:
+            stream.write(content)
+
+    @staticmethod
+    def _write_and_move(filesystem: Any, full: str, content: bytes | memoryview) -> None:
+        folder, _, name = full.rpartition("/")
+        filesystem.create_dir(folder, recursive=True)
+        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}"
+        try:
+            with filesystem.open_output_stream(temporary) as stream:
+                stream.write(content)
+            filesystem.move(temporary, full)
+        except BaseException:
+            with suppress(Exception):  # what is left then goes with `gc`
+                if filesystem.get_file_info(temporary).type.value:
+                    filesystem.delete_file(temporary)
+            raise
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether `create` is exclusive whatever happens: whether the store itself refuses to create a file that is there."""
+        return exclusive_creation.creates(self.base, self.filesystem_and_path()[0])
+
+    def create(self, content: bytes) -> bool:
+        """Write the file, whole, unless there is one; returns whether it was written. See `is_exclusive`."""
+        filesystem, full = self.filesystem_and_path()
+        if self.is_exclusive:
+            made = self._asked(lambda: exclusive_creation.create(self.base, filesystem, full, content))
+            return made or self.read_bytes() == content  # a store may have lost its first answer, and was asked again
+        if self.exists():
+            return False
+        self.write_bytes(content)
+        return True
+
+    def copy(self, target: "RemotePath") -> None:
+        """Let the file be there under another name as well, whole. Raises FileNotFoundError where there is no such file."""
+        filesystem, full = self.filesystem_and_path()
+        if filesystem.type_name not in OBJECT_STORES:
+            target.write_bytes(self.read_bytes())
+            return
+        try:
+            self._asked(lambda: filesystem.copy_file(full, target.filesystem_and_path()[1]))
+        except OSError:
+            if not self.exists():
+                raise self._missing() from None
+            raise
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Delete the file. Raises FileNotFoundError where there is none, unless `missing_ok`."""
+        try:
+            retried_unless_done(self._delete, lambda error: isinstance(error, FileNotFoundError), _may_be_over)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def _delete(self) -> None:
+        filesystem, full = self.filesystem_and_path()
+        try:
+            filesystem.delete_file(full)
+        except FileNotFoundError:
+            raise self._missing() from None
+        except Exception as error:  # may be that of an answer which was lost
+            if self.exists():
+                raise self._error(error) from None
+
+    def replace(self, target: "RemotePath") -> None:
+        """Give it another name, in place of whatever has that. Raises FileNotFoundError where there is nothing to move."""
+        target.write_bytes(self.read_bytes())  # object stores copy and delete all the same; others do not all replace
+        self.unlink()
+
+    def glob(self, pattern: str) -> Iterator["RemotePath"]:
+        """The files below whose path matches, part by part. Hidden ones are passed over, unless the pattern's part begins with a dot."""
+        from pyarrow import fs
+
+        filesystem, full = self.filesystem_and_path()
+        parts = pattern.split("/")
+        fixed = parts[: next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts) - 1)]
+        start, wanted = "/".join([full, *fixed]), parts[len(fixed) :]
+        selector = fs.FileSelector(start, allow_not_found=True, recursive=len(wanted) > 1)
+        for info in sorted(self._asked(lambda: filesystem.get_file_info(selector)), key=lambda info: info.path):
+            found = info.path.removeprefix(start).strip("/").split("/")
+            if info.is_file and len(found) == len(wanted) and all(map(_matches, found, wanted)):
+                yield RemotePath(self.base, "/".join([*([self.path] if self.path else []), *fixed, *found]))
+
+    def below(self) -> Iterator[tuple["RemotePath", float | None]]:
+        """Every file below, hidden ones too, with when it was written, where the store keeps that."""
+        from pyarrow import fs
+
+        filesystem, full = self.filesystem_and_path()
+        selector = fs.FileSelector(full, allow_not_found=True, recursive=True)
+        for info in self._asked(lambda: filesystem.get_file_info(selector)):
+            if info.is_file:
+                path = info.path.removeprefix(full).strip("/")
+                yield self / path, None if info.mtime_ns is None else info.mtime_ns / 1e9
+
+    def without_secrets(self, error: Exception) -> str:
+        """What an error says, on one line, without what the URI must not tell."""
+        return without_secrets(error, self.base)
+
+    def _error(self, error: Exception) -> OSError:
+        """What a store's library raised, which may be any class, as an OSError that names the path and tells no secret."""
+        said, number = f"{self}: {without_secrets(error, self.base)}", getattr(error, "errno", None)
+        return OSError(number, said) if isinstance(number, int) else OSError(said)
+
+    def _missing(self) -> FileNotFoundError:
+        return FileNotFoundError(f"{self}: there is no such file")
+
+    def _asked(self, call: Callable[[], _T]) -> _T:
+        """What the store answers, which is asked again where it failed for a moment. Raises OSError, as `_error` makes it."""
+
+        def asked() -> _T:
+            try:
+                return call()
+            except Exception as error:
+                raise self._error(error) from None
+
+        return retried(asked, _may_be_over)
+
+    def filesystem_and_path(self) -> tuple[Any, str]:
+        """Returns the file system of pyarrow and the name that the file has in it."""
+        filesystem, root = _filesystem(self.base)
+        return filesystem, f"{root.rstrip('/')}/{self.path}" if self.path else root
+
+    def _info(self) -> Any:
+        filesystem, full = self.filesystem_and_path()
+        return self._asked(lambda: filesystem.get_file_info(full))
+
+
+def _may_be_over(error: OSError) -> bool:
+    """Whether a store's error may be over in a moment: also one without a number, which says too little to be sure that it stays."""
+    return is_transient(error) or (error.errno is None and not isinstance(error, FileNotFoundError))
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))

@@ -1,0 +1,1 @@
+"""Training one trial or a stack, with checkpoints."""

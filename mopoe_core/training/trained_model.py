@@ -1,0 +1,99 @@
+"""A trained model from its checkpoint, without the data that it was trained on.
+
+A checkpoint may come from anywhere, and reading it runs nothing. A dataset of a user's own is code, which the checkpoint names. It is run
+only where the caller names it as well.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.data import loading
+from mopoe_core.data.cards import DatasetCard, is_own
+from mopoe_core.data.own.as_arrays import in_one_line
+from mopoe_core.data.types import Modality
+from mopoe_core.errors import CheckpointError
+from mopoe_core.models.model import MultimodalVAE
+from mopoe_core.storage.checkpoint_owner import check_bound
+from mopoe_core.training.training import opened
+
+
+def load_trained(checkpoint: Path, device: str, data: Path, dataset: str = "") -> MultimodalVAE:
+    """The model, in evaluation mode; see `mopoe_core.load`."""
+    found = opened(checkpoint)
+    if found is None:
+        if not checkpoint.exists():
+            raise FileNotFoundError(f"{checkpoint}: there is no such file")
+        raise CheckpointError(
+            f"{checkpoint}: is damaged, or no checkpoint of this version; use one that `python -m orchestrator sweep` wrote"
+        )
+    state, digest = found
+    check_bound(state, digest, checkpoint)
+    named = _dataset_of(state, checkpoint)
+    if dataset and not is_own(named):
+        raise CheckpointError(f"{checkpoint}: is of dataset {named!r}, which is no code of yours; leave out dataset={dataset!r}")
+    if is_own(named) and not dataset:
+        _check_needs_no_code(state, named, checkpoint)
+    try:
+        model, weights = _untrained(state, named, data, dataset), state["model"]
+    except ValidationError as error:  # of a configuration; its text has many lines
+        raise CheckpointError(f"{checkpoint}: cannot be loaded ({error.errors()[0]['msg']})") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{checkpoint}: does not describe a model ({in_one_line(error)}); use one that `sweep` wrote"
+        ) from None
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:  # its text lists every layer
+        raise CheckpointError(
+            f"{checkpoint}: its weights do not fit the networks of {model.config.dataset} as they are now; open it with the version that "
+            "wrote it (docs/upgrading.md), or restore your own networks"
+        ) from None
+    return model.to_device(torch.device(device)).eval()
+
+
+def _untrained(state: Mapping[str, Any], named: str, data: Path, dataset: str) -> MultimodalVAE:
+    config = _config(state, named, dataset)
+    with torch.random.fork_rng(devices=[]):  # the initialisation is thrown away, and is not to move anybody's random numbers
+        return MultimodalVAE(config, _modalities(state, config, data, dataset))
+
+
+def _dataset_of(state: Mapping[str, Any], checkpoint: Path) -> str:
+    config = state.get("config")
+    named = config.get("dataset") if isinstance(config, dict) else None
+    if not isinstance(named, str):
+        raise CheckpointError(f"{checkpoint}: names no dataset; use one that `python -m orchestrator sweep` wrote")
+    return named
+
+
+def _check_needs_no_code(state: Mapping[str, Any], named: str, checkpoint: Path) -> None:
+    """Raise CheckpointError where a model cannot be made without the code of the dataset that its checkpoint names."""
+    said = state.get("own")
+    if isinstance(said, dict) and said.get("networks") == [] and "modalities" in state:
+        return
+    why = "has networks of your own" if isinstance(said, dict) else "does not say whether its networks are your own"
+    raise CheckpointError(
+        f"{checkpoint}: {why}, and names the code {named!r}, which is not run unless you name it; if you trust that code, pass "
+        f"dataset={named!r}"
+    )
+
+
+def _config(state: Mapping[str, Any], named: str, dataset: str) -> TrainingConfig:
+    """The checkpoint's configuration. Runs code of the caller's `dataset` only."""
+    if not is_own(named):
+        return TrainingConfig.model_validate(state["config"])
+    if dataset:
+        return TrainingConfig.model_validate(state["config"] | {"dataset": dataset})
+    card = DatasetCard(**state["own"]["card"])
+    return TrainingConfig.model_validate(state["config"], context={"cards": {named: card}})
+
+
+def _modalities(state: Mapping[str, Any], config: TrainingConfig, data: Path, dataset: str) -> tuple[Modality, ...]:
+    """The checkpoint's modalities. Their networks are the user's only where the caller names the dataset."""
+    if "modalities" not in state:
+        return loading.load(config.data_key, data).modalities
+    return tuple(Modality(**{**fields, "shape": tuple(fields["shape"]), "own": dataset}) for fields in state["modalities"])

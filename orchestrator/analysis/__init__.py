@@ -1,0 +1,1 @@
+"""What results say: means, fronts, differences, tests. Pure."""

@@ -1,0 +1,210 @@
+"""One number a seed against what was claimed of its mean: effect, interval, outcome. Pure.
+
+Intervals are Student's t over seeds, and assume that the seeds' numbers are roughly normal. A claim of several comparisons is
+supported only if each one is: asking that of uncorrected 95 % intervals errs in at most 2.5 % of cases, however many there are
+(intersection-union). It is contradicted if a single one is, so there the k intervals are Bonferroni's, 1 - 5 %/k. Different claims,
+and different data, are not corrected for one another.
+
+Where numbers are few and coarse a t interval collapses: of pure noise, three seeds have the same rank correlation over three betas in
+one case of twelve, and then an interval of no width. Rank correlations are therefore decided by p-values (`rank_correlation.tau_p`), at
+the same levels, and two or three seeds that agree to the last digit decide nothing.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from orchestrator.analysis.aggregation import CONFIDENCE
+from orchestrator.analysis.model_groups import Sample
+
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+OUTCOMES = (CONTRADICTED, UNDECIDED, SUPPORTED)
+"""The least favourable to a claim first."""
+ERROR = 1 - CONFIDENCE
+FEWEST_ALIKE = 4  # seeds whose agreement to the last digit may stand for a spread of nought
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a mean is claimed to be: above `low` and below `high`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __str__(self) -> str:
+        """`> 0`, `< 0` or `within ± 38`."""
+        if self.two_sided:
+            return f"within ± {self.high:.3g}"
+        said = f"> {self.low:.3g}" if math.isinf(self.high) else f"< {self.high:.3g}"
+        return said.replace("-", "−")
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether a mean can be too high as well as too low."""
+        return not (math.isinf(self.low) or math.isinf(self.high))
+
+    def room(self, low: float, high: float) -> float:
+        """How far inside an interval's worse end is; negative outside."""
+        return min(low - self.low, self.high - high)
+
+    def reach(self, low: float, high: float) -> float:
+        """How far in from the nearer border an interval reaches; negative if it is wholly outside."""
+        return min(high - self.low, self.high - low)
+
+
+ABOVE, BELOW = Region(low=0.0), Region(high=0.0)
+
+
+def within(margin: float) -> Region:
+    """Near zero: two one-sided tests at 2.5 % each, by the same 95 % interval."""
+    return Region(-margin, margin)
+
+
+def not_below(margin: float) -> Region:
+    """Above minus the margin: one one-sided test at 2.5 %, by the lower end of the 95 % interval."""
+    return Region(low=-margin)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One quantity of each seed, and where its mean is claimed to be."""
+
+    what: str
+    unit: str
+    sample: Sample
+    claimed: Region = ABOVE
+    opposed: Sample | None = None
+    """The quantity that contradicts the claim by lying outside, where that is another one than what supports it."""
+    p: tuple[float, float] | None = None
+    """One-sided p-values of a mean as high, and of one as low. They decide in the interval's place whether it is above or below."""
+    counts: bool = True
+    """Whether it enters its claim's verdict, or is only shown."""
+    exact: bool = True
+    """Whether the p-values are counted, and not approximated."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A mean over seeds with its interval, and what that says of the claim."""
+
+    what: str
+    unit: str
+    claimed: Region
+    effect: float
+    """Mean over the seeds; NaN without any."""
+    low: float
+    """Of the 95 % interval; NaN for fewer than two seeds."""
+    high: float
+    p: float
+    """One-sided p-value of an effect as far on its own side of zero, where that decides; NaN where the interval does."""
+    n: int
+    """Seeds behind it."""
+    n_planned: int
+    counts: bool
+    outcome: str
+    """`supported`, `contradicted` or `undecided`; always the last where planned seeds are missing: survivors are no random sample."""
+    clearance: float
+    """How far the effect is on the claimed side of the nearest border, in half widths of the interval: above 1 where an interval
+    supports. 0 at the border and without an interval."""
+    exact: bool = True
+    """Whether `p` is counted, and not approximated."""
+
+    @property
+    def lacks_seeds(self) -> bool:
+        """Whether fewer seeds are behind it than were planned."""
+        return self.n < self.n_planned
+
+    @property
+    def favour(self) -> tuple[int, bool, float]:
+        """Sorts comparisons, the least favourable to their claim first; of those that are undecided, the ones that lack seeds."""
+        return OUTCOMES.index(self.outcome), not self.lacks_seeds, self.clearance
+
+
+def judge(measured: Measured, planned: int, among: int) -> Comparison:
+    """The comparison, where `planned` seeds were to be had and `among` comparisons decide together."""
+    numbers = list(measured.sample.values())
+    effect = math.fsum(numbers) / len(numbers) if numbers else math.nan
+    low, high = interval(numbers, CONFIDENCE)
+    outcome = UNDECIDED
+    if len(numbers) >= max(2, planned):
+        outcome = _by_interval(measured, among) if measured.p is None else _by_p(measured.claimed, measured.p, among)
+    return Comparison(
+        what=measured.what,
+        unit=measured.unit,
+        claimed=measured.claimed,
+        effect=effect,
+        low=low,
+        high=high,
+        p=math.nan if measured.p is None else min(measured.p),
+        n=len(numbers),
+        n_planned=planned,
+        counts=measured.counts,
+        outcome=outcome,
+        clearance=_clearance(measured.claimed.room(effect, effect), (high - low) / 2),
+        exact=measured.exact,
+    )
+
+
+def interval(numbers: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Student's t interval of the mean; NaN for fewer than two numbers."""
+    n = len(numbers)
+    if n < 2:
+        return math.nan, math.nan
+    mean = math.fsum(numbers) / n
+    sd = math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / (n - 1))
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def verdict(comparisons: Sequence[Comparison]) -> str:
+    """Supported if every comparison that counts is; contradicted if one of them is; else undecided."""
+    outcomes = {comparison.outcome for comparison in comparisons if comparison.counts}
+    if CONTRADICTED in outcomes:
+        return CONTRADICTED
+    return SUPPORTED if outcomes == {SUPPORTED} else UNDECIDED
+
+
+def least_p(n: int) -> float:
+    """The smallest p-value of a two-sided sign test on n pairs: all differences on one side, 2 * 0.5^n."""
+    return min(1.0, 2 * 0.5**n)
+
+
+def limit(n: int) -> str:
+    """What a test on n paired seeds can and cannot show, as a sentence."""
+    if n < 2:
+        return f"n = {n}: no spread over seeds is known, so there is no interval and nothing is decided."
+    reach = "cannot be significant at 5 %" if least_p(n) > ERROR else "is significant at 5 % if all seeds agree"
+    return (
+        f"n = {n}: a two-sided sign test has p ≥ {least_p(n):.4g} and {reach}; the t intervals go further only by assuming that "
+        "differences between seeds are normal, and speak of seeds alone, on one test set."
+    )
+
+
+def _by_interval(measured: Measured, among: int) -> str:
+    supports = list(measured.sample.values())
+    opposes = supports if measured.opposed is None else list(measured.opposed.values())
+    if any(len(numbers) < FEWEST_ALIKE and _alike(numbers) for numbers in (supports, opposes)):
+        return UNDECIDED
+    if measured.claimed.room(*interval(supports, CONFIDENCE)) > 0:
+        return SUPPORTED
+    return CONTRADICTED if measured.claimed.reach(*interval(opposes, 1 - ERROR / among)) < 0 else UNDECIDED
+
+
+def _by_p(claimed: Region, p: tuple[float, float], among: int) -> str:
+    supports, opposes = p if claimed == ABOVE else reversed(p)
+    if supports <= ERROR / 2:
+        return SUPPORTED
+    return CONTRADICTED if opposes <= ERROR / 2 / among else UNDECIDED
+
+
+def _alike(numbers: Sequence[float]) -> bool:
+    """Whether they differ by no more than rounding."""
+    return math.isclose(min(numbers), max(numbers), rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _clearance(distance: float, half: float) -> float:
+    if math.isnan(half) or distance == 0:
+        return 0.0
+    return distance / half if half > 0 else math.copysign(math.inf, distance)

@@ -1,0 +1,1 @@
+"""What a sweep does from lease to report, and what keeps or repeats its trials."""

@@ -1,0 +1,54 @@
+"""Trials that are to be trained again: which, put back to the start for the next sweep, or one of them here in the foreground."""
+
+from collections.abc import Sequence
+
+from mopoe_core.errors import UserError
+from mopoe_core.metric_names import Epoch
+from mopoe_core.spelling import nearest
+from mopoe_core.storage.files import AnyPath
+from mopoe_core.terminal import say
+from orchestrator.driver import reset_trials
+from orchestrator.driver.reset_trials import PutBack
+from orchestrator.execution import local, provenance
+from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.result import TrialResult
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import Trial
+
+ASIDE = "aside"
+"""The folder of storage that holds what was there of trials which were put back."""
+
+
+def named(ids: Sequence[str], every: Sequence[Trial]) -> list[Trial]:
+    """The trials of these ids. Raises UserError where a sweep has none of such an id."""
+    by_id = {trial.id: trial for trial in every}
+    for trial_id in ids:
+        if trial_id not in by_id:
+            raise UserError(
+                f"--trial: {trial_id!r} is no trial of this sweep{nearest(trial_id, by_id)}; allowed: one of its {len(by_id)} ids, "
+                "which `status --trials` lists"
+            )
+    return [by_id[trial_id] for trial_id in dict.fromkeys(ids)]
+
+
+def put_back(trials: Sequence[Trial], ledger: Ledger) -> list[PutBack]:
+    """Set everything about these trials aside. Raises LedgerError, and changes nothing, where one of them is being trained."""
+    with Lease(ledger.storage) as lease:
+        return reset_trials.put_back(trials, ledger, lease, ASIDE)
+
+
+def here(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
+    """Train a trial in the foreground, and print its epochs; nothing in storage changes. Raises whatever the trial raises, and
+    RuntimeError from what would else be taken for the user's own mistake and shown without its traceback.
+    """
+    with local.beside(storage, spec.resources.data_folder, provenance.commit()) as place:
+        try:
+            return place.train(trial, spec.resources.cpu, spec.resources.gpu, lambda epoch: _tell(epoch, trial), rehearse=True)
+        except UserError as error:
+            raise RuntimeError(f"trial {trial.id} failed") from error
+
+
+def _tell(epoch: Epoch, trial: Trial) -> None:
+    values = epoch.values
+    say(f"epoch {epoch.epoch}/{trial.config.epochs}  loss {values['train/loss']:.6g}  {values['train/seconds']:.1f} s")

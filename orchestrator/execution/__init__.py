@@ -1,0 +1,1 @@
+"""How trials run: plan, queue, stacks, the attempt itself."""

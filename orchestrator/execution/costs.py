@@ -1,0 +1,81 @@
+"""How long training and evaluation take: what one core of a 2026 server took, scaled to a configuration. Pure.
+
+The numbers of MNIST-SVHN-Text and PolyMNIST are those of `docs/performance.md` (commit 7b15198): seconds of one thread without a GPU.
+CelebA's are of decoders and classifiers alone, timed on a busy machine; its training is taken as six times its decoding, which it is for
+the others' published networks. All are good for the ratio of two configurations, and for an order of magnitude. `plan` multiplies them by
+what the ledger's own trials took.
+"""
+
+from dataclasses import dataclass
+
+from mopoe_core.config.training_config import CHOOSES_A_MEMBER, TrainingConfig
+from mopoe_core.data.cards import DATASETS
+
+TRAIN_SECONDS = {
+    ("mnist_svhn_text", "paper"): 0.25e-3,
+    ("mnist_svhn_text", "small"): 0.04e-3,
+    ("polymnist", "paper"): 0.62e-3,
+    ("polymnist", "small"): 0.13e-3,
+    ("celeba", "paper"): 80e-3,
+    ("celeba", "small"): 1.5e-3,
+}
+"""An optimiser step of MoPoE, by example and modality."""
+MVAE_FACTOR = 1.6
+"""MVAE decodes every modality twice: 300 and 187 ms a step."""
+DECODE_SECONDS = {
+    ("mnist_svhn_text", "paper"): 41e-6,
+    ("mnist_svhn_text", "small"): 5e-6,
+    ("polymnist", "paper"): 102e-6,
+    ("polymnist", "small"): 12.7e-6,
+    ("celeba", "paper"): 13e-3,
+    ("celeba", "small"): 250e-6,
+}
+"""A latent that one modality is decoded from and compared with the data, on average over the modalities."""
+JUDGE_SECONDS = {"mnist_svhn_text": 43e-6, "polymnist": 15e-6, "celeba": 500e-6}
+"""A decoded item that a classifier judges."""
+PROBE_SECONDS = 0.057
+"""A linear probe, of a subset and, where labels are attributes, of one of them."""
+PRIOR_SAMPLES = 5_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation does."""
+
+    subsets: int
+    test_examples: int
+    samples: int
+    """Importance samples an example and subset."""
+
+
+def evaluation(config: TrainingConfig) -> Evaluation:
+    """What the evaluation of a trial does."""
+    available = config.card.validation_examples if config.evaluate_on == "validation" else config.card.test_examples
+    return Evaluation(2**config.M - 1, config.test_examples or available[config.source], config.importance_samples)
+
+
+def evaluation_seconds(config: TrainingConfig) -> float:
+    """Seconds that one core should need to evaluate a trial."""
+    work, kind = evaluation(config), _kind(config)
+    proposals = config.M if config.model in CHOOSES_A_MEMBER else work.subsets
+    compared = work.test_examples * proposals * work.samples * config.M
+    judged = work.test_examples * work.subsets * config.M + PRIOR_SAMPLES * config.M
+    decode, judge = DECODE_SECONDS[kind], JUDGE_SECONDS[kind[0]]
+    return compared * decode + judged * (decode + judge) + work.subsets * _probes(config) * PROBE_SECONDS
+
+
+def training_seconds(config: TrainingConfig, epochs: int | None = None) -> float:
+    """Seconds that one core should need to train a trial for so many epochs; for all of them when left out."""
+    seen = (config.epochs if epochs is None else epochs) * config.steps_per_epoch * config.batch_size
+    factor = MVAE_FACTOR if config.model == "mvae" else 1.0
+    return seen * config.M * TRAIN_SECONDS[_kind(config)] * factor
+
+
+def _probes(config: TrainingConfig) -> int:
+    """How many probes a subset has: one, or one an attribute."""
+    return max(1, len(config.attributes))
+
+
+def _kind(config: TrainingConfig) -> tuple[str, str]:
+    """The dataset and networks that the numbers are of; a dataset of the user's own counts as MNIST-SVHN-Text."""
+    return (config.dataset if config.dataset in DATASETS else "mnist_svhn_text"), config.networks

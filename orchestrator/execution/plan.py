@@ -1,0 +1,157 @@
+"""The plan: spec minus ledger. What would run now, and what it would cost. Pure but for reading the ledger."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from mopoe_core.storage.files import AnyPath
+from orchestrator.errors import DamagedError
+from orchestrator.execution import costs
+from orchestrator.execution.costs import Evaluation
+from orchestrator.execution.one_field_apart import Differing, find
+from orchestrator.ledger import inspection
+from orchestrator.ledger.ledger import Known, Ledger
+from orchestrator.ledger.result import TrialResult
+from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.trial import Trial
+
+MOST_NAMED = 3  # damaged records in one message
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost of what is left to run."""
+
+    seconds: Mapping[str, float]
+    """What each trial should take, by id."""
+    guessed: int
+    """Trials for which no past trial of the same dataset, networks and model was found."""
+    evaluation: Mapping[str, float]
+    """The share of `seconds` that is evaluation, by id."""
+    work: tuple[Evaluation, ...]
+    """What the evaluations do, each kind once."""
+
+    @property
+    def trial_hours(self) -> float:
+        """Sum over the trials."""
+        return sum(self.seconds.values()) / 3600
+
+    @property
+    def evaluation_hours(self) -> float:
+        """Sum over the trials' evaluations."""
+        return sum(self.evaluation.values()) / 3600
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep's trials by what has to be done for them, each in the sweep's order."""
+
+    done: tuple[Trial, ...]
+    """Completed or diverged: nothing will run."""
+    resume: tuple[Trial, ...]
+    """Begun earlier, with a checkpoint to go on from."""
+    fresh: tuple[Trial, ...]
+    """To be trained from the start."""
+    damaged: Mapping[Trial, str]
+    """Trials with a file that was cut, changed, exchanged or lost, and what is wrong with it."""
+    estimate: Estimate
+    differing: tuple[Differing, ...] = ()
+    """Why some are new although storage has finished trials that are nearly the same."""
+    unpublished: tuple[Trial, ...] = ()
+    """Those of `done` whose files a worker had no time to move to their place."""
+
+    @property
+    def to_run(self) -> tuple[Trial, ...]:
+        """Those with a checkpoint first."""
+        return self.resume + self.fresh
+
+
+def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False) -> Plan:
+    """Compare a sweep's trials with the ledger; with `thorough`, everything of each trial is read, its checkpoint and pictures too.
+
+    Raises LedgerError where an identity hides another configuration.
+    """
+    done: list[Trial] = []
+    resume: list[Trial] = []
+    fresh: list[Trial] = []
+    damaged: dict[Trial, str] = {}
+    own: list[TrialResult] = []
+    unpublished: list[Trial] = []
+    for trial, known in zip(trials, ledger.each(lambda trial: _checked(trial, ledger, thorough), trials), strict=True):
+        if isinstance(known, str):
+            damaged[trial] = known
+        elif known.result is not None:
+            done.append(trial)
+            own.append(known.result)
+            unpublished += [trial] if known.state.unpublished else []
+        else:
+            (resume if known.state.has_checkpoint else fresh).append(trial)
+    left = [*resume, *fresh]
+    others = ledger.finished({trial.id for trial in trials}) if left else []
+    past = [*own, *(_costs(result) for _, result in others if result is not None)]
+    differing = find(fresh, trials, (identity for identity, _ in others))
+    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, estimate(left, past), tuple(differing), tuple(unpublished))
+
+
+def damage(made: Plan, storage: AnyPath) -> str:
+    """What is damaged, as one line that says what to do."""
+    shown = "; ".join(list(made.damaged.values())[:MOST_NAMED])
+    more = f"; and {len(made.damaged) - MOST_NAMED} more" if len(made.damaged) > MOST_NAMED else ""
+    aside = storage / "damaged"
+    return f"{shown}{more}; `sweep --retrain-damaged` moves such trials to {aside} and trains only them again"
+
+
+def _checked(trial: Trial, ledger: Ledger, thorough: bool) -> Known | str:
+    """What the ledger has of a trial, of its result no more than an estimate needs; or what is wrong with it."""
+    try:
+        ledger.check(trial)
+        known = ledger.known(trial)
+        if thorough:
+            inspection.inspect(trial, ledger)
+    except DamagedError as error:
+        return str(error)
+    if known.state.lost:
+        return known.state.lost
+    return known if known.result is None else replace(known, result=_costs(known.result))
+
+
+def _costs(result: TrialResult) -> TrialResult:
+    return replace(result, metrics=(), provenance={})
+
+
+def estimate(left: Iterable[Trial], past: Iterable[TrialResult]) -> Estimate:
+    """Seconds for trials that are left: what `costs` says of one core, times how much longer or shorter past trials of the same dataset,
+    networks and model took. Where there are none, `costs` alone is a guess.
+    """
+    known: dict[tuple[str, ...], list[TrialResult]] = {}
+    for result in past:
+        if result.history:
+            known.setdefault(_kind(result.trial), []).append(result)
+    factors = {kind: _factors(results) for kind, results in known.items()}
+    seconds, evaluation, guessed, work = {}, {}, 0, dict[Evaluation, None]()
+    for trial in left:
+        train, evaluate = factors.get(_kind(trial), (1.0, 1.0))
+        guessed += _kind(trial) not in factors
+        evaluation[trial.id] = evaluate * costs.evaluation_seconds(trial.config)
+        seconds[trial.id] = train * costs.training_seconds(trial.config) + evaluation[trial.id]
+        work[costs.evaluation(trial.config)] = None
+    return Estimate(seconds, guessed, evaluation, tuple(work))
+
+
+def wall_hours(plan: Plan, resources: Resources, cpus: int) -> float:
+    """The estimate spread over the trials that run at once on `cpus` CPUs (of one machine, without counting GPUs)."""
+    at_once = max(1, min(cpus // resources.cpu, resources.at_once or cpus, len(plan.to_run) or 1))
+    return plan.estimate.trial_hours / at_once
+
+
+def _kind(trial: Trial) -> tuple[str, ...]:
+    config = trial.config
+    return config.dataset, config.source, config.networks, config.model
+
+
+def _factors(known: Sequence[TrialResult]) -> tuple[float, float]:
+    """How much longer past trials took than `costs` says: training, and evaluation, which a diverged trial has not had."""
+    train = [result.train_seconds / costs.training_seconds(result.trial.config, len(result.history)) for result in known]
+    ended = [result for result in known if result.status == "completed"]
+    evaluate = [result.evaluate_seconds / costs.evaluation_seconds(result.trial.config) for result in ended]
+    return median(train), median(evaluate) if evaluate else 1.0

@@ -1,0 +1,1 @@
+"""Ray Tune as the queue's executor. Only this package imports Ray."""

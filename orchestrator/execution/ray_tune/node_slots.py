@@ -1,0 +1,53 @@
+"""What a cluster's nodes have, and how many trials fit on them. Pure: what nodes there are is for `schedule` to ask Ray."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from mopoe_core.errors import UserError
+from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.trial import spelled
+
+BOOTSTRAP = "~/ray_bootstrap_config.yaml"
+"""What `ray up` leaves on the head, where the driver runs: the cluster's file with its defaults filled in."""
+
+Node = Mapping[str, float]
+"""A node's resources by name."""
+
+
+def may_come() -> list[Node]:
+    """The workers that an autoscaler may have at once, of the types whose resources its file states.
+
+    From the file, because Ray does not tell: `get_max_resources_from_cluster_config()` of its global state was None on every cluster that
+    was tried. Empty where Ray is local, and for machines of one's own, which come by themselves.
+    """
+    bootstrap = Path(BOOTSTRAP).expanduser()
+    if "RAY_ADDRESS" not in os.environ or not bootstrap.is_file():
+        return []
+    config = yaml.safe_load(bootstrap.read_text(encoding="utf-8"))
+    workers = [kind for name, kind in config["available_node_types"].items() if name != config["head_node_type"]]
+    most: list[Node] = [kind["resources"] for kind in workers for _ in range(kind["max_workers"]) if kind.get("resources")]
+    return most[: config["max_workers"]]
+
+
+def gpus(resources: Resources, nodes: Sequence[Node]) -> float:
+    """GPUs to ask for a trial. Raises UserError where a trial would wait for ever for what no node has."""
+    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
+    gpu = 0.0 if resources.cpu_will_do and most["GPU"] == 0 else resources.gpu
+    for name, wanted in (("CPU", resources.cpu), ("GPU", gpu)):
+        if wanted > most[name]:
+            raise UserError(
+                f"resources.{name.lower()}: {spelled(wanted)} is more than any node has ({spelled(most[name])}); lower it"
+            )
+    return gpu
+
+
+def slots(resources: Resources, gpu: float, nodes: Sequence[Node]) -> int:
+    """How many stacks train at once. Counted node by node, because no worker has a part on two."""
+    fit = 0
+    for node in nodes:
+        here = int(node.get("CPU", 0) // resources.cpu)
+        fit += min(here, int(node.get("GPU", 0) / gpu + 1e-9)) if gpu else here
+    return max(1, min(fit, resources.at_once or fit))

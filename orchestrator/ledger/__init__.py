@@ -1,0 +1,1 @@
+"""What is known about every trial, as files on storage."""

@@ -1,0 +1,77 @@
+"""Whether the checkpoint and the pictures in a trial's folder are those that its result names."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+from mopoe_core.storage.checkpoint_owner import difference
+from mopoe_core.storage.files import AnyPath, Digest, size_if_there
+from orchestrator.ledger import records
+from orchestrator.ledger.records import Identity
+from orchestrator.ledger.result import TrialResult
+
+CHECKPOINT, DELETED = "checkpoint.pt", "deleted.json"
+
+
+def lost(folder: AnyPath, trial_id: str, named: Digest, found: int | None) -> str:
+    """What is wrong with a checkpoint, as far as its size tells; empty for nothing. The result names `named`; `found` is the size of what
+    is there, None where nothing is.
+    """
+    if found is not None:
+        return "" if found == named.size else f"it has {found} bytes, and the result names {named.size}"
+    if (folder / DELETED).exists() and _deleted(folder, trial_id) == asdict(named):
+        return ""
+    return "it is missing, and `gc` has not deleted it; `gc --accept-lost` keeps such results without their checkpoints"
+
+
+def check_checkpoint(folder: AnyPath, path: AnyPath, result: TrialResult) -> bool:
+    """Whether the checkpoint of a trial that has ended is there, at `path`. Raises DamagedError where it is not the one that the result
+    names, and where it is missing though nobody noted in the trial's folder that it was deleted.
+    """
+    named = result.checkpoint
+    found = size_if_there(path)
+    if named is None:
+        return found is not None
+    said = lost(folder, result.trial.id, named, found)
+    if not said and found is not None:
+        said = difference(named, Digest.of_file(path))
+    if said:
+        raise records.damaged(path, said)
+    return found is not None
+
+
+def check_picture(path: AnyPath, result: TrialResult) -> None:
+    """Raise DamagedError where a picture is not the one of its name that the result names. One of an earlier version names none."""
+    named = result.samples.get(path.stem)
+    if result.samples and named is None:
+        raise records.damaged(path, "the result names no such picture")
+    if named is not None and Digest.of_file(path).sha256 != named:
+        raise records.damaged(path, "it is not the picture that the result names")
+
+
+class CheckedPictures(Mapping[str, AnyPath]):
+    """The pictures of a trial by name. Each is compared with the result when it is taken: a report takes a few of thousands."""
+
+    def __init__(self, paths: Mapping[str, AnyPath], result: TrialResult) -> None:
+        self._paths, self._result = paths, result
+
+    def __getitem__(self, name: str) -> AnyPath:
+        path = self._paths[name]
+        check_picture(path, self._result)
+        return path
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def note_deleted(folder: AnyPath, trial_id: str, named: Digest | None, why: str) -> None:
+    """Note that a checkpoint is deleted, before it is. `named` is what the trial's result says of it."""
+    content = {"checkpoint": None if named is None else asdict(named), "why": why, "deleted_ms": int(time.time() * 1000)}
+    records.write(folder / DELETED, Identity("deleted", trial_id), content)
+
+
+def _deleted(folder: AnyPath, trial_id: str) -> object:
+    return records.read(folder / DELETED, Identity("deleted", trial_id)).get("checkpoint")

@@ -1,0 +1,38 @@
+"""A look at everything that the ledger has of a trial, down to the bytes of its checkpoint and pictures: `sweep --retrain-damaged`."""
+
+from mopoe_core.errors import CheckpointError
+from mopoe_core.storage.files import listed
+from orchestrator.errors import MisplacedError
+from orchestrator.ledger import artifact_check
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.trial import Trial
+
+
+def inspect(trial: Trial, ledger: Ledger) -> None:
+    """Raise DamagedError where anything about a trial is damaged or another trial's.
+
+    A note that was cut (of an attempt, say) is none the worse for its trial, and is passed over, as everywhere.
+    """
+    folder, result = ledger.folder(trial), ledger.result(trial)
+    ledger.check(trial)
+    ledger.check_notes(trial)
+    if result is None:
+        _check_unfinished(trial, ledger)
+        return
+    artifact_check.check_checkpoint(folder, ledger.checkpoint(trial), result)
+    for path in ledger.samples(trial).values():
+        artifact_check.check_picture(path, result)
+
+
+def _check_unfinished(trial: Trial, ledger: Ledger) -> None:
+    folder = ledger.folder(trial)
+    checkpoints = [*listed(folder, "checkpoint.*"), *listed(folder, "attempts/*/checkpoint.*")]
+    if not checkpoints:
+        return
+    from mopoe_core.training.training import history_in  # torch: seconds
+
+    for path in checkpoints:
+        try:
+            history_in(path, trial.config, trial.seed, trial.id)
+        except CheckpointError as error:
+            raise MisplacedError(str(error)) from None

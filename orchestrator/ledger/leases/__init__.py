@@ -1,0 +1,1 @@
+"""Who trains a trial and who drives a sweep."""

@@ -1,0 +1,46 @@
+"""The ledger's records as files: see `mopoe_core.storage.record_format` for what is in them."""
+
+from typing import Any
+
+from mopoe_core.storage.files import AnyPath, create, write_text
+from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, Record, dumped, parsed
+from orchestrator.errors import DamagedError, MisplacedError
+
+NOTES = ("attempt", "progress", "claim", "stack")
+"""Kinds that nobody misses after the machine went down: whoever wrote them is gone. To sync their names as well took 13 ms a trial."""
+
+__all__ = ["Identity", "Record", "damaged", "first", "load", "read", "write"]
+
+
+def write(path: AnyPath, identity: Identity, content: dict[str, Any]) -> None:
+    """Write a record, whole or not at all."""
+    write_text(path, dumped(identity, content), durable=identity.kind not in NOTES)
+
+
+def first(path: AnyPath, identity: Identity, content: dict[str, Any]) -> bool:
+    """Write a record, unless there is one already; returns whether it was written. The first of several writers wins."""
+    return create(path, dumped(identity, content).encode(), durable=identity.kind not in NOTES)
+
+
+def read(path: AnyPath, expected: Identity, bare: bool = False) -> dict[str, Any]:
+    """A record's content. Raises DamagedError where it was cut or changed or is missing, MisplacedError where it is another record."""
+    return load(path, expected, bare).content
+
+
+def load(path: AnyPath, expected: Identity, bare: bool = False) -> Record:
+    """As `read`, with the record's format. With `bare`, the file may be plain JSON, as this kind was written before it was a record."""
+    try:
+        return parsed(path.read_text(encoding="utf-8"), expected, bare)
+    except FileNotFoundError:
+        raise damaged(path, "it is missing") from None
+    except IsADirectoryError:
+        raise damaged(path, "it is a folder") from None
+    except NotHere as error:
+        raise MisplacedError(f"{path}: is not the record that belongs here ({error})") from None
+    except (NotWhole, UnicodeDecodeError) as error:
+        raise damaged(path, str(error)) from None
+
+
+def damaged(path: AnyPath, why: str) -> DamagedError:
+    """The error that names a file, and what is wrong with it."""
+    return DamagedError(f"{path}: is damaged ({why})")

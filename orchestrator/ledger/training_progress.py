@@ -1,0 +1,85 @@
+"""How far a trial in training is, as a small file in its folder: for those who watch, and nothing is made from it.
+
+The worker hands its epochs over in memory, and a thread of its own writes the latest of them now and then: training waits for no disk and
+no network. A trial that is shorter than that interval leaves no such file.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+from mopoe_core.metric_names import Epoch
+from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.remote_path import RemotePath
+from orchestrator.errors import DamagedError
+from orchestrator.ledger import records
+from orchestrator.ledger.ledger import PROGRESS, Ledger
+from orchestrator.ledger.records import Identity
+from orchestrator.spec.trial import Trial
+
+NOTE_SECONDS = 2.0
+REMOTE_NOTE_SECONDS = 30.0  # a request each, which object stores bill
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far a trial was when it was last noted."""
+
+    epoch: int
+    """Epochs that it has been trained."""
+    epochs: int
+    seconds: float
+    """That its last epoch took; in a stack, its share of the stack's."""
+    time_ms: int
+    """When that epoch ended, in milliseconds since 1970 by the worker's clock."""
+
+
+def pace(trial: Trial, ledger: Ledger) -> Pace | None:
+    """What the trial's worker noted last; None where there is no such note, or none that can be used."""
+    with suppress(FileNotFoundError, DamagedError, TypeError):
+        return Pace(**records.read(ledger.folder(trial) / PROGRESS, Identity("progress", trial.id)))
+    return None
+
+
+class Noting:
+    """Notes the epochs of an attempt from entering the context to leaving it; call it with the epochs that have ended, by trial id."""
+
+    def __init__(self, trials: Sequence[Trial], ledger: Ledger) -> None:
+        self._trials = {trial.id: trial for trial in trials}
+        self._ledger = ledger
+        self._latest: dict[str, Epoch] = {}
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._write_on, daemon=True, name="noting")
+
+    def __enter__(self) -> "Noting":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def __call__(self, epochs: Mapping[str, Epoch]) -> None:
+        """Takes the epochs, and returns at once."""
+        with self._lock:
+            self._latest.update(epochs)
+
+    def _write_on(self) -> None:
+        while not self._stop.wait(interval(self._ledger.storage)):
+            with self._lock:
+                waiting, self._latest = self._latest, {}
+            for trial_id, epoch in waiting.items():
+                with suppress(OSError):  # watching is not worth a trial
+                    self._write(self._trials[trial_id], epoch)
+
+    def _write(self, trial: Trial, epoch: Epoch) -> None:
+        folder = self._ledger.folder(trial)
+        if not (folder / "result.json").exists():
+            noted = Pace(epoch.epoch, trial.config.epochs, epoch.values["train/seconds"], epoch.timestamp_ms)
+            records.write(folder / PROGRESS, Identity("progress", trial.id), asdict(noted))
+
+
+def interval(storage: AnyPath) -> float:
+    """Seconds between two notes of one trial, at least."""
+    return REMOTE_NOTE_SECONDS if isinstance(storage, RemotePath) else NOTE_SECONDS

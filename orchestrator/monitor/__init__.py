@@ -1,0 +1,1 @@
+"""How a sweep does, for those who watch it."""

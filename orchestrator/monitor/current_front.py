@@ -1,0 +1,44 @@
+"""The front of a sweep that is not over, without what takes long: no probabilities. Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from orchestrator.analysis import fronts
+from orchestrator.analysis.aggregation import completed_of_each
+from orchestrator.analysis.comparable_groups import FrontGroup, groups_of
+from orchestrator.ledger.result import TrialResult
+from orchestrator.search import outcomes
+from orchestrator.spec.sweep_spec import SweepSpec, seeds_of
+from orchestrator.spec.trial import labels
+
+
+def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
+    """A line a cell that has all its seeds and that no other of its group beats, and the hypervolume where the spec states references.
+
+    Where the sweep has several groups of cells that may be compared, each line begins with the label of its group.
+    """
+    grouped, seeds = groups_of(spec, found), seeds_of(spec)
+    feasible = {cell.id for cell in outcomes.feasible(spec, grouped.results)}
+    lines = []
+    for group in grouped.groups:
+        heading = f"{group.label}: " if group.label else ""
+        lines += [heading + line for line in _lines(spec, group, seeds, feasible)]
+    return lines
+
+
+def _lines(spec: SweepSpec, group: FrontGroup, seeds: Mapping[str, Sequence[int]], feasible: Collection[str]) -> list[str]:
+    cells = [cell for cell in group.cells if cell.id in feasible]
+    completed = completed_of_each(cells, {cell.id: seeds[cell.id] for cell in cells}, group.results)
+    complete = [cell for cell in cells if len(completed[cell.id]) == len(seeds[cell.id])]
+    if not complete:
+        return []
+    means = [fronts.means(completed[cell.id], spec.objectives) for cell in complete]
+    member = fronts.non_dominated(np.array(means), np.array([objective.goal == "max" for objective in spec.objectives]))
+    names, lines = labels(cells), []
+    for cell, own, is_on in zip(complete, means, member, strict=True):
+        if is_on:
+            values = ", ".join(f"{o.metric} {mean:.4g}" for o, mean in zip(spec.objectives, own, strict=True))
+            lines.append(f"{names[cell.id]}: {values}")
+    volume = fronts.hypervolume_of(means, spec.objectives) if len(spec.objectives) > 1 else None
+    return lines if volume is None else [*lines, f"hypervolume {volume:.4g}"]

@@ -1,0 +1,148 @@
+"""Claims as tables: pandas, Markdown, LaTeX. Each says what its test can and cannot show."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from orchestrator.analysis.effects import Comparison, least_p, limit
+from orchestrator.report.paper.claims import Claim
+from orchestrator.report.render.tables import escape
+
+COLUMNS = [
+    "id", "statement", "where", "group", "test", "verdict", "note", "comparison", "unit", "claimed", "effect", "low", "high", "p",
+    "n", "n_planned", "counts", "outcome", "least_p",
+]  # fmt: skip
+CLAIM_HEADER = ("id", "claim", "paper", "verdict", "least favourable comparison", "effect", "95 % interval", "n")
+DETAIL_HEADER = ("id", "comparison", "claimed", "effect", "95 % interval", "unit", "n", "outcome")
+CORRECTION = (
+    "Supported: every comparison is, by its uncorrected 95 % interval (all must hold, so none needs a correction). Contradicted: one "
+    "of k comparisons is, by its 1 − 5 %/k interval. Where an exact one-sided p is given, it decides in place of the interval, at 2.5 % "
+    "and 2.5 %/k. Seeds that are missing leave a comparison undecided, and so do two or three seeds whose numbers are all the same. "
+    "Claims and data sets are not corrected for one another."
+)
+IN_TEX = {"−": "$-$", "±": r"$\pm$", "β": r"$\beta$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", ">": "$>$", "<": "$<$"}
+
+
+def frame(claims: Sequence[Claim]) -> pd.DataFrame:
+    """A row a comparison (`COLUMNS`); one row without numbers for a claim that was not tested.
+
+    `p` is the exact one-sided p-value of a rank correlation, on the effect's own side; `least_p` the smallest p-value that a two-sided
+    sign test on n seeds can have.
+    """
+    rows = []
+    for claim in claims:
+        about = {name: getattr(claim, name) for name in COLUMNS[:7]}
+        rows += [about | _numbers(comparison) for comparison in claim.comparisons] or [about]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def markdown(claims: Sequence[Claim]) -> str:
+    """For each group of cells a table of claims and one of their comparisons, with tests, notes and limits below."""
+    parts = []
+    for label in dict.fromkeys(claim.group for claim in claims):
+        own = [claim for claim in claims if claim.group == label]
+        parts += [f"**{label}**", _table(CLAIM_HEADER, [row(claim) for claim in own])]
+        compared = details(own)
+        if compared:
+            parts.append(_table(DETAIL_HEADER, compared))
+        parts.append("\n".join(f"- {claim.id}: {_how(claim)}" for claim in own))
+        parts.append("\n".join(f"- {sentence}" for sentence in limits(own)))
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(claims: Sequence[Claim], command: str) -> str:
+    """The same two tables in booktabs, all groups in each, limits below. Needs \\usepackage{booktabs}."""
+    labels = list(dict.fromkeys(claim.group for claim in claims))
+    by_label = {label: [claim for claim in claims if claim.group == label] for label in labels}
+    claim_rows = {label: [row(claim) for claim in own] for label, own in by_label.items()}
+    detail_rows = {label: details(own) for label, own in by_label.items()}
+    said = [f"{_tex(sentence)}\\par" for sentence in limits(claims)]
+    lines = [f"% {' '.join(command.split())}", *_tabular("lp{5cm}llp{4cm}rrr", CLAIM_HEADER, claim_rows), "", r"\bigskip"]
+    lines += [*_tabular("lp{7cm}lrrlrl", DETAIL_HEADER, detail_rows), "", r"\bigskip", *said, ""]
+    return "\n".join(lines)
+
+
+def _numbers(comparison: Comparison) -> dict[str, object]:
+    fields = ("unit", "effect", "low", "high", "p", "n", "n_planned", "counts", "outcome")
+    about = {"comparison": comparison.what, "claimed": str(comparison.claimed), "least_p": least_p(comparison.n)}
+    return about | {field: getattr(comparison, field) for field in fields}
+
+
+def row(claim: Claim) -> tuple[str, ...]:
+    """The claim under `CLAIM_HEADER`, as text."""
+    about = (claim.id, claim.statement, claim.where, claim.verdict)
+    decides = claim.decides
+    if decides is None:
+        return (*about, claim.note, "", "", "")
+    return (*about, f"{decides.what} ({decides.unit})", _effect(decides), _interval(decides), f"{decides.n}/{decides.n_planned}")
+
+
+def details(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
+    """Every comparison under `DETAIL_HEADER`, as text."""
+    rows: list[tuple[str, ...]] = []
+    for claim in claims:
+        for c in claim.comparisons:
+            outcome = c.outcome if c.counts else f"({c.outcome}; only shown)"
+            rows.append((claim.id, c.what, str(c.claimed), _effect(c), _interval(c), c.unit, f"{c.n}/{c.n_planned}", outcome))
+    return rows
+
+
+def _how(claim: Claim) -> str:
+    return f"{claim.test}. Here: {claim.note}."
+
+
+def limits(claims: Sequence[Claim]) -> list[str]:
+    """The correction, and one sentence for each number of seeds behind a comparison."""
+    counts = {comparison.n for claim in claims for comparison in claim.comparisons}
+    return [CORRECTION, *(limit(n) for n in sorted(counts))] if counts else []
+
+
+def _effect(comparison: Comparison) -> str:
+    return _number(comparison.effect, comparison.unit)
+
+
+def _interval(comparison: Comparison) -> str:
+    if math.isnan(comparison.low):
+        return "–"
+    kind = "exact" if comparison.exact else "approximate"
+    p = "" if math.isnan(comparison.p) else f"; {kind} p = {comparison.p:.2g}"
+    return f"[{_number(comparison.low, comparison.unit)}, {_number(comparison.high, comparison.unit)}]{p}"
+
+
+def _number(value: float, unit: str) -> str:
+    """A decimal for nats, three for shares, with the sign; what rounds to nought is +0."""
+    decimals = 1 if unit == "nats" else 3
+    return "–" if math.isnan(value) else f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join("| " + " | ".join(f"{text:<{w}}" for text, w in zip(line, widths, strict=True)) + " |" for line in lines)
+
+
+def _tabular(columns: str, header: Sequence[str], rows: dict[str, list[tuple[str, ...]]]) -> list[str]:
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _tex_row(header)]
+    for label, own in rows.items():
+        lines += [r"\midrule", rf"\multicolumn{{{len(header)}}}{{l}}{{{_tex(label)}}} \\", *(_tex_row(row) for row in own)]
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
+def _tex_row(texts: Sequence[str]) -> str:
+    return " & ".join(_tex(text) for text in texts) + r" \\"
+
+
+def _tex(text: str) -> str:
+    """Escaped, and with a formula for each sign that LaTeX's own encodings lack; a leading [ would read as an option."""
+    escaped = escape(text)
+    for sign, formula in IN_TEX.items():
+        escaped = escaped.replace(sign, formula)
+    return escaped.replace("–", "--").replace("[", "{[}")
+
+
+def grouped_details(claims: Sequence[Claim]) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Each group's label and the comparisons behind its claims; groups without any are left out."""
+    groups = dict.fromkeys(claim.group for claim in claims)
+    found = [(label, details([claim for claim in claims if claim.group == label])) for label in groups]
+    return [(label, lines) for label, lines in found if lines]

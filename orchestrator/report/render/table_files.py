@@ -1,0 +1,50 @@
+"""Tables as files, written part by part: a table of a million rows is never in memory as a whole."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from mopoe_core.storage.files import AnyPath, write_whole
+
+AT_ONCE = 1_000
+"""Trials a part: sixty thousand rows of the usual size, some thirty megabytes."""
+
+_T = TypeVar("_T")
+
+
+def parts_of(things: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """The things in parts of `AT_ONCE`; a single empty part where there are none."""
+    for start in range(0, max(1, len(things)), AT_ONCE):
+        yield things[start : start + AT_ONCE]
+
+
+def write_both(parts: Iterable[pd.DataFrame], csv: Path, to: Path) -> None:
+    """Writes a table as CSV and as parquet, each whole or not at all. `parts` have the same columns, and there is at least one."""
+    write_whole(csv, lambda text: write_whole(to, lambda path: _stream(_also_as_csv(parts, text), path)))
+
+
+def write_parquet(parts: Iterable[pd.DataFrame], to: AnyPath) -> None:
+    """As `write_both`, without the CSV."""
+    write_whole(to, lambda path: _stream(parts, path))
+
+
+def _also_as_csv(parts: Iterable[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:
+    """The parts, each of which is in the file when the next is asked for."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for place, part in enumerate(parts):
+            part.to_csv(file, index=False, header=place == 0)
+            yield part
+
+
+def _stream(parts: Iterable[pd.DataFrame], path: Path) -> None:
+    """A row group a part."""
+    every = iter(parts)
+    first = pa.Table.from_pandas(next(every), preserve_index=False)
+    with parquet.ParquetWriter(path, first.schema) as file:
+        file.write_table(first)
+        for part in every:
+            file.write_table(pa.Table.from_pandas(part, schema=first.schema, preserve_index=False))

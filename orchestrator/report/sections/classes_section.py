@@ -1,0 +1,114 @@
+"""The classes that cells generate, as the report shows them: how many effectively, which most, and what agreement they explain. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from mopoe_core import metric_names
+from orchestrator.analysis import collapse
+from orchestrator.analysis.aggregation import Seeds, completed_of_each, planned
+from orchestrator.ledger.result import TrialResult
+from orchestrator.report.sections.front_section import Card
+from orchestrator.spec.trial import Cell, labels
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The cells of one dataset."""
+
+    dataset: str
+    modalities: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """Label, n of n planned, joint coherence, agreement of independent modalities; for each modality its effective classes and the one
+    that is generated most; seeds that collapsed. The last is of the test examples."""
+
+
+def tables(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> list[ClassTable]:
+    """One a dataset, of whatever its trials report; none where no trial reports its classes."""
+    own, wanted, short = completed_of_each(cells, seeds, results), planned(cells, seeds), labels(cells)
+    alike: dict[tuple[str, str, tuple[str, ...]], list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault((cell.config.dataset, cell.config.source, cell.config.modalities), []).append(cell)
+    made = []
+    for (dataset, source, modalities), of in alike.items():
+        found = [result for cell in of for result in own[cell.id] if _reports(result)]
+        if found:
+            rows = [(short[cell.id], f"{len(own[cell.id])}/{len(wanted[cell.id])}", *_numbers(cell, own[cell.id])) for cell in of]
+            made.append(ClassTable(f"{dataset}, {source} data", modalities, (*rows, _of_labels(found[0], modalities))))
+    return made
+
+
+def noted(cards: Sequence[Card], collapsed: Mapping[str, str]) -> list[Card]:
+    """The cards of the front with their cells' collapses."""
+    return [replace(c, standing=f"{c.standing}; {collapsed[c.cell_id]}") if c.cell_id in collapsed else c for c in cards]
+
+
+def agreement_by_chance(shares: Sequence[Sequence[float]], attributes: bool) -> float:
+    """The joint coherence that modalities with these shares of classes would have if they were generated independently.
+
+    Of attributes, the mean over them: all modalities show one, or none does.
+    """
+    together = [math.prod(column) for column in zip(*shares, strict=True)]
+    if not attributes:
+        return math.fsum(together)
+    neither = [math.prod(1 - share for share in column) for column in zip(*shares, strict=True)]
+    return fmean(both + none for both, none in zip(together, neither, strict=True))
+
+
+def _reports(result: TrialResult) -> bool:
+    return result.value(f"{metric_names.EFFECTIVE_CLASSES}/{metric_names.LABELS}") is not None
+
+
+def _numbers(cell: Cell, results: Sequence[TrialResult]) -> list[str]:
+    """Means over the seeds that report classes."""
+    found = [result for result in results if _reports(result)]
+    coherence = _mean([result.value(metric_names.JOINT_COHERENCE) for result in results])
+    shown = metric_names.class_names(cell.config.attributes, cell.config.card.classes)
+    modalities = cell.config.modalities
+    if not found:
+        return [coherence, *[MISSING] * (len(modalities) + 2)]
+    shares = [[_share(result, modality, shown) for modality in modalities] for result in found]
+    by_chance = [agreement_by_chance(one, bool(cell.config.attributes)) for one in shares if all(one)]
+    count = sum(bool(collapse.collapses(result)) for result in found)
+    generated = [_generated(found, modality, [] if cell.config.attributes else shown) for modality in modalities]
+    return [coherence, _mean(by_chance), *generated, f"{count}/{len(found)}" if count else ""]
+
+
+def _generated(results: Sequence[TrialResult], modality: str, shown: Sequence[str]) -> str:
+    """`8.91; most: 3 (14 %)`, from means over seeds."""
+    effective = _mean([result.value(f"{metric_names.EFFECTIVE_CLASSES}/{modality}") for result in results], ".2f")
+    shares = [share for result in results if (share := _share(result, modality, shown))]
+    return f"{effective}{_most([fmean(of) for of in zip(*shares, strict=True)], shown)}"
+
+
+def _of_labels(result: TrialResult, modalities: Sequence[str]) -> tuple[str, ...]:
+    """The test examples' own classes, which are those of every modality."""
+    config = result.trial.config
+    shown = metric_names.class_names(config.attributes, config.card.classes)
+    shares = _share(result, "", shown)
+    effective = _mean([result.value(f"{metric_names.EFFECTIVE_CLASSES}/{metric_names.LABELS}")], ".2f")
+    by_chance = [agreement_by_chance([shares] * len(modalities), bool(config.attributes))] if shares else []
+    text = f"{effective}{_most(shares, [] if config.attributes else shown)}"
+    return "test examples", "", "", _mean(by_chance), *[text] * len(modalities), ""
+
+
+def _share(result: TrialResult, modality: str, shown: Sequence[str]) -> list[float]:
+    """Of each class; of the test examples for no modality. Empty where one is not reported."""
+    prefix = f"{metric_names.GENERATED}/{modality}" if modality else metric_names.LABELS
+    shares = [result.value(f"{prefix}/{name}") for name in shown]
+    return [share for share in shares if share is not None] if None not in shares else []
+
+
+def _most(shares: Sequence[float], shown: Sequence[str]) -> str:
+    if not shares or not shown:
+        return ""
+    place = max(range(len(shares)), key=lambda index: shares[index])
+    return f"; most: {shown[place]} ({shares[place]:.0%})"
+
+
+def _mean(values: Sequence[float | None], spelling: str = ".3f") -> str:
+    there = [value for value in values if value is not None]
+    return f"{fmean(there):{spelling}}" if there else MISSING

@@ -1,0 +1,1 @@
+"""What a sweep file asks for. Pure: no torch, no Ray."""

@@ -1,0 +1,111 @@
+"""Trials and their identity. Pure: no torch, no Ray.
+
+A trial's id is a hash of its parsed configuration with the default values left out, its seed and the recipe. So `1`, `1.0` and
+`1e0` are one beta, a new field with a default renames nothing, and a raised recipe makes every trial new.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mopoe_core.config.training_config import RECIPE, TrainingConfig
+from mopoe_core.data.cards import MODELS
+
+ID_LENGTH = 16  # hexadecimal digits: 64 bits, a collision among a million trials has a probability of 3e-8
+LABELLED = (
+    "scale",
+    "modality_count",
+    "latent_dim",
+    "private_dim",
+    "given_private",
+    "estimator",
+    "kl",
+    "prior_expert",
+    "likelihood",
+    "reconstruction_weights",
+    "missing",
+    "alpha",
+)
+"""Fields of a configuration that a label names where they are not the default; the others rarely differ within a sweep."""
+
+
+def digest(value: Any) -> str:
+    """A hash of plain values (dicts, lists, strings, numbers); strict: what JSON cannot say exactly is refused."""
+    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration without its seed: a row of a table, a point of a front."""
+
+    config: TrainingConfig
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits."""
+        return digest({"recipe": RECIPE, **self.config.canonical()})
+
+    @property
+    def label(self) -> str:
+        """Short and readable, for terminals and run names; not unique: `mopoe beta=2.5`, and what of the model is not a default."""
+        others = [f"{name}={value}" for name, value in self.config.canonical().items() if name in LABELLED]
+        return " ".join([self.config.model, f"beta={spelled(self.config.beta)}", *others])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A cell and a seed; it has an id and is trained once."""
+
+    cell: Cell
+    seed: int
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits."""
+        return digest({"recipe": RECIPE, "seed": self.seed, **self.config.canonical()})
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The cell's configuration."""
+        return self.cell.config
+
+    @property
+    def label(self) -> str:
+        """The cell's label and the seed."""
+        return f"{self.cell.label} seed={self.seed}"
+
+
+def series(cells: Sequence[Cell]) -> dict[str, str]:
+    """Cell id to the line it belongs to in a figure: its model, and the fields but beta in which cells of one model differ.
+
+    In the order of a legend: models in the order of `MODELS`, the paper's first, then in the order of `cells`.
+    """
+    values: dict[str, dict[str, set[Any]]] = {}
+    for cell in cells:
+        own = values.setdefault(cell.config.model, {})
+        for field, value in cell.config:
+            own.setdefault(field, set()).add(value)
+    same = ("beta", "data_hash")  # a sweep's dataset has one hash: its name tells as much
+    varying = {
+        model: [field for field, found in own.items() if len(found) > 1 and field not in same] for model, own in values.items()
+    }
+    lines = {}
+    for cell in sorted(cells, key=lambda cell: MODELS.index(cell.config.model)):
+        model = cell.config.model
+        lines[cell.id] = " ".join([model, *(f"{field}={getattr(cell.config, field)}" for field in varying[model])])
+    return lines
+
+
+def labels(cells: Sequence[Cell]) -> dict[str, str]:
+    """Cell id to its series and beta: what tells it from the sweep's other cells."""
+    lines = series(cells)
+    return {cell.id: f"{lines[cell.id]} beta={spelled(cell.config.beta)}" for cell in cells}
+
+
+def spelled(number: float) -> str:
+    """Short where that is exact, and every digit where it is not: two betas never read the same."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(number)

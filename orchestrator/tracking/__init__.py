@@ -1,0 +1,1 @@
+"""Projections of the ledger into experiment trackers."""

@@ -1,0 +1,59 @@
+"""The files of a trial's MLflow run, put together in a folder. Knows nothing of MLflow."""
+
+import csv
+import json
+import os
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+from mopoe_core.metric_names import Metric
+from mopoe_core.storage.files import AnyPath, make_folder, sync
+from orchestrator.ledger import artifact_check
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.result import TrialResult
+
+
+def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
+    """Checkpoint, evaluation table, pictures, configuration and provenance, over what is there.
+
+    What lies on the same file system is linked and not copied: 10,000 checkpoints would take their space twice. The ledger replaces
+    files and never writes into them, so that a link keeps what it was made of. All is on disk on return: MLflow's database then says that
+    it is there. Raises DamagedError where checkpoint or pictures are not those that the result names.
+    """
+    trial = result.trial
+    checkpoint, pictures = ledger.checkpoint(trial), ledger.samples(trial)
+    has_checkpoint = artifact_check.check_checkpoint(ledger.folder(trial), checkpoint, result)
+    for picture in pictures.values():
+        artifact_check.check_picture(picture, result)
+    make_folder(into)
+    if has_checkpoint:
+        _put_file(checkpoint, into / "checkpoint.pt")
+    for name, picture in pictures.items():
+        (into / "samples").mkdir(exist_ok=True)
+        _put_file(picture, into / "samples" / f"{name}.png")
+    if pictures:
+        sync(into / "samples")
+    with (into / "evaluation.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, [field.name for field in fields(Metric)], lineterminator="\n")
+        table.writeheader()
+        table.writerows(vars(metric) for metric in result.metrics)
+    (into / "provenance.json").write_text(json.dumps(result.provenance, indent=1), encoding="utf-8")
+    (into / "config.json").write_text(trial.config.model_dump_json(indent=1), encoding="utf-8")
+    for name in ("evaluation.csv", "provenance.json", "config.json"):
+        sync(into / name)
+    sync(into)
+
+
+def _put_file(source: AnyPath, target: Path) -> None:
+    """By a link, else by a copy; of a file that is not on this machine, its bytes. They are on disk on return, without the name."""
+    target.unlink(missing_ok=True)
+    if not isinstance(source, Path):
+        target.write_bytes(source.read_bytes())
+        sync(target)
+        return
+    try:
+        os.link(source, target)  # of a file that the ledger has synced
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
+        sync(target)

@@ -1,0 +1,25 @@
+"""What an address of an MLflow store says, without MLflow."""
+
+from pathlib import Path
+
+from mopoe_core.errors import UserError
+from mopoe_core.storage.files import AnyPath, near
+from mopoe_core.storage.local_path import LocalPath
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite store; None for any other store."""
+    return LocalPath(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+
+
+def check_folder(uri: str, storage: AnyPath) -> None:
+    """Raise UserError where a SQLite store's folder is not there, unless it is in the storage: it may be where a moved storage was."""
+    file = sqlite_file(uri)
+    if file is None:
+        return
+    folder = file.absolute().parent
+    if not folder.is_dir() and not folder.is_relative_to(near(storage).absolute()):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI: {uri}: the folder {folder} is not there; allowed: a file in a folder that is there; "
+            "make the folder, name another file, or unset the variable"
+        )

@@ -1,0 +1,58 @@
+"""MLflow's own UI, on the sweep's store: on loopback, with one process and none of its helpers, and without telemetry."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from mopoe_core.errors import UserError
+from mopoe_core.storage.remote_path import masked
+from orchestrator.tracking.mlflow.store_address import sqlite_file
+
+HOST = "127.0.0.1"
+PORT = 5000
+"""MLflow's usual one, where the user names no other; the report's links lead there."""
+STORE = "MLFLOW_BACKEND_STORE_URI"
+"""The variable in which MLflow's server looks for its store."""
+QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def address(port: int) -> str:
+    """What to open. Raises UserError where the port cannot be had."""
+    if not 1 <= port <= 65535:
+        raise UserError(f"--port: {port} is no port; allowed: 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a UI that has just ended would be in the way
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(f"--port: {port} cannot be had ({error.strerror}); name another with --port") from None
+    return f"http://{HOST}:{port}"
+
+
+def check_store(uri: str, again: str) -> None:
+    """Raise UserError where there is nothing that the UI could show. `again` is the command that writes the store."""
+    if uri.startswith(("http://", "https://")):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI: {masked(uri)} is a server, which has its own UI; open that address, or unset the variable"
+        )
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
+        raise UserError(f"MLflow: {file} is not there; `{again}` writes it")
+
+
+def words(port: int) -> list[str]:
+    """The program and its arguments: the mlflow of this environment. The host is said, because MLFLOW_HOST would take its place.
+
+    The store is not said: its URI may hold a password, and every user of the machine can read the arguments of every process.
+    """
+    program = str(Path(sys.executable).with_name("mlflow"))
+    return [program, "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
+
+
+def become(uri: str, port: int, environment: Mapping[str, str]) -> NoReturn:
+    """Run the UI in place of this process, so that Ctrl-C is its own."""
+    command = words(port)
+    os.execve(command[0], command, {**environment, **QUIET, STORE: uri})

@@ -1,0 +1,179 @@
+"""What a user's function may give in place of plain arrays: the values come through, or the line says why they would not."""
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from torch.masked import masked_tensor
+
+from mopoe_core.data.own import user_data
+from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.errors import DataError
+from tests.support.own_cards import HERE
+from tests.support.said import unnamed
+
+COUNT = 40
+Y = np.arange(COUNT) % 2
+X = np.random.default_rng(0).integers(-8, 8, (2, COUNT, 3)) / 4
+
+
+def dataset(change, kind="vector", train_labels=Y):
+    """Two modalities; the first is changed in both splits."""
+    first = OwnModality("vec", kind, change(X[0]), change(X[1]))
+    return OwnDataset((first, OwnModality("other", "vector", X[0], X[1])), train_labels, Y)
+
+
+def one_masked(x):
+    """One value is hidden, with a number below the mask."""
+    return np.ma.masked_array(x, np.arange(x.size).reshape(x.shape) == 5)
+
+
+def read_only(x):
+    """As of a function that returns what others share."""
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def masked_rows(x):
+    """PyTorch's own masked tensors, which warn that they are a prototype."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return masked_tensor(torch.tensor(x), torch.tensor(x > 0))
+
+
+def mapped(x, folder):
+    """As a file on disk."""
+    path = folder / f"{abs(hash(x.tobytes()))}.npy"
+    np.save(path, x)
+    return np.load(path, mmap_mode="r")
+
+
+TAKEN = {
+    "lists": lambda x: x.tolist(),
+    "no value masked": lambda x: np.ma.masked_array(x, False),
+    "big-endian": lambda x: x.astype(">f8"),
+    "float16": lambda x: x.astype(np.float16),
+    "longdouble": lambda x: x.astype(np.longdouble),
+    "Fortran order": np.asfortranarray,
+    "every second row": lambda x: np.repeat(x, 2, 0)[::2],
+    "read-only": read_only,
+    "tensors": torch.tensor,
+    "a data frame": pd.DataFrame,
+    "nullable floats": lambda x: pd.DataFrame(x).astype("Float64"),
+    "arrow floats": lambda x: pd.DataFrame(x).astype("double[pyarrow]"),
+    "a sparse data frame": lambda x: pd.DataFrame.sparse.from_spmatrix(sparse.csr_matrix(x)),
+}
+
+
+@pytest.mark.parametrize("how", TAKEN)
+def test_values_come_through_whatever_holds_them(card_of, how):
+    """The same numbers, and the same fingerprint, as of a plain float64 array."""
+    plain = card_of(dataset(lambda x: x)).data_hash
+    assert card_of(dataset(TAKEN[how])).data_hash == plain
+    assert np.array_equal(user_data.load(HERE).train.items["vec"].numpy(), X[0])
+
+
+def test_a_file_that_is_mapped_comes_through(card_of, tmp_path):
+    """So with an array that lies on disk."""
+    plain = card_of(dataset(lambda x: x)).data_hash
+    assert card_of(dataset(lambda x: mapped(x, tmp_path))).data_hash == plain
+
+
+def missing(x, value):
+    """Objects, with one that is missing."""
+    x = x.astype(object)
+    x[3, 2] = value
+    return x
+
+
+REFUSED = {
+    "masked": (one_masked, 1, "masked"),
+    "masked rows in a list": (lambda x: [one_masked(row) for row in x.reshape(-1, 6)], 20, "masked"),
+    "a masked value in a list": (lambda x: [[np.ma.masked, 1.0, 2.0], *x[1:].tolist()], 1, "masked"),
+    "a masked tensor": (masked_rows, "array"),
+    "gradients": (lambda x: torch.tensor(x, requires_grad=True), "tensor.detach().numpy()"),
+    "bfloat16": (lambda x: torch.tensor(x, dtype=torch.bfloat16), "TypeError"),
+    "a sparse tensor": (lambda x: torch.tensor(x).to_sparse(), "Tensor.to_dense()"),
+    "a sparse matrix": (sparse.csr_matrix, "csr_matrix", ".toarray()"),
+    "a generator": (lambda x: (row for row in x), "generator"),
+    "a dictionary": (lambda x: {"a": x}, "dict"),
+    "NaN": (lambda x: np.where(np.arange(x.size).reshape(x.shape) == 5, np.nan, x), "nan", 1, 2),
+    "a nullable NA": (lambda x: pd.DataFrame(missing(x, None)).astype("Float64"), "nan", 3, 2),
+    "an object NA": (lambda x: missing(x, pd.NA), "object", "<NA>", 3, 2, "numbers"),
+    "None": (lambda x: missing(x, None), "None", 3, 2),
+    "a word": (lambda x: missing(x, "unknown"), "'unknown'", 3, 2),
+    "numbers as objects": (lambda x: x.astype(object), "object", "numbers", "x.astype(np.float64)"),
+    "a column of dates": (
+        lambda x: pd.DataFrame(x).assign(when=pd.date_range("2024", periods=len(x))),
+        "object", "Timestamp('2024-01-01 00:00:00')", 0, 3,
+    ),
+    "a column of words": (
+        lambda x: pd.DataFrame(x).assign(word=pd.Categorical(["a", "b"] * 20)),
+        "object", "'a'", 0, 3,
+    ),
+    "times": (lambda x: (x * 1e9).astype("datetime64[s]"), "datetime64[s]", "numbers", "seconds"),
+    "durations": (lambda x: (x * 1e9).astype("timedelta64[s]"), "timedelta64[s]", "numbers", "seconds"),
+    "complex": (lambda x: x + 1j, "complex128", "numbers", "real", "imaginary"),
+    "records": (lambda x: np.zeros((len(x), 2), [("a", "f8")]), "numbers", "field"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_would_lose_its_meaning_is_refused(card_of, case):
+    """One line names modality and split, what was found and where, and what to do."""
+    change, *named = REFUSED[case]
+    with pytest.raises(DataError) as caught:
+        card_of(dataset(change))
+    line = str(caught.value)
+    assert line.startswith(f"dataset: {HERE}: ")
+    assert not unnamed(line, "vec", "train", *named)
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (np.ma.masked_array(Y, Y == 1), ["train_labels", 20, "masked"]),
+        (pd.Series(Y, dtype="Int64").mask(Y == 1), ["train_labels", "float64", "(40,)"]),
+        (
+            np.array(["cat", "dog"])[Y],
+            ["train_labels", "<U3", "(40,)", "names"],
+        ),
+        (Y == 1, ["train_labels", "bool", "(40,)"]),
+        (Y[:, None], ["train_labels", "int64", "(40, 1)", "(N,)"]),
+        (Y + 1, ["train_labels", "[1, 2]"]),
+        (Y - 1, ["train_labels", "[-1, 0]"]),
+    ],
+    ids=["masked", "missing", "names", "truth values", "a column", "from 1", "from -1"],
+)
+def test_labels_that_are_no_classes_are_refused(card_of, given, named):
+    """The line says what was found and how to make classes of it."""
+    with pytest.raises(DataError) as caught:
+        card_of(dataset(lambda x: x, train_labels=given))
+    assert not unnamed(caught.value, *named)
+
+
+def test_columns_in_another_order_are_refused(card_of):
+    """A data frame of test examples whose columns are turned would be taken by place; the first that differs is named."""
+    train, test = (pd.DataFrame(x, columns=["age", "height", "weight"]) for x in X)
+    first = OwnModality("vec", "vector", train, test[["age", "weight", "height"]])
+    with pytest.raises(DataError) as caught:
+        card_of(OwnDataset((first, OwnModality("other", "vector", *X)), Y, Y))
+    assert not unnamed(caught.value, "vec", 1, re.compile("'height'.*train.*'weight'.*test"))
+
+
+def test_rows_in_another_order_than_the_labels_are_refused(card_of):
+    """Shuffled rows with an index that says so would be paired with the labels of others; without an index they are taken."""
+    shuffled = pd.DataFrame(X[0]).sample(frac=1, random_state=0)
+    others = OwnModality("other", "vector", *X)
+    made = OwnDataset((OwnModality("vec", "vector", shuffled, X[1]), others), pd.Series(Y), Y)
+    with pytest.raises(DataError) as caught:
+        card_of(made)
+    assert not unnamed(caught.value, "vec", "train", "train_labels")
+    card_of(OwnDataset((OwnModality("vec", "vector", shuffled.to_numpy(), X[1]), others), pd.Series(Y), Y))
+    assert np.array_equal(user_data.load(HERE).train.items["vec"].numpy(), shuffled.to_numpy())

@@ -1,0 +1,190 @@
+"""Images of the user's own: which are refused with what to do, and that the others keep every grey level."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.data.own import user_data
+from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.errors import DataError
+from mopoe_core.metrics.pictures import write_contact_sheet, write_pictures
+from mopoe_core.training.training import new_model
+from tests.support.own_cards import HERE
+from tests.support.said import unnamed
+
+TRAIN = 60
+GREYS = (np.arange(TRAIN * 4 * 6) * 7 % 256).reshape(TRAIN, 1, 4, 6).astype(np.uint8)
+VECTOR = np.arange(TRAIN * 3).reshape(TRAIN, 3) % 7 / 7
+
+
+def labels(count):
+    """Three classes in turn."""
+    return np.arange(count) % 3
+
+
+def pictures(train, test=None):
+    """A dataset of a vector and these images."""
+    image = OwnModality("img", "image", train, train if test is None else test)
+    return OwnDataset((OwnModality("vec", "vector", VECTOR, VECTOR), image), labels(len(train)), labels(len(train)))
+
+
+@pytest.fixture
+def refused(card_of):
+    """The line with which images are refused."""
+
+    def line(train, test=None):
+        with pytest.raises(DataError) as caught:
+            card_of(pictures(train, test))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return line
+
+
+SCALES = {
+    "uint8 0 and 1": (lambda x: x % 2, (0, 1), "255"),
+    "uint8 0 to 15": (lambda x: x // 16, (0, 15), "x / 15"),
+    "uint8 0 to 16": (lambda x: x // 16 + (x > 250), (0, 16), "x / 16"),
+    "uint8 black": (lambda x: x * 0, (0, 0), "modality"),
+    "floats to 255": (lambda x: x / 1, (0, 255), "x / 255"),
+    "int64 to 255": (lambda x: x.astype(np.int64), (0, 255), "x.astype(np.uint8)"),
+    "big-endian to 255": (lambda x: x.astype(">f4"), (0, 255), "x / 255"),
+    "12 bits": (lambda x: x.astype(np.uint16) * 16, (0, 4080), "4095"),
+    "16 bits": (lambda x: x.astype(np.uint16) * 257, (0, 65535), "65535"),
+    "-1 to 1": (lambda x: x / 127.5 - 1, (-1, 1), "(x + 1) / 2"),
+    "standardised": (lambda x: (x - 127.0) / 60, (-2.11667, 2.13333), "standardisation"),
+    "divided twice": (lambda x: x / 255 / 255, (0, 0.00392157), "once"),
+}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("case", SCALES)
+def test_greys_on_another_scale_are_refused_with_what_to_do(refused, case, split):
+    """The line names modality, split, the range that was found and what to do; a sound other split does not hide it."""
+    change, found, advice = SCALES[case]
+    pair = (change(GREYS), GREYS)
+    line = refused(*(pair if split == "train" else pair[::-1]))
+    assert line.startswith(f"dataset: {HERE}: ")
+    assert not unnamed(line, "img", split, *found, advice)
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((16, 16, 3), "axis"),
+        ((16, 16, 1), "axis"),
+        ((9, 12, 4), "axis"),
+        ((16, 16, 2), "axis"),
+        ((28, 28), "x[:, None]"),
+        ((784,), "reshape"),
+        ((3, 8, 8, 2), "one image"),
+    ],
+    ids=str,
+)
+def test_axes_in_another_order_are_refused_with_what_to_do(refused, shape, advice):
+    """The line names the shape that was found and what to do."""
+    line = refused(np.full((TRAIN, *shape), 255, np.uint8))
+    assert not unnamed(line, "img", "train", (TRAIN, *shape), "(N, C, H, W)", advice)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 28, 28), (3, 16, 16), (4, 9, 12), (16, 4, 4), (2, 8, 4), (1, 3, 3), (5, 1, 3), (3, 2, 1)], ids=str
+)
+def test_axes_that_may_be_meant_are_taken(card_of, shape):
+    """Few channels, maps of many channels and few pixels, and narrow images keep their shape."""
+    values = np.resize(GREYS, (TRAIN, *shape))
+    card_of(pictures(values))
+    assert user_data.load(HERE).modalities[1].shape == shape
+
+
+LEVELS = 3266
+DEEP = np.resize(np.arange(LEVELS), (TRAIN, 1, 8, 8))
+KEPT = {
+    "12 bits over 65535": (DEEP / 65535, LEVELS),
+    "12 bits over 4095": (DEEP / 4095, LEVELS),
+    "float32": ((DEEP / 4095).astype(np.float32), LEVELS),
+    "16 bits": (np.resize(np.arange(0, 65536, 20), (TRAIN, 1, 8, 8)) / 65535, 3277),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_no_grey_level_is_lost(card_of, case):
+    """All levels of images with more than 256 are there in what a network sees, within float32's rounding."""
+    given, count = KEPT[case]
+    assert len(np.unique(given)) == count
+    card_of(pictures(given))
+    loaded = user_data.load(HERE)
+    seen = loaded.train.batch(torch.arange(TRAIN))["img"].numpy()
+    assert seen.dtype == np.float32
+    assert len(np.unique(seen)) == count
+    assert np.abs(seen - given).max() < 1e-7
+    assert np.array_equal(seen, loaded.train.batch(torch.arange(TRAIN))["img"].numpy()), "a batch changed the items"
+
+
+def test_a_level_in_the_last_image_only_is_not_lost(card_of, monkeypatch):
+    """Images are looked through in parts; one grey between two bytes, in the last pixel of all, makes floats of them."""
+    monkeypatch.setattr("mopoe_core.data.own.as_arrays.AT_ONCE", 100)
+    given = GREYS / 255
+    card_of(pictures(given))
+    assert np.array_equal(user_data.load(HERE).train.items["img"].numpy(), GREYS)
+    given[-1, -1, -1, -1] = 100.4 / 255
+    card_of(pictures(GREYS / 255, given))
+    assert user_data.load(HERE).test.items["img"][-1, -1, -1, -1].item() == np.float32(100.4 / 255)
+
+
+def test_both_splits_are_kept_alike(card_of):
+    """Where one split has more than 256 levels, bytes of the other become the floats that they mean."""
+    fine = np.resize(np.arange(LEVELS), GREYS.shape) / 4095
+    for pair in ((GREYS, fine), (fine, GREYS)):
+        card_of(pictures(*pair))
+        loaded = user_data.load(HERE)
+        for split, given in zip((loaded.train, loaded.test), pair, strict=True):
+            wanted = given / 255 if given.dtype == np.uint8 else given
+            assert split.items["img"].dtype == torch.float32
+            assert np.abs(split.items["img"].numpy() - wanted).max() < 1e-7
+
+
+AS_BYTES = {
+    "bytes": (GREYS, "36fc2f7704bd54be"),
+    "over 255": (GREYS / 255, "36fc2f7704bd54be"),
+    "over 255 in float32": ((GREYS / 255).astype(np.float32), "36fc2f7704bd54be"),
+    "over 255 in float16": ((GREYS / 255).astype(np.float16), "36fc2f7704bd54be"),
+    "big-endian over 255": ((GREYS / 255).astype(">f8"), "36fc2f7704bd54be"),
+    "truth values": (GREYS > 127, "1e382c34eacbeb64"),
+    "numbers 0 and 1": ((GREYS > 127).astype(np.int64), "1e382c34eacbeb64"),
+    "a hundred levels": (GREYS // 3 / 100, "d164f0cf72e65b30"),
+}
+
+
+@pytest.mark.parametrize("case", AS_BYTES)
+def test_images_that_bytes_hold_keep_their_identity(card_of, case):
+    """Their fingerprint is the one that version 0.1.0 wrote into ledgers; they are kept as bytes."""
+    given, fingerprint = AS_BYTES[case]
+    card = card_of(pictures(given))
+    assert user_data.load(HERE).train.items["img"].dtype == torch.uint8
+    assert card.data_hash == fingerprint
+
+
+def test_images_of_floats_are_drawn_as_bytes_are(card_of, tmp_path):
+    """The contact sheet is the same for bytes and for the same greys with one odd pixel, which are kept as floats."""
+    found = []
+    for given in (GREYS / 255, np.where(np.arange(GREYS.size).reshape(GREYS.shape) == 5, GREYS / 255 + 1e-4, GREYS / 255)):
+        card_of(pictures(given.clip(0, 1)))
+        loaded = user_data.load(HERE)
+        write_contact_sheet(loaded, tmp_path / "sheet.png")
+        found.append((loaded.train.items["img"].dtype, (tmp_path / "sheet.png").read_bytes()))
+    assert [dtype for dtype, _ in found] == [torch.uint8, torch.float32]
+    assert found[0][1] == found[1][1]
+
+
+def test_a_class_that_test_lacks_is_left_out_of_the_pictures(card_of, tmp_path):
+    """Trials write their pictures of test examples; the column of the absent class is not there."""
+    made = pictures(GREYS)
+    card_of(replace(made, test_labels=labels(TRAIN) % 2))
+    loaded = user_data.load(HERE)
+    config = TrainingConfig(dataset=HERE, model="mopoe", latent_dim=2, epochs=1, batch_size=20)
+    write_pictures(new_model(config, 0, loaded, torch.device("cpu")).eval(), 0, loaded, torch.device("cpu"), tmp_path)
+    assert len(list(tmp_path.glob("given_*.png"))) == 3

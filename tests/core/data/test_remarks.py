@@ -1,0 +1,245 @@
+"""What is odd in a dataset of the user's own: each rule by its columns and numbers, nothing of sound data, and said by every command."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mopoe_core.data.own import user_data
+from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.errors import UserError
+from orchestrator.cli import data_remarks
+from orchestrator.spec.sweep_spec import parse
+from tests.support.own_cards import HERE
+from tests.support.said import unnamed
+
+COUNT = 300
+Y = np.arange(COUNT) % 3
+SOUND = np.random.default_rng(0).normal(size=(2, COUNT, 4))
+
+
+def with_columns(**columns):
+    """Sound vectors of four columns with some, `c0` to `c3`, replaced in both splits."""
+    made = SOUND.copy()
+    for name, values in columns.items():
+        made[:, :, int(name[1:])] = values
+    return made
+
+
+def dataset(vectors=SOUND, **changes):
+    """Two modalities: these vectors, changed as asked, and sound ones."""
+    first = replace(OwnModality("vec", "vector", *vectors), **changes)
+    return OwnDataset((first, OwnModality("other", "vector", *SOUND)), Y, Y)
+
+
+@pytest.fixture
+def odd(card_of):
+    """The remarks on a dataset."""
+
+    def found(made):
+        card_of(made)
+        return user_data.odd(HERE)
+
+    return found
+
+
+COUNTS = np.random.default_rng(1).poisson(40, (2, COUNT))
+ROWS = {
+    "a column of 1e4 beside one of 1": ({"c2": SOUND[:, :, 2] * 1e4}, {"scale": (2,)}),
+    "a small column": ({"c1": SOUND[:, :, 1] * 1e-3}, {"scale": (1,)}),
+    "an offset": ({"c0": SOUND[:, :, 0] + 290}, {"scale": (0,)}),
+    "the worst column first": ({"c0": SOUND[:, :, 0] * 20, "c3": SOUND[:, :, 3] * 500}, {"scale": (3, 0)}),
+    "a constant column": ({"c3": 7}, {"constant": (3,)}),
+    "zeros": ({"c0": 0, "c2": 0}, {"constant": (0, 2)}),
+    "counts": ({"c1": COUNTS}, {"scale": (1,), "counts": (1,)}),
+    "few counts": ({"c1": COUNTS % 12}, {"counts": (1,)}),
+    "classes 0 to 4": ({"c1": COUNTS % 5}, {}),
+    "zeros and ones": ({"c1": COUNTS % 2}, {}),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_a_column_that_is_odd_is_named(odd, case):
+    """By kind and index; the line says the modality, every index, and to standardise where that is the cure."""
+    columns, expected = ROWS[case]
+    found = odd(dataset(with_columns(**columns)))
+    assert {remark.kind: remark.columns for remark in found} == expected
+    for remark in found:
+        assert remark.modality == "vec"
+        assert remark.text.startswith("vec: ")
+        assert not unnamed(remark.text, *remark.columns)
+        assert "\n" not in remark.text
+        assert ("(x - train.mean(0)) / train.std(0)" in remark.text) == (remark.kind in ("scale", "counts"))
+
+
+def test_the_worst_columns_numbers_are_said(odd):
+    """Mean and standard deviation as numpy has them, and the columns' names where the data came as a data frame."""
+    made = with_columns(c2=SOUND[:, :, 2] * 1e4 + 5e5)
+    frames = [pd.DataFrame(split, columns=["age", "height", "income", "weight"]) for split in made]
+    (remark,) = odd(dataset(frames))
+    assert "'income'" in remark.text
+    assert f"{made[0, :, 2].mean():.4g}" in remark.text
+    assert f"{made[0, :, 2].std():.4g}" in remark.text
+
+
+def test_sound_data_are_not_remarked_upon(odd):
+    """Standardised vectors, probabilities under a Bernoulli, and the example in the repository."""
+    assert odd(dataset()) == ()
+    assert odd(dataset(with_columns(c0=(SOUND[:, :, 0] > 2) * 1.0).clip(0, 1), likelihood="bernoulli")) == ()
+    assert user_data.odd("examples/tabular.py:tumours") == ()
+
+
+SECONDS = 1.7e9 + np.arange(COUNT) / 3
+TIMES = {
+    "float64": (SECONDS, 2, 300),
+    "int64 nanoseconds": (1_700_000_000_000_000_000 + np.arange(COUNT) * 10**8, 1, 300),
+    "a missing one is 0": (np.where(np.arange(COUNT) == 4, 0, SECONDS), 3, 300),
+    "every minute": (1.7e9 + 60 * np.arange(COUNT), 141, 300),
+}
+
+
+@pytest.mark.parametrize("case", TIMES)
+def test_values_that_float32_cannot_tell_apart_are_counted(odd, case):
+    """The line has the number of distinct values before and after, as numpy counts them."""
+    times, left, before = TIMES[case]
+    assert (len(np.unique(times.astype(np.float32))), len(np.unique(times))) == (left, before)
+    made = np.stack([times, times], 1)
+    found = {remark.kind: remark for remark in odd(dataset((made, made)))}
+    assert found["precision"].columns == (0, 1)
+    assert not unnamed(found["precision"].text, left, before, 0)
+
+
+def test_columns_that_float32_tells_apart_are_not_called_imprecise(odd):
+    """A year in days, numbers of many digits about zero, and float32 itself."""
+    for column in (20_000 + np.arange(COUNT) / 3, SOUND[0, :, 0] * 1e9, SECONDS.astype(np.float32)):
+        assert "precision" not in {remark.kind for remark in odd(dataset(with_columns(c0=column)))}
+
+
+def test_another_scale_in_test_is_named(odd):
+    """A test set that was left unscaled: the column, and both splits' numbers."""
+    made = SOUND.copy()
+    made[1, :, 2] = made[1, :, 2] * 3 + 50
+    (remark,) = odd(dataset(made))
+    assert (remark.kind, remark.columns) == ("shifted", (2,))
+    assert f"{made[1, :, 2].mean():.4g}" in remark.text
+
+
+def images(train, test=None):
+    """A dataset of sound vectors and these images."""
+    picture = OwnModality("img", "image", train, train if test is None else test)
+    return replace(dataset(), modalities=(dataset().modalities[1], picture))
+
+
+LEVELS = np.resize(np.arange(256), (COUNT, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("made", "kind", "columns", "said"),
+    [
+        (images(np.resize(np.arange(3266), (COUNT, 1, 8, 8)) / 65535), "dark", (), "0.0498 in train"),
+        (images(np.minimum(LEVELS, 50).astype(np.uint8)), "dark", (), "0.196 in train"),
+        (images(LEVELS.astype(np.uint8), np.minimum(LEVELS, 50).astype(np.uint8)), "dark", (), "0.196 in test"),
+        (images(LEVELS[:, :, :, :1].astype(np.uint8)), "width", (), "3 channels, 4 pixels high and 1 wide"),
+        (images((LEVELS * np.array([1, 0, 1])[:, None, None]).astype(np.uint8)), "constant", (1,), "channel 1"),
+    ],
+    ids=["12 bits over 65535", "dark bytes", "dark in test", "width 1", "a black channel"],
+)
+def test_images_that_are_odd_are_named(odd, made, kind, columns, said):
+    """By kind and channel, with the number that was found."""
+    (remark,) = odd(made)
+    assert (remark.kind, remark.modality, remark.columns) == (kind, "img", columns)
+    assert said in remark.text
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "said"),
+    [
+        (["same"] * 3, "constant", "'same'"),
+        (["a", "a ", "b"], "spaces", "3 different texts become 2"),
+        ([" a", "a", "b"], None, ""),
+    ],
+    ids=["one text", "spaces at the end", "spaces in front"],
+)
+def test_texts_that_are_odd_are_named(odd, words, kind, said):
+    """One text only, and texts that padding makes equal; spaces in front make a difference that stays."""
+    texts = np.array([words[y] for y in Y])
+    made = replace(dataset(), modalities=(dataset().modalities[1], OwnModality("txt", "text", texts, texts[::-1])))
+    found = [remark for remark in odd(made) if remark.kind != "repeated"]
+    assert [(remark.kind, remark.modality) for remark in found] == ([(kind, "txt")] if kind else [])
+    assert all(said in remark.text for remark in found)
+
+
+def test_classes_that_test_lacks_are_named(odd):
+    """The number of such classes and which they are."""
+    (remark,) = odd(replace(dataset(), test_labels=Y % 2))
+    assert (remark.kind, remark.modality) == ("classes", "")
+    assert not unnamed(remark.text, 1, "train_labels", 2)
+
+
+def test_test_examples_that_were_trained_on_are_counted(odd):
+    """Those that are equal in every modality, and not those that are equal in one."""
+    test = SOUND[1].copy()
+    test[:7], test[7] = SOUND[0, 20:27], SOUND[0, 50]
+    other = SOUND[1].copy()
+    other[:7] = SOUND[0, 20:27]
+    pair = (OwnModality("vec", "vector", SOUND[0], test), OwnModality("other", "vector", SOUND[0], other))
+    (remark,) = odd(OwnDataset(pair, Y, Y))
+    assert remark.kind == "repeated"
+    assert not unnamed(remark.text, 7, 300, "test")
+
+
+SOURCE = """
+import numpy as np
+from mopoe_core.data.own import OwnDataset, OwnModality
+def odd():
+    x = np.random.default_rng(0).normal(size=(2, 600, 3)) * [1, 1e4, 1]
+    return OwnDataset(tuple(OwnModality(n, "vector", *x) for n in "ab"), np.arange(600) % 2, np.arange(600) % 2)
+"""
+
+
+@pytest.fixture
+def home(own_home):
+    """A folder with an odd dataset and a sweep over it."""
+    (own_home / "odd.py").write_text(SOURCE)
+    base = {"dataset": "odd.py:odd", "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 1}
+    (own_home / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": base, "seeds": 2}))
+    return own_home
+
+
+@pytest.mark.parametrize("words", [("data", "odd.py:odd"), ("plan", "s.yaml"), ("sweep", "s.yaml")], ids=lambda words: words[0])
+def test_every_command_warns_once_before_anything_trains(home, types_here, monkeypatch, words):
+    """data, plan and sweep print one line a remark, first on standard error: the dataset, the modality, the column."""
+
+    def not_run(*arguments):
+        raise UserError("the driver was reached")
+
+    monkeypatch.setattr("orchestrator.driver.sweep.run", not_run)
+    code, _, err = types_here(*words)
+    lines = err.splitlines()
+    assert (code, len(lines)) == ((2, 3) if words[0] == "sweep" else (0, 2))
+    for line, modality in zip(lines, "ab", strict=False):
+        assert line.startswith(f"warning: dataset: odd.py:odd: {modality}: ")
+        assert not unnamed(line, "column 1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base": {"dataset": HERE, "model": "mopoe"}},
+        {"base": {"model": "mopoe"}, "grid": {"dataset": [HERE, "mnist_svhn_text"]}},
+        {"base": {"model": "mopoe"}, "zip": {"dataset": [HERE], "beta": [1]}},
+        {"base": {"model": "mopoe", "dataset": "mnist_svhn_text"}, "grid": {"beta": [1]}, "include": [{"dataset": HERE}]},
+        {"base": {"dataset": HERE}, "search": {"space": {"beta": {"low": 1, "high": 2}, "model": ["mopoe"]}, "cells": 2}},
+    ],
+    ids=["base", "grid", "zip", "include", "search"],
+)
+def test_every_dataset_of_a_sweep_is_looked_at(card_of, changes):
+    """Wherever the sweep's file names it, and once."""
+    card_of(dataset(with_columns(c3=7)))
+    if "base" in changes:
+        changes["base"] |= {"batch_size": 50}
+    (line,) = data_remarks.of_sweep(parse({"name": "s", **changes}))
+    assert line.startswith(f"dataset: {HERE}: vec: ")
+    assert not unnamed(line, "column 3")

@@ -1,0 +1,183 @@
+"""Paths: `~` and variables stand for what they stand for in a shell, everywhere, or are refused by name."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from mopoe_core.data.own import user_data
+from mopoe_core.errors import DataError
+from mopoe_core.storage.files import expand, place
+from orchestrator.spec import sweep_spec as specs
+from orchestrator.spec.sweep_spec import Resources, parse, trials
+from orchestrator.tracking import tracking_uri
+from tests.support.said import unnamed
+
+BASE = "{dataset: mnist_svhn_text, model: mopoe, networks: small}"
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """A folder that `$SCRATCH` and the home folder are."""
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("BUCKET", "s3://lab")
+    monkeypatch.delenv("NOPE", raising=False)
+    return tmp_path
+
+
+def test_home_and_variables_are_replaced(scratch):
+    """At the beginning and within; `$$` is a dollar sign, and a `~` elsewhere is a name."""
+    for said in ("$SCRATCH/a", "${SCRATCH}/a", "~/a", "file://$SCRATCH/a", "file://~/a"):
+        assert place(said) == scratch / "a"
+    assert place("runs/~x") == Path("runs/~x").absolute()
+    assert place("$$x") == Path("$x").absolute()
+    assert expand("~") == str(scratch)
+
+
+URIS = {
+    "s3://bucket/a~b": "s3://bucket/a~b",
+    "s3://bucket/~/x": "s3://bucket/~/x",
+    "s3://key:pa$$wo$rd@bucket/x": "s3://key:pa$$wo$rd@bucket/x",
+    "s3://key:a/b?$c@bucket/x": "s3://key:a/b?$c@bucket/x",
+    "s3://bucket/x?endpoint_override=a$b": "s3://bucket/x?endpoint_override=a$b",
+    "s3://bucket/$$folder": "s3://bucket/$folder",
+    "s3://bucket/${USER_X}/x": "s3://bucket/me/x",
+    "$BUCKET/x": "s3://lab/x",
+    "https://host/a": "https://host/a",
+}
+
+
+@pytest.mark.parametrize("uri", URIS)
+def test_a_uri_is_left_right(uri, scratch, monkeypatch):
+    """Secrets and options stay to the letter; a variable in bucket or path is replaced; a `~` is a name."""
+    monkeypatch.setenv("USER_X", "me")
+    assert expand(uri) == URIS[uri]
+
+
+WRONG = [
+    "$NOPE/x",
+    "a/${NOPE}",
+    "~nobody_of_that_name/x",
+    "$EMPTY/x",
+    "$(pwd)/x",
+    "${NOPE:-x}",
+    "a$",
+    "s3://$NOPE/x",
+    "file://$NOPE/x",
+]
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_what_stands_for_nothing_is_refused_by_name(said, scratch):
+    """Variables that are not set or empty, users that there are not, and what only a shell does."""
+    name = next((name for name in ("NOPE", "EMPTY", "~nobody_of_that_name") if name in said and ":-" not in said), "dollar sign")
+    with pytest.raises(ValueError, match=name):
+        expand(said)
+
+
+def test_storage_and_data_are_where_the_variables_say(scratch, types_here):
+    """No folder is made of the name; the file itself may be named so too."""
+    path = scratch / "s.yaml"
+    path.write_text(f"name: s\nbase: {BASE}\nresources: {{data: ~/data}}\nstorage: $SCRATCH/sweeps\n")
+    spec = specs.load(Path("$SCRATCH/s.yaml"))
+    assert spec.resources.data_folder == str(scratch / "data")
+    assert place(spec.storage) == scratch / "sweeps"
+    code, _, err = types_here("report", "~/s.yaml")
+    assert code == 2
+    assert not unnamed(err, "storage", scratch / "sweeps")
+    assert list(scratch.iterdir()) == [path]
+
+
+def test_every_wrong_path_is_named_with_its_line(scratch, types_here):
+    """Both of the file at once; an option by its own name, also where the file's storage is wrong."""
+    path = scratch / "s.yaml"
+    path.write_text(f"name: s\nbase: {BASE}\nresources:\n  data: $NOPE/data\nstorage: ${{NOPE}}\n")
+    for command in ("plan", "sweep", "status"):
+        code, _, err = types_here(command, path)
+        first, second = err.splitlines()
+        assert code == 2
+        assert first.startswith(f"error: {path}:4: resources.data: '$NOPE/data' ")
+        assert second.startswith(f"error: {path}:5: storage: '${{NOPE}}' ")
+    path.write_text(f"name: s\nbase: {BASE}\nstorage: $NOPE\n")
+    code, _, err = types_here("plan", path, "--storage", "$NOPE/x")
+    assert code == 2
+    assert err.startswith("error: --storage: ")
+    assert not unnamed(err, "'$NOPE/x'", re.compile(r"[^$]\bNOPE\b"))
+    assert types_here("plan", path, "--storage", "$SCRATCH/x")[0] == 0
+    code, _, err = types_here("data", "mnist_svhn_text", "--data", "$NOPE")
+    assert code == 2
+    assert not unnamed(err, "--data", "'$NOPE'", re.compile(r"[^$]\bNOPE\b"))
+    assert list(scratch.iterdir()) == [path]
+
+
+def test_a_table_is_exported_to_where_a_variable_says(scratch, types_here):
+    """--to, and one that is not set is refused by name."""
+    path = scratch / "s.yaml"
+    path.write_text(f"name: s\nbase: {BASE}\nstorage: $SCRATCH/runs\n")
+    (scratch / "runs").mkdir()
+    assert types_here("export", path, "--to", "$SCRATCH/t.parquet")[0] == 0
+    assert (scratch / "t.parquet").exists()
+    code, _, err = types_here("export", path, "--to", "$NOPE/t.parquet")
+    assert code == 2
+    assert not unnamed(err, "--to", "'$NOPE/t.parquet'", re.compile(r"[^$]\bNOPE\b"))
+
+
+def test_mlflows_store_may_be_named_so(scratch, monkeypatch, types_here):
+    """As a database, as a folder; a server's address stays; a variable that is not set is refused before anything is written."""
+    for said, meant in (
+        ("sqlite:///$SCRATCH/m.db", f"sqlite:///{scratch}/m.db"),
+        ("sqlite:///~/m.db", f"sqlite:///{scratch}/m.db"),
+        ("~/runs", f"{scratch}/runs"),
+        ("http://host:5000", "http://host:5000"),
+    ):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", said)
+        assert tracking_uri.named() == meant
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///$NOPE/m.db")
+    path = scratch / "s.yaml"
+    path.write_text(f"name: s\nbase: {BASE}\nstorage: $SCRATCH/runs\n")
+    code, _, err = types_here("sweep", path)
+    assert code == 2
+    assert not unnamed(err, "MLFLOW_TRACKING_URI", "'sqlite:///$NOPE/m.db'", re.compile(r"[^$]\bNOPE\b"))
+    assert not (scratch / "runs").exists()
+
+
+def test_no_identity_depends_on_a_variable(scratch, monkeypatch):
+    """Other folders under the same names are the same trials, and a dataset's file is found through a variable."""
+    raw = {"name": "s", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "resources": {"data": "$SCRATCH/data"}}
+    first = [trial.id for trial in trials(parse(raw))]
+    monkeypatch.setenv("SCRATCH", "/elsewhere")
+    assert [trial.id for trial in trials(parse(raw))] == first
+    (scratch / "mine.py").write_text((Path(__file__).parents[2] / "support" / "own_data.py").read_text())
+    own_trials = {}
+    for name in ("there", "here"):
+        folder = scratch / name
+        folder.mkdir()
+        os.rename(scratch / "mine.py", folder / "mine.py")
+        monkeypatch.setenv("DATASETS", str(folder))
+        user_data.search_from(folder)
+        raw = {"name": "s", "base": {"dataset": "$DATASETS/mine.py:made", "model": "mopoe"}}
+        own_trials[name] = [trial.id for trial in trials(parse(raw))]
+        os.rename(folder / "mine.py", scratch / "mine.py")
+    assert own_trials["there"] == own_trials["here"]
+    user_data.search_from(Path())
+
+
+def test_a_dataset_whose_file_has_a_dollar_sign_in_its_name_is_found(scratch):
+    """As it is written, although no such variable is set; one that is not there is refused with the variable."""
+    (scratch / "$NOPE.py").write_text((Path(__file__).parents[2] / "support" / "own_data.py").read_text())
+    user_data.search_from(scratch)
+    assert user_data.card("$NOPE.py:made").name == "$NOPE.py:made"
+    with pytest.raises(DataError, match=r"[^$]\bNOPE\b"):
+        user_data.card("$NOPE/mine.py:made")
+    user_data.search_from(Path())
+
+
+def test_a_recorded_sweep_needs_no_variable(scratch):
+    """Reading what storage remembers of a sweep expands nothing; only using its folder does."""
+    resources = Resources(data="$NOPE/data")
+    assert resources.data == "$NOPE/data"
+    with pytest.raises(specs.SpecError, match=r"^resources\.data: .* NOPE"):
+        _ = resources.data_folder

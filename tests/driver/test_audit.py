@@ -1,0 +1,174 @@
+"""`audit`: when two trainings of a trial are one, and the command on a store of real trials."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from mopoe_core.errors import UserError
+from mopoe_core.metric_names import Epoch
+from mopoe_core.storage.files import Digest
+from orchestrator.analysis.reproducibility import TOLERANCE, WEIGHTS_TOLERANCE, compare, distance
+from orchestrator.driver.audit import choose
+from orchestrator.execution.local import Foreground
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import parse, trials
+from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, metric, result
+from tests.support.naming import line_naming, names, names_in_order, naming
+
+RECORDED = result(cell(), 0, {COHERENCE: 0.5, LIKELIHOOD: -1900.0})
+
+
+def again(loss=10.0, metrics=RECORDED.metrics, **changes):
+    """The trial, trained again with another loss or other metrics."""
+    history = (Epoch(1, 5, {"train/loss": loss, "train/seconds": 99.0}),)
+    return replace(RECORDED, history=history, metrics=metrics, **changes)
+
+
+def threads(count):
+    """A provenance with so many threads."""
+    return RECORDED.provenance | {"threads": count}
+
+
+def test_the_same_numbers_and_weights_are_bit_equal_whatever_the_time_took():
+    """Seconds and timestamps do not count; NaN equals NaN; a checkpoint that is gone is said to be."""
+    verdict = compare(RECORDED, again(), 0.0)
+    assert (verdict.holds, verdict.said) == (True, "bit-equal in 1 epochs, 2 metrics and all weights")
+    assert compare(again(math.nan), again(math.nan), 0.0).holds
+    verdict = compare(RECORDED, again(), None)
+    assert verdict.holds
+    assert names(verdict.said, "checkpoint", "weights")
+    assert verdict.said != compare(RECORDED, again(), 0.0).said
+
+
+def test_the_last_digit_counts_where_nothing_excuses_it():
+    """Same machine, threads and versions: a loss that differs by one bit parts, with its epoch and both values; so do weights alone."""
+    verdict = compare(RECORDED, again(math.nextafter(10.0, 11.0)), 0.0)
+    assert not verdict.holds
+    assert names_in_order(verdict.said, "epoch 1", "train/loss", "10.0", "10.000000000000002", "1.8e-16")
+    assert not any(names(verdict.said, excuse) for excuse in ("threads", "processor", "torch", "commit"))
+    verdict = compare(RECORDED, again(), 1e-9)
+    assert not verdict.holds
+    assert names(verdict.said, "weights", "1e-09")
+    assert not names(verdict.said, "train/loss")
+
+
+def test_another_order_of_additions_excuses_what_is_within_tolerance():
+    """With other threads, differences up to the tolerance hold, and the verdict says how large, where and why; beyond, they part."""
+    near = again(10.0 * (1 + TOLERANCE / 2), provenance=threads(4))
+    verdict = compare(replace(RECORDED, provenance=threads(1)), near, 0.1)
+    assert verdict.holds
+    assert verdict.said == (
+        "within tolerance (largest relative difference 0.0005 in epoch 1, train/loss, weights 0.1 apart), which is 0.001, and 1 for "
+        "weights, because threads was 1 and is 4"
+    )
+    far = again(10.0 * (1 + TOLERANCE * 2), provenance=threads(4))
+    verdict = compare(replace(RECORDED, provenance=threads(1)), far, 0.1)
+    assert not verdict.holds
+    assert names(verdict.said, "epoch 1", "train/loss", "threads")
+    for apart, holds in ((WEIGHTS_TOLERANCE, True), (WEIGHTS_TOLERANCE * 1.01, False), (1.4, False), (math.inf, False)):
+        verdict = compare(replace(RECORDED, provenance=threads(1)), again(provenance=threads(4)), apart)
+        assert verdict.holds == holds
+        assert holds or names(verdict.said, "weights", f"{apart:.2g}", 1, "threads")
+
+
+def test_a_stack_and_a_metrics_own_error_are_excuses_and_a_commit_is_none():
+    """A share may move by its Monte-Carlo error where the trial was trained in a stack; other code is named, and excuses nothing."""
+    moved = (metric(COHERENCE, 0.508), RECORDED.metrics[1])
+    stacked = replace(RECORDED, provenance=RECORDED.provenance | {"stack": {"trials": 4}})
+    alone = again(metrics=moved, provenance=RECORDED.provenance | {"stack": {"trials": 1}})
+    verdict = compare(stacked, alone, 0.0)
+    assert verdict.holds
+    assert names_in_order(verdict.said, "stack", 4, 1)
+    verdict = compare(RECORDED, again(metrics=moved, provenance=RECORDED.provenance | {"commit": "def"}), 0.0)
+    assert not verdict.holds
+    assert names_in_order(verdict.said, "commit", "abc", "def")
+
+
+def test_a_number_that_only_one_of_them_has_parts():
+    """A metric that is no longer reported, and a trial that now diverges."""
+    fewer = compare(RECORDED, again(metrics=RECORDED.metrics[:1]), 0.0)
+    assert not fewer.holds
+    assert names(fewer.said, "log_likelihood/joint")
+    assert not names(fewer.said, COHERENCE)
+    ended = compare(RECORDED, again(status="diverged", diverged_at_step=3), 0.0)
+    assert not ended.holds
+    assert names_in_order(ended.said, "completed", "diverged", 3)
+
+
+def test_the_distance_of_two_models_is_that_of_their_worst_tensor():
+    """Relative to the tensor's own size; infinite where they have not the same tensors; zero for the same."""
+    a = {"w": torch.tensor([3.0, 4.0]), "b": torch.zeros(1)}
+    assert distance(a, a) == 0
+    assert distance(a, a | {"w": torch.tensor([3.0, 4.5])}) == pytest.approx(0.1)
+    assert distance(a, {"w": a["w"]}) == math.inf
+
+
+def test_a_sample_is_of_completed_trials_and_repeats_with_its_seed():
+    """The same seed chooses the same; more than have completed is refused in a line that says how many have."""
+    results = [*grid_results([cell(), cell(beta=2.0)], 5), result(cell(beta=3.0), 0, {}, "diverged")]
+    assert choose(results, 4, 7) == choose(results, 4, 7)
+    assert {r.status for r in choose(results, 10, 0)} == {"completed"}
+    for count in (0, 11):
+        with pytest.raises(UserError, check=naming("--sample", count, 1, 10)):
+            choose(results, count, 0)
+    with pytest.raises(UserError, check=naming("completed")):
+        choose([], 1, 0)
+
+
+@pytest.fixture
+def store(own_home):
+    """A sweep of two trials that have really been trained; its file, ledger and trials."""
+    base = {"dataset": "mine.py:made", "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 2}
+    raw = {"name": "own", "base": base, "seeds": 2}
+    (own_home / "own.yaml").write_text(yaml.safe_dump(raw))
+    every = trials(parse(raw))
+    for trial in every:
+        Foreground(own_home / "runs", "data", "").train(trial, 1, 0.0)
+    return own_home / "own.yaml", Ledger(own_home / "runs"), every
+
+
+def test_trials_that_are_trained_again_are_bit_equal_and_a_forged_one_parts(store, types_here):
+    """Exit 0 and the seed of the choice for real ones; exit 1 and the first number that differs for one that was changed, and for a
+    checkpoint that was; the ledger is as it was.
+    """
+    path, ledger, (first, second) = store
+    before = {p: p.read_bytes() for p in ledger.storage.rglob("*.json")}
+    code, out, err = types_here("audit", path, "--sample", 2)
+    assert (code, err) == (0, "")
+    assert line_naming(out, 2, "--seed")
+    verdicts = [line for line in out.splitlines() if "bit-equal" in line]
+    assert [names(line, "2 epochs", "32 metrics", "weights") for line in verdicts] == [True, True]
+    assert {p: p.read_bytes() for p in ledger.storage.rglob("*.json")} == before
+    kept = ledger.result(first)
+    better = replace(kept.metrics[0], value=kept.metrics[0].value + 0.01)
+    (ledger.folder(first) / "result.json").unlink()
+    assert ledger.record(replace(kept, metrics=(better, *kept.metrics[1:])))
+    state = torch.load(ledger.checkpoint(second), weights_only=True)
+    next(iter(state["model"].values())).mul_(1.001)
+    torch.save(state, ledger.checkpoint(second))
+    changed = replace(ledger.result(second), checkpoint=Digest.of_file(ledger.checkpoint(second)))
+    (ledger.folder(second) / "result.json").unlink()
+    assert ledger.record(changed)
+    code, out, _ = types_here("audit", path, "--sample", 2, "--seed", 1)
+    assert code == 1
+    assert names_in_order(line_naming(out, first.id), "coherence/joint", repr(better.value), repr(kept.metrics[0].value))
+    assert names(line_naming(out, second.id), "weights", 0.001)
+
+
+def test_a_trial_that_no_longer_trains_parts_and_the_others_are_still_seen(store, types_here, monkeypatch):
+    """Its error is said in the line of that trial."""
+    real = Foreground.train
+
+    def some(self, trial, *rest, **more):
+        if trial.seed == 0:
+            raise ValueError("no\nmore")
+        return real(self, trial, *rest, **more)
+
+    monkeypatch.setattr(Foreground, "train", some)
+    code, out, _ = types_here("audit", store[0], "--sample", 2)
+    assert code == 1
+    assert names(line_naming(out, store[2][0].id), "ValueError: no more")
+    assert "bit-equal" in line_naming(out, store[2][1].id)

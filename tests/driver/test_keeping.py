@@ -1,0 +1,116 @@
+"""Which checkpoints stay."""
+
+import os
+import time
+
+import pytest
+
+from mopoe_core.storage.files import write_text
+from orchestrator.driver import retention
+from orchestrator.errors import SpecError
+from orchestrator.ledger import leftovers, sweep_records
+from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import parse, trials
+from tests.support.builders import COHERENCE, LIKELIHOOD, result
+from tests.support.naming import naming
+
+RAW = {
+    "name": "t",
+    "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"},
+    "grid": {"beta": [1, 2, 3]},
+    "seeds": 2,
+}
+VALUES = {1.0: (0.1, -10.0), 2.0: (0.2, -20.0), 3.0: (0.1, -30.0)}
+"""Coherence and log-likelihood by beta: 3 is beaten by both others."""
+
+
+def stored(ledger, spec, leave=None):
+    """Results and checkpoints of a sweep's trials, but of one trial no result; and the sweep's record."""
+    for trial in trials(spec):
+        ledger.begin(trial)
+        write_text(ledger.checkpoint(trial), "weights")
+        if trial != leave:
+            coherence, likelihood = VALUES[trial.config.beta]
+            ledger.record(result(trial.cell, trial.seed, {COHERENCE: coherence, LIKELIHOOD: likelihood}))
+    write_text(ledger.storage / "sweeps" / spec.name / "sweep.json", sweep_records.record(spec))
+
+
+def betas(found):
+    """Of the trials whose checkpoints are surplus."""
+    return sorted(trial.config.beta for trial in found.trials)
+
+
+def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_path):
+    """Two of six go, with MLflow's link to one of them, and nothing else: results, records and the checkpoints of the front stay."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec)
+    artifacts = tmp_path / "mlartifacts" / "1" / "run" / "artifacts"
+    artifacts.mkdir(parents=True)
+    (artifacts / "checkpoint.pt").hardlink_to(ledger.checkpoint(trials(spec)[-1]))
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    found = retention.surplus(spec, tmp_path)
+    assert betas(found) == [3.0, 3.0]
+    assert found.links == (artifacts / "checkpoint.pt",)
+    assert found.megabytes == pytest.approx(14e-6)
+    retention.delete(found, tmp_path)
+    assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == {*found.paths, *found.links}
+    assert {ledger.state(trial).status for trial in trials(spec)} == {"completed"}
+    assert retention.surplus(spec, tmp_path).trials == ()
+
+
+def test_nothing_is_surplus_while_a_trial_has_not_ended(tmp_path):
+    """The front may still change."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec, leave=trials(spec)[0])
+    assert retention.surplus(spec, tmp_path).trials == ()
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_another_sweep_wants_stays(tmp_path, complete):
+    """A beaten cell stays where it is on the front of another sweep, or where that sweep has trials to go."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    other = parse(RAW | {"name": "other", "grid": {"beta": [3] if complete else [3, 4]}})
+    stored(ledger, spec)
+    write_text(tmp_path / "sweeps" / "other" / "sweep.json", sweep_records.record(other))
+    assert retention.surplus(spec, tmp_path).trials == ()
+    assert retention.surplus(parse(RAW | {"name": "alone"}), Ledger(tmp_path).storage).trials == ()
+    (tmp_path / "sweeps" / "other" / "sweep.json").unlink()
+    assert betas(retention.surplus(spec, tmp_path)) == [3.0, 3.0]
+
+
+def test_a_sweep_that_cannot_be_read_is_named_and_nothing_goes(tmp_path):
+    """Its wishes are unknown."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec)
+    write_text(tmp_path / "sweeps" / "old" / "sweep.json", '{"name": "old", "base": {"nosuch": 1}}')
+    with pytest.raises(SpecError, check=naming(tmp_path / "sweeps" / "old" / "sweep.json")):
+        retention.surplus(spec, tmp_path)
+
+
+def test_a_checkpoint_in_use_and_young_leftovers_stay(tmp_path):
+    """What a worker holds is not touched; half-written files go after a day, not before."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec)
+    beaten = [trial for trial in trials(spec) if trial.config.beta == 3.0]
+    old, young = (ledger.folder(beaten[0]) / name for name in (".checkpoint.pt.old", ".checkpoint.pt.young"))
+    for path in (old, young):
+        path.write_text("half")
+    long_ago = time.time() - leftovers.FORGOTTEN_SECONDS - 1
+    os.utime(old, (long_ago, long_ago))
+    with Lease(tmp_path) as lease:
+        lease.claim(ledger.folder(beaten[0]))
+        found = retention.surplus(spec, tmp_path)
+        assert found.trials == (beaten[1],)
+        assert [path for path in found.leftovers if path.is_relative_to(tmp_path)] == [old]
+
+
+def test_a_sweep_is_remembered_with_its_scale_and_without_its_storage(tmp_path):
+    """What is read back has the same trials; no URI, and so no secret, is in it."""
+    spec = parse(RAW | {"storage": "s3://key:secret@bucket/x", "keep": "front"})
+    text = sweep_records.record(spec)
+    assert "secret" not in text
+    write_text(tmp_path / "sweeps" / "t" / "sweep.json", text)
+    (again,) = sweep_records.recorded_sweeps(tmp_path)
+    assert [trial.id for trial in trials(again)] == [trial.id for trial in trials(spec)]
+    assert again.keep == "front"

@@ -1,0 +1,180 @@
+"""`rerun`: trials put back to the start, with nothing lost; or one trained here, with nothing changed."""
+
+import os
+import re
+import traceback
+
+import pytest
+import yaml
+
+from orchestrator.driver import reset_trials
+from orchestrator.errors import LedgerError
+from orchestrator.execution import provenance, worker
+from orchestrator.execution.local import Foreground
+from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import parse, trials
+from tests.support.builders import COHERENCE, result
+from tests.support.said import unnamed
+
+
+def contents(folder):
+    """Every file below a folder, by its name in it, but for signs of life."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.parent.name != "alive")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def swept(tmp_path):
+    """A failed, a diverged, a completed and a pending trial; their sweep's file, ledger and themselves."""
+    raw = {
+        "name": "t",
+        "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"},
+        "seeds": 4,
+        "storage": str(tmp_path / "runs"),
+    }
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    ledger, every = Ledger(tmp_path / "runs"), trials(parse(raw))
+    for trial in every[:3]:
+        ledger.begin(trial)
+    ledger.fail(every[0], "ValueError: no")
+    ledger.checkpoint(every[0]).write_bytes(b"half way")
+    ledger.record(result(every[1].cell, 1, {}, "diverged"))
+    ledger.record(result(every[2].cell, 2, {COHERENCE: 0.5}))
+    return path, ledger, every
+
+
+def statuses(ledger, every):
+    """Of all trials."""
+    return [ledger.state(trial).status for trial in every]
+
+
+def test_failed_trials_start_over_and_nothing_of_them_is_lost(swept, types_here):
+    """The failed trial is new to the plan, without its checkpoint; each file of it is where the output says, and no other changed."""
+    path, ledger, every = swept
+    before, others = contents(ledger.folder(every[0])), [contents(ledger.folder(trial)) for trial in every[1:]]
+    code, out, err = types_here("rerun", path, "--failed")
+    assert (code, err) == (0, "")
+    assert statuses(ledger, every) == ["pending", "diverged", "completed", "pending"]
+    assert not ledger.state(every[0]).has_checkpoint
+    (aside,) = (ledger.storage / "aside").iterdir()
+    assert contents(aside) == before
+    assert not unnamed(out, every[0].label, "failed", aside, f"python -m orchestrator sweep {path}")
+    assert [contents(ledger.folder(trial)) for trial in every[1:]] == others
+    assert not list((ledger.storage / "alive").iterdir())
+
+
+def test_any_trial_can_be_named_beside_those_of_a_status(swept, types_here):
+    """A completed one by its id with every diverged one: both start over; of a pending one there is nothing to set aside."""
+    path, ledger, every = swept
+    _, out, _ = types_here("rerun", path, "--trial", every[2].id, "--trial", every[3].id, "--diverged")
+    assert statuses(ledger, every) == ["failed", "pending", "pending", "pending"]
+    (line,) = [line for line in out.splitlines() if every[3].label in line]
+    assert not unnamed(line, "pending")
+    assert str(ledger.storage / "aside") not in line
+
+
+def test_a_trial_that_is_being_trained_is_refused_and_no_other_is_touched(swept, types_here):
+    """Exit 2, one line that names who trains it; the failed one that was asked for as well is as it was."""
+    path, ledger, every = swept
+    with Lease(ledger.storage) as lease:
+        assert lease.claim(ledger.folder(every[2])) is None
+        before = contents(ledger.storage)
+        code, out, err = types_here("rerun", path, "--failed", "--trial", every[2].id)
+        assert contents(ledger.storage) == before
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert not unnamed(err, every[2].id, f"process {os.getpid()}")
+
+
+def test_a_damaged_trial_that_is_being_trained_is_not_moved(swept):
+    """As `--retrain-damaged` moves it: refused while somebody holds one of the trials, and nothing is changed."""
+    _, ledger, every = swept
+    with Lease(ledger.storage) as trains, Lease(ledger.storage) as moves:
+        assert trains.claim(ledger.folder(every[1])) is None
+        before = contents(ledger.storage / "trials")
+        with pytest.raises(LedgerError, match=every[1].id):
+            reset_trials.put_back(every[:2], ledger, moves, "damaged")
+        assert contents(ledger.storage / "trials") == before
+        (moved,) = reset_trials.put_back(every[:1], ledger, moves, "damaged")
+        assert (moved.aside.parent.name, ledger.folder(every[0]).exists()) == ("damaged", False)
+        assert trains.claim(ledger.folder(every[0])) is None  # a worker may begin it anew
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], ["--trial", "--failed", "--diverged"]),
+        (["--trial", "abc"], ["--trial", "'abc'", 4, "status --trials"]),
+        (["--here"], ["--here", "--trial"]),
+        (["--here", "--failed"], ["--here", "--trial"]),
+    ],
+)
+def test_a_mistake_is_one_line(swept, types_here, words, named):
+    """Exit 2, what is allowed, and what to do; storage is untouched."""
+    path, ledger, _ = swept
+    before = contents(ledger.storage)
+    code, out, err = types_here("rerun", path, *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert not unnamed(err, *named)
+    assert contents(ledger.storage) == before
+
+
+def test_where_none_has_the_status_nothing_is_changed(swept, types_here):
+    """A second `--failed` says that there is none."""
+    path, ledger, _ = swept
+    types_here("rerun", path, "--failed")
+    before = contents(ledger.storage)
+    code, out, _ = types_here("rerun", path, "--failed")
+    assert (code, out.count("\n")) == (0, 1)
+    assert not unnamed(out, "t", "failed")
+    assert contents(ledger.storage) == before
+
+
+@pytest.fixture
+def own_sweep(own_home):
+    """A sweep of three trials on a dataset of the user's own, of which the second raises and the third diverges."""
+    raw = {
+        "name": "own",
+        "base": {"dataset": "mine.py:made", "model": "mopoe", "batch_size": 50, "epochs": 2},
+        "grid": {"latent_dim": [2, 5]},
+        "include": [{"latent_dim": 2, "learning_rate": 1e18}],
+    }
+    (own_home / "own.yaml").write_text(yaml.safe_dump(raw))
+    (own_home / "runs").mkdir()
+    return own_home / "own.yaml", trials(parse(raw))
+
+
+def test_a_trial_trained_here_says_its_epochs_and_objectives_and_changes_nothing(own_sweep, types_here):
+    """The numbers are those that a worker records; storage stays empty; a diverged trial says where."""
+    path, (fine, _, diverging) = own_sweep
+    code, out, err = types_here("rerun", path, "--trial", fine.id, "--here")
+    assert (code, err) == (0, "")
+    assert not unnamed(out, "epoch 2/2", "loss")
+    recorded = Foreground(path.parent / "elsewhere", "data", provenance.commit()).train(fine, 1, 0.0)
+    for metric in ("coherence/joint", "log_likelihood/joint"):
+        assert not unnamed(out, "completed", f"{metric} {recorded.value(metric)!r}")
+    last = types_here("rerun", path, "--trial", diverging.id, "--here")[1].splitlines()[-1]
+    assert not unnamed(last, "diverged", re.compile(r"\bstep \d+"))
+    assert not list((path.parent / "runs").iterdir())
+
+
+def test_a_failure_here_is_raised_from_where_it_happened(own_sweep, types_here):
+    """The exception leaves the program with its own frames, for a traceback in full and for pdb."""
+    path, (_, failing, _) = own_sweep
+    with pytest.raises(ValueError, match="five is too many") as caught:
+        types_here("rerun", path, "--trial", failing.id, "--here")
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "forward"
+
+
+def test_what_a_worker_would_only_report_is_raised_here(own_sweep, tmp_path, monkeypatch):
+    """An error in the evaluation, which leaves a stack's others training, comes out with its own innermost frame."""
+
+    def broken(*arguments):
+        raise FileExistsError("in the way")
+
+    monkeypatch.setattr(worker, "write_pictures", broken)
+    place = Foreground(tmp_path / "here", "data", "")
+    with pytest.raises(FileExistsError) as caught:
+        place.train(own_sweep[1][0], 1, 0.0)
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "broken"

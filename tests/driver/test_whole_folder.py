@@ -1,0 +1,172 @@
+"""A report is replaced whole: a reader sees one report or the other, whoever else writes one."""
+
+import errno
+import os
+import threading
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mopoe_core.storage.files import place
+from orchestrator.driver import replaced_folder, sweep
+from orchestrator.report import report
+
+NAMES = [report.PAGE, "cells.csv", "paper/claims.md"]
+
+
+def fill(text):
+    """A builder of a small report, every file of which says the same."""
+
+    def build(into):
+        assert list(into.iterdir()) == []
+        for name in NAMES:
+            (into / name).parent.mkdir(exist_ok=True)
+            (into / name).write_text(text)
+        return into / report.PAGE
+
+    return build
+
+
+def write(folder, text):
+    """Replace a report."""
+    return replaced_folder.replaced(folder, fill(text), report.is_part)
+
+
+def said(folder):
+    """What the files of a folder say, by name."""
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(params=["exchange", "two moves"])
+def folder(request, tmp_path, monkeypatch):
+    """Where a report belongs, on file systems that exchange folders in one step and on others."""
+    if request.param == "two moves":
+        monkeypatch.setattr(replaced_folder, "exchanged", lambda one, other: False)
+    return tmp_path / "sweeps" / "s" / "report"
+
+
+def test_a_report_takes_the_place_of_another_and_keeps_what_is_not_the_reports(folder):
+    """Its own old files go, a user's notes stay, nothing is left beside it; the path that is returned is the final one."""
+    assert write(folder, "one") == folder / report.PAGE
+    (folder / "front-a.svg").write_text("of a group that is no more")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "a.txt").write_text("mine too")
+    assert write(folder, "two") == folder / report.PAGE
+    assert said(folder) == dict.fromkeys(NAMES, "two") | {"notes.txt": "mine", "mine/a.txt": "mine too"}
+    assert [path.name for path in folder.parent.iterdir()] == ["report"]
+
+
+def test_a_report_that_cannot_be_built_leaves_the_one_before(folder):
+    """And nothing beside it."""
+    write(folder, "one")
+
+    def fails(into):
+        (into / report.PAGE).write_text("half")
+        raise OSError(errno.ENOSPC, "no room")
+
+    with pytest.raises(OSError, match="no room"):
+        replaced_folder.replaced(folder, fails, report.is_part)
+    assert said(folder) == dict.fromkeys(NAMES, "one")
+    assert [path.name for path in folder.parent.iterdir()] == ["report"]
+
+
+def test_a_link_to_a_report_stays_a_link(folder, tmp_path):
+    """The folder that it names is replaced."""
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert write(folder, "one") == folder / report.PAGE
+    assert folder.is_symlink()
+    assert said(tmp_path / "elsewhere") == dict.fromkeys(NAMES, "one")
+
+
+def test_writers_at_once_all_succeed_and_one_of_them_is_there_whole(folder):
+    """Four writers, fifteen reports each: none raises, and in the end all files are of one report."""
+    errors = []
+
+    def run(writer):
+        try:
+            for number in range(15):
+                write(folder, f"{writer} {number}")
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    texts = said(folder)
+    assert sorted(texts) == sorted(NAMES)
+    assert len(set(texts.values())) == 1
+    assert [path.name for path in folder.parent.iterdir()] == ["report"]
+
+
+def test_a_reader_who_holds_the_folder_never_sees_half_a_report(tmp_path):
+    """Where folders are exchanged in one step: opened at any moment, the folder has all files, and all of one report."""
+    folder = tmp_path / "report"
+    write(folder, "0")
+    if not replaced_folder.exchanged(folder, folder):
+        pytest.skip("this file system does not exchange folders")
+    stop, seen, threads = threading.Event(), [], []
+
+    def read():
+        while not stop.is_set():
+            held = os.open(folder, os.O_RDONLY)
+            try:
+                opened = [os.open(name, os.O_RDONLY, dir_fd=held) for name in NAMES[:2]]
+            except FileNotFoundError:
+                continue  # it was replaced and deleted since
+            finally:
+                os.close(held)
+            seen.append({os.read(file, 100) for file in opened})
+            for file in opened:
+                os.close(file)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 100):
+        assert (folder / report.PAGE).exists()
+        write(folder, str(number))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert seen
+    assert {len(texts) for texts in seen} == {1}
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a builder may return."""
+
+    page: Path
+    figures: dict[str, tuple[Path, ...]]
+    other: Path
+    text: str
+
+
+def test_paths_are_moved_wherever_they_are(tmp_path):
+    """In dataclasses, sequences and mappings; others stay."""
+    old, new = tmp_path / ".report.x", tmp_path / "report"
+    value = Named(old / "index.html", {"a": (old / "b" / "c.svg",)}, tmp_path / "x", str(old))
+    assert replaced_folder.moved(value, old, new) == Named(
+        new / "index.html", {"a": (new / "b" / "c.svg",)}, tmp_path / "x", str(old)
+    )
+
+
+def test_a_remote_report_loses_the_files_of_the_one_before_and_no_others(tmp_path):
+    """The page is written last; notes of others stay."""
+    there = place(f"memory://{uuid.uuid4().hex}") / "sweeps" / "s" / "report"
+    for name in ("front-old.svg", "notes.txt", "paper/old.md", "paper/claims.md", report.PAGE):
+        (there / name).write_bytes(b"old")
+    fill("new")(tmp_path)
+    sweep.upload_report(tmp_path, there)
+    found = {
+        path.path.removeprefix(f"{there.path}/"): path.read_bytes() for pattern in ("*", "*/*") for path in there.glob(pattern)
+    }
+    assert found == dict.fromkeys(NAMES, b"new") | {"notes.txt": b"old"}

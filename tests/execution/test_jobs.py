@@ -1,0 +1,241 @@
+"""The queue: which job is next, and what is tried again. Without Ray, by a clock that the test sets."""
+
+import pytest
+
+from orchestrator.execution.job_queue import MOST_LOST_NODES, VERDICT_SECONDS, Job, Queue, in_order, jobs
+from orchestrator.spec.sweep_spec import Resources, parse, trials
+
+
+def planned(models=("mvae", "mopoe"), seeds=3, **base):
+    """Trials of some models, seed by seed."""
+    raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", **base}, "grid": {"model": list(models)}, "seeds": seeds}
+    return in_order(trials(parse(raw)))
+
+
+class Clock:
+    """Seconds, as the test wants them."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        """The time."""
+        return self.now
+
+
+def queue_of(stacks, retries=2, held=lambda trial_id: False, lost=set, **resources):
+    """A queue with a clock of its own; the pause before try n + 1 is 10 n."""
+    clock = Clock()
+    made = Queue(jobs(stacks, {}), Resources(retries=retries, **resources), held, lost, clock, lambda tries: 10.0 * tries)
+    return made, clock
+
+
+def one_by_one(every):
+    """Each trial alone."""
+    return [(trial,) for trial in every]
+
+
+def ids(job: Job) -> list[str]:
+    """Of a job's trials."""
+    return [trial.id for trial in job.trials]
+
+
+@pytest.mark.parametrize("second_fails", [False, True])
+def test_the_canary_gate_holds_the_rest_back(second_fails):
+    """Nothing but canaries is handed out until each has rehearsed; if one fails for good before that, nothing else starts."""
+    queue, clock = queue_of(one_by_one(planned()), retries=0)
+    assert queue.next("a").rehearse
+    assert queue.next("b").rehearse
+    assert queue.next("c") is None
+    queue.rehearsed("a")
+    assert queue.next("c") is None
+    if second_fails:
+        queue.broke("b", "no")
+        assert queue.next("c") is None
+        queue.done("a")
+        assert queue.over
+        assert len(queue.failed) == 1
+    else:
+        queue.rehearsed("b")
+        assert not queue.next("c").rehearse
+
+
+def test_a_canary_that_is_tried_again_goes_on_holding_the_rest_back():
+    """Its second try rehearses, after the pause."""
+    queue, clock = queue_of(one_by_one(planned(["mopoe"])))
+    queue.next("a")
+    queue.broke("a", "no")
+    assert queue.next("b") is None
+    clock.now = 10.0
+    assert queue.next("b").rehearse
+    assert queue.next("c") is None
+
+
+def test_of_one_seed_the_longest_comes_first_and_seeds_come_in_order():
+    """After the canaries: so that nobody waits for a long one that was begun last."""
+    every = planned(["mvae", "mopoe", "mmvae"], seeds=2)
+    seconds = {trial.id: {"mvae": 5.0, "mopoe": 9.0, "mmvae": 7.0}[trial.config.model] for trial in every}
+    made = jobs(one_by_one(every), seconds)
+    said = [(job.trials[0].config.model, job.trials[0].seed, job.rehearse) for job in made]
+    assert said == [(model, seed, seed == 0) for seed in (0, 1) for model in ("mopoe", "mmvae", "mvae")]
+
+
+def test_at_once_bounds_what_runs():
+    """With at_once 1, a second job is handed out only after the first has ended."""
+    queue, _ = queue_of(one_by_one(planned(["mopoe"])), at_once=1)
+    first = queue.next("a")
+    queue.rehearsed("a")
+    assert queue.next("b") is None
+    queue.ended("a", ids(first)[0])
+    queue.done("a")
+    assert queue.next("b").trials[0].seed == 1
+
+
+def test_a_failed_trial_is_tried_again_after_a_growing_pause_as_often_as_allowed():
+    """With two retries: three tries, 10 and 20 seconds apart; then it has failed, with the last error."""
+    every = planned(["mopoe"], seeds=1)
+    queue, clock = queue_of(one_by_one(every))
+    times = []
+    for attempt in range(3):
+        while (job := queue.next(f"a{attempt}")) is None:
+            clock.now += 1.0
+        assert ids(job) == [every[0].id]
+        queue.rehearsed(f"a{attempt}")
+        times.append(clock.now)
+        queue.broke(f"a{attempt}", f"error {attempt}")
+    assert times == [0.0, 10.0, 30.0]
+    assert queue.failed == {every[0].id: "error 2"}
+    assert queue.over
+
+
+@pytest.mark.parametrize("known_after", [0.0, 20.0])
+def test_a_lost_node_is_nobodys_failure(known_after):
+    """Five nodes are lost with no retries allowed, which becomes known at once or some time after the worker's death: the trial comes
+    again each time, and then completes.
+    """
+    every, lost = planned(["mopoe"], seeds=1), set()
+    queue, clock = queue_of(one_by_one(every), retries=0, lost=lambda: lost)
+    for node in "abcde":
+        assert ids(queue.next(node)) == [every[0].id]
+        queue.broke(node, "killed", node)
+        assert not queue.over
+        clock.now += known_after
+        assert known_after == 0.0 or queue.next("too early") is None
+        lost.add(node)
+    assert queue.next("f") is not None
+    queue.ended("f", every[0].id)
+    queue.done("f")
+    assert queue.over
+    assert queue.failed == {}
+
+
+def test_a_killed_worker_of_a_node_that_lives_has_failed():
+    """After the time that a verdict on the node takes, and not before."""
+    (trial,) = every = planned(["mopoe"], seeds=1)
+    queue, clock = queue_of(one_by_one(every), retries=0)
+    queue.next("a")
+    queue.broke("a", "killed", "node")
+    clock.now = VERDICT_SECONDS - 1
+    assert queue.next("b") is None
+    assert not queue.over
+    clock.now = VERDICT_SECONDS + 1
+    assert queue.next("b") is None
+    assert queue.over
+    assert queue.failed == {trial.id: "killed"}
+
+
+def test_a_trial_that_kills_every_node_fails_in_the_end():
+    """A hundred nodes are forgiven, and the next is not."""
+    (trial,) = every = planned(["mopoe"], seeds=1)
+    lost = set()
+    queue, _ = queue_of(one_by_one(every), retries=0, lost=lambda: lost)
+    for node in range(MOST_LOST_NODES + 1):
+        assert queue.next(str(node)) is not None
+        queue.broke(str(node), "killed", str(node))
+        lost.add(str(node))
+    assert queue.next("more") is None
+    assert queue.failed == {trial.id: "killed"}
+
+
+def test_of_a_stack_that_always_fails_each_trial_has_a_try_of_its_own():
+    """One of three trials kills every worker: it alone has failed in the end."""
+    every = planned(["mopoe"], seeds=3)
+    queue, clock = queue_of([tuple(every)], retries=1)
+    bad, ended, tries = every[1].id, set(), 0
+    while not queue.over:
+        job = queue.next("k")
+        if job is None:
+            clock.now += 1.0
+            continue
+        tries += 1
+        queue.rehearsed("k")
+        if bad in ids(job):
+            queue.broke("k", "killed")
+        else:
+            ended |= set(ids(job))
+            for trial_id in ids(job):
+                queue.ended("k", trial_id)
+            queue.done("k")
+    assert ended == {every[0].id, every[2].id}
+    assert queue.failed == {bad: "killed"}
+    assert tries == 2 + 3
+
+
+def test_what_ended_before_a_worker_broke_is_not_run_again():
+    """Of a stack of three, one has ended and one has raised by itself when the worker is killed: two come again."""
+    every = planned(["mopoe"], seeds=3)
+    queue, clock = queue_of([tuple(every)])
+    queue.next("a")
+    queue.rehearsed("a")
+    queue.ended("a", every[0].id)
+    queue.fell("a", every[1].id)
+    queue.broke("a", "killed")
+    clock.now = 10.0
+    assert sorted(ids(queue.next("b"))) == sorted([every[1].id, every[2].id])
+
+
+def test_a_trial_that_falls_does_not_take_its_stack_along():
+    """The stack ends by itself; only the trial that raised is tried again, alone, and has failed after its last try."""
+    every = planned(["mopoe"], seeds=2)
+    queue, clock = queue_of([tuple(every)], retries=1)
+    for key in ("a", "b"):
+        assert every[0].id in ids(queue.next(key))
+        queue.rehearsed(key)
+        queue.fell(key, every[0].id)
+        queue.ended(key, every[1].id)
+        queue.done(key, "ValueError")
+        clock.now += 20.0
+    assert queue.over
+    assert queue.failed == {every[0].id: "ValueError"}
+
+
+def test_what_another_sweep_trains_comes_again_when_that_has_ended():
+    """It is put off without counting as a try, is not handed out while it is held, and lets the others go first."""
+    every = planned(["mopoe"], seeds=2)
+    held = {every[0].id}
+    queue, clock = queue_of(one_by_one(every), 0, lambda trial_id: trial_id in held)
+    queue.next("a")
+    queue.busy("a", [every[0].id])
+    queue.done("a")
+    assert ids(queue.next("b")) == [every[1].id]
+    queue.ended("b", every[1].id)
+    queue.done("b")
+    for _ in range(50):
+        clock.now += 10.0
+        assert queue.next("c") is None
+        assert not queue.over
+    held.clear()
+    clock.now += 10.0
+    assert ids(queue.next("c")) == [every[0].id]
+
+
+def test_a_full_disk_stops_everything_and_fails_nothing():
+    """Nothing more is handed out, and no trial has failed."""
+    queue, _ = queue_of(one_by_one(planned(["mopoe"])))
+    queue.next("a")
+    queue.rehearsed("a")
+    queue.stop("no space left")
+    assert queue.next("b") is None
+    queue.done("a")
+    assert queue.over
+    assert (queue.failed, queue.stopped) == ({}, "no space left")

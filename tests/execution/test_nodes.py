@@ -1,0 +1,55 @@
+"""What fits on a cluster's nodes, those of an autoscaler included."""
+
+import pytest
+import yaml
+
+from mopoe_core.errors import UserError
+from orchestrator.execution.ray_tune import node_slots
+from orchestrator.spec.sweep_spec import Resources
+from tests.support.said import unnamed
+from tests.system.test_cluster import AWS, OWN, prepared
+
+BOX = {"CPU": 64.0, "GPU": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("resources", "there", "fit"),
+    [
+        ({"cpu": 4, "gpu": 0.5}, [BOX], 16),
+        ({"cpu": 8, "gpu": 0.25}, [BOX], 8),
+        ({"cpu": 2, "gpu": 0.1}, [BOX], 32),
+        ({"cpu": 1, "gpu": 1 / 3}, [{"CPU": 8.0, "GPU": 1.0}], 3),
+        ({"cpu": 2}, [{"CPU": 3.0}, {"CPU": 3.0}], 2),
+        ({"cpu": 1, "gpu": 2}, [BOX, {"CPU": 0.0}], 4),
+        ({"cpu": 1, "at_once": 5}, [BOX], 5),
+    ],
+)
+def test_trials_are_counted_node_by_node(resources, there, fit):
+    """CPUs and fractions of GPUs bound what runs at once, and no trial is spread over two nodes."""
+    asked = Resources(**resources)
+    assert node_slots.slots(asked, node_slots.gpus(asked, there), there) == fit
+
+
+def test_what_no_node_has_is_refused_and_what_an_autoscaler_may_bring_is_not(tmp_path, monkeypatch):
+    """With the head alone a GPU is refused; with the file of `ray up` on the head its workers count, up to the cluster's limit."""
+    head, asked = {"CPU": 0.0}, Resources(gpu=0.5, cpu=2)
+    with pytest.raises(UserError) as caught:
+        node_slots.gpus(asked, [head])
+    assert not unnamed(caught.value, "resources.cpu", 2, 0)
+    (tmp_path / "bootstrap.yaml").write_text(yaml.safe_dump(prepared(AWS) | {"max_workers": 3}))
+    monkeypatch.setattr(node_slots, "BOOTSTRAP", str(tmp_path / "bootstrap.yaml"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert node_slots.may_come() == []
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    to_come = node_slots.may_come()
+    assert to_come == [{"CPU": 8, "GPU": 1}] * 3
+    assert node_slots.slots(asked, node_slots.gpus(asked, [head, *to_come]), [head, *to_come]) == 6
+    (tmp_path / "bootstrap.yaml").write_text(yaml.safe_dump(prepared(OWN)))
+    assert node_slots.may_come() == []
+
+
+def test_a_cpu_does_where_there_is_no_gpu_if_that_was_said():
+    """`cpu_will_do` asks for no GPU where no node has one, and for one where some has."""
+    asked = Resources(gpu=1, cpu_will_do=True)
+    assert node_slots.gpus(asked, [{"CPU": 4.0}]) == 0
+    assert node_slots.gpus(asked, [BOX]) == 1

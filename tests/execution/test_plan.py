@@ -1,0 +1,218 @@
+"""What a plan says of costs, of the CPUs that there are, and of trials that are new for the sake of one field."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mopoe_core.config.training_config import TrainingConfig
+from orchestrator.execution import costs, cpus, one_field_apart
+from orchestrator.execution import plan as planning
+from orchestrator.ledger import records
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.trial import Cell, Trial
+from tests.support.builders import COHERENCE, cell, result
+from tests.support.said import unnamed
+
+ROOT = Path(__file__).parents[2]
+
+
+def config(**fields):
+    """A configuration of MoPoE."""
+    return TrainingConfig.model_validate({"model": "mopoe", "kl": "sum"} | fields)
+
+
+def test_an_evaluation_is_estimated_as_it_was_measured():
+    """Of every evaluation on the page of measurements, by dataset, networks, model and number of modalities, within a third."""
+    measured = json.loads((ROOT / "docs" / "performance.json").read_text())
+    tested = {"small": {"mnist_svhn_text": 1000, "polymnist": 200}, "paper": {"mnist_svhn_text": 250, "polymnist": 100}}
+    pairs = []
+    for row in measured["evaluation"]:
+        _, model, dataset, networks = row["name"].split("/")
+        fields = {"model": model, "dataset": dataset, "networks": networks, "test_examples": tested[networks][dataset]}
+        pairs.append((config(**fields), row["ours_s"]))
+    for row in (row for row in measured["growth"] if row["stacked"] == 1):
+        fields = {"dataset": "polymnist", "networks": "small", "test_examples": 200, "modality_count": row["modalities"]}
+        pairs.append((config(model=row["model"], **fields), row["evaluation_s"]))
+    assert len(pairs) == 10
+    for one, seconds in pairs:
+        assert costs.evaluation_seconds(one) == pytest.approx(seconds, rel=1 / 3)
+
+
+def test_an_evaluation_costs_more_with_subsets_examples_samples_and_networks():
+    """Each alone raises it, roughly in proportion where it is most of the work; all subsets of five modalities are 31."""
+    usual = config(dataset="polymnist", networks="small", test_examples=1000)
+    base = costs.evaluation_seconds(usual)
+    assert costs.evaluation(usual) == costs.Evaluation(subsets=31, test_examples=1000, samples=15)
+    two = config(dataset="polymnist", networks="small", test_examples=1000, modality_count=2)
+    assert costs.evaluation(two).subsets == 3
+    assert base > 8 * costs.evaluation_seconds(two)
+    twice = config(dataset="polymnist", networks="small", test_examples=2000)
+    assert 1.8 * base < costs.evaluation_seconds(twice) < 2 * base
+    samples = config(dataset="polymnist", networks="small", test_examples=1000, importance_samples=150)
+    assert 7 * base < costs.evaluation_seconds(samples) < 10 * base
+    assert costs.evaluation_seconds(config(dataset="polymnist", networks="paper", test_examples=1000)) > 5 * base
+    one_member = config(dataset="polymnist", networks="small", test_examples=1000, model="mmvae", importance_samples=15)
+    assert costs.evaluation_seconds(one_member) < base / 2
+
+
+@pytest.mark.parametrize("dataset", ["mnist_svhn_text", "polymnist", "celeba"])
+@pytest.mark.parametrize("networks", ["paper", "small"])
+def test_every_configuration_has_an_estimate(dataset, networks):
+    """For every dataset and networks of the project, both numbers are there and above 0."""
+    one = config(dataset=dataset, networks=networks)
+    assert costs.evaluation_seconds(one) > 0
+    assert costs.training_seconds(one) > 0
+
+
+def test_measured_times_are_scaled_to_what_a_trial_does():
+    """A past evaluation of 3 subsets that took 7 s makes one of 31 subsets cost 7 s times the ratio of their work; one that diverged,
+    and was not evaluated, does not count.
+    """
+    fields = {"dataset": "polymnist", "networks": "small", "model": "mopoe", "epochs": 1}
+    small, large = (Cell(TrainingConfig.model_validate(fields | {"modality_count": count})) for count in (2, 5))
+    past = [result(small, 0, {COHERENCE: 0.5}), result(small, 1, {}, status="diverged")]
+    object.__setattr__(past[0], "evaluate_seconds", 7.0)
+    object.__setattr__(past[1], "evaluate_seconds", 0.0)
+    found = planning.estimate([Trial(large, 0)], past)
+    ratio = costs.evaluation_seconds(large.config) / costs.evaluation_seconds(small.config)
+    assert found.guessed == 0
+    assert found.evaluation_hours * 3600 == pytest.approx(7 * ratio)
+
+
+def test_the_plan_says_what_evaluation_does(tmp_path, types_here):
+    """Subsets, test examples and importance samples of what is left, and for how many CPUs it counts."""
+    base = {"dataset": "polymnist", "networks": "small", "model": "mopoe", "test_examples": 700}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": base, "grid": {"modality_count": [2, 5]}}))
+    code, out, _ = types_here("plan", tmp_path / "s.yaml", "--storage", tmp_path / "runs")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "700" in line]
+    assert not unnamed(line, 3, 31, 700, 15)
+    assert not unnamed(out, re.compile(rf"\b{cpus.usable()} CPU"))
+
+
+# CPUs
+
+
+def test_cpus_are_those_that_the_process_may_use():
+    """A process that is bound to one CPU has one, whatever the machine has."""
+    allowed = os.sched_getaffinity(0)
+    assert 1 <= cpus.usable() <= len(allowed)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert cpus.usable() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "expected"),
+    [
+        ("0::/a/b", {"a/b/cpu.max": "150000 100000", "a/cpu.max": "max 100000"}, 1),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000"}, 3),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("3:cpu,cpuacct:/a", {"cpu/a/cpu.cfs_quota_us": "400000", "cpu/a/cpu.cfs_period_us": "100000"}, 4),
+        ("3:cpu:/a", {"cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "100000"}, 8),
+        ("1:name=systemd:/", {}, 8),
+    ],
+)
+def test_a_containers_limit_counts(group, files, expected, tmp_path, monkeypatch):
+    """Of both versions of control groups, its own and those around it; parts of a CPU are cut off, but for the first."""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content + "\n")
+    (tmp_path / "self").write_text(group + "\n")
+    monkeypatch.setattr(cpus, "CGROUPS", tmp_path)
+    monkeypatch.setattr(cpus, "SELF", tmp_path / "self")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert cpus.usable() == expected
+
+
+def test_more_cpus_a_trial_than_the_process_has_are_refused(tmp_path, types_here, monkeypatch):
+    """With the field, its line and the number that there is."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    base = "{dataset: mnist_svhn_text, model: mopoe, networks: small}"
+    (tmp_path / "s.yaml").write_text(f"name: s\nbase: {base}\nresources:\n  cpu: 2\nstorage: {tmp_path / 'runs'}\n")
+    code, _, err = types_here("sweep", tmp_path / "s.yaml")
+    assert code == 2
+    assert err.startswith(f"error: {tmp_path / 's.yaml'}:4: resources.cpu: 2 ")
+    assert not unnamed(err, 1)
+    assert not (tmp_path / "runs").exists()
+
+
+# New for the sake of one field
+
+SWEEP = {
+    "name": "s",
+    "base": {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 30, "batch_size": 64},
+    "grid": {"model": ["mvae", "mopoe"]},
+    "seeds": 2,
+}
+
+
+@pytest.fixture
+def done(tmp_path):
+    """A ledger in which every trial of the sweep has ended."""
+    ledger = Ledger(tmp_path / "runs")
+    for trial in trials(parse(SWEEP)):
+        ledger.begin(trial)
+        ledger.record(result(trial.cell, trial.seed, {COHERENCE: 0.5}))
+    return ledger
+
+
+@pytest.mark.parametrize(("field", "value"), [("epochs", 60), ("batch_size", 128), ("latent_dim", 5), ("likelihood", "normal")])
+def test_one_field_that_makes_finished_trials_new_is_named(field, value, done):
+    """With both values and the number of trials, whichever field it is."""
+    changed = SWEEP | {"base": SWEEP["base"] | {field: value}}
+    made = planning.make(trials(parse(changed)), done)
+    was = SWEEP["base"].get(field, TrainingConfig.model_fields[field].default)
+    assert made.differing == (one_field_apart.Differing(field, 4, (value,), (was,)),)
+    assert len(made.fresh) == 4
+
+
+def test_epochs_that_a_grid_varies_are_named_too(done):
+    """The sweep's own values of epochs are no reason to be silent."""
+    base = {key: value for key, value in SWEEP["base"].items() if key != "epochs"}
+    made = planning.make(trials(parse(SWEEP | {"base": base, "grid": SWEEP["grid"] | {"epochs": [40, 50]}})), done)
+    assert [(one.field, one.trials, one.there) for one in made.differing] == [("epochs", 8, (30,))]
+
+
+def test_nothing_is_said_where_nothing_was_lost(done):
+    """Further seeds, another value of what the sweep varies, two changed fields, and a sweep that is done."""
+    more_models = SWEEP | {"grid": {"model": ["mvae", "mopoe", "mmvae"]}}
+    two_fields = SWEEP | {"base": SWEEP["base"] | {"epochs": 60, "batch_size": 128}}
+    for raw in (SWEEP, SWEEP | {"seeds": 5}, more_models, two_fields):
+        assert planning.make(trials(parse(raw)), done).differing == ()
+
+
+def test_trials_of_an_earlier_recipe_are_named(done):
+    """What a former version of the program finished is new now, and the recipe is named."""
+    for trial in trials(parse(SWEEP)):
+        old_id, path = f"old{trial.id}", done.folder(trial) / "trial.json"
+        content = records.read(path, records.Identity("trial", trial.id))
+        records.write(path, records.Identity("trial", old_id), content | {"recipe": 1, "id": old_id})
+        done.folder(trial).rename(done.folder(trial).with_name(old_id))
+    made = planning.make(trials(parse(SWEEP)), done)
+    assert [(one.field, one.trials, one.there) for one in made.differing] == [("recipe", 4, (1,))]
+
+
+def test_plan_and_sweep_say_it(done, tmp_path, types_here):
+    """One line with the field, both values and the number of trials."""
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(SWEEP | {"base": SWEEP["base"] | {"epochs": 60}, "storage": str(tmp_path / "runs")}))
+    code, out, _ = types_here("plan", path)
+    assert code == 0
+    assert any(not unnamed(line, 4, "epochs", 30, 60) for line in out.splitlines()), out
+
+
+def test_a_record_from_before_a_field_has_its_default():
+    """A configuration that was written when there was no such field is compared as if it said the default."""
+    new = Trial(cell(epochs=60), 0)
+    old = {"seed": 0, "recipe": one_field_apart.RECIPE, "config": Trial(cell(epochs=30), 0).config.model_dump(mode="json")}
+    del old["config"]["weight_decay"]
+    assert [(one.field, one.there) for one in one_field_apart.find([new], [new], [old])] == [("epochs", (30,))]

@@ -1,0 +1,200 @@
+"""Attempts at one trial: each has files of its own, and those of the first result become the trial's."""
+
+import io
+import itertools
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mopoe_core.errors import CheckpointError
+from mopoe_core.storage.files import Digest, place, write_bytes
+from mopoe_core.training import training
+from mopoe_core.training.training import FORMAT
+from orchestrator.execution import plan as planning
+from orchestrator.ledger import attempts
+from orchestrator.ledger.attempts import Attempt, adopt
+from orchestrator.ledger.ledger import Ledger
+from tests.support.builders import COHERENCE, cell, result
+from tests.support.naming import naming
+
+RESULT = result(cell(), 0, {COHERENCE: 0.5})
+TRIAL = RESULT.trial
+WEIGHTS, PICTURES = b"weights of three epochs", {"given_a": b"picture a", "joint": b"picture b"}
+
+
+@pytest.fixture(params=["folder", "memory"])
+def ledger(request, tmp_path):
+    """An empty one, in a folder or by URI."""
+    return Ledger(tmp_path / "runs" if request.param == "folder" else place(f"memory://{tmp_path.name}/runs"))
+
+
+def begun(ledger, worker, checkpoint=WEIGHTS):
+    """An attempt with a checkpoint and pictures."""
+    attempt = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, worker), worker)
+    write_bytes(attempt.checkpoint, checkpoint)
+    for name, content in PICTURES.items():
+        write_bytes(attempt.folder / f"{name}.png", content)
+    return attempt
+
+
+@pytest.fixture
+def a_digit_is_a_checkpoint(monkeypatch):
+    """The content of a checkpoint is the number of its epochs."""
+    monkeypatch.setattr(
+        training, "held", lambda path, *_: SimpleNamespace(epochs=int(path.read_bytes())) if path.exists() else None
+    )
+
+
+def named(attempt, checkpoint=WEIGHTS):
+    """A result that names an attempt's files."""
+    samples = {name: Digest.of(content).sha256 for name, content in PICTURES.items()}
+    return replace(RESULT, attempts=attempt.number, checkpoint=Digest.of(checkpoint), samples=samples)
+
+
+def test_the_files_of_the_first_result_become_the_trials(ledger):
+    """The second is refused, changes nothing, and nothing of either attempt is left beside."""
+    first, second = begun(ledger, "worker-a"), begun(ledger, "worker-b", b"other weights")
+    assert (first.number, second.number) == (1, 2)
+    assert ledger.record(named(second, b"other weights"), second)
+    assert not ledger.record(named(first), first)
+    assert ledger.result(TRIAL).attempts == 2
+    assert ledger.checkpoint(TRIAL) == ledger.folder(TRIAL) / "checkpoint.pt"
+    assert ledger.checkpoint(TRIAL).read_bytes() == b"other weights"
+    assert {name: path.read_bytes() for name, path in ledger.samples(TRIAL).items()} == PICTURES
+    assert list(ledger.folder(TRIAL).glob("attempts/*/*")) == []
+    assert ledger.state(TRIAL).lost == ""
+
+
+def test_what_a_late_attempt_writes_is_not_the_trials(ledger):
+    """A worker that slept writes its checkpoint when the trial has ended: the trial's stays the one that the result names."""
+    first = begun(ledger, "worker-a")
+    second = begun(ledger, "worker-b")
+    assert ledger.record(named(second), second)
+    write_bytes(first.checkpoint, b"of an epoch long ago")
+    assert ledger.checkpoint(TRIAL).read_bytes() == WEIGHTS
+    state = ledger.state(TRIAL)
+    assert (state.lost, state.has_checkpoint, state.unpublished) == ("", True, False)
+
+
+def test_moving_files_to_their_place_may_be_cut_anywhere(ledger, monkeypatch):
+    """Before every step: the result counts, its checkpoint is found, and moving again ends with all files in their place."""
+    for step in itertools.count():
+        here = Ledger(ledger.storage / f"step{step}")
+        attempt, steps = begun(here, "worker-a"), itertools.count()
+
+        def counted(function, steps=steps, step=step):
+            def counting(*args, **more):
+                if next(steps) == step:
+                    raise KeyboardInterrupt
+                return function(*args, **more)
+
+            return counting
+
+        with monkeypatch.context() as patched:
+            patched.setattr(attempts, "copy", counted(attempts.copy))
+            kind = type(attempt.folder)
+            patched.setattr(kind, "unlink", counted(kind.unlink))
+            try:
+                here.record(named(attempt), attempt)
+                cut = False
+            except KeyboardInterrupt:
+                cut = True
+        if here.result(TRIAL) is None:  # cut before the result was there
+            assert here.checkpoint(TRIAL) == attempt.checkpoint
+            continue
+        assert here.checkpoint(TRIAL).read_bytes() == WEIGHTS
+        assert here.state(TRIAL).lost == ""
+        if here.state(TRIAL).unpublished:
+            assert planning.make([TRIAL], here).unpublished == (TRIAL,)
+        here.publish(TRIAL)
+        assert (here.folder(TRIAL) / "checkpoint.pt").read_bytes() == WEIGHTS
+        assert {name: path.read_bytes() for name, path in here.samples(TRIAL).items()} == PICTURES
+        assert list(here.folder(TRIAL).glob("attempts/*/*")) == []
+        if not cut:
+            break
+    assert step > 5
+
+
+@pytest.mark.usefixtures("a_digit_is_a_checkpoint")
+def test_an_attempt_goes_on_from_the_newest_checkpoint(ledger):
+    """Of two earlier attempts, from that with more epochs, with the checkpoint before; both stay as they are."""
+    old, older = begun(ledger, "worker-a", b"5"), begun(ledger, "worker-b", b"3")
+    write_bytes(old.folder / "checkpoint.before", b"4")
+    new = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-c"), "worker-c")
+    adopt(TRIAL, new, ledger.folder(TRIAL))
+    assert {path.name: path.read_bytes() for path in new.folder.glob("*")} == {"checkpoint.pt": b"5", "checkpoint.before": b"4"}
+    assert (old.checkpoint.read_bytes(), older.checkpoint.read_bytes()) == (b"5", b"3")
+    assert ledger.checkpoint(TRIAL) == new.checkpoint
+
+
+@pytest.mark.usefixtures("a_digit_is_a_checkpoint")
+def test_an_attempt_whose_note_was_cut_is_gone_on_from(ledger):
+    """Its checkpoint is newer than that of the attempt before: of a stack, the other trials go on from there too."""
+    begun(ledger, "worker-a", b"3")
+    last = begun(ledger, "worker-b", b"7")
+    note = ledger.folder(TRIAL) / "attempts" / "0002.json"
+    write_bytes(note, note.read_bytes()[:50])
+    new = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-c"), "worker-c")
+    adopt(TRIAL, new, ledger.folder(TRIAL))
+    assert new.checkpoint.read_bytes() == last.checkpoint.read_bytes() == b"7"
+
+
+def test_a_checkpoint_of_another_trial_is_not_copied(ledger):
+    """It is named where it lies, so that nothing is left of it when somebody has moved it to where it belongs."""
+    ledger.begin(TRIAL)
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, "trial": "0" * 16, "seed": 0, "config": {}, "history": [], "diverged_at_step": None}, content)
+    write_bytes(ledger.folder(TRIAL) / "checkpoint.pt", content.getvalue())
+    attempt = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-a"), "worker-a")
+    with pytest.raises(CheckpointError, check=naming(ledger.folder(TRIAL) / "checkpoint.pt", "0" * 16)):
+        adopt(TRIAL, attempt, ledger.folder(TRIAL))
+    assert not attempt.checkpoint.exists()
+
+
+def test_an_attempt_goes_on_from_what_an_earlier_version_left(ledger):
+    """It has its checkpoints in the trial's own folder."""
+    ledger.begin(TRIAL)
+    write_bytes(ledger.folder(TRIAL) / "checkpoint.pt", b"new")
+    write_bytes(ledger.folder(TRIAL) / "checkpoint.before", b"old")
+    assert ledger.state(TRIAL).has_checkpoint
+    attempt = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-a"), "worker-a")
+    adopt(TRIAL, attempt, ledger.folder(TRIAL))
+    assert (attempt.checkpoint.read_bytes(), (attempt.folder / "checkpoint.before").read_bytes()) == (b"new", b"old")
+    write_bytes(attempt.checkpoint, WEIGHTS)
+    assert ledger.record(replace(named(attempt), samples={}), attempt)
+    assert ledger.checkpoint(TRIAL).read_bytes() == WEIGHTS
+    assert sorted(path.name for path in ledger.folder(TRIAL).glob("checkpoint.*")) == ["checkpoint.pt"]
+
+
+def test_a_trial_that_was_put_back_does_not_go_on_from_a_worker_that_slept(ledger):
+    """That worker wakes, and writes its checkpoint where the trial is now to begin anew: nobody has begun such an attempt there."""
+    slept = begun(ledger, "worker-a")
+    ledger.set_aside(TRIAL, "aside")
+    write_bytes(slept.checkpoint, b"of the trial as it was")
+    new = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-b"), "worker-b")
+    adopt(TRIAL, new, ledger.folder(TRIAL))
+    assert not new.checkpoint.exists()
+
+
+def test_a_failure_counts_until_another_attempt_has_begun(ledger):
+    """A note that a trial has failed, or was cancelled, is of one attempt."""
+    seen = []
+    for note in (lambda: ledger.fail(TRIAL, "ValueError: no"), lambda: ledger.cancel(TRIAL), lambda: None):
+        ledger.begin(TRIAL, "worker")
+        seen.append(ledger.state(TRIAL).status)
+        note()
+        seen.append(ledger.state(TRIAL).status)
+    assert seen == ["pending", "failed", "pending", "cancelled", "pending", "pending"]
+
+
+def test_two_that_begin_at_once_have_two_numbers(ledger, monkeypatch):
+    """Neither writes over the other's note, though both saw the same attempts."""
+    ledger.begin(TRIAL, "worker-a")
+    monkeypatch.setattr("orchestrator.ledger.ledger.listed", lambda *_: [])  # the note of the first is not there yet
+    assert ledger.begin(TRIAL, "worker-b") == 2
+    monkeypatch.undo()
+    notes = [json.loads((ledger.folder(TRIAL) / "attempts" / f"{number:04d}.json").read_bytes()) for number in (1, 2)]
+    assert [note["worker"] for note in notes] == ["worker-a", "worker-b"]

@@ -1,0 +1,94 @@
+"""Workers that want one trial: whatever the order of their steps, and whoever stands still when, one result counts."""
+
+import pytest
+
+from benchmarks.robustness.lease_schedules import KINDS, Actor, MemoryPath, SimulatedLease, World, every_order, simulate
+from mopoe_core.storage.files import Digest
+from orchestrator.ledger.attempts import Attempt
+from orchestrator.ledger.leases import leases
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.result import TrialResult
+from tests.support.builders import cell, result
+
+TRIAL = result(cell(), 0, {}).trial
+SEEDS = 100
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_result_counts_and_no_checkpoint_goes_back(kind):
+    """With pauses, deaths, clocks that differ and late listings. `benchmarks.robustness.lease_schedules` runs 30,000 such schedules."""
+    outcomes = [simulate(seed, KINDS[kind]) for seed in range(SEEDS)]
+    assert [(seed, outcome.broken) for seed, outcome in enumerate(outcomes) if outcome.broken] == []
+    assert {outcome.kept for outcome in outcomes} <= {0, 1}  # 0 where all had died
+    assert (
+        sum(outcome.lost + outcome.refused > 0 for outcome in outcomes) > SEEDS // 20
+    )  # somebody was taken over, or came second
+
+
+def test_a_simulation_without_exclusive_creation_finds_two_results(monkeypatch):
+    """So the schedules would show it, if two results could be kept."""
+
+    def replacing(self, content):
+        self.write_bytes(content)
+        return True
+
+    monkeypatch.setattr(MemoryPath, "create", replacing)
+    assert any(simulate(seed, KINDS["late listings"]).broken for seed in range(SEEDS))
+
+
+def test_a_simulation_with_one_folder_for_all_attempts_finds_a_checkpoint_that_goes_back(monkeypatch):
+    """So the schedules would show it, if attempts wrote over one another's files."""
+    monkeypatch.setattr(Attempt, "of", classmethod(lambda cls, folder, number, worker: cls(number, folder / "attempts" / "all")))
+    broken = [text for seed in range(SEEDS) for text in simulate(seed, KINDS["pauses and a death"]).broken]
+    assert any("were replaced by" in text or "names" in text for text in broken)
+
+
+def test_in_no_order_do_two_hold_the_same(monkeypatch):
+    """Every order of the steps of two that claim at once: one goes on, or none, and never two."""
+    monkeypatch.setattr(World, "start_beat", lambda self, beat: None)
+    holders: list[list[int]] = []
+
+    def begin(world: World, storage: MemoryPath) -> None:
+        holding: list[int] = []
+        holders.append(holding)
+
+        def claims(number: int) -> None:
+            lease = SimulatedLease(storage).__enter__()
+            if lease.claim(storage / "trials/4f0c") is None:
+                holding.append(number)
+
+        for number in range(2):
+            actor = Actor(number, 0.0, leases._Watcher(storage))
+            world.start(actor, lambda *args, number=number: claims(number))
+
+    orders = sum(1 for _ in every_order(begin))
+    assert orders > 100
+    assert {len(holding) for holding in holders} == {0, 1}
+
+
+def test_in_every_order_the_first_of_two_results_counts():
+    """Every order of the steps of two workers that record: one is kept, and the checkpoint is the one that it names."""
+    kept: list[list[bool]] = []
+
+    def begin(world: World, storage: MemoryPath) -> None:
+        ledger, said = Ledger(storage), []
+        kept.append(said)
+
+        def records(number: int, attempt: Attempt, content: bytes) -> None:
+            found = TrialResult(TRIAL, "completed", (), (), None, 0.0, 0.0, number, {}, Digest.of(content))
+            said.append(ledger.record(found, attempt))
+
+        for number in (1, 2):
+            attempt, content = Attempt.of(ledger.folder(TRIAL), number, f"worker{number}"), b'{"epochs": 3, "by": "%d"}' % number
+            world.files[attempt.checkpoint.path] = (content, 0.0)
+            world.start(Actor(number, 0.0), lambda *args, of=(number, attempt, content): records(*of))
+
+    worlds = 0
+    for world in every_order(begin):
+        worlds += 1
+        raw = world.files[f"trials/{TRIAL.id}/checkpoint.pt"][0]
+        record = world.files[f"trials/{TRIAL.id}/result.json"][0].decode()
+        assert Digest.of(raw).sha256 in record
+        assert not [path for path in world.files if "/attempts/" in path]
+    assert worlds > 5
+    assert all(sorted(said) == [False, True] for said in kept)

@@ -1,0 +1,311 @@
+"""Leases: whoever dies when, at most one process holds a thing."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mopoe_core.storage.files import place
+from orchestrator.ledger.leases import leases
+from orchestrator.ledger.leases.leases import Lease, LeaseLost, living
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from orchestrator.leases import Lease
+storage = Path(sys.argv[1])
+with Lease(storage) as lease:
+    assert lease.claim(storage / "thing") is None
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(params=["folder", "memory"])
+def storage(request, tmp_path):
+    """A local folder, and a file system that is reached by URI."""
+    return tmp_path if request.param == "folder" else place(f"memory://{tmp_path.name}")
+
+
+def claims_in(storage):
+    """The files of all claims on `storage / "thing"`."""
+    return sorted(path for path in storage.rglob("claims/**/*.json") if path.parent.name == "thing")
+
+
+def as_of_another_machine(storage, **more):
+    """Let the one claim on the thing be that of a process on another machine."""
+    (claim,) = claims_in(storage)
+    content = json.loads(claim.read_text())
+    plain = {name: value for name, value in content.items() if name not in ("record", "sha256")}
+    claim.write_text(json.dumps(plain | {"machine": "another"} | more))
+    return claim
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """This process's clock, to be moved by hand; waiting moves it."""
+    now = [1000.0]
+    monkeypatch.setattr(leases, "_now", lambda: now[0])
+    monkeypatch.setattr(leases, "_sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    return now
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process, which holds `tmp_path / "thing"`."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_what_one_holds_another_does_not_get_until_it_is_released(storage):
+    """The second is told who holds it, and leaves nothing behind; after the first has let go, it gets it."""
+    with Lease(storage, driver="d") as first, Lease(storage) as second:
+        assert first.claim(storage / "thing") is None
+        holder = second.claim(storage / "thing")
+        assert (holder.token, holder.process, holder.driver) == (first.holder.token, os.getpid(), "d")
+        assert living(storage, storage / "thing") == first.holder
+        assert second.claim(storage / "other thing") is None
+    with Lease(storage) as third:
+        assert third.claim(storage / "thing") is None
+    assert living(storage, storage / "thing") is None
+    left = [path for pattern in ("alive/*", "claims/*", "claims/*/*", "claims/*/*/*") for path in storage.glob(pattern)]
+    assert [path for path in left if path.name.endswith(".json") or path.parent.name == "alive"] == []
+
+
+def test_a_process_that_was_killed_holds_nothing_from_then_on(tmp_path, other):
+    """On one machine that is seen at once, by its number and when it began; what it left is removed."""
+    with Lease(tmp_path) as lease:
+        holder = lease.claim(tmp_path / "thing")
+        assert holder.process == other.pid
+        assert leases.surely_lives(holder)
+        os.kill(other.pid, signal.SIGKILL)
+        other.wait()
+        assert not leases.surely_lives(holder)
+        assert lease.claim(tmp_path / "thing") is None
+        assert [path.stem for path in claims_in(tmp_path)] == [lease.holder.token]
+        assert [path.name for path in (tmp_path / "alive").iterdir()] == [lease.holder.token]
+
+
+def test_a_process_of_another_machine_counts_as_dead_when_its_beat_has_not_changed(tmp_path, other, clock):
+    """Before that it holds what it holds, dead or not: nobody can tell. Its number means nothing here."""
+    as_of_another_machine(tmp_path, process=1)
+    os.kill(other.pid, signal.SIGKILL)
+    other.wait()
+    with Lease(tmp_path) as lease:
+        assert lease.claim(tmp_path / "thing") is not None
+        clock[0] += leases.STALE_SECONDS - 1
+        assert lease.claim(tmp_path / "thing") is not None
+        clock[0] += 2
+        assert lease.claim(tmp_path / "thing") is None
+
+
+@pytest.mark.parametrize("skew", [-3600.0, -60.0, 60.0, 3600.0])
+def test_no_clock_of_another_machine_or_of_the_storage_is_compared(tmp_path, other, clock, skew):
+    """A holder elsewhere that beats keeps what it has, whatever times its files bear; one that does not beat loses it in time."""
+    claim = as_of_another_machine(tmp_path)
+    other.send_signal(signal.SIGSTOP)
+    beat = tmp_path / "alive" / claim.stem
+    with Lease(tmp_path) as lease:
+        for number in range(20):
+            assert lease.claim(tmp_path / "thing") is not None
+            clock[0] += 10
+            beat.write_text(f"{number:016d}")
+            os.utime(beat, (time.time() + skew,) * 2)
+        assert lease.claim(tmp_path / "thing") is not None
+        clock[0] += leases.STALE_SECONDS + 1
+        assert lease.claim(tmp_path / "thing") is None
+
+
+def test_a_claimer_that_slept_between_two_looks_does_not_take_from_one_that_beats(tmp_path, other, clock, monkeypatch):
+    """It stands still for two minutes after it has read the beat: what it read is then old, and says nothing of now."""
+    claim = as_of_another_machine(tmp_path)
+    other.send_signal(signal.SIGSTOP)
+    read, beat = leases._beat_of, tmp_path / "alive" / claim.stem
+
+    def slowly(storage, holder):
+        found = read(storage, holder)
+        clock[0] += 120
+        beat.write_text(f"{int(found) + 1:016d}")
+        return found
+
+    monkeypatch.setattr(leases, "_beat_of", slowly)
+    with Lease(tmp_path) as lease:
+        assert [lease.claim(tmp_path / "thing") is None for _ in range(5)] == [False] * 5
+
+
+def test_a_process_that_is_stopped_on_this_machine_keeps_what_it_holds(tmp_path, other, clock):
+    """However long it stands still: it may go on. It is said to be stopped."""
+    other.send_signal(signal.SIGSTOP)
+    with Lease(tmp_path) as lease:
+        for _ in range(5):
+            clock[0] += 1000
+            holder = lease.claim_patiently(tmp_path / "thing")
+            assert holder.process == other.pid
+        assert leases.is_stopped(holder)
+        other.send_signal(signal.SIGCONT)
+        assert lease.claim_patiently(tmp_path / "thing").process == other.pid
+
+
+def test_a_process_that_proc_does_not_show_is_judged_by_its_beat(tmp_path, other, clock, monkeypatch):
+    """Where /proc hides other users' processes, one that is there is not taken for dead; one that is not there is."""
+    monkeypatch.setattr(leases, "_stat", lambda process: [])
+    with Lease(tmp_path) as lease:
+        assert lease.claim(tmp_path / "thing").process == other.pid
+        assert not leases.surely_lives(lease.claim(tmp_path / "thing"))
+        os.kill(other.pid, signal.SIGKILL)
+        other.wait()
+        assert lease.claim(tmp_path / "thing") is None
+
+
+def test_another_users_process_is_not_taken_for_dead(tmp_path, other, monkeypatch):
+    """A signal to it is refused, which says that it is there."""
+
+    def refused(process, number):
+        raise PermissionError
+
+    monkeypatch.setattr(leases.os, "kill", refused)
+    monkeypatch.setattr(leases, "_stat", lambda process: [])
+    with Lease(tmp_path) as lease:
+        assert lease.claim(tmp_path / "thing") is not None
+    monkeypatch.undo()
+
+
+def test_who_was_taken_over_while_asleep_finds_out_before_it_goes_on(tmp_path, clock):
+    """A holder that stood still for too long is told so, and does not come back to life by beating."""
+    with Lease(tmp_path) as sleeper:
+        assert sleeper.claim(tmp_path / "mine") is None
+        sleeper.check()
+        (tmp_path / "alive" / sleeper.holder.token).unlink()  # as whoever takes over does
+        clock[0] += 600.0
+        with pytest.raises(LeaseLost):
+            sleeper.check()
+        assert not (tmp_path / "alive" / sleeper.holder.token).exists()
+
+
+def test_who_stood_still_while_it_beat_was_not_heard_of_meanwhile(tmp_path, clock, monkeypatch):
+    """A minute passes while the beat is written: the lease was heard of when that began, and no later."""
+    write = leases._write_beat
+    with Lease(tmp_path) as lease:
+        monkeypatch.setattr(leases, "_write_beat", lambda *what: (write(*what), clock.__setitem__(0, clock[0] + 60)))
+        clock[0] += leases.STALE_SECONDS / 2 + 1
+        with pytest.raises(LeaseLost):
+            lease.check()
+        monkeypatch.setattr(leases, "_write_beat", write)
+        lease.check()
+
+
+def test_whatever_a_store_raises_the_next_beat_comes(tmp_path, clock, monkeypatch):
+    """An error of a library is no reason to stop beating; a lease that is not heard of in time is lost."""
+
+    def broken(*what):
+        raise RuntimeError("the library is confused")
+
+    write = leases._write_beat
+    monkeypatch.setattr(leases, "_beat_seconds", lambda storage: 0.01)
+    with Lease(tmp_path) as lease:
+        monkeypatch.setattr(leases, "_write_beat", broken)
+        time.sleep(0.1)
+        monkeypatch.setattr(leases, "_write_beat", write)
+        before = (tmp_path / "alive" / lease.holder.token).read_text()
+        time.sleep(0.1)
+        assert (tmp_path / "alive" / lease.holder.token).read_text() > before
+        monkeypatch.setattr(leases, "_write_beat", broken)
+        clock[0] += 1000
+        with pytest.raises(LeaseLost):
+            lease.check()
+
+
+def test_a_claim_stays_where_it_is_when_its_folder_is_moved(tmp_path):
+    """Who moves a folder aside keeps others from what was in it, and from what comes there anew."""
+    folder = tmp_path / "trials" / "4f0c"
+    folder.mkdir(parents=True)
+    with Lease(tmp_path) as mover, Lease(tmp_path) as claimer:
+        assert mover.claim(folder) is None
+        folder.rename(tmp_path / "aside")
+        assert claimer.claim(folder) == mover.holder
+        assert living(tmp_path, folder) == mover.holder
+
+
+def test_a_driver_of_an_earlier_version_is_seen(tmp_path):
+    """It has its claim in the folder of its sweep."""
+    folder = tmp_path / "sweeps" / "s"
+    with Lease(tmp_path) as old, Lease(tmp_path) as new:
+        (folder / "claims").mkdir(parents=True)
+        claim = {"token": old.holder.token, "host": "h", "process": os.getpid(), "started_ms": 1}
+        (folder / "claims" / f"{old.holder.token}.json").write_text(json.dumps(claim))
+        assert new.claim(folder).token == old.holder.token
+
+
+def test_a_driver_lets_go_for_the_workers_that_it_has_stopped(tmp_path, other):
+    """Their claims and signs of life go; those of another driver's workers stay."""
+    (claim,) = claims_in(tmp_path)
+    leases.release(tmp_path, tmp_path / "thing", "another driver")
+    assert claim.exists()
+    leases.release(tmp_path, tmp_path / "thing", "")
+    assert not claim.exists()
+    assert list((tmp_path / "alive").iterdir()) == []
+
+
+def test_a_beat_keeps_a_lease_fresh(storage, monkeypatch):
+    """The thread writes the sign of life anew, on a folder and by URI."""
+    monkeypatch.setattr(leases, "_beat_seconds", lambda storage: 0.05)
+    with Lease(storage) as lease:
+        sign = storage / "alive" / lease.holder.token
+        before = sign.read_bytes()
+        time.sleep(0.3)
+        assert sign.read_bytes() > before
+        lease.check()
+
+
+def test_a_claim_that_was_cut_is_that_of_a_dead_process_or_of_a_living_one(tmp_path, other):
+    """Half a claim still names its token: while that beats, the thing is held."""
+    (claim,) = claims_in(tmp_path)
+    claim.write_text(claim.read_text()[:20])
+    with Lease(tmp_path) as lease:
+        assert lease.claim(tmp_path / "thing").token == claim.stem
+        (tmp_path / "alive" / claim.stem).unlink()
+        assert lease.claim(tmp_path / "thing") is None
+
+
+def _contend(storage, start, inside, most, wins):
+    from mopoe_core.storage.files import place
+
+    with Lease(place(storage)) as lease:
+        start.wait()
+        deadline = time.monotonic() + 60
+        while wins.value < 40 and time.monotonic() < deadline:
+            things = place(storage) / "thing"
+            if lease.claim(things) is None:
+                with inside.get_lock():
+                    inside.value += 1
+                    most.value = max(most.value, inside.value)
+                time.sleep(0.002)
+                with inside.get_lock():
+                    inside.value -= 1
+                    wins.value += 1
+                (claim,) = place(storage).glob(f"claims/**/{lease.holder.token}.json")
+                claim.unlink()
+            time.sleep(0.001 * (os.getpid() % 7))
+
+
+def test_of_many_that_come_at_once_never_two_go_on(tmp_path):
+    """Four processes claim and let go forty times: there is never more than one inside."""
+    context = multiprocessing.get_context("spawn")
+    start, inside, most, wins = context.Barrier(4), context.Value("i", 0), context.Value("i", 0), context.Value("i", 0)
+    processes = [context.Process(target=_contend, args=(str(tmp_path), start, inside, most, wins)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(90)
+        assert process.exitcode == 0
+    assert most.value == 1
+    assert wins.value >= 40

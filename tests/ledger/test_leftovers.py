@@ -1,0 +1,152 @@
+"""`gc` knows what killed processes leave behind, and nothing else."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from mopoe_core.storage import files
+from mopoe_core.storage.files import place, write_text
+from mopoe_core.storage.remote_path import RemotePath
+from orchestrator.driver import replaced_folder
+from orchestrator.ledger import leftovers
+from orchestrator.ledger.leases.leases import Lease
+
+TOKEN = uuid.uuid4().hex
+LEFT = (
+    f"alive/{TOKEN}",
+    f"alive/workers-{TOKEN}",
+    f"alive/.{TOKEN}.abcd_123",
+    f"workers-{TOKEN}",
+    "probe-17",
+    f".probe.{TOKEN}",
+    f".storage.json.{TOKEN}",
+    f"..storage.json.{TOKEN}.a1b2c3d4",
+    f".mlflow.db.{TOKEN}-journal",
+    "trials/ended/.result.json.a1b2c3d4",
+    "trials/ended/checkpoint.before",
+    "trials/ended/checkpoint.next",
+    "trials/ended/progress.json",
+    f"trials/ended/attempts/0001-{TOKEN}/checkpoint.pt",
+    "trials/ended/claims/.x.json.a1b2c3d4",
+    "trials/open/.checkpoint.pt.a1b2c3d4",
+    f"trials/open/.checkpoint.next.{TOKEN}",
+    "classifiers/a/b.pt.lock",
+    "sweeps/s/search.log.lock",
+    "sweeps/s/.sweep.yaml.a1b2c3d4",
+    "damaged/x/.trial.json.a1b2c3d4",
+)
+KEPT = (
+    "storage.json",
+    "mlflow.db",
+    ".gitignore",
+    ".vscode.settings",
+    "trials/ended/result.json",
+    "trials/ended/checkpoint.pt",
+    "trials/ended/attempts/0001.json",
+    "trials/ended/claims/x.json",
+    "trials/open/checkpoint.pt",
+    "trials/open/checkpoint.before",
+    "trials/open/progress.json",
+    f"trials/open/attempts/0001-{TOKEN}/checkpoint.pt",
+    "classifiers/a/b.pt",
+    "sweeps/s/sweep.json",
+    "sweeps/s/report/index.html",
+    "aside/ended/checkpoint.before",
+)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def storage(request, tmp_path):
+    """A storage of each kind with files of both sorts, all of them a year old."""
+    return tmp_path / "storage" if request.param == "folder" else place(f"memory://{uuid.uuid4().hex}")
+
+
+def make_old(folder):
+    """All files and folders below."""
+    then = time.time() - 2 * leftovers.FORGOTTEN_SECONDS
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (then, then), follow_symlinks=False)
+
+
+def names(storage, paths):
+    """Below storage."""
+    return sorted(str(path).removeprefix(f"{storage}/") for path in paths if str(path).startswith(f"{storage}/"))
+
+
+def test_what_killed_processes_left_is_found_when_it_is_old_and_nothing_else(storage, monkeypatch):
+    """Of every kind, locally and in remote storage; while it is young, none of it. After it is removed, all else is there."""
+    for name in (*LEFT, *KEPT):
+        write_text(storage / name, "x")
+    assert names(storage, leftovers.find(storage)) == []
+    monkeypatch.setattr(leftovers, "FORGOTTEN_SECONDS", -60.0)
+    below = RemotePath.below
+    monkeypatch.setattr(RemotePath, "below", lambda self: ((path, time.time()) for path, _ in below(self)))  # memory has no times
+    found = leftovers.find(storage)
+    assert names(storage, found) == sorted(LEFT)
+    for path in found:
+        if str(path).startswith(str(storage)):
+            leftovers.remove(path)
+    assert names(storage, leftovers.find(storage)) == []
+    assert [name for name in KEPT if not (storage / name).exists()] == []
+    assert [name for name in LEFT if (storage / name).exists()] == []
+
+
+def test_the_beat_of_a_process_that_is_there_is_no_leftover(tmp_path):
+    """It may have been stopped for days, and go on; that of a process which is gone is one."""
+    with Lease(tmp_path) as lease:
+        assert lease.claim(tmp_path / "sweeps" / "s") is None
+        write_text(tmp_path / "alive" / "0123", "x")
+        make_old(tmp_path)
+        assert names(tmp_path, leftovers.find(tmp_path)) == ["alive/0123"]
+
+
+def test_a_half_built_report_is_one_leftover(tmp_path):
+    """Old only if everything in it is; a link is not followed out of storage."""
+    report = tmp_path / "runs" / "sweeps" / "s" / "report"
+    draft = report.with_name(replaced_folder.draft_name(report))
+    write_text(draft / "paper" / "a.md", "half")
+    (tmp_path / "classifiers").mkdir()
+    (tmp_path / "classifiers" / "x.lock").touch()
+    (tmp_path / "runs" / "classifiers").symlink_to(tmp_path / "classifiers")
+    make_old(tmp_path)
+    assert names(tmp_path, leftovers.find(tmp_path / "runs")) == [str(draft.relative_to(tmp_path))]
+    os.utime(draft / "paper" / "a.md")
+    assert names(tmp_path, leftovers.find(tmp_path / "runs")) == []
+    make_old(tmp_path)
+    (found,) = [path for path in leftovers.find(tmp_path / "runs") if path.is_relative_to(tmp_path)]
+    leftovers.remove(found)
+    assert not draft.exists()
+
+
+def test_scratch_folders_of_processes_that_are_gone_are_found(tmp_path, monkeypatch):
+    """Those of a process that runs are not, however old; nor what is somebody else's by its name."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    own = f"mopoe-{os.getuid()}-0123456789abcdef.lock"
+    (tmp_path / own).touch()
+    for name in (f"mopoe-tune-{gone.stdout.strip()}-a1b2c3d4", "mopoe-here-abcd_123", "mopoe-mine", "other-tune-1-a1b2c3d4"):
+        write_text(tmp_path / name / "deep" / "file", "x")
+    with files.scratch("tune") as running:
+        assert leftovers.SCRATCH.fullmatch(Path(running).name)
+        make_old(tmp_path)
+        expected = [own, f"mopoe-tune-{gone.stdout.strip()}-a1b2c3d4", "mopoe-here-abcd_123"]
+        assert names(tmp_path, leftovers.find(tmp_path / "nowhere")) == sorted(expected)
+
+
+def test_gc_lists_leftovers_and_deletes_them(store, types_here):
+    """By their paths; without `--delete` all of them stay."""
+    left = store.ledger.storage / "alive" / f"workers-{TOKEN}"
+    write_text(left, "")
+    make_old(store.ledger.storage / "alive")
+    code, out, err = types_here("gc", store.file)
+    assert code == 0, err
+    assert f"leftover  {left}" in out.splitlines()
+    assert left.exists()
+    assert types_here("gc", store.file, "--delete")[0] == 0
+    assert not left.exists()

@@ -1,0 +1,96 @@
+"""How far a trial is, for those who watch."""
+
+import json
+import time
+
+from mopoe_core.metric_names import Epoch
+from mopoe_core.storage.files import place
+from orchestrator.ledger import training_progress
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Identity
+from orchestrator.ledger.training_progress import Noting, Pace, pace
+from orchestrator.spec.trial import Trial
+from tests.support.builders import cell, result
+from tests.support.users import wait_for
+
+TRIAL = Trial(cell(epochs=40), 0)
+
+
+def epoch(number):
+    """That has ended."""
+    return Epoch(number, 1000 * number, {"train/loss": 1.0, "train/seconds": 0.5})
+
+
+def test_the_latest_epoch_is_noted_and_not_each(tmp_path, monkeypatch):
+    """Of forty epochs within an interval the last is written, once."""
+    monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.2)
+    ledger, written = Ledger(tmp_path), []
+    write = training_progress.records.write
+    monkeypatch.setattr(training_progress.records, "write", lambda path, *rest: (written.append(rest), write(path, *rest)))
+    with Noting([TRIAL], ledger) as told:
+        for number in range(1, 41):
+            told({TRIAL.id: epoch(number)})
+        wait_for(lambda: pace(TRIAL, ledger) is not None, 10)
+    assert pace(TRIAL, ledger) == Pace(40, 40, 0.5, 40_000)
+    assert len(written) == 1
+
+
+def test_training_does_not_wait_for_a_slow_disk(tmp_path, monkeypatch):
+    """While a note takes half a second to be written, telling of an epoch takes no time."""
+    monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.01)
+    busy = []
+    monkeypatch.setattr(training_progress.records, "write", lambda *arguments: (busy.append(1), time.sleep(0.5)))
+    with Noting([TRIAL], Ledger(tmp_path)) as told:
+        told({TRIAL.id: epoch(1)})
+        wait_for(lambda: busy, 10)
+        started = time.perf_counter()
+        told({TRIAL.id: epoch(2)})
+        assert time.perf_counter() - started < 0.25
+
+
+def test_a_full_disk_does_not_end_a_trial(tmp_path, monkeypatch):
+    """What cannot be written is left out, and the next note is tried."""
+    monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.01)
+    tried = []
+
+    def write(path, identity, content):
+        tried.append(content)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training_progress.records, "write", write)
+    with Noting([TRIAL], Ledger(tmp_path)) as told:
+        for number in (1, 2):
+            told({TRIAL.id: epoch(number)})
+            wait_for(lambda number=number: len(tried) == number, 10)
+
+
+def test_a_note_goes_with_the_result_and_is_not_written_after_it(tmp_path, monkeypatch):
+    """When the trial has ended no note is left, not even of an epoch that is handed over late."""
+    monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.05)
+    ledger = Ledger(tmp_path)
+    with Noting([TRIAL], ledger) as told:
+        told({TRIAL.id: epoch(1)})
+        wait_for(lambda: pace(TRIAL, ledger) is not None, 10)
+        ledger.record(result(TRIAL.cell, 0, {}))
+        told({TRIAL.id: epoch(2)})
+        time.sleep(0.3)
+    assert sorted(path.name for path in ledger.folder(TRIAL).iterdir()) == ["result.json"]
+
+
+def test_a_note_that_was_cut_is_no_note(tmp_path):
+    """Cut, of another shape or not there: the trial is shown without an epoch."""
+    ledger = Ledger(tmp_path)
+    assert pace(TRIAL, ledger) is None
+    path = ledger.folder(TRIAL) / "progress.json"
+    for content in ('{"epoch": 3', json.dumps({"epoch": 3})):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        assert pace(TRIAL, ledger) is None
+    training_progress.records.write(path, Identity("progress", TRIAL.id), {"epoch": 3})
+    assert pace(TRIAL, ledger) is None
+
+
+def test_object_stores_are_written_less_often():
+    """A request each costs money: every 30 s at most, and locally every 2."""
+    assert training_progress.interval(place("memory://bucket/x")) == 30
+    assert training_progress.interval(place("/tmp/x")) == 2

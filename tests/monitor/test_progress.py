@@ -1,0 +1,57 @@
+"""What a sweep says while it runs."""
+
+import time
+
+import pytest
+
+from orchestrator.ledger.ledger import State
+from orchestrator.monitor.progress import FRONT_REST, FRONT_SECONDS, Progress
+from orchestrator.monitor.snapshot import Seen, Sight
+from orchestrator.spec.sweep_spec import parse, trials
+from tests.support.builders import COHERENCE, LIKELIHOOD, result
+from tests.support.said import unnamed
+
+SPEC = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}, "seeds": 200})
+EVERY = trials(SPEC)
+
+
+def running(some):
+    """Trials that are all being trained."""
+    return Seen(SPEC, some, {trial.id: Sight(State("running", 1, False)) for trial in some}, None)
+
+
+def test_ten_thousand_short_trials_do_not_wait_for_the_front(capsys, monkeypatch):
+    """A front that takes 20 ms is not made anew for each of two hundred trials that end within moments, but it is made once."""
+    asked = []
+
+    def front(spec, found):
+        asked.append(time.monotonic())
+        time.sleep(0.02)
+        return ["one cell"]
+
+    monkeypatch.setattr("orchestrator.monitor.current_front.front_lines", front)
+    progress = Progress(running(EVERY))
+    started = time.monotonic()
+    for trial in EVERY:
+        progress.ended(result(trial.cell, trial.seed, {COHERENCE: 0.5, LIKELIHOOD: -1.0}))
+    allowed = 1 + (time.monotonic() - started) / (FRONT_SECONDS + 0.02 * FRONT_REST)
+    assert 1 <= len(asked) <= allowed
+    assert capsys.readouterr().out.count("completed") == len(EVERY)
+
+
+def test_why_a_trial_is_tried_again_is_said(capsys):
+    """The reason stands behind the trial."""
+    progress = Progress(running(EVERY[:1]))
+    progress.status(EVERY[0].id, "pending", "ValueError: no")
+    assert not unnamed(capsys.readouterr().out.rstrip().splitlines()[-1], "pending", "seed=0", "ValueError: no")
+
+
+@pytest.mark.parametrize(("worker", "said"), [("one", "1 core"), ("two", "2 cores")])
+def test_trials_of_one_stack_occupy_one_worker(worker, said, capsys, monkeypatch):
+    """Two trials of one worker have its core in use, two of two workers have two."""
+    monkeypatch.setenv("RAY_ADDRESS", "auto")  # where nobody knows how many cores there are
+    progress = Progress(Seen(SPEC, EVERY[:2], {trial.id: Sight(State("pending", 0, False)) for trial in EVERY[:2]}, None))
+    progress.begun(EVERY[0].id, "one")
+    progress.begun(EVERY[1].id, worker)
+    progress.tell()
+    assert not unnamed(capsys.readouterr().out, "2 running", said)

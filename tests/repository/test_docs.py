@@ -1,0 +1,82 @@
+"""What README and docs tell the user to type is what the program takes, and every sweep they show is one that it accepts."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from orchestrator.cli import app
+from orchestrator.spec.sweep_spec import load, parse
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+COMMAND = re.compile(r"python -m orchestrator[^\n`#|']*")
+PLACEHOLDER = re.compile(r"^(FILE|DATASET|ID|N|P)$")
+
+
+def blocks(text):
+    """Code blocks, fenced or indented by four spaces, each without its indentation."""
+    fenced = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    bare = re.sub(r"^```[a-z]*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"(?:^    .*\n|^\n(?=    ))+", bare, re.MULTILINE)
+    return fenced + [re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in indented]
+
+
+def sweeps(page):
+    """Blocks that are sweep files."""
+    for block in blocks(page.read_text(encoding="utf-8")):
+        if re.search(r"^name:", block, re.MULTILINE) and re.search(r"^(base|search):", block, re.MULTILINE):
+            yield block
+
+
+def commands(page):
+    """Every command of ours that a page shows, as words without the program."""
+    for line in COMMAND.findall(re.sub(r"`[^`\n]*\n[^`\n]*`", "", page.read_text(encoding="utf-8"))):
+        yield shlex.split(line.replace("...", "").rstrip(" .,;:)"))[3:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_sweep_that_a_page_shows_is_accepted(page):
+    """As it stands, with all its cells built."""
+    for block in sweeps(page):
+        parse(yaml.safe_load(block))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_command_that_a_page_shows_is_taken(page):
+    """By the parser of the command line: the command and its options exist, and have their arguments. Sweep files that are named in
+    `sweeps/` or `examples/` exist and are accepted.
+    """
+    program = get_command(app.app)
+    for words in commands(page):
+        if not words:
+            continue  # the program by itself
+        name, rest = words[0].split("|")[0].strip(), [word for word in words[1:] if word not in ("[", "]")]
+        assert name in program.commands, f"{page}: {' '.join(words)}"
+        command = program.commands[name]
+        filled = ["1" if PLACEHOLDER.match(word) and word in ("N", "P") else word for word in rest]
+        if not filled:
+            continue  # the name of a command in a sentence
+        command.make_context(name, filled)
+        for word in filled:
+            if word.startswith(("sweeps/", "examples/")) and word.endswith(".yaml"):
+                load(ROOT / word)
+
+
+def test_every_command_stands_in_the_readme():
+    """So that nobody has to find one by chance."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in get_command(app.app).commands:
+        assert re.search(rf"`{name}( [^`]*)?`", text), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_between_pages_lead_somewhere(page):
+    """Files that a page links to, or shows as a picture, are there."""
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page}: {target}"

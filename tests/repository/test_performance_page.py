@@ -1,0 +1,29 @@
+"""The page of performance says what was measured."""
+
+import json
+from pathlib import Path
+
+from benchmarks.speed.page import TARGETS, page
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def measured():
+    """The numbers that the last `make bench` left."""
+    return json.loads((DOCS / "performance.json").read_text(encoding="utf-8"))
+
+
+def test_the_page_is_made_of_the_numbers():
+    """docs/performance.md is what its JSON, options and notes give, to the letter."""
+    assert page(measured()) == (DOCS / "performance.md").read_text(encoding="utf-8")
+
+
+def test_a_ratio_below_its_target_is_said_to_be():
+    """With every ratio a tenth, no target is met; with every ratio a hundred, all are."""
+    for ratio, verdict in ((0.1, "**no**"), (100, "yes")):
+        found = measured()
+        for section in ("step", "evaluation", "stacks", "sweeps"):
+            found[section] = [row | {"ratio": ratio} for row in found[section]]
+        lines = [line for line in page(found).splitlines() if any(line.startswith(f"| {shown} |") for shown, *_ in TARGETS)]
+        assert len(lines) == len(TARGETS)
+        assert all(line.endswith(f"| {verdict} |") for line in lines)

@@ -1,0 +1,381 @@
+"""The policy of a search, with a stand-in for training: a real ledger and a real study, and results that are made up."""
+
+import math
+from dataclasses import replace
+from itertools import count
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from orchestrator.analysis import fronts
+from orchestrator.errors import SpecError
+from orchestrator.execution.job_queue import Queue
+from orchestrator.ledger.leases.leases import LeaseLost
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.proposals import Proposal, Proposals, resolve
+from orchestrator.ledger.sweep_records import record
+from orchestrator.search import early_stopping, outcomes
+from orchestrator.search.engine import MOST_REPEATS, Searching
+from orchestrator.spec.sweep_spec import Resources, cells, parse, seeds_of, trials, wanted
+from tests.support.builders import COHERENCE, LIKELIHOOD, result
+from tests.support.said import unnamed
+
+OBJECTIVES = [{"metric": COHERENCE, "goal": "max", "reference": 0}, {"metric": LIKELIHOOD, "goal": "max", "reference": -3000}]
+
+
+def search(name="s", seeds=2, objectives=OBJECTIVES, base=None, **block):
+    """A search over beta and latent dimension, changed as asked."""
+    space = {"beta": {"low": 0.1, "high": 10, "log": True}, "latent_dim": {"low": 2, "high": 40}}
+    base = base or {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe", "epochs": 10}
+    block = {"space": space, "cells": 6, **block}
+    return parse({"name": name, "base": base, "search": block, "seeds": seeds, "objectives": objectives})
+
+
+def usual(trial):
+    """Coherence grows and likelihood falls with beta; a latent of 20 is best; seeds differ a little."""
+    off = abs(trial.config.latent_dim - 20) / 20
+    noise = 0.004 * (trial.seed - 0.5)
+    return {COHERENCE: 0.9 * trial.config.beta / (1 + trial.config.beta) - 0.2 * off + noise,
+            LIKELIHOOD: -2000 - 40 * trial.config.beta - 200 * off + 100 * noise}  # fmt: skip
+
+
+class Driver:
+    """Trains what a search wants, by making it up, and counts what it was given."""
+
+    def __init__(self, spec, storage, train=usual, status=lambda trial: "completed", at_once=2):
+        self.ledger, self.train, self.status, self.at_once = Ledger(storage), train, status, at_once
+        self.spec = resolve(spec, storage)
+        self.found = {r.trial.id: r for r in self.ledger.results_of(trials(self.spec))}
+        self.trained, self.said, self.failed, self.most_open = [], [], {}, 0
+        self.search = Searching(self.spec, self.ledger, self.found, self.widen, self.said.append)
+
+    def widen(self, spec):
+        """As the driver of a sweep does."""
+        self.spec = spec
+        self.found |= {r.trial.id: r for r in self.ledger.results_of(trials(spec))}
+
+    def end(self, trial):
+        """A trial ends."""
+        assert trial not in self.trained, "trained twice"
+        self.trained.append(trial)
+        how = self.status(trial)
+        if how == "failed":
+            self.failed[trial.id] = "it broke"
+            return
+        ended = result(trial.cell, trial.seed, self.train(trial), how, parameters=1000 * trial.config.latent_dim)
+        self.ledger.record(ended)
+        self.found[trial.id] = ended
+
+    def run(self, most=math.inf):
+        """To the end, or until so many trials have been trained, a cell's seeds one after another and cells in turns."""
+        waiting = list(self.search.start())
+        while len(self.trained) < most and (waiting or not self.search.over):
+            waiting += self.search.next(self.failed, self.at_once)
+            self.most_open = max(self.most_open, len({trial.cell.id for trial in waiting}))
+            if waiting:
+                self.end(waiting.pop(0))
+        return self
+
+    @property
+    def told(self):
+        """What has come of the cells, as the report has it."""
+        return outcomes.of_search(self.spec, self.ledger.storage, list(self.found.values()))
+
+    def study(self):
+        """What Optuna itself reads from the journal."""
+        path = self.ledger.storage / "sweeps" / self.spec.name / "study.journal"
+        return optuna.load_study(study_name=self.spec.name, storage=JournalStorage(JournalFileBackend(str(path))))
+
+
+def expected(driver, cell):
+    """Means over the starting seeds, by hand."""
+    own = [driver.ledger.result(t) for t in trials(driver.spec) if t.cell.id == cell.id and t.seed in driver.spec.seed_list]
+    return [math.fsum(r.value(name) for r in own) / len(own) for name in (COHERENCE, LIKELIHOOD)]
+
+
+def test_every_cell_is_told_once_with_the_means_over_its_seeds(tmp_path):
+    """Six cells of two seeds: twelve trials, each trained once; the study has six complete trials with the means as computed by hand."""
+    driver = Driver(search(), tmp_path).run()
+    assert len(driver.trained) == len(set(driver.trained)) == 12
+    study = driver.study()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 6
+    for trial, cell in zip(study.trials, cells(driver.spec), strict=True):
+        assert trial.values == pytest.approx(expected(driver, cell), abs=0, rel=1e-12)
+    assert driver.most_open <= 2
+
+
+def test_a_search_that_is_cut_anywhere_ends_as_the_one_that_is_not(tmp_path):
+    """One cell at a time, the driver gone after each number of trials: the next one proposes the same cells, trains only what is missing,
+    and the study is the same as that of an unbroken search.
+    """
+    whole = Driver(search(concurrent=1), tmp_path / "whole").run()
+    for cut in (1, 2, 5, 11):
+        storage = tmp_path / str(cut)
+        before = Driver(search(concurrent=1), storage).run(most=cut)
+        after = Driver(search(concurrent=1), storage).run()
+        assert not set(before.trained) & set(after.trained)
+        assert [c.id for c in cells(after.spec)] == [c.id for c in cells(whole.spec)]
+        assert [(t.params, t.values) for t in after.study().trials] == [(t.params, t.values) for t in whole.study().trials]
+
+
+def test_a_finished_search_can_be_extended_and_given_more_seeds_and_other_objectives(tmp_path):
+    """More cells: only these are trained. More seeds: every cell has one trained, and the study the new means. An objective that turns
+    round: nothing is trained, and the study minimises.
+    """
+    Driver(search(), tmp_path).run()
+    more = Driver(search(cells=8), tmp_path).run()
+    assert len(more.trained) == 4
+    seeds = Driver(search(cells=8, seeds=3), tmp_path).run()
+    assert [trial.seed for trial in seeds.trained] == [2] * 8
+    for trial, cell in zip(seeds.study().trials, cells(seeds.spec), strict=True):
+        assert trial.values == pytest.approx(expected(seeds, cell), abs=0, rel=1e-12)
+    turned = Driver(search(cells=8, seeds=3, objectives=[{**OBJECTIVES[0], "goal": "min"}, OBJECTIVES[1]]), tmp_path).run()
+    assert turned.trained == []
+    assert [d.name for d in turned.study().directions] == ["MINIMIZE", "MAXIMIZE"]
+    assert len(turned.study().trials) == 8
+
+
+@pytest.mark.parametrize(("how", "kind", "state"), [("diverged", "diverged", "PRUNED"), ("failed", "failed", "FAIL")])
+def test_a_cell_that_lost_a_seed_is_never_a_number(tmp_path, how, kind, state):
+    """Where the second seed of the third cell diverges or fails, the study has no values for that cell, its other seed notwithstanding;
+    all other cells are told, and the front leaves it out.
+    """
+    numbers = count()
+    order = {}
+
+    def status(trial):
+        order.setdefault(trial.cell.id, next(numbers))
+        return how if order[trial.cell.id] == 2 and trial.seed == 1 else "completed"
+
+    driver = Driver(search(), tmp_path, status=status).run()
+    lost = next(cell_id for cell_id, place in order.items() if place == 2)
+    states = {trial.user_attrs["cell_id"]: (trial.state.name, trial.values) for trial in driver.study().trials}
+    assert states[lost] == (state, None)
+    assert sum(name == "COMPLETE" for name, _ in states.values()) == 5
+    assert {one.telling.kind for one in driver.told if one.cell.id == lost} == ({kind} if kind == "diverged" else {"open"})
+    front = fronts.front(driver.spec.objectives, cells(driver.spec), seeds_of(driver.spec), list(driver.found.values()))
+    assert lost in {cell.cell_id for cell in front.left_out}
+
+
+def test_a_failed_cell_is_tried_again_by_the_next_command(tmp_path):
+    """As in any sweep: the second command trains only what failed, and the study is then told the means."""
+    first = Driver(search(), tmp_path, status=lambda trial: "failed" if trial.seed else "completed").run()
+    assert {trial.state.name for trial in first.study().trials} == {"FAIL"}
+    second = Driver(search(), tmp_path).run()
+    assert {trial.seed for trial in second.trained} == {1}
+    assert {trial.state.name for trial in second.study().trials} == {"COMPLETE"}
+    assert len(second.study().trials) == 6
+
+
+def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_ended_all_the_same_is_complete(
+    tmp_path, monkeypatch
+):
+    """While a worker has not seen the stop, nothing is told; when it has, the cell is pruned. Where all trials end before they see it,
+    the cell has completed, and is told its means.
+    """
+    rule, stopping = early_stopping.judge, {"rule": "dominated", "at": [0.5], "after": 2}
+
+    def stops_at_once(spec, block):
+        judge = rule(spec, block)
+        judge.why_stop = lambda *arguments: "for the test"
+        return judge
+
+    monkeypatch.setattr(early_stopping, "judge", stops_at_once)
+    for ends in (False, True):
+        driver = Driver(search(f"s{ends}", cells=1, early=stopping), tmp_path)
+        one, two = driver.search.start()
+        driver.search.judged(one.id, 5, {COHERENCE: 0.5, LIKELIHOOD: -2000.0})
+        assert {cell_id: note.epoch for cell_id, note in Proposals(tmp_path, f"s{ends}").stopped().items()} == {one.cell.id: 5}
+        driver.search.halted(one.id)
+        assert driver.search.next({}, 1) == []
+        assert driver.study().trials[0].state == TrialState.RUNNING
+        if ends:
+            driver.end(one)
+            driver.end(two)
+        driver.search.halted(two.id)
+        driver.search.next({}, 1)
+        (told,) = driver.study().trials
+        assert told.state == (TrialState.COMPLETE if ends else TrialState.PRUNED)
+        assert (told.values is None) != ends
+        assert driver.search.over
+        again = Driver(search(f"s{ends}", cells=1, early=stopping), tmp_path).run()
+        assert again.trained == []
+
+
+def grid(storage, name="before", seeds=2, **base):
+    """A sweep in the same storage, trained."""
+    spec = parse({
+        "name": name, "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe", "epochs": 10, **base},
+        "grid": {"beta": [0.5, 2, 50], "latent_dim": [4, 20]}, "seeds": seeds, "objectives": OBJECTIVES,
+    })  # fmt: skip
+    ledger = Ledger(storage)
+    for trial in trials(spec):
+        ledger.begin(trial)
+        ledger.record(result(trial.cell, trial.seed, usual(trial)))
+    (storage / "sweeps" / name).mkdir(parents=True)
+    (storage / "sweeps" / name / "sweep.json").write_text(record(spec))
+    return spec
+
+
+def test_a_search_starts_warm_from_cells_that_lie_in_its_space(tmp_path):
+    """Of six cells of a sweep, four lie in the space (a beta of 50 does not): they are told first, with their means, and not trained; the
+    search still proposes all its own.
+    """
+    grid(tmp_path)
+    driver = Driver(search(warm_start=["before"]), tmp_path).run()
+    assert [p.source for p in Proposals(tmp_path, "s").every()] == ["before"] * 4 + [""] * 6
+    assert len(driver.trained) == 12
+    assert [trial.params for trial in driver.study().trials[:4]] == [
+        {"beta": beta, "latent_dim": dim} for beta in (0.5, 2.0) for dim in (4, 20)
+    ]
+    for trial, cell in zip(driver.study().trials, cells(driver.spec), strict=True):
+        assert trial.values == pytest.approx(expected(driver, cell), abs=0, rel=1e-12)
+    again = Driver(search(warm_start=["before"]), tmp_path).run()
+    assert (again.trained, len(again.study().trials)) == ([], 10)
+
+
+@pytest.mark.parametrize(("seeds", "base"), [(1, {}), (2, {"epochs": 20})])
+def test_cells_that_are_not_those_of_the_search_are_not_taken(tmp_path, seeds, base):
+    """A sweep with fewer seeds, or with another base, has nothing to tell."""
+    grid(tmp_path, seeds=seeds, **base)
+    driver = Driver(search(warm_start=["before"]), tmp_path).run()
+    assert {p.source for p in Proposals(tmp_path, "s").every()} == {""}
+    assert any(not unnamed(line, 0, "before") for line in driver.said)
+
+
+def test_a_proposal_that_another_driver_has_made_is_not_written_over(tmp_path):
+    """Whoever comes second with a number is told that it was taken over, and the first one's proposal stays."""
+    kept = Proposals(tmp_path, "s")
+    first = Proposal(0, "a" * 16, {"beta": 1.0}, {"beta": 1.0}, {}, {})
+    kept.add(first)
+    with pytest.raises(LeaseLost):
+        kept.add(replace(first, fields={"beta": 2.0}))
+    assert kept.every() == [first]
+
+
+def test_a_warm_start_from_a_sweep_that_is_not_there_is_refused(tmp_path):
+    """By its name, and what to do."""
+    with pytest.raises(SpecError, match=r"^search\.warm_start: .*'nowhere'"):
+        Driver(search(warm_start=["nowhere"]), tmp_path).run()
+
+
+def test_a_proposed_cell_that_the_ledger_has_is_told_at_once(tmp_path):
+    """Two searches that ask the same: the second trains nothing, and tells the same."""
+    first = Driver(search("one", concurrent=1), tmp_path).run()
+    second = Driver(search("two", concurrent=1), tmp_path).run()
+    assert second.trained == []
+    assert [t.values for t in second.study().trials] == [t.values for t in first.study().trials]
+
+
+def test_a_small_space_is_searched_to_its_end(tmp_path):
+    """Of three values each is trained once, however many cells are asked for, and however often the sampler repeats itself."""
+    driver = Driver(search(space={"latent_dim": [4, 8, 16]}, cells=20, sampler="random"), tmp_path).run()
+    assert sorted(cell.config.latent_dim for cell in cells(driver.spec)) == [4, 8, 16]
+    assert len(driver.trained) == 6
+    states = [trial.state.name for trial in driver.study().trials]
+    assert states.count("COMPLETE") == 3
+    assert states[-MOST_REPEATS:] == ["FAIL"] * MOST_REPEATS
+
+
+def test_a_budget_of_trial_hours_stops_the_search(tmp_path):
+    """Each made-up trial took three seconds: 20 s are used up by seven trials, so that four cells of two seeds are trained."""
+    driver = Driver(search(cells=50, stop={"trial_hours": 20 / 3600}, concurrent=1), tmp_path, at_once=1).run()
+    assert len(driver.trained) == 8
+
+
+def test_cells_without_gain_stop_the_search(tmp_path):
+    """Where every cell is as good as the first, three more are trained when three without gain end it."""
+    same = {COHERENCE: 0.5, LIKELIHOOD: -2000.0}
+    driver = Driver(search(cells=50, stop={"no_gain": 3}, concurrent=1), tmp_path, train=lambda trial: same).run()
+    assert len(cells(driver.spec)) == 4
+
+
+def test_a_cell_that_breaks_a_constraint_is_told_as_infeasible_and_is_on_no_front(tmp_path):
+    """With at most 20,000 parameters (a thousand for each latent dimension), wider cells have a positive constraint in the study, by as
+    much as they are over, keep their values, and are left out of what is feasible.
+    """
+    driver = Driver(search(cells=12, constraints=[{"metric": "parameters", "at_most": 20000}]), tmp_path).run()
+    wide = {cell.id for cell in cells(driver.spec) if cell.config.latent_dim > 20}
+    assert 0 < len(wide) < 12
+    for trial, cell in zip(driver.study().trials, cells(driver.spec), strict=True):
+        assert trial.constraints == {"parameters": 1000 * cell.config.latent_dim - 20000}
+        assert trial.state == TrialState.COMPLETE
+    kept = outcomes.feasible(driver.spec, list(driver.found.values()))
+    assert {cell.id for cell in kept} == {cell.id for cell in cells(driver.spec)} - wide
+
+
+def test_further_seeds_go_to_cells_whose_place_is_undecided_and_to_no_others(tmp_path):
+    """With noise as large as the differences, some cells get seeds up to the most; in the end each has the most, or a place that is
+    decided. What Optuna was told stays the mean over the starting seeds.
+    """
+
+    def noisy(trial):
+        jitter = math.sin(1e4 * trial.config.beta * (trial.seed + 1))
+        return {COHERENCE: 0.5 + 0.05 * jitter, LIKELIHOOD: -2000 - 20 * trial.config.beta + 5 * jitter}
+
+    adaptive = {"start": 2, "max": 5, "until": 0.9}
+    driver = Driver(search(seeds=adaptive, cells=8), tmp_path, train=noisy).run()
+    counts = {cell_id: len(seeds) for cell_id, seeds in seeds_of(driver.spec).items()}
+    assert set(counts.values()) <= {2, 3, 4, 5}
+    assert max(counts.values()) > 2
+    results = list(driver.found.values())
+    front = fronts.front(driver.spec.objectives, cells(driver.spec), seeds_of(driver.spec), results, driver.spec.adaptive)
+    assert len(front.points) == 8
+    for point in front.points:
+        assert counts[point.cell_id] == 5 or not 0.1 < point.probability < 0.9
+    for trial, cell in zip(driver.study().trials, cells(driver.spec), strict=True):
+        assert trial.values == pytest.approx(expected(driver, cell), abs=0, rel=1e-12)
+    assert Driver(search(seeds=adaptive, cells=8), tmp_path, train=noisy).run().trained == []
+
+
+def test_further_seeds_that_were_cut_off_are_trained_by_the_next_command(tmp_path):
+    """The driver goes after the first further seed: the next one trains the rest, and no trial twice."""
+
+    def even(trial):
+        return {COHERENCE: 0.5 + 0.01 * trial.seed, LIKELIHOOD: -2000.0 - 0.01 * trial.config.latent_dim + 5 * trial.seed}
+
+    adaptive = {"start": 2, "max": 4}
+    first = Driver(search(seeds=adaptive), tmp_path, train=even).run(most=13)
+    second = Driver(search(seeds=adaptive), tmp_path, train=even).run()
+    assert second.trained
+    assert not set(first.trained) & set(second.trained)
+    assert all(second.ledger.result(trial) for trial in wanted(second.spec))
+
+
+def test_a_base_that_has_changed_under_a_search_is_refused(tmp_path):
+    """Its cells would all be other trials: the field and what to do are named."""
+    Driver(search(), tmp_path).run()
+    changed = {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe", "epochs": 11}
+    with pytest.raises(SpecError, match=r"^base: .*\bs\b"):
+        Driver(search(base=changed), tmp_path)
+
+
+def test_a_space_that_has_changed_under_a_search_goes_on(tmp_path):
+    """Other ends and no logarithm, and a field more: what was told stays, and new cells come from the new space."""
+    Driver(search(), tmp_path).run()
+    space = {"beta": {"low": 20, "high": 30}, "latent_dim": {"low": 2, "high": 40}, "weight_decay": {"low": 0, "high": 0.1}}
+    driver = Driver(search(cells=9, space=space), tmp_path).run()
+    assert len(driver.trained) == 6
+    assert [cell.config.beta >= 20 for cell in cells(driver.spec)] == [False] * 6 + [True] * 3
+    assert [cell.config.weight_decay > 0 for cell in cells(driver.spec)] == [False] * 6 + [True] * 3
+
+
+def test_a_queue_asks_its_source_only_when_it_has_nothing_else(tmp_path):
+    """The queue hands out what it has, asks when that is gone, and is over when the source is."""
+
+    class Source:
+        over, asked = False, 0
+
+        def more(self, failed):
+            self.asked += 1
+            return []
+
+    source = Source()
+    queue = Queue([], Resources(), source=source)
+    assert queue.next("a") is None
+    assert (source.asked, queue.over) == (1, False)
+    source.over = True
+    assert queue.over

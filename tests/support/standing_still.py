@@ -1,0 +1,94 @@
+"""Processes that take one another for those of other machines, and stop themselves where they are told to.
+
+python -m tests.standing_still worker HOME MACHINE [checkpoint|result|publish]
+python -m tests.standing_still driver HOME MACHINE
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mopoe_core.data.own import user_data
+from mopoe_core.training import training
+from orchestrator.cli import app
+from orchestrator.execution import worker
+from orchestrator.execution.job_queue import Job, Place
+from orchestrator.ledger import attempts, records
+from orchestrator.ledger.leases import leases
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import parse, trials
+
+RAW: dict[str, Any] = {
+    "name": "own",
+    "base": {"dataset": "mine.py:made", "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 3},
+    "seeds": 3,
+    "resources": {"cpu": 1, "stack": 1},
+    "storage": "runs",
+}
+
+
+def prepare(home: Path, **base: Any) -> Path:
+    """A folder with a dataset and a sweep file; returns that."""
+    (home / "mine.py").write_text((Path(__file__).parent / "own_data.py").read_text())
+    file = home / "own.yaml"
+    file.write_text(yaml.safe_dump(RAW | {"base": RAW["base"] | base}))
+    return file
+
+
+def quick(machine: str, beat: float, stale: float) -> None:
+    """Be a process of a machine of that name, which gives others up sooner."""
+    leases.BEAT_SECONDS, leases.STALE_SECONDS = beat, stale
+    leases._machine = lambda: machine
+
+
+def stop_before(module: Any, name: str, number: int) -> None:
+    """Stop this process, as Ctrl-Z does, before the call of that number."""
+    real, calls = getattr(module, name), [0]
+
+    def stopping(*args: Any, **named: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == number:
+            print("stopped", flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return real(*args, **named)
+
+    setattr(module, name, stopping)
+
+
+def work(home: Path, machine: str, stop: str = "") -> None:
+    """Train the first trial of the sweep; come again while another is at it."""
+    quick(machine, 0.5, 3.0)
+    os.chdir(home)
+    user_data.search_from(home)
+    trial = trials(parse(RAW))[0]
+    place = Place(home / "runs", "data", str(home), 1, 0.0, "commit", driver="")
+    for modality in trial.config.modalities:
+        worker.prepare(trial.config.data_key, modality, place, trial.config.data_hash)
+    if stop == "checkpoint":
+        stop_before(training, "write_bytes", 2)
+    if stop == "result":
+        stop_before(records, "first", 2)  # after that of the attempt
+    if stop == "publish":
+        stop_before(attempts, "publish", 1)
+    print("ready", flush=True)
+    ledger = Ledger(place.storage)
+    while ledger.result(trial) is None:
+        job = Job([(trial.config.model_dump(), trial.seed)], False)
+        worker.run(job, place, lambda said: print(said["kind"], flush=True))
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    role, where, name, *more = sys.argv[1:]
+    if role == "worker":
+        work(Path(where), name, *more)
+    else:
+        quick(name, 2.0, 12.0)  # their workers are not so quick: they beat every five seconds
+        os.chdir(where)
+        sys.argv = ["orchestrator", "sweep", "own.yaml"]
+        app.main()

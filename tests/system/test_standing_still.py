@@ -1,0 +1,149 @@
+"""Real processes that are stopped, and wake when another has gone on in their place."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from mopoe_core.data.own import user_data
+from mopoe_core.storage.files import Digest
+from orchestrator.ledger import inspection
+from orchestrator.ledger.leases import leases, overlaps
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.tracking.mlflow.projection import default_uri
+from tests.support.standing_still import RAW, prepare
+from tests.support.users import ROOT, wait_for
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A folder with a dataset of its own, and in it."""
+    monkeypatch.chdir(tmp_path)
+    user_data.search_from(tmp_path)
+    yield tmp_path
+    user_data.search_from(Path())
+
+
+@pytest.fixture
+def starts():
+    """Starts processes; those that are left are ended."""
+    started = []
+
+    def start(*words, cwd=ROOT):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen([sys.executable, "-m", *map(str, words)], cwd=cwd, env=ENVIRONMENT, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def is_stopped(process):
+    """Whether it stands still."""
+    return Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["checkpoint", "result", "publish"])
+def test_a_worker_that_stood_still_harms_nothing_when_it_wakes(home, starts, where):
+    """Stopped before its second checkpoint, before its result, or before it moves its files, it is taken for dead by a worker of another
+    machine, which ends the trial. When it wakes, the result stays as it is, and its checkpoint is the one that it names, of all epochs.
+    """
+    prepare(home)
+    (trial, *_), ledger = trials(parse(RAW)), Ledger(home / "runs")
+    sleeper = starts("tests.standing_still", "worker", home, "a", where)
+    wait_for(lambda: sleeper.poll() is not None or is_stopped(sleeper))
+    other = starts("tests.standing_still", "worker", home, "b")
+    out, err = other.communicate(timeout=180)
+    assert other.returncode == 0, out + err
+    record = (ledger.folder(trial) / "result.json").read_bytes()
+    sleeper.send_signal(signal.SIGCONT)
+    out, err = sleeper.communicate(timeout=60)
+    assert sleeper.returncode == 0, out + err
+    assert (ledger.folder(trial) / "result.json").read_bytes() == record
+    result = ledger.result(trial)
+    assert (result.status, len(result.history)) == ("completed", 3)
+    assert Digest.of_file(ledger.checkpoint(trial)) == result.checkpoint
+    inspection.inspect(trial, ledger)
+    assert ledger.state(trial).lost == ""
+    assert len(ledger.samples(trial)) == len(result.samples) > 0
+
+
+def runs(home):
+    """The MLflow runs of the sweep: how many of each trial and cell, and of which status."""
+    client = MlflowClient(default_uri(home / "runs"))
+    found = client.search_runs([client.get_experiment_by_name("own").experiment_id], max_results=1000)
+    ids = Counter(run.data.tags[f"{run.data.tags['kind']}_id"] for run in found)
+    return set(ids.values()), Counter((run.data.tags["kind"], run.info.status) for run in found)
+
+
+def ended(home):
+    """Whether every trial has a result, from one attempt that completed."""
+    ledger = Ledger(home / "runs")
+    return [ledger.state(trial).status for trial in trials(parse(yaml.safe_load((home / "own.yaml").read_text())))]
+
+
+WHOLE = ({1}, Counter({("trial", "FINISHED"): 3, ("cell", "FINISHED"): 1, ("sweep", "FINISHED"): 1}))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_driver_that_was_stopped_is_not_replaced_on_its_machine(home, starts):
+    """After Ctrl-Z and more than half a minute the same command says that the sweep is stopped, and exits 2. With `fg` the sweep goes on
+    and ends, with each run in MLflow once.
+    """
+    file = prepare(home, epochs=60)
+    driver = starts("orchestrator", "sweep", file, cwd=home)
+    wait_for(lambda: driver.poll() is not None or any(Ledger(home / "runs").storage.glob("trials/*/attempts/*.json")))
+    driver.send_signal(signal.SIGSTOP)
+    time.sleep(leases.STALE_SECONDS + 1)
+    again = subprocess.run(
+        [sys.executable, "-m", "orchestrator", "sweep", str(file)], cwd=home, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    driver.send_signal(signal.SIGCONT)
+    assert (again.returncode, f"process {driver.pid} " in again.stderr, "stopped" in again.stderr) == (2, True, True), (
+        again.stderr
+    )
+    out, err = driver.communicate(timeout=300)
+    assert driver.returncode == 0, out + err
+    assert ended(home) == ["completed"] * 3
+    assert runs(home) == WHOLE
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_driver_that_was_taken_over_leaves_when_it_wakes(home, starts):
+    """Stopped, it is taken for dead by a driver of another machine. When it wakes it says so in one line and exits 2, and the other ends
+    the sweep. Then MLflow has each run once, and no note of the two is left.
+    """
+    prepare(home, epochs=100)
+    first = starts("tests.standing_still", "driver", home, "a")
+    wait_for(lambda: first.poll() is not None or any(Ledger(home / "runs").storage.glob("trials/*/attempts/*.json")))
+    time.sleep(3)
+    first.send_signal(signal.SIGSTOP)
+    second = starts("tests.standing_still", "driver", home, "b")
+    sweep_folder = home / "runs" / "sweeps" / "own"
+    wait_for(lambda: second.poll() is not None or overlaps.noted(sweep_folder))
+    time.sleep(5)
+    first.send_signal(signal.SIGCONT)
+    out, err = first.communicate(timeout=120)
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert (first.returncode, len(errors)) == (2, 1), out + err
+    assert "Traceback" not in err
+    out, err = second.communicate(timeout=300)
+    assert second.returncode == 0, out + err
+    assert ended(home) == ["completed"] * 3
+    assert runs(home) == WHOLE
+    assert overlaps.noted(sweep_folder) == []
