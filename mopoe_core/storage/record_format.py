@@ -69,6 +69,8 @@ class Record:
     format: int
     said: dict[str, Any]
     """Its identity as it is written in it; empty for format 1."""
+    text: str = ""
+    """The text that it was read from."""
 
 
 def spelled(identity: dict[str, Any]) -> str:
@@ -95,7 +97,7 @@ def parsed(text: str, expected: Identity, bare: bool = False) -> Record:
     if not isinstance(content, dict):
         raise NotWhole("it holds no mapping")
     if bare and not {"record", "sha256"} & content.keys():
-        return Record(content, 1, {})
+        return Record(content, 1, {}, text)
     try:
         is_whole = content.pop("sha256", None) == _checksum(content)
     except RecursionError:
@@ -103,7 +105,7 @@ def parsed(text: str, expected: Identity, bare: bool = False) -> Record:
     if not is_whole:
         raise NotWhole("its checksum is not that of its content")
     said = content.get("record") or {}
-    return Record(content, _compared(content, expected), said)
+    return Record(content, _compared(content, expected), said, text)
 
 
 def _compared(content: dict[str, Any], expected: Identity) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.ledger import tracebacks
 from orchestrator.ledger.ledger import Ledger, State
-from orchestrator.ledger.result import ENDED
+from orchestrator.ledger.result import ENDED, TrialResult
 from orchestrator.spec.trial import Trial
 
 MOST_NAMED = 5
@@ -45,8 +45,15 @@ class Group:
     """Of the first of them; empty where there is none."""
 
 
-def find(every: Sequence[Trial], states: Mapping[str, State], ledger: Ledger) -> list[Group]:
-    """The failed trials by cause, the largest group first, then the diverged ones. `states` has each trial's by its id."""
+def find(
+    every: Sequence[Trial],
+    states: Mapping[str, State],
+    ledger: Ledger,
+    result_of: Callable[[Trial], TrialResult | None] | None = None,
+) -> list[Group]:
+    """The failed trials by cause, the largest group first, then the diverged ones. `states` has each trial's by its id; `result_of` gives
+    a trial's result where it has been read already.
+    """
     ran = [trial for trial in every if states[trial.id].status in RAN]
     failed = [trial for trial in ran if states[trial.id].status == "failed"]
     diverged = [trial for trial in ran if states[trial.id].status == "diverged"]
@@ -60,7 +67,7 @@ def find(every: Sequence[Trial], states: Mapping[str, State], ledger: Ledger) ->
     counts = _counted(facts.values())
     groups = [_group(cause, trials, facts, counts, errors[trials[0]]) for cause, trials in causes.items()]
     groups.sort(key=lambda group: -len(group.trials))
-    steps = ledger.each(lambda trial: _where_diverged(trial, ledger), diverged)
+    steps = ledger.each(lambda trial: _where_diverged(trial, (result_of or ledger.result)(trial)), diverged)
     return [*groups, *([_group(DIVERGED, diverged, facts, counts, "", steps)] if diverged else [])]
 
 
@@ -101,8 +108,7 @@ def _facts(trial: Trial, ledger: Ledger) -> dict[str, Any]:
     return {"model": trial.config.model} | config | {"seed": trial.seed, "host": ledger.host(trial)}
 
 
-def _where_diverged(trial: Trial, ledger: Ledger) -> str:
-    result = ledger.result(trial)
+def _where_diverged(trial: Trial, result: TrialResult | None) -> str:
     step = None if result is None else result.diverged_at_step
     return f"at step {step} of {trial.config.epochs * trial.config.steps_per_epoch}"
 

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -39,9 +39,6 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec import sweep_spec as specs
 from orchestrator.spec.trial import Trial, labels
 
-if TYPE_CHECKING:
-    from orchestrator.report.report import ReportPaths
-
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -73,7 +70,7 @@ def sweep(
     if made.to_run or spec.search:
         ray_address.check_address()
     _make(folder)
-    from orchestrator.driver import sweep as driver  # imports ray, mlflow and torch
+    from orchestrator.driver import sweep as driver
 
     try:
         ended = driver.run(spec, spec.source, folder, typed_command(), retrain_damaged)
@@ -85,15 +82,15 @@ def sweep(
         raise spec.pointed(error) from None
     counts = Counter(ended.statuses.values())
     say(f"\n{spec.name}: {counted(counts)} of {len(ended.statuses)} trials; {ended.ran} ran now, {ended.seconds:.0f} s in all")
-    say(ended.paths.summary)
-    if ended.paths.search:
-        say(ended.paths.search.line)
-    say("\n".join([*_places(ended.paths), f"MLflow  {masked(ended.tracking_uri)}"]))
+    say(ended.report.summary)
+    if ended.report.search_line:
+        say(ended.report.search_line)
+    say("\n".join([*_places(ended.report.page, ended.report.figures), f"MLflow  {masked(ended.tracking_uri)}"]))
     if ended.tracking_uri.startswith("sqlite:"):
         say(f"compare {Typed(file, scale, storage).command('ui')}")
     _tell_problems(ended.tracking_problems)
-    if ended.stopped:
-        complain(f"error: {ended.stopped}")
+    if ended.stop_reason:
+        complain(f"error: {ended.stop_reason}")
     if ended.unfinished:
         complain(f"{ended.unfinished} trials are not finished; `{typed_command()}` goes on with them")
         raise typer.Exit(1)
@@ -122,17 +119,17 @@ def report(
     """Write figure, tables and page from what the ledger holds."""
     spec, folder = open_sweep(file, scale, storage)
     check_there(file, folder)
-    from orchestrator.driver import sweep as driver
+    from orchestrator.driver import report_step  # pandas and matplotlib
     from orchestrator.report.paper import beside_published
 
     into = _report_folder(to) if to else None
-    paths = driver.write_report(spec, folder, typed_command(), against_paper, rank_unequal, into)
+    paths = report_step.write_report(spec, folder, typed_command(), against_paper, rank_unequal, into)
     say(paths.summary)
     if paths.search:
         say(paths.search.line)
     for comparison in paths.paper.comparisons:
         say(beside_published.markdown(comparison))
-    say("\n".join(_places(paths)))
+    say("\n".join(_places(paths.page, [(front.label, front.png) for front in paths.fronts])))
 
 
 @app.command()
@@ -145,9 +142,9 @@ def track(
     """Bring MLflow to where the ledger is; nothing is trained. With --rebuild, make the sweep's runs anew from the ledger."""
     spec, folder = open_sweep(file, scale, storage)
     check_there(file, folder)
-    from orchestrator.driver import sweep as driver
+    from orchestrator.driver import tracking_step
 
-    uri, problems = driver.track(spec, folder, Typed(file, scale, storage).command("sweep"), rebuild)
+    uri, problems = tracking_step.track(spec, folder, Typed(file, scale, storage).command("sweep"), rebuild)
     say(f"MLflow  {masked(uri)}")
     _tell_problems(problems)
     if problems:
@@ -335,10 +332,9 @@ def _range(numbers: Sequence[int]) -> str:
     return f"{min(numbers)}" if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"
 
 
-def _places(paths: "ReportPaths") -> list[str]:
+def _places(page: Path, figures: Sequence[tuple[str, Path]]) -> list[str]:
     """Where page and figures are; of several fronts each with the label of its group."""
-    figures = [f"figure  {front.png}{f'  ({front.label})' if front.label else ''}" for front in paths.fronts]
-    return [f"report  {paths.page}", *figures]
+    return [f"report  {page}", *(f"figure  {path}{f'  ({label})' if label else ''}" for label, path in figures)]
 
 
 def _say(lines: list[str]) -> None:

@@ -14,6 +14,8 @@ from orchestrator.analysis import fronts
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.ledger import artifact_check, leftovers, sweep_records
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.result import TrialResult
+from orchestrator.ledger.snapshot import Snapshot
 from orchestrator.search.outcomes import feasible
 from orchestrator.spec import sweep_spec as specs
 from orchestrator.spec.sweep_spec import SweepSpec, trials
@@ -37,13 +39,16 @@ class Surplus:
         return sum(map(size, self.paths)) / 1e6
 
 
-def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
-    """What of a sweep need not stay. Raises SpecError where another sweep's record cannot be read, so that its wishes are unknown."""
+def surplus(spec: SweepSpec, storage: AnyPath, seen: Snapshot | None = None) -> Surplus:
+    """What of a sweep need not stay; `seen` has its results where they have been read already.
+
+    Raises SpecError where another sweep's record cannot be read, so that its wishes are unknown.
+    """
     ledger = Ledger(storage)
     wanted = {
         trial.id
         for other in (spec, *sweep_records.recorded_sweeps(storage, spec.own_datasets))
-        for trial in wanted_trials(other, ledger)
+        for trial in wanted_trials(other, ledger, seen)
     }
     found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
     paths = {trial: path for trial in found if (path := ledger.checkpoint(trial)).exists()}
@@ -78,12 +83,12 @@ def _note_deleted(trial: Trial, ledger: Ledger, why: str) -> None:
     artifact_check.note_deleted(ledger.folder(trial), trial.id, None if result is None else result.checkpoint, why)
 
 
-def wanted_trials(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
+def wanted_trials(spec: SweepSpec, ledger: Ledger, seen: Snapshot | None = None) -> Iterator[Trial]:
     """Trials whose checkpoints a sweep has use for: of the cells on its fronts, one of each group of cells that may be compared; all of
     them while some have not ended, or where some were left out, of which it is not known whether they have.
     """
     every = specs.wanted(spec)
-    results = ledger.results_of(every)
+    results = _results_of(every, ledger, seen)
     if spec.left_out or len(results) < len(every):
         yield from every
         return
@@ -95,6 +100,15 @@ def wanted_trials(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
         front = fronts.front(spec.objectives, own, {cell.id: seeds[cell.id] for cell in own}, group.results)
         best |= {point.cell_id for point in front.points if point.on_front}
     yield from (trial for trial in every if trial.cell.id in best)
+
+
+def _results_of(every: Sequence[Trial], ledger: Ledger, seen: Snapshot | None) -> list[TrialResult]:
+    """The results that there are; those in a snapshot are not read again."""
+    if seen is None:
+        return ledger.results_of(every)
+    readings = seen.readings
+    found = ledger.each(lambda trial: seen.result(trial) if trial.id in readings else ledger.result(trial), every)
+    return [result for result in found if result is not None]
 
 
 def mlflow_links(storage: AnyPath, paths: Sequence[AnyPath]) -> Iterator[AnyPath]:

@@ -1,195 +1,126 @@
-"""The driver of a sweep: plan, run what is missing, write the projection and the report."""
+"""The driver of a sweep: plan, run what is missing, draw the report, and bring MLflow to where the ledger is."""
 
-import json
-import math
+from __future__ import annotations
+
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath, near, write_bytes, write_text
-from mopoe_core.storage.remote_path import RemotePath, masked
+from mopoe_core.storage.files import AnyPath, write_text
+from mopoe_core.storage.remote_path import masked
 from mopoe_core.terminal import say
-from orchestrator.analysis import aggregation, failure_causes
-from orchestrator.analysis.comparable_groups import check_search, groups_of
-from orchestrator.driver import replaced_folder, reset_trials, retention
-from orchestrator.errors import LedgerError, SweepHeldError
+from orchestrator.analysis.comparable_groups import check_search
+from orchestrator.driver import report_step, reset_trials, tracking_step
+from orchestrator.driver.report_stamp import DrawnReport
+from orchestrator.driver.report_step import Options
+from orchestrator.driver.sweep_lease import only_driver, sweep_folder
+from orchestrator.errors import LedgerError
 from orchestrator.execution import plan, provenance
 from orchestrator.execution.events import Event, Outcome
-from orchestrator.ledger import artifact_check, sweep_records
+from orchestrator.ledger import snapshot, sweep_records
 from orchestrator.ledger.leases import leases, overlaps
-from orchestrator.ledger.leases.leases import Holder, Lease, LeaseLost
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import ENDED, TrialResult
-from orchestrator.ledger.storage_identity import current_id, identify
+from orchestrator.ledger.snapshot import Snapshot
+from orchestrator.ledger.storage_identity import identify
 from orchestrator.monitor.progress import Progress
 from orchestrator.monitor.snapshot import Watch, slim
-from orchestrator.report import report
-from orchestrator.search import outcomes
-from orchestrator.spec.sweep_spec import SweepSpec, cells, seeds_of, trials, wanted
+from orchestrator.spec.sweep_spec import SweepSpec, trials, wanted
 from orchestrator.spec.trial import Trial
-from orchestrator.tracking.mlflow import projection
-from orchestrator.tracking.mlflow.run_links import run_links
-from orchestrator.tracking.mlflow.store_address import check_folder
+from orchestrator.tracking.mlflow.store_address import check_folder, default_uri
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # optuna and MLflow: seconds, which a sweep with nothing to run need not wait
     from orchestrator.search.engine import Searching
+    from orchestrator.tracking.mlflow import projection
 
-SPREAD = ("mean", "sd", "low", "high")
-"""What MLflow shows of each metric of a cell."""
 MANY_BEHIND = 200
 HASTY_SECONDS = 5.0
 """What MLflow is given where the user does not want to wait; the next command writes the rest."""
 
 
 @dataclass(frozen=True)
-class Ended:
+class SweepOutcome:
     """How a sweep command ended."""
 
-    statuses: dict[str, str]
-    """Trial id to status."""
+    statuses: Mapping[str, str]
+    """By trial id."""
     ran: int
-    """Trials that this command ran."""
+    """Trials that this command ran to their end."""
     unfinished: int
     """Trials that neither completed nor diverged, and that no search stopped."""
-    stopped: str
+    stop_reason: str
     """Why the sweep stopped before its end, if it did so by itself."""
-    paths: report.ReportPaths
+    report: DrawnReport
     tracking_uri: str
     tracking_problems: tuple[str, ...]
+    """What MLflow did not take, a line each."""
     seconds: float
 
 
-def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_damaged: bool = False) -> Ended:
-    """Bring the ledger to where the spec wants it, then MLflow and the report to where the ledger is.
+def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_damaged: bool = False) -> SweepOutcome:
+    """Bring the ledger to where the spec wants it, then the report and MLflow to where the ledger is.
 
     `source` is the YAML's text, kept beside the report. Raises SweepHeldError where another driver runs the sweep, and LedgerError where
     records are damaged and are not to be set aside.
     """
     started = time.monotonic()
     ledger = Ledger(storage)
-    uri = projection.default_uri(ledger.storage)
+    uri = default_uri(ledger.storage)
     check_folder(uri, ledger.storage)
-    with _driving(spec, ledger) as lease:
+    with only_driver(spec, ledger) as lease:
         identify(ledger.storage)  # before anything else is written: a damaged record is refused
         spec = resolve(spec, ledger.storage)  # here, where no other driver adds to it
-        made = plan.make(wanted(spec), ledger, thorough=retrain_damaged)
-        if made.damaged and retrain_damaged:
-            for moved in reset_trials.put_back([*made.damaged], ledger, lease, "damaged"):
-                say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
-            made = plan.make(wanted(spec), ledger)
-        if made.damaged:
-            raise LedgerError(plan.damage(made, ledger.storage))
-        if spec.search:
-            check_search(spec, ledger.results_of(made.done))
-        write_text(folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
+        made, seen = _plan(spec, ledger, lease, retrain_damaged)
+        write_text(sweep_folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         sweep_records.remember(spec, ledger.storage)
         for trial in made.unpublished:
             ledger.publish(trial)
-        stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease, command)
-        spec = resolve(spec, ledger.storage)
-        there = {trial.id for trial in made.done}
-        ended = sum(status in ENDED and key not in there for key, status in statuses.items())
-        unfinished = sum(statuses[trial.id] not in ENDED for trial in wanted(spec))
+        done_before = {trial.id for trial in made.done}
+        ending = _unchanged(seen, ledger, command) or _run_and_report(spec, made, seen, ledger, lease, command)
+        statuses, spec = ending.seen.statuses, ending.seen.spec
         lease.check()
         if spec.keep == "front":
-            retention.delete(retention.surplus(spec, ledger.storage), ledger.storage)
-    return Ended(statuses, ended, unfinished, stopped, paths, uri, problems, time.monotonic() - started)
+            from orchestrator.driver import retention  # pandas and scipy
+
+            retention.delete(retention.surplus(spec, ledger.storage, ending.seen), ledger.storage)
+    return SweepOutcome(
+        statuses=statuses,
+        ran=sum(status in ENDED and trial_id not in done_before for trial_id, status in statuses.items()),
+        unfinished=sum(statuses[trial.id] not in ENDED for trial in wanted(spec)),
+        stop_reason=ending.stop_reason,
+        report=ending.report,
+        tracking_uri=uri,
+        tracking_problems=ending.tracking_problems,
+        seconds=time.monotonic() - started,
+    )
 
 
-@contextmanager
-def _driving(spec: SweepSpec, ledger: Ledger) -> Iterator[Lease]:
-    """Be the sweep's only driver. Raises SweepHeldError where another is, or where another has taken over."""
-    place = folder(ledger.storage, spec)
-    with Lease(ledger.storage) as lease:
-        _take(lease, spec, place)
-        try:
-            yield lease
-        except LeaseLost:
-            with suppress(OSError):
-                overlaps.note(place, lease.holder, "one that took over")
-            raise SweepHeldError(
-                f"{spec.name}: this command stood still for so long that another may drive the sweep now; this one has stopped, and "
-                "nothing is lost; type it again when the other has ended"
-            ) from None
+def _plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: bool) -> tuple[plan.Plan, Snapshot | None]:
+    """The plan, and what it was made from; None where trials are to be run: while they run, thousands of whole results would fill the
+    memory, and be out of date afterwards.
 
-
-def _take(lease: Lease, spec: SweepSpec, place: AnyPath) -> None:
-    """Be the sweep's only driver. Where the one before is not surely dead, watch for a while whether it lives."""
-    watched: list[str] = []
-
-    def tell(holder: Holder) -> None:
-        watched.append(str(holder))
-        say(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive")
-
-    if (holder := lease.claim_patiently(place, tell)) is not None:
-        stopped = ", which is stopped (`fg` lets it go on)" if leases.is_stopped(holder) else ""
-        raise SweepHeldError(
-            f"{spec.name}: is being run by {holder}{stopped}; wait for it, or stop that process and type the same command again"
-        )
-    if watched:  # it may only have stood still
-        overlaps.note(place, lease.holder, watched[0])
-
-
-def _bring_on(
-    spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, lease: Lease, command: str
-) -> tuple[str, tuple[str, ...], report.ReportPaths, dict[str, str]]:
-    """Run what is missing, with MLflow beside it, and write the report, which the sweep's run in MLflow has; returns why the
-    sweep stopped before its end, what MLflow did not take, where the report is, and each trial's status by its id.
+    Raises LedgerError where records are damaged and are not to be set aside, and where results of a search may not be compared.
     """
-    commit, doubts = provenance.commit(), overlaps.noted(folder(ledger.storage, spec))
-    tracker = projection.Tracker(spec, trials(spec), ledger, uri, commit, lease.check, look=bool(doubts))
-    stopped, patience, whole = "", float("inf"), None
-    try:
-        if made.to_run or spec.search:
-            stopped = _run_missing(spec, made, ledger, tracker, commit, lease)
-        found = resolve(spec, ledger.storage)
-        read = _read(found, ledger)
-        lease.check()
-        paths = _write_report(found, ledger, read, command)
-        whole = sweep_summary(found, paths, read.statuses)
-    except KeyboardInterrupt:  # the second one
-        patience = HASTY_SECONDS
-        raise
-    finally:
-        if tracker.behind > MANY_BEHIND and not lease.is_lost:
-            say(f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)")
-        tracker.close(summaries(resolve(spec, ledger.storage), ledger), patience, whole)
-    problems = (*tracker.problems, *_compare(found, ledger, uri, lease, doubts, tracker.problems, whole))
-    return stopped, problems, paths, read.statuses
-
-
-def _compare(
-    spec: SweepSpec,
-    ledger: Ledger,
-    uri: str,
-    lease: Lease,
-    doubts: Sequence[AnyPath],
-    problems: Sequence[str],
-    whole: projection.SweepSummary,
-) -> tuple[str, ...]:
-    """Compare MLflow with the ledger once more where another driver woke while this one ran. Returns what could not be written.
-
-    `doubts` are the notes of overlaps that MLflow was compared for; they are removed if that went well.
-    """
-    new = [path for path in overlaps.noted(folder(ledger.storage, spec)) if path not in doubts]
-    if new:
-        problems = projection.catch_up(
-            spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check
-        )
-    if not problems:
-        for path in (*doubts, *new):
-            path.unlink(missing_ok=True)
-    return tuple(problems) if new else ()
+    seen = snapshot.read(spec, ledger)
+    made = plan.make(wanted(spec), ledger, thorough=retrain_damaged, read=seen.known)
+    if made.damaged and retrain_damaged:
+        for moved in reset_trials.put_back([*made.damaged], ledger, lease, "damaged"):
+            say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
+        seen = snapshot.read(spec, ledger)
+        made = plan.make(wanted(spec), ledger, read=seen.known)
+    if made.damaged:
+        raise LedgerError(plan.damage(made, ledger.storage))
+    if spec.search:
+        check_search(spec, [result for trial in made.done if (result := seen.result(trial)) is not None])
+    return made, None if made.to_run else seen
 
 
 def _without_secrets(source: str, spec: SweepSpec) -> str:
-    """The sweep's file without key and secret of its storage; where they are spelled so that they are not found, what it says instead."""
+    """The sweep's file without key and secret of its storage; written anew where the file spells these in another way."""
     if masked(spec.storage) == spec.storage:
         return source
     if spec.storage in source:
@@ -197,112 +128,67 @@ def _without_secrets(source: str, spec: SweepSpec) -> str:
     return sweep_records.record(spec)
 
 
-def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tuple[str, tuple[str, ...]]:
-    """Bring report and MLflow to where the ledger is, or write every run anew; returns MLflow's address, and what could not be written.
-
-    `command` is the one that runs the sweep, for the report to say.
-    Raises SweepHeldError where a driver runs the sweep: MLflow has one writer.
-    """
-    ledger = Ledger(storage)
-    uri = projection.default_uri(ledger.storage)
-    check_folder(uri, ledger.storage)
-    with _driving(spec, ledger) as lease:
-        identify(ledger.storage)
-        spec = resolve(spec, ledger.storage)
-        doubts = overlaps.noted(folder(ledger.storage, spec))
-        write = projection.rebuild if rebuild else projection.catch_up
-        read = _read(spec, ledger)
-        whole = sweep_summary(spec, _write_report(spec, ledger, read, command), read.statuses)
-        problems = write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check)
-        again = _compare(spec, ledger, uri, lease, doubts, problems, whole)
-        return uri, (*problems, *again)
-
-
-def folder(storage: AnyPath, spec: SweepSpec) -> AnyPath:
-    """Where a sweep keeps its spec and report."""
-    return storage / "sweeps" / spec.name
-
-
 @dataclass(frozen=True)
-class _Read:
-    """What the ledger says of a sweep, of one reading: of thousands of trials each takes seconds."""
+class _Ending:
+    """What a sweep has come to, with report and MLflow."""
 
-    states: Mapping[str, State]
-    """By trial id."""
-    results: Sequence[TrialResult]
-
-    @property
-    def statuses(self) -> dict[str, str]:
-        """By trial id."""
-        return {trial_id: state.status for trial_id, state in self.states.items()}
+    seen: Snapshot
+    report: DrawnReport
+    stop_reason: str = ""
+    tracking_problems: tuple[str, ...] = ()
 
 
-def _read(spec: SweepSpec, ledger: Ledger) -> _Read:
-    every = trials(spec)
-    known = ledger.each(ledger.known, every)
-    states = {trial.id: one.state for trial, one in zip(every, known, strict=True)}
-    return _Read(states, [one.result for one in known if one.result is not None])
+def _unchanged(seen: Snapshot | None, ledger: Ledger, command: str) -> _Ending | None:
+    """The ending of a sweep with nothing to train, if its report is up to date and MLflow has everything; None where there is work.
+
+    A search has to be asked what it would try next.
+    """
+    if seen is None or seen.spec.search or overlaps.noted(sweep_folder(ledger.storage, seen.spec)):
+        return None
+    spec = seen.spec
+    report, uri = report_step.report_folder(ledger.storage, spec), default_uri(ledger.storage)
+    if not tracking_step.is_complete(report, spec.name, uri):
+        return None
+    drawn = report_step.drawn_before(report_step.gather(seen, ledger), ledger, Options(command))
+    return None if drawn is None else _Ending(seen, drawn)
 
 
-def write_report(
-    spec: SweepSpec,
-    storage: AnyPath,
-    command: str,
-    against_paper: bool = False,
-    unequal: bool = False,
-    to: Path | None = None,
-) -> report.ReportPaths:
-    """Write the sweep's report from the ledger, to a local folder; for remote storage, there as well. With `to`, only into that."""
-    ledger = Ledger(storage)
-    return _write_report(spec, ledger, _read(spec, ledger), command, against_paper, unequal, to)
+def _run_and_report(
+    spec: SweepSpec, made: plan.Plan, seen: Snapshot | None, ledger: Ledger, lease: Lease, command: str
+) -> _Ending:
+    """Run what is missing, with MLflow beside it, then bring the report up to date, which the sweep's run in MLflow has."""
+    from orchestrator.tracking.mlflow import projection
+
+    uri, commit = default_uri(ledger.storage), provenance.commit()
+    notes = overlaps.noted(sweep_folder(ledger.storage, spec))
+    tracker = projection.Tracker(spec, trials(spec), ledger, uri, commit, lease.check, look=bool(notes))
+    stop_reason, patience, drawn = "", float("inf"), None
+    try:
+        if made.to_run or spec.search:
+            stop_reason = _run_missing(spec, made, ledger, tracker, commit, lease)
+        seen = _as_now(seen, spec, ledger)
+        lease.check()
+        drawn = report_step.bring_up_to_date(report_step.gather(seen, ledger), ledger, Options(command))
+    except KeyboardInterrupt:  # the second one
+        patience = HASTY_SECONDS
+        raise
+    finally:
+        if tracker.behind > MANY_BEHIND and not lease.is_lost:
+            say(f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)")
+        seen = _as_now(seen, spec, ledger)
+        whole = None if drawn is None else tracking_step.sweep_summary(seen.spec, drawn)
+        tracker.close(tracking_step.cell_summaries(seen.spec, seen.results), patience, whole)
+    assert drawn is not None  # else an error has left this function
+    problems = tracking_step.compare_after_overlap(seen, ledger, lease, notes, tracker.problems, drawn)
+    return _Ending(seen, drawn, stop_reason, problems)
 
 
-def _write_report(
-    spec: SweepSpec,
-    ledger: Ledger,
-    read: _Read,
-    command: str,
-    against_paper: bool = False,
-    unequal: bool = False,
-    to: Path | None = None,
-) -> report.ReportPaths:
-    every, now = trials(spec), read.statuses
-    samples: dict[str, Mapping[str, AnyPath]] = {
-        trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)
-    }
-    samples |= {r.trial.id: artifact_check.CheckedPictures(samples[r.trial.id], r) for r in read.results}
-    told = _told(spec, ledger, read.results, now) if spec.search else ()
-    kept = folder(ledger.storage, spec) / "sweep.yaml"
-    beside = report.Beside(
-        tuple(failure_causes.find(every, read.states, ledger)),
-        run_links(projection.default_uri(ledger.storage), spec.name, current_id(ledger.storage)),
-        kept.read_bytes().decode(errors="replace") if kept.exists() else "",
-        unequal,
-    )
-
-    def build(into: Path) -> report.ReportPaths:
-        paths = report.write(spec, read.results, now, samples, command, into, against_paper, told, beside)
-        if to is None and isinstance(ledger.storage, RemotePath):
-            upload_report(into, ledger.storage / "sweeps" / spec.name / "report")
-        return paths
-
-    return replaced_folder.replaced(to or near(ledger.storage) / "sweeps" / spec.name / "report", build, report.is_part)
-
-
-def upload_report(built: Path, there: RemotePath) -> None:
-    """Put a report into remote storage, file by file, the page last; files of a report that was there before go."""
-    names = [path.relative_to(built).as_posix() for path in built.rglob("*.*")]
-    for name in sorted(names, key=lambda name: name == report.PAGE):
-        write_bytes(there / name, (built / name).read_bytes())
-    for old in (*there.glob("*"), *there.glob("*/*")):
-        name = old.path.removeprefix(f"{there.path}/")
-        if name not in names and report.is_part(name.partition("/")[0]):
-            old.unlink(missing_ok=True)
-
-
-def _told(spec: SweepSpec, ledger: Ledger, results: Sequence[TrialResult], now: Mapping[str, str]) -> list[outcomes.Told]:
-    given_up = {trial_id for trial_id, status in now.items() if status == "failed"}
-    return outcomes.of_search(spec, ledger.storage, groups_of(spec, results).results, given_up)
+def _as_now(seen: Snapshot | None, spec: SweepSpec, ledger: Ledger) -> Snapshot:
+    """The snapshot, if it has the trials that the sweep has now; else a new one."""
+    spec = resolve(spec, ledger.storage)
+    if seen is not None and (seen.trials, seen.spec.found) == (tuple(trials(spec)), spec.found):
+        return seen
+    return snapshot.read(spec, ledger)
 
 
 def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: projection.Tracker, commit: str, lease: Lease) -> str:
@@ -480,46 +366,3 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
             ledger.fail(trial, ledger.last_error(trial) or outcome.errors[trial.id])
         elif state.attempts and not outcome.stopped and ledger.holder(trial) is None:
             ledger.cancel(trial)
-
-
-def summaries(spec: SweepSpec, ledger: Ledger) -> list[projection.CellSummary]:
-    """What MLflow shows of each cell, by the results that may be compared."""
-    seeds = seeds_of(spec)
-    grouped = groups_of(spec, ledger.results_of(trials(spec)))
-    found = {}
-    for group in grouped.groups:
-        table = aggregation.cell_table(group.cells, {cell.id: seeds[cell.id] for cell in group.cells}, group.results)
-        rows: dict[str, list[tuple[Any, ...]]] = {cell.id: [] for cell in group.cells}
-        for cell_id, *row in zip(*(table[name].tolist() for name in ("cell_id", "n", "name", *SPREAD)), strict=True):
-            rows[cell_id].append(tuple(row))
-        for cell in group.cells:
-            n = max((row[0] for row in rows[cell.id]), default=0)
-            values = {name: dict(zip(SPREAD, numbers, strict=True)) for _, name, *numbers in rows[cell.id]}
-            found[cell.id] = projection.CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label)
-    return [found[cell.id] for cell in cells(spec)]
-
-
-def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, statuses: Mapping[str, str]) -> projection.SweepSummary:
-    """What MLflow shows of the whole sweep: the report, and of a search its course. `statuses` has each trial's by its id."""
-    parameters = {"seeds": json.dumps(spec.seed_list), "objectives": ", ".join(f"{o.goal} {o.metric}" for o in spec.objectives)}
-    figures = [path for front in paths.fronts for path in (front.png, front.svg, front.pdf)]
-    files = [*figures, paths.markdown, paths.cells_csv, paths.trials_parquet]
-    if paths.search is not None and spec.search is not None:
-        said = spec.search.model_dump(mode="json", exclude_defaults=True)
-        said |= {"sampler": spec.search.sampler, "seed": spec.search.seed}
-        parameters |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
-        found = paths.search
-        return projection.SweepSummary(
-            spec.name, parameters, found.told, found.courses, found.counts, sorted({*files, *found.figures}), paths.page
-        )
-    ends = {cell.id: {statuses[Trial(cell, seed).id] for seed in spec.seed_list} for cell in cells(spec)}
-    kinds = {key: next((kind for kind in ("diverged", "failed") if kind in found), "completed") for key, found in ends.items()}
-    kinds |= {key: "open" for key, found in ends.items() if found - {*ENDED, "failed"}}
-    complete = [key for key, kind in kinds.items() if kind == "completed"]
-    parameters |= {f"group {front.slug}": front.label for front in paths.fronts if front.slug}
-    courses = {
-        f"hypervolume/{front.slug}" if front.slug else "hypervolume": [*[math.nan] * (len(complete) - 1), front.hypervolume]
-        for front in paths.fronts
-        if front.hypervolume is not None and complete
-    }
-    return projection.SweepSummary(spec.name, parameters, complete, courses, Counter(kinds.values()), files, paths.page)

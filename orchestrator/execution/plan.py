@@ -1,6 +1,6 @@
 """The plan: spec minus ledger. What would run now, and what it would cost. Pure but for reading the ledger."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -66,9 +66,10 @@ class Plan:
         return self.resume + self.fresh
 
 
-def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False) -> Plan:
+def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: Callable[[Trial], Known] | None = None) -> Plan:
     """Compare a sweep's trials with the ledger; with `thorough`, everything of each trial is read, its checkpoint and pictures too.
 
+    `read` gives state and result of a trial where they have been read already.
     Raises LedgerError where an identity hides another configuration.
     """
     done: list[Trial] = []
@@ -77,7 +78,8 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False) -> Pla
     damaged: dict[Trial, str] = {}
     own: list[TrialResult] = []
     unpublished: list[Trial] = []
-    for trial, known in zip(trials, ledger.each(lambda trial: _checked(trial, ledger, thorough), trials), strict=True):
+    checked = ledger.each(lambda trial: _checked(trial, ledger, thorough, read or ledger.known), trials)
+    for trial, known in zip(trials, checked, strict=True):
         if isinstance(known, str):
             damaged[trial] = known
         elif known.result is not None:
@@ -101,11 +103,11 @@ def damage(made: Plan, storage: AnyPath) -> str:
     return f"{shown}{more}; `sweep --retrain-damaged` moves such trials to {aside} and trains only them again"
 
 
-def _checked(trial: Trial, ledger: Ledger, thorough: bool) -> Known | str:
+def _checked(trial: Trial, ledger: Ledger, thorough: bool, read: Callable[[Trial], Known]) -> Known | str:
     """What the ledger has of a trial, of its result no more than an estimate needs; or what is wrong with it."""
     try:
         ledger.check(trial)
-        known = ledger.known(trial)
+        known = read(trial)
         if thorough:
             inspection.inspect(trial, ledger)
     except DamagedError as error:

@@ -80,6 +80,8 @@ class Known:
 
     state: State
     result: TrialResult | None
+    stamp: str = ""
+    """What `Ledger.stamp` gives; empty if the trial has not ended."""
 
 
 class Ledger:
@@ -121,8 +123,10 @@ class Ledger:
 
     def known(self, trial: Trial) -> Known:
         """State and result: where both are wanted, a result is read and checked once, which is what takes time of thousands."""
-        record = self._record(trial)
-        return Known(self._state(trial, record), None if record is None else self._result(trial, record))
+        record = self._result_record(trial)
+        if record is None:
+            return Known(self._state(trial, None), None)
+        return Known(self._state(trial, record.content), self._result(trial, record.content), _stamp(record.text.encode()))
 
     def _state(self, trial: Trial, record: dict[str, Any] | None) -> State:
         """`record` is that of the trial's result, if there is one."""
@@ -192,7 +196,7 @@ class Ledger:
     def stamp(self, trial: Trial) -> str:
         """A checksum of the trial's result, without parsing it; empty if the trial has not ended."""
         try:
-            return hashlib.sha256((self.folder(trial) / "result.json").read_bytes()).hexdigest()[:32]
+            return _stamp((self.folder(trial) / "result.json").read_bytes())
         except FileNotFoundError:
             return ""
 
@@ -388,8 +392,12 @@ class Ledger:
         return None if record is None else self._result(trial, record)
 
     def _record(self, trial: Trial) -> dict[str, Any] | None:
+        record = self._result_record(trial)
+        return None if record is None else record.content
+
+    def _result_record(self, trial: Trial) -> records.Record | None:
         path = self.folder(trial) / "result.json"
-        return records.read(path, Identity("result", trial.id)) if path.exists() else None
+        return records.load(path, Identity("result", trial.id)) if path.exists() else None
 
     def _result(self, trial: Trial, record: dict[str, Any]) -> TrialResult:
         rest = ("diverged_at_step", "train_seconds", "evaluate_seconds", "attempts")
@@ -471,6 +479,10 @@ def _known(stored: dict[str, Any]) -> Trial | None:
         return Trial(Cell(TrainingConfig.model_validate(stored["config"])), stored["seed"])
     except (ValueError, KeyError):
         return None
+
+
+def _stamp(result: bytes) -> str:
+    return hashlib.sha256(result).hexdigest()[:32]
 
 
 def _digest(record: dict[str, Any]) -> Digest | None:

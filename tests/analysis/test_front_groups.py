@@ -16,7 +16,7 @@ from mopoe_core.storage.files import write_text
 from orchestrator.analysis import comparable_groups, fronts
 from orchestrator.analysis.comparable_groups import check_search, groups_of
 from orchestrator.analysis.model_groups import groups
-from orchestrator.driver import retention
+from orchestrator.driver import report_step, retention, tracking_step
 from orchestrator.driver import sweep as driver
 from orchestrator.errors import LedgerError
 from orchestrator.ledger import sweep_records
@@ -66,7 +66,7 @@ def home(tmp_path_factory):
     made = Home(folder)
     for name, datasets in ((BOTH, (FIRST, SECOND)), (ALONE[FIRST], (FIRST,)), (ALONE[SECOND], (SECOND,))):
         spec, ledger = swept(made.storage(name), name, datasets)
-        assert driver.track(spec, ledger.storage, f"python -m orchestrator sweep {name}.yaml", rebuild=False)[1] == ()
+        assert tracking_step.track(spec, ledger.storage, f"python -m orchestrator sweep {name}.yaml", rebuild=False)[1] == ()
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(two_groups.raw(name, datasets, storage=str(ledger.storage))))
     yield made
     os.chdir(before)
@@ -289,7 +289,7 @@ def test_a_figure_of_a_front_that_is_no_more_does_not_stay(home, tmp_path):
     one_spec = parse(two_groups.raw("x", [FIRST]))
 
     def drawn(spec) -> ReportPaths:
-        return driver.write_report(spec, ledger.storage, "python -m orchestrator report x.yaml")
+        return report_step.write_report(spec, ledger.storage, "python -m orchestrator report x.yaml")
 
     assert [front.svg.name for front in drawn(both_spec).fronts] == [f"front-{slug}.svg" for slug in SLUGS.values()]
     folder = drawn(one_spec).page.parent
@@ -365,13 +365,13 @@ def test_a_report_names_what_it_has_set_aside(tmp_path):
     for one in results:
         ledger.begin(one.trial)
         ledger.record(one)
-    paths = driver.write_report(spec, tmp_path, "python -m orchestrator report x.yaml")
+    paths = report_step.write_report(spec, tmp_path, "python -m orchestrator report x.yaml")
     text = paths.page.read_text()
     (aside,) = groups_of(spec, results).set_aside
     assert re.search(rf"\b1 trial\b[^<]*\b{aside.trial.id}\b[^<]*\bdata\b", text)
     assert HASHES.search(text).group(1) == "new, old"
     assert [line.split("|")[2].strip() for line in paths.markdown.read_text().splitlines()[2:]] == ["2/2", "1/2", "2/2"]
-    assert [(s.n, s.n_planned) for s in driver.summaries(spec, ledger)] == [(2, 2), (1, 2), (2, 2)]
+    assert [(s.n, s.n_planned) for s in tracking_step.cell_summaries(spec, results)] == [(2, 2), (1, 2), (2, 2)]
 
 
 def test_no_warning_says_that_datasets_have_different_content(home):

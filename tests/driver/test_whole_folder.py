@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mopoe_core.storage.files import place
-from orchestrator.driver import replaced_folder, sweep
+from orchestrator.driver import replaced_folder, report_step
 from orchestrator.report import report
 
 NAMES = [report.PAGE, "cells.csv", "paper/claims.md"]
@@ -165,7 +165,7 @@ def test_a_remote_report_loses_the_files_of_the_one_before_and_no_others(tmp_pat
     for name in ("front-old.svg", "notes.txt", "paper/old.md", "paper/claims.md", report.PAGE):
         (there / name).write_bytes(b"old")
     fill("new")(tmp_path)
-    sweep.upload_report(tmp_path, there)
+    report_step.upload_report(tmp_path, there)
     found = {
         path.path.removeprefix(f"{there.path}/"): path.read_bytes() for pattern in ("*", "*/*") for path in there.glob(pattern)
     }

@@ -14,7 +14,7 @@ from orchestrator.analysis.attainment import attainments
 from orchestrator.analysis.comparable_groups import front_groups
 from orchestrator.analysis.effects import ABOVE
 from orchestrator.analysis.model_groups import groups
-from orchestrator.driver import sweep
+from orchestrator.driver.tracking_step import cell_summaries
 from orchestrator.ledger import result_columns
 from orchestrator.ledger.ledger import Ledger, State
 from orchestrator.ledger.result import TrialResult
@@ -128,18 +128,17 @@ def test_a_group_a_cell_takes_no_more_steps_a_cell():
     assert large - middle <= 2 * SLACK * (middle - small)
 
 
-def test_what_mlflow_shows_of_cells_is_found_in_one_pass(tmp_path):
-    """`summaries` of twice the cells takes twice the steps, and says of each cell what the cell table says."""
+def test_what_mlflow_shows_of_cells_is_found_in_one_pass():
+    """`cell_summaries` of twice the cells takes twice the steps, and says of each cell what the cell table says."""
     counts = []
     for size in (SMALL, SMALL, 2 * SMALL, 4 * SMALL):
-        spec, ledger = spec_of(size), Ledger(tmp_path)
-        found = kept(spec)
-        ledger.results_of = lambda _, found=found: found  # type: ignore[method-assign]
-        counts.append(steps(lambda spec=spec, ledger=ledger: sweep.summaries(spec, ledger)))
+        spec = spec_of(size)
+        results = kept(spec)
+        counts.append(steps(lambda spec=spec, results=results: cell_summaries(spec, results)))
     _, small, middle, large = counts
     assert large - middle <= 2 * SLACK * (middle - small)
-    table = cell_table(cells(spec), spec.seed_list, found)
-    for summary in sweep.summaries(spec, ledger):
+    table = cell_table(cells(spec), spec.seed_list, results)
+    for summary in cell_summaries(spec, results):
         own = table[table.cell_id == summary.cell.id]
         assert summary.n == own["n"].max()
         expected = dict(zip(own["name"], own["mean"], strict=True)) if summary.n else {}

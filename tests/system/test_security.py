@@ -34,7 +34,7 @@ from mopoe_core.storage.remote_path import masked
 from mopoe_core.training import training
 from orchestrator.cli import app
 from orchestrator.cli.common import Typed
-from orchestrator.driver import sweep
+from orchestrator.driver.sweep_lease import sweep_folder
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
 from orchestrator.report.render import tables
@@ -295,7 +295,7 @@ def test_whatever_name_is_taken_is_a_folder_in_storage(tmp_path):
         except UserError:
             continue
         taken += 1
-        assert Path(os.path.normpath(sweep.folder(tmp_path, spec))).parent == tmp_path / "sweeps"
+        assert Path(os.path.normpath(sweep_folder(tmp_path, spec))).parent == tmp_path / "sweeps"
     assert taken > 20
 
 

@@ -24,7 +24,7 @@ from mlflow.entities import Metric as Point
 
 from mopoe_core.metric_names import Epoch
 from mopoe_core.training.training import FORMAT
-from orchestrator.driver import sweep as driver
+from orchestrator.driver import tracking_step
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sweep_spec import SweepSpec, parse, trials
@@ -64,7 +64,7 @@ class Sweep:
 
     def summaries(self) -> list[CellSummary]:
         """What a driver would say of the cells."""
-        return driver.summaries(self.spec, self.ledger)
+        return tracking_step.cell_summaries(self.spec, self.ledger.results_of(self.every))
 
     def close(self, tracker: Tracker) -> list[str]:
         """As a driver does; returns the problems."""
@@ -637,14 +637,14 @@ def test_track_draws_and_writes_what_a_search_has_found(storage):
     hunt = Hunt(storage, raw())
     for beta in (1.0, 2.0):
         hunt.complete(hunt.propose(beta=beta, latent_dim=8, model="mopoe"), of(0.2 * beta, -1900), of(0.2 * beta, -1900))
-    assert driver.track(hunt.spec, hunt.storage, "sweep", rebuild=False) == (default_uri(storage), ())
+    assert tracking_step.track(hunt.spec, hunt.storage, "sweep", rebuild=False) == (default_uri(storage), ())
     live = stored(default_uri(storage), "hunt")
     run = live["sweep", "hunt"]
     assert dict(curve_of(run)) == pytest.approx({1: 20.0, 2: 40.0})
     assert json.loads(run["params"]["space"])["beta"] == {"low": 0.1, "high": 20, "log": True}
     assert (run["params"]["sampler"], run["params"]["cells"], run["params"]["seed"]) == ("tpe", "20", "0")
     assert {"front.png", "history.svg", "slices.pdf"} <= set(run["artifacts"])
-    assert driver.track(hunt.spec, hunt.storage, "sweep", rebuild=True) == (default_uri(storage), ())
+    assert tracking_step.track(hunt.spec, hunt.storage, "sweep", rebuild=True) == (default_uri(storage), ())
     assert stored(default_uri(storage), "hunt") == live
 
 
@@ -889,11 +889,11 @@ def test_the_run_of_a_sweep_has_the_report_and_its_hypervolume(storage):
     for trial in trials(spec):
         ledger.begin(trial)
         ledger.record(result(trial.cell, trial.seed, dict(zip((COHERENCE, LIKELIHOOD), values[trial.config.beta], strict=True))))
-    assert driver.track(spec, storage, "sweep", rebuild=False) == (default_uri(storage), ())
+    assert tracking_step.track(spec, storage, "sweep", rebuild=False) == (default_uri(storage), ())
     run = stored(default_uri(storage), "g")["sweep", "g"]
     assert {"index.html", "front.svg", "front.png", "cells.csv", "cells.md", "trials.parquet"} <= set(run["artifacts"])
     assert curve_of(run) == [(2, pytest.approx(0.4 * 50 + 0.2 * 50))]
     assert run["status"] == "FINISHED"
     before = {run.info.run_id for run in stored_runs(default_uri(storage), "g")}
-    assert driver.track(spec, storage, "sweep", rebuild=False) == (default_uri(storage), ())
+    assert tracking_step.track(spec, storage, "sweep", rebuild=False) == (default_uri(storage), ())
     assert {run.info.run_id for run in stored_runs(default_uri(storage), "g")} == before

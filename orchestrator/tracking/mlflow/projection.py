@@ -50,7 +50,7 @@ from mlflow.entities import Param, RunTag
 from mlflow.entities import Run as StoredRun
 
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath, make_folder, name_unless_taken, near, new_file, scratch, sync
+from mopoe_core.storage.files import make_folder, name_unless_taken, new_file, scratch, sync
 from mopoe_core.storage.remote_path import without_secrets
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.leases.leases import LeaseLost
@@ -59,13 +59,13 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.storage_identity import Identity, identify
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial, spelled
-from orchestrator.tracking import tracking_uri
 from orchestrator.tracking.circuit_breaker import AWAY_SECONDS, Outages
 from orchestrator.tracking.guarded import Checked
 from orchestrator.tracking.mlflow import artifact_location, run_files
 from orchestrator.tracking.mlflow.artifact_location import STORAGE_TAG
 from orchestrator.tracking.mlflow.run_marks import RUN_STATUS, digest, is_stamp, mark_of, run_statuses
 from orchestrator.tracking.mlflow.run_ownership import Owner
+from orchestrator.tracking.mlflow.store_address import default_uri as default_uri
 from orchestrator.tracking.mlflow.store_address import sqlite_file
 
 for noisy in ("alembic", "mlflow"):
@@ -79,11 +79,6 @@ MOST_POINTS = 1_000  # MLflow takes no more in one call
 BATCH_SECONDS = 1.0
 PATIENCE_SECONDS = 300.0
 """`close` waits no longer than this for a single call: an upload of a checkpoint may take minutes."""
-
-
-def default_uri(storage: AnyPath) -> str:
-    """MLFLOW_TRACKING_URI if it is set, else a SQLite file in or near storage (MLflow refuses its old file store)."""
-    return tracking_uri.named() or f"sqlite:///{near(storage).absolute() / 'mlflow.db'}"
 
 
 def catch_up(

@@ -5,6 +5,12 @@ from pathlib import Path
 from mopoe_core.errors import UserError
 from mopoe_core.storage.files import AnyPath, near
 from mopoe_core.storage.local_path import LocalPath
+from orchestrator.tracking import tracking_uri
+
+
+def default_uri(storage: AnyPath) -> str:
+    """MLFLOW_TRACKING_URI if it is set, else a SQLite file in or near storage (MLflow refuses its old file store)."""
+    return tracking_uri.named() or f"sqlite:///{near(storage).absolute() / 'mlflow.db'}"
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -1,0 +1,54 @@
+"""Driving a sweep alone: one driver a sweep, kept by a lease on the sweep's folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+from mopoe_core.storage.files import AnyPath
+from mopoe_core.terminal import say
+from orchestrator.errors import SweepHeldError
+from orchestrator.ledger.leases import leases, overlaps
+from orchestrator.ledger.leases.leases import Holder, Lease, LeaseLost
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import SweepSpec
+
+_P = TypeVar("_P", bound=AnyPath)
+
+
+def sweep_folder(storage: _P, spec: SweepSpec) -> _P:
+    """Where a sweep keeps its file and its report."""
+    return storage / "sweeps" / spec.name
+
+
+@contextmanager
+def only_driver(spec: SweepSpec, ledger: Ledger) -> Iterator[Lease]:
+    """Hold the sweep's lease. Raises SweepHeldError where another process drives the sweep, or has taken over."""
+    folder = sweep_folder(ledger.storage, spec)
+    with Lease(ledger.storage) as lease:
+        _claim(lease, spec, folder)
+        try:
+            yield lease
+        except LeaseLost:
+            with suppress(OSError):
+                overlaps.note(folder, lease.holder, "one that took over")
+            raise SweepHeldError(
+                f"{spec.name}: this command stood still for so long that another may drive the sweep now; this one has stopped, and "
+                "nothing is lost; type it again when the other has ended"
+            ) from None
+
+
+def _claim(lease: Lease, spec: SweepSpec, folder: AnyPath) -> None:
+    """Claim the sweep. Where its last driver is not surely dead, watch for a while whether that driver lives."""
+    watched: list[str] = []
+
+    def tell(holder: Holder) -> None:
+        watched.append(str(holder))
+        say(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive")
+
+    if (holder := lease.claim_patiently(folder, tell)) is not None:
+        stopped = ", which is stopped (`fg` lets it go on)" if leases.is_stopped(holder) else ""
+        raise SweepHeldError(
+            f"{spec.name}: is being run by {holder}{stopped}; wait for it, or stop that process and type the same command again"
+        )
+    if watched:  # it may only have stood still
+        overlaps.note(folder, lease.holder, watched[0])
