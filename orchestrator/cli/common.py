@@ -1,8 +1,10 @@
-"""What the commands share that take a sweep file: their arguments, opening file and storage, and commands to paste."""
+"""What several commands need: arguments, opening a sweep file and its storage, commands to paste, warnings."""
 
 import os
 import shlex
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +14,10 @@ import typer
 from mopoe_core.errors import UserError
 from mopoe_core.storage.files import AnyPath, expand, place
 from mopoe_core.storage.remote_path import RemotePath, masked
-from orchestrator.errors import DamagedError, Mistake, SpecError
-from orchestrator.ledger.ledger import Ledger, State
+from mopoe_core.terminal import complain
+from orchestrator.errors import Mistake, SpecError
 from orchestrator.ledger.proposals import resolve
 from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.trial import Trial
 from orchestrator.tracking import tracking_uri
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
@@ -37,14 +38,19 @@ class Typed:
     storage: str | None
 
     def command(self, name: str, *more: str) -> str:
-        """A command on the same sweep; of secrets without."""
+        """A command on the same sweep, without secrets."""
         options = [("--scale", self.scale), ("--storage", self.storage)]
-        said = [word for option, value in options if value is not None for word in (option, value)]
-        return pasted([name, str(self.file), *said, *more])
+        words = [word for option, value in options if value is not None for word in (option, value)]
+        return pasted([name, str(self.file), *words, *more])
+
+
+def typed_command() -> str:
+    """What was typed, to be pasted into a shell again, without secrets."""
+    return pasted(sys.argv[1:])
 
 
 def pasted(words: list[str]) -> str:
-    """A command of ours, to be pasted into a shell; of secrets without."""
+    """A command of this program, to be pasted into a shell, without secrets."""
     return f"python -m orchestrator {shlex.join(map(_masked_word, words))}"
 
 
@@ -59,9 +65,9 @@ def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[spec
     tracking_uri.named()
     try:
         folder = _folders(spec, storage)
-        found = resolve(spec, folder)
-        _check_warm_start(found, folder)
-        return found, folder
+        resolved = resolve(spec, folder)
+        _check_warm_start(resolved, folder)
+        return resolved, folder
     except SpecError as error:
         raise spec.pointed(error) from None
 
@@ -84,28 +90,28 @@ def expanded(option: str, path: Path) -> Path:
 
 def _folders(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
     """Where the ledger is. Raises UserError where it, or the folder of datasets, cannot be had: here, before anything is written."""
-    wrong: list[Mistake] = []
+    mistakes: list[Mistake] = []
     try:
         _ = spec.resources.data_folder
     except SpecError as error:
-        wrong += error.mistakes
+        mistakes += error.mistakes
     try:
-        folder = _placed(spec, storage)
+        folder = _storage_folder(spec, storage)
     except SpecError as error:
-        raise SpecError(*wrong, *error.mistakes) from None
-    if wrong:
-        raise SpecError(*wrong)
+        raise SpecError(*mistakes, *error.mistakes) from None
+    if mistakes:
+        raise SpecError(*mistakes)
     return folder
 
 
-def _placed(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
+def _storage_folder(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
     """Where the ledger is. Raises UserError where that is no place for one: SpecError where the file says so."""
-    said, option = (spec.storage, "storage") if storage is None else (storage, "--storage")
+    address, option = (spec.storage, "storage") if storage is None else (storage, "--storage")
     refuse: type[UserError] = SpecError if storage is None else UserError
     try:
-        folder = place(said)
+        folder = place(address)
     except (ValueError, RuntimeError) as error:
-        raise refuse(f"{option}: {masked(said)!r} {error}") from None
+        raise refuse(f"{option}: {masked(address)!r} {error}") from None
     if isinstance(folder, RemotePath):
         try:
             folder.exists()
@@ -115,7 +121,7 @@ def _placed(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
     nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise refuse(f"{option}: {nearest} is a file; name a folder")
-    if "?" in str(folder) or "%" in str(folder):  # of SQLite's URI these are syntax: the database would be outside the folder
+    if "?" in str(folder) or "%" in str(folder):  # in SQLite's URI these are syntax: the database would be outside the folder
         raise refuse(f"{option}: {folder} has a '?' or '%', which MLflow's address cannot have; name another folder")
     return folder
 
@@ -126,15 +132,12 @@ def check_there(file: Path, folder: AnyPath) -> None:
         raise UserError(f"storage: {folder} is not there; run `python -m orchestrator sweep {file}` first")
 
 
+def warn(lines: Iterable[str]) -> None:
+    """Say what is odd and may still be meant, before anything trains."""
+    for line in lines:
+        complain(f"warning: {line}")
+
+
 def counted(counts: Counter[str]) -> str:
     """`3 completed, 1 failed`."""
     return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def state_of(trial: Trial, ledger: Ledger) -> State:
-    """A trial's state; of one with a damaged record or a lost checkpoint, what is wrong with it."""
-    try:
-        state = ledger.state(trial)
-    except DamagedError as error:
-        return State("damaged", 0, False, str(error))
-    return State("damaged", state.attempts, state.has_checkpoint, state.lost) if state.lost else state

@@ -10,8 +10,10 @@ import typer
 from mopoe_core.storage.files import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.terminal import say
-from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, state_of
+from orchestrator.cli import exit_codes
+from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.snapshot import state_or_damage
 from orchestrator.monitor.progress import Progress
 from orchestrator.monitor.snapshot import Seen, Watch
 from orchestrator.spec import sweep_spec as specs
@@ -28,11 +30,6 @@ WatchOption = Annotated[
         "While trials are left it stays, also where the driver is gone. Ctrl-C ends it, and nothing else.",
     ),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Make it a command of the application."""
-    app.command()(status)
 
 
 def status(
@@ -57,7 +54,7 @@ def status(
     try:
         follow(looking, seen, progress, command, REMOTE_SECONDS if isinstance(folder, RemotePath) else LOCAL_SECONDS)
     except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+        raise typer.Exit(exit_codes.DONE) from None
 
 
 def follow(
@@ -91,7 +88,7 @@ def _driver(seen: Seen, command: str) -> str:
 def _list(spec: specs.SweepSpec, folder: AnyPath) -> None:
     """A line a trial."""
     ledger, every = Ledger(folder), specs.trials(spec)
-    states = list(zip(every, ledger.each(lambda trial: state_of(trial, ledger), every), strict=True))
+    states = list(zip(every, ledger.each(lambda trial: state_or_damage(trial, ledger), every), strict=True))
     names = labels(specs.cells(spec))
     width = max((len(f"{names[trial.cell.id]} seed={trial.seed}") for trial, _ in states), default=0)
     for trial, state in states:

@@ -52,14 +52,14 @@ def test_an_error_of_a_file_is_one_line(number, code, says, capsys, monkeypatch)
 def test_who_only_reads_is_told_of_the_option_that_writes_elsewhere(name):
     """On a read-only share and on a full disk."""
     for number in (errno.EROFS, errno.ENOSPC):
-        assert "--to" in storage_errors.told(OSError(number, "no", "/x"), "c", name).line
+        assert "--to" in storage_errors.explain(OSError(number, "no", "/x"), "c", name).line
 
 
 def test_errors_without_a_number_or_a_name_are_one_line_too():
     """Those of remote storage have the address in their text."""
-    assert storage_errors.told(OSError("s3://b/x: the line\nis down"), "c").line.startswith("s3://b/x: the line is down; ")
-    assert storage_errors.told(ConnectionError(), "c").code == 1
-    assert storage_errors.told(OSError(), "c").line.startswith("OSError; ")
+    assert storage_errors.explain(OSError("s3://b/x: the line\nis down"), "c").line.startswith("s3://b/x: the line is down; ")
+    assert storage_errors.explain(ConnectionError(), "c").code == 1
+    assert storage_errors.explain(OSError(), "c").line.startswith("OSError; ")
 
 
 def test_a_bug_keeps_its_traceback():

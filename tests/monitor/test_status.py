@@ -24,6 +24,7 @@ from orchestrator.monitor.progress import Progress
 from orchestrator.monitor.snapshot import Seen, Sight, Watch
 from orchestrator.spec.sweep_spec import cell_of, parse, trials
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
+from tests.support.opened import of_name, opened
 from tests.support.said import counts, unnamed
 
 ROOT = Path(__file__).parents[2]
@@ -139,17 +140,16 @@ def test_who_was_killed_is_not_shown_as_running(ledger):
     assert (statuses(dead)["running"], dead.driver, dead.over) == (0, None, False)
 
 
-def test_a_result_is_read_once(ledger, monkeypatch):
+def test_a_result_is_read_once(ledger):
     """However often one looks; a new one is found."""
     completes(ledger, EVERY[0])
-    read, names = records.read, []
-    monkeypatch.setattr(records, "read", lambda path, *rest: (names.append(path.name), read(path, *rest))[1])
     watch = Watch(SPEC, ledger.storage)
-    for _ in range(3):
-        watch.look()
-    completes(ledger, EVERY[1])
-    assert statuses(watch.look())["completed"] == 2
-    assert names.count("result.json") == 2
+    with opened() as count:
+        for _ in range(3):
+            watch.look()
+        completes(ledger, EVERY[1])
+        assert statuses(watch.look())["completed"] == 2
+    assert list(of_name(count, "result.json").values()) == [1, 1]
 
 
 def test_it_is_over_when_nobody_drives_and_nothing_is_left(ledger):

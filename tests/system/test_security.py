@@ -32,8 +32,7 @@ from mopoe_core.metric_names import metric_names, subset_name
 from mopoe_core.metrics.classifiers import judges
 from mopoe_core.storage.remote_path import masked
 from mopoe_core.training import training
-from orchestrator.cli import app
-from orchestrator.cli.common import Typed
+from orchestrator.cli.common import Typed, typed_command
 from orchestrator.driver.sweep_lease import sweep_folder
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
@@ -525,7 +524,7 @@ def words_of(command, folder):
 def test_the_command_that_goes_on_is_the_one_that_was_typed(word, monkeypatch, tmp_path):
     """Pasted into a shell it gives the program the very words, and runs nothing else."""
     monkeypatch.setattr(sys, "argv", ["orchestrator", "sweep", word, "--storage", word])
-    command = app.typed_command().replace("python -m orchestrator", "./program", 1)
+    command = typed_command().replace("python -m orchestrator", "./program", 1)
     assert words_of(command, tmp_path) == ["sweep", word, "--storage", word]
 
 
@@ -569,8 +568,8 @@ def test_an_address_without_secrets_is_shown_as_it_is(uri):
 def test_the_command_that_is_shown_has_no_secret(words, monkeypatch):
     """It stands on the report's page and in messages."""
     monkeypatch.setattr(sys, "argv", ["orchestrator", "sweep", "s.yaml", *words])
-    assert "***@bucket" in app.typed_command()
-    assert not re.search("KEY|SECRET", app.typed_command())
+    assert "***@bucket" in typed_command()
+    assert not re.search("KEY|SECRET", typed_command())
 
 
 @pytest.mark.slow

@@ -1,33 +1,25 @@
-"""Commands for after a sweep: what failed and why, training again, an audit, a table for analysis, MLflow's UI."""
+"""The commands about single trials: `failures`, `rerun` and `audit`."""
 
-import os
 import random
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mopoe_core.errors import UserError
 from mopoe_core.storage.files import AnyPath
-from mopoe_core.terminal import complain, say
-from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, expanded, open_sweep, state_of
+from mopoe_core.terminal import say
+from orchestrator.cli import exit_codes
+from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, open_sweep
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.snapshot import state_or_damage
 from orchestrator.spec import sweep_spec as specs
 from orchestrator.spec.trial import Trial, labels
-from orchestrator.tracking.mlflow.artifact_location import follow_for_reading
-from orchestrator.tracking.mlflow.ui import PORT
 
-TrialOption = Annotated[list[str] | None, typer.Option("--trial", metavar="ID", help="A trial; may be said more than once.")]
-FailedOption = Annotated[bool, typer.Option("--failed", help="Every failed trial.")]
-DivergedOption = Annotated[bool, typer.Option("--diverged", help="Every diverged trial.")]
+TrialOption = Annotated[list[str] | None, typer.Option("--trial", metavar="ID", help="A trial; may be given more than once.")]
+FailedOption = Annotated[bool, typer.Option("--failed", help="All failed trials.")]
+DivergedOption = Annotated[bool, typer.Option("--diverged", help="All diverged trials.")]
 HereOption = Annotated[bool, typer.Option("--here", help="Train the one trial now, in this process; the ledger stays as it is.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Make these commands of the application."""
-    for command in (failures, rerun, audit, export, ui):
-        app.command()(command)
 
 
 def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
@@ -36,7 +28,7 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     from orchestrator.analysis import failure_causes as causes
 
     ledger, every, typed = Ledger(folder), specs.trials(spec), Typed(file, scale, storage)
-    states = dict(zip((t.id for t in every), ledger.each(lambda trial: state_of(trial, ledger), every), strict=True))
+    states = dict(zip((t.id for t in every), ledger.each(lambda trial: state_or_damage(trial, ledger), every), strict=True))
     groups = causes.find(every, states, ledger)
     counts = Counter(state.status for state in states.values())
     damaged = f", {counts['damaged']} damaged (`status --trials` says which)" if counts["damaged"] else ""
@@ -63,15 +55,15 @@ def rerun(
     """
     spec, folder = open_sweep(file, scale, storage)
     check_there(file, folder)
-    from orchestrator.driver import rerun as again
+    from orchestrator.driver import rerun as rerunning
 
     every, typed = specs.trials(spec), Typed(file, scale, storage)
-    chosen = again.named(trial or [], every)
+    chosen = rerunning.named(trial or [], every)
     if here:
         _train_here(chosen, failed or diverged, spec, folder)
         return
     ledger = Ledger(folder)
-    statuses = dict(zip(every, ledger.each(lambda t: state_of(t, ledger).status, every), strict=True))
+    statuses = dict(zip(every, ledger.each(lambda t: state_or_damage(t, ledger).status, every), strict=True))
     wanted = {status for status, said in (("failed", failed), ("diverged", diverged)) if said}
     if not chosen and not wanted:
         raise UserError("rerun: no trial is named; name some with --trial, --failed or --diverged (`failures` lists them)")
@@ -81,7 +73,7 @@ def rerun(
         say(f"{spec.name}: no trial is {' or '.join(sorted(wanted))}; nothing was changed")
         return
     try:
-        moved = again.put_back(chosen, ledger)
+        moved = rerunning.put_back(chosen, ledger)
     except OSError as error:
         raise UserError(f"storage: {folder} cannot be changed ({error.strerror}); see that it can be written") from None
     for back in moved:
@@ -92,7 +84,7 @@ def rerun(
 
 def audit(
     file: SpecArgument,
-    sample: Annotated[int, typer.Option("--sample", metavar="N", help="Completed trials to train again.")],
+    sample: Annotated[int, typer.Option("--sample", metavar="N", help="Completed trials to train rerunning.")],
     seed: Annotated[int | None, typer.Option("--seed", metavar="K", help="Of the choice; a new one when left out.")] = None,
     scale: ScaleOption = None,
     storage: StorageOption = None,
@@ -112,58 +104,17 @@ def audit(
         trial, holds = recorded.trial, holds and verdict.holds
         say(f"{trial.id}  {names[trial.cell.id]} seed={trial.seed}  {verdict.said}")
     if not holds:
-        raise typer.Exit(1)
-
-
-def export(
-    file: SpecArgument,
-    to: Annotated[Path | None, typer.Option("--to", metavar="FILE.parquet", help="Beside the report when left out.")] = None,
-    scale: ScaleOption = None,
-    storage: StorageOption = None,
-) -> None:
-    """Write one tidy table, a row a trial and metric, as parquet."""
-    spec, folder = open_sweep(file, scale, storage)
-    check_there(file, folder)
-    from orchestrator.report import export as exporting  # pandas
-
-    ledger, every = Ledger(folder), specs.trials(spec)
-    known = ledger.each(ledger.known, every)
-    statuses = {t.id: one.state.status for t, one in zip(every, known, strict=True)}
-    table = exporting.tidy(every, statuses, [one.result for one in known if one.result is not None])
-    path = expanded("--to", to) if to else exporting.default_path(spec, folder)
-    rows = exporting.write(table, path)
-    say(f"{rows} rows of {len(every)} trials\ntable   {path}")
-
-
-def ui(
-    file: SpecArgument,
-    port: Annotated[int, typer.Option("--port", metavar="P", help="On loopback.")] = PORT,
-    scale: ScaleOption = None,
-    storage: StorageOption = None,
-) -> None:
-    """Start MLflow's UI on the sweep's store, for this machine alone. Ctrl-C ends it."""
-    spec, folder = open_sweep(file, scale, storage)
-    from orchestrator.tracking.mlflow import ui as serving
-
-    address = serving.address(port)
-    from orchestrator.tracking.mlflow.projection import default_uri  # mlflow
-
-    uri = default_uri(folder)
-    serving.check_store(uri, Typed(file, scale, storage).command("sweep"))
-    if hindrance := follow_for_reading(uri, folder):
-        complain(f"warning: {hindrance}")
-    say(f"{spec.name}: {address}  (Ctrl-C ends it)")
-    serving.become(uri, port, os.environ)
+        raise typer.Exit(exit_codes.UNFINISHED)
 
 
 def _train_here(chosen: list[Trial], others: bool, spec: specs.SweepSpec, folder: AnyPath) -> None:
     if len(chosen) != 1 or others:
         raise UserError("--here: trains one trial; name it with one --trial, without --failed or --diverged")
-    from orchestrator.driver import rerun as again
+    from orchestrator.driver import rerun as rerunning
 
     (trial,) = chosen
     say(f"{trial.id}  {trial.label}: in this process, in a temporary storage")
-    result = again.here(trial, spec, folder)
+    result = rerunning.here(trial, spec, folder)
     if result.status == "diverged":
         say(f"diverged at step {result.diverged_at_step}")
         return

@@ -1,0 +1,137 @@
+"""The commands that show results: `report`, `export`, `track` and `ui`."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mopoe_core.errors import UserError
+from mopoe_core.storage.local_path import LocalPath
+from mopoe_core.storage.remote_path import masked
+from mopoe_core.terminal import complain, say
+from orchestrator.cli import exit_codes
+from orchestrator.cli.common import (
+    ScaleOption,
+    SpecArgument,
+    StorageOption,
+    Typed,
+    check_there,
+    expanded,
+    open_sweep,
+    typed_command,
+)
+from orchestrator.ledger import snapshot
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.tracking.mlflow.artifact_location import follow_for_reading
+from orchestrator.tracking.mlflow.store_address import default_uri
+from orchestrator.tracking.mlflow.ui import PORT
+
+MOST_PROBLEMS = 3  # lines about MLflow
+
+AgainstOption = Annotated[bool, typer.Option("--against-paper", help="Put the published numbers beside the sweep's.")]
+UnequalOption = Annotated[
+    bool, typer.Option("--rank-unequal", help="Compare models whose complete seeds differ, on those that both have.")
+]
+
+
+def report(
+    file: SpecArgument,
+    scale: ScaleOption = None,
+    storage: StorageOption = None,
+    against_paper: AgainstOption = False,
+    rank_unequal: UnequalOption = False,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Another folder than that in storage.")] = None,
+) -> None:
+    """Write figure, tables and page from what the ledger holds."""
+    spec, folder = open_sweep(file, scale, storage)
+    check_there(file, folder)
+    from orchestrator.driver import report_step
+    from orchestrator.report.paper import beside_published  # pandas and matplotlib
+
+    into = _report_folder(to) if to else None
+    paths = report_step.write_report(spec, folder, typed_command(), against_paper, rank_unequal, into)
+    say(paths.summary)
+    if paths.search:
+        say(paths.search.line)
+    for comparison in paths.paper.comparisons:
+        say(beside_published.markdown(comparison))
+    say("\n".join(report_places(paths.page, [(front.label, front.png) for front in paths.fronts])))
+
+
+def export(
+    file: SpecArgument,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE.parquet", help="Beside the report when left out.")] = None,
+    scale: ScaleOption = None,
+    storage: StorageOption = None,
+) -> None:
+    """Write one tidy table, a row a trial and metric, as parquet."""
+    spec, folder = open_sweep(file, scale, storage)
+    check_there(file, folder)
+    from orchestrator.report import export as exporting  # pandas
+
+    seen = snapshot.read(spec, Ledger(folder))
+    path = expanded("--to", to) if to else exporting.default_path(spec, folder)
+    rows = exporting.write(exporting.tidy(seen.trials, seen.statuses, seen.results), path)
+    say(f"{rows} rows of {len(seen.trials)} trials\ntable   {path}")
+
+
+def track(
+    file: SpecArgument,
+    scale: ScaleOption = None,
+    storage: StorageOption = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Write every run anew.")] = False,
+) -> None:
+    """Bring MLflow to where the ledger is; nothing is trained. With --rebuild, make the sweep's runs anew from the ledger."""
+    spec, folder = open_sweep(file, scale, storage)
+    check_there(file, folder)
+    from orchestrator.driver import tracking_step
+
+    uri, problems = tracking_step.track(spec, folder, Typed(file, scale, storage).command("sweep"), rebuild)
+    say(f"MLflow  {masked(uri)}")
+    tell_tracking_problems(problems)
+    if problems:
+        raise typer.Exit(exit_codes.UNFINISHED)
+
+
+def ui(
+    file: SpecArgument,
+    port: Annotated[int, typer.Option("--port", metavar="P", help="On loopback.")] = PORT,
+    scale: ScaleOption = None,
+    storage: StorageOption = None,
+) -> None:
+    """Start MLflow's UI on the sweep's store, for this machine alone. Ctrl-C ends it."""
+    spec, folder = open_sweep(file, scale, storage)
+    from orchestrator.tracking.mlflow import ui as serving
+
+    address, uri = serving.address(port), default_uri(folder)
+    serving.check_store(uri, Typed(file, scale, storage).command("sweep"))
+    if hindrance := follow_for_reading(uri, folder):
+        complain(f"warning: {hindrance}")
+    say(f"{spec.name}: {address}  (Ctrl-C ends it)")
+    serving.become(uri, port, os.environ)
+
+
+def report_places(page: Path, figures: Sequence[tuple[str, Path]]) -> list[str]:
+    """Lines that say where page and figures are; of several fronts each with the label of its group."""
+    return [f"report  {page}", *(f"figure  {path}{f'  ({label})' if label else ''}" for label, path in figures)]
+
+
+def tell_tracking_problems(problems: Sequence[str]) -> None:
+    """Say what MLflow did not take, as far as a few lines go."""
+    for problem in problems[:MOST_PROBLEMS]:
+        complain(f"MLflow: {problem}; `track` or the next sweep command writes it")
+
+
+def _report_folder(path: Path) -> Path:
+    """The folder that `report --to` names. Raises UserError where it holds anything but a report: that would be replaced."""
+    from orchestrator.report.report import PAGE, is_part
+
+    folder = LocalPath(expanded("--to", path)).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--to: {folder} is a file; name a folder")
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    if names and (PAGE not in names or not all(map(is_part, names))):
+        raise UserError(f"--to: {folder} holds other files than a report; name a new or empty folder, or one that holds a report")
+    return folder

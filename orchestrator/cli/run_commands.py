@@ -1,0 +1,102 @@
+"""The commands that plan and run: `sweep` and `plan`."""
+
+import os
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from mopoe_core.errors import UserError
+from mopoe_core.storage.files import AnyPath, is_full
+from mopoe_core.storage.remote_path import RemotePath, masked
+from mopoe_core.terminal import complain, say
+from orchestrator.cli import data_remarks, exit_codes
+from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, typed_command, warn
+from orchestrator.cli.plan_text import plan_lines
+from orchestrator.cli.result_commands import report_places, tell_tracking_problems
+from orchestrator.errors import SpecError
+from orchestrator.execution import cpus
+from orchestrator.execution import plan as planning
+from orchestrator.execution.ray_tune import ray_address
+from orchestrator.ledger import storage_check
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import SweepSpec, wanted
+
+RetrainOption = Annotated[
+    bool, typer.Option("--retrain-damaged", help="Set trials with damaged records aside, and train them again.")
+]
+
+
+def sweep(
+    file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, retrain_damaged: RetrainOption = False
+) -> None:
+    """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
+    spec, folder = open_sweep(file, scale, storage)
+    _check_cpus(spec)
+    made = planning.make(wanted(spec), Ledger(folder), thorough=retrain_damaged)
+    warn(data_remarks.of_sweep(spec))
+    say("\n".join(plan_lines(spec, made)))
+    if made.damaged and not retrain_damaged:
+        raise UserError(planning.damage(made, folder))
+    if made.to_run or spec.search:
+        ray_address.check_address()
+    _prepare(folder)
+    from orchestrator.driver import sweep as driver
+
+    try:
+        outcome = driver.run(spec, spec.source, folder, typed_command(), retrain_damaged)
+    except KeyboardInterrupt:
+        # A second one, or before or after the trials; at the first, Ray ends them in order and `run` returns.
+        complain(f"interrupted; `{typed_command()}` goes on")
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
+    except SpecError as error:  # of what a search finds in storage
+        raise spec.pointed(error) from None
+    counts = counted(Counter(outcome.statuses.values()))
+    say(f"\n{spec.name}: {counts} of {len(outcome.statuses)} trials; {outcome.ran} ran now, {outcome.seconds:.0f} s in all")
+    say(outcome.report.summary)
+    if outcome.report.search_line:
+        say(outcome.report.search_line)
+    say("\n".join([*report_places(outcome.report.page, outcome.report.figures), f"MLflow  {masked(outcome.tracking_uri)}"]))
+    if outcome.tracking_uri.startswith("sqlite:"):
+        say(f"compare {Typed(file, scale, storage).command('ui')}")
+    tell_tracking_problems(outcome.tracking_problems)
+    if outcome.stop_reason:
+        complain(f"error: {outcome.stop_reason}")
+    if outcome.unfinished:
+        complain(f"{outcome.unfinished} trials are not finished; `{typed_command()}` goes on with them")
+        raise typer.Exit(exit_codes.UNFINISHED)
+
+
+def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
+    """Say what is done, to resume and new, and what it would cost. Creates nothing."""
+    spec, folder = open_sweep(file, scale, storage)
+    made = planning.make(wanted(spec), Ledger(folder))
+    warn(data_remarks.of_sweep(spec))
+    say("\n".join(plan_lines(spec, made, list_cells=True)))
+    if made.damaged:
+        raise UserError(planning.damage(made, folder))
+
+
+def _check_cpus(spec: SweepSpec) -> None:
+    """Refuse here what a local Ray would refuse later; a cluster knows its own nodes."""
+    most = cpus.usable()
+    if "RAY_ADDRESS" not in os.environ and spec.resources.cpu > most:
+        message = f"resources.cpu: {spec.resources.cpu} is more than the {most} that this process may use; lower it"
+        raise spec.pointed(SpecError(message))
+
+
+def _prepare(folder: AnyPath) -> None:
+    """Make the storage folder, and see that it can be written and relied on, before anything else is done."""
+    try:
+        if not isinstance(folder, RemotePath):
+            folder.mkdir(parents=True, exist_ok=True)
+        problem = storage_check.what_is_wrong(folder)
+    except OSError as error:
+        if is_full(error) and not isinstance(folder, RemotePath):
+            raise
+        allowed = "a bucket that exists and that you may write to" if isinstance(folder, RemotePath) else "another folder"
+        reason = str(error) if isinstance(folder, RemotePath) else f"{folder} cannot be written: {error.strerror}"
+        raise UserError(f"storage: {reason}; name {allowed}") from None
+    if problem:
+        raise UserError(f"storage: {folder} cannot be relied on: {problem}; name another folder")
+    warn([remark] if (remark := storage_check.remark(folder)) else [])

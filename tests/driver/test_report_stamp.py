@@ -1,0 +1,223 @@
+"""A sweep with nothing new reads each result twice, draws nothing and asks nobody; whatever is new leads to a new report."""
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mopoe_core.config.training_config import TrainingConfig
+from orchestrator.driver import report_stamp, report_step, sweep
+from orchestrator.driver.report_step import Options
+from orchestrator.ledger import snapshot
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.report import report
+from orchestrator.spec.sweep_spec import cells, parse
+from orchestrator.tracking.mlflow import projection
+from tests.support.builders import COHERENCE, LIKELIHOOD, grid_results, result
+from tests.support.opened import of_name, opened
+
+RAW = {
+    "name": "t",
+    "base": {"dataset": "mnist_svhn_text", "networks": "small"},
+    "grid": {"model": ["mvae", "mopoe"], "beta": [1, 2]},
+    "seeds": 2,
+    "objectives": [
+        {"metric": COHERENCE, "goal": "max", "reference": 0},
+        {"metric": LIKELIHOOD, "goal": "max", "reference": -3000},
+    ],
+}
+PLAIN = Options("a")
+COMMAND = "python -m orchestrator sweep t.yaml"
+
+
+class Home:
+    """A finished sweep in a folder, of which a `sweep` has drawn the report and written MLflow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger, self.file = Ledger(folder / "runs"), folder / "t.yaml"
+        self.file.write_text(yaml.safe_dump(RAW | {"storage": str(self.ledger.storage)}))
+        self.spec = parse(yaml.safe_load(self.file.read_text()))
+        self.report = folder / "runs" / "sweeps" / "t" / "report"
+        for one in grid_results(cells(self.spec), 2):
+            self.ledger.begin(one.trial)
+            self.ledger.record(one)
+
+    def sweeps(self, command: str = COMMAND) -> sweep.SweepOutcome:
+        """Runs the driver once."""
+        return sweep.run(self.spec, self.file.read_text(), self.ledger.storage, command)
+
+    def material(self) -> report_step.Material:
+        """What its report is made from now."""
+        return report_step.gather(snapshot.read(self.spec, self.ledger), self.ledger)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Twice: what is in MLflow after the first `sweep` is linked in the report of the second."""
+    made = Home(tmp_path_factory.mktemp("home"))
+    for _ in range(2):
+        assert made.sweeps().tracking_problems == ()
+    return made
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """What a command does that takes long: `drawn` for each report, `asked` for each connection to MLflow."""
+    done = []
+    write, tracker = report.write, projection.Tracker
+    monkeypatch.setattr(report, "write", lambda *rest: (done.append("drawn"), write(*rest))[1])
+    monkeypatch.setattr(projection, "Tracker", lambda *rest, **more: (done.append("asked"), tracker(*rest, **more))[1])
+    return done
+
+
+def test_a_sweep_with_nothing_new_reads_each_result_at_most_twice(home, types_here, monkeypatch):
+    """The command expands the grid at most twice: no cell is checked more often."""
+    checked = []
+    validate = TrainingConfig.model_validate
+    monkeypatch.setattr(TrainingConfig, "model_validate", lambda fields: (checked.append(fields), validate(fields))[1])
+    home.sweeps("python -m orchestrator sweep " + str(home.file))
+    checked.clear()
+    with opened() as count:
+        assert types_here("sweep", home.file)[0] == 0
+    results = of_name(count, "result.json")
+    assert len(results) == 8
+    assert max(results.values()) <= 2
+    assert 0 < len(checked) <= 2 * len(cells(home.spec))
+
+
+def test_a_report_reads_each_result_once(home, tmp_path, types_here):
+    """Into whatever folder."""
+    with opened() as count:
+        assert types_here("report", home.file, "--to", tmp_path / "elsewhere")[0] == 0
+    assert set(of_name(count, "result.json").values()) == {1}
+
+
+def test_a_sweep_with_nothing_new_draws_nothing_and_asks_nobody(home, work):
+    """It says the same of the report as the command that drew it, and no file of the report is touched."""
+    home.sweeps()
+    work.clear()
+    before = {path: path.stat().st_mtime_ns for path in home.report.rglob("*")}
+    drawn, again = home.sweeps(), home.sweeps()
+    assert work == []
+    assert {path: path.stat().st_mtime_ns for path in home.report.rglob("*")} == before
+    assert again.report == drawn.report
+    assert (again.ran, again.unfinished, again.tracking_problems) == (0, 0, ())
+    assert again.report.summary.count("\n") >= len(cells(home.spec))
+    assert again.report.page.exists()
+
+
+def remove(path):
+    """The file is gone."""
+    path.unlink()
+
+
+def change(path):
+    """As many bytes as before, of which one is another."""
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("harm", "name"), [(remove, "front.svg"), (change, "cells.csv"), (change, report_stamp.STAMP)])
+def test_a_report_that_was_changed_is_drawn_again(home, work, harm, name):
+    """Once: afterwards it is whole, with the same tables."""
+    home.sweeps()
+    before = (home.report / "cells.csv").read_bytes()
+    harm(home.report / name)
+    work.clear()
+    home.sweeps()
+    assert work.count("drawn") == 1
+    assert (home.report / "cells.csv").read_bytes() == before
+    assert (home.report / name).exists()
+    work.clear()
+    home.sweeps()
+    assert work == []
+
+
+def test_mlflow_is_asked_again_where_its_database_was_touched(home, work):
+    """The report, which has nothing new, is not drawn for it."""
+    home.sweeps()
+    work.clear()
+    os.utime(home.ledger.storage / "mlflow.db")
+    home.sweeps()
+    assert work == ["asked"]
+    home.sweeps()
+    assert work == ["asked"]
+
+
+def test_what_the_user_wants_drawn_is_drawn(home, work, types_here):
+    """`report` draws, whether something is new or not."""
+    home.sweeps()
+    work.clear()
+    assert types_here("report", home.file)[0] == 0
+    assert work == ["drawn"]
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A finished sweep without a report."""
+    return Home(tmp_path)
+
+
+def inputs_that_differ(home, happens, options=PLAIN):
+    """The inputs of a report that are not the same after something has happened, or with other options than a plain command's."""
+    before = report_step.inputs(home.material(), PLAIN)
+    happens()
+    after = report_step.inputs(home.material(), options)
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_nothing_new_is_no_new_input(other):
+    """Two readings of the same ledger."""
+    assert inputs_that_differ(other, lambda: None) == set()
+
+
+def test_each_kind_of_news_is_a_new_input(other):
+    """A result, a picture, a failure, the file's text, the options."""
+    folder = other.ledger.folder(snapshot.read(other.spec, other.ledger).trials[0])
+
+    def replaced():
+        (folder / "result.json").unlink()
+        of = cells(other.spec)[0]
+        other.ledger.record(result(of, 0, {COHERENCE: 0.9, LIKELIHOOD: -1.0}))
+
+    def fails():
+        (folder / "result.json").unlink()
+        other.ledger.fail(snapshot.read(other.spec, other.ledger).trials[0], "ValueError: no")
+
+    def pictured():
+        (folder / "samples").mkdir(exist_ok=True)
+        (folder / "samples" / "joint.png").write_bytes(b"picture")
+
+    def written():
+        (other.ledger.storage / "sweeps" / "t").mkdir(parents=True)
+        (other.ledger.storage / "sweeps" / "t" / "sweep.yaml").write_text("name: t")
+
+    assert inputs_that_differ(other, replaced) == {"results"}
+    assert inputs_that_differ(other, pictured) == {"pictures"}
+    assert inputs_that_differ(other, written) == {"sweep"}
+    assert inputs_that_differ(other, fails) == {"results", "states", "failures"}
+    for asked in (Options("b"), Options("a", against_paper=True), Options("a", unequal=True)):
+        assert inputs_that_differ(other, lambda: None, asked) == {"options"}
+
+
+def test_a_stamp_says_of_a_report_what_was_written(tmp_path, other):
+    """Numbers that are none, too; nothing of a stamp of other inputs."""
+    (tmp_path / "index.html").write_text("page")
+    drawn = report_stamp.DrawnReport(
+        page=tmp_path / "index.html",
+        summary="table",
+        search_line="",
+        figures=[("", tmp_path / "index.html")],
+        files=[tmp_path / "index.html"],
+        parameters={"seeds": "[0]"},
+        cells=["a", "b"],
+        courses={"hypervolume": [math.nan, 0.1 + 0.2]},
+        counts={"completed": 2},
+    )
+    report_stamp.write(tmp_path, "t", {"results": "1"}, drawn)
+    assert repr(report_stamp.read(tmp_path, "t", {"results": "1"}, other.ledger)) == repr(drawn)
+    assert report_stamp.read(tmp_path, "t", {"results": "2"}, other.ledger) is None
+    assert report_stamp.read(tmp_path, "another", {"results": "1"}, other.ledger) is None
