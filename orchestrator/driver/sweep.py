@@ -19,7 +19,8 @@ from orchestrator.analysis.comparable_groups import check_search, groups_of
 from orchestrator.driver import replaced_folder, reset_trials, retention
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.execution import plan, provenance
-from orchestrator.execution.events import Event, Outcome
+from orchestrator.execution.events import Outcome
+from orchestrator.execution.events import Report as Event
 from orchestrator.ledger import artifact_check, sweep_records
 from orchestrator.ledger.leases import leases, overlaps
 from orchestrator.ledger.leases.leases import Holder, Lease, LeaseLost

@@ -43,7 +43,8 @@ from mopoe_core.errors import UserError
 from mopoe_core.storage import files
 from mopoe_core.storage.files import AnyPath, write_text
 from orchestrator.execution import cpus, stacks, worker
-from orchestrator.execution.events import Event, Outcome
+from orchestrator.execution.events import Outcome
+from orchestrator.execution.events import Report as Event
 from orchestrator.execution.job_queue import Job, Place, Proposer, Queue, in_order, jobs
 from orchestrator.execution.ray_tune import node_slots, ray_address
 from orchestrator.ledger.leases import leases
