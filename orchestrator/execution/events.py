@@ -8,8 +8,7 @@ nothing to run need not import Ray or torch.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from mopoe_core.metric_names import Epoch
 
@@ -20,6 +19,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Event:
     """Something that happened while a plan ran."""
+
+    method: ClassVar[str]
+    """The observer's method for events of the class: `on_trial_ended` for TrialEnded."""
+
+    def __init_subclass__(cls) -> None:
+        cls.method = "on" + re.sub("(?=[A-Z])", "_", cls.__name__).lower()
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ class Observer:
 
     def notify(self, event: Event) -> None:
         """Call the method of the event's class."""
-        getattr(self, method_name(type(event)))(event)
+        getattr(self, event.method)(event)
 
     def on_preparation_begun(self, event: PreparationBegun) -> None:
         """Datasets and classifiers are loaded or made."""
@@ -217,28 +222,3 @@ class Observers(Observer):
         """Hand the event to each."""
         for observer in self._observers:
             observer.notify(event)
-
-
-@cache
-def method_name(kind: type[Event]) -> str:
-    """Returns the name of the method for events of a class: `on_trial_ended` for TrialEnded."""
-    return "on" + re.sub(r"(?=[A-Z])", "_", kind.__name__).lower()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How running a plan ended; whether a trial is complete is for the ledger to say."""
-
-    errors: Mapping[str, str]
-    """Trial id to the error of the last attempt, of trials that were given up."""
-    stopped: str = ""
-    """Why the sweep stopped before its end, if it did so by itself."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """Something that a worker reported, or that befell it: the records above take its place."""
-
-    trial_id: str
-    kind: str
-    report: dict[str, Any]
