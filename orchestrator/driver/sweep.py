@@ -57,12 +57,12 @@ def run(
     storage: AnyPath,
     command: str,
     retrain_damaged: bool = False,
-    execute: Executor = on_ray_tune,
+    execute: Executor | None = None,
 ) -> SweepOutcome:
     """Bring the ledger to where the spec wants it, then the report and MLflow to where the ledger is.
 
-    `source` is the YAML's text, kept beside the report; `execute` runs the trials. Raises SweepHeldError where another driver runs the
-    sweep, and LedgerError where records are damaged and are not to be set aside.
+    `source` is the YAML's text, kept beside the report; `execute` runs the trials, on Ray Tune if it is left out. Raises SweepHeldError
+    where another driver runs the sweep, and LedgerError where records are damaged and are not to be set aside.
     """
     started = time.monotonic()
     ledger = Ledger(storage)
@@ -77,7 +77,9 @@ def run(
         for trial in made.unpublished:
             ledger.publish(trial)
         done_before = {trial.id for trial in made.done}
-        ending = _unchanged(seen, ledger, command) or _run_and_report(spec, made, seen, ledger, lease, command, execute)
+        ending = _unchanged(seen, ledger, command)
+        if ending is None:
+            ending = _run_and_report(spec, made, seen, ledger, lease, command, execute or on_ray_tune)
         statuses, spec = ending.seen.statuses, ending.seen.spec
         lease.check()
         if spec.keep == "front":
