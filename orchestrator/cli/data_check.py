@@ -1,4 +1,4 @@
-"""What `python -m orchestrator data` does: bring a dataset in, check it, and show what is in it."""
+"""What the command `data` does: fetch or build a dataset, check it, and show what is in it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from mopoe_core.metrics.pictures import write_contact_sheet
 
 @dataclass(frozen=True)
 class Checked:
-    """A dataset that is there and is what it should be."""
+    """A dataset that was fetched or built, and that is what it should be."""
 
     lines: tuple[str, ...]
     """What it holds, for a terminal."""

@@ -1,4 +1,4 @@
-"""What is odd in the datasets of the user's own that a sweep names, as lines for a terminal."""
+"""Warnings about datasets of the user's own that a sweep names, as lines for a terminal."""
 
 from collections.abc import Iterable
 

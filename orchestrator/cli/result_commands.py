@@ -32,7 +32,7 @@ MOST_PROBLEMS = 3  # lines about MLflow
 
 AgainstOption = Annotated[bool, typer.Option("--against-paper", help="Put the published numbers beside the sweep's.")]
 UnequalOption = Annotated[
-    bool, typer.Option("--rank-unequal", help="Compare models whose complete seeds differ, on those that both have.")
+    bool, typer.Option("--rank-unequal", help="Compare models whose complete seeds differ, on the seeds that both have.")
 ]
 
 
@@ -42,7 +42,9 @@ def report(
     storage: StorageOption = None,
     against_paper: AgainstOption = False,
     rank_unequal: UnequalOption = False,
-    to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Another folder than that in storage.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="Write into this folder, and not into the one in storage.")
+    ] = None,
 ) -> None:
     """Write figure, tables and page from what the ledger holds."""
     spec, folder = open_sweep(file, scale, storage)
@@ -62,7 +64,9 @@ def report(
 
 def export(
     file: SpecArgument,
-    to: Annotated[Path | None, typer.Option("--to", metavar="FILE.parquet", help="Beside the report when left out.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE.parquet", help="The file to write; beside the report when left out.")
+    ] = None,
     scale: ScaleOption = None,
     storage: StorageOption = None,
 ) -> None:
@@ -97,7 +101,7 @@ def track(
 
 def ui(
     file: SpecArgument,
-    port: Annotated[int, typer.Option("--port", metavar="P", help="On loopback.")] = PORT,
+    port: Annotated[int, typer.Option("--port", metavar="P", help="Its port; only this machine can reach it.")] = PORT,
     scale: ScaleOption = None,
     storage: StorageOption = None,
 ) -> None:

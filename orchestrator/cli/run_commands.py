@@ -68,7 +68,7 @@ def sweep(
 
 
 def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
-    """Say what is done, to resume and new, and what it would cost. Creates nothing."""
+    """Show which trials are done, to resume and new, and what the rest would cost. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
     made = planning.make(wanted(spec), Ledger(folder))
     warn(data_remarks.of_sweep(spec))

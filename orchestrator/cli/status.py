@@ -1,4 +1,4 @@
-"""`status`: how a sweep does, from any terminal."""
+"""The command `status`: how a sweep does, from any terminal."""
 
 import time
 from collections import Counter
@@ -14,8 +14,8 @@ from orchestrator.cli import exit_codes
 from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.snapshot import state_or_damage
+from orchestrator.monitor.live_state import LiveSweep, StorageWatch
 from orchestrator.monitor.progress import Progress
-from orchestrator.monitor.snapshot import Seen, Watch
 from orchestrator.spec import sweep_spec as specs
 from orchestrator.spec.trial import labels
 
@@ -39,63 +39,70 @@ def status(
     scale: ScaleOption = None,
     storage: StorageOption = None,
 ) -> None:
-    """Say how a sweep does, while it runs and after: counts, time to go, seeds, front so far, failures. Creates nothing."""
+    """Show how a sweep is doing, while it runs and after: counts, time to go, seeds, front so far, failures. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
     if trials:
         _list(spec, folder)
         return
-    looking, command = Watch(spec, folder), Typed(file, scale, storage).command("sweep")
-    seen = looking.look()
-    progress = Progress(seen, spec.name)
-    progress.note = _driver(seen, command)
+    watching, command = StorageWatch(spec, folder), Typed(file, scale, storage).command("sweep")
+    live = watching.look()
+    progress = Progress(live, spec.name)
+    progress.note = _driver(live, command)
     if not watch:
         progress.show()
         return
     try:
-        follow(looking, seen, progress, command, REMOTE_SECONDS if isinstance(folder, RemotePath) else LOCAL_SECONDS)
+        follow(watching, live, progress, command, REMOTE_SECONDS if isinstance(folder, RemotePath) else LOCAL_SECONDS)
     except KeyboardInterrupt:
         raise typer.Exit(exit_codes.DONE) from None
 
 
 def follow(
-    looking: Watch, seen: Seen, progress: Progress, command: str, seconds: float, pause: Callable[[float], None] = time.sleep
+    watching: StorageWatch,
+    live: LiveSweep,
+    progress: Progress,
+    command: str,
+    seconds: float,
+    pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Show what changes until the sweep is over."""
     with progress:
         progress.say(progress.note)
         progress.tell()
-        while not seen.over:
+        while not live.is_over:
             pause(seconds)
             try:
-                seen = looking.look()
+                live = watching.look()
             except OSError as error:  # of a store that is away for a while
                 progress.say(f"storage: {error}; looking again")
                 continue
-            progress.see(seen)
-            note = _driver(seen, command)
+            progress.update(live)
+            note = _driver(live, command)
             if note != progress.note:
                 progress.note = note
                 progress.say(note)
         progress.tell()
 
 
-def _driver(seen: Seen, command: str) -> str:
-    if seen.driver is not None:
-        return f"driven by {seen.driver}"
-    return "nobody drives it now" if seen.over else f"nobody drives it now; `{command}` goes on"
+def _driver(live: LiveSweep, command: str) -> str:
+    """Who drives the sweep."""
+    if live.driver is not None:
+        return f"driven by {live.driver}"
+    return "nobody drives it now" if live.is_over else f"nobody drives it now; `{command}` goes on"
 
 
 def _list(spec: specs.SweepSpec, folder: AnyPath) -> None:
-    """A line a trial."""
+    """List the trials, a line each."""
     ledger, every = Ledger(folder), specs.trials(spec)
-    states = list(zip(every, ledger.each(lambda trial: state_or_damage(trial, ledger), every), strict=True))
+    states = ledger.each(lambda trial: state_or_damage(trial, ledger), every)
     names = labels(specs.cells(spec))
-    width = max((len(f"{names[trial.cell.id]} seed={trial.seed}") for trial, _ in states), default=0)
-    for trial, state in states:
+    titles = [f"{names[trial.cell.id]} seed={trial.seed}" for trial in every]
+    width = max(map(len, titles), default=0)
+    for trial, title, state in zip(every, titles, states, strict=True):
         stopped = "" if state.stopped_at_epoch is None else f"stopped at epoch {state.stopped_at_epoch}"
-        more, label = f"  {state.error or stopped}", f"{names[trial.cell.id]} seed={trial.seed}"
-        say(f"{trial.id}  {label:<{width}}  {state.status:<9}  {_attempts(state.attempts)}{more}".rstrip())
-    say(f"{spec.name}: {counted(Counter(state.status for _, state in states))} of {len(states)} trials")
+        reason = f"  {state.error or stopped}"
+        say(f"{trial.id}  {title:<{width}}  {state.status:<9}  {_attempts(state.attempts)}{reason}".rstrip())
+    say(f"{spec.name}: {counted(Counter(state.status for state in states))} of {len(every)} trials")
 
 
 def _attempts(count: int) -> str:

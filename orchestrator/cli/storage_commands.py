@@ -20,12 +20,12 @@ def gc(
     file: SpecArgument,
     scale: ScaleOption = None,
     storage: StorageOption = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them; else they are only listed.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without this they are only listed.")] = False,
     accept_lost: Annotated[
         bool, typer.Option("--accept-lost", help="Let results whose checkpoint is lost count without it; nothing else is done.")
     ] = False,
 ) -> None:
-    """Say which checkpoints no front of any sweep in storage has use for, and what killed processes left behind; and delete them."""
+    """List the checkpoints that no front of any sweep in storage has use for, and what killed processes left behind; or delete both."""
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator.driver import retention  # pandas
 

@@ -19,11 +19,11 @@ from orchestrator.spec.trial import Trial, labels
 TrialOption = Annotated[list[str] | None, typer.Option("--trial", metavar="ID", help="A trial; may be given more than once.")]
 FailedOption = Annotated[bool, typer.Option("--failed", help="All failed trials.")]
 DivergedOption = Annotated[bool, typer.Option("--diverged", help="All diverged trials.")]
-HereOption = Annotated[bool, typer.Option("--here", help="Train the one trial now, in this process; the ledger stays as it is.")]
+HereOption = Annotated[bool, typer.Option("--here", help="Train the one trial now, in this process; the ledger does not change.")]
 
 
 def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
-    """Group failed and diverged trials by cause, with what they share, and how to see one here. Creates nothing."""
+    """Group failed and diverged trials by cause, with what they share and the command that runs one here. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator.analysis import failure_causes as causes
 
@@ -32,8 +32,8 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     groups = causes.find(every, states, ledger)
     counts = Counter(state.status for state in states.values())
     damaged = f", {counts['damaged']} damaged (`status --trials` says which)" if counts["damaged"] else ""
-    ended = f"{counts['failed']} failed, {counts['diverged']} diverged{damaged}" if groups else f"nothing failed{damaged}"
-    say(f"{spec.name}: {ended}, of {len(every)} trials")
+    failures = f"{counts['failed']} failed, {counts['diverged']} diverged{damaged}" if groups else f"nothing failed{damaged}"
+    say(f"{spec.name}: {failures}, of {len(every)} trials")
     names = labels(specs.cells(spec))
     for line in causes.told(groups, names, lambda trial: typed.command("rerun", "--trial", trial.id, "--here")):
         say(line)
@@ -50,8 +50,8 @@ def rerun(
 ) -> None:
     """Put trials back, so that the next `sweep` trains them from the start; with --here, train one now and change nothing.
 
-    What is known of them is moved to `aside` in storage. Failed trials need this only to start over: `sweep` by itself tries them again
-    from their last checkpoint.
+    Their files are moved to `aside` in storage. Failed trials need this only to start over: `sweep` tries them again by itself, from their
+    last checkpoint.
     """
     spec, folder = open_sweep(file, scale, storage)
     check_there(file, folder)
@@ -64,7 +64,7 @@ def rerun(
         return
     ledger = Ledger(folder)
     statuses = dict(zip(every, ledger.each(lambda t: state_or_damage(t, ledger).status, every), strict=True))
-    wanted = {status for status, said in (("failed", failed), ("diverged", diverged)) if said}
+    wanted = {status for status, asked in (("failed", failed), ("diverged", diverged)) if asked}
     if not chosen and not wanted:
         raise UserError("rerun: no trial is named; name some with --trial, --failed or --diverged (`failures` lists them)")
     ids = {t.id for t in chosen}
@@ -76,34 +76,36 @@ def rerun(
         moved = rerunning.put_back(chosen, ledger)
     except OSError as error:
         raise UserError(f"storage: {folder} cannot be changed ({error.strerror}); see that it can be written") from None
-    for back in moved:
-        where = "nothing was there of it" if back.aside is None else f"set aside as {back.aside}"
-        say(f"{back.trial.id}  {back.trial.label}  {statuses[back.trial]}; {where}")
+    for put_back in moved:
+        where = "it had no files" if put_back.aside is None else f"set aside as {put_back.aside}"
+        say(f"{put_back.trial.id}  {put_back.trial.label}  {statuses[put_back.trial]}; {where}")
     say(f"to train {'it' if len(moved) == 1 else 'them'} from the start, now type  {typed.command('sweep')}")
 
 
 def audit(
     file: SpecArgument,
     sample: Annotated[int, typer.Option("--sample", metavar="N", help="Completed trials to train rerunning.")],
-    seed: Annotated[int | None, typer.Option("--seed", metavar="K", help="Of the choice; a new one when left out.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="K", help="Seed of the random choice; a new one when left out.")
+    ] = None,
     scale: ScaleOption = None,
     storage: StorageOption = None,
 ) -> None:
-    """Train some completed trials again, here, and compare with what is recorded. Exit 1 where one parts. The ledger stays as it is."""
+    """Train some completed trials again, here, and compare with what is recorded. Exit code 1 if one differs. Changes nothing."""
     spec, folder = open_sweep(file, scale, storage)
     check_there(file, folder)
     from orchestrator.driver import audit as auditing
 
     ledger = Ledger(folder)
-    drawn = random.randrange(2**31) if seed is None else seed
-    chosen = auditing.choose(ledger.results_of(specs.trials(spec)), sample, drawn)
+    choice = random.randrange(2**31) if seed is None else seed
+    chosen = auditing.choose(ledger.results_of(specs.trials(spec)), sample, choice)
     minutes = sum(result.train_seconds + result.evaluate_seconds for result in chosen) / 60
-    say(f"{spec.name}: {sample} of the completed trials, chosen by --seed {drawn}; took {minutes:.2g} minutes when recorded")
-    names, holds = labels(specs.cells(spec)), True
+    say(f"{spec.name}: {sample} of the completed trials, chosen by --seed {choice}; took {minutes:.2g} minutes when recorded")
+    names, all_hold = labels(specs.cells(spec)), True
     for recorded, verdict in auditing.run(chosen, spec, ledger):
-        trial, holds = recorded.trial, holds and verdict.holds
+        trial, all_hold = recorded.trial, all_hold and verdict.holds
         say(f"{trial.id}  {names[trial.cell.id]} seed={trial.seed}  {verdict.said}")
-    if not holds:
+    if not all_hold:
         raise typer.Exit(exit_codes.UNFINISHED)
 
 

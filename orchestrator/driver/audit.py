@@ -1,4 +1,4 @@
-"""An audit: some completed trials are trained again, in the foreground, and compared with what the ledger says of them."""
+"""An audit: some completed trials are trained again, in the foreground, and compared with what the ledger has of them."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 
 def choose(results: Sequence[TrialResult], count: int, seed: int) -> list[TrialResult]:
-    """As many completed trials, by chance. Raises UserError where that cannot be."""
+    """So many completed trials, drawn at random. Raises UserError where there are fewer."""
     completed = [result for result in results if result.status == "completed"]
     if not 1 <= count <= len(completed):
         allowed = f"1 to {len(completed)}, the completed trials" if completed else "none, because no trial has completed"
@@ -24,7 +24,7 @@ def choose(results: Sequence[TrialResult], count: int, seed: int) -> list[TrialR
 
 
 def run(chosen: Sequence[TrialResult], spec: SweepSpec, ledger: Ledger) -> Iterator[tuple[TrialResult, Verdict]]:
-    """Train each again, with as many threads as before and on a GPU if that was so, and compare."""
+    """Train each again, with as many threads as before, on a GPU if it was trained on one, and compare."""
     with foreground.beside(ledger.storage, spec.resources.data_folder, provenance.commit()) as place:
         for recorded in chosen:
             yield recorded, _again(recorded, ledger, place)
@@ -37,18 +37,18 @@ def _again(recorded: TrialResult, ledger: Ledger, place: Foreground) -> Verdict:
     except (DamagedError, CheckpointError) as error:
         return Verdict(False, f"parts: {error}; it was not trained again")
     try:
-        found = place.train(recorded.trial, int(where["threads"]), 0.0 if where["device"] == "cpu" else 1.0)
+        again = place.train(recorded.trial, int(where["threads"]), 0.0 if where["device"] == "cpu" else 1.0)
     except UserError:
         raise
-    except Exception as error:  # of one trial; the others are still to be seen
+    except Exception as error:  # of one trial; the others are still to be audited
         return Verdict(False, f"parts: was completed, and fails here ({type(error).__name__}: {error})".replace("\n", " "))
-    return compare(recorded, found, _weights(recorded, ledger, Ledger(place.storage)))
+    return compare(recorded, again, _weights(recorded, ledger, Ledger(place.storage)))
 
 
 def _check(recorded: TrialResult, ledger: Ledger) -> None:
-    """Raise DamagedError or CheckpointError where checkpoint or pictures are not those that the result names.
+    """Raise DamagedError or CheckpointError where the checkpoint or a picture is not the one that the result names.
 
-    A result of an earlier version names none: then the checkpoint says whose it is, and its epochs have to be the result's.
+    A result of an earlier version names neither: then the checkpoint says whose it is, and its epochs have to be the result's.
     """
     folder, trial = ledger.folder(recorded.trial), recorded.trial
     there = artifact_check.check_checkpoint(folder, ledger.checkpoint(trial), recorded)
@@ -64,8 +64,8 @@ def _check(recorded: TrialResult, ledger: Ledger) -> None:
 
 
 def _weights(recorded: TrialResult, ledger: Ledger, again: Ledger) -> float | None:
-    """How far the models of the two checkpoints are apart; None where the recorded one is gone."""
+    """The distance between the weights of the two checkpoints; None where the recorded one is gone."""
     from mopoe_core.training.training import weights_in
 
-    before, after = (weights_in(one.checkpoint(recorded.trial)) for one in (ledger, again))
+    before, after = (weights_in(place.checkpoint(recorded.trial)) for place in (ledger, again))
     return None if before is None or after is None else distance(before, after)

@@ -28,19 +28,19 @@ _T = TypeVar("_T")
 def replaced(folder: Path, build: Callable[[Path], _T], is_ours: Callable[[str], bool]) -> _T:
     """Give `build` an empty folder to fill, and let that take the place of `folder`.
 
-    Returns what `build` returns, with paths as they are afterwards. Files of other names than `is_ours` says are kept.
+    Returns what `build` returns, with the paths that the files have afterwards. Files that `is_ours` does not name are kept.
     """
     place = LocalPath(folder).resolve()  # through a link, which stays
     make_folder(place.parent)
     draft = place.with_name(draft_name(place))
     try:
         make_folder(draft)
-        done = build(draft)
+        built = build(draft)
         _keep_others(place, draft, is_ours)
         _swap(draft, place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    final: _T = moved(done, draft, folder)
+    final: _T = moved(built, draft, folder)
     return final
 
 
@@ -50,16 +50,16 @@ def draft_name(place: Path) -> str:
 
 
 def moved(value: Any, old: Path, new: Path) -> Any:
-    """A value, or what dataclasses, sequences and mappings hold, with the paths below `old` as paths below `new`."""
+    """The value with all paths below `old`, also within dataclasses, sequences and mappings, as paths below `new`."""
     if isinstance(value, Path):
         return new / value.relative_to(old) if value.is_relative_to(old) else value
     if is_dataclass(value) and not isinstance(value, type):
         changed = {field.name: moved(getattr(value, field.name), old, new) for field in fields(value) if field.init}
         return replace(value, **changed)
     if type(value) in (tuple, list):
-        return type(value)(moved(one, old, new) for one in value)
+        return type(value)(moved(item, old, new) for item in value)
     if isinstance(value, Mapping):
-        return {key: moved(one, old, new) for key, one in value.items()}
+        return {key: moved(item, old, new) for key, item in value.items()}
     return value
 
 
@@ -84,7 +84,7 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def _swap(draft: LocalPath, place: LocalPath) -> None:
-    """Give `draft` its place; what was there is then in the draft's place, or in one beside it."""
+    """Move `draft` to `place`; what was there is then in the draft's place, or in one beside it."""
     built = draft.stat().st_ino
     for _ in range(MOST_SWAPS):
         try:

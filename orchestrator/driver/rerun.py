@@ -1,4 +1,4 @@
-"""Trials that are to be trained again: which, put back to the start for the next sweep, or one of them here in the foreground."""
+"""Training trials again: put back to the start for the next sweep, or one of them here in the foreground."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 ASIDE = "aside"
-"""The folder of storage that holds what was there of trials which were put back."""
+"""The folder of storage that takes what is moved away of trials that are put back."""
 
 
 def named(ids: Sequence[str], every: Sequence[Trial]) -> list[Trial]:
-    """The trials of these ids. Raises UserError where a sweep has none of such an id."""
+    """The trials with these ids. Raises UserError where the sweep has no trial of such an id."""
     by_id = {trial.id: trial for trial in every}
     for trial_id in ids:
         if trial_id not in by_id:
@@ -39,8 +39,10 @@ def put_back(trials: Sequence[Trial], ledger: Ledger) -> list[PutBack]:
 
 
 def here(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
-    """Train a trial in the foreground, and print its epochs; nothing in storage changes. Raises whatever the trial raises, and
-    RuntimeError from what would else be taken for the user's own mistake and shown without its traceback.
+    """Train a trial in the foreground, and print its epochs; nothing in storage changes.
+
+    Raises whatever the trial raises. A UserError is raised as the cause of a RuntimeError, so that its traceback is shown: here the
+    error of the trial is what the user wants to see.
     """
     with foreground.beside(storage, spec.resources.data_folder, provenance.commit()) as place:
         try:

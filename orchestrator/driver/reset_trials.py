@@ -1,4 +1,4 @@
-"""Putting trials back to the start: what is there of them is moved aside, once no other process is at them."""
+"""Putting trials back to the start: what storage has of them is moved aside, once no other process trains them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class PutBack:
 
     trial: Trial
     aside: AnyPath | None
-    """Where what was there of it is now; None where nothing was."""
+    """Where its files are now; None where it had none."""
 
 
 def put_back(trials: Sequence[Trial], ledger: Ledger, lease: Lease, among: str) -> list[PutBack]:
     """Move everything about these trials to the folder `among` of storage. The lease holds them until all are moved, so that no sweep
-    begins one meanwhile.
+    trains one meanwhile.
 
     Raises LedgerError, and changes nothing, where one of them is being trained.
     """

@@ -1,8 +1,8 @@
-"""Which checkpoints stay. While a trial trains it has its last one and the one before; when it has ended, its last.
+"""Which checkpoints stay. While a trial trains, it has its last checkpoint and the one before; when it has ended, its last.
 
-`gc` then leaves those of the front's cells: of a sweep whose trials have all ended, the checkpoints of cells that another cell of their
-group (`front_groups`) beats on every objective are surplus, unless another sweep in the same storage has use for them. Results, pictures
-and records always stay.
+When all trials of a sweep have ended, `gc` leaves the checkpoints of the cells on its fronts. Those of cells that another cell of their
+group (`comparable_groups`) beats on every objective are surplus, unless another sweep in the same storage has use for them. Results,
+pictures and records always stay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,18 +24,18 @@ from orchestrator.spec.trial import Trial
 
 @dataclass(frozen=True)
 class Surplus:
-    """Checkpoints that nobody has use for."""
+    """Checkpoints that no sweep has use for, and what killed processes left behind."""
 
     trials: tuple[Trial, ...]
     paths: tuple[AnyPath, ...]
     links: tuple[AnyPath, ...]
-    """The same files among MLflow's artifacts, where these are links: the disk has room again when both are gone."""
+    """The same files among MLflow's artifacts, where these are links: the disk has room again only when both are gone."""
     leftovers: tuple[AnyPath, ...]
-    """Of processes that were killed."""
+    """What killed processes left behind."""
 
     @property
     def megabytes(self) -> float:
-        """What they take."""
+        """What the checkpoints take on disk."""
         return sum(map(size, self.paths)) / 1e6
 
 
@@ -50,42 +50,42 @@ def surplus(spec: SweepSpec, storage: AnyPath, seen: Snapshot | None = None) -> 
         for other in (spec, *sweep_records.recorded_sweeps(storage, spec.own_datasets))
         for trial in wanted_trials(other, ledger, seen)
     }
-    found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
-    paths = {trial: path for trial in found if (path := ledger.checkpoint(trial)).exists()}
+    unwanted = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
+    paths = {trial: path for trial in unwanted if (path := ledger.checkpoint(trial)).exists()}
     links = tuple(mlflow_links(storage, tuple(paths.values())))
     return Surplus(tuple(paths), tuple(paths.values()), links, tuple(leftovers.find(storage)))
 
 
-def delete(found: Surplus, storage: AnyPath) -> None:
-    """Remove them. Of each checkpoint it is noted first, so that nobody takes it for lost."""
+def delete(surplus: Surplus, storage: AnyPath) -> None:
+    """Remove what is surplus. Each checkpoint is first noted as deleted, so that nobody takes it for lost."""
     ledger = Ledger(storage)
-    for trial in found.trials:
+    for trial in surplus.trials:
         _note_deleted(trial, ledger, "no front has use for it")
-    for path in (*found.paths, *found.links):
+    for path in (*surplus.paths, *surplus.links):
         path.unlink(missing_ok=True)
-    for path in found.leftovers:
+    for path in surplus.leftovers:
         leftovers.remove(path)
 
 
 def accept_lost(spec: SweepSpec, storage: AnyPath) -> list[Trial]:
-    """Note of each lost checkpoint of a sweep that its result counts without it, and remove what is left of it; returns the trials."""
-    ledger, found = Ledger(storage), []
+    """Note for each lost checkpoint of a sweep that its result counts without it, and remove what is left of it; returns the trials."""
+    ledger, accepted = Ledger(storage), []
     for trial in trials(spec):
         if ledger.state(trial).lost:
             _note_deleted(trial, ledger, "it was lost")
             ledger.checkpoint(trial).unlink(missing_ok=True)
-            found.append(trial)
-    return found
+            accepted.append(trial)
+    return accepted
 
 
-def _note_deleted(trial: Trial, ledger: Ledger, why: str) -> None:
+def _note_deleted(trial: Trial, ledger: Ledger, reason: str) -> None:
     result = ledger.result(trial)
-    artifact_check.note_deleted(ledger.folder(trial), trial.id, None if result is None else result.checkpoint, why)
+    artifact_check.note_deleted(ledger.folder(trial), trial.id, None if result is None else result.checkpoint, reason)
 
 
 def wanted_trials(spec: SweepSpec, ledger: Ledger, seen: Snapshot | None = None) -> Iterator[Trial]:
-    """Trials whose checkpoints a sweep has use for: of the cells on its fronts, one of each group of cells that may be compared; all of
-    them while some have not ended, or where some were left out, of which it is not known whether they have.
+    """The trials whose checkpoints a sweep has use for: those of the cells on its fronts, one front for each group of cells that may be
+    compared. All of them while some have not ended, or where some were left out, so that it is not known whether they have.
     """
     every = specs.wanted(spec)
     results = _results_of(every, ledger, seen)
@@ -93,11 +93,11 @@ def wanted_trials(spec: SweepSpec, ledger: Ledger, seen: Snapshot | None = None)
         yield from every
         return
     grouped, seeds = groups_of(spec, results), specs.seeds_of(spec)
-    kept = {cell.id for cell in feasible(spec, grouped.results)}
+    allowed = {cell.id for cell in feasible(spec, grouped.results)}
     best: set[str] = set()
     for group in grouped.groups:
-        own = [cell for cell in group.cells if cell.id in kept]
-        front = fronts.front(spec.objectives, own, {cell.id: seeds[cell.id] for cell in own}, group.results)
+        cells = [cell for cell in group.cells if cell.id in allowed]
+        front = fronts.front(spec.objectives, cells, {cell.id: seeds[cell.id] for cell in cells}, group.results)
         best |= {point.cell_id for point in front.points if point.on_front}
     yield from (trial for trial in every if trial.cell.id in best)
 
@@ -107,8 +107,8 @@ def _results_of(every: Sequence[Trial], ledger: Ledger, seen: Snapshot | None) -
     if seen is None:
         return ledger.results_of(every)
     readings = seen.readings
-    found = ledger.each(lambda trial: seen.result(trial) if trial.id in readings else ledger.result(trial), every)
-    return [result for result in found if result is not None]
+    results = ledger.each(lambda trial: seen.result(trial) if trial.id in readings else ledger.result(trial), every)
+    return [result for result in results if result is not None]
 
 
 def mlflow_links(storage: AnyPath, paths: Sequence[AnyPath]) -> Iterator[AnyPath]:

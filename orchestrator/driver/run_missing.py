@@ -12,8 +12,8 @@ from orchestrator.ledger.leases.leases import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import ENDED, TrialResult
+from orchestrator.monitor.live_state import StorageWatch, condensed
 from orchestrator.monitor.progress import Progress
-from orchestrator.monitor.snapshot import Watch, slim
 from orchestrator.spec.sweep_spec import SweepSpec, trials, wanted
 from orchestrator.spec.trial import Trial
 
@@ -39,9 +39,9 @@ def run_missing(
 ) -> str:
     """Run what the plan says, and what a search finds; returns why the sweep stopped before its end, if it did so by itself."""
     outcome = Outcome({})
-    seen = Watch(spec, ledger.storage).look()
-    results = {result.trial.id: result for result in seen.results}
-    with Progress(seen) as progress:
+    live = StorageWatch(spec, ledger.storage).look()
+    results = {result.trial.id: result for result in live.results}
+    with Progress(live) as progress:
         ended = _EndedTrials(spec, ledger, tracker, progress, results)
         search, todo = None, made.to_run
         if spec.search is not None:
@@ -112,7 +112,7 @@ class _EndedTrials(Observer):
     def _take(self, trial: Trial) -> None:
         result = self._ledger.result(trial)
         if result is not None:
-            self._results[trial.id] = slim(result, self.spec)
+            self._results[trial.id] = condensed(result, self.spec)
             self._progress.ended(self._results[trial.id])
 
 

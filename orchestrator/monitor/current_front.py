@@ -1,4 +1,4 @@
-"""The front of a sweep that is not over, without what takes long: no probabilities. Pure."""
+"""The front of a sweep that is not over, without probabilities, which take long. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -13,12 +13,13 @@ from orchestrator.spec.sweep_spec import SweepSpec, seeds_of
 from orchestrator.spec.trial import labels
 
 
-def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
-    """A line a cell that has all its seeds and that no other of its group beats, and the hypervolume where the spec states references.
+def front_lines(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:
+    """A line for each cell that has all its seeds and that no other cell of its group beats; then the hypervolume, where the spec states
+    references.
 
     Where the sweep has several groups of cells that may be compared, each line begins with the label of its group.
     """
-    grouped, seeds = groups_of(spec, found), seeds_of(spec)
+    grouped, seeds = groups_of(spec, results), seeds_of(spec)
     feasible = {cell.id for cell in outcomes.feasible(spec, grouped.results)}
     lines = []
     for group in grouped.groups:
@@ -36,9 +37,9 @@ def _lines(spec: SweepSpec, group: FrontGroup, seeds: Mapping[str, Sequence[int]
     means = [fronts.means(completed[cell.id], spec.objectives) for cell in complete]
     member = fronts.non_dominated(np.array(means), np.array([objective.goal == "max" for objective in spec.objectives]))
     names, lines = labels(cells), []
-    for cell, own, is_on in zip(complete, means, member, strict=True):
-        if is_on:
-            values = ", ".join(f"{o.metric} {mean:.4g}" for o, mean in zip(spec.objectives, own, strict=True))
+    for cell, cell_means, on_front in zip(complete, means, member, strict=True):
+        if on_front:
+            values = ", ".join(f"{o.metric} {mean:.4g}" for o, mean in zip(spec.objectives, cell_means, strict=True))
             lines.append(f"{names[cell.id]}: {values}")
     volume = fronts.hypervolume_of(means, spec.objectives) if len(spec.objectives) > 1 else None
     return lines if volume is None else [*lines, f"hypervolume {volume:.4g}"]

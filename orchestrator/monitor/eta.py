@@ -1,4 +1,4 @@
-"""What is known of trials while they train, what they occupy, and how long the rest will take. Pure."""
+"""How long the rest of a sweep will take, from what is shown of its trials and what their workers need. Pure."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -9,41 +9,41 @@ from orchestrator.spec.sweep_spec import Resources
 from orchestrator.spec.trial import Trial
 
 _K = TypeVar("_K")
-OVER = (*ENDED, "failed", "damaged")
-"""Nothing becomes of these by themselves."""
+FINAL = (*ENDED, "failed", "damaged")
+"""Statuses that a trial does not leave by itself."""
 
 
 @dataclass
-class Shown:
-    """What is known of one trial."""
+class TrialView:
+    """What is shown of one trial."""
 
     trial: Trial
     name: str
     """What tells its cell from the sweep's others, and its seed."""
     kind: str
-    """The same for trials that should take as long as each other."""
+    """Trials of one kind should take as long as each other."""
     status: str
     epoch: int = 0
     epoch_seconds: float = 0.0
-    """Of its last epoch, or of all on average where it has ended; 0 while nothing is known."""
+    """What its last epoch took, or an epoch on average where it has ended; 0 while nothing is known."""
     evaluate_seconds: float | None = None
     """None until it has ended."""
     worker: str = ""
     """The token of who trains it, while it runs: trials of one stack have the same."""
-    why: str = ""
-    """The last line of the error that ended its last attempt."""
+    reason: str = ""
+    """Why it has its status, where that is not as it should be: the last line of an error, or when a search stopped it."""
     stopped: bool = False
     """Whether a search has stopped its cell early."""
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether nothing of it is left to do."""
-        return self.status in OVER or self.stopped
+        return self.status in FINAL or self.stopped
 
 
 @dataclass(frozen=True)
-class Room:
-    """What a worker occupies, and what there is of it."""
+class Capacity:
+    """What a worker needs, and what there is of it."""
 
     cpu: int
     """Cores of a worker."""
@@ -52,7 +52,7 @@ class Room:
     cores: int | None
     """Of this machine, where all workers are on it; None on a cluster, whose nodes come and go."""
     at_once: int | None
-    """Workers at a time, where the sweep says so."""
+    """The most workers at a time, where the sweep says so."""
 
     def workers(self, running: int) -> int:
         """How many work at a time when there is enough to do; on a cluster, as many as do now. At least 1."""
@@ -60,20 +60,20 @@ class Room:
             return max(1, running)
         return max(1, min(self.cores // self.cpu, self.at_once or self.cores))
 
-    def said(self, running: int) -> str:
+    def in_use(self, running: int) -> str:
         """Cores, and GPUs where a worker has one, that so many workers have in use: `2 of 2 cores`."""
         cores, gpus = running * self.cpu, running * self.gpu
-        of = _many(cores, "core") if self.cores is None else f"{cores} of {_many(self.cores, 'core')}"
-        return f"{of}, {_many(gpus, 'GPU')}" if self.gpu else of
+        text = _many(cores, "core") if self.cores is None else f"{cores} of {_many(self.cores, 'core')}"
+        return f"{text}, {_many(gpus, 'GPU')}" if self.gpu else text
 
 
-def room(resources: Resources, cores: int | None) -> Room:
-    """Of a sweep's workers. Where CPUs will do, GPUs are not counted: none may be there."""
-    return Room(resources.cpu, 0.0 if resources.cpu_will_do else resources.gpu, cores, resources.at_once)
+def capacity_of(resources: Resources, cores: int | None) -> Capacity:
+    """The capacity for a sweep's workers. Where CPUs will do, GPUs are not counted: there may be none."""
+    return Capacity(resources.cpu, 0.0 if resources.cpu_will_do else resources.gpu, cores, resources.at_once)
 
 
 @dataclass(frozen=True)
-class ToGo:
+class Eta:
     """How long the rest will take."""
 
     seconds: float
@@ -81,32 +81,32 @@ class ToGo:
     """Whether a trial has been evaluated, so that its seconds could be counted."""
 
 
-def to_go(every: Collection[Shown], workers: int) -> ToGo | None:
-    """Seconds until all have ended, by the measured speeds of trials of the same kind, or, while there are none, of any; None before the
-    first epoch. What is left is spread over the workers, and takes no less than its longest trial.
+def eta(views: Collection[TrialView], workers: int) -> Eta | None:
+    """Time until all trials have ended, from the measured speeds of trials of the same kind, or of any kind while there are none; None
+    before the first epoch. What is left is spread over the workers, and takes no less than its longest trial.
     """
-    epochs = _means((one.kind, one.epoch_seconds) for one in every if one.epoch_seconds)
+    epochs = _means((view.kind, view.epoch_seconds) for view in views if view.epoch_seconds)
     if not epochs:
         return None
-    evaluations = _means((one.kind, one.evaluate_seconds) for one in every if one.evaluate_seconds is not None)
+    evaluations = _means((view.kind, view.evaluate_seconds) for view in views if view.evaluate_seconds is not None)
     usual = sum(epochs.values()) / len(epochs)
     usual_evaluation = sum(evaluations.values()) / len(evaluations) if evaluations else 0.0
     left = [
-        (one.trial.config.epochs - one.epoch) * (one.epoch_seconds or epochs.get(one.kind, usual))
-        + evaluations.get(one.kind, usual_evaluation)
-        for one in every
-        if not one.over
+        (view.trial.config.epochs - view.epoch) * (view.epoch_seconds or epochs.get(view.kind, usual))
+        + evaluations.get(view.kind, usual_evaluation)
+        for view in views
+        if not view.is_over
     ]
-    return ToGo(max(sum(left) / workers, max(left, default=0.0)), bool(evaluations))
+    return Eta(max(sum(left) / workers, max(left, default=0.0)), bool(evaluations))
 
 
-def _many(count: float, what: str) -> str:
-    return f"{count:g} {what}{'' if count == 1 else 's'}"
+def _many(count: float, noun: str) -> str:
+    return f"{count:g} {noun}{'' if count == 1 else 's'}"
 
 
 def _means(pairs: Iterable[tuple[_K, float]]) -> dict[_K, float]:
-    sums: dict[_K, tuple[float, int]] = {}
+    """The mean of the values of each key."""
+    values: dict[_K, list[float]] = {}
     for key, value in pairs:
-        total, count = sums.get(key, (0.0, 0))
-        sums[key] = (total + value, count + 1)
-    return {key: total / count for key, (total, count) in sums.items()}
+        values.setdefault(key, []).append(value)
+    return {key: sum(own) / len(own) for key, own in values.items()}

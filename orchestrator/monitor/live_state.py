@@ -1,6 +1,6 @@
-"""A sweep as storage tells of it: for `status`, from whatever terminal, whether or not a driver runs.
+"""A sweep as storage has it at one moment: for `status`, from any terminal, whether or not a driver runs.
 
-A result that has been read is kept, and of a trial that has one nothing is read again.
+Each result is read once, however often one looks, and of a trial that has one nothing else is read again.
 """
 
 import os
@@ -18,98 +18,102 @@ from orchestrator.ledger.ledger import Ledger, State
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.training_progress import Pace
-from orchestrator.monitor.eta import OVER, Room, room
+from orchestrator.monitor.eta import FINAL, Capacity, capacity_of
 from orchestrator.spec.comparison_key import measured_with
 from orchestrator.spec.sweep_spec import SweepSpec, trials
 from orchestrator.spec.trial import Trial
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What is known of one trial at one moment."""
+class LiveTrial:
+    """One trial at one moment."""
 
     state: State
     result: TrialResult | None = None
     holder: Holder | None = None
     """Who trains it."""
     pace: Pace | None = None
-    why: str = ""
-    """The last line of the error that ended its last attempt; empty for none."""
+    reason: str = ""
+    """Why it is not as it should be: the last line of the error that ended its last attempt, or what is damaged; empty for nothing."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class LiveSweep:
     """A sweep at one moment."""
 
     spec: SweepSpec
     """With the cells that a search has found."""
     trials: Sequence[Trial]
-    sights: Mapping[str, Sight]
+    live_trials: Mapping[str, LiveTrial]
     """By trial id."""
     driver: Holder | None
     """Who drives the sweep now."""
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether nobody drives the sweep and nothing is left to train: what a search has stopped early is not."""
-        left = [s for s in self.sights.values() if s.state.status not in OVER and s.state.stopped_at_epoch is None]
-        return self.driver is None and bool(self.sights) and not left
+        states = [live.state for live in self.live_trials.values()]
+        left = [state for state in states if state.status not in FINAL and state.stopped_at_epoch is None]
+        return self.driver is None and bool(states) and not left
 
     @property
     def results(self) -> list[TrialResult]:
-        """Of the trials that have ended; no more of each than the front and the time to go need."""
-        return [sight.result for sight in self.sights.values() if sight.result is not None]
+        """Of the trials that have ended, condensed."""
+        return [live.result for live in self.live_trials.values() if live.result is not None]
 
     @property
-    def room(self) -> Room:
-        """What the workers occupy: of this machine where all of them, and the driver, are on it."""
-        holders = [one for one in (self.driver, *(sight.holder for sight in self.sights.values())) if one is not None]
+    def capacity(self) -> Capacity:
+        """Of this machine, where driver and workers are all on it; else of a cluster."""
+        holders = [holder for holder in (self.driver, *(live.holder for live in self.live_trials.values())) if holder is not None]
         here = all(map(leases.surely_lives, holders)) and "RAY_ADDRESS" not in os.environ
-        return room(self.spec.resources, cpus.usable() if here else None)
+        return capacity_of(self.spec.resources, cpus.usable() if here else None)
 
 
-class Watch:
+class StorageWatch:
     """Looks at one sweep again and again."""
 
     def __init__(self, spec: SweepSpec, storage: AnyPath) -> None:
         self._spec, self._ledger = spec, Ledger(storage)
-        self._kept: dict[str, Sight] = {}
+        self._ended: dict[str, LiveTrial] = {}
 
-    def look(self) -> Seen:
+    def look(self) -> LiveSweep:
         """The sweep as it is now. Raises OSError where storage cannot be reached."""
         storage = self._ledger.storage
         spec = resolve(self._spec, storage)
         every = trials(spec)
-        left = [trial for trial in every if trial.id not in self._kept]
-        sights = dict(zip((t.id for t in left), self._ledger.each(lambda trial: self._look(trial, spec), left), strict=True))
-        self._kept |= {trial_id: sight for trial_id, sight in sights.items() if sight.result is not None}
-        both = self._kept | sights
+        left = [trial for trial in every if trial.id not in self._ended]
+        looks = self._ledger.each(lambda trial: self._look(trial, spec), left)
+        live = {trial.id: look for trial, look in zip(left, looks, strict=True)}
+        self._ended |= {trial_id: look for trial_id, look in live.items() if look.result is not None}
+        live |= self._ended
         driver = leases.living(storage, storage / "sweeps" / spec.name)
-        return Seen(spec, every, {trial.id: both[trial.id] for trial in every}, driver)
+        return LiveSweep(spec, every, {trial.id: live[trial.id] for trial in every}, driver)
 
-    def _look(self, trial: Trial, spec: SweepSpec) -> Sight:
+    def _look(self, trial: Trial, spec: SweepSpec) -> LiveTrial:
         try:
             known = self._ledger.known(trial)
         except DamagedError as error:
-            return Sight(State("damaged", 0, False, str(error)), why=str(error))
+            return LiveTrial(State("damaged", 0, False, str(error)), reason=str(error))
         state = known.state
         if state.lost:
-            return Sight(State("damaged", 0, False, state.lost), why=state.lost)
+            return LiveTrial(State("damaged", 0, False, state.lost), reason=state.lost)
         if known.result is not None:
-            return Sight(state, slim(known.result, spec))
+            return LiveTrial(state, condensed(known.result, spec))
         if state.status == "running":
-            return Sight(state, None, self._ledger.holder(trial), training_progress.pace(trial, self._ledger))
-        why = state.error
+            return LiveTrial(state, None, self._ledger.holder(trial), training_progress.pace(trial, self._ledger))
+        reason = state.error
         if state.status == "pending" and state.attempts:
-            why = self._ledger.last_error(trial).strip().rpartition("\n")[2]
-        return Sight(state, pace=training_progress.pace(trial, self._ledger) if state.attempts else None, why=why)
+            reason = self._ledger.last_error(trial).strip().rpartition("\n")[2]
+        return LiveTrial(state, pace=training_progress.pace(trial, self._ledger) if state.attempts else None, reason=reason)
 
 
-def slim(result: TrialResult, spec: SweepSpec) -> TrialResult:
-    """What the front so far, collapses, a search and the time to go need of a result: ten thousand whole ones take hundreds of MB."""
+def condensed(result: TrialResult, spec: SweepSpec) -> TrialResult:
+    """A result without what the front so far, collapses, a search and the time to go do not need: ten thousand whole ones take hundreds
+    of MB.
+    """
     wanted = {objective.metric for objective in spec.objectives}
     wanted |= collapse.evidence(result)
     wanted |= {constraint.metric for constraint in (spec.search.constraints if spec.search else ())}
-    kept = {key: value for key, value in result.provenance.items() if key in wanted}
-    kept |= measured_with(result.provenance).as_provenance()
-    return replace(result, metrics=tuple(m for m in result.metrics if m.name in wanted), history=(), provenance=kept)
+    provenance = {key: value for key, value in result.provenance.items() if key in wanted}
+    provenance |= measured_with(result.provenance).as_provenance()
+    return replace(result, metrics=tuple(m for m in result.metrics if m.name in wanted), history=(), provenance=provenance)

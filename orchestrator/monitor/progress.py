@@ -1,6 +1,6 @@
-"""Follows a sweep's trials and says how they do: a live view on a terminal, plain lines elsewhere.
+"""Shows how a sweep's trials do: a live view on a terminal, plain lines elsewhere.
 
-It is told by whoever knows: the driver by its workers, `status` by storage.
+The driver feeds it with the events of its workers, and `status` with what storage has.
 """
 
 import time
@@ -28,14 +28,14 @@ from orchestrator.execution.events import (
 )
 from orchestrator.ledger.result import TrialResult
 from orchestrator.monitor import view
-from orchestrator.monitor.eta import Shown
-from orchestrator.monitor.snapshot import Seen, Sight
+from orchestrator.monitor.eta import TrialView
+from orchestrator.monitor.live_state import LiveSweep, LiveTrial
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels
 
 PLAIN_SECONDS = 20.0
 VIEW_SECONDS = 1.0
-"""How often the live view is made anew."""
+"""Between two drawings of the live view."""
 FRONT_SECONDS = 1.0
 FRONT_REST = 30.0
 """The front is made anew no sooner than so many seconds, and so many times as long as it took, after the last time."""
@@ -46,14 +46,14 @@ PLAIN_WIDTH = 130
 class Progress(Observer):
     """The trials of a sweep as they are now; as a context manager it shows them until it is left."""
 
-    def __init__(self, seen: Seen, heading: str = "") -> None:
+    def __init__(self, live: LiveSweep, heading: str = "") -> None:
         self.note = ""
         """A line below the summary."""
-        self._spec, self._room = seen.spec, seen.room
+        self._spec, self._capacity = live.spec, live.capacity
         self._heading = heading
-        self._shown: dict[str, Shown] = {}
+        self._views: dict[str, TrialView] = {}
         self._kinds: dict[str, str] = {}
-        self._found: dict[str, TrialResult] = {}
+        self._results: dict[str, TrialResult] = {}
         self._front: Sequence[str] = ()
         self._collapsed: Sequence[str] = ()
         self._front_due = 0.0
@@ -62,55 +62,56 @@ class Progress(Observer):
         self._console = Console()
         if not self._console.is_terminal:
             self._console = Console(width=PLAIN_WIDTH)
-        self._live: Live | None = None
-        self.add(seen.spec, seen.trials)
-        for trial_id, sight in seen.sights.items():
-            self._take(self._shown[trial_id], sight)
+        self._live_display: Live | None = None
+        self.add(live.spec, live.trials)
+        for trial_id, trial in live.live_trials.items():
+            self._take(self._views[trial_id], trial)
         self._renew_front()
 
     def add(self, spec: SweepSpec, trials: Sequence[Trial]) -> None:
-        """Trials that a search has come to want, and the search with them."""
+        """Show the trials that a search has come to want, too; `spec` is the search with its cells."""
         self._spec = spec
-        new = [trial for trial in trials if trial.id not in self._shown]
-        cells = {one.trial.cell.id: one.trial.cell for one in self._shown.values()} | {trial.cell.id: trial.cell for trial in new}
+        new = [trial for trial in trials if trial.id not in self._views]
+        if not new:
+            return
         for trial in new:
             kind = self._kinds.setdefault(trial.cell.id, f"{trial.config.model} {trial.config.shape}")
-            self._shown[trial.id] = Shown(trial, "", kind, "pending")
-        names = labels(list(cells.values())) if new else {}
-        for one in self._shown.values() if new else ():
-            one.name = f"{names[one.trial.cell.id]} seed={one.trial.seed}"
+            self._views[trial.id] = TrialView(trial, "", kind, "pending")
+        names = labels(list({trial_view.trial.cell.id: trial_view.trial.cell for trial_view in self._views.values()}.values()))
+        for trial_view in self._views.values():
+            trial_view.name = f"{names[trial_view.trial.cell.id]} seed={trial_view.trial.seed}"
 
-    def see(self, seen: Seen) -> None:
-        """What storage says at a later moment; what has changed is said."""
-        self._room = seen.room
-        self.add(seen.spec, seen.trials)
-        for trial_id, sight in seen.sights.items():
-            shown = self._shown[trial_id]
-            before, epoch = (shown.status, shown.why), shown.epoch
-            self._take(shown, sight)
-            if (shown.status, shown.why) != before:
-                self._changed(shown)
-            elif shown.epoch != epoch:
+    def update(self, live: LiveSweep) -> None:
+        """Show what storage has at a later moment, and say what has changed."""
+        self._capacity = live.capacity
+        self.add(live.spec, live.trials)
+        for trial_id, trial in live.live_trials.items():
+            trial_view = self._views[trial_id]
+            before, epoch = (trial_view.status, trial_view.reason), trial_view.epoch
+            self._take(trial_view, trial)
+            if (trial_view.status, trial_view.reason) != before:
+                self._changed(trial_view)
+            elif trial_view.epoch != epoch:
                 self._tell_at_times()
 
-    def _take(self, shown: Shown, sight: Sight) -> None:
-        state = sight.state
-        shown.status, shown.why, shown.stopped = state.status, sight.why, state.stopped_at_epoch is not None
-        shown.worker = sight.holder.token if sight.holder else ""
-        if sight.pace:
-            shown.epoch, shown.epoch_seconds = sight.pace.epoch, sight.pace.seconds
-        if sight.result:
-            self._measured(sight.result)
+    def _take(self, trial_view: TrialView, live: LiveTrial) -> None:
+        trial_view.status, trial_view.reason = live.state.status, live.reason
+        trial_view.stopped = live.state.stopped_at_epoch is not None
+        trial_view.worker = live.holder.token if live.holder else ""
+        if live.pace:
+            trial_view.epoch, trial_view.epoch_seconds = live.pace.epoch, live.pace.seconds
+        if live.result:
+            self._measured(live.result)
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
-            self._live = Live(console=self._console, get_renderable=self.view, refresh_per_second=1 / VIEW_SECONDS)
-            self._live.start()
+            self._live_display = Live(console=self._console, get_renderable=self.view, refresh_per_second=1 / VIEW_SECONDS)
+            self._live_display.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._live:
-            self._live.stop()
+        if self._live_display:
+            self._live_display.stop()
 
     def on_preparation_begun(self, event: PreparationBegun) -> None:
         """Say what takes so long."""
@@ -146,15 +147,15 @@ class Progress(Observer):
     def on_trials_begun(self, event: TrialsBegun) -> None:
         """A worker has begun to train trials."""
         for trial_id in event.attempts:
-            shown = self._shown[trial_id]
-            shown.status, shown.why, shown.worker = "running", "", event.worker
-            self._changed(shown)
+            trial_view = self._views[trial_id]
+            trial_view.status, trial_view.reason, trial_view.worker = "running", "", event.worker
+            self._changed(trial_view)
 
     def on_epochs_ended(self, event: EpochsEnded) -> None:
         """Trials have finished an epoch."""
         for trial_id, epoch in event.epochs.items():
-            shown = self._shown[trial_id]
-            shown.epoch, shown.epoch_seconds = epoch.epoch, epoch.values["train/seconds"]
+            trial_view = self._views[trial_id]
+            trial_view.epoch, trial_view.epoch_seconds = epoch.epoch, epoch.values["train/seconds"]
             self._tell_at_times()
 
     def on_trial_retried(self, event: TrialRetried) -> None:
@@ -167,68 +168,70 @@ class Progress(Observer):
 
     def on_trial_stopped(self, event: TrialStopped) -> None:
         """A search has stopped a trial."""
-        self._shown[event.trial_id].stopped = True
+        self._views[event.trial_id].stopped = True
         self._set_status(event.trial_id, "cancelled", f"stopped at epoch {event.epoch}")
 
     def on_trials_busy_elsewhere(self, event: TrialsBusyElsewhere) -> None:
         """Another sweep is at these trials."""
         for trial_id in event.trial_ids:
-            shown = self._shown[trial_id]
-            shown.status = "pending"
-            self.say(f"{shown.status:<10} {shown.name} (another sweep trains it: {event.holder})")
+            trial_view = self._views[trial_id]
+            trial_view.status = "pending"
+            self.say(f"{trial_view.status:<10} {trial_view.name} (another sweep trains it: {event.holder})")
 
     def ended(self, result: TrialResult) -> None:
         """A trial has completed or diverged."""
-        shown = self._shown[result.trial.id]
-        shown.status, shown.why = result.status, ""
+        trial_view = self._views[result.trial.id]
+        trial_view.status, trial_view.reason = result.status, ""
         self._measured(result)
-        self._changed(shown)
+        self._changed(trial_view)
 
-    def _unless_ended(self, trial_id: str, status: str, why: str) -> None:
+    def _unless_ended(self, trial_id: str, status: str, reason: str) -> None:
         """What befalls a stack concerns those of its trials that have not ended."""
-        if trial_id not in self._found:
-            self._set_status(trial_id, status, why)
+        if trial_id not in self._results:
+            self._set_status(trial_id, status, reason)
 
-    def _set_status(self, trial_id: str, status: str, why: str) -> None:
-        shown = self._shown[trial_id]
-        shown.status, shown.why = status, why
-        self._changed(shown)
+    def _set_status(self, trial_id: str, status: str, reason: str) -> None:
+        trial_view = self._views[trial_id]
+        trial_view.status, trial_view.reason = status, reason
+        self._changed(trial_view)
 
     def _measured(self, result: TrialResult) -> None:
         """Keeps what a result says of speed, and for the front."""
-        shown, epochs = self._shown[result.trial.id], result.trial.config.epochs
-        self._found[result.trial.id] = result
+        trial_view, epochs = self._views[result.trial.id], result.trial.config.epochs
+        self._results[result.trial.id] = result
         if result.status == "completed":
-            shown.epoch, shown.epoch_seconds = epochs, result.train_seconds / epochs
-            shown.evaluate_seconds = result.evaluate_seconds
+            trial_view.epoch, trial_view.epoch_seconds = epochs, result.train_seconds / epochs
+            trial_view.evaluate_seconds = result.evaluate_seconds
 
-    def _changed(self, shown: Shown) -> None:
-        if shown.status not in ("running", "pending"):
+    def _changed(self, trial_view: TrialView) -> None:
+        if trial_view.status not in ("running", "pending"):
             self._renew_front()
-        if shown.why or not self._live:
-            self.say(f"{shown.status:<10} {shown.name}{f' ({shown.why})' if shown.why else ''}")
+        if trial_view.reason or not self._live_display:
+            self.say(f"{trial_view.status:<10} {trial_view.name}{f' ({trial_view.reason})' if trial_view.reason else ''}")
 
     def _renew_front(self) -> None:
-        """Now and then: it takes longer the more trials there are, and of ten thousand short ones it took more time than all else."""
+        """Make the front anew, but not each time: it takes longer the more trials there are, and with ten thousand short trials it took
+        more time than all else.
+        """
         started = time.monotonic()
-        if self._found and started >= self._front_due:
-            self._front = _front(self._spec, list(self._found.values()))
-            self._collapsed = collapse.lines(self._spec, list(self._found.values()))
+        if self._results and started >= self._front_due:
+            self._front = _front(self._spec, list(self._results.values()))
+            self._collapsed = collapse.lines(self._spec, list(self._results.values()))
             self._front_due = started + FRONT_SECONDS + FRONT_REST * (time.monotonic() - started)
 
     def _tell_at_times(self) -> None:
-        if not self._live and time.monotonic() - self._spoke > PLAIN_SECONDS:
+        if not self._live_display and time.monotonic() - self._spoke > PLAIN_SECONDS:
             self.tell()
 
     def tell(self) -> None:
         """Say everything in plain lines."""
-        every = list(self._shown.values())
-        self.say(view.summary(every, self._room))
+        views = list(self._views.values())
+        self.say(view.summary(views, self._capacity))
         if self._front:
             self.say(f"           front so far: {'; '.join(self._front)}")
         for line in self._collapsed:
             self.say(f"           {line}")
-        for line in view.running_lines(every):
+        for line in view.running_lines(views):
             self.say(f"           {line}")
 
     def say(self, line: str) -> None:
@@ -245,12 +248,10 @@ class Progress(Observer):
         """Everything that is known, as it is now."""
         heading = self._heading or f"{view.clock(time.monotonic() - self._started)} elapsed"
         is_search = self._spec.search is not None
-        return view.view(heading, list(self._shown.values()), self._room, self._front, is_search, self.note, self._collapsed)
+        return view.view(heading, list(self._views.values()), self._capacity, self._front, is_search, self.note, self._collapsed)
 
 
-def _front(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
-    from orchestrator.monitor.current_front import (
-        front_lines,  # numpy, pandas and scipy: seconds, where nothing has ended for nothing
-    )
+def _front(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:
+    from orchestrator.monitor.current_front import front_lines  # pandas and scipy: seconds, for nothing where no trial has ended
 
-    return front_lines(spec, found)
+    return front_lines(spec, results)

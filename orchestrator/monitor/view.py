@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mopoe_core.terminal import escaped
-from orchestrator.monitor.eta import Room, Shown, to_go
+from orchestrator.monitor.eta import Capacity, TrialView, eta
 
 MARKS = {"damaged": "?", "pending": "·", "running": "◐", "completed": "●", "diverged": "!", "failed": "✗", "cancelled": "○"}
 COLOURS = {
@@ -28,91 +28,91 @@ LATEST = 20  # cells of a search
 MOST_CELLS = 60  # of a model, in any other sweep
 
 
-def summary(every: Sequence[Shown], room: Room) -> str:
+def summary(views: Sequence[TrialView], capacity: Capacity) -> str:
     """Counts by status, what is in use, and the time to go."""
-    counts = Counter(one.status for one in every)
-    said = ", ".join(f"{counts[status]} {status}" for status in MARKS if counts[status]) or "0"
-    parts = [f"{said} of {len(every)} trials"]
-    workers = len({one.worker for one in every if one.status == "running"})
+    counts = Counter(view.status for view in views)
+    statuses = ", ".join(f"{counts[status]} {status}" for status in MARKS if counts[status]) or "0"
+    parts = [f"{statuses} of {len(views)} trials"]
+    workers = len({view.worker for view in views if view.status == "running"})
     if workers:
-        parts.append(room.said(workers))
-    return "; ".join([*parts, *_time_to_go(every, room, workers)])
+        parts.append(capacity.in_use(workers))
+    return "; ".join([*parts, *_time_to_go(views, capacity, workers)])
 
 
-def _time_to_go(every: Sequence[Shown], room: Room, workers: int) -> list[str]:
-    if all(one.over for one in every):
+def _time_to_go(views: Sequence[TrialView], capacity: Capacity, workers: int) -> list[str]:
+    if all(view.is_over for view in views):
         return []
-    found = to_go(every, room.workers(workers))
-    if found is None:
+    rest = eta(views, capacity.workers(workers))
+    if rest is None:
         return ["time to go unknown until a first epoch is done"]
-    return [f"about {clock(found.seconds)} to go{'' if found.with_evaluation else ', evaluation not counted'}"]
+    return [f"about {clock(rest.seconds)} to go{'' if rest.with_evaluation else ', evaluation not counted'}"]
 
 
-def running_lines(every: Sequence[Shown]) -> list[str]:
+def running_lines(views: Sequence[TrialView]) -> list[str]:
     """The epochs of running trials."""
-    running = [one for one in every if one.status == "running"]
-    lines = [f"{one.name}: epoch {one.epoch}/{one.trial.config.epochs}" for one in running[:MOST_RUNNING]]
+    running = [view for view in views if view.status == "running"]
+    lines = [f"{view.name}: epoch {view.epoch}/{view.trial.config.epochs}" for view in running[:MOST_RUNNING]]
     return [*lines, f"and {len(running) - MOST_RUNNING} more"] if len(running) > MOST_RUNNING else lines
 
 
-def failure_lines(every: Sequence[Shown]) -> list[str]:
+def failure_lines(views: Sequence[TrialView]) -> list[str]:
     """Trials whose last attempt failed, with the last line of the error."""
-    fell = [one for one in every if one.why and one.status != "completed" and not one.stopped]
-    lines = [f"{one.name} ({one.status}): {one.why}" for one in fell[-MOST_FAILURES:]]
-    return [*lines, f"and {len(fell) - MOST_FAILURES} more"] if len(fell) > MOST_FAILURES else lines
+    failures = [view for view in views if view.reason and view.status != "completed" and not view.stopped]
+    lines = [f"{view.name} ({view.status}): {view.reason}" for view in failures[-MOST_FAILURES:]]
+    return [*lines, f"and {len(failures) - MOST_FAILURES} more"] if len(failures) > MOST_FAILURES else lines
 
 
 def view(
     heading: str,
-    every: Sequence[Shown],
-    room: Room,
+    views: Sequence[TrialView],
+    capacity: Capacity,
     front: Sequence[str],
     is_search: bool,
     note: str = "",
     collapsed: Sequence[str] = (),
 ) -> Group:
     """Everything: the heading and the summary, a note, seeds as marks, running trials, the front so far, collapses, failures."""
-    parts: list[RenderableType] = [_text(f"{heading}: {summary(every, room)}"), *([_text(note)] if note else [])]
-    parts.append(marks(every, is_search))
-    parts += [_text(f"  {MARKS['running']} {line}", COLOURS["running"]) for line in running_lines(every)]
-    listed = (
+    parts: list[RenderableType] = [_text(f"{heading}: {summary(views, capacity)}"), *([_text(note)] if note else [])]
+    parts.append(marks(views, is_search))
+    parts += [_text(f"  {MARKS['running']} {line}", COLOURS["running"]) for line in running_lines(views)]
+    sections = (
         ("front so far", front, ""),
         ("collapsed", collapsed, COLOURS["diverged"]),
-        ("failures", failure_lines(every), COLOURS["failed"]),
+        ("failures", failure_lines(views), COLOURS["failed"]),
     )
-    for title, lines, style in listed:
+    for title, lines, style in sections:
         if lines:
             parts += [_text(title, "bold"), *(_text(f"  {line}", style) for line in lines)]
     return Group(*parts)
 
 
-def marks(every: Sequence[Shown], is_search: bool) -> Table:
+def marks(views: Sequence[TrialView], is_search: bool) -> Table:
     """A row a model: every cell, and a mark a seed; of a search the latest cells, and how many came before."""
-    cells: dict[str, list[Shown]] = {}
-    for one in every:
-        cells.setdefault(one.trial.cell.id, []).append(one)
+    cells: dict[str, list[TrialView]] = {}
+    for view in views:
+        cells.setdefault(view.trial.cell.id, []).append(view)
     table = Table.grid(padding=(0, 2))
     chosen = list(cells.values())[-LATEST:] if is_search else list(cells.values())
     if len(chosen) < len(cells):
         table.add_row(_text(f"{len(cells)} cells"), _text(f"the latest {LATEST}:", "dim"))
-    models = dict.fromkeys(seeds[0].trial.config.model for seeds in chosen)
-    for model in models:
-        own = [seeds for seeds in chosen if seeds[0].trial.config.model == model]
+    by_model: dict[str, list[list[TrialView]]] = {}
+    for seeds in chosen:
+        by_model.setdefault(seeds[0].trial.config.model, []).append(seeds)
+    for model, own in by_model.items():
         table.add_row(_text(model, "bold"), _row(own))
     return table
 
 
-def _row(cells: Sequence[list[Shown]]) -> Text:
-    """Of too many cells, those where something is left to do first."""
+def _row(cells: Sequence[list[TrialView]]) -> Text:
+    """The marks of a model's cells. Of too many, those where something is left to do come first."""
     if len(cells) > MOST_CELLS:
-        kept = sorted(cells, key=lambda seeds: all(one.over for one in seeds))[:MOST_CELLS]
-        text = _row(kept)
-        return text.append(f"and {len(cells) - MOST_CELLS} more cells", style="dim")
+        first = sorted(cells, key=lambda seeds: all(view.is_over for view in seeds))[:MOST_CELLS]
+        return _row(first).append(f"and {len(cells) - MOST_CELLS} more cells", style="dim")
     text = Text()
     for seeds in cells:
         label = seeds[0].name.rpartition(" seed=")[0].removeprefix(seeds[0].trial.config.model).strip()
         text.append(_text(f"{label}:", "dim"))
-        for status, run in groupby(seeds, key=lambda one: one.status):
+        for status, run in groupby(seeds, key=lambda view: view.status):
             count = len(list(run))
             few = len(seeds) <= MOST_SEEDS
             text.append(MARKS[status] * count if few else f"{count}{MARKS[status]}", style=COLOURS[status])
@@ -120,9 +120,9 @@ def _row(cells: Sequence[list[Shown]]) -> Text:
     return text
 
 
-def _text(said: str, style: str = "") -> Text:
+def _text(line: str, style: str = "") -> Text:
     """Text for a terminal, which may come from a record or an error."""
-    return Text(escaped(said), style=style)
+    return Text(escaped(line), style=style)
 
 
 def clock(seconds: float) -> str:

@@ -15,7 +15,7 @@ from mopoe_core.metrics.classifiers import Judges
 from mopoe_core.metrics.evaluation import evaluate
 from orchestrator.analysis import collapse
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.monitor.snapshot import Watch, slim
+from orchestrator.monitor.live_state import StorageWatch, condensed
 from orchestrator.report.sections import classes_section
 from orchestrator.spec.sweep_spec import parse, seeds_of, trials
 from tests.core.metrics.test_evaluation import NAMES, shown, transparent
@@ -256,8 +256,8 @@ def test_a_report_of_earlier_results_has_no_table_of_classes(tmp_path):
 def test_what_is_kept_of_a_result_suffices_to_name_its_collapse():
     """Of a healthy trial no share is kept, of a collapsed one what is needed: both say what the whole result says."""
     healthy, collapsed = (next(r for r in reported() if (bool(collapse.collapses(r))) is is_bad) for is_bad in (False, True))
-    assert {m.name for m in slim(healthy, SPEC).metrics} == {COHERENCE, LIKELIHOOD}
-    assert collapse.by_cell([slim(collapsed, SPEC)]) == collapse.by_cell([collapsed]) != {}
+    assert {m.name for m in condensed(healthy, SPEC).metrics} == {COHERENCE, LIKELIHOOD}
+    assert collapse.by_cell([condensed(collapsed, SPEC)]) == collapse.by_cell([collapsed]) != {}
 
 
 def test_status_names_it(tmp_path, types_here):
@@ -268,7 +268,7 @@ def test_status_names_it(tmp_path, types_here):
         ledger.record(one)
     file = tmp_path / "demo.yaml"
     file.write_text(yaml.safe_dump(RAW | {"storage": str(ledger.storage)}))
-    assert len(Watch(SPEC, ledger.storage).look().results) == 8
+    assert len(StorageWatch(SPEC, ledger.storage).look().results) == 8
     code, out, _ = types_here("status", file)
     assert code == 0
     assert collapse.lines(SPEC, reported())[0] in " ".join(out.split())

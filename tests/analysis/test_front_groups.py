@@ -22,7 +22,7 @@ from orchestrator.errors import LedgerError
 from orchestrator.ledger import sweep_records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.monitor.current_front import front_lines
-from orchestrator.monitor.snapshot import slim
+from orchestrator.monitor.live_state import condensed
 from orchestrator.report import export
 from orchestrator.report.paper import paper_tables
 from orchestrator.report.report import ReportPaths
@@ -173,7 +173,7 @@ def test_status_has_a_front_for_each_group(home, both, types_here, monkeypatch):
         alone = parse(two_groups.raw("x", [dataset]))
         own_results = [r for r in results if r.trial.config.dataset == dataset]
         expected += [f"{dataset}: {line}" for line in front_lines(alone, own_results)]
-    assert front_lines(spec, [slim(r, spec) for r in results]) == expected
+    assert front_lines(spec, [condensed(r, spec) for r in results]) == expected
     assert sum("hypervolume" in line for line in expected) == 2
     code, out, _ = types_here("status", f"{BOTH}.yaml")
     assert code == 0

@@ -14,7 +14,7 @@ from mopoe_core import terminal
 from orchestrator.ledger import records
 from orchestrator.ledger.records import Identity
 from orchestrator.monitor import view
-from orchestrator.monitor.eta import Room, Shown
+from orchestrator.monitor.eta import Capacity, TrialView
 from orchestrator.tracking.circuit_breaker import Outages
 from orchestrator.tracking.mlflow import projection
 from tests.cli.test_foreign_code import TYPED
@@ -111,8 +111,8 @@ def test_the_live_view_shows_text_escaped(is_terminal, store):
     """What the driver and `status` draw holds no code but those of the drawing itself."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=is_terminal, color_system=None, width=200)
-    shown = Shown(store.trials[0], f"mopoe {NASTY} seed=0", "kind", "failed", why=NASTY)
-    console.print(view.view(NASTY, [shown], Room(1, 0.0, None, None), [NASTY], False, NASTY, [NASTY]))
+    shown = TrialView(store.trials[0], f"mopoe {NASTY} seed=0", "kind", "failed", reason=NASTY)
+    console.print(view.view(NASTY, [shown], Capacity(1, 0.0, None, None), [NASTY], False, NASTY, [NASTY]))
     assert obeyed(out.getvalue()) == set()
     assert out.getvalue().count("\\x1b]0;owned\\x07") >= 5
 

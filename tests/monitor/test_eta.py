@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.monitor.eta import Room, Shown, to_go
+from orchestrator.monitor.eta import Capacity, TrialView, eta
 from orchestrator.spec.trial import Trial
 from tests.support.builders import cell
 
@@ -11,7 +11,7 @@ CELL = cell(epochs=10)
 
 def shown(status, seed=0, kind="a", **known):
     """A trial of ten epochs."""
-    return Shown(Trial(CELL, seed), "", kind, status, **known)
+    return TrialView(Trial(CELL, seed), "", kind, status, **known)
 
 
 DONE = shown("completed", epoch=10, epoch_seconds=3.0, evaluate_seconds=20.0)
@@ -20,36 +20,36 @@ DONE = shown("completed", epoch=10, epoch_seconds=3.0, evaluate_seconds=20.0)
 def test_what_is_left_is_trained_and_evaluated_at_the_measured_speed():
     """Three trials of ten epochs of 3 s and 20 s of evaluation, two at a time: 75 s; one alone takes its 50 s whatever is free."""
     left = [shown("pending", seed) for seed in (1, 2, 3)]
-    assert to_go([DONE, *left], 2).seconds == pytest.approx(75)
-    assert to_go([DONE, left[0]], 2).seconds == pytest.approx(50)
+    assert eta([DONE, *left], 2).seconds == pytest.approx(75)
+    assert eta([DONE, left[0]], 2).seconds == pytest.approx(50)
 
 
 def test_a_running_trial_counts_with_its_own_speed_and_what_it_has_left():
     """Four epochs of ten are left at 5 s, and the evaluation."""
-    assert to_go([DONE, shown("running", 1, epoch=6, epoch_seconds=5.0)], 1).seconds == pytest.approx(4 * 5 + 20)
+    assert eta([DONE, shown("running", 1, epoch=6, epoch_seconds=5.0)], 1).seconds == pytest.approx(4 * 5 + 20)
 
 
 def test_a_kind_of_its_own_has_its_own_speed():
     """A trial of a slow kind is not estimated by the fast one."""
     slow = shown("completed", 1, "b", epoch=10, epoch_seconds=30.0, evaluate_seconds=0.0)
-    assert to_go([DONE, slow, shown("pending", 2, "b")], 1).seconds == pytest.approx(300)
+    assert eta([DONE, slow, shown("pending", 2, "b")], 1).seconds == pytest.approx(300)
 
 
 def test_nothing_is_claimed_before_anything_is_measured():
     """Before the first epoch there is no number; before the first evaluation it says that it does not count one."""
-    assert to_go([shown("pending")], 1) is None
-    assert not to_go([shown("running", epoch=1, epoch_seconds=1.0)], 1).with_evaluation
-    assert to_go([DONE], 1).seconds == 0
+    assert eta([shown("pending")], 1) is None
+    assert not eta([shown("running", epoch=1, epoch_seconds=1.0)], 1).with_evaluation
+    assert eta([DONE], 1).seconds == 0
 
 
 def test_what_was_given_up_or_stopped_takes_no_time():
     """A failed trial and one that a search stopped are not waited for."""
-    assert to_go([DONE, shown("failed", 1), shown("cancelled", 2, stopped=True)], 1).seconds == 0
+    assert eta([DONE, shown("failed", 1), shown("cancelled", 2, stopped=True)], 1).seconds == 0
 
 
 def test_room_is_counted_in_workers():
     """Two cores and half a GPU each: three workers fit on seven cores unless fewer are asked for; a cluster has as many as it has."""
-    assert Room(2, 0.5, 7, None).workers(1) == 3
-    assert Room(2, 0.5, 7, 2).workers(0) == 2
-    assert Room(2, 0.5, None, None).workers(5) == 5
-    assert Room(2, 0.5, 7, None).said(3) == "6 of 7 cores, 1.5 GPUs"
+    assert Capacity(2, 0.5, 7, None).workers(1) == 3
+    assert Capacity(2, 0.5, 7, 2).workers(0) == 2
+    assert Capacity(2, 0.5, None, None).workers(5) == 5
+    assert Capacity(2, 0.5, 7, None).in_use(3) == "6 of 7 cores, 1.5 GPUs"

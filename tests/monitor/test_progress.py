@@ -6,8 +6,8 @@ import pytest
 
 from orchestrator.execution.events import TrialRetried, TrialsBegun
 from orchestrator.ledger.ledger import State
+from orchestrator.monitor.live_state import LiveSweep, LiveTrial
 from orchestrator.monitor.progress import FRONT_REST, FRONT_SECONDS, Progress
-from orchestrator.monitor.snapshot import Seen, Sight
 from orchestrator.spec.sweep_spec import parse, trials
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 from tests.support.said import unnamed
@@ -18,7 +18,7 @@ EVERY = trials(SPEC)
 
 def running(some):
     """Trials that are all being trained."""
-    return Seen(SPEC, some, {trial.id: Sight(State("running", 1, False)) for trial in some}, None)
+    return LiveSweep(SPEC, some, {trial.id: LiveTrial(State("running", 1, False)) for trial in some}, None)
 
 
 def test_ten_thousand_short_trials_do_not_wait_for_the_front(capsys, monkeypatch):
@@ -51,7 +51,9 @@ def test_why_a_trial_is_tried_again_is_said(capsys):
 def test_trials_of_one_stack_occupy_one_worker(worker, said, capsys, monkeypatch):
     """Two trials of one worker have its core in use, two of two workers have two."""
     monkeypatch.setenv("RAY_ADDRESS", "auto")  # where nobody knows how many cores there are
-    progress = Progress(Seen(SPEC, EVERY[:2], {trial.id: Sight(State("pending", 0, False)) for trial in EVERY[:2]}, None))
+    progress = Progress(
+        LiveSweep(SPEC, EVERY[:2], {trial.id: LiveTrial(State("pending", 0, False)) for trial in EVERY[:2]}, None)
+    )
     progress.on_trials_begun(TrialsBegun({EVERY[0].id: 1}, "one"))
     progress.on_trials_begun(TrialsBegun({EVERY[1].id: 1}, worker))
     progress.tell()

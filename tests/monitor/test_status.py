@@ -20,8 +20,8 @@ from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.records import Identity
 from orchestrator.ledger.training_progress import Pace
 from orchestrator.monitor import view
+from orchestrator.monitor.live_state import LiveSweep, LiveTrial, StorageWatch
 from orchestrator.monitor.progress import Progress
-from orchestrator.monitor.snapshot import Seen, Sight, Watch
 from orchestrator.spec.sweep_spec import cell_of, parse, trials
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 from tests.support.opened import of_name, opened
@@ -89,7 +89,7 @@ def ends(process):
 
 def statuses(seen):
     """How many trials of which."""
-    return Counter(sight.state.status for sight in seen.sights.values())
+    return Counter(sight.state.status for sight in seen.live_trials.values())
 
 
 def test_status_says_everything_at_once(ledger, file, types_here):
@@ -129,7 +129,7 @@ def test_who_was_killed_is_not_shown_as_running(ledger):
     """A worker and a driver that live are seen, from another process; killed, their trial is pending again and nobody drives."""
     worker = holds(ledger, ledger.folder(EVERY[0]))
     driver = holds(ledger, ledger.storage / "sweeps" / "t")
-    watch = Watch(SPEC, ledger.storage)
+    watch = StorageWatch(SPEC, ledger.storage)
     try:
         alive = watch.look()
     finally:
@@ -137,13 +137,13 @@ def test_who_was_killed_is_not_shown_as_running(ledger):
         ends(driver)
     assert (statuses(alive)["running"], alive.driver.process) == (1, driver.pid)
     dead = watch.look()
-    assert (statuses(dead)["running"], dead.driver, dead.over) == (0, None, False)
+    assert (statuses(dead)["running"], dead.driver, dead.is_over) == (0, None, False)
 
 
 def test_a_result_is_read_once(ledger):
     """However often one looks; a new one is found."""
     completes(ledger, EVERY[0])
-    watch = Watch(SPEC, ledger.storage)
+    watch = StorageWatch(SPEC, ledger.storage)
     with opened() as count:
         for _ in range(3):
             watch.look()
@@ -154,17 +154,17 @@ def test_a_result_is_read_once(ledger):
 
 def test_it_is_over_when_nobody_drives_and_nothing_is_left(ledger):
     """Not while a driver lives, not while a trial may go on; a failed one does not go on by itself."""
-    watch = Watch(SPEC, ledger.storage)
-    assert not watch.look().over
+    watch = StorageWatch(SPEC, ledger.storage)
+    assert not watch.look().is_over
     for trial in EVERY[:-1]:
         completes(ledger, trial)
-    assert not watch.look().over
+    assert not watch.look().is_over
     ledger.begin(EVERY[-1])
     ledger.fail(EVERY[-1], "ValueError: no")
     with Lease(ledger.storage) as lease:
         assert lease.claim(ledger.storage / "sweeps" / "t") is None
-        assert not watch.look().over
-    assert watch.look().over
+        assert not watch.look().is_over
+    assert watch.look().is_over
 
 
 def test_cells_that_a_search_finds_meanwhile_are_shown(tmp_path):
@@ -172,7 +172,7 @@ def test_cells_that_a_search_finds_meanwhile_are_shown(tmp_path):
     raw = {field: value for field, value in RAW.items() if field != "grid"}
     space = {"beta": {"low": 0.1, "high": 10}}
     spec = parse(raw | {"base": RAW["base"] | {"model": "mopoe"}, "search": {"space": space, "cells": 9}})
-    kept, watch = Proposals(tmp_path, "t"), Watch(spec, tmp_path)
+    kept, watch = Proposals(tmp_path, "t"), StorageWatch(spec, tmp_path)
     assert watch.look().trials == []
     for number, beta in enumerate((1.0, 2.0)):
         kept.add(Proposal(number, cell_of(spec, {"beta": beta}).id, {"beta": beta}, {}, {}, {}))
@@ -183,7 +183,7 @@ def test_cells_that_a_search_finds_meanwhile_are_shown(tmp_path):
     for trial in seen.trials[2:]:
         Ledger(tmp_path).begin(trial)
         Ledger(tmp_path).cancel(trial, 3)
-    assert watch.look().over
+    assert watch.look().is_over
     assert len(trials(resolve(spec, tmp_path))) == 4
 
 
@@ -193,7 +193,7 @@ def test_of_a_search_the_latest_cells_are_drawn(capsys):
     raw = {"name": "t", "base": RAW["base"] | {"model": "mopoe"}, "objectives": RAW["objectives"], "seeds": 2}
     spec = parse(raw | {"search": {"space": space, "cells": 30}})
     every = [t for beta in range(1, 31) for t in trials(parse(raw | {"base": raw["base"] | {"model": "mopoe", "beta": beta}}))]
-    Progress(Seen(spec, every, {t.id: Sight(State("pending", 0, False)) for t in every}, None)).show()
+    Progress(LiveSweep(spec, every, {t.id: LiveTrial(State("pending", 0, False)) for t in every}, None)).show()
     out = capsys.readouterr().out
     assert "30 cells" in out
     assert "beta=10:" not in out
@@ -203,7 +203,7 @@ def test_of_a_search_the_latest_cells_are_drawn(capsys):
 
 def test_a_watch_says_what_happens_and_ends_by_itself(ledger, file, capsys):
     """Without a terminal: plain lines for what changes between two looks, none twice, and the whole at the end."""
-    watch = Watch(SPEC, ledger.storage)
+    watch = StorageWatch(SPEC, ledger.storage)
     seen = watch.look()
     progress = Progress(seen, "t")
     happens = [
@@ -223,7 +223,7 @@ def test_a_store_that_is_away_for_a_moment_does_not_end_a_watch(ledger, capsys):
     """It is said, and looked for again."""
     for trial in EVERY[:-1]:
         completes(ledger, trial)
-    watch = Watch(SPEC, ledger.storage)
+    watch = StorageWatch(SPEC, ledger.storage)
     seen = watch.look()
     looks = [OSError("no route to host"), None]
     look = watch.look
