@@ -50,7 +50,7 @@ def rerun(
 ) -> None:
     """Put trials back, so that the next `sweep` trains them from the start; with --here, train one now and change nothing.
 
-    Their files are moved to `aside` in storage. Failed trials need this only to start over: `sweep` tries them again by itself, from their
+    Their files are moved to `aside` in storage. Failed trials need this only to start over: `sweep` by itself tries them again from their
     last checkpoint.
     """
     spec, folder = open_sweep(file, scale, storage)
