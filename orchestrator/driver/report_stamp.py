@@ -100,9 +100,19 @@ def read(folder: Path, sweep: str, inputs: Mapping[str, str], ledger: Ledger) ->
 
 
 def _sizes_and_times(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
-    """Size and time of change of files by their names. Raises OSError where one is not there."""
-    stats = {name: (folder / name).stat() for name in names}
+    """Size and time of change of files by their names. Raises OSError where one is not there, ValueError as `_below` does."""
+    stats = {name: _below(folder, name).stat() for name in names}
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+
+
+def _below(folder: Path, name: str) -> Path:
+    """The file of that name. Raises ValueError where it is outside of the folder, also by a link: others may write to storage, and what a
+    report has goes to MLflow.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{path}: is not in {folder}")
+    return path
 
 
 def _is_uploaded(files: Mapping[str, Sequence[int]], sweep: str, ledger: Ledger) -> bool:
@@ -132,7 +142,7 @@ def _from_record(record: dict[str, Any], folder: Path) -> DrawnReport:
     drawn = DrawnReport(**record)
     return replace(
         drawn,
-        page=folder / record["page"],
-        figures=[(label, folder / name) for label, name in record["figures"]],
-        files=[folder / name for name in record["files"]],
+        page=_below(folder, record["page"]),
+        figures=[(label, _below(folder, name)) for label, name in record["figures"]],
+        files=[_below(folder, name) for name in record["files"]],
     )

@@ -60,7 +60,7 @@ class Material:
 
 def report_folder(storage: AnyPath, spec: SweepSpec) -> Path:
     """Where a sweep's report is on this machine, whether it is there or not."""
-    return sweep_folder(near(storage), spec) / "report"
+    return near(storage) / "sweeps" / spec.name / "report"
 
 
 def gather(seen: Snapshot, ledger: Ledger) -> Material:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
 
 from mopoe_core.storage.files import AnyPath
 from mopoe_core.terminal import say
@@ -12,10 +11,8 @@ from orchestrator.ledger.leases.leases import Holder, Lease, LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 
-_P = TypeVar("_P", bound=AnyPath)
 
-
-def sweep_folder(storage: _P, spec: SweepSpec) -> _P:
+def sweep_folder(storage: AnyPath, spec: SweepSpec) -> AnyPath:
     """Where a sweep keeps its file and its report."""
     return storage / "sweeps" / spec.name
 

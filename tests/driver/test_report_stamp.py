@@ -10,8 +10,9 @@ import yaml
 from mopoe_core.config.training_config import TrainingConfig
 from orchestrator.driver import report_stamp, report_step, sweep
 from orchestrator.driver.report_step import Options
-from orchestrator.ledger import snapshot
+from orchestrator.ledger import records, snapshot
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Identity
 from orchestrator.report import report
 from orchestrator.spec.sweep_spec import cells, parse
 from orchestrator.tracking.mlflow import projection
@@ -203,21 +204,49 @@ def test_each_kind_of_news_is_a_new_input(other):
         assert inputs_that_differ(other, lambda: None, asked) == {"options"}
 
 
-def test_a_stamp_says_of_a_report_what_was_written(tmp_path, other):
-    """Numbers that are none, too; nothing of a stamp of other inputs."""
-    (tmp_path / "index.html").write_text("page")
+def stamped(folder):
+    """A report of one file, with its stamp."""
+    page = folder / "index.html"
+    page.write_text("page")
     drawn = report_stamp.DrawnReport(
-        page=tmp_path / "index.html",
+        page=page,
         summary="table",
         search_line="",
-        figures=[("", tmp_path / "index.html")],
-        files=[tmp_path / "index.html"],
+        figures=[("", page)],
+        files=[page],
         parameters={"seeds": "[0]"},
         cells=["a", "b"],
         courses={"hypervolume": [math.nan, 0.1 + 0.2]},
         counts={"completed": 2},
     )
-    report_stamp.write(tmp_path, "t", {"results": "1"}, drawn)
+    report_stamp.write(folder, "t", {"results": "1"}, drawn)
+    return drawn
+
+
+def test_a_stamp_says_of_a_report_what_was_written(tmp_path, other):
+    """Numbers that are none, too; nothing of a stamp of other inputs or of another sweep."""
+    drawn = stamped(tmp_path)
     assert repr(report_stamp.read(tmp_path, "t", {"results": "1"}, other.ledger)) == repr(drawn)
     assert report_stamp.read(tmp_path, "t", {"results": "2"}, other.ledger) is None
     assert report_stamp.read(tmp_path, "another", {"results": "1"}, other.ledger) is None
+
+
+def test_a_stamp_names_no_file_outside_of_its_report(tmp_path, other):
+    """Neither by its name nor by a link: what a report has goes to MLflow."""
+    folder, secret = tmp_path / "report", tmp_path / "secret"
+    folder.mkdir()
+    secret.write_text("page")
+    stamped(folder)
+    content = records.read(folder / report_stamp.STAMP, Identity("report", sweep="t"))
+    records.write(
+        folder / report_stamp.STAMP,
+        Identity("report", sweep="t"),
+        content | {"drawn": content["drawn"] | {"files": ["../secret"]}},
+    )
+    assert report_stamp.read(folder, "t", {"results": "1"}, other.ledger) is None
+    drawn = stamped(folder)
+    written_ns = drawn.page.stat().st_mtime_ns
+    drawn.page.unlink()
+    os.utime(secret, ns=(written_ns, written_ns))
+    drawn.page.symlink_to(secret)
+    assert report_stamp.read(folder, "t", {"results": "1"}, other.ledger) is None

@@ -14,10 +14,15 @@ from orchestrator.analysis.attainment import attainments
 from orchestrator.analysis.comparable_groups import front_groups
 from orchestrator.analysis.effects import ABOVE
 from orchestrator.analysis.model_groups import groups
+from orchestrator.driver import report_step
+from orchestrator.driver.report_step import Options
 from orchestrator.driver.tracking_step import cell_summaries
-from orchestrator.ledger import result_columns
+from orchestrator.execution import plan
+from orchestrator.ledger import result_columns, snapshot
 from orchestrator.ledger.ledger import Ledger, State
 from orchestrator.ledger.result import TrialResult
+from orchestrator.monitor.live_state import StorageWatch
+from orchestrator.monitor.progress import Progress
 from orchestrator.report import export
 from orchestrator.report.paper.claim_rules import dominated
 from orchestrator.report.render import table_files
@@ -25,7 +30,7 @@ from orchestrator.report.sections import group_section
 from orchestrator.report.sections.heat_maps import heat_maps
 from orchestrator.search import outcomes
 from orchestrator.search.outcomes import Telling
-from orchestrator.spec.sweep_spec import SweepSpec, cells, parse, trials
+from orchestrator.spec.sweep_spec import SweepSpec, cells, parse, trials, wanted
 from tests.support.builders import COHERENCE, grid_results, metric, result
 from tests.support.searches import Hunt, raw
 
@@ -89,6 +94,11 @@ WORK: dict[str, Callable[[SweepSpec, Sequence[TrialResult], Ledger], object]] = 
     "attainment": lambda spec, results, _: attainments(spec.objectives, cells(spec), spec.seed_list, results),
     "export": lambda spec, results, _: list(export.tidy(trials(spec), statuses(spec), results)),
     "failures": failing,
+    "plan": lambda spec, _, ledger: plan.make(wanted(spec), ledger, read=snapshot.read(spec, ledger).known),
+    "status": lambda spec, _, ledger: Progress(StorageWatch(spec, ledger.storage).look()).view(),
+    "what a report is made from": lambda spec, _, ledger: report_step.inputs(
+        report_step.gather(snapshot.read(spec, ledger), ledger), Options("sweep")
+    ),
     "rank correlation": lambda spec, _, __: [
         rank_correlation.tau([c.config.beta % 7 for c in cells(spec)]),
         rank_correlation.tau_p([[c.config.beta % 7 for c in cells(spec)]]),

@@ -1,0 +1,71 @@
+"""A snapshot says of each trial what the ledger says, of one reading."""
+
+import pytest
+
+from orchestrator.errors import DamagedError
+from orchestrator.ledger import snapshot
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_spec import cells, parse, trials
+from tests.support.builders import grid_results
+from tests.support.naming import naming
+from tests.support.opened import of_name, opened
+
+RAW = {
+    "name": "t",
+    "base": {"dataset": "mnist_svhn_text", "networks": "small"},
+    "grid": {"model": ["mvae", "mopoe"], "beta": [1, 2]},
+    "seeds": 2,
+}
+
+
+@pytest.fixture
+def spec():
+    """Eight trials."""
+    return parse(RAW)
+
+
+@pytest.fixture
+def ledger(tmp_path, spec):
+    """Five have completed, one has failed, one was begun, one is new."""
+    made = Ledger(tmp_path)
+    every = trials(spec)
+    for one in grid_results(cells(spec), 2)[:5]:
+        made.begin(one.trial)
+        made.record(one)
+    for trial in every[5:7]:
+        made.begin(trial)
+    made.fail(every[5], "Traceback\nValueError: no")
+    return made
+
+
+def test_a_snapshot_has_what_the_ledger_says_of_each_trial(spec, ledger):
+    """State, result and stamp, as they are read one by one, in the order of the trials."""
+    seen, every = snapshot.read(spec, ledger), trials(spec)
+    assert seen.states == {trial.id: ledger.state(trial) for trial in every}
+    assert list(seen.results) == ledger.results_of(every)
+    assert seen.stamps == {trial.id: ledger.stamp(trial) for trial in every}
+    assert list(seen.statuses.values()) == [*["completed"] * 5, "failed", "pending", "pending"]
+
+
+def test_a_snapshot_reads_each_result_once(spec, ledger):
+    """Whatever is asked of it."""
+    with opened() as count:
+        seen = snapshot.read(spec, ledger)
+        assert (len(seen.results), len(seen.stamps), len(seen.states)) == (5, 8, 8)
+        assert seen.result(seen.trials[0]) is seen.results[0]
+    assert list(of_name(count, "result.json").values()) == [1] * 5
+
+
+def test_a_damaged_record_is_an_error_for_whoever_asks_for_it(spec, ledger):
+    """The other trials can be asked for; what is made of all of them cannot be had."""
+    seen_whole = snapshot.read(spec, ledger)
+    damaged, whole = seen_whole.trials[0], seen_whole.trials[1]
+    path = ledger.folder(damaged) / "result.json"
+    path.write_text(path.read_text()[:-40])
+    seen = snapshot.read(spec, ledger)
+    assert seen.result(whole) == seen_whole.result(whole)
+    for ask in (lambda: seen.known(damaged), lambda: seen.results, lambda: seen.states, lambda: seen.stamps):
+        with pytest.raises(DamagedError, check=naming(path)):
+            ask()
+    assert snapshot.state_or_damage(damaged, ledger).status == "damaged"
+    assert snapshot.state_or_damage(whole, ledger) == ledger.state(whole)
