@@ -17,7 +17,9 @@ CALLS = (
     "chmod", "fsync", "fstat",
 )  # fmt: skip
 """The functions of `os` that can fail."""
-LAYERS = ("local.py", "retries.py", "files.py", "remote.py", "records.py")
+LAYERS = (
+    "local_path.py", "retries.py", "files.py", "exclusive_creation.py", "remote_path.py", "record_format.py", "records.py",
+)  # fmt: skip
 """Modules through which others call: a call's site is who calls them."""
 
 
@@ -105,8 +107,8 @@ def _site() -> str:
     frame, site = sys._getframe(3), "elsewhere"
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.parent.parent == ROOT and path.parent.name in ("orchestrator", "mopoe_core"):
-            site = f"{path.parent.name}/{path.name}:{frame.f_lineno}"
+        if path.is_relative_to(ROOT / "orchestrator") or path.is_relative_to(ROOT / "mopoe_core"):
+            site = f"{path.relative_to(ROOT)}:{frame.f_lineno}"
             if path.name not in LAYERS:
                 break
         frame = frame.f_back  # type: ignore[assignment]

@@ -1,9 +1,9 @@
-"""How long training and evaluation take: what one core of a 2026 server took, scaled to a configuration. Pure.
+"""How long training and evaluation take: the time of one core of a 2026 server, scaled to a configuration. Pure.
 
 The numbers of MNIST-SVHN-Text and PolyMNIST are those of `docs/performance.md` (commit 7b15198): seconds of one thread without a GPU.
-CelebA's are of decoders and classifiers alone, timed on a busy machine; its training is taken as six times its decoding, which it is for
-the others' published networks. All are good for the ratio of two configurations, and for an order of magnitude. `plan` multiplies them by
-what the ledger's own trials took.
+Those of CelebA were measured on a busy machine, for decoders and classifiers alone; its training is taken as six times its decoding, as
+it is for the published networks of the other two. All serve for the ratio of two configurations, and for an order of magnitude. `plan`
+scales them by what past trials in the ledger took.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ TRAIN_SECONDS = {
     ("celeba", "paper"): 80e-3,
     ("celeba", "small"): 1.5e-3,
 }
-"""An optimiser step of MoPoE, by example and modality."""
+"""A step of the optimiser with MoPoE, for each example and modality."""
 MVAE_FACTOR = 1.6
-"""MVAE decodes every modality twice: 300 and 187 ms a step."""
+"""MVAE decodes every modality twice: a step takes 300 ms, and 187 ms of MoPoE."""
 DECODE_SECONDS = {
     ("mnist_svhn_text", "paper"): 41e-6,
     ("mnist_svhn_text", "small"): 5e-6,
@@ -30,52 +30,52 @@ DECODE_SECONDS = {
     ("celeba", "paper"): 13e-3,
     ("celeba", "small"): 250e-6,
 }
-"""A latent that one modality is decoded from and compared with the data, on average over the modalities."""
-JUDGE_SECONDS = {"mnist_svhn_text": 43e-6, "polymnist": 15e-6, "celeba": 500e-6}
-"""A decoded item that a classifier judges."""
+"""Decoding one modality from a latent and comparing it with the data, on average over the modalities."""
+CLASSIFY_SECONDS = {"mnist_svhn_text": 43e-6, "polymnist": 15e-6, "celeba": 500e-6}
+"""Classifying a decoded item."""
 PROBE_SECONDS = 0.057
-"""A linear probe, of a subset and, where labels are attributes, of one of them."""
+"""A linear probe of a subset; where labels are attributes, of one of them."""
 PRIOR_SAMPLES = 5_000
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation does."""
+    """How much work one evaluation is."""
 
     subsets: int
     test_examples: int
     samples: int
-    """Importance samples an example and subset."""
+    """Importance samples for each example and subset."""
 
 
 def evaluation(config: TrainingConfig) -> Evaluation:
-    """What the evaluation of a trial does."""
+    """Returns how much work the evaluation of a trial is."""
     available = config.card.validation_examples if config.evaluate_on == "validation" else config.card.test_examples
     return Evaluation(2**config.M - 1, config.test_examples or available[config.source], config.importance_samples)
 
 
 def evaluation_seconds(config: TrainingConfig) -> float:
-    """Seconds that one core should need to evaluate a trial."""
+    """Returns the seconds that one core should need to evaluate a trial."""
     work, kind = evaluation(config), _kind(config)
     proposals = config.M if config.model in CHOOSES_A_MEMBER else work.subsets
     compared = work.test_examples * proposals * work.samples * config.M
-    judged = work.test_examples * work.subsets * config.M + PRIOR_SAMPLES * config.M
-    decode, judge = DECODE_SECONDS[kind], JUDGE_SECONDS[kind[0]]
-    return compared * decode + judged * (decode + judge) + work.subsets * _probes(config) * PROBE_SECONDS
+    classified = work.test_examples * work.subsets * config.M + PRIOR_SAMPLES * config.M
+    decode, classify = DECODE_SECONDS[kind], CLASSIFY_SECONDS[kind[0]]
+    return compared * decode + classified * (decode + classify) + work.subsets * _probes(config) * PROBE_SECONDS
 
 
 def training_seconds(config: TrainingConfig, epochs: int | None = None) -> float:
-    """Seconds that one core should need to train a trial for so many epochs; for all of them when left out."""
-    seen = (config.epochs if epochs is None else epochs) * config.steps_per_epoch * config.batch_size
+    """Returns the seconds that one core should need to train a trial for so many epochs; for all of its epochs if left out."""
+    examples = (config.epochs if epochs is None else epochs) * config.steps_per_epoch * config.batch_size
     factor = MVAE_FACTOR if config.model == "mvae" else 1.0
-    return seen * config.M * TRAIN_SECONDS[_kind(config)] * factor
+    return examples * config.M * TRAIN_SECONDS[_kind(config)] * factor
 
 
 def _probes(config: TrainingConfig) -> int:
-    """How many probes a subset has: one, or one an attribute."""
+    """Returns how many probes a subset has: one, or one for each attribute."""
     return max(1, len(config.attributes))
 
 
 def _kind(config: TrainingConfig) -> tuple[str, str]:
-    """The dataset and networks that the numbers are of; a dataset of the user's own counts as MNIST-SVHN-Text."""
+    """Returns the dataset and networks whose numbers to use; a dataset of the user's own counts as MNIST-SVHN-Text."""
     return (config.dataset if config.dataset in DATASETS else "mnist_svhn_text"), config.networks

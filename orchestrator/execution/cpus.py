@@ -8,33 +8,33 @@ SELF = Path("/proc/self/cgroup")
 
 
 def usable() -> int:
-    """CPUs that a process started here may use at once, at least 1: the affinity, or the control group's quota where that is less.
+    """Returns how many CPUs a process started here may use at once, at least 1. A local Ray is started with so many.
 
-    A local Ray is started with so many.
+    That is its affinity, or its control group's quota if that is less.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([affinity, *map(int, _quotas())]))
 
 
 def _quotas() -> list[float]:
-    """CPUs that the control groups of this process allow, from its own to the outermost; empty where nothing limits them."""
+    """Returns the CPUs that the control groups of this process allow, from its own to the outermost; empty where nothing limits them."""
     try:
         groups = SELF.read_text(encoding="ascii").splitlines()
     except OSError:  # no Linux
         return []
-    found = []
+    quotas = []
     for _, controllers, path in (group.split(":", 2) for group in groups if group.count(":") >= 2):
         version_2 = not controllers
         if version_2 or "cpu" in controllers.split(","):
-            below = CGROUPS if version_2 else CGROUPS / "cpu"
-            inner = below / path.strip("/")
-            folders = [inner, *(folder for folder in inner.parents if folder.is_relative_to(below))]
-            found += [quota for folder in folders if (quota := _quota(folder))]
-    return found
+            root = CGROUPS if version_2 else CGROUPS / "cpu"
+            innermost = root / path.strip("/")
+            folders = [innermost, *(folder for folder in innermost.parents if folder.is_relative_to(root))]
+            quotas += [quota for folder in folders if (quota := _quota(folder))]
+    return quotas
 
 
 def _quota(folder: Path) -> float | None:
-    """CPUs that one control group allows; None where it sets no limit."""
+    """Returns the CPUs that one control group allows; None where it sets no limit."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()

@@ -1,4 +1,4 @@
-"""The plan: spec minus ledger. What would run now, and what it would cost. Pure but for reading the ledger."""
+"""The plan: spec minus ledger. It says what would run now, and what that would cost. Pure but for reading the ledger."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -122,7 +122,7 @@ def _costs(result: TrialResult) -> TrialResult:
 
 
 def estimate(left: Iterable[Trial], past: Iterable[TrialResult]) -> Estimate:
-    """Seconds for trials that are left: what `costs` says of one core, times how much longer or shorter past trials of the same dataset,
+    """Returns the cost of trials that are left: the seconds of `costs` for one core, scaled by what past trials of the same dataset,
     networks and model took. Where there are none, `costs` alone is a guess.
     """
     known: dict[tuple[str, ...], list[TrialResult]] = {}
@@ -141,7 +141,7 @@ def estimate(left: Iterable[Trial], past: Iterable[TrialResult]) -> Estimate:
 
 
 def wall_hours(plan: Plan, resources: Resources, cpus: int) -> float:
-    """The estimate spread over the trials that run at once on `cpus` CPUs (of one machine, without counting GPUs)."""
+    """Returns the estimate spread over the trials that run at once on `cpus` CPUs (of one machine, without counting GPUs)."""
     at_once = max(1, min(cpus // resources.cpu, resources.at_once or cpus, len(plan.to_run) or 1))
     return plan.estimate.trial_hours / at_once
 
@@ -152,7 +152,7 @@ def _kind(trial: Trial) -> tuple[str, ...]:
 
 
 def _factors(known: Sequence[TrialResult]) -> tuple[float, float]:
-    """How much longer past trials took than `costs` says: training, and evaluation, which a diverged trial has not had."""
+    """Returns how many times as long as `costs` says past trials took: training, and evaluation, which a diverged trial has not had."""
     train = [result.train_seconds / costs.training_seconds(result.trial.config, len(result.history)) for result in known]
     ended = [result for result in known if result.status == "completed"]
     evaluate = [result.evaluate_seconds / costs.evaluation_seconds(result.trial.config) for result in ended]

@@ -11,7 +11,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "mlflow", "p
 
 
 def commit(folder: Path | None = None) -> str:
-    """The git commit of the code, with `+changes` if tracked files differ from it; `unknown` outside a checkout."""
+    """Returns the git commit of the code, with `+changes` if tracked files differ from it; `unknown` outside a checkout."""
     folder = folder or Path(__file__).parent
     try:
         head = _git(folder, "rev-parse", "HEAD")
@@ -21,13 +21,13 @@ def commit(folder: Path | None = None) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Versions and hardware of the process that asks."""
+    """Returns versions and hardware of this process."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor(),
         "cpus": os.cpu_count(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: number for name in PACKAGES if (number := _version(name))},
     }
 
 
@@ -44,7 +44,7 @@ def _version(package: str) -> str:
 
 
 def processor() -> str:
-    """The CPU's name."""
+    """Returns the CPU's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -170,21 +170,19 @@ class StackAttempt:
         with Noting(self.trials, self.ledger) as noting:
             if with_rehearsal:
                 rehearse(self.trials, self.materials)
-            for trial, attempt in self.attempts.items():
-                attempts.adopt(trial, attempt, self.ledger.folder(trial))
-            numbers = {trial.id: attempt.number for trial, attempt in self.attempts.items()}
-            self.report(TrialsBegun(numbers, self.lease.holder.token))
-            if len(self.trials) > 1:
-                self.ledger.note_stack(self.trials)
-            for trial, trained in train_stack(
-                self.trials,
-                self.checkpoints,
-                self.materials.dataset,
-                self.materials.device,
-                self._after_epoch(noting),
-                self._halve,
-            ):
+            self._start_training()
+            dataset, device, after_epoch = self.materials.dataset, self.materials.device, self._after_epoch(noting)
+            for trial, trained in train_stack(self.trials, self.checkpoints, dataset, device, after_epoch, self._halve):
                 self._finish(trial, trained)
+
+    def _start_training(self) -> None:
+        """Take over what earlier attempts have left, and report the beginning."""
+        for trial, attempt in self.attempts.items():
+            attempts.adopt(trial, attempt, self.ledger.folder(trial))
+        numbers = {trial.id: attempt.number for trial, attempt in self.attempts.items()}
+        self.report(TrialsBegun(numbers, self.lease.holder.token))
+        if len(self.trials) > 1:
+            self.ledger.note_stack(self.trials)
 
     def _after_epoch(self, noting: Noting) -> Callable[[dict[str, Epoch]], None]:
         """Returns what is done with the epochs that have ended, by trial id."""

@@ -1,4 +1,4 @@
-"""Which Ray a sweep runs on, and what a user is told where there is none. Imports no Ray, so that a mistake is told at once."""
+"""Which Ray a sweep runs on, and the error where there is none. Imports no Ray, so that a mistake is reported at once."""
 
 import os
 import re
@@ -18,7 +18,7 @@ LONGEST_FOLDER = 30
 
 
 def check_address() -> None:
-    """Raise UserError where RAY_ADDRESS names no cluster that a sweep can run on, as far as can be told without Ray."""
+    """Raise UserError where RAY_ADDRESS names no cluster that a sweep can run on, as far as can be seen without Ray."""
     address = os.environ.get("RAY_ADDRESS", "local")
     if address == "local":
         return
@@ -30,17 +30,17 @@ def check_address() -> None:
         raise UserError(f"RAY_ADDRESS: is empty; {ALLOWED}")
     if address.startswith("ray://"):
         raise UserError(f"RAY_ADDRESS: {address!r} is an address of Ray Client, with which trials die; {ALLOWED}")
-    found = re.fullmatch(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})", address)
-    if found is None or not 0 < int(found[2]) < 65536:
+    host_and_port = re.fullmatch(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})", address)
+    if host_and_port is None or not 0 < int(host_and_port[2]) < 65536:
         raise UserError(f"RAY_ADDRESS: {address!r} is no address; {ALLOWED}")
     try:
-        socket.create_connection((found[1].strip("[]"), int(found[2])), CONNECT_SECONDS).close()
+        socket.create_connection((host_and_port[1].strip("[]"), int(host_and_port[2])), CONNECT_SECONDS).close()
     except (OSError, UnicodeError) as error:
         raise no_ray(error, address) from None
 
 
 def _current() -> str:
-    """The address of this machine's cluster, as Ray noted it when that was started; empty where there is no such note."""
+    """Returns the address of this machine's cluster, which Ray noted when that was started; empty where there is no note."""
     folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
         return (Path(folder) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
@@ -49,7 +49,7 @@ def _current() -> str:
 
 
 def no_ray(error: BaseException, meant: str = "") -> UserError:
-    """What the user is told where Ray cannot be reached, or does not start; `meant` is the address that `auto` stands for."""
+    """Returns the error where Ray cannot be reached, or does not start; `meant` is the address that `auto` stands for."""
     address, why = os.environ.get("RAY_ADDRESS", "local"), " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if address != "local":
         named = repr(address) if meant in ("", address) else f"{address!r}, which is {meant} here"
@@ -63,8 +63,9 @@ def no_ray(error: BaseException, meant: str = "") -> UserError:
 
 @contextmanager
 def short_folder() -> Iterator[str | None]:
-    """A folder for Ray's temporary files where the usual one has too long a name for sockets; None where it is short enough, or is
-    RAY_TMPDIR's, or where the cluster's head says.
+    """A folder for Ray's temporary files if the name of the usual one is too long for sockets.
+
+    None where that is short enough, where RAY_TMPDIR names one, and on a cluster, whose head decides.
     """
     usual = os.environ.get("TMPDIR", "")
     if (

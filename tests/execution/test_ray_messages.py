@@ -1,0 +1,77 @@
+"""What Tune and its workers report, on its way to the queue: a process that died, and one that raised."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator.execution.events import Observer, TrialEnded, TrialFailed, TrialRetried, TrialsBegun
+from orchestrator.execution.queue.job import jobs
+from orchestrator.execution.queue.job_queue import Queue
+from orchestrator.execution.ray_tune.callback import DIED, MessageCallback
+from orchestrator.execution.ray_tune.job_search import JobSearch, WorkerStart
+from orchestrator.execution.ray_tune.worker import MESSAGES, JobEnded, JobRaised, JobTaken
+from orchestrator.spec.sweep_spec import Resources, parse, trials
+
+(TRIAL,) = trials(parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 1}))
+RAISED = "Traceback (most recent call last):\nValueError: no"
+
+
+class Recorder(Observer):
+    """Keeps all events."""
+
+    def __init__(self):
+        self.events = []
+
+    def notify(self, event):
+        """Keep it."""
+        self.events.append(event)
+
+
+class Tune:
+    """Tune's side, with one trial of Tune that has the queue's only job."""
+
+    def __init__(self, folder, lost=()):
+        self.queue = Queue(jobs([(TRIAL,)], {}), Resources(retries=0), lost=lambda: set(lost))
+        self.recorder, start = Recorder(), WorkerStart(folder, 0)
+        self.callback = MessageCallback(self.queue, start, self.recorder)
+        self.trial = SimpleNamespace(trial_id="key", config=JobSearch(self.queue, start).suggest("key"))
+
+    def receives(self, *messages):
+        """Messages of the worker, in their order."""
+        for message in messages:
+            self.callback.on_trial_result(0, [], self.trial, {MESSAGES: [message]})
+
+    def loses_the_worker(self):
+        """Tune's trial has ended with an error."""
+        self.callback.on_trial_error(0, [], self.trial)
+
+
+def test_events_of_a_worker_reach_queue_and_observer(tmp_path):
+    """A job that ends by itself leaves nothing to do; the observer has its events in their order."""
+    tune, events = Tune(tmp_path), [TrialsBegun({TRIAL.id: 1}, "worker"), TrialEnded(TRIAL.id, "completed")]
+    tune.receives(JobTaken("node"), *events, JobEnded())
+    assert tune.recorder.events == events
+    assert tune.queue.over
+    assert tune.queue.failed == {}
+
+
+@pytest.mark.parametrize("lost", [(), ("node",)], ids=["node lives", "node lost"])
+def test_an_error_that_the_worker_has_sent_is_the_trials_own(tmp_path, lost):
+    """Without a try left the trial has failed at once, with the worker's traceback, whatever happened to the node."""
+    tune = Tune(tmp_path, lost)
+    tune.receives(JobTaken("node"), JobRaised(RAISED))
+    tune.loses_the_worker()
+    assert tune.queue.failed == {TRIAL.id: RAISED}
+    assert tune.recorder.events == [TrialFailed(TRIAL.id, "ValueError: no")]
+
+
+@pytest.mark.parametrize(("lost", "again"), [((), False), (("node",), True)], ids=["node lives", "node lost"])
+def test_a_worker_that_died_without_a_word_may_have_lost_its_node(tmp_path, lost, again):
+    """The trial waits for the verdict on its node; where the node is lost, it is handed out once more."""
+    tune = Tune(tmp_path, lost)
+    tune.receives(JobTaken("node"))
+    tune.loses_the_worker()
+    assert tune.recorder.events == [TrialRetried(TRIAL.id, DIED)]
+    assert tune.queue.failed == {}
+    assert not tune.queue.over
+    assert (tune.queue.next("again") is not None) == again
