@@ -1,11 +1,11 @@
-"""Something whose methods may be called only while a condition holds."""
+"""An object whose methods run only while a condition holds."""
 
 from collections.abc import Callable
 from typing import Any
 
 
-class Checked:
-    """Passes calls of methods on to `inner`, each after `check`, which raises where it is not to be called."""
+class Guarded:
+    """Passes method calls on to `inner`. Calls `check` before each; it raises if the method must not run."""
 
     def __init__(self, inner: object, check: Callable[[], None]) -> None:
         self._inner, self._check = inner, check

@@ -1,20 +1,10 @@
-"""What the ledger says of a trial, in a few characters: with it in a tag, a run in MLflow tells whether it is up to date."""
+"""What the ledger says of a trial, in a few characters. A tracker stores it with the run, and so knows whether the run is up to date."""
 
 import hashlib
 from typing import Any
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.trial import Trial
-
-RUN_STATUS = {
-    "pending": "SCHEDULED",
-    "running": "RUNNING",
-    "completed": "FINISHED",
-    "diverged": "FAILED",
-    "failed": "FAILED",
-    "cancelled": "KILLED",
-}
-"""What MLflow calls a trial's status."""
 
 
 def mark_of(ledger: Ledger, trial: Trial) -> str:
@@ -38,8 +28,3 @@ def digest(*parts: Any) -> str:
 def is_stamp(mark: str) -> bool:
     """Whether it is that of a trial that has ended."""
     return bool(mark) and " " not in mark
-
-
-def run_statuses(mark: str) -> tuple[str, ...]:
-    """What MLflow may call a run of which the ledger says this."""
-    return ("FINISHED", "FAILED") if is_stamp(mark) else (RUN_STATUS[mark.partition(" ")[0]],)

@@ -1,0 +1,52 @@
+"""Writing a sweep to MLflow: what the driver calls."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.storage_identity import identify
+from orchestrator.spec.trial import Trial
+from orchestrator.tracking.mlflow.tracker import MlflowTracker
+from orchestrator.tracking.summaries import CellSummary, SweepSummary
+from orchestrator.tracking.writer import Writer
+
+
+def start_writer(
+    sweep: str,
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    uri: str,
+    commit: str,
+    check: Callable[[], None] = lambda: None,
+    look: bool = False,
+    anew: bool = False,
+) -> Writer:
+    """Returns a writer to the MLflow store at `uri`; see `Writer`.
+
+    `sweep` is the sweep's name. `check` is called before each request to MLflow, and raises LeaseLost if another driver may have taken over.
+    """
+    identity = identify(ledger.storage)  # here, and not in the thread: a damaged record is refused before anything is written
+
+    def connect(by_cell: Mapping[str, Sequence[Trial]], show_progress: Callable[[], None]) -> MlflowTracker:
+        return MlflowTracker(sweep, by_cell, ledger, identity, uri, commit, show_progress, check)
+
+    return Writer(connect, trials, ledger, uri, look, anew)
+
+
+def catch_up(
+    sweep: str,
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    uri: str,
+    commit: str,
+    summaries: Sequence[CellSummary],
+    summary: SweepSummary | None = None,
+    check: Callable[[], None] = lambda: None,
+    anew: bool = False,
+) -> tuple[str, ...]:
+    """Bring MLflow up to date with the ledger, looking at every run; returns what could not be written, a line each.
+
+    With `anew`, every run of this storage is deleted and written anew. All other runs in the experiment are left alone.
+    """
+    writer = start_writer(sweep, trials, ledger, uri, commit, check, look=True, anew=anew)
+    writer.close(summaries, sweep=summary)
+    return tuple(writer.problems)

@@ -1,0 +1,171 @@
+"""The runs of a sweep in MLflow: found, created, written and ended, each by the id of its trial or cell, or the name of its sweep."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from mlflow.entities import Metric as Point
+from mlflow.entities import Param, RunTag
+from mlflow.entities import Run as StoredRun
+
+from mopoe_core.storage.files import make_folder, scratch, sync
+from orchestrator.tracking.ledger_marks import is_stamp
+from orchestrator.tracking.mlflow.experiment import Experiment
+
+PARENT = "mlflow.parentRunId"
+MOST_POINTS = 1_000  # MLflow takes no more in one call
+
+
+@dataclass(slots=True)
+class Run:
+    """What the driver remembers of a run. There are as many as trials and cells, so it is little."""
+
+    id: str
+    status: str
+    mark: str = ""
+    """The tag `projected`: what the run was last written from."""
+    has_parameters: bool = False
+    written: set[tuple[int, int]] | None = None
+    """Epoch and time of the points that this driver wrote; None if another driver may have written some."""
+    artifacts: str = ""
+    """Where they go; empty if MLflow has to be asked."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has the tags that it was created with. A run that was found may have others."""
+        return self.written is not None
+
+
+class Runs:
+    """The runs of one sweep that belong to one storage."""
+
+    def __init__(self, client: Any, experiment: Experiment) -> None:
+        self._client, self._experiment = client, experiment
+        self._runs: dict[str, Run] = {}
+        self.orphaned: set[str] = set()
+        """Cells with runs of trials whose parent is another run than the cell's."""
+        self._doubted: set[tuple[str, str]] = set()
+        """Kind and key of runs for which `create_run` failed; MLflow may have made them all the same."""
+
+    def find(self) -> None:
+        """Look up all runs. Deletes those that are there twice: the ledger, and not MLflow, knows which is right."""
+        by_key: dict[str, list[Run]] = {}
+        parents: dict[str, set[str]] = {}
+        for stored in self._experiment.runs():
+            tags = stored.data.tags
+            by_key.setdefault(tags[f"{tags['kind']}_id"], []).append(self._adopted(stored))
+            if tags["kind"] == "trial":
+                parents.setdefault(tags["cell_id"], set()).add(tags.get(PARENT, ""))
+        self._experiment.delete([run.id for runs in by_key.values() if len(runs) > 1 for run in runs])
+        self._runs = {key: runs[0] for key, runs in by_key.items() if len(runs) == 1}
+        self.orphaned = {cell for cell, ids in parents.items() if cell not in self._runs or ids != {self._runs[cell].id}}
+
+    def _adopted(self, stored: StoredRun) -> Run:
+        """A run that was found. One that has lost its artifacts counts as not written."""
+        self._experiment.adopt(stored)
+        run, kind = _known(stored), stored.data.tags["kind"]
+        has_artifacts = kind == "sweep" or (kind == "trial" and is_stamp(run.mark))
+        if has_artifacts and self._experiment.has_lost_artifacts(stored):
+            run.mark = ""
+        return run
+
+    def get(self, key: str) -> Run | None:
+        """The run of that key, if there is one."""
+        return self._runs.get(key)
+
+    def create(self, kind: str, key: str, tags: Mapping[str, str], started_ms: int | None) -> Run:
+        """A new run; or the one that MLflow made although it could not say so."""
+        if (kind, key) in self._doubted and (stored := next(iter(self._experiment.runs_of(kind, key)), None)) is not None:
+            return self._keep(key, stored, _known(stored))
+        try:
+            stored = self._experiment.create_run(dict(tags), started_ms)
+        except Exception:
+            self._doubted.add((kind, key))
+            raise
+        return self._keep(key, stored, Run(stored.info.run_id, stored.info.status, written=set()))
+
+    def _keep(self, key: str, stored: StoredRun, run: Run) -> Run:
+        self._runs[key] = run
+        run.artifacts = self._experiment.place_artifacts(stored)
+        return run
+
+    def delete(self, key: str) -> None:
+        """Mark a run as deleted, and forget it."""
+        self._client.delete_run(self._runs[key].id)
+        del self._runs[key]
+
+    def mark_running(self, run: Run) -> None:
+        """Set a run that was found back to RUNNING."""
+        self._client.update_run(run.id, status="RUNNING")
+        self._client.set_tag(run.id, "status", "running")
+        run.status = "RUNNING"
+
+    def log(
+        self,
+        run: Run,
+        parameters: Callable[[], Sequence[Param]],
+        points: Sequence[Point],
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write points and tags with one request, and the parameters if the run has none. More points than MLflow takes go before."""
+        whole = len(points) - len(points) % MOST_POINTS if len(points) > MOST_POINTS else 0
+        for start in range(0, whole, MOST_POINTS):
+            self._client.log_batch(run.id, points[start : start + MOST_POINTS])
+        first = [] if run.has_parameters else list(parameters())
+        self._client.log_batch(run.id, points[whole:], first, [RunTag(name, value) for name, value in (tags or {}).items()])
+        run.has_parameters = True
+
+    def end(self, run: Run, status: str, ended_ms: int | None) -> None:
+        """Give a run its final status; without `ended_ms`, no time of its end."""
+        if ended_ms is None:
+            self._client.update_run(run.id, status=status)
+        else:
+            self._client.set_terminated(run.id, status, ended_ms)
+        run.status = status
+
+    def put_artifacts(self, run: Run, put: Callable[[Path], object]) -> None:
+        """Let `put` write a run's artifacts: to their place if that is a local folder, for the client would read the run first, for 5 ms."""
+        place = urlsplit(run.artifacts or self._client.get_run(run.id).info.artifact_uri)
+        if place.scheme == "file":
+            put(Path(url2pathname(place.path)))
+            return
+        with scratch("artifacts") as folder:
+            put(Path(folder))
+            self._client.log_artifacts(run.id, folder)
+
+    def set_parent(self, cell_id: str, parent: Run) -> None:
+        """Make a run the parent of all runs of the cell's trials."""
+        for child in self._experiment.runs(f"tags.kind = 'trial' and tags.cell_id = '{cell_id}'"):
+            self._client.set_tag(child.info.run_id, PARENT, parent.id)
+        self.orphaned.discard(cell_id)
+
+    def points_of(self, run: Run, metric: str) -> set[tuple[int, int]]:
+        """Epoch and time of each point of a metric."""
+        return {(point.step, point.timestamp) for point in self._client.get_metric_history(run.id, metric)}
+
+    def close(self, now_ms: int) -> None:
+        """End the runs that are still RUNNING, as those of trials that the sweep no longer has; delete runs that were made twice."""
+        for run in [run for run in self._runs.values() if run.status == "RUNNING"]:
+            self._client.set_tag(run.id, "status", "cancelled")
+            self.end(run, "KILLED", now_ms)
+        for kind, key in [doubt for doubt in self._doubted if doubt[1] in self._runs]:
+            ids = [stored.info.run_id for stored in self._experiment.runs_of(kind, key)]
+            self._experiment.delete([run_id for run_id in ids if run_id != self._runs[key].id])
+            self._doubted.remove((kind, key))
+
+
+def _known(stored: StoredRun) -> Run:
+    return Run(stored.info.run_id, stored.info.status, stored.data.tags.get("projected", ""), bool(stored.data.params))
+
+
+def copy_files(files: Sequence[Path], into: Path) -> None:
+    """Copy files to a folder. On return, their content and names are on disk."""
+    make_folder(into)
+    for path in files:
+        shutil.copyfile(path, into / path.name)
+        sync(into / path.name)
+    sync(into)

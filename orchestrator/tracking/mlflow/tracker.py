@@ -1,0 +1,252 @@
+"""MLflow as a projection of the ledger: the tracker that the driver uses.
+
+One experiment a sweep. One run a trial, found by the tag `trial_id`. One run a cell, the parent of its trials, with the mean over seeds under
+the metric's own name and `.sd`, `.low`, `.high` and `n` beside it. The sweep itself has a run, found by the tag `sweep_id`, with the
+hypervolume (of a search, after each cell) and the report.
+
+All that a run holds comes from the ledger, its times too. So a run is the same, but for its id, whether it was written while its trial
+trained, later, or anew. MLflow stores identical points once, so that writing again is harmless. A run with points that the ledger does not
+have is marked deleted and written anew.
+
+    begin     create_run with all tags
+    epochs    log_batch of points, with the parameters the first time
+    project   artifacts; log_batch of points and tags; set_terminated
+
+The status comes last. A run that is FINISHED or FAILED and has the ledger's mark in its tag `projected` is complete. When all runs are, the
+experiment's tag `projected.<storage id>` says so, and a command that finds nothing new reads none of them.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from mlflow.entities import Param
+
+from mopoe_core.metric_names import Epoch
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.result import TrialResult
+from orchestrator.ledger.storage_identity import Identity
+from orchestrator.spec.trial import Cell, Trial
+from orchestrator.tracking.guarded import Guarded
+from orchestrator.tracking.ledger_marks import digest, is_stamp
+from orchestrator.tracking.mlflow import points, run_files
+from orchestrator.tracking.mlflow.client import open_client
+from orchestrator.tracking.mlflow.experiment import Experiment
+from orchestrator.tracking.mlflow.run_ownership import Owner
+from orchestrator.tracking.mlflow.run_status import RUN_STATUS, run_statuses
+from orchestrator.tracking.mlflow.runs import PARENT, Run, Runs, copy_files
+from orchestrator.tracking.summaries import CellSummary, SweepSummary
+
+
+class MlflowTracker:
+    """The runs of one sweep in one MLflow store; see `orchestrator.tracking.tracker` for what each method promises.
+
+    `trials` has those of each cell by its id; a search adds to it. `check` is called before each request, and raises LeaseLost if another
+    driver may have taken over.
+    """
+
+    def __init__(
+        self,
+        sweep: str,
+        trials: Mapping[str, Sequence[Trial]],
+        ledger: Ledger,
+        identity: Identity,
+        uri: str,
+        commit: str,
+        show_progress: Callable[[], None],
+        check: Callable[[], None],
+    ) -> None:
+        self._client = Guarded(open_client(uri), check)
+        self._ledger, self._trials, self._commit = ledger, trials, commit
+        owner = Owner(identity.id, sweep, trials, ledger)
+        self._experiment = Experiment(self._client, uri, ledger.storage, identity, owner, show_progress)
+        self._runs = Runs(self._client, self._experiment)
+        self.opened = self._experiment.is_new
+
+    @property
+    def whole(self) -> str:
+        """The digest that was noted last, if nothing was written since."""
+        return self._experiment.whole
+
+    def reachable(self) -> bool:
+        """Whether the store answers."""
+        try:
+            self._client.get_experiment(self._experiment.id)
+        except Exception:  # whatever a store raises
+            return False
+        return True
+
+    def open(self, anew: bool) -> None:
+        """Look up the runs that are there; with `anew`, mark them deleted."""
+        if self.whole:
+            self.note_whole("")
+        if anew:
+            self._experiment.delete([run.info.run_id for run in self._experiment.runs()])
+        else:
+            self._runs.find()
+            self._experiment.follow_storage()  # for runs that have just been adopted
+        self.opened = True
+
+    def note_whole(self, digest: str) -> None:
+        """Note with the experiment that all its runs are as the ledger has them."""
+        self._experiment.note_whole(digest)
+
+    def begin(self, trial: Trial) -> None:
+        """Make the trial's run RUNNING."""
+        run = self._runs.get(trial.id)
+        if run is None:
+            self._create_trial(trial, self._trial_tags(trial, "running", "", self._commit))
+        elif run.status != "RUNNING":
+            self._runs.mark_running(run)
+
+    def epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
+        """Write points of the learning curve."""
+        self.begin(trial)
+        run = self._run_of_trial(trial)
+        self._runs.log(run, partial(_trial_parameters, trial), points.curve_points(epochs, run.written or set()))
+        if run.written is not None:
+            run.written |= points.times(epochs)
+
+    def project(self, trial: Trial, mark: str) -> None:
+        """Write everything that the ledger has of a trial that does not run, unless the run has it already."""
+        run = self._runs.get(trial.id)
+        if run is not None and run.mark == mark and run.status in run_statuses(mark):
+            return
+        result = self._ledger.result(trial) if is_stamp(mark) else None
+        status = result.status if result else mark.partition(" ")[0]
+        history = result.history if result else self._history_so_far(trial)
+        tags = self._trial_tags(trial, status, mark, str(result.provenance.get("commit", "")) if result else "")
+        if run is not None and self._has_other_points(run, mark, history):
+            self._runs.delete(trial.id)
+            run = None
+        if run is None:
+            run = self._create_trial(trial, tags)
+            tags = {} if run.is_new else tags
+        if result:
+            self._runs.put_artifacts(run, lambda folder: run_files.put(folder, self._ledger, result))
+        curve = points.curve_points(history, run.written or set()) + (points.final_points(result) if result else [])
+        self._runs.log(run, partial(_trial_parameters, trial), curve, tags)
+        self._runs.end(run, RUN_STATUS[status], self._ended_ms(result) if result else self._stopped_ms(trial, status))
+        run.mark, run.written, run.artifacts = mark, None, ""  # nothing more of it is needed
+
+    def _run_of_trial(self, trial: Trial) -> Run:
+        run = self._runs.get(trial.id)
+        assert run is not None  # `begin` has made it
+        return run
+
+    def _history_so_far(self, trial: Trial) -> tuple[Epoch, ...]:
+        """Of a trial that has not ended, from its checkpoint."""
+        checkpoint = self._ledger.checkpoint(trial)
+        if not checkpoint.exists():
+            return ()
+        from mopoe_core.training.training import history_in  # torch: seconds, if a trial has not ended
+
+        return history_in(checkpoint, trial.config, trial.seed, trial.id)
+
+    def _has_other_points(self, run: Run, mark: str, history: Sequence[Epoch]) -> bool:
+        """Whether a run has points that the ledger does not have: of another result, or of epochs that were trained again."""
+        if is_stamp(run.mark) and run.mark != mark:
+            return True
+        if not is_stamp(mark) or not history:
+            return False
+        written = run.written
+        if written is None:
+            written = self._runs.points_of(run, next(iter(history[0].values)))
+        return not written <= points.times(history)
+
+    def _ended_ms(self, result: TrialResult) -> int:
+        """When the trial's evaluation ended; for one that diverged in its first epoch, when its attempt did."""
+        if result.history:
+            return result.history[-1].timestamp_ms + int(result.evaluate_seconds * 1000)
+        return self._ledger.ended_ms(result.trial) or self._ledger.started_ms(result.trial) or 0
+
+    def _stopped_ms(self, trial: Trial, status: str) -> int | None:
+        """When a trial without a result stopped; None for a pending one that left no note."""
+        return self._ledger.ended_ms(trial) or (None if status == "pending" else self._ledger.started_ms(trial))
+
+    def summarise(self, summary: CellSummary, marks: Mapping[str, str] | None = None) -> None:
+        """Write the run of a cell, with the times of its trials.
+
+        MLflow shows the points of the highest step and keeps all. So a cell whose numbers have changed gets a new run: one that loses a
+        seed would go on showing the mean of more seeds.
+        """
+        cell, members = summary.cell, self._trials.get(summary.cell.id, [])
+        known = self._runs.get(cell.id)
+        if not (summary.n or known is not None or cell.id in self._runs.orphaned):
+            return
+        stamps = [mark for trial in members if is_stamp(mark := marks.get(trial.id, "") if marks else self._ledger.stamp(trial))]
+        content = digest(summary.n, summary.plain_values, sorted(stamps), *summary.tags.values())
+        count = f"{summary.n}/{summary.n_planned}"
+        complete, mark = summary.n == summary.n_planned, f"{content} {count}"
+        status, run_status = ("completed", "FINISHED") if complete else ("pending", "KILLED")
+        if known is not None and known.mark.partition(" ")[0] not in ("", content):
+            self._runs.delete(cell.id)
+            self._runs.orphaned.add(cell.id)
+        run = self._run_of_cell(cell)
+        if run.mark == mark and run.status == run_status:
+            return
+        ended_ms = self._cell_ended_ms(members)
+        tags = {"projected": mark, "n": count, "status": status, **summary.tags}
+        self._runs.log(run, lambda: points.parameters(cell, {}), points.cell_points(summary, ended_ms), tags)
+        self._runs.end(run, run_status, ended_ms)
+        run.mark = mark
+
+    def sweep(self, summary: SweepSummary) -> None:
+        """Write the run of the sweep, with the times of its trials; a new run if anything in it has changed, as for cells."""
+        mark, known = summary.content, self._runs.get(summary.name)
+        is_done = not summary.counts.get("open")
+        status, run_status = ("completed", "FINISHED") if is_done else ("pending", "KILLED")
+        if known is not None and known.mark == mark and known.status == run_status:
+            return
+        if known is not None and known.mark != mark:
+            self._runs.delete(summary.name)
+        run = self._runs.get(summary.name) or self._create_sweep(summary)
+        ends = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.told]
+        self._runs.put_artifacts(run, partial(copy_files, [*summary.files, *([summary.page] if summary.page else [])]))
+        tags = {"projected": mark, "status": status, **{f"cells_{name}": str(count) for name, count in summary.counts.items()}}
+        parameters = [Param(name, value) for name, value in summary.parameters.items()]
+        self._runs.log(run, lambda: parameters, points.sweep_points(summary, ends), tags)
+        self._runs.end(run, run_status, max(ends, default=None))
+        run.mark = mark
+
+    def close(self) -> None:
+        """End the runs that are still RUNNING."""
+        self._runs.close(int(time.time() * 1000))
+
+    def _cell_ended_ms(self, members: Sequence[Trial]) -> int:
+        """When the last of a cell's completed trials ended; if none completed, when the last of them stopped."""
+        results = [result for trial in members if (result := self._ledger.result(trial)) is not None]
+        completed = [self._ended_ms(result) for result in results if result.status == "completed"]
+        stopped = [ms for trial in members if (ms := self._ledger.ended_ms(trial) or self._ledger.started_ms(trial))]
+        return max(completed or stopped, default=0)
+
+    def _run_of_cell(self, cell: Cell) -> Run:
+        run = self._runs.get(cell.id)
+        if run is None:
+            tags = {"kind": "cell", "status": "pending", "mlflow.runName": cell.label, **points.cell_tags(cell)}
+            run = self._runs.create("cell", cell.id, tags, self._first_start_ms(self._trials.get(cell.id, [])))
+        if cell.id in self._runs.orphaned:
+            self._runs.set_parent(cell.id, run)
+        return run
+
+    def _trial_tags(self, trial: Trial, status: str, mark: str, commit: str) -> dict[str, str]:
+        commit = commit or self._commit
+        about = {"kind": "trial", "trial_id": trial.id, "seed": str(trial.seed), "status": status, "projected": mark}
+        commits = {"git_commit": commit, "mlflow.source.git.commit": commit}
+        parent = {PARENT: self._run_of_cell(trial.cell).id}
+        return {**about, "mlflow.runName": trial.label, **points.cell_tags(trial.cell), **commits, **parent}
+
+    def _create_trial(self, trial: Trial, tags: Mapping[str, str]) -> Run:
+        return self._runs.create("trial", trial.id, tags, self._ledger.started_ms(trial))
+
+    def _create_sweep(self, summary: SweepSummary) -> Run:
+        tags = {"kind": "sweep", "sweep_id": summary.name, "status": "pending", "mlflow.runName": summary.name}
+        every_trial = [trial for members in self._trials.values() for trial in members]
+        return self._runs.create("sweep", summary.name, tags, self._first_start_ms(every_trial))
+
+    def _first_start_ms(self, trials: Sequence[Trial]) -> int | None:
+        return min((ms for trial in trials if (ms := self._ledger.started_ms(trial))), default=None)
+
+
+def _trial_parameters(trial: Trial) -> list[Param]:
+    return points.parameters(trial.cell, {"seed": trial.seed})

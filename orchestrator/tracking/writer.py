@@ -1,0 +1,250 @@
+"""Writes to a tracker from a thread of its own, in batches, so that the driver never waits for it."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+from mopoe_core.metric_names import Epoch
+from mopoe_core.storage.remote_path import without_secrets
+from orchestrator.errors import LedgerError
+from orchestrator.execution.events import EpochsEnded, Observer, TrialEnded, TrialsBegun, TrialStopped
+from orchestrator.ledger.leases.leases import LeaseLost
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.trial import Trial
+from orchestrator.tracking.circuit_breaker import AWAY_SECONDS, CircuitBreaker
+from orchestrator.tracking.ledger_marks import digest, mark_of
+from orchestrator.tracking.summaries import CellSummary, SweepSummary
+from orchestrator.tracking.tracker import Connect, Tracker
+
+BATCH_SECONDS = 1.0
+"""How long the thread waits for more epochs, to write all of them with one request."""
+PATIENCE_SECONDS = 300.0
+"""`close` waits this long for one request: an upload of a checkpoint may take minutes."""
+
+
+@dataclass(frozen=True)
+class _Message:
+    """Something for the thread to write."""
+
+    kind: str
+    """`begun`, `epochs`, `changed` or `close`."""
+    trial_id: str = ""
+    epochs: tuple[Epoch, ...] = ()
+    summaries: tuple[CellSummary, ...] = ()
+    sweep: SweepSummary | None = None
+
+
+class Writer(Observer):
+    """An observer of a sweep's events that writes them to a tracker.
+
+    `look` compares every run with the ledger at the end, even if the tracker says that it is complete. `anew` writes every run anew.
+    `check` raises LeaseLost if another driver may have taken over; then nothing more is written. `address` is the tracker's; its secrets are
+    left out of `problems`.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        trials: Sequence[Trial],
+        ledger: Ledger,
+        address: str = "",
+        look: bool = False,
+        anew: bool = False,
+    ) -> None:
+        self.breaker = CircuitBreaker(self._reachable, passed=LeaseLost)
+        self._lost: LeaseLost | None = None
+        self._ledger = ledger
+        self._trials: dict[str, Trial] = {}
+        self._trials_by_cell: dict[str, list[Trial]] = {}
+        self.add(trials)
+        self._connect = partial(connect, self._trials_by_cell, self.breaker.show_progress)
+        self._look, self._anew = look, anew
+        self._address, self._password = address, urlsplit(address).password
+        self._tracker: Tracker | None = None
+        self._queue: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._missed: set[str] = set()
+        """Trials whose end could not be written yet."""
+        self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
+        self._thread.start()
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Add trials that a search has proposed, before any event of theirs."""
+        for trial in trials:
+            if trial.id not in self._trials:
+                self._trials[trial.id] = trial
+                self._trials_by_cell.setdefault(trial.cell.id, []).append(trial)
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be written, a line each: the first few, and how many more. A later command writes it from the ledger."""
+        notes = [without_secrets(note, self._address) for note in self.breaker.notes]
+        return [note.replace(self._password, "***") if self._password else note for note in notes]  # however short it is
+
+    @property
+    def behind(self) -> int:
+        """How many messages are not written yet."""
+        return self._queue.qsize()
+
+    def on_trials_begun(self, event: TrialsBegun) -> None:
+        """Trials have started."""
+        for trial_id in event.attempts:
+            self._queue.put(_Message("begun", trial_id))
+
+    def on_epochs_ended(self, event: EpochsEnded) -> None:
+        """Trials have finished an epoch."""
+        for trial_id, epoch in event.epochs.items():
+            self._queue.put(_Message("epochs", trial_id, epochs=(epoch,)))
+
+    def on_trial_ended(self, event: TrialEnded) -> None:
+        """A trial has completed or diverged."""
+        self._queue.put(_Message("changed", event.trial_id))
+
+    def on_trial_stopped(self, event: TrialStopped) -> None:
+        """A search has stopped a trial."""
+        self._queue.put(_Message("changed", event.trial_id))
+
+    def close(self, summaries: Sequence[CellSummary], within: float = float("inf"), sweep: SweepSummary | None = None) -> None:
+        """Write what is outstanding, then all trials, cells and the sweep as the ledger has them, and end the thread.
+
+        Gives up after `within` seconds. Without `sweep`, the run of the sweep stays as it is. Raises LeaseLost if another driver may have
+        taken over.
+        """
+        self.breaker.show_progress()
+        deadline = time.monotonic() + within
+        self._closing.set()
+        self._queue.put(_Message("close", summaries=tuple(summaries), sweep=sweep))
+        while self._thread.is_alive():
+            self._thread.join(min(1.0, PATIENCE_SECONDS, within))
+            if time.monotonic() > deadline:
+                self.breaker.give_up("interrupted before all was written")
+                return
+            if self.breaker.silent_seconds() > PATIENCE_SECONDS:
+                self.breaker.give_up(f"the tracker has not answered for {PATIENCE_SECONDS:.0f} s")
+                return
+        if self._lost is not None:
+            raise self._lost
+
+    def _work(self) -> None:
+        try:
+            while not self._write_next():
+                pass
+        except LeaseLost as error:
+            self._lost = error
+
+    def _write_next(self) -> bool:
+        """Write the messages that have come; returns whether `close` was among them."""
+        messages = self._next_messages()
+        self._missed -= {message.trial_id for message in messages if message.kind == "begun"}
+        for message in _merged(messages):
+            name = f"{message.kind} {message.trial_id}"
+            if not self.breaker.attempt(name, partial(self._apply, message)) and message.kind == "changed":
+                self._missed.add(message.trial_id)
+        if messages and messages[-1].kind == "close":
+            self.breaker.retry_now()
+            self._write_everything(messages[-1].summaries, messages[-1].sweep)
+            return True
+        for trial_id in list(self._missed):
+            if self.breaker.attempt(f"changed {trial_id}", partial(self._project, trial_id)):
+                self._missed.remove(trial_id)
+        return False
+
+    def _next_messages(self) -> list[_Message]:
+        """The messages that have come; none, after a while, if there is something to try again."""
+        try:
+            messages = [self._queue.get(timeout=AWAY_SECONDS if self._missed else None)]
+        except queue.Empty:
+            return []
+        if messages[0].kind == "epochs":
+            self._closing.wait(BATCH_SECONDS)  # more epochs may come: one request for all of them
+        while not self._queue.empty():
+            messages.append(self._queue.get())
+        return messages
+
+    def _apply(self, message: _Message) -> None:
+        trial = self._trials[message.trial_id]
+        if message.kind == "begun":
+            self._opened().begin(trial)
+        elif message.kind == "epochs":
+            self._opened().epochs(trial, message.epochs)
+        else:
+            self._project(trial.id)
+
+    def _project(self, trial_id: str) -> None:
+        self._opened().project(self._trials[trial_id], mark_of(self._ledger, self._trials[trial_id]))
+
+    def _write_everything(self, summaries: Sequence[CellSummary], sweep: SweepSummary | None) -> None:
+        """Write every trial, every cell, then the sweep as the ledger has them; nothing if the tracker says that it has all that."""
+        attempt, marks = self.breaker.attempt, self._marks()
+        cells = [(s.cell.id, s.n, s.n_planned, s.plain_values, *s.tags.values()) for s in summaries]
+        whole = digest(sorted(marks.items()), cells, *([sweep.content] if sweep else []))
+        if not attempt("experiment", self._connected) or self._has(whole):
+            return
+        jobs: list[tuple[str, Callable[[], None]]] = [
+            *((f"trial {key}", partial(self._write_trial, key, mark)) for key, mark in marks.items() if mark),
+            *((f"cell {summary.cell.id}", partial(self._write_cell, summary, marks)) for summary in summaries),
+            *([(f"sweep {sweep.name}", partial(self._write_sweep, sweep))] if sweep else []),
+            ("closing", self._close_runs),
+        ]
+        written = [attempt(name, job) for name, job in jobs]
+        if all(written) and len(marks) == len(self._trials):
+            attempt("experiment", partial(self._connected().note_whole, whole))
+
+    def _marks(self) -> dict[str, str]:
+        """The mark of each trial by its id. Notes entries of the ledger that cannot be read, and leaves them out."""
+        marks: dict[str, str] = {}
+        for trial in self._trials.values():
+            try:
+                marks[trial.id] = mark_of(self._ledger, trial)
+            except (LedgerError, OSError) as error:
+                self.breaker.note(f"trial {trial.id}: {error}")
+        return marks
+
+    def _has(self, whole: str) -> bool:
+        """Whether nothing was written since the tracker had all this, and nobody asked to look."""
+        tracker = self._connected()
+        return tracker.whole == whole and not (tracker.opened or self._look or self._anew)
+
+    def _write_trial(self, trial_id: str, mark: str) -> None:
+        self._opened().project(self._trials[trial_id], mark)
+
+    def _write_cell(self, summary: CellSummary, marks: Mapping[str, str]) -> None:
+        self._opened().summarise(summary, marks)
+
+    def _write_sweep(self, summary: SweepSummary) -> None:
+        self._opened().sweep(summary)
+
+    def _close_runs(self) -> None:
+        self._opened().close()
+
+    def _connected(self) -> Tracker:
+        if self._tracker is None:
+            self._tracker = self._connect()
+        return self._tracker
+
+    def _opened(self) -> Tracker:
+        tracker = self._connected()
+        if not tracker.opened:
+            tracker.open(self._anew)
+        return tracker
+
+    def _reachable(self) -> bool:
+        return self._tracker is not None and self._tracker.reachable()
+
+
+def _merged(messages: Sequence[_Message]) -> list[_Message]:
+    """The messages without those that a later one of the same trial makes superfluous, and with one for all epochs of a trial."""
+    merged: dict[tuple[str, str], _Message] = {}
+    for message in reversed(messages):
+        if message.kind == "close" or (message.trial_id, "changed") in merged:
+            continue
+        later = merged.get((message.trial_id, message.kind))
+        if later is None:
+            merged[message.trial_id, message.kind] = message
+        elif message.kind == "epochs":
+            merged[message.trial_id, "epochs"] = _Message("epochs", message.trial_id, message.epochs + later.epochs)
+    return list(reversed(merged.values()))
