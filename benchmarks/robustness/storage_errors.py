@@ -40,7 +40,7 @@ from orchestrator.execution.job_queue import Place
 from orchestrator.execution.ray_tune import tuner
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow import projection
 
@@ -96,7 +96,7 @@ class Sweep:
         (self.home / "mine.py").write_text(SOURCE.read_text(encoding="utf-8").replace(", encoder=Touchy", ""), encoding="utf-8")
         (self.home / "own.yaml").write_text(yaml.safe_dump(RAW), encoding="utf-8")
         with in_folder(self.home):
-            config = trials(parse(RAW))[0].config
+            config = parse(RAW).trials[0].config
             place = Place(self.storage, "data", str(self.home), 1, 0.0, "commit", driver="")
             for modality in config.modalities:
                 worker.prepare(config.data_key, modality, place, config.data_hash)
@@ -123,7 +123,7 @@ class Sweep:
         """Results and checkpoints by trial."""
         ledger = Ledger(self.storage)
         with in_folder(self.home):
-            return {trial.id: self._of(trial, ledger) for trial in trials(parse(RAW))}
+            return {trial.id: self._of(trial, ledger) for trial in parse(RAW).trials}
 
     @staticmethod
     def _of(trial: Trial, ledger: Ledger) -> Any:

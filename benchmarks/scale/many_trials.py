@@ -26,7 +26,7 @@ from orchestrator.execution.ray_tune import tuner
 from orchestrator.ledger.leases.leases import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec import sweep_spec as specs
+from orchestrator.spec import sweep_file
 from orchestrator.spec.trial import Trial
 
 EPOCHS, CURVES, METRICS = 3, 8, 60
@@ -119,7 +119,7 @@ def main() -> None:
     worker.Worker = Instant  # type: ignore[misc]
     tuner._prepare = lambda *arguments: None
     with tempfile.TemporaryDirectory() as folder:
-        storage, spec = Path(folder), specs.parse(raw)
+        storage, spec = Path(folder), sweep_file.parse(raw)
         watch = Watch(storage)
         with watch.looking():
             first = sweep.run(spec, "", storage, "benchmark")

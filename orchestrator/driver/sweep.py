@@ -31,7 +31,7 @@ from orchestrator.monitor.progress import Progress
 from orchestrator.monitor.snapshot import Watch, slim
 from orchestrator.report import report
 from orchestrator.search import outcomes
-from orchestrator.spec.sweep_spec import SweepSpec, cells, seeds_of, trials, wanted
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow import projection
 from orchestrator.tracking.mlflow.run_links import run_links
@@ -78,11 +78,11 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
     with _driving(spec, ledger) as lease:
         identify(ledger.storage)  # before anything else is written: a damaged record is refused
         spec = resolve(spec, ledger.storage)  # here, where no other driver adds to it
-        made = plan.make(wanted(spec), ledger, thorough=retrain_damaged)
+        made = plan.make(spec.wanted, ledger, thorough=retrain_damaged)
         if made.damaged and retrain_damaged:
             for moved in reset_trials.put_back([*made.damaged], ledger, lease, "damaged"):
                 say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
-            made = plan.make(wanted(spec), ledger)
+            made = plan.make(spec.wanted, ledger)
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
         if spec.search:
@@ -95,7 +95,7 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         spec = resolve(spec, ledger.storage)
         there = {trial.id for trial in made.done}
         ended = sum(status in ENDED and key not in there for key, status in statuses.items())
-        unfinished = sum(statuses[trial.id] not in ENDED for trial in wanted(spec))
+        unfinished = sum(statuses[trial.id] not in ENDED for trial in spec.wanted)
         lease.check()
         if spec.keep == "front":
             retention.delete(retention.surplus(spec, ledger.storage), ledger.storage)
@@ -143,7 +143,7 @@ def _bring_on(
     sweep stopped before its end, what MLflow did not take, where the report is, and each trial's status by its id.
     """
     commit, doubts = provenance.commit(), overlaps.noted(folder(ledger.storage, spec))
-    tracker = projection.Tracker(spec, trials(spec), ledger, uri, commit, lease.check, look=bool(doubts))
+    tracker = projection.Tracker(spec, spec.trials, ledger, uri, commit, lease.check, look=bool(doubts))
     stopped, patience, whole = "", float("inf"), None
     try:
         if made.to_run or spec.search:
@@ -180,7 +180,7 @@ def _compare(
     new = [path for path in overlaps.noted(folder(ledger.storage, spec)) if path not in doubts]
     if new:
         problems = projection.catch_up(
-            spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check
+            spec, spec.trials, ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check
         )
     if not problems:
         for path in (*doubts, *new):
@@ -213,7 +213,7 @@ def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tup
         write = projection.rebuild if rebuild else projection.catch_up
         read = _read(spec, ledger)
         whole = sweep_summary(spec, _write_report(spec, ledger, read, command), read.statuses)
-        problems = write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check)
+        problems = write(spec, spec.trials, ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check)
         again = _compare(spec, ledger, uri, lease, doubts, problems, whole)
         return uri, (*problems, *again)
 
@@ -238,7 +238,7 @@ class _Read:
 
 
 def _read(spec: SweepSpec, ledger: Ledger) -> _Read:
-    every = trials(spec)
+    every = spec.trials
     known = ledger.each(ledger.known, every)
     states = {trial.id: one.state for trial, one in zip(every, known, strict=True)}
     return _Read(states, [one.result for one in known if one.result is not None])
@@ -266,7 +266,7 @@ def _write_report(
     unequal: bool = False,
     to: Path | None = None,
 ) -> report.ReportPaths:
-    every, now = trials(spec), read.statuses
+    every, now = spec.trials, read.statuses
     samples: dict[str, Mapping[str, AnyPath]] = {
         trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)
     }
@@ -326,7 +326,7 @@ def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: proj
         try:
             outcome = tuner.run(
                 todo,
-                trials(listener.spec),
+                listener.spec.trials,
                 ledger,
                 spec.resources,
                 commit,
@@ -337,7 +337,7 @@ def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: proj
             )
         finally:
             lease.check()  # where another driver goes on, there is nothing to settle
-            _settle(wanted(resolve(listener.spec, ledger.storage)), ledger, outcome, lease.holder.token)
+            _settle(resolve(listener.spec, ledger.storage).wanted, ledger, outcome, lease.holder.token)
     return outcome.stopped
 
 
@@ -356,14 +356,14 @@ class _Listener:
         self.spec = spec
         """The sweep with the cells that it has now."""
         self.search: Searching | None = None
-        self._by_id = {trial.id: trial for trial in trials(spec)}
+        self._by_id = {trial.id: trial for trial in spec.trials}
         self._ledger, self._tracker, self._progress, self._found = ledger, tracker, progress, found
         self._lease = lease
 
     def widen(self, spec: SweepSpec) -> None:
         """A search has found cells, or given them seeds."""
         self.spec = spec
-        new = [trial for trial in trials(spec) if trial.id not in self._by_id]
+        new = [trial for trial in spec.trials if trial.id not in self._by_id]
         self._by_id |= {trial.id: trial for trial in new}
         self._tracker.add(new)
         self._progress.add(spec, new)
@@ -484,8 +484,8 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
 
 def summaries(spec: SweepSpec, ledger: Ledger) -> list[projection.CellSummary]:
     """What MLflow shows of each cell, by the results that may be compared."""
-    seeds = seeds_of(spec)
-    grouped = groups_of(spec, ledger.results_of(trials(spec)))
+    seeds = spec.seeds_by_cell
+    grouped = groups_of(spec, ledger.results_of(spec.trials))
     found = {}
     for group in grouped.groups:
         table = aggregation.cell_table(group.cells, {cell.id: seeds[cell.id] for cell in group.cells}, group.results)
@@ -496,7 +496,7 @@ def summaries(spec: SweepSpec, ledger: Ledger) -> list[projection.CellSummary]:
             n = max((row[0] for row in rows[cell.id]), default=0)
             values = {name: dict(zip(SPREAD, numbers, strict=True)) for _, name, *numbers in rows[cell.id]}
             found[cell.id] = projection.CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label)
-    return [found[cell.id] for cell in cells(spec)]
+    return [found[cell.id] for cell in spec.cells]
 
 
 def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, statuses: Mapping[str, str]) -> projection.SweepSummary:
@@ -512,7 +512,7 @@ def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, statuses: Mapping[
         return projection.SweepSummary(
             spec.name, parameters, found.told, found.courses, found.counts, sorted({*files, *found.figures}), paths.page
         )
-    ends = {cell.id: {statuses[Trial(cell, seed).id] for seed in spec.seed_list} for cell in cells(spec)}
+    ends = {cell.id: {statuses[Trial(cell, seed).id] for seed in spec.seed_list} for cell in spec.cells}
     kinds = {key: next((kind for kind in ("diverged", "failed") if kind in found), "completed") for key, found in ends.items()}
     kinds |= {key: "open" for key, found in ends.items() if found - {*ENDED, "failed"}}
     complete = [key for key, kind in kinds.items() if kind == "completed"]

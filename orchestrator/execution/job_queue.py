@@ -19,7 +19,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.cards import DataKey
 from mopoe_core.storage.files import AnyPath
 from orchestrator.spec.search_space import Early
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Cell, Trial
 
 FIRST_PAUSE = 2.0

@@ -12,7 +12,7 @@ from orchestrator.execution.one_field_apart import Differing, find
 from orchestrator.ledger import inspection
 from orchestrator.ledger.ledger import Known, Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
 
 MOST_NAMED = 3  # damaged records in one message

@@ -19,8 +19,8 @@ from orchestrator.ledger import records
 from orchestrator.ledger.leases.leases import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Identity
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.sweep_spec import Proposed, Replicates, SweepSpec
+from orchestrator.spec.sections import Replicates
+from orchestrator.spec.sweep_spec import PlannedCell, SweepSpec
 from orchestrator.spec.trial import Cell
 
 
@@ -145,7 +145,7 @@ def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
                 f"{place}: proposes {field}: {proposal.fields[field]!r}, and search.space has no such field; allowed: "
                 f"{', '.join(space)}; put it back into the space, or give the search another name"
             )
-    cell = specs.cell_of(spec, proposal.fields)
+    cell = spec.cell_of(proposal.fields)
     if cell.id != proposal.cell_id:
         raise SpecError(
             f"base: is not what it was when {spec.name} proposed its cells ({cell.label} is another trial now); "
@@ -156,8 +156,8 @@ def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
 
 def with_cells(spec: SweepSpec, every: Sequence[Cell], stopped: Collection[str], seed_counts: Mapping[str, int]) -> SweepSpec:
     """A search with these cells; `stopped` has the ids of those that were stopped early."""
-    found = [Proposed(cell, seeds(spec, seed_counts.get(cell.id, 0)), cell.id in stopped) for cell in every]
-    return specs.proposed(spec, found)
+    found = [PlannedCell(cell, seeds(spec, seed_counts.get(cell.id, 0)), cell.id in stopped) for cell in every]
+    return spec.with_cells(found)
 
 
 def seeds(spec: SweepSpec, count: int) -> tuple[int, ...]:

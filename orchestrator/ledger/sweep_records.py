@@ -9,7 +9,7 @@ from orchestrator.errors import DamagedError, SpecError
 from orchestrator.ledger import records
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.records import Identity
-from orchestrator.spec import sweep_spec as specs
+from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 
 
@@ -42,7 +42,7 @@ def read(storage: AnyPath, path: AnyPath, code_of: frozenset[str] = frozenset())
         raise FileNotFoundError(path)
     try:
         stored = records.load(path, Identity("sweep", sweep=name), bare=True)
-        spec = specs.parse(stored.content if stored.format == 1 else stored.content["sweep"], code_of)
+        spec = sweep_file.parse(stored.content if stored.format == 1 else stored.content["sweep"], code_of)
         if spec.name != name:
             raise SpecError(f"it is the sweep {spec.name!r}, in the folder of {name!r}")
         return spec if spec.left_out and spec.search else resolve(spec, storage)

@@ -20,7 +20,7 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.training_progress import Pace
 from orchestrator.monitor.eta import OVER, Room, room
 from orchestrator.spec.comparison_key import measured_with
-from orchestrator.spec.sweep_spec import SweepSpec, trials
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 
@@ -79,7 +79,7 @@ class Watch:
         """The sweep as it is now. Raises OSError where storage cannot be reached."""
         storage = self._ledger.storage
         spec = resolve(self._spec, storage)
-        every = trials(spec)
+        every = spec.trials
         left = [trial for trial in every if trial.id not in self._kept]
         sights = dict(zip((t.id for t in left), self._ledger.each(lambda trial: self._look(trial, spec), left), strict=True))
         self._kept |= {trial_id: sight for trial_id, sight in sights.items() if sight.result is not None}

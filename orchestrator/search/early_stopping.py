@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from orchestrator.spec.search_space import Early
-from orchestrator.spec.sweep_spec import Objective, SweepSpec
+from orchestrator.spec.sections import Objective
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial
 
 Values = tuple[float, ...]

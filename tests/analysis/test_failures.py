@@ -9,7 +9,7 @@ from mopoe_core.spelling import choose
 from orchestrator.execution.ray_tune.tuner import DIED
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.tracebacks import cause
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import labels
 from tests.support.builders import COHERENCE, result
 from tests.support.naming import line_naming, names, names_in_order
@@ -63,7 +63,7 @@ def swept(tmp_path):
     }
     path = tmp_path / "t.yaml"
     path.write_text(yaml.safe_dump(raw))
-    ledger, every = Ledger(tmp_path / "runs"), trials(parse(raw))
+    ledger, every = Ledger(tmp_path / "runs"), parse(raw).trials
     for trial in every:
         number = ledger.begin(trial)
         if trial.config.latent_dim == 5:

@@ -3,13 +3,14 @@
 import pytest
 
 from orchestrator.execution.job_queue import MOST_LOST_NODES, VERDICT_SECONDS, Job, Queue, in_order, jobs
-from orchestrator.spec.sweep_spec import Resources, parse, trials
+from orchestrator.spec.sections import Resources
+from orchestrator.spec.sweep_file import parse
 
 
 def planned(models=("mvae", "mopoe"), seeds=3, **base):
     """Trials of some models, seed by seed."""
     raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", **base}, "grid": {"model": list(models)}, "seeds": seeds}
-    return in_order(trials(parse(raw)))
+    return in_order(parse(raw).trials)
 
 
 class Clock:

@@ -13,7 +13,7 @@ from orchestrator.execution import plan as planning
 from orchestrator.ledger.leases import leases
 from orchestrator.ledger.leases.leases import STALE_SECONDS, Lease
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
 from tests.support.builders import COHERENCE, cell, result
 from tests.support.naming import naming

@@ -27,7 +27,8 @@ from orchestrator.search.engine import Searching
 from orchestrator.search.outcomes import Telling
 from orchestrator.search.study import Study
 from orchestrator.spec.search_space import Search, Space
-from orchestrator.spec.sweep_spec import Objective, parse
+from orchestrator.spec.sections import Objective
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 
 SAMPLERS = ("random", "tpe", "nsga2", "nsga3", "gp", "qmc", "grid")

@@ -20,7 +20,8 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals
 from orchestrator.ledger.training_progress import Noting
 from orchestrator.spec.search_space import Early
-from orchestrator.spec.sweep_spec import SweepSpec, parse, trials
+from orchestrator.spec.sweep_file import parse
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 RAW: dict[str, Any] = {
@@ -62,12 +63,12 @@ class Store:
     @property
     def trials(self) -> list[Trial]:
         """Two that have completed, as one stack."""
-        return trials(self.spec)
+        return self.spec.trials
 
     @property
     def others(self) -> list[Trial]:
         """Two that have failed and been cancelled, each with a checkpoint of one epoch."""
-        return trials(parse(OTHERS))
+        return parse(OTHERS).trials
 
     def copy(self, into: Path) -> "Store":
         """The same in another folder."""

@@ -21,7 +21,7 @@ from orchestrator.execution.job_queue import Job, Place
 from orchestrator.ledger import attempts, records
 from orchestrator.ledger.leases import leases
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 
 RAW: dict[str, Any] = {
     "name": "own",
@@ -65,7 +65,7 @@ def work(home: Path, machine: str, stop: str = "") -> None:
     quick(machine, 0.5, 3.0)
     os.chdir(home)
     user_data.search_from(home)
-    trial = trials(parse(RAW))[0]
+    trial = parse(RAW).trials[0]
     place = Place(home / "runs", "data", str(home), 1, 0.0, "commit", driver="")
     for modality in trial.config.modalities:
         worker.prepare(trial.config.data_key, modality, place, trial.config.data_hash)

@@ -17,7 +17,7 @@ from mopoe_core.storage.files import Digest
 from orchestrator.ledger import inspection
 from orchestrator.ledger.leases import leases, overlaps
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.projection import default_uri
 from tests.support.standing_still import RAW, prepare
 from tests.support.users import ROOT, wait_for
@@ -62,7 +62,7 @@ def test_a_worker_that_stood_still_harms_nothing_when_it_wakes(home, starts, whe
     machine, which ends the trial. When it wakes, the result stays as it is, and its checkpoint is the one that it names, of all epochs.
     """
     prepare(home)
-    (trial, *_), ledger = trials(parse(RAW)), Ledger(home / "runs")
+    (trial, *_), ledger = parse(RAW).trials, Ledger(home / "runs")
     sleeper = starts("tests.standing_still", "worker", home, "a", where)
     wait_for(lambda: sleeper.poll() is not None or is_stopped(sleeper))
     other = starts("tests.standing_still", "worker", home, "b")
@@ -92,7 +92,7 @@ def runs(home):
 def ended(home):
     """Whether every trial has a result, from one attempt that completed."""
     ledger = Ledger(home / "runs")
-    return [ledger.state(trial).status for trial in trials(parse(yaml.safe_load((home / "own.yaml").read_text())))]
+    return [ledger.state(trial).status for trial in parse(yaml.safe_load((home / "own.yaml").read_text())).trials]
 
 
 WHOLE = ({1}, Counter({("trial", "FINISHED"): 3, ("cell", "FINISHED"): 1, ("sweep", "FINISHED"): 1}))

@@ -48,7 +48,7 @@ from orchestrator.execution.job_queue import Job, Place, Proposer, Queue, in_ord
 from orchestrator.execution.ray_tune import node_slots, ray_address
 from orchestrator.ledger.leases import leases
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
 
 LONGEST_JOIN = 120.0

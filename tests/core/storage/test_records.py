@@ -19,7 +19,6 @@ from orchestrator.ledger.leases import leases
 from orchestrator.ledger.leases.leases import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposals
-from orchestrator.spec.sweep_spec import trials
 from tests.support import recorded
 from tests.support.recorded import Store, errors_in, exchange
 from tests.support.said import unnamed
@@ -337,4 +336,4 @@ def test_trials_with_damaged_records_are_trained_again_and_no_other(store):
         store.ledger.set_aside(trial)
     made = plan.make(store.trials, store.ledger, thorough=True)
     assert (made.fresh, made.damaged) == (tuple(store.trials), {})
-    assert trials(store.spec) == store.trials
+    assert store.spec.trials == tuple(store.trials)
