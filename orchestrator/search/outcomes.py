@@ -13,7 +13,7 @@ from orchestrator.errors import LedgerError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, Stopped, cell_of
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.search_space import PARAMETERS, SECONDS, Constraint
+from orchestrator.spec.search_block import PARAMETERS, SECONDS, Constraint
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial
 

@@ -19,7 +19,7 @@ from orchestrator.spec.field_checks import field_mistakes, own_datasets
 from orchestrator.spec.fields import FIELDS
 from orchestrator.spec.mistakes import kind
 from orchestrator.spec.rescaling import check_scale, rescaled
-from orchestrator.spec.search_space import Search
+from orchestrator.spec.search_block import MEASURED_BESIDE, Search
 from orchestrator.spec.sections import Objective, Replicates, Resources
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell
@@ -105,7 +105,7 @@ def _example_cells(spec: SweepSpec, search: Search) -> list[Cell]:
 
 
 def _check_constraints(search: Search, cell: Cell) -> None:
-    measured = [*cell.config.metrics, *search_space.MEASURED_BESIDE]
+    measured = [*cell.config.metrics, *MEASURED_BESIDE]
     for index, constraint in enumerate(search.constraints):
         _check_offered(f"search.constraints[{index}].metric", constraint.metric, measured)
 

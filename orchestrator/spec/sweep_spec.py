@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PrivateAttr, StringConstraints, model_val
 from orchestrator.errors import SpecError
 from orchestrator.spec import expansion, trial
 from orchestrator.spec.fields import NAME
-from orchestrator.spec.search_space import Search
+from orchestrator.spec.search_block import Search
 from orchestrator.spec.sections import DEFAULT_OBJECTIVES, STRICT, Objective, Replicates, Resources, Seeds
 from orchestrator.spec.trial import Cell, Trial
 from orchestrator.spec.yaml_reader import Document

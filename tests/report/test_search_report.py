@@ -18,7 +18,7 @@ from orchestrator.report.render.search_table import Searched, line
 from orchestrator.report.sections import search_section
 from orchestrator.report.sections.seed_section import OF_A_SEARCH
 from orchestrator.search import outcomes
-from orchestrator.spec.search_space import Choice, Range
+from orchestrator.spec.search_block import Choice, Range
 from orchestrator.spec.sections import Objective
 from tests.report.test_report import Page
 from tests.report.test_report_page import Parsed

@@ -19,7 +19,7 @@ from orchestrator.ledger.leases.leases import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals
 from orchestrator.ledger.training_progress import Noting
-from orchestrator.spec.search_space import Early
+from orchestrator.spec.search_block import Early
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial

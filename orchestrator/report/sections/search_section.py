@@ -18,7 +18,7 @@ from orchestrator.report.figures.figure_parts import save
 from orchestrator.report.render import search_table
 from orchestrator.report.render.search_table import Row, Searched
 from orchestrator.search.outcomes import broken
-from orchestrator.spec.search_space import Early
+from orchestrator.spec.search_block import Early
 from orchestrator.spec.sections import Replicates
 from orchestrator.spec.sweep_spec import SweepSpec
 
