@@ -23,7 +23,7 @@ from orchestrator.driver import sweep
 from orchestrator.execution import worker
 from orchestrator.execution.job_queue import Job, Place
 from orchestrator.execution.ray_tune import tuner
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec import sweep_file

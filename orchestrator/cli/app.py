@@ -34,8 +34,8 @@ from orchestrator.execution import cpus
 from orchestrator.execution import plan as planning
 from orchestrator.execution.costs import Evaluation
 from orchestrator.execution.ray_tune import ray_address
-from orchestrator.ledger import storage_check
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.storage.check import remark, what_is_wrong
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
@@ -274,7 +274,7 @@ def _make(folder: AnyPath) -> None:
     try:
         if not isinstance(folder, RemotePath):
             folder.mkdir(parents=True, exist_ok=True)
-        wrong = storage_check.what_is_wrong(folder)
+        wrong = what_is_wrong(folder)
     except OSError as error:
         if is_full(error) and not isinstance(folder, RemotePath):
             raise
@@ -283,7 +283,7 @@ def _make(folder: AnyPath) -> None:
         raise UserError(f"storage: {why}; name {means}") from None
     if wrong:
         raise UserError(f"storage: {folder} cannot be relied on: {wrong}; name another folder")
-    _warn([said] if (said := storage_check.remark(folder)) else [])
+    _warn([said] if (said := remark(folder)) else [])
 
 
 def _plan_lines(spec: SweepSpec, made: planning.Plan, list_cells: bool = False) -> list[str]:

@@ -13,8 +13,9 @@ from mopoe_core.errors import UserError
 from mopoe_core.storage.files import AnyPath, expand, place
 from mopoe_core.storage.remote_path import RemotePath, masked
 from orchestrator.errors import DamagedError, Mistake, SpecError
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
+from orchestrator.ledger.state import State
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial

@@ -12,8 +12,10 @@ from pathlib import Path
 from mopoe_core.storage.files import AnyPath, near, size
 from orchestrator.analysis import fronts
 from orchestrator.analysis.comparable_groups import groups_of
-from orchestrator.ledger import artifact_check, leftovers, sweep_records
+from orchestrator.ledger import sweep_records
+from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.storage import leftovers
 from orchestrator.search.outcomes import feasible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial

@@ -20,13 +20,16 @@ from orchestrator.driver import replaced_folder, reset_trials, retention
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.execution import plan, provenance
 from orchestrator.execution.events import Event, Outcome
-from orchestrator.ledger import artifact_check, sweep_records
-from orchestrator.ledger.leases import leases, overlaps
-from orchestrator.ledger.leases.leases import Holder, Lease, LeaseLost
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger import sweep_records
+from orchestrator.ledger.integrity import artifact_check
+from orchestrator.ledger.leases import claims, overlaps
+from orchestrator.ledger.leases.holder import Holder, is_stopped
+from orchestrator.ledger.leases.lease import Lease, LeaseLost
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import ENDED, TrialResult
-from orchestrator.ledger.storage_identity import current_id, identify
+from orchestrator.ledger.state import State
+from orchestrator.ledger.storage.identity import current_id, identify
 from orchestrator.monitor.progress import Progress
 from orchestrator.monitor.snapshot import Watch, slim
 from orchestrator.report import report
@@ -128,7 +131,7 @@ def _take(lease: Lease, spec: SweepSpec, place: AnyPath) -> None:
         say(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive")
 
     if (holder := lease.claim_patiently(place, tell)) is not None:
-        stopped = ", which is stopped (`fg` lets it go on)" if leases.is_stopped(holder) else ""
+        stopped = ", which is stopped (`fg` lets it go on)" if is_stopped(holder) else ""
         raise SweepHeldError(
             f"{spec.name}: is being run by {holder}{stopped}; wait for it, or stop that process and type the same command again"
         )
@@ -475,9 +478,9 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
         state = ledger.state(trial)
         if state.status in ENDED:
             continue
-        leases.release(ledger.storage, ledger.folder(trial), driver)
+        claims.release(ledger.storage, ledger.folder(trial), driver)
         if trial.id in outcome.errors:
-            ledger.fail(trial, ledger.last_error(trial) or outcome.errors[trial.id])
+            ledger.fail(trial, ledger.last_failure(trial) or outcome.errors[trial.id])
         elif state.attempts and not outcome.stopped and ledger.holder(trial) is None:
             ledger.cancel(trial)
 

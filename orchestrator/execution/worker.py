@@ -41,7 +41,7 @@ from orchestrator.execution.job_queue import Job, Place, Watch
 from orchestrator.execution.stacks import Measured
 from orchestrator.ledger import attempts
 from orchestrator.ledger.attempts import Attempt
-from orchestrator.ledger.leases.leases import Lease, LeaseLost
+from orchestrator.ledger.leases.lease import Lease, LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.training_progress import Noting
@@ -178,7 +178,7 @@ def _noted_attempt(job: Job, trials: Sequence[Trial], place: Place, ledger: Ledg
         text = "".join(traceback.format_exception(error))
         for trial, attempt in begun.items():
             with suppress(OSError):  # where there is no room for the result, there may be none for this
-                if ledger.result(trial) is None and not ledger.last_error(trial):
+                if ledger.result(trial) is None and not ledger.last_failure(trial):
                     ledger.end_attempt(trial, attempt.number, "failed", text)
         raise
 

@@ -7,8 +7,8 @@ import yaml
 
 from mopoe_core.spelling import choose
 from orchestrator.execution.ray_tune.tuner import DIED
+from orchestrator.ledger.failure import Failure
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.tracebacks import cause
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import labels
 from tests.support.builders import COHERENCE, result
@@ -18,6 +18,11 @@ HEAD = "Traceback (most recent call last):\n"
 LIBRARY = '  File "/usr/lib/python3.11/site-packages/torch/nn/functional.py", line 5, in linear\n    raise it\n'
 LOSS = '  File "/cluster/code/mopoe_core/loss.py", line 12, in terms\n    linear()\n    ~~~~~~^^\n'
 WORKER = '  File "/cluster/code/orchestrator/worker.py", line 3, in run\n    terms()\n'
+
+
+def cause(text, dataset):
+    """The cause that the text of an earlier version's record tells of."""
+    return Failure.parsed(text, dataset).cause
 
 
 def test_a_cause_is_the_exception_and_the_innermost_frame_of_ours():

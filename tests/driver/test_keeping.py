@@ -8,9 +8,10 @@ import pytest
 from mopoe_core.storage.files import write_text
 from orchestrator.driver import retention
 from orchestrator.errors import SpecError
-from orchestrator.ledger import leftovers, sweep_records
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger import sweep_records
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.storage import leftovers
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 from tests.support.naming import naming

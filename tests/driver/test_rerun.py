@@ -11,7 +11,7 @@ from orchestrator.driver import reset_trials
 from orchestrator.errors import LedgerError
 from orchestrator.execution import provenance, worker
 from orchestrator.execution.local import Foreground
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, result

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from orchestrator.ledger.ledger import State
+from orchestrator.ledger.state import State
 from orchestrator.monitor.progress import FRONT_REST, FRONT_SECONDS, Progress
 from orchestrator.monitor.snapshot import Seen, Sight
 from orchestrator.spec.sweep_file import parse

@@ -14,10 +14,11 @@ import yaml
 
 from orchestrator.cli import status
 from orchestrator.ledger import records
-from orchestrator.ledger.leases.leases import Lease
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.leases.lease import Lease
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.records import Identity
+from orchestrator.ledger.state import State
 from orchestrator.ledger.training_progress import Pace
 from orchestrator.monitor import view
 from orchestrator.monitor.progress import Progress
@@ -42,7 +43,7 @@ EVERY = SPEC.trials
 HOLD = """
 import sys, time
 from pathlib import Path
-from orchestrator.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 with Lease(Path(sys.argv[1])) as lease:
     for folder in sys.argv[2:]:
         assert lease.claim(Path(folder)) is None

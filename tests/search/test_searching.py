@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from orchestrator.analysis import fronts
 from orchestrator.errors import SpecError
 from orchestrator.execution.job_queue import Queue
-from orchestrator.ledger.leases.leases import LeaseLost
+from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.sweep_records import record

@@ -14,8 +14,9 @@ from mopoe_core.storage.files import AnyPath
 from orchestrator.execution import stacks, worker
 from orchestrator.execution.job_queue import Job, Place, Watch
 from orchestrator.execution.stacks import Measured
-from orchestrator.ledger import artifact_check, sweep_records
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger import sweep_records
+from orchestrator.ledger.integrity import artifact_check
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals
 from orchestrator.ledger.training_progress import Noting

@@ -19,7 +19,7 @@ from orchestrator.cli import app
 from orchestrator.execution import worker
 from orchestrator.execution.job_queue import Job, Place
 from orchestrator.ledger import attempts, records
-from orchestrator.ledger.leases import leases
+from orchestrator.ledger.leases import heartbeat, holder
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 
@@ -42,8 +42,8 @@ def prepare(home: Path, **base: Any) -> Path:
 
 def quick(machine: str, beat: float, stale: float) -> None:
     """Be a process of a machine of that name, which gives others up sooner."""
-    leases.BEAT_SECONDS, leases.STALE_SECONDS = beat, stale
-    leases._machine = lambda: machine
+    heartbeat.BEAT_SECONDS, heartbeat.STALE_SECONDS = beat, stale
+    holder.machine = lambda: machine
 
 
 def stop_before(module: Any, name: str, number: int) -> None:

@@ -16,8 +16,9 @@ from orchestrator.analysis.effects import ABOVE
 from orchestrator.analysis.model_groups import groups
 from orchestrator.driver import sweep
 from orchestrator.ledger import result_columns
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
+from orchestrator.ledger.state import State
 from orchestrator.report import export
 from orchestrator.report.paper.claim_rules import dominated
 from orchestrator.report.render import table_files

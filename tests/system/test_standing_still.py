@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 
 from mopoe_core.data.own import user_data
 from mopoe_core.storage.files import Digest
-from orchestrator.ledger import inspection
-from orchestrator.ledger.leases import leases, overlaps
+from orchestrator.ledger.integrity import inspection
+from orchestrator.ledger.leases import heartbeat, overlaps
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.projection import default_uri
@@ -108,7 +108,7 @@ def test_a_driver_that_was_stopped_is_not_replaced_on_its_machine(home, starts):
     driver = starts("orchestrator", "sweep", file, cwd=home)
     wait_for(lambda: driver.poll() is not None or any(Ledger(home / "runs").storage.glob("trials/*/attempts/*.json")))
     driver.send_signal(signal.SIGSTOP)
-    time.sleep(leases.STALE_SECONDS + 1)
+    time.sleep(heartbeat.STALE_SECONDS + 1)
     again = subprocess.run(
         [sys.executable, "-m", "orchestrator", "sweep", str(file)], cwd=home, env=ENVIRONMENT, capture_output=True, text=True
     )

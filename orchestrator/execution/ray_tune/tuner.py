@@ -46,7 +46,7 @@ from orchestrator.execution import cpus, stacks, worker
 from orchestrator.execution.events import Event, Outcome
 from orchestrator.execution.job_queue import Job, Place, Proposer, Queue, in_order, jobs
 from orchestrator.execution.ray_tune import node_slots, ray_address
-from orchestrator.ledger.leases import leases
+from orchestrator.ledger.leases import claims
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
@@ -99,7 +99,7 @@ def run(
 
         def elsewhere(trial_id: str) -> bool:
             trial = by_id[trial_id]
-            return ledger.result(trial) is None and leases.held_by(ledger.storage, ledger.folder(trial)) is not None
+            return ledger.result(trial) is None and claims.held_by(ledger.storage, ledger.folder(trial)) is not None
 
         if search is None:
             first = jobs(stacks.form(in_order(todo), in_order(every), sizes, slots, ledger), seconds)
