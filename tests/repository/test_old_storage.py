@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 
 import mopoe_core
 
-ROOT = Path(__file__).parent.parent
-STORED = Path(__file__).parent / "old_storage"
+ROOT = Path(__file__).parents[2]
+STORED = Path(__file__).parents[1] / "old_storage"
 EXPECTED: dict[str, Any] = json.loads((STORED / "expected.json").read_text())
 SWEEPS = sorted(EXPECTED["trials"])
 TABLES = (".csv", ".md", ".tex")
