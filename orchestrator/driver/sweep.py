@@ -18,13 +18,13 @@ from orchestrator.execution import plan, provenance
 from orchestrator.execution.executor import Executor
 from orchestrator.ledger import snapshot, sweep_records
 from orchestrator.ledger.leases import overlaps
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import ENDED
 from orchestrator.ledger.snapshot import Snapshot
-from orchestrator.ledger.storage_identity import identify
-from orchestrator.spec.sweep_spec import SweepSpec, trials, wanted
+from orchestrator.ledger.storage.identity import identify
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.store_address import check_folder, default_uri
 
 MANY_BEHIND = 200
@@ -89,7 +89,7 @@ def run(
     return SweepOutcome(
         statuses=statuses,
         ran=sum(status in ENDED and trial_id not in done_before for trial_id, status in statuses.items()),
-        unfinished=sum(statuses[trial.id] not in ENDED for trial in wanted(spec)),
+        unfinished=sum(statuses[trial.id] not in ENDED for trial in spec.wanted),
         stop_reason=ending.stop_reason,
         report=ending.report,
         tracking_uri=uri,
@@ -105,12 +105,12 @@ def _plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: bool) 
     Raises LedgerError where records are damaged and are not to be set aside, and where results of a search may not be compared.
     """
     seen = snapshot.read(spec, ledger)
-    made = plan.make(wanted(spec), ledger, thorough=retrain_damaged, read=seen.known)
+    made = plan.make(spec.wanted, ledger, thorough=retrain_damaged, read=seen.known)
     if made.damaged and retrain_damaged:
         for moved in reset_trials.put_back([*made.damaged], ledger, lease, "damaged"):
             say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
         seen = snapshot.read(spec, ledger)
-        made = plan.make(wanted(spec), ledger, read=seen.known)
+        made = plan.make(spec.wanted, ledger, read=seen.known)
     if made.damaged:
         raise LedgerError(plan.damage(made, ledger.storage))
     if spec.search:
@@ -166,7 +166,7 @@ def _run_and_report(
 
     uri, commit = default_uri(ledger.storage), provenance.commit()
     notes = overlaps.noted(sweep_folder(ledger.storage, spec))
-    tracker = projection.Tracker(spec, trials(spec), ledger, uri, commit, lease.check, look=bool(notes))
+    tracker = projection.Tracker(spec, spec.trials, ledger, uri, commit, lease.check, look=bool(notes))
     stop_reason, patience, drawn = "", float("inf"), None
     try:
         if made.to_run or spec.search:
@@ -191,6 +191,6 @@ def _run_and_report(
 def _as_now(seen: Snapshot | None, spec: SweepSpec, ledger: Ledger) -> Snapshot:
     """The snapshot, if it has the trials that the sweep has now; else a new one."""
     spec = resolve(spec, ledger.storage)
-    if seen is not None and (seen.trials, seen.spec.found) == (tuple(trials(spec)), spec.found):
+    if seen is not None and (seen.trials, seen.spec.wanted) == (spec.trials, spec.wanted):
         return seen
     return snapshot.read(spec, ledger)

@@ -22,14 +22,14 @@ from orchestrator.errors import DamagedError
 from orchestrator.execution import provenance
 from orchestrator.ledger import records, snapshot
 from orchestrator.ledger.leases import overlaps
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.records import Identity
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.snapshot import Snapshot
-from orchestrator.ledger.storage_identity import identify
-from orchestrator.spec.sweep_spec import SweepSpec, cells, seeds_of, trials
+from orchestrator.ledger.storage.identity import identify
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.store_address import check_folder, default_uri, sqlite_file
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def cell_summaries(spec: SweepSpec, results: Sequence[TrialResult]) -> "list[Cel
     from orchestrator.analysis import aggregation  # pandas
     from orchestrator.tracking.mlflow.projection import CellSummary
 
-    seeds, summaries = seeds_of(spec), {}
+    seeds, summaries = spec.seeds_by_cell, {}
     for group in groups_of(spec, results).groups:
         table = aggregation.cell_table(group.cells, {cell.id: seeds[cell.id] for cell in group.cells}, group.results)
         rows: dict[str, list[tuple[Any, ...]]] = {cell.id: [] for cell in group.cells}
@@ -79,7 +79,7 @@ def cell_summaries(spec: SweepSpec, results: Sequence[TrialResult]) -> "list[Cel
             n = max((row[0] for row in rows[cell.id]), default=0)
             values = {name: dict(zip(SPREAD, numbers, strict=True)) for _, name, *numbers in rows[cell.id]}
             summaries[cell.id] = CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label)
-    return [summaries[cell.id] for cell in cells(spec)]
+    return [summaries[cell.id] for cell in spec.cells]
 
 
 def sweep_summary(spec: SweepSpec, drawn: DrawnReport) -> "SweepSummary":
@@ -137,4 +137,4 @@ def _write(
     """`projection.catch_up` or `projection.rebuild` of a whole sweep; returns what could not be written."""
     spec, uri = seen.spec, default_uri(ledger.storage)
     cells_of, whole = cell_summaries(spec, seen.results), sweep_summary(spec, drawn)
-    return write(spec, trials(spec), ledger, uri, provenance.commit(), cells_of, whole, lease.check)
+    return write(spec, spec.trials, ledger, uri, provenance.commit(), cells_of, whole, lease.check)
