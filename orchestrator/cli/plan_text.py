@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from orchestrator.execution import cpus
 from orchestrator.execution import plan as planning
 from orchestrator.execution.costs import Evaluation
-from orchestrator.spec.sweep_spec import SweepSpec, cells, seeds_of, trials
-from orchestrator.spec.trial import Trial, labels
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import Trial
 
 
 def plan_lines(spec: SweepSpec, plan: planning.Plan, list_cells: bool = False) -> list[str]:
     """How many trials are done, to resume, new and damaged, and what the rest costs; with `list_cells`, the cells of each of these."""
-    names = labels(cells(spec))
-    counts = {len(seeds) for seeds in seeds_of(spec).values()} or {len(spec.seed_list)}
+    names = spec.labels
+    counts = {len(seeds) for seeds in spec.seeds_by_cell.values()} or {len(spec.seed_list)}
     seeds = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
-    lines = [f"{spec.name}: {len(trials(spec))} trials = {len(names)} cells x {seeds} seeds"]
+    lines = [f"{spec.name}: {len(spec.trials)} trials = {len(names)} cells x {seeds} seeds"]
     if spec.search:
         left = max(0, spec.search.cells - len(names))
         lines[0] += f" so far, by {spec.search.sampler}; up to {left} cells ({left * len(spec.seed_list)} trials) to be found"

@@ -18,9 +18,9 @@ from orchestrator.errors import SpecError
 from orchestrator.execution import cpus
 from orchestrator.execution import plan as planning
 from orchestrator.execution.ray_tune import ray_address
-from orchestrator.ledger import storage_check
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import SweepSpec, wanted
+from orchestrator.ledger.storage import check as storage_check
+from orchestrator.spec.sweep_spec import SweepSpec
 
 RetrainOption = Annotated[
     bool, typer.Option("--retrain-damaged", help="Set trials with damaged records aside, and train them again.")
@@ -33,7 +33,7 @@ def sweep(
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = open_sweep(file, scale, storage)
     _check_cpus(spec)
-    made = planning.make(wanted(spec), Ledger(folder), thorough=retrain_damaged)
+    made = planning.make(spec.wanted, Ledger(folder), thorough=retrain_damaged)
     warn(data_remarks.of_sweep(spec))
     say("\n".join(plan_lines(spec, made)))
     if made.damaged and not retrain_damaged:
@@ -70,7 +70,7 @@ def sweep(
 def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
     """Show which trials are done, to resume and new, and what the rest would cost. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
-    made = planning.make(wanted(spec), Ledger(folder))
+    made = planning.make(spec.wanted, Ledger(folder))
     warn(data_remarks.of_sweep(spec))
     say("\n".join(plan_lines(spec, made, list_cells=True)))
     if made.damaged:

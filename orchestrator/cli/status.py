@@ -16,8 +16,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.snapshot import state_or_damage
 from orchestrator.monitor.live_state import LiveSweep, StorageWatch
 from orchestrator.monitor.progress import Progress
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.trial import labels
+from orchestrator.spec.sweep_spec import SweepSpec
 
 LOCAL_SECONDS = 2.0
 REMOTE_SECONDS = 10.0
@@ -91,11 +90,11 @@ def _driver(live: LiveSweep, command: str) -> str:
     return "nobody drives it now" if live.is_over else f"nobody drives it now; `{command}` goes on"
 
 
-def _list(spec: specs.SweepSpec, folder: AnyPath) -> None:
+def _list(spec: SweepSpec, folder: AnyPath) -> None:
     """List the trials, a line each."""
-    ledger, every = Ledger(folder), specs.trials(spec)
+    ledger, every = Ledger(folder), spec.trials
     states = ledger.each(lambda trial: state_or_damage(trial, ledger), every)
-    names = labels(specs.cells(spec))
+    names = spec.labels
     titles = [f"{names[trial.cell.id]} seed={trial.seed}" for trial in every]
     width = max(map(len, titles), default=0)
     for trial, title, state in zip(every, titles, states, strict=True):

@@ -13,8 +13,8 @@ from orchestrator.cli import exit_codes
 from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, open_sweep
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.snapshot import state_or_damage
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.trial import Trial, labels
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import Trial
 
 TrialOption = Annotated[list[str] | None, typer.Option("--trial", metavar="ID", help="A trial; may be given more than once.")]
 FailedOption = Annotated[bool, typer.Option("--failed", help="All failed trials.")]
@@ -27,14 +27,14 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator.analysis import failure_causes as causes
 
-    ledger, every, typed = Ledger(folder), specs.trials(spec), Typed(file, scale, storage)
+    ledger, every, typed = Ledger(folder), spec.trials, Typed(file, scale, storage)
     states = dict(zip((t.id for t in every), ledger.each(lambda trial: state_or_damage(trial, ledger), every), strict=True))
     groups = causes.find(every, states, ledger)
     counts = Counter(state.status for state in states.values())
     damaged = f", {counts['damaged']} damaged (`status --trials` says which)" if counts["damaged"] else ""
     failures = f"{counts['failed']} failed, {counts['diverged']} diverged{damaged}" if groups else f"nothing failed{damaged}"
     say(f"{spec.name}: {failures}, of {len(every)} trials")
-    names = labels(specs.cells(spec))
+    names = spec.labels
     for line in causes.told(groups, names, lambda trial: typed.command("rerun", "--trial", trial.id, "--here")):
         say(line)
 
@@ -57,7 +57,7 @@ def rerun(
     check_there(file, folder)
     from orchestrator.driver import rerun as rerunning
 
-    every, typed = specs.trials(spec), Typed(file, scale, storage)
+    every, typed = spec.trials, Typed(file, scale, storage)
     chosen = rerunning.named(trial or [], every)
     if here:
         _train_here(chosen, failed or diverged, spec, folder)
@@ -98,10 +98,10 @@ def audit(
 
     ledger = Ledger(folder)
     choice = random.randrange(2**31) if seed is None else seed
-    chosen = auditing.choose(ledger.results_of(specs.trials(spec)), sample, choice)
+    chosen = auditing.choose(ledger.results_of(spec.trials), sample, choice)
     minutes = sum(result.train_seconds + result.evaluate_seconds for result in chosen) / 60
     say(f"{spec.name}: {sample} of the completed trials, chosen by --seed {choice}; took {minutes:.2g} minutes when recorded")
-    names, all_hold = labels(specs.cells(spec)), True
+    names, all_hold = spec.labels, True
     for recorded, verdict in auditing.run(chosen, spec, ledger):
         trial, all_hold = recorded.trial, all_hold and verdict.holds
         say(f"{trial.id}  {names[trial.cell.id]} seed={trial.seed}  {verdict.said}")
@@ -109,7 +109,7 @@ def audit(
         raise typer.Exit(exit_codes.UNFINISHED)
 
 
-def _train_here(chosen: list[Trial], others: bool, spec: specs.SweepSpec, folder: AnyPath) -> None:
+def _train_here(chosen: list[Trial], others: bool, spec: SweepSpec, folder: AnyPath) -> None:
     if len(chosen) != 1 or others:
         raise UserError("--here: trains one trial; name it with one --trial, without --failed or --diverged")
     from orchestrator.driver import rerun as rerunning

@@ -15,12 +15,13 @@ from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.driver import replaced_folder, report_stamp
 from orchestrator.driver.report_stamp import DrawnReport
 from orchestrator.driver.sweep_lease import sweep_folder
-from orchestrator.ledger import artifact_check, snapshot, sweep_records
+from orchestrator.ledger import snapshot, sweep_records
+from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import ENDED
 from orchestrator.ledger.snapshot import Snapshot
-from orchestrator.ledger.storage_identity import current_id
-from orchestrator.spec.sweep_spec import SweepSpec, cells
+from orchestrator.ledger.storage.identity import current_id
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow.run_links import run_links
 from orchestrator.tracking.mlflow.store_address import default_uri
@@ -207,7 +208,7 @@ def _of_paths(paths: "ReportPaths", seen: Snapshot) -> DrawnReport:
 def _outcome_of_cells(spec: SweepSpec, statuses: Mapping[str, str]) -> dict[str, str]:
     """What has come of each cell by its id: `open` while a trial of it may go on, else `diverged`, `failed` or `completed`."""
     outcomes = {}
-    for cell in cells(spec):
+    for cell in spec.cells:
         ends = {statuses[Trial(cell, seed).id] for seed in spec.seed_list}
         if ends - {*ENDED, "failed"}:
             outcomes[cell.id] = "open"

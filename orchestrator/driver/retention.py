@@ -12,13 +12,14 @@ from pathlib import Path
 from mopoe_core.storage.files import AnyPath, near, size
 from orchestrator.analysis import fronts
 from orchestrator.analysis.comparable_groups import groups_of
-from orchestrator.ledger import artifact_check, leftovers, sweep_records
+from orchestrator.ledger import sweep_records
+from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.snapshot import Snapshot
+from orchestrator.ledger.storage import leftovers
 from orchestrator.search.outcomes import feasible
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.sweep_spec import SweepSpec, trials
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 
@@ -50,7 +51,7 @@ def surplus(spec: SweepSpec, storage: AnyPath, seen: Snapshot | None = None) -> 
         for other in (spec, *sweep_records.recorded_sweeps(storage, spec.own_datasets))
         for trial in wanted_trials(other, ledger, seen)
     }
-    unwanted = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
+    unwanted = [trial for trial in spec.trials if trial.id not in wanted and ledger.holder(trial) is None]
     paths = {trial: path for trial in unwanted if (path := ledger.checkpoint(trial)).exists()}
     links = tuple(mlflow_links(storage, tuple(paths.values())))
     return Surplus(tuple(paths), tuple(paths.values()), links, tuple(leftovers.find(storage)))
@@ -70,7 +71,7 @@ def delete(surplus: Surplus, storage: AnyPath) -> None:
 def accept_lost(spec: SweepSpec, storage: AnyPath) -> list[Trial]:
     """Note for each lost checkpoint of a sweep that its result counts without it, and remove what is left of it; returns the trials."""
     ledger, accepted = Ledger(storage), []
-    for trial in trials(spec):
+    for trial in spec.trials:
         if ledger.state(trial).lost:
             _note_deleted(trial, ledger, "it was lost")
             ledger.checkpoint(trial).unlink(missing_ok=True)
@@ -87,12 +88,12 @@ def wanted_trials(spec: SweepSpec, ledger: Ledger, seen: Snapshot | None = None)
     """The trials whose checkpoints a sweep has use for: those of the cells on its fronts, one front for each group of cells that may be
     compared. All of them while some have not ended, or where some were left out, so that it is not known whether they have.
     """
-    every = specs.wanted(spec)
+    every = spec.wanted
     results = _results_of(every, ledger, seen)
     if spec.left_out or len(results) < len(every):
         yield from every
         return
-    grouped, seeds = groups_of(spec, results), specs.seeds_of(spec)
+    grouped, seeds = groups_of(spec, results), spec.seeds_by_cell
     allowed = {cell.id for cell in feasible(spec, grouped.results)}
     best: set[str] = set()
     for group in grouped.groups:

@@ -1,24 +1,21 @@
 """Running what a sweep misses: an executor trains, and observers hear of it: MLflow, the search and the screen."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from orchestrator.execution import plan
 from orchestrator.execution.events import Event, Observer, Observers, TrialEnded
 from orchestrator.execution.executor import Executor, Outcome, Work
 from orchestrator.execution.queue.search_jobs import Proposer
-from orchestrator.ledger.leases import leases
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases import claims
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import ENDED, TrialResult
 from orchestrator.monitor.live_state import StorageWatch, condensed
 from orchestrator.monitor.progress import Progress
-from orchestrator.spec.sweep_spec import SweepSpec, trials, wanted
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
-
-if TYPE_CHECKING:  # MLflow: seconds, which a sweep with nothing new need not wait
-    from orchestrator.tracking.mlflow.projection import Tracker
+from orchestrator.tracking.writer import Writer
 
 
 def on_ray_tune(work: Work, observer: Observer, search: Proposer | None = None) -> Outcome:
@@ -32,7 +29,7 @@ def run_missing(
     spec: SweepSpec,
     made: plan.Plan,
     ledger: Ledger,
-    tracker: "Tracker",
+    tracker: Writer,
     commit: str,
     lease: Lease,
     execute: Executor,
@@ -54,7 +51,7 @@ def run_missing(
         observers = [_LeaseCheck(lease), tracker, ended, *([search] if search else []), progress]
         work = Work(
             todo,
-            trials(ended.spec),
+            ended.spec.trials,
             ledger,
             spec.resources,
             commit,
@@ -65,7 +62,7 @@ def run_missing(
             outcome = execute(work, Observers(*observers), search)
         finally:
             lease.check()  # where another driver goes on, there is nothing to settle
-            _settle(wanted(resolve(ended.spec, ledger.storage)), ledger, outcome, lease.holder.token)
+            _settle(resolve(ended.spec, ledger.storage).wanted, ledger, outcome, lease.holder.token)
     return outcome.stopped
 
 
@@ -87,18 +84,18 @@ class _EndedTrials(Observer):
         self,
         spec: SweepSpec,
         ledger: Ledger,
-        tracker: "Tracker",
+        tracker: Writer,
         progress: Progress,
         results: dict[str, TrialResult],
     ) -> None:
         self.spec = spec
-        self._by_id = {trial.id: trial for trial in trials(spec)}
+        self._by_id = {trial.id: trial for trial in spec.trials}
         self._ledger, self._tracker, self._progress, self._results = ledger, tracker, progress, results
 
     def widen(self, spec: SweepSpec) -> None:
         """A search has found cells, or given them seeds."""
         self.spec = spec
-        new = [trial for trial in trials(spec) if trial.id not in self._by_id]
+        new = [trial for trial in spec.trials if trial.id not in self._by_id]
         self._by_id |= {trial.id: trial for trial in new}
         self._tracker.add(new)
         self._progress.add(spec, new)
@@ -125,8 +122,8 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
         state = ledger.state(trial)
         if state.status in ENDED:
             continue
-        leases.release(ledger.storage, ledger.folder(trial), driver)
+        claims.release(ledger.storage, ledger.folder(trial), driver)
         if trial.id in outcome.errors:
-            ledger.fail(trial, ledger.last_error(trial) or outcome.errors[trial.id])
+            ledger.fail(trial, ledger.last_failure(trial) or outcome.errors[trial.id])
         elif state.attempts and not outcome.stopped and ledger.holder(trial) is None:
             ledger.cancel(trial)

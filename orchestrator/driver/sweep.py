@@ -13,18 +13,19 @@ from orchestrator.driver.report_stamp import DrawnReport
 from orchestrator.driver.report_step import Options
 from orchestrator.driver.run_missing import on_ray_tune, run_missing
 from orchestrator.driver.sweep_lease import only_driver, sweep_folder
+from orchestrator.driver.tracking_step import StartTracking, on_mlflow
 from orchestrator.errors import LedgerError
 from orchestrator.execution import plan, provenance
 from orchestrator.execution.executor import Executor
 from orchestrator.ledger import snapshot, sweep_records
 from orchestrator.ledger.leases import overlaps
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import ENDED
 from orchestrator.ledger.snapshot import Snapshot
-from orchestrator.ledger.storage_identity import identify
-from orchestrator.spec.sweep_spec import SweepSpec, trials, wanted
+from orchestrator.ledger.storage.identity import identify
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.store_address import check_folder, default_uri
 
 MANY_BEHIND = 200
@@ -58,11 +59,13 @@ def run(
     command: str,
     retrain_damaged: bool = False,
     execute: Executor | None = None,
+    track: StartTracking = on_mlflow,
 ) -> SweepOutcome:
     """Bring the ledger to where the spec wants it, then the report and MLflow to where the ledger is.
 
-    `source` is the YAML's text, kept beside the report; `execute` runs the trials, on Ray Tune if it is left out. Raises SweepHeldError
-    where another driver runs the sweep, and LedgerError where records are damaged and are not to be set aside.
+    `source` is the YAML's text, kept beside the report; `execute` runs the trials, on Ray Tune if it is left out; `track` starts the
+    writer to a tracker. Raises SweepHeldError if another driver runs the sweep, and LedgerError if records are damaged and are not to
+    be set aside.
     """
     started = time.monotonic()
     ledger = Ledger(storage)
@@ -79,7 +82,7 @@ def run(
         done_before = {trial.id for trial in made.done}
         ending = _unchanged(seen, ledger, command)
         if ending is None:
-            ending = _run_and_report(spec, made, seen, ledger, lease, command, execute or on_ray_tune)
+            ending = _run_and_report(spec, made, seen, ledger, lease, command, execute or on_ray_tune, track)
         statuses, spec = ending.seen.statuses, ending.seen.spec
         lease.check()
         if spec.keep == "front":
@@ -89,7 +92,7 @@ def run(
     return SweepOutcome(
         statuses=statuses,
         ran=sum(status in ENDED and trial_id not in done_before for trial_id, status in statuses.items()),
-        unfinished=sum(statuses[trial.id] not in ENDED for trial in wanted(spec)),
+        unfinished=sum(statuses[trial.id] not in ENDED for trial in spec.wanted),
         stop_reason=ending.stop_reason,
         report=ending.report,
         tracking_uri=uri,
@@ -105,12 +108,12 @@ def _plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: bool) 
     Raises LedgerError where records are damaged and are not to be set aside, and where results of a search may not be compared.
     """
     seen = snapshot.read(spec, ledger)
-    made = plan.make(wanted(spec), ledger, thorough=retrain_damaged, read=seen.known)
+    made = plan.make(spec.wanted, ledger, thorough=retrain_damaged, read=seen.known)
     if made.damaged and retrain_damaged:
         for moved in reset_trials.put_back([*made.damaged], ledger, lease, "damaged"):
             say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
         seen = snapshot.read(spec, ledger)
-        made = plan.make(wanted(spec), ledger, read=seen.known)
+        made = plan.make(spec.wanted, ledger, read=seen.known)
     if made.damaged:
         raise LedgerError(plan.damage(made, ledger.storage))
     if spec.search:
@@ -160,17 +163,15 @@ def _run_and_report(
     lease: Lease,
     command: str,
     execute: Executor,
+    track: StartTracking,
 ) -> _Ending:
     """Run what is missing, with MLflow beside it, then bring the report up to date, which the sweep's run in MLflow has."""
-    from orchestrator.tracking.mlflow import projection
-
-    uri, commit = default_uri(ledger.storage), provenance.commit()
     notes = overlaps.noted(sweep_folder(ledger.storage, spec))
-    tracker = projection.Tracker(spec, trials(spec), ledger, uri, commit, lease.check, look=bool(notes))
+    tracker = track(spec, ledger, lease, bool(notes))
     stop_reason, patience, drawn = "", float("inf"), None
     try:
         if made.to_run or spec.search:
-            stop_reason = run_missing(spec, made, ledger, tracker, commit, lease, execute)
+            stop_reason = run_missing(spec, made, ledger, tracker, provenance.commit(), lease, execute)
         seen = _as_now(seen, spec, ledger)
         lease.check()
         drawn = report_step.bring_up_to_date(report_step.gather(seen, ledger), ledger, Options(command))
@@ -191,6 +192,6 @@ def _run_and_report(
 def _as_now(seen: Snapshot | None, spec: SweepSpec, ledger: Ledger) -> Snapshot:
     """The snapshot, if it has the trials that the sweep has now; else a new one."""
     spec = resolve(spec, ledger.storage)
-    if seen is not None and (seen.trials, seen.spec.found) == (tuple(trials(spec)), spec.found):
+    if seen is not None and (seen.trials, seen.spec.wanted) == (spec.trials, spec.wanted):
         return seen
     return snapshot.read(spec, ledger)

@@ -6,8 +6,9 @@ from contextlib import contextmanager, suppress
 from mopoe_core.storage.files import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.errors import SweepHeldError
-from orchestrator.ledger.leases import leases, overlaps
-from orchestrator.ledger.leases.leases import Holder, Lease, LeaseLost
+from orchestrator.ledger.leases import overlaps
+from orchestrator.ledger.leases.holder import Holder, is_stopped
+from orchestrator.ledger.leases.lease import Lease, LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 
@@ -43,7 +44,7 @@ def _claim(lease: Lease, spec: SweepSpec, folder: AnyPath) -> None:
         say(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive")
 
     if (holder := lease.claim_patiently(folder, tell)) is not None:
-        stopped = ", which is stopped (`fg` lets it go on)" if leases.is_stopped(holder) else ""
+        stopped = ", which is stopped (`fg` lets it go on)" if is_stopped(holder) else ""
         raise SweepHeldError(
             f"{spec.name}: is being run by {holder}{stopped}; wait for it, or stop that process and type the same command again"
         )

@@ -11,7 +11,7 @@ noted: its runs may be deleted by others, so it is asked each time.
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mopoe_core.storage.files import AnyPath
 from orchestrator.analysis.comparable_groups import groups_of
@@ -22,22 +22,34 @@ from orchestrator.errors import DamagedError
 from orchestrator.execution import provenance
 from orchestrator.ledger import records, snapshot
 from orchestrator.ledger.leases import overlaps
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.records import Identity
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.snapshot import Snapshot
-from orchestrator.ledger.storage_identity import identify
-from orchestrator.spec.sweep_spec import SweepSpec, cells, seeds_of, trials
+from orchestrator.ledger.storage.identity import identify
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.store_address import check_folder, default_uri, sqlite_file
+from orchestrator.tracking.summaries import CellSummary, SweepSummary
+from orchestrator.tracking.writer import Writer
 
-if TYPE_CHECKING:
-    from orchestrator.tracking.mlflow.projection import CellSummary, SweepSummary
+StartTracking = Callable[[SweepSpec, Ledger, Lease, bool], Writer]
+"""Starts the writer to a tracker; the last argument asks for a comparison of every run with the ledger."""
 
 NOTE = ".mlflow.json"
 SPREAD = ("mean", "sd", "low", "high")
 """What MLflow shows of each metric of a cell."""
+
+
+def on_mlflow(spec: SweepSpec, ledger: Ledger, lease: Lease, look: bool) -> Writer:
+    """Starts the writer to MLflow, the tracker of users' sweeps."""
+    from orchestrator.tracking.mlflow.connection import (
+        start_writer,  # MLflow: seconds, which a sweep with nothing new need not wait
+    )
+
+    uri = default_uri(ledger.storage)
+    return start_writer(spec.name, spec.trials, ledger, uri, provenance.commit(), lease.check, look)
 
 
 def is_complete(report: Path, sweep: str, uri: str) -> bool:
@@ -64,12 +76,11 @@ def _database(uri: str) -> dict[str, Any] | None:
     return {"uri": uri, "inode": stat.st_ino, "size": stat.st_size, "changed_ns": stat.st_mtime_ns}
 
 
-def cell_summaries(spec: SweepSpec, results: Sequence[TrialResult]) -> "list[CellSummary]":
+def cell_summaries(spec: SweepSpec, results: Sequence[TrialResult]) -> list[CellSummary]:
     """What MLflow shows of each cell, by the results that may be compared."""
     from orchestrator.analysis import aggregation  # pandas
-    from orchestrator.tracking.mlflow.projection import CellSummary
 
-    seeds, summaries = seeds_of(spec), {}
+    seeds, summaries = spec.seeds_by_cell, {}
     for group in groups_of(spec, results).groups:
         table = aggregation.cell_table(group.cells, {cell.id: seeds[cell.id] for cell in group.cells}, group.results)
         rows: dict[str, list[tuple[Any, ...]]] = {cell.id: [] for cell in group.cells}
@@ -79,13 +90,11 @@ def cell_summaries(spec: SweepSpec, results: Sequence[TrialResult]) -> "list[Cel
             n = max((row[0] for row in rows[cell.id]), default=0)
             values = {name: dict(zip(SPREAD, numbers, strict=True)) for _, name, *numbers in rows[cell.id]}
             summaries[cell.id] = CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label)
-    return [summaries[cell.id] for cell in cells(spec)]
+    return [summaries[cell.id] for cell in spec.cells]
 
 
-def sweep_summary(spec: SweepSpec, drawn: DrawnReport) -> "SweepSummary":
+def sweep_summary(spec: SweepSpec, drawn: DrawnReport) -> SweepSummary:
     """What MLflow shows of the whole sweep: the report, and what was reached after each cell."""
-    from orchestrator.tracking.mlflow.projection import SweepSummary
-
     return SweepSummary(spec.name, drawn.parameters, drawn.cells, drawn.courses, drawn.counts, drawn.files, drawn.page)
 
 
@@ -97,12 +106,10 @@ def compare_after_overlap(
     `notes` are the notes of overlaps that MLflow was compared for, and `problems` is what could not be written then. Notes are removed
     when nothing is left to write.
     """
-    from orchestrator.tracking.mlflow import projection
-
     new = [path for path in overlaps.noted(sweep_folder(ledger.storage, seen.spec)) if path not in notes]
     later: tuple[str, ...] = ()
     if new:
-        later = _write(projection.catch_up, seen, ledger, lease, drawn)
+        later = _catch_up(seen, ledger, lease, drawn)
     if not (later if new else problems):
         for path in (*notes, *new):
             path.unlink(missing_ok=True)
@@ -117,8 +124,6 @@ def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tup
     `command` is the one that runs the sweep, for the report to say.
     Raises SweepHeldError where a driver runs the sweep: MLflow has one writer.
     """
-    from orchestrator.tracking.mlflow import projection
-
     ledger = Ledger(storage)
     uri = default_uri(ledger.storage)
     check_folder(uri, ledger.storage)
@@ -127,14 +132,14 @@ def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tup
         seen = snapshot.read(resolve(spec, ledger.storage), ledger)
         notes = overlaps.noted(sweep_folder(ledger.storage, spec))
         drawn = report_step.bring_up_to_date(report_step.gather(seen, ledger), ledger, report_step.Options(command))
-        problems = _write(projection.rebuild if rebuild else projection.catch_up, seen, ledger, lease, drawn)
+        problems = _catch_up(seen, ledger, lease, drawn, anew=rebuild)
         return uri, compare_after_overlap(seen, ledger, lease, notes, problems, drawn)
 
 
-def _write(
-    write: Callable[..., tuple[str, ...]], seen: Snapshot, ledger: Ledger, lease: Lease, drawn: DrawnReport
-) -> tuple[str, ...]:
-    """`projection.catch_up` or `projection.rebuild` of a whole sweep; returns what could not be written."""
+def _catch_up(seen: Snapshot, ledger: Ledger, lease: Lease, drawn: DrawnReport, anew: bool = False) -> tuple[str, ...]:
+    """Bring MLflow up to date with a whole sweep; returns what could not be written."""
+    from orchestrator.tracking.mlflow.connection import catch_up  # MLflow: seconds
+
     spec, uri = seen.spec, default_uri(ledger.storage)
-    cells_of, whole = cell_summaries(spec, seen.results), sweep_summary(spec, drawn)
-    return write(spec, trials(spec), ledger, uri, provenance.commit(), cells_of, whole, lease.check)
+    cells, summary = cell_summaries(spec, seen.results), sweep_summary(spec, drawn)
+    return catch_up(spec.name, spec.trials, ledger, uri, provenance.commit(), cells, summary, lease.check, anew)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from orchestrator.errors import DamagedError
-from orchestrator.ledger.ledger import Known, Ledger, State
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import SweepSpec, trials
+from orchestrator.ledger.state import Known, State
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 
@@ -58,7 +59,7 @@ class Snapshot:
 
 def read(spec: SweepSpec, ledger: Ledger) -> Snapshot:
     """What the ledger has of a sweep's trials now."""
-    every = tuple(trials(spec))
+    every = spec.trials
     readings = ledger.each(lambda trial: _reading(trial, ledger), every)
     return Snapshot(spec, every, {trial.id: reading for trial, reading in zip(every, readings, strict=True)})
 

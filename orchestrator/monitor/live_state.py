@@ -12,15 +12,16 @@ from orchestrator.analysis import collapse
 from orchestrator.errors import DamagedError
 from orchestrator.execution import cpus
 from orchestrator.ledger import training_progress
-from orchestrator.ledger.leases import leases
-from orchestrator.ledger.leases.leases import Holder
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.leases import claims
+from orchestrator.ledger.leases.holder import Holder, surely_lives
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import TrialResult
+from orchestrator.ledger.state import State
 from orchestrator.ledger.training_progress import Pace
 from orchestrator.monitor.eta import FINAL, Capacity, capacity_of
 from orchestrator.spec.comparison_key import measured_with
-from orchestrator.spec.sweep_spec import SweepSpec, trials
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 
@@ -65,7 +66,7 @@ class LiveSweep:
     def capacity(self) -> Capacity:
         """Of this machine, where driver and workers are all on it; else of a cluster."""
         holders = [holder for holder in (self.driver, *(live.holder for live in self.live_trials.values())) if holder is not None]
-        here = all(map(leases.surely_lives, holders)) and "RAY_ADDRESS" not in os.environ
+        here = all(map(surely_lives, holders)) and "RAY_ADDRESS" not in os.environ
         return capacity_of(self.spec.resources, cpus.usable() if here else None)
 
 
@@ -80,13 +81,13 @@ class StorageWatch:
         """The sweep as it is now. Raises OSError where storage cannot be reached."""
         storage = self._ledger.storage
         spec = resolve(self._spec, storage)
-        every = trials(spec)
+        every = spec.trials
         left = [trial for trial in every if trial.id not in self._ended]
         looks = self._ledger.each(lambda trial: self._look(trial, spec), left)
         live = {trial.id: look for trial, look in zip(left, looks, strict=True)}
         self._ended |= {trial_id: look for trial_id, look in live.items() if look.result is not None}
         live |= self._ended
-        driver = leases.living(storage, storage / "sweeps" / spec.name)
+        driver = claims.living(storage, storage / "sweeps" / spec.name)
         return LiveSweep(spec, every, {trial.id: live[trial.id] for trial in every}, driver)
 
     def _look(self, trial: Trial, spec: SweepSpec) -> LiveTrial:
@@ -103,7 +104,8 @@ class StorageWatch:
             return LiveTrial(state, None, self._ledger.holder(trial), training_progress.pace(trial, self._ledger))
         reason = state.error
         if state.status == "pending" and state.attempts:
-            reason = self._ledger.last_error(trial).strip().rpartition("\n")[2]
+            failure = self._ledger.last_failure(trial)
+            reason = failure.last_line if failure else ""
         return LiveTrial(state, pace=training_progress.pace(trial, self._ledger) if state.attempts else None, reason=reason)
 
 

@@ -12,8 +12,8 @@ NOTES_KEPT = 20
 class CircuitBreaker:
     """Runs jobs that must not raise, and notes which failed.
 
-    `reachable` says whether the service answers; it is asked after a failure. `passed` is a type of error that is no failure of the service,
-    and is raised.
+    `reachable` says whether the service answers; it is asked after a failure. `passed` is a type of error that is no failure of the
+    service, and is raised.
     """
 
     def __init__(self, reachable: Callable[[], bool], passed: type[Exception]) -> None:

@@ -1,12 +1,12 @@
 """The protocol of a tracker: a projection of the ledger into a tool that shows runs, such as MLflow.
 
-The ledger is the truth, and a tracker is a copy of it that can be made again. A tracker is one class in one file. `writer.Writer` calls it
-from a thread of the driver; nothing else does. What the writer relies on:
+The ledger is the truth, and a tracker is a copy of it that can be made again. A tracker is one class in one file. Only `writer.Writer`
+calls it, from a thread of the driver. What the writer relies on:
 
 - Each method may raise anything if the tool is away or fails. The writer then asks `reachable`, waits or tries again, and goes on.
 - Each method may be called again with the same arguments after it failed half-way. The outcome is that of one call.
-- All that a run holds comes from the ledger and the arguments. So a run that was written while its trial trained is the same as one that is
-  written later, or anew after the tool has lost it.
+- All that a run holds comes from the ledger and the arguments. So a run that was written while its trial trained is the same as one that
+  is written later, or anew after the tool has lost it.
 - A run carries the mark of its trial (`ledger_marks.mark_of`). If the mark is the same, `project` may do nothing.
 """
 
@@ -21,10 +21,13 @@ from orchestrator.tracking.summaries import CellSummary, SweepSummary
 class Tracker(Protocol):
     """What a tracker does for one sweep of one storage."""
 
-    whole: str
-    """The digest that `note_whole` was given last, if nothing was written since; empty if the tracker does not know."""
-    opened: bool
-    """Whether `open` has been called, or there was nothing to look for."""
+    @property
+    def whole(self) -> str:
+        """The digest that `note_whole` was given last, if nothing was written since; empty if the tracker does not know."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether `open` has been called, or there was nothing to look for."""
 
     def reachable(self) -> bool:
         """Returns whether the tool answers. Must not raise."""

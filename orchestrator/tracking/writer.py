@@ -12,7 +12,7 @@ from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.remote_path import without_secrets
 from orchestrator.errors import LedgerError
 from orchestrator.execution.events import EpochsEnded, Observer, TrialEnded, TrialsBegun, TrialStopped
-from orchestrator.ledger.leases.leases import LeaseLost
+from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.circuit_breaker import AWAY_SECONDS, CircuitBreaker
@@ -42,8 +42,8 @@ class Writer(Observer):
     """An observer of a sweep's events that writes them to a tracker.
 
     `look` compares every run with the ledger at the end, even if the tracker says that it is complete. `anew` writes every run anew.
-    `check` raises LeaseLost if another driver may have taken over; then nothing more is written. `address` is the tracker's; its secrets are
-    left out of `problems`.
+    If the tracker raises LeaseLost, another driver may have taken over, and nothing more is written. `address` is the tracker's; its
+    secrets are left out of `problems`.
     """
 
     def __init__(

@@ -15,8 +15,9 @@ from orchestrator.ledger import records
 from orchestrator.ledger.records import Identity
 from orchestrator.monitor import view
 from orchestrator.monitor.eta import Capacity, TrialView
-from orchestrator.tracking.circuit_breaker import Outages
-from orchestrator.tracking.mlflow import projection
+from orchestrator.tracking import writer
+from orchestrator.tracking.circuit_breaker import CircuitBreaker
+from orchestrator.tracking.mlflow import connection
 from tests.cli.test_foreign_code import TYPED
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def test_records_reach_the_terminal_escaped(typed, store, types_here, monkeypatc
     """With such text in errors, tracebacks, hosts, configurations, names and MLflow's messages, every command prints it spelled."""
     monkeypatch.setattr("os.execve", lambda *arguments: None)
     spoil(store)
-    monkeypatch.setattr(projection.Tracker, "problems", property(lambda self: [f"MLflow says {NASTY}"]))
+    monkeypatch.setattr(writer.Writer, "problems", property(lambda self: [f"MLflow says {NASTY}"]))
     for file in (store.others_file, store.file):
         _, out, err = types_here(*[str(file) if word == "FILE" else word for word in TYPED[typed]])
         assert obeyed(out) == obeyed(err) == set()
@@ -131,9 +132,9 @@ def test_mlflows_messages_tell_no_secret_of_its_address(uri, secrets, store, mon
     def refuse(*arguments, **more):
         raise RuntimeError(f"no connection to {uri} with {' or '.join(secrets)}")
 
-    monkeypatch.setattr(projection, "Projection", refuse)
-    monkeypatch.setattr(projection, "Outages", lambda answers, passed: Outages(lambda: True, passed))
-    tracker = projection.Tracker(store.spec, store.trials, store.ledger, uri, "commit")
+    monkeypatch.setattr(connection, "MlflowTracker", refuse)
+    monkeypatch.setattr(writer, "CircuitBreaker", lambda reachable, passed: CircuitBreaker(lambda: True, passed))
+    tracker = connection.start_writer(store.spec.name, store.trials, store.ledger, uri, "commit")
     tracker.close([])
     assert tracker.problems
     assert [secret for secret in secrets for problem in tracker.problems if secret in problem] == []

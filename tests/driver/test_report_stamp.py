@@ -14,8 +14,8 @@ from orchestrator.ledger import records, snapshot
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Identity
 from orchestrator.report import report
-from orchestrator.spec.sweep_spec import cells, parse
-from orchestrator.tracking.mlflow import projection
+from orchestrator.spec.sweep_file import parse
+from orchestrator.tracking.mlflow import connection
 from tests.support.builders import COHERENCE, LIKELIHOOD, grid_results, result
 from tests.support.opened import of_name, opened
 
@@ -41,7 +41,7 @@ class Home:
         self.file.write_text(yaml.safe_dump(RAW | {"storage": str(self.ledger.storage)}))
         self.spec = parse(yaml.safe_load(self.file.read_text()))
         self.report = folder / "runs" / "sweeps" / "t" / "report"
-        for one in grid_results(cells(self.spec), 2):
+        for one in grid_results(self.spec.cells, 2):
             self.ledger.begin(one.trial)
             self.ledger.record(one)
 
@@ -67,9 +67,9 @@ def home(tmp_path_factory):
 def work(monkeypatch):
     """What a command does that takes long: `drawn` for each report, `asked` for each connection to MLflow."""
     done = []
-    write, tracker = report.write, projection.Tracker
+    write, start = report.write, connection.start_writer
     monkeypatch.setattr(report, "write", lambda *rest: (done.append("drawn"), write(*rest))[1])
-    monkeypatch.setattr(projection, "Tracker", lambda *rest, **more: (done.append("asked"), tracker(*rest, **more))[1])
+    monkeypatch.setattr(connection, "start_writer", lambda *rest, **more: (done.append("asked"), start(*rest, **more))[1])
     return done
 
 
@@ -85,7 +85,7 @@ def test_a_sweep_with_nothing_new_reads_each_result_at_most_twice(home, types_he
     results = of_name(count, "result.json")
     assert len(results) == 8
     assert max(results.values()) <= 2
-    assert 0 < len(checked) <= 2 * len(cells(home.spec))
+    assert 0 < len(checked) <= 2 * len(home.spec.cells)
 
 
 def test_a_report_reads_each_result_once(home, tmp_path, types_here):
@@ -105,7 +105,7 @@ def test_a_sweep_with_nothing_new_draws_nothing_and_asks_nobody(home, work):
     assert {path: path.stat().st_mtime_ns for path in home.report.rglob("*")} == before
     assert again.report == drawn.report
     assert (again.ran, again.unfinished, again.tracking_problems) == (0, 0, ())
-    assert again.report.summary.count("\n") >= len(cells(home.spec))
+    assert again.report.summary.count("\n") >= len(home.spec.cells)
     assert again.report.page.exists()
 
 
@@ -181,7 +181,7 @@ def test_each_kind_of_news_is_a_new_input(other):
 
     def replaced():
         (folder / "result.json").unlink()
-        of = cells(other.spec)[0]
+        of = other.spec.cells[0]
         other.ledger.record(result(of, 0, {COHERENCE: 0.9, LIKELIHOOD: -1.0}))
 
     def fails():

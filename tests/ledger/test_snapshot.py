@@ -5,7 +5,7 @@ import pytest
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import snapshot
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import cells, parse, trials
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import grid_results
 from tests.support.naming import naming
 from tests.support.opened import of_name, opened
@@ -28,8 +28,8 @@ def spec():
 def ledger(tmp_path, spec):
     """Five have completed, one has failed, one was begun, one is new."""
     made = Ledger(tmp_path)
-    every = trials(spec)
-    for one in grid_results(cells(spec), 2)[:5]:
+    every = spec.trials
+    for one in grid_results(spec.cells, 2)[:5]:
         made.begin(one.trial)
         made.record(one)
     for trial in every[5:7]:
@@ -40,7 +40,7 @@ def ledger(tmp_path, spec):
 
 def test_a_snapshot_has_what_the_ledger_says_of_each_trial(spec, ledger):
     """State, result and stamp, as they are read one by one, in the order of the trials."""
-    seen, every = snapshot.read(spec, ledger), trials(spec)
+    seen, every = snapshot.read(spec, ledger), spec.trials
     assert seen.states == {trial.id: ledger.state(trial) for trial in every}
     assert list(seen.results) == ledger.results_of(every)
     assert seen.stamps == {trial.id: ledger.stamp(trial) for trial in every}

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from mlflow import MlflowClient
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.driver import retention
 from orchestrator.errors import DamagedError
-from orchestrator.ledger import storage_identity
-from orchestrator.ledger.storage_identity import identify, known
-from orchestrator.tracking.mlflow import projection
+from orchestrator.ledger.storage.identity import current_id, identify, known
+from orchestrator.tracking import writer
+from orchestrator.tracking.mlflow import client
 from orchestrator.tracking.mlflow import ui as serving
 from orchestrator.tracking.mlflow.artifact_location import follow
-from orchestrator.tracking.mlflow.projection import catch_up, default_uri, rebuild
+from orchestrator.tracking.mlflow.connection import catch_up
 from orchestrator.tracking.mlflow.run_links import run_links
+from orchestrator.tracking.mlflow.store_address import default_uri
 from tests.support.said import unnamed
 from tests.tracking.test_tracking import Sweep, complete, curve, ended, search_of, small_sweep
+
+rebuild = partial(catch_up, anew=True)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +41,7 @@ def tables(tmp_path_factory) -> Path:
 @pytest.fixture
 def new_store(tables, monkeypatch) -> Callable[[Path], str]:
     """Makes an empty store in a folder, which is made too; gives its address."""
-    monkeypatch.setattr(projection, "BATCH_SECONDS", 0.1)
+    monkeypatch.setattr(writer, "BATCH_SECONDS", 0.1)
 
     def make(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
@@ -275,8 +279,8 @@ def test_two_drivers_that_make_one_store_at_once_lose_nothing(tmp_path, tables, 
 
     with monkeypatch.context() as raced:
         raced.setattr(MlflowClient, "search_experiments", be_slower)
-        projection.make_database(f"sqlite:///{path}")
-    monkeypatch.setattr(projection, "BATCH_SECONDS", 0.1)
+        client.make_database(f"sqlite:///{path}")
+    monkeypatch.setattr(writer, "BATCH_SECONDS", 0.1)
     asked = MlflowClient.get_experiment_by_name
     answers = iter([None])
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", lambda self, name: next(answers, asked(self, name)))
@@ -376,7 +380,7 @@ def test_a_damaged_record_is_named_and_used_by_nobody(tmp_path):
     (tmp_path / "storage.json").write_text('{"id": "f"')
     with pytest.raises(DamagedError, match=r"storage\.json: .*\bdelete\b"):
         identify(tmp_path)
-    assert storage_identity.current_id(tmp_path) == ""
+    assert current_id(tmp_path) == ""
     assert (tmp_path / "storage.json").read_text() == '{"id": "f"'
 
 

@@ -14,6 +14,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,12 +26,17 @@ from mlflow.entities import Metric as Point
 from mopoe_core.metric_names import Epoch
 from mopoe_core.training.training import FORMAT
 from orchestrator.driver import tracking_step
+from orchestrator.execution.events import EpochsEnded, TrialEnded, TrialsBegun
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import SweepSpec, parse, trials
+from orchestrator.spec.sweep_file import parse
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
-from orchestrator.tracking.mlflow import projection
-from orchestrator.tracking.mlflow.projection import CellSummary, SweepSummary, Tracker, catch_up, default_uri, rebuild
+from orchestrator.tracking import writer as writing
+from orchestrator.tracking.mlflow.connection import catch_up, start_writer
+from orchestrator.tracking.mlflow.store_address import default_uri
+from orchestrator.tracking.summaries import CellSummary, SweepSummary
+from orchestrator.tracking.writer import Writer
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 from tests.support.said import unnamed
 from tests.support.searches import Hunt, of, raw
@@ -39,6 +45,8 @@ from tests.support.stores import free_ports
 BASE = {"dataset": "mnist_svhn_text", "networks": "small"}
 SOON = 20.0
 """Seconds: far more than what must be bounded takes, far less than what is not."""
+
+rebuild = partial(catch_up, anew=True)
 
 
 @dataclass
@@ -51,29 +59,29 @@ class Sweep:
     @property
     def every(self) -> list[Trial]:
         """Its trials."""
-        return trials(self.spec)
+        return self.spec.trials
 
     @property
     def uri(self) -> str:
         """The store in its storage."""
         return default_uri(self.ledger.storage)
 
-    def tracker(self, uri: str | None = None, **more: bool) -> Tracker:
+    def tracker(self, uri: str | None = None, **more: bool) -> Writer:
         """A driver's tracker."""
-        return Tracker(self.spec, self.every, self.ledger, uri or self.uri, "abc", **more)
+        return start_writer(self.spec.name, self.every, self.ledger, uri or self.uri, "abc", **more)
 
     def summaries(self) -> list[CellSummary]:
         """What a driver would say of the cells."""
         return tracking_step.cell_summaries(self.spec, self.ledger.results_of(self.every))
 
-    def close(self, tracker: Tracker) -> list[str]:
+    def close(self, tracker: Writer) -> list[str]:
         """As a driver does; returns the problems."""
         tracker.close(self.summaries())
         return tracker.problems
 
     def runs(self, command, uri: str | None = None) -> tuple[str, ...]:
         """`catch_up` or `rebuild`; returns the problems."""
-        return command(self.spec, self.every, self.ledger, uri or self.uri, "abc", self.summaries())
+        return command(self.spec.name, self.every, self.ledger, uri or self.uri, "abc", self.summaries())
 
 
 def small_sweep(storage: Path, seeds: int = 2, name: str = "t", **grid: Sequence[object]) -> Sweep:
@@ -104,28 +112,28 @@ def checkpoint(ledger: Ledger, trial: Trial, history: Sequence[Epoch]) -> None:
     torch.save(state, ledger.checkpoint(trial))
 
 
-def begin(sweep: Sweep, tracker: Tracker, trial: Trial, epochs: int = 3) -> tuple[Epoch, ...]:
+def begin(sweep: Sweep, tracker: Writer, trial: Trial, epochs: int = 3) -> tuple[Epoch, ...]:
     """A worker begins a trial and trains some epochs."""
     sweep.ledger.begin(trial)
-    tracker.begun(trial.id)
+    tracker.on_trials_begun(TrialsBegun({trial.id: 1}, "worker"))
     history = curve(trial, epochs)
     for epoch in history:
-        tracker.epoch(trial.id, epoch)
+        tracker.on_epochs_ended(EpochsEnded({trial.id: epoch}))
     checkpoint(sweep.ledger, trial, history)
     return history
 
 
-def finish(sweep: Sweep, tracker: Tracker, trial: Trial, history: tuple[Epoch, ...], status: str = "completed") -> None:
+def finish(sweep: Sweep, tracker: Writer, trial: Trial, history: tuple[Epoch, ...], status: str = "completed") -> None:
     """A worker ends a trial: pictures, result, note of the attempt."""
     pictures = sweep.ledger.folder(trial) / "samples"
     pictures.mkdir(exist_ok=True)
     (pictures / "joint.png").write_bytes(b"picture")
     sweep.ledger.record(ended(trial, history, status))
     sweep.ledger.end_attempt(trial, 1, status)
-    tracker.changed(trial.id)
+    tracker.on_trial_ended(TrialEnded(trial.id, "completed"))
 
 
-def complete(sweep: Sweep, tracker: Tracker, *every: Trial) -> None:
+def complete(sweep: Sweep, tracker: Writer, *every: Trial) -> None:
     """Trials go from start to end."""
     for trial in every:
         finish(sweep, tracker, trial, begin(sweep, tracker, trial))
@@ -197,7 +205,7 @@ def empty_store(tmp_path_factory) -> Path:
 @pytest.fixture
 def storage(tmp_path, empty_store, monkeypatch) -> Path:
     """A storage folder with two empty stores, for trackers that hurry."""
-    monkeypatch.setattr(projection, "BATCH_SECONDS", 0.1)
+    monkeypatch.setattr(writing, "BATCH_SECONDS", 0.1)
     for name in ("mlflow.db", "another.db"):
         shutil.copy(empty_store, tmp_path / name)
     return tmp_path
@@ -219,7 +227,7 @@ def eventful(storage) -> Sweep:
     sweep = small_sweep(storage, seeds=3, model=["mvae", "mmvae", "mopoe"])
     tracker = sweep.tracker()
     sweep.ledger.begin(two)
-    tracker.begun(two.id)
+    tracker.on_trials_begun(TrialsBegun({two.id: 1}, "worker"))
     finish(sweep, tracker, two, unfinished + tuple(replace(epoch, epoch=3) for epoch in curve(two, 1)))
     begin(sweep, tracker, four, 2)
     sweep.ledger.end_attempt(four, 1, "failed", "ValueError: no")
@@ -366,9 +374,9 @@ def test_epochs_that_were_trained_again_replace_the_first_ones(storage):
             tracker = sweep.tracker()
         again = (*first[:2], replace(first[2], timestamp_ms=next(CLOCK)))
         sweep.ledger.begin(trial)
-        tracker.begun(trial.id)
-        tracker.epoch(trial.id, again[2])
-        time.sleep(1.5 * projection.BATCH_SECONDS)
+        tracker.on_trials_begun(TrialsBegun({trial.id: 1}, "worker"))
+        tracker.on_epochs_ended(EpochsEnded({trial.id: again[2]}))
+        time.sleep(1.5 * writing.BATCH_SECONDS)
         finish(sweep, tracker, trial, again)
         assert sweep.close(tracker) == []
         assert steps(sweep.uri, trial) == [1, 2, 3]
@@ -399,7 +407,7 @@ def test_a_trial_that_fails_twice_is_failed_in_mlflow_both_times(storage):
     for _ in range(2):
         sweep.ledger.begin(trial)
         tracker = sweep.tracker()
-        tracker.begun(trial.id)
+        tracker.on_trials_begun(TrialsBegun({trial.id: 1}, "worker"))
         wait_for(lambda: ("trial", "RUNNING") in {(run.data.tags["kind"], run.info.status) for run in stored_runs(sweep.uri)})
         sweep.ledger.fail(trial, "ValueError: no")
         assert sweep.close(tracker) == []
@@ -575,7 +583,10 @@ def test_a_search_that_says_something_else_has_a_run_made_anew(storage, change):
     run = stored(sweep.uri)["sweep", "t"]
     assert curve_of(run) == list(enumerate(change["volumes"], 1))
     assert run["status"] == ("KILLED" if "counts" in change else "FINISHED")
-    assert rebuild(sweep.spec, sweep.every, sweep.ledger, other_store(storage), "abc", sweep.summaries(), search) == ()
+    assert (
+        catch_up(sweep.spec.name, sweep.every, sweep.ledger, other_store(storage), "abc", sweep.summaries(), search, anew=True)
+        == ()
+    )
     assert stored(sweep.uri) == stored(other_store(storage))
 
 
@@ -700,9 +711,9 @@ def test_events_return_at_once_and_problems_are_bounded_while_mlflow_hangs(stora
         started = time.monotonic()
         tracker = sweep.tracker(f"http://127.0.0.1:{port}")
         for trial in sweep.every:
-            tracker.begun(trial.id)
-            tracker.epoch(trial.id, curve(trial, 1)[0])
-            tracker.changed(trial.id)
+            tracker.on_trials_begun(TrialsBegun({trial.id: 1}, "worker"))
+            tracker.on_epochs_ended(EpochsEnded({trial.id: curve(trial, 1)[0]}))
+            tracker.on_trial_ended(TrialEnded(trial.id, "completed"))
         assert time.monotonic() - started < 1
         record(sweep, *sweep.every[:30])
         tracker.close(sweep.summaries())
@@ -713,7 +724,7 @@ def test_events_return_at_once_and_problems_are_bounded_while_mlflow_hangs(stora
 
 def test_close_gives_up_a_call_that_never_returns(storage, monkeypatch):
     """Whatever hangs, and without a time-out of its own, `close` ends and says so."""
-    monkeypatch.setattr(projection, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(writing, "PATIENCE_SECONDS", 0.5)
     sweep, release, before = small_sweep(storage), threading.Event(), writers()
     record(sweep, *sweep.every)
     monkeypatch.setattr(MlflowClient, "create_run", lambda *args, **more: release.wait(60))
@@ -810,11 +821,11 @@ def server(tmp_path_factory) -> Iterator[Server]:
 def test_a_server_that_comes_late_and_is_killed_in_between_gets_everything_once(storage, server, monkeypatch):
     """It is not there at first, then is, then dies in mid-write and comes back: the same driver writes each run and point once."""
     monkeypatch.setattr("orchestrator.tracking.circuit_breaker.AWAY_SECONDS", 0.5)
-    monkeypatch.setattr(projection, "AWAY_SECONDS", 0.5)
+    monkeypatch.setattr(writing, "AWAY_SECONDS", 0.5)
     sweep = small_sweep(storage, seeds=12)
     tracker = sweep.tracker(server.uri)
     complete(sweep, tracker, *sweep.every[:4])
-    time.sleep(2 * projection.BATCH_SECONDS)
+    time.sleep(2 * writing.BATCH_SECONDS)
     assert tracker.problems
     server.start()
     wait_for(lambda: finished(server.uri) >= 4)  # without a further event
@@ -886,7 +897,7 @@ def test_the_run_of_a_sweep_has_the_report_and_its_hypervolume(storage):
     }
     spec, ledger = parse(raw_spec), Ledger(storage)
     values = {1.0: (0.2, -1900.0), 2.0: (0.4, -1950.0)}
-    for trial in trials(spec):
+    for trial in spec.trials:
         ledger.begin(trial)
         ledger.record(result(trial.cell, trial.seed, dict(zip((COHERENCE, LIKELIHOOD), values[trial.config.beta], strict=True))))
     assert tracking_step.track(spec, storage, "sweep", rebuild=False) == (default_uri(storage), ())

@@ -13,7 +13,7 @@ import yaml
 from mlflow import MlflowClient
 
 from orchestrator.tracking.mlflow import ui
-from orchestrator.tracking.mlflow.projection import default_uri
+from orchestrator.tracking.mlflow.store_address import default_uri
 from tests.support.listening import descendants, listeners
 from tests.support.said import unnamed
 from tests.support.users import User, wait_for

@@ -40,7 +40,7 @@ from orchestrator.execution.events import (
 from orchestrator.execution.queue.job import Job, WorkerContext
 from orchestrator.ledger import attempts
 from orchestrator.ledger.attempts import Attempt
-from orchestrator.ledger.leases.leases import Lease, LeaseLost
+from orchestrator.ledger.leases.lease import Lease, LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.training_progress import Noting
@@ -163,7 +163,7 @@ class StackAttempt:
     def _note_failure(self, text: str) -> None:
         for trial, attempt in self.attempts.items():
             with suppress(OSError):  # where there is no room for the result, there may be none for this
-                if self.ledger.result(trial) is None and not self.ledger.last_error(trial):
+                if self.ledger.result(trial) is None and not self.ledger.last_failure(trial):
                     self.ledger.end_attempt(trial, attempt.number, "failed", text)
 
     def _train(self, with_rehearsal: bool) -> None:

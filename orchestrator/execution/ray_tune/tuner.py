@@ -34,7 +34,7 @@ from orchestrator.execution.ray_tune import (
 from orchestrator.execution.ray_tune.callback import MessageCallback
 from orchestrator.execution.ray_tune.job_search import JobSearch, WorkerStart
 from orchestrator.execution.stack_sizes import Measured, StackSizes
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 
 
 def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outcome:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.storage_identity import identify
+from orchestrator.ledger.storage.identity import identify
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
@@ -22,7 +22,8 @@ def start_writer(
 ) -> Writer:
     """Returns a writer to the MLflow store at `uri`; see `Writer`.
 
-    `sweep` is the sweep's name. `check` is called before each request to MLflow, and raises LeaseLost if another driver may have taken over.
+    `sweep` is the sweep's name. `check` is called before each request to MLflow, and raises LeaseLost if another driver may have taken
+    over.
     """
     identity = identify(ledger.storage)  # here, and not in the thread: a damaged record is refused before anything is written
 

@@ -10,7 +10,7 @@ from typing import Any
 from mlflow.entities import Run as StoredRun
 
 from mopoe_core.storage.files import AnyPath
-from orchestrator.ledger.storage_identity import Identity
+from orchestrator.ledger.storage.identity import StorageIdentity
 from orchestrator.tracking.mlflow import artifact_location
 from orchestrator.tracking.mlflow.artifact_location import STORAGE_TAG
 from orchestrator.tracking.mlflow.run_ownership import Owner
@@ -23,7 +23,7 @@ class Experiment:
     """The experiment with the sweep's name; made if there is none. `show_progress` is called after each request of many."""
 
     def __init__(
-        self, client: Any, uri: str, storage: AnyPath, identity: Identity, owner: Owner, show_progress: Callable[[], None]
+        self, client: Any, uri: str, storage: AnyPath, identity: StorageIdentity, owner: Owner, show_progress: Callable[[], None]
     ) -> None:
         self._client, self._uri, self._storage = client, uri, storage
         self._identity, self._owner, self._show_progress = identity, owner, show_progress

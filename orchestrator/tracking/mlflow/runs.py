@@ -128,7 +128,7 @@ class Runs:
         run.status = status
 
     def put_artifacts(self, run: Run, put: Callable[[Path], object]) -> None:
-        """Let `put` write a run's artifacts: to their place if that is a local folder, for the client would read the run first, for 5 ms."""
+        """Let `put` write a run's artifacts. Straight to a local folder, because the client would read the run first, for 5 ms."""
         place = urlsplit(run.artifacts or self._client.get_run(run.id).info.artifact_uri)
         if place.scheme == "file":
             put(Path(url2pathname(place.path)))

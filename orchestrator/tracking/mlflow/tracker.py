@@ -1,19 +1,19 @@
 """MLflow as a projection of the ledger: the tracker that the driver uses.
 
-One experiment a sweep. One run a trial, found by the tag `trial_id`. One run a cell, the parent of its trials, with the mean over seeds under
-the metric's own name and `.sd`, `.low`, `.high` and `n` beside it. The sweep itself has a run, found by the tag `sweep_id`, with the
-hypervolume (of a search, after each cell) and the report.
+One experiment a sweep. One run a trial, found by the tag `trial_id`. One run a cell, the parent of its trials, with the mean over seeds
+under the metric's own name and `.sd`, `.low`, `.high` and `n` beside it. The sweep itself has a run, found by the tag `sweep_id`, with
+the hypervolume (of a search, after each cell) and the report.
 
 All that a run holds comes from the ledger, its times too. So a run is the same, but for its id, whether it was written while its trial
-trained, later, or anew. MLflow stores identical points once, so that writing again is harmless. A run with points that the ledger does not
-have is marked deleted and written anew.
+trained, later, or anew. MLflow stores identical points once, so that writing again is harmless. A run with points that the ledger does
+not have is marked deleted and written anew.
 
     begin     create_run with all tags
     epochs    log_batch of points, with the parameters the first time
     project   artifacts; log_batch of points and tags; set_terminated
 
-The status comes last. A run that is FINISHED or FAILED and has the ledger's mark in its tag `projected` is complete. When all runs are, the
-experiment's tag `projected.<storage id>` says so, and a command that finds nothing new reads none of them.
+The status comes last. A run that is FINISHED or FAILED and has the ledger's mark in its tag `projected` is complete. When all runs are,
+the experiment's tag `projected.<storage id>` says so, and a command that finds nothing new reads none of them.
 """
 
 import time
@@ -25,7 +25,7 @@ from mlflow.entities import Param
 from mopoe_core.metric_names import Epoch
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.ledger.storage_identity import Identity
+from orchestrator.ledger.storage.identity import StorageIdentity
 from orchestrator.spec.trial import Cell, Trial
 from orchestrator.tracking.guarded import Guarded
 from orchestrator.tracking.ledger_marks import digest, is_stamp
@@ -50,7 +50,7 @@ class MlflowTracker:
         sweep: str,
         trials: Mapping[str, Sequence[Trial]],
         ledger: Ledger,
-        identity: Identity,
+        identity: StorageIdentity,
         uri: str,
         commit: str,
         show_progress: Callable[[], None],

@@ -16,7 +16,7 @@ from orchestrator.ledger.attempts import Attempt
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Identity
 from orchestrator.spec.trial import Trial
-from orchestrator.tracking.mlflow import projection, run_files
+from orchestrator.tracking.mlflow import client, run_files, runs
 from tests.support.builders import cell, result
 
 NO_UMASK = 0o666
@@ -179,7 +179,7 @@ def test_mlflows_artifacts_are_on_disk(linked, disk, tmp_path, monkeypatch):
 def test_the_sweeps_artifacts_are_on_disk(disk, tmp_path):
     """As the trials' are: report and figures are copied."""
     (tmp_path / "front.png").write_bytes(b"picture")
-    projection.copy_files([tmp_path / "front.png"], tmp_path / "artifacts")
+    runs.copy_files([tmp_path / "front.png"], tmp_path / "artifacts")
     assert disk.names_lost(tmp_path) == set()
     assert disk.content_lost(tmp_path / "artifacts") == set()
 
@@ -234,7 +234,7 @@ def test_files_have_the_rights_that_the_user_gives(umask, tmp_path, monkeypatch)
     (tmp_path / "old").write_text("x")
     files.write_text(tmp_path / "old", "y")
     run_files.put(tmp_path / "artifacts", ledger, found)
-    projection.make_database(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    client.make_database(f"sqlite:///{tmp_path}/runs/mlflow.db")
     for path in tmp_path.rglob("*"):
         assert rights(path) == (0o777 if path.is_dir() else NO_UMASK) & ~umask, path
 
