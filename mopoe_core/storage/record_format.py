@@ -19,7 +19,7 @@ FORMAT_1_FIELDS: dict[str, dict[str, str]] = {
     "proposal": {"proposal": "number"},
 }
 """By kind: what of the identity a record of format 1 says, and in which field. Other kinds say nothing."""
-SINCE_FORMAT_2 = ("deleted", "storage", "overlap")
+SINCE_FORMAT_2 = ("deleted", "storage", "overlap", "report", "projection")
 """Kinds that no record of format 1 has."""
 
 

@@ -16,6 +16,7 @@ from mopoe_core.storage.files import AnyPath, expand, place
 from mopoe_core.storage.remote_path import RemotePath, masked
 from mopoe_core.terminal import complain
 from orchestrator.errors import Mistake, SpecError
+from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.proposals import resolve
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -76,7 +77,7 @@ def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[Swee
 def _check_warm_start(spec: SweepSpec, folder: AnyPath) -> None:
     """Raise SpecError where a search that has not begun starts from a sweep that storage does not have."""
     for index, name in enumerate(spec.search.warm_start if spec.search and not spec.cells else ()):
-        if not (folder / "sweeps" / name / "sweep.json").exists():
+        if not Layout(folder).sweep(name).record.exists():
             text = f"search.warm_start: {folder} has no sweep {name!r}; run it there first, or leave it out"
             raise SpecError(Mistake(text, ("search", "warm_start", index)))
 

@@ -119,7 +119,7 @@ def _is_uploaded(files: Mapping[str, Sequence[int]], sweep: str, ledger: Ledger)
     """Whether remote storage has the report too; true where storage is a folder."""
     if not isinstance(ledger.storage, RemotePath):
         return True
-    there = ledger.storage / "sweeps" / sweep / "report"
+    there = ledger.layout.sweep(sweep).report
     sizes = ledger.each(lambda name: size_if_there(there / name), files)
     return sizes == [size or None for size, _ in files.values()]
 

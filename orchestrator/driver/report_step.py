@@ -17,6 +17,7 @@ from orchestrator.driver.report_stamp import DrawnReport
 from orchestrator.driver.sweep_lease import sweep_folder
 from orchestrator.ledger import snapshot, sweep_records
 from orchestrator.ledger.integrity import artifact_check
+from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import ENDED
 from orchestrator.ledger.snapshot import Snapshot
@@ -61,7 +62,9 @@ class Material:
 
 def report_folder(storage: AnyPath, spec: SweepSpec) -> Path:
     """Where a sweep's report is on this machine, whether it is there or not."""
-    return near(storage) / "sweeps" / spec.name / "report"
+    folder = Layout(near(storage)).sweep(spec.name).report
+    assert isinstance(folder, Path)
+    return folder
 
 
 def gather(seen: Snapshot, ledger: Ledger) -> Material:
@@ -132,7 +135,7 @@ def draw(material: Material, ledger: Ledger, options: Options, to: Path | None =
     """Draw a report, and let it take the place of the one that is there, or of what is in `to`."""
     from orchestrator.report import report
 
-    seen, storage = material.snapshot, ledger.storage
+    seen, there = material.snapshot, ledger.layout.sweep(material.snapshot.spec.name).report
     made_from = inputs(material, options)  # before anything is read for it: what changes meanwhile is new to the next command
     checked = {r.trial.id: artifact_check.CheckedPictures(material.pictures[r.trial.id], r) for r in seen.results}
     beside = report.Beside(tuple(material.failures), material.run_links, material.source, options.unequal)
@@ -149,13 +152,13 @@ def draw(material: Material, ledger: Ledger, options: Options, to: Path | None =
             material.outcomes,
             beside,
         )
-        if to is None and isinstance(storage, RemotePath):
-            upload_report(into, storage / "sweeps" / seen.spec.name / "report")
+        if to is None and isinstance(there, RemotePath):
+            upload_report(into, there)
         if to is None:
             report_stamp.write(into, seen.spec.name, made_from, _of_paths(paths, seen))
         return paths
 
-    return replaced_folder.replaced(to or report_folder(storage, seen.spec), build, report.is_part)
+    return replaced_folder.replaced(to or report_folder(ledger.storage, seen.spec), build, report.is_part)
 
 
 def upload_report(built: Path, there: RemotePath) -> None:

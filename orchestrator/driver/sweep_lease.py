@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from mopoe_core.storage.files import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.errors import SweepHeldError
+from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.leases import overlaps
 from orchestrator.ledger.leases.holder import Holder, is_stopped
 from orchestrator.ledger.leases.lease import Lease, LeaseLost
@@ -15,7 +16,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 def sweep_folder(storage: AnyPath, spec: SweepSpec) -> AnyPath:
     """Where a sweep keeps its file and its report."""
-    return storage / "sweeps" / spec.name
+    return Layout(storage).sweep(spec.name).path
 
 
 @contextmanager

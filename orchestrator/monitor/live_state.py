@@ -87,7 +87,7 @@ class StorageWatch:
         live = {trial.id: look for trial, look in zip(left, looks, strict=True)}
         self._ended |= {trial_id: look for trial_id, look in live.items() if look.result is not None}
         live |= self._ended
-        driver = claims.living(storage, storage / "sweeps" / spec.name)
+        driver = claims.living(storage, self._ledger.layout.sweep(spec.name).path)
         return LiveSweep(spec, every, {trial.id: live[trial.id] for trial in every}, driver)
 
     def _look(self, trial: Trial, spec: SweepSpec) -> LiveTrial:

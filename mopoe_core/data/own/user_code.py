@@ -155,7 +155,7 @@ def _beside(folder: Path) -> Iterator[None]:
         yield
         return
     hidden = _taken(_names_of_others(folder))
-    before = {_top(name) for name in sys.modules}
+    before = {_top(name) for name in list(sys.modules)}
     sys.modules.update(_kept.pop(folder, {}))
     _open.append(folder)
     sys.path.insert(0, str(folder))  # before all others, where it may stand once more
@@ -165,7 +165,7 @@ def _beside(folder: Path) -> Iterator[None]:
     finally:
         sys.path.remove(str(folder))
         _open.remove(folder)
-        fresh = {_top(name) for name in sys.modules} - before
+        fresh = {_top(name) for name in list(sys.modules)} - before
         _kept[folder] = _taken({name for name in fresh if _is_from(sys.modules.get(name), folder)})
         sys.modules.update(hidden)
 
