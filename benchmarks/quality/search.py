@@ -32,7 +32,8 @@ from orchestrator.analysis.aggregation import summary
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.search.engine import Searching
-from orchestrator.spec import sweep_spec as specs
+from orchestrator.spec import sweep_file
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 SAMPLERS = ("tpe", "nsga2", "nsga3", "qmc")
@@ -104,17 +105,17 @@ def _metric(name: str, value: float) -> Metric:
     return Metric(name, kind, subset, "", value, 0.0, 100, UNITS[kind])
 
 
-def sweep(sampler: str, cells: int, seeds: int, concurrent: int, chance: int) -> specs.SweepSpec:
+def sweep(sampler: str, cells: int, seeds: int, concurrent: int, chance: int) -> SweepSpec:
     """The search, as a sweep file would have it."""
     objectives = [
         {"metric": COHERENCE, "goal": "max", "reference": 1 - WORST},
         {"metric": LIKELIHOOD, "goal": "max", "reference": -1600 - NATS * WORST},
     ]
     search = {"space": SPACE, "cells": cells, "sampler": sampler, "concurrent": concurrent, "seed": chance}
-    return specs.parse({"name": "search", "base": BASE, "search": search, "seeds": seeds, "objectives": objectives})
+    return sweep_file.parse({"name": "search", "base": BASE, "search": search, "seeds": seeds, "objectives": objectives})
 
 
-def run(spec: specs.SweepSpec, storage: Path) -> Found:
+def run(spec: SweepSpec, storage: Path) -> Found:
     """One search to its end, its cells trained by the stand-in in the order in which they were proposed."""
     ledger, found, spent = Ledger(storage), dict[str, TrialResult](), 0.0
     search = Searching(spec, ledger, found, lambda wider: None, lambda line: None)
@@ -131,7 +132,7 @@ def run(spec: specs.SweepSpec, storage: Path) -> Found:
             assert result is not None
             found[trial.id] = result
         del todo[: len(spec.seed_list)]
-    cells = specs.cells(search.spec)
+    cells = search.spec.cells
     volume = fronts.hypervolume_of([truth(cell.config) for cell in cells], spec.objectives)
     assert volume is not None
     return Found(volume / NATS / TRUE_HYPERVOLUME, spent / len(cells))

@@ -31,7 +31,7 @@ import yaml
 from mlflow import MlflowClient
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow.projection import default_uri
 
@@ -56,9 +56,9 @@ class Victim:
     driver: subprocess.Popen[bytes] | None = None
 
     @property
-    def trials(self) -> list[Trial]:
+    def trials(self) -> tuple[Trial, ...]:
         """The sweep's trials."""
-        return trials(parse(yaml.safe_load(self.file.read_text(encoding="utf-8"))))
+        return parse(yaml.safe_load(self.file.read_text(encoding="utf-8"))).trials
 
     @property
     def ledger(self) -> Ledger:

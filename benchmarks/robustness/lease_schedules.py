@@ -29,8 +29,9 @@ from mopoe_core.storage.files import Digest, copy
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.ledger import attempts
 from orchestrator.ledger.attempts import Attempt
-from orchestrator.ledger.leases import leases
-from orchestrator.ledger.leases.leases import Lease, LeaseLost
+from orchestrator.ledger.layout import CHECKPOINTS
+from orchestrator.ledger.leases import heartbeat, holder
+from orchestrator.ledger.leases.lease import Lease, LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.trial import Cell, Trial
@@ -276,9 +277,9 @@ class SimulatedLease(Lease):
         return self
 
     def _beat_in(self, world: World) -> None:
-        while not self._stop.is_set() and self._heard >= 0:
-            world.sleep(leases._beat_seconds(self.storage))
-            if not self._stop.is_set() and self._heard >= 0:
+        while not self._stop.is_set() and self._last_beat >= 0:
+            world.sleep(heartbeat.beat_seconds(self.storage))
+            if not self._stop.is_set() and self._last_beat >= 0:
                 self._beat()
 
 
@@ -330,7 +331,7 @@ def simulate(seed: int, faults: Faults) -> Outcome:
     try:
         with patched(world):
             for actor in actors:
-                actor.watcher = leases._Watcher(storage)
+                actor.watcher = heartbeat.Watcher(storage)
                 world.start(actor, lambda: _wants_the_trial(world, storage, outcome))
             world.run()
     finally:
@@ -343,11 +344,11 @@ def simulate(seed: int, faults: Faults) -> Outcome:
 def patched(world: World) -> Iterator[None]:
     """The parts of the real code that are a process's own, or time, are the world's."""
     parts: list[tuple[Any, str, Callable[..., Any]]] = [
-        (leases, "_now", lambda: world.now + world.actor.skew),
-        (leases, "_sleep", world.sleep),
-        (leases, "_watcher", lambda storage: world.actor.watcher),
-        (leases, "_machine", lambda: f"machine {world.actor.number}"),
-        (leases, "_birth", lambda process: "0"),
+        (heartbeat, "now", lambda: world.now + world.actor.skew),
+        (heartbeat, "sleep", world.sleep),
+        (heartbeat, "watcher", lambda storage: world.actor.watcher),
+        (holder, "machine", lambda: f"machine {world.actor.number}"),
+        (holder, "birth", lambda process: "0"),
         (attempts, "_epochs", _epochs_in),
     ]
     real = [(module, name, getattr(module, name)) for module, name, _ in parts]
@@ -362,7 +363,7 @@ def patched(world: World) -> Iterator[None]:
 
 def _epochs_in(trial: Trial, folder: MemoryPath) -> int:
     found = -1
-    for name in attempts.CHECKPOINTS:
+    for name in CHECKPOINTS:
         with suppress(FileNotFoundError):
             found = max(found, json.loads((folder / name).read_bytes())["epochs"])
     return found

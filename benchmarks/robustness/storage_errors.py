@@ -38,7 +38,7 @@ from orchestrator.execution.queue import job_queue
 from orchestrator.execution.queue.job import WorkerContext
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow import projection
 
@@ -94,7 +94,7 @@ class Sweep:
         (self.home / "mine.py").write_text(SOURCE.read_text(encoding="utf-8").replace(", encoder=Touchy", ""), encoding="utf-8")
         (self.home / "own.yaml").write_text(yaml.safe_dump(RAW), encoding="utf-8")
         with in_folder(self.home):
-            config = trials(parse(RAW))[0].config
+            config = parse(RAW).trials[0].config
             context = WorkerContext(self.storage, "data", str(self.home), 1, 0.0, "commit", driver="")
             for modality in config.modalities:
                 preparation.train_classifier(config.data_key, modality, context, config.data_hash)
@@ -121,7 +121,7 @@ class Sweep:
         """Results and checkpoints by trial."""
         ledger = Ledger(self.storage)
         with in_folder(self.home):
-            return {trial.id: self._of(trial, ledger) for trial in trials(parse(RAW))}
+            return {trial.id: self._of(trial, ledger) for trial in parse(RAW).trials}
 
     @staticmethod
     def _of(trial: Trial, ledger: Ledger) -> Any:

@@ -24,10 +24,10 @@ from orchestrator.execution.events import EpochsEnded, TrialEnded, TrialsBegun
 from orchestrator.execution.queue.job import Job, WorkerContext
 from orchestrator.execution.ray_tune import tuner, worker
 from orchestrator.execution.ray_tune.worker import JobEnded, Messages
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec import sweep_spec as specs
+from orchestrator.spec import sweep_file
 from orchestrator.spec.trial import Trial
 
 EPOCHS, CURVES, METRICS = 3, 8, 60
@@ -119,7 +119,7 @@ def main() -> None:
     worker.Worker = Instant  # type: ignore[misc]
     tuner.prepare = lambda *arguments: None  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
-        storage, spec = Path(folder), specs.parse(raw)
+        storage, spec = Path(folder), sweep_file.parse(raw)
         watch = Watch(storage)
         with watch.looking():
             first = sweep.run(spec, "", storage, "benchmark")

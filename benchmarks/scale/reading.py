@@ -32,8 +32,9 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.result import TrialResult
 from orchestrator.search.study import of_fields
-from orchestrator.spec import sweep_spec as specs
+from orchestrator.spec import sweep_file
 from orchestrator.spec.search_space import Space
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 MISSING = 25
@@ -68,11 +69,11 @@ def fill(trials: int, shape: str, folder: Path) -> Path:
     if file.exists():
         return file
     raw = _raw(trials, shape, folder)
-    spec, ledger = specs.parse(raw), Ledger(folder / "runs")
+    spec, ledger = sweep_file.parse(raw), Ledger(folder / "runs")
     with patch("os.fsync"):  # it takes time, and nothing is lost here if the machine goes down
         if spec.search is not None:
             _propose(spec, folder / "runs")
-        for place, trial in enumerate(specs.trials(resolve(spec, folder / "runs"))):
+        for place, trial in enumerate(resolve(spec, folder / "runs").trials):
             if place % MISSING:
                 attempt = ledger.begin(trial)
                 ledger.record(traded_off(trial))
@@ -94,14 +95,14 @@ def _raw(trials: int, shape: str, folder: Path) -> dict[str, Any]:
     return {**common, "base": base, "grid": {"model": MODELS, "beta": betas}}
 
 
-def _propose(spec: specs.SweepSpec, storage: Path) -> None:
+def _propose(spec: SweepSpec, storage: Path) -> None:
     """Proposes the cells of a search, as its driver does."""
     assert spec.search is not None
     kept, rng = Proposals(storage, spec.name), Random(0)
     for number in range(spec.search.cells):
         fields = {"model": rng.choice(MODELS), "beta": round(rng.uniform(0.5, HIGHEST_BETA), 4)}
         drawn, distributions = of_fields(Space(spec.search), fields)
-        kept.add(Proposal(number, specs.cell_of(spec, fields).id, fields, drawn, distributions, {}))
+        kept.add(Proposal(number, spec.cell_of(fields).id, fields, drawn, distributions, {}))
 
 
 def traded_off(trial: Trial) -> TrialResult:

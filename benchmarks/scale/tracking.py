@@ -31,7 +31,8 @@ from mlflow import MlflowClient
 from mopoe_core.metric_names import UNITS, Epoch, Metric
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import SweepSpec, parse, trials
+from orchestrator.spec.sweep_file import parse
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow import projection, run_files
 
@@ -157,7 +158,7 @@ def measure(name: str, count: int, work: Callable[[], float]) -> None:
 def at_scale(folder: Path, count: int) -> None:
     """The four commands on one sweep."""
     of, ledger, uri = spec("scale", count), Ledger(folder), f"sqlite:///{folder / 'mlflow.db'}"
-    every = trials(of)
+    every = of.trials
     for trial in every[:-1]:
         record(ledger, trial)
     measure("first", count, lambda: project(projection, of, every, ledger, uri))
@@ -174,7 +175,7 @@ def against(folder: Path, count: int, reference: Path, rounds: int) -> None:
     assert loaded.loader is not None
     other = importlib.util.module_from_spec(loaded)
     loaded.loader.exec_module(other)
-    ledger, every = Ledger(folder), trials(spec("any", count))
+    ledger, every = Ledger(folder), spec("any", count).trials
     for trial in every:
         record(ledger, trial)
     for module in (projection, other):

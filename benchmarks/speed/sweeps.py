@@ -28,7 +28,7 @@ from mopoe_core.data.own import user_data
 from mopoe_core.metrics.classifiers import judges
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"epochs": 1, "test_examples": 500}
@@ -70,7 +70,7 @@ def whole(data: Path, folder: Path) -> Iterator[Row]:
     """The short quickstart, one trial a worker and stacked as `auto` chooses, and by a plain loop."""
     raw = yaml.safe_load((ROOT / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8"))
     raw["base"] |= QUICK
-    every = trials(parse(raw))
+    every = parse(raw).trials
     config = every[0].config
     judges(load(config.data_key, data), folder / "classifiers", torch.device("cpu"))
     started = time.perf_counter()
@@ -107,7 +107,7 @@ def swept(raw: dict[str, Any], folder: Path) -> Swept:
     subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - started
     ledger = Ledger(folder)
-    results = (ledger.result(trial) for trial in trials(parse(raw)))
+    results = (ledger.result(trial) for trial in parse(raw).trials)
     return Swept(seconds, tuple(result for result in results if result is not None))
 
 

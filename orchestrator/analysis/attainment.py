@@ -16,7 +16,7 @@ import numpy as np
 from orchestrator.analysis.fronts import Floats, Front, Point, front
 from orchestrator.analysis.model_groups import Sample
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import Cell, series
 
 PERCENTS = (10, 50, 90)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 from mopoe_core import metric_names
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import SweepSpec, cells
-from orchestrator.spec.trial import labels
+from orchestrator.spec.sweep_spec import SweepSpec
 
 LEAST_ENTROPY = 1 / 3
 """Of what is generated, relative to the test examples'."""
@@ -85,7 +84,7 @@ def lines(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:
     found = by_cell(results)
     if not found:
         return []
-    short = labels(cells(spec))
+    short = spec.labels
     said = [f"{short[cell_id]}: {sentence}" for cell_id, sentence in found.items() if cell_id in short]
     return [*said[:MOST_SAID], *([f"and {len(said) - MOST_SAID} more cells"] if len(said) > MOST_SAID else [])]
 

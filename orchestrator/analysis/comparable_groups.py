@@ -26,7 +26,6 @@ from orchestrator.spec.comparison_key import (
     measured_words,
 )
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.spec.sweep_spec import cells as cells_of
 from orchestrator.spec.trial import Cell, Trial
 
 LONGEST_SLUG = 60
@@ -118,7 +117,7 @@ def groups_of(spec: SweepSpec, results: Iterable[TrialResult]) -> FrontGroups:
     """The groups of a sweep. A search has one: it may vary nothing that decides what is measured, and of results that were measured
     on different data it has those that most of them agree with.
     """
-    cells = cells_of(spec)
+    cells = spec.cells
     found = front_groups(cells, results)
     if spec.search is None or not found.several:
         return found

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.ledger import tracebacks
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.failure import Failure
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import ENDED
+from orchestrator.ledger.state import State
 from orchestrator.spec.trial import Trial
 
 MOST_NAMED = 5
@@ -52,16 +53,16 @@ def find(every: Sequence[Trial], states: Mapping[str, State], ledger: Ledger) ->
     diverged = [trial for trial in ran if states[trial.id].status == "diverged"]
     if not failed and not diverged:
         return []
-    errors = dict(zip(failed, ledger.each(ledger.failure, failed), strict=True))
+    failures = dict(zip(failed, ledger.each(ledger.failure, failed), strict=True))
     facts = dict(zip(ran, ledger.each(lambda trial: _facts(trial, ledger), ran), strict=True))
     causes: dict[str, list[Trial]] = {}
-    for trial, error in errors.items():
-        causes.setdefault(tracebacks.cause(error, trial.config.dataset), []).append(trial)
+    for trial, failure in failures.items():
+        causes.setdefault(failure.cause, []).append(trial)
     counts = _counted(facts.values())
-    groups = [_group(cause, trials, facts, counts, errors[trials[0]]) for cause, trials in causes.items()]
+    groups = [_group(cause, trials, facts, counts, failures[trials[0]]) for cause, trials in causes.items()]
     groups.sort(key=lambda group: -len(group.trials))
     steps = ledger.each(lambda trial: _where_diverged(trial, ledger), diverged)
-    return [*groups, *([_group(DIVERGED, diverged, facts, counts, "", steps)] if diverged else [])]
+    return [*groups, *([_group(DIVERGED, diverged, facts, counts, None, steps)] if diverged else [])]
 
 
 def _counted(facts: Iterable[Mapping[str, Any]]) -> dict[str, Counter[Any]]:
@@ -78,12 +79,12 @@ def _group(
     trials: Sequence[Trial],
     facts: Mapping[Trial, dict[str, Any]],
     counts: Mapping[str, Counter[Any]],
-    error: str,
+    failure: Failure | None,
     notes: Sequence[str] = (),
 ) -> Group:
     shared, others = _shared([facts[trial] for trial in trials], counts, len(facts)), len(facts) - len(trials)
-    shown = error.strip() if tracebacks.has_traceback(error) else ""
-    return Group(cause, tuple(trials), tuple(notes) or ("",) * len(trials), shared, others, shown)
+    traceback = failure.traceback.strip() if failure else ""
+    return Group(cause, tuple(trials), tuple(notes) or ("",) * len(trials), shared, others, traceback)
 
 
 def _shared(these: Sequence[Mapping[str, Any]], counts: Mapping[str, Counter[Any]], ran: int) -> tuple[Shared, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from orchestrator.analysis.aggregation import Seeds, completed_of_each, planned, summary
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import Cell, labels, series, spelled
 
 ENUMERATED_SEEDS = 6  # 6^6 = 46,656 resamples are 462 distinct ones; beyond, 10,000 are drawn

@@ -13,8 +13,8 @@ from mopoe_core.storage.files import AnyPath
 from mopoe_core.terminal import complain, say
 from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, expanded, open_sweep, state_of
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.trial import Trial, labels
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow.artifact_location import follow_for_reading
 from orchestrator.tracking.mlflow.ui import PORT
 
@@ -35,14 +35,14 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator.analysis import failure_causes as causes
 
-    ledger, every, typed = Ledger(folder), specs.trials(spec), Typed(file, scale, storage)
+    ledger, every, typed = Ledger(folder), spec.trials, Typed(file, scale, storage)
     states = dict(zip((t.id for t in every), ledger.each(lambda trial: state_of(trial, ledger), every), strict=True))
     groups = causes.find(every, states, ledger)
     counts = Counter(state.status for state in states.values())
     damaged = f", {counts['damaged']} damaged (`status --trials` says which)" if counts["damaged"] else ""
     ended = f"{counts['failed']} failed, {counts['diverged']} diverged{damaged}" if groups else f"nothing failed{damaged}"
     say(f"{spec.name}: {ended}, of {len(every)} trials")
-    names = labels(specs.cells(spec))
+    names = spec.labels
     for line in causes.told(groups, names, lambda trial: typed.command("rerun", "--trial", trial.id, "--here")):
         say(line)
 
@@ -65,7 +65,7 @@ def rerun(
     check_there(file, folder)
     from orchestrator.driver import rerun as again
 
-    every, typed = specs.trials(spec), Typed(file, scale, storage)
+    every, typed = spec.trials, Typed(file, scale, storage)
     chosen = again.named(trial or [], every)
     if here:
         _train_here(chosen, failed or diverged, spec, folder)
@@ -104,10 +104,10 @@ def audit(
 
     ledger = Ledger(folder)
     drawn = random.randrange(2**31) if seed is None else seed
-    chosen = auditing.choose(ledger.results_of(specs.trials(spec)), sample, drawn)
+    chosen = auditing.choose(ledger.results_of(spec.trials), sample, drawn)
     minutes = sum(result.train_seconds + result.evaluate_seconds for result in chosen) / 60
     say(f"{spec.name}: {sample} of the completed trials, chosen by --seed {drawn}; took {minutes:.2g} minutes when recorded")
-    names, holds = labels(specs.cells(spec)), True
+    names, holds = spec.labels, True
     for recorded, verdict in auditing.run(chosen, spec, ledger):
         trial, holds = recorded.trial, holds and verdict.holds
         say(f"{trial.id}  {names[trial.cell.id]} seed={trial.seed}  {verdict.said}")
@@ -126,7 +126,7 @@ def export(
     check_there(file, folder)
     from orchestrator.report import export as exporting  # pandas
 
-    ledger, every = Ledger(folder), specs.trials(spec)
+    ledger, every = Ledger(folder), spec.trials
     known = ledger.each(ledger.known, every)
     statuses = {t.id: one.state.status for t, one in zip(every, known, strict=True)}
     table = exporting.tidy(every, statuses, [one.result for one in known if one.result is not None])
@@ -156,7 +156,7 @@ def ui(
     serving.become(uri, port, os.environ)
 
 
-def _train_here(chosen: list[Trial], others: bool, spec: specs.SweepSpec, folder: AnyPath) -> None:
+def _train_here(chosen: list[Trial], others: bool, spec: SweepSpec, folder: AnyPath) -> None:
     if len(chosen) != 1 or others:
         raise UserError("--here: trains one trial; name it with one --trial, without --failed or --diverged")
     from orchestrator.driver import rerun as again

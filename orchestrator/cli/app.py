@@ -34,10 +34,10 @@ from orchestrator.execution import cpus
 from orchestrator.execution import plan as planning
 from orchestrator.execution.costs import Evaluation
 from orchestrator.execution.ray_tune import ray_address
-from orchestrator.ledger import storage_check
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.trial import Trial, labels
+from orchestrator.ledger.storage.check import remark, what_is_wrong
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import Trial
 
 if TYPE_CHECKING:
     from orchestrator.report.report import ReportPaths
@@ -65,7 +65,7 @@ def sweep(
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = open_sweep(file, scale, storage)
     _check_cpus(spec)
-    made = planning.make(specs.wanted(spec), Ledger(folder), thorough=retrain_damaged)
+    made = planning.make(spec.wanted, Ledger(folder), thorough=retrain_damaged)
     _warn(data_remarks.of_sweep(spec))
     _say(_plan_lines(spec, made))
     if made.damaged and not retrain_damaged:
@@ -103,7 +103,7 @@ def sweep(
 def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
     """Say what is done, to resume and new, and what it would cost. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
-    made = planning.make(specs.wanted(spec), Ledger(folder))
+    made = planning.make(spec.wanted, Ledger(folder))
     _warn(data_remarks.of_sweep(spec))
     _say(_plan_lines(spec, made, list_cells=True))
     if made.damaged:
@@ -261,7 +261,7 @@ def _tell_problems(problems: Sequence[str]) -> None:
         complain(f"MLflow: {problem}; `track` or the next sweep command writes it")
 
 
-def _check_cpus(spec: specs.SweepSpec) -> None:
+def _check_cpus(spec: SweepSpec) -> None:
     """Refuse here what a local Ray would refuse later; a cluster knows its own nodes."""
     most = cpus.usable()
     if "RAY_ADDRESS" not in os.environ and spec.resources.cpu > most:
@@ -274,7 +274,7 @@ def _make(folder: AnyPath) -> None:
     try:
         if not isinstance(folder, RemotePath):
             folder.mkdir(parents=True, exist_ok=True)
-        wrong = storage_check.what_is_wrong(folder)
+        wrong = what_is_wrong(folder)
     except OSError as error:
         if is_full(error) and not isinstance(folder, RemotePath):
             raise
@@ -283,14 +283,14 @@ def _make(folder: AnyPath) -> None:
         raise UserError(f"storage: {why}; name {means}") from None
     if wrong:
         raise UserError(f"storage: {folder} cannot be relied on: {wrong}; name another folder")
-    _warn([said] if (said := storage_check.remark(folder)) else [])
+    _warn([said] if (said := remark(folder)) else [])
 
 
-def _plan_lines(spec: specs.SweepSpec, made: planning.Plan, list_cells: bool = False) -> list[str]:
-    names = labels(specs.cells(spec))
-    counts = {len(seeds) for seeds in specs.seeds_of(spec).values()} or {len(spec.seed_list)}
+def _plan_lines(spec: SweepSpec, made: planning.Plan, list_cells: bool = False) -> list[str]:
+    names = spec.labels
+    counts = {len(seeds) for seeds in spec.seeds_by_cell.values()} or {len(spec.seed_list)}
     each = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
-    lines = [f"{spec.name}: {len(specs.trials(spec))} trials = {len(names)} cells x {each} seeds"]
+    lines = [f"{spec.name}: {len(spec.trials)} trials = {len(names)} cells x {each} seeds"]
     if spec.search:
         left = max(0, spec.search.cells - len(names))
         lines[0] += f" so far, by {spec.search.sampler}; up to {left} cells ({left * len(spec.seed_list)} trials) to be found"
@@ -311,7 +311,7 @@ def _by_cell(trials: Sequence[Trial], names: dict[str, str]) -> list[str]:
     return [f"{names[key]}: seed{'' if len(found) == 1 else 's'} {', '.join(map(str, found))}" for key, found in seeds.items()]
 
 
-def _cost(made: planning.Plan, spec: specs.SweepSpec) -> list[str]:
+def _cost(made: planning.Plan, spec: SweepSpec) -> list[str]:
     estimate, most = made.estimate, cpus.usable()
     wall = planning.wall_hours(made, spec.resources, most)
     known = len(made.to_run) - estimate.guessed

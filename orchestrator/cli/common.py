@@ -13,9 +13,11 @@ from mopoe_core.errors import UserError
 from mopoe_core.storage.files import AnyPath, expand, place
 from mopoe_core.storage.remote_path import RemotePath, masked
 from orchestrator.errors import DamagedError, Mistake, SpecError
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
-from orchestrator.spec import sweep_spec as specs
+from orchestrator.ledger.state import State
+from orchestrator.spec import sweep_file
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking import tracking_uri
 
@@ -53,9 +55,9 @@ def _masked_word(word: str) -> str:
     return f"{option}={masked(value)}" if mark and option.startswith("--") else masked(word)
 
 
-def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[specs.SweepSpec, AnyPath]:
+def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[SweepSpec, AnyPath]:
     """The sweep, a search with the cells that it has found, and where its ledger is. Raises UserError where either cannot be had."""
-    spec = specs.load(file, scale)
+    spec = sweep_file.load(file, scale)
     tracking_uri.named()
     try:
         folder = _folders(spec, storage)
@@ -66,9 +68,9 @@ def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[spec
         raise spec.pointed(error) from None
 
 
-def _check_warm_start(spec: specs.SweepSpec, folder: AnyPath) -> None:
+def _check_warm_start(spec: SweepSpec, folder: AnyPath) -> None:
     """Raise SpecError where a search that has not begun starts from a sweep that storage does not have."""
-    for index, name in enumerate(spec.search.warm_start if spec.search and not spec.found else ()):
+    for index, name in enumerate(spec.search.warm_start if spec.search and not spec.cells else ()):
         if not (folder / "sweeps" / name / "sweep.json").exists():
             text = f"search.warm_start: {folder} has no sweep {name!r}; run it there first, or leave it out"
             raise SpecError(Mistake(text, ("search", "warm_start", index)))
@@ -82,7 +84,7 @@ def expanded(option: str, path: Path) -> Path:
         raise UserError(f"{option}: {str(path)!r} {error}") from None
 
 
-def _folders(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
+def _folders(spec: SweepSpec, storage: str | None) -> AnyPath:
     """Where the ledger is. Raises UserError where it, or the folder of datasets, cannot be had: here, before anything is written."""
     wrong: list[Mistake] = []
     try:
@@ -98,7 +100,7 @@ def _folders(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
     return folder
 
 
-def _placed(spec: specs.SweepSpec, storage: str | None) -> AnyPath:
+def _placed(spec: SweepSpec, storage: str | None) -> AnyPath:
     """Where the ledger is. Raises UserError where that is no place for one: SpecError where the file says so."""
     said, option = (spec.storage, "storage") if storage is None else (storage, "--storage")
     refuse: type[UserError] = SpecError if storage is None else UserError

@@ -14,8 +14,7 @@ from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Ty
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.monitor.progress import Progress
 from orchestrator.monitor.snapshot import Seen, Watch
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.trial import labels
+from orchestrator.spec.sweep_spec import SweepSpec
 
 LOCAL_SECONDS = 2.0
 REMOTE_SECONDS = 10.0
@@ -88,11 +87,11 @@ def _driver(seen: Seen, command: str) -> str:
     return "nobody drives it now" if seen.over else f"nobody drives it now; `{command}` goes on"
 
 
-def _list(spec: specs.SweepSpec, folder: AnyPath) -> None:
+def _list(spec: SweepSpec, folder: AnyPath) -> None:
     """A line a trial."""
-    ledger, every = Ledger(folder), specs.trials(spec)
+    ledger, every = Ledger(folder), spec.trials
     states = list(zip(every, ledger.each(lambda trial: state_of(trial, ledger), every), strict=True))
-    names = labels(specs.cells(spec))
+    names = spec.labels
     width = max((len(f"{names[trial.cell.id]} seed={trial.seed}") for trial, _ in states), default=0)
     for trial, state in states:
         stopped = "" if state.stopped_at_epoch is None else f"stopped at epoch {state.stopped_at_epoch}"

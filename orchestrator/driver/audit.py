@@ -8,7 +8,8 @@ from orchestrator.analysis.reproducibility import Verdict, compare, distance
 from orchestrator.errors import DamagedError
 from orchestrator.execution import foreground, provenance
 from orchestrator.execution.foreground import Foreground
-from orchestrator.ledger import artifact_check, records
+from orchestrator.ledger import records
+from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sweep_spec import SweepSpec

@@ -10,7 +10,7 @@ from mopoe_core.terminal import say
 from orchestrator.driver import reset_trials
 from orchestrator.driver.reset_trials import PutBack
 from orchestrator.execution import foreground, provenance
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sweep_spec import SweepSpec

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from mopoe_core.storage.files import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.errors import LedgerError
-from orchestrator.ledger.leases.leases import Holder, Lease
+from orchestrator.ledger.leases.holder import Holder
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.trial import Trial
 

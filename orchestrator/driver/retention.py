@@ -12,11 +12,12 @@ from pathlib import Path
 from mopoe_core.storage.files import AnyPath, near, size
 from orchestrator.analysis import fronts
 from orchestrator.analysis.comparable_groups import groups_of
-from orchestrator.ledger import artifact_check, leftovers, sweep_records
+from orchestrator.ledger import sweep_records
+from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.storage import leftovers
 from orchestrator.search.outcomes import feasible
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.sweep_spec import SweepSpec, trials
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 
@@ -45,7 +46,7 @@ def surplus(spec: SweepSpec, storage: AnyPath) -> Surplus:
         for other in (spec, *sweep_records.recorded_sweeps(storage, spec.own_datasets))
         for trial in wanted_trials(other, ledger)
     }
-    found = [trial for trial in trials(spec) if trial.id not in wanted and ledger.holder(trial) is None]
+    found = [trial for trial in spec.trials if trial.id not in wanted and ledger.holder(trial) is None]
     paths = {trial: path for trial in found if (path := ledger.checkpoint(trial)).exists()}
     links = tuple(mlflow_links(storage, tuple(paths.values())))
     return Surplus(tuple(paths), tuple(paths.values()), links, tuple(leftovers.find(storage)))
@@ -65,7 +66,7 @@ def delete(found: Surplus, storage: AnyPath) -> None:
 def accept_lost(spec: SweepSpec, storage: AnyPath) -> list[Trial]:
     """Note of each lost checkpoint of a sweep that its result counts without it, and remove what is left of it; returns the trials."""
     ledger, found = Ledger(storage), []
-    for trial in trials(spec):
+    for trial in spec.trials:
         if ledger.state(trial).lost:
             _note_deleted(trial, ledger, "it was lost")
             ledger.checkpoint(trial).unlink(missing_ok=True)
@@ -82,12 +83,12 @@ def wanted_trials(spec: SweepSpec, ledger: Ledger) -> Iterator[Trial]:
     """Trials whose checkpoints a sweep has use for: of the cells on its fronts, one of each group of cells that may be compared; all of
     them while some have not ended, or where some were left out, of which it is not known whether they have.
     """
-    every = specs.wanted(spec)
+    every = spec.wanted
     results = ledger.results_of(every)
     if spec.left_out or len(results) < len(every):
         yield from every
         return
-    grouped, seeds = groups_of(spec, results), specs.seeds_of(spec)
+    grouped, seeds = groups_of(spec, results), spec.seeds_by_cell
     kept = {cell.id for cell in feasible(spec, grouped.results)}
     best: set[str] = set()
     for group in grouped.groups:

@@ -21,18 +21,21 @@ from orchestrator.execution import plan, provenance
 from orchestrator.execution.events import Event, Observer, Observers, TrialEnded
 from orchestrator.execution.executor import Executor, Outcome, Work
 from orchestrator.execution.queue.search_jobs import Proposer
-from orchestrator.ledger import artifact_check, sweep_records
-from orchestrator.ledger.leases import leases, overlaps
-from orchestrator.ledger.leases.leases import Holder, Lease, LeaseLost
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger import sweep_records
+from orchestrator.ledger.integrity import artifact_check
+from orchestrator.ledger.leases import claims, overlaps
+from orchestrator.ledger.leases.holder import Holder, is_stopped
+from orchestrator.ledger.leases.lease import Lease, LeaseLost
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import ENDED, TrialResult
-from orchestrator.ledger.storage_identity import current_id, identify
+from orchestrator.ledger.state import State
+from orchestrator.ledger.storage.identity import current_id, identify
 from orchestrator.monitor.progress import Progress
 from orchestrator.monitor.snapshot import Watch, slim
 from orchestrator.report import report
 from orchestrator.search import outcomes
-from orchestrator.spec.sweep_spec import SweepSpec, cells, seeds_of, trials, wanted
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow import projection
 from orchestrator.tracking.mlflow.run_links import run_links
@@ -83,11 +86,11 @@ def run(
     with _driving(spec, ledger) as lease:
         identify(ledger.storage)  # before anything else is written: a damaged record is refused
         spec = resolve(spec, ledger.storage)  # here, where no other driver adds to it
-        made = plan.make(wanted(spec), ledger, thorough=retrain_damaged)
+        made = plan.make(spec.wanted, ledger, thorough=retrain_damaged)
         if made.damaged and retrain_damaged:
             for moved in reset_trials.put_back([*made.damaged], ledger, lease, "damaged"):
                 say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
-            made = plan.make(wanted(spec), ledger)
+            made = plan.make(spec.wanted, ledger)
         if made.damaged:
             raise LedgerError(plan.damage(made, ledger.storage))
         if spec.search:
@@ -100,7 +103,7 @@ def run(
         spec = resolve(spec, ledger.storage)
         there = {trial.id for trial in made.done}
         ended = sum(status in ENDED and key not in there for key, status in statuses.items())
-        unfinished = sum(statuses[trial.id] not in ENDED for trial in wanted(spec))
+        unfinished = sum(statuses[trial.id] not in ENDED for trial in spec.wanted)
         lease.check()
         if spec.keep == "front":
             retention.delete(retention.surplus(spec, ledger.storage), ledger.storage)
@@ -133,7 +136,7 @@ def _take(lease: Lease, spec: SweepSpec, place: AnyPath) -> None:
         say(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive")
 
     if (holder := lease.claim_patiently(place, tell)) is not None:
-        stopped = ", which is stopped (`fg` lets it go on)" if leases.is_stopped(holder) else ""
+        stopped = ", which is stopped (`fg` lets it go on)" if is_stopped(holder) else ""
         raise SweepHeldError(
             f"{spec.name}: is being run by {holder}{stopped}; wait for it, or stop that process and type the same command again"
         )
@@ -148,7 +151,7 @@ def _bring_on(
     sweep stopped before its end, what MLflow did not take, where the report is, and each trial's status by its id.
     """
     commit, doubts = provenance.commit(), overlaps.noted(folder(ledger.storage, spec))
-    tracker = projection.Tracker(spec, trials(spec), ledger, uri, commit, lease.check, look=bool(doubts))
+    tracker = projection.Tracker(spec, spec.trials, ledger, uri, commit, lease.check, look=bool(doubts))
     stopped, patience, whole = "", float("inf"), None
     try:
         if made.to_run or spec.search:
@@ -185,7 +188,7 @@ def _compare(
     new = [path for path in overlaps.noted(folder(ledger.storage, spec)) if path not in doubts]
     if new:
         problems = projection.catch_up(
-            spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check
+            spec, spec.trials, ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check
         )
     if not problems:
         for path in (*doubts, *new):
@@ -218,7 +221,7 @@ def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tup
         write = projection.rebuild if rebuild else projection.catch_up
         read = _read(spec, ledger)
         whole = sweep_summary(spec, _write_report(spec, ledger, read, command), read.statuses)
-        problems = write(spec, trials(spec), ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check)
+        problems = write(spec, spec.trials, ledger, uri, provenance.commit(), summaries(spec, ledger), whole, lease.check)
         again = _compare(spec, ledger, uri, lease, doubts, problems, whole)
         return uri, (*problems, *again)
 
@@ -243,7 +246,7 @@ class _Read:
 
 
 def _read(spec: SweepSpec, ledger: Ledger) -> _Read:
-    every = trials(spec)
+    every = spec.trials
     known = ledger.each(ledger.known, every)
     states = {trial.id: one.state for trial, one in zip(every, known, strict=True)}
     return _Read(states, [one.result for one in known if one.result is not None])
@@ -271,7 +274,7 @@ def _write_report(
     unequal: bool = False,
     to: Path | None = None,
 ) -> report.ReportPaths:
-    every, now = trials(spec), read.statuses
+    every, now = spec.trials, read.statuses
     samples: dict[str, Mapping[str, AnyPath]] = {
         trial.id: found for trial, found in zip(every, ledger.each(ledger.samples, every), strict=True)
     }
@@ -343,7 +346,7 @@ def _run_missing(
         observers = [_LeaseCheck(lease), tracker, ended, *([search] if search else []), progress]
         work = Work(
             todo,
-            trials(ended.spec),
+            ended.spec.trials,
             ledger,
             spec.resources,
             commit,
@@ -354,7 +357,7 @@ def _run_missing(
             outcome = execute(work, Observers(*observers), search)
         finally:
             lease.check()  # where another driver goes on, there is nothing to settle
-            _settle(wanted(resolve(ended.spec, ledger.storage)), ledger, outcome, lease.holder.token)
+            _settle(resolve(ended.spec, ledger.storage).wanted, ledger, outcome, lease.holder.token)
     return outcome.stopped
 
 
@@ -381,13 +384,13 @@ class _EndedTrials(Observer):
         results: dict[str, TrialResult],
     ) -> None:
         self.spec = spec
-        self._by_id = {trial.id: trial for trial in trials(spec)}
+        self._by_id = {trial.id: trial for trial in spec.trials}
         self._ledger, self._tracker, self._progress, self._results = ledger, tracker, progress, results
 
     def widen(self, spec: SweepSpec) -> None:
         """A search has found cells, or given them seeds."""
         self.spec = spec
-        new = [trial for trial in trials(spec) if trial.id not in self._by_id]
+        new = [trial for trial in spec.trials if trial.id not in self._by_id]
         self._by_id |= {trial.id: trial for trial in new}
         self._tracker.add(new)
         self._progress.add(spec, new)
@@ -414,17 +417,17 @@ def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str
         state = ledger.state(trial)
         if state.status in ENDED:
             continue
-        leases.release(ledger.storage, ledger.folder(trial), driver)
+        claims.release(ledger.storage, ledger.folder(trial), driver)
         if trial.id in outcome.errors:
-            ledger.fail(trial, ledger.last_error(trial) or outcome.errors[trial.id])
+            ledger.fail(trial, ledger.last_failure(trial) or outcome.errors[trial.id])
         elif state.attempts and not outcome.stopped and ledger.holder(trial) is None:
             ledger.cancel(trial)
 
 
 def summaries(spec: SweepSpec, ledger: Ledger) -> list[projection.CellSummary]:
     """What MLflow shows of each cell, by the results that may be compared."""
-    seeds = seeds_of(spec)
-    grouped = groups_of(spec, ledger.results_of(trials(spec)))
+    seeds = spec.seeds_by_cell
+    grouped = groups_of(spec, ledger.results_of(spec.trials))
     found = {}
     for group in grouped.groups:
         table = aggregation.cell_table(group.cells, {cell.id: seeds[cell.id] for cell in group.cells}, group.results)
@@ -435,7 +438,7 @@ def summaries(spec: SweepSpec, ledger: Ledger) -> list[projection.CellSummary]:
             n = max((row[0] for row in rows[cell.id]), default=0)
             values = {name: dict(zip(SPREAD, numbers, strict=True)) for _, name, *numbers in rows[cell.id]}
             found[cell.id] = projection.CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label)
-    return [found[cell.id] for cell in cells(spec)]
+    return [found[cell.id] for cell in spec.cells]
 
 
 def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, statuses: Mapping[str, str]) -> projection.SweepSummary:
@@ -451,7 +454,7 @@ def sweep_summary(spec: SweepSpec, paths: report.ReportPaths, statuses: Mapping[
         return projection.SweepSummary(
             spec.name, parameters, found.told, found.courses, found.counts, sorted({*files, *found.figures}), paths.page
         )
-    ends = {cell.id: {statuses[Trial(cell, seed).id] for seed in spec.seed_list} for cell in cells(spec)}
+    ends = {cell.id: {statuses[Trial(cell, seed).id] for seed in spec.seed_list} for cell in spec.cells}
     kinds = {key: next((kind for kind in ("diverged", "failed") if kind in found), "completed") for key, found in ends.items()}
     kinds |= {key: "open" for key, found in ends.items() if found - {*ENDED, "failed"}}
     complete = [key for key, kind in kinds.items() if kind == "completed"]

@@ -14,9 +14,9 @@ from orchestrator.execution.events import ClassifiersReady, Observer, Preparatio
 from orchestrator.execution.queue.job import WorkerContext, in_order, jobs
 from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.execution.queue.search_jobs import Proposer, SearchJobs
-from orchestrator.ledger.leases import leases
+from orchestrator.ledger.leases import claims
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Work:
         def is_elsewhere(trial_id: str) -> bool:
             trial = by_id[trial_id]
             folder = self.ledger.folder(trial)
-            return self.ledger.result(trial) is None and leases.held_by(self.ledger.storage, folder) is not None
+            return self.ledger.result(trial) is None and claims.held_by(self.ledger.storage, folder) is not None
 
         if search is None:
             source = None

@@ -16,7 +16,7 @@ from orchestrator.execution.events import EpochsEnded, Event, Observer
 from orchestrator.execution.executor import Work
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
 
 

@@ -9,10 +9,11 @@ from orchestrator.errors import DamagedError
 from orchestrator.execution import costs
 from orchestrator.execution.costs import Evaluation
 from orchestrator.execution.one_field_apart import Differing, find
-from orchestrator.ledger import inspection
-from orchestrator.ledger.ledger import Known, Ledger
+from orchestrator.ledger.integrity import inspection
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.ledger.state import Known
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
 
 MOST_NAMED = 3  # damaged records in one message

@@ -14,7 +14,7 @@ from orchestrator.execution.events import Observer, StackSizeChosen
 from orchestrator.execution.queue.job import in_order
 from orchestrator.ledger import records
 from orchestrator.ledger.records import Identity
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
 
 SPEEDLESS = ("epochs", "train_examples", "test_examples", "scale", "evaluate_on", "data_hash")

@@ -1,12 +1,13 @@
 """How a trial ended: its metrics, history and provenance. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from mopoe_core.metric_names import Epoch, Metric
 from mopoe_core.storage.files import Digest
+from orchestrator.ledger import result_columns
 from orchestrator.ledger.result_columns import MetricColumns
 from orchestrator.spec.trial import Trial
 
@@ -32,9 +33,44 @@ class TrialResult:
     provenance: dict[str, Any]
     """Versions, commit, hardware, data hash, classifiers' accuracies."""
     checkpoint: Digest | None = None
-    """What tells the checkpoint that was evaluated from any other; None where an earlier version recorded the result."""
+    """Size and SHA-256 of the checkpoint that was evaluated; None if an earlier version recorded the result."""
     samples: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each picture of generated samples, by its name."""
+
+    @classmethod
+    def from_record(cls, trial: Trial, record: Mapping[str, Any]) -> "TrialResult":
+        """The result of a trial with this record.
+
+        Raises KeyError, TypeError, AttributeError or OverflowError if the record holds something else.
+        """
+        return cls(
+            trial=trial,
+            status=record["status"],
+            metrics=result_columns.metrics(record["metrics"]),
+            history=result_columns.history(record["history"]),
+            diverged_at_step=record["diverged_at_step"],
+            train_seconds=record["train_seconds"],
+            evaluate_seconds=record["evaluate_seconds"],
+            attempts=record["attempts"],
+            provenance=result_columns.provenance(record["provenance"]),
+            checkpoint=checkpoint_digest(record),
+            samples=record.get("samples", {}),
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """The content of the result's record, but for which attempt has its files."""
+        return {
+            "status": self.status,
+            "metrics": [asdict(metric) for metric in self.metrics],
+            "history": [asdict(epoch) for epoch in self.history],
+            "diverged_at_step": self.diverged_at_step,
+            "train_seconds": self.train_seconds,
+            "evaluate_seconds": self.evaluate_seconds,
+            "attempts": self.attempts,
+            "provenance": self.provenance,
+            "checkpoint": None if self.checkpoint is None else asdict(self.checkpoint),
+            "samples": dict(self.samples),
+        }
 
     def value(self, name: str) -> float | None:
         """The metric of that full name, if it was reported."""
@@ -48,3 +84,9 @@ class TrialResult:
     @cached_property
     def _values(self) -> dict[str, float]:
         return {metric.name: metric.value for metric in reversed(self.metrics)}
+
+
+def checkpoint_digest(record: Mapping[str, Any]) -> Digest | None:
+    """What a result's record says of its checkpoint; None if it names none."""
+    named = record.get("checkpoint")
+    return None if named is None else Digest(**named)

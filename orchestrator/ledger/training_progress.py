@@ -1,7 +1,7 @@
-"""How far a trial in training is, as a small file in its folder: for those who watch, and nothing is made from it.
+"""How far a trial in training is, as a small file in its folder. It is for those who watch; nothing else reads it.
 
-The worker hands its epochs over in memory, and a thread of its own writes the latest of them now and then: training waits for no disk and
-no network. A trial that is shorter than that interval leaves no such file.
+The worker hands its epochs over in memory, and a thread writes the latest of them now and then, so that training waits for no disk and no
+network. A trial that takes less time than that leaves no such file.
 """
 
 import threading
@@ -14,36 +14,36 @@ from mopoe_core.storage.files import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import records
-from orchestrator.ledger.ledger import PROGRESS, Ledger
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Identity
 from orchestrator.spec.trial import Trial
 
 NOTE_SECONDS = 2.0
-REMOTE_NOTE_SECONDS = 30.0  # a request each, which object stores bill
+REMOTE_NOTE_SECONDS = 30.0  # each note is a request, which object stores bill
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How far a trial was when it was last noted."""
+    """How far a trial was when its worker last noted it."""
 
     epoch: int
     """Epochs that it has been trained."""
     epochs: int
     seconds: float
-    """That its last epoch took; in a stack, its share of the stack's."""
+    """Seconds that its last epoch took; in a stack, its share of the stack's."""
     time_ms: int
     """When that epoch ended, in milliseconds since 1970 by the worker's clock."""
 
 
 def pace(trial: Trial, ledger: Ledger) -> Pace | None:
-    """What the trial's worker noted last; None where there is no such note, or none that can be used."""
+    """What the trial's worker noted last; None if there is no such note, or none that can be used."""
     with suppress(FileNotFoundError, DamagedError, TypeError):
-        return Pace(**records.read(ledger.folder(trial) / PROGRESS, Identity("progress", trial.id)))
+        return Pace(**records.read(ledger.layout.trial(trial.id).note("progress"), Identity("progress", trial.id)))
     return None
 
 
 class Noting:
-    """Notes the epochs of an attempt from entering the context to leaving it; call it with the epochs that have ended, by trial id."""
+    """Notes the epochs of an attempt while its context is open. Call it with the epochs that have ended, by trial id."""
 
     def __init__(self, trials: Sequence[Trial], ledger: Ledger) -> None:
         self._trials = {trial.id: trial for trial in trials}
@@ -61,7 +61,7 @@ class Noting:
         self._thread.join()
 
     def __call__(self, epochs: Mapping[str, Epoch]) -> None:
-        """Takes the epochs, and returns at once."""
+        """Take the epochs, and return at once."""
         with self._lock:
             self._latest.update(epochs)
 
@@ -74,12 +74,12 @@ class Noting:
                     self._write(self._trials[trial_id], epoch)
 
     def _write(self, trial: Trial, epoch: Epoch) -> None:
-        folder = self._ledger.folder(trial)
-        if not (folder / "result.json").exists():
+        folder = self._ledger.layout.trial(trial.id)
+        if not folder.result.exists():
             noted = Pace(epoch.epoch, trial.config.epochs, epoch.values["train/seconds"], epoch.timestamp_ms)
-            records.write(folder / PROGRESS, Identity("progress", trial.id), asdict(noted))
+            records.write(folder.note("progress"), Identity("progress", trial.id), asdict(noted))
 
 
 def interval(storage: AnyPath) -> float:
-    """Seconds between two notes of one trial, at least."""
+    """The least number of seconds between two notes of one trial."""
     return REMOTE_NOTE_SECONDS if isinstance(storage, RemotePath) else NOTE_SECONDS

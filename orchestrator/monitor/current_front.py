@@ -9,7 +9,7 @@ from orchestrator.analysis.aggregation import completed_of_each
 from orchestrator.analysis.comparable_groups import FrontGroup, groups_of
 from orchestrator.ledger.result import TrialResult
 from orchestrator.search import outcomes
-from orchestrator.spec.sweep_spec import SweepSpec, seeds_of
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import labels
 
 
@@ -18,7 +18,7 @@ def front_lines(spec: SweepSpec, found: Sequence[TrialResult]) -> list[str]:
 
     Where the sweep has several groups of cells that may be compared, each line begins with the label of its group.
     """
-    grouped, seeds = groups_of(spec, found), seeds_of(spec)
+    grouped, seeds = groups_of(spec, found), spec.seeds_by_cell
     feasible = {cell.id for cell in outcomes.feasible(spec, grouped.results)}
     lines = []
     for group in grouped.groups:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from orchestrator.ledger.result import ENDED
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
 
 _K = TypeVar("_K")

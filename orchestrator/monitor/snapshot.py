@@ -12,15 +12,16 @@ from orchestrator.analysis import collapse
 from orchestrator.errors import DamagedError
 from orchestrator.execution import cpus
 from orchestrator.ledger import training_progress
-from orchestrator.ledger.leases import leases
-from orchestrator.ledger.leases.leases import Holder
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.leases import claims
+from orchestrator.ledger.leases.holder import Holder, surely_lives
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import TrialResult
+from orchestrator.ledger.state import State
 from orchestrator.ledger.training_progress import Pace
 from orchestrator.monitor.eta import OVER, Room, room
 from orchestrator.spec.comparison_key import measured_with
-from orchestrator.spec.sweep_spec import SweepSpec, trials
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 
@@ -64,7 +65,7 @@ class Seen:
     def room(self) -> Room:
         """What the workers occupy: of this machine where all of them, and the driver, are on it."""
         holders = [one for one in (self.driver, *(sight.holder for sight in self.sights.values())) if one is not None]
-        here = all(map(leases.surely_lives, holders)) and "RAY_ADDRESS" not in os.environ
+        here = all(map(surely_lives, holders)) and "RAY_ADDRESS" not in os.environ
         return room(self.spec.resources, cpus.usable() if here else None)
 
 
@@ -79,12 +80,12 @@ class Watch:
         """The sweep as it is now. Raises OSError where storage cannot be reached."""
         storage = self._ledger.storage
         spec = resolve(self._spec, storage)
-        every = trials(spec)
+        every = spec.trials
         left = [trial for trial in every if trial.id not in self._kept]
         sights = dict(zip((t.id for t in left), self._ledger.each(lambda trial: self._look(trial, spec), left), strict=True))
         self._kept |= {trial_id: sight for trial_id, sight in sights.items() if sight.result is not None}
         both = self._kept | sights
-        driver = leases.living(storage, storage / "sweeps" / spec.name)
+        driver = claims.living(storage, storage / "sweeps" / spec.name)
         return Seen(spec, every, {trial.id: both[trial.id] for trial in every}, driver)
 
     def _look(self, trial: Trial, spec: SweepSpec) -> Sight:
@@ -101,7 +102,8 @@ class Watch:
             return Sight(state, None, self._ledger.holder(trial), training_progress.pace(trial, self._ledger))
         why = state.error
         if state.status == "pending" and state.attempts:
-            why = self._ledger.last_error(trial).strip().rpartition("\n")[2]
+            failure = self._ledger.last_failure(trial)
+            why = failure.last_line if failure else ""
         return Sight(state, pace=training_progress.pace(trial, self._ledger) if state.attempts else None, why=why)
 
 

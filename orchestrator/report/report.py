@@ -44,7 +44,7 @@ from orchestrator.report.sections.search_section import SearchReport
 from orchestrator.report.sections.seed_section import SeedReport
 from orchestrator.search import outcomes
 from orchestrator.search.outcomes import Told
-from orchestrator.spec.sweep_spec import SweepSpec, cells, seeds_of, trials
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, spelled
 
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
@@ -132,7 +132,7 @@ def write(
     search, `beside` what is known of failures and MLflow's runs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    every, seeds, grouped = cells(spec), seeds_of(spec), groups_of(spec, results)
+    every, seeds, grouped = spec.cells, spec.seeds_by_cell, groups_of(spec, results)
     kept = grouped.results
     feasible = outcomes.feasible(spec, kept)
     ids = {cell.id for cell in feasible}
@@ -178,8 +178,8 @@ def _page(made: _Made, folder: Path) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("orchestrator.report"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    spec, every, search, paper = made.spec, cells(made.spec), made.search, made.paper
-    planned, collapsed = trials(spec), collapse.by_cell(made.results)
+    spec, every, search, paper = made.spec, made.spec.cells, made.search, made.paper
+    planned, collapsed = spec.trials, collapse.by_cell(made.results)
     fronts = [_shown_front(made, part, planned, collapsed, folder) for part in made.parts]
     body = _rendered(
         environment,
@@ -207,7 +207,7 @@ def _page(made: _Made, folder: Path) -> str:
         paper_figures=[(path.stem, path) for name, path in paper.figures.items() if name.endswith(".png")],
         samples=heat_maps.sample_count(every),
         class_tables=[
-            table for part in made.parts for table in classes_section.tables(part.group.cells, seeds_of(spec), made.results)
+            table for part in made.parts for table in classes_section.tables(part.group.cells, spec.seeds_by_cell, made.results)
         ],
         heat_maps=heat_maps.of_groups([(part.group, part.table) for part in made.parts]),
         pictures=picture_section.pictures(
@@ -223,7 +223,7 @@ def _page(made: _Made, folder: Path) -> str:
         environment,
         "report.html.j2",
         name=spec.name,
-        title=group_section.title(every, seeds_of(spec), spec),
+        title=group_section.title(every, spec.seeds_by_cell, spec),
         counts=f"{completed} of {len(made.states)} trials completed",
         warnings=[*origin_section.warnings(made.results, made.set_aside), *collapse.lines(spec, made.results)],
         contents=[(anchor, unescape(title)) for anchor, title in HEADING.findall(body)],

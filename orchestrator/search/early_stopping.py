@@ -8,8 +8,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from orchestrator.spec.search_space import Early
-from orchestrator.spec.sweep_spec import Objective, SweepSpec
+from orchestrator.spec.search_block import Early
+from orchestrator.spec.sections import Objective
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial
 
 Values = tuple[float, ...]

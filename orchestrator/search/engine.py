@@ -21,10 +21,10 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.search import early_stopping
 from orchestrator.search.outcomes import Telling, Told, feasible, hypervolumes, of_cell, of_results
 from orchestrator.search.study import Study, of_fields
-from orchestrator.spec import sweep_spec as specs
 from orchestrator.spec.comparison_key import MeasuredWith, measured_with
 from orchestrator.spec.search_space import Space
-from orchestrator.spec.sweep_spec import Replicates, SweepSpec, cells, seeds_of
+from orchestrator.spec.sections import Replicates
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial, spelled
 
 MOST_REPEATS = 100
@@ -94,7 +94,7 @@ class Searching(Observer):
             for name in self._search.warm_start:
                 self._take_from(name)
         self._changed()
-        left = [trial for trial in specs.wanted(self.spec) if trial.id not in self._found]
+        left = [trial for trial in self.spec.wanted if trial.id not in self._found]
         self._extra = {trial.id for trial in left if trial.seed not in self.spec.seed_list}
         while not left and not self.over:
             left = self.next({}, 1)
@@ -205,7 +205,7 @@ class Searching(Observer):
         if asked is None:
             self._spent = "the grid has no more cells"
             return []
-        cell = specs.cell_of(self.spec, asked.fields)
+        cell = self.spec.cell_of(asked.fields)
         same = next((p.number for p in self._proposals if p.cell_id == cell.id), None)
         proposal = replace(asked, cell_id=cell.id, same_as=same)
         self._add(proposal, cell)
@@ -223,7 +223,7 @@ class Searching(Observer):
     def _take_from(self, name: str) -> None:
         """The completed cells of another sweep that could have been proposed here."""
         taken = passed_over = 0
-        for cell in cells(_other(self._ledger, name, self.spec.own_datasets)):
+        for cell in _other(self._ledger, name, self.spec.own_datasets).cells:
             fields = _within(self._space, self.spec, cell)
             if fields is None or any(p.cell_id == cell.id for p in self._proposals):
                 continue
@@ -248,8 +248,8 @@ class Searching(Observer):
         limits, self._decided = self.spec.seeds, True
         if not isinstance(limits, Replicates):
             return []
-        before = {trial.id for trial in specs.trials(self.spec)}
-        counts, results = seeds_of(self.spec), groups_of(self.spec, self._results()).results
+        before = {trial.id for trial in self.spec.trials}
+        counts, results = self.spec.seeds_by_cell, groups_of(self.spec, self._results()).results
         front = fronts.front(self.spec.objectives, feasible(self.spec, results), counts, results, pooled=True)
         for point in front.points:
             undecided = point.probability is not None and 1 - limits.until < point.probability < limits.until
@@ -259,7 +259,7 @@ class Searching(Observer):
                 self._decided = False
         if not self._decided:
             self._changed()
-        new = [trial for trial in specs.trials(self.spec) if trial.id not in before]
+        new = [trial for trial in self.spec.trials if trial.id not in before]
         self._extra = {trial.id for trial in new}
         if new:
             self._say(f"one more seed for each of {len(new)} cells of which it is not sure whether they are on the front")
@@ -273,7 +273,7 @@ class Searching(Observer):
         return [Trial(cell, seed) for seed in seeds(self.spec, self._seed_counts.get(cell.id, 0))]
 
     def _results(self) -> list[TrialResult]:
-        return [self._found[t.id] for t in specs.trials(self.spec) if t.id in self._found]
+        return [self._found[t.id] for t in self.spec.trials if t.id in self._found]
 
     def _means_of_completed(self) -> dict[str, tuple[float, ...]]:
         """Cell id to the means of its objectives, of completed cells that keep to the constraints."""
@@ -293,7 +293,7 @@ class Searching(Observer):
     def _changed(self) -> None:
         every = [self._cells[proposal.number] for proposal in self._proposals if proposal.same_as is None]
         self.spec = with_cells(self.spec, every, self._stopped, self._seed_counts)
-        self._cell_of = {trial.id: trial.cell for trial in specs.trials(self.spec)}
+        self._cell_of = {trial.id: trial.cell for trial in self.spec.trials}
         self._widen(self.spec)
 
 
@@ -316,4 +316,4 @@ def _within(space: Space, spec: SweepSpec, cell: Cell) -> dict[str, object] | No
             fields[name] = list(value) if isinstance(value, tuple) else value
     if not space.holds(fields):
         return None
-    return fields if specs.cell_of(spec, fields).id == cell.id else None
+    return fields if spec.cell_of(fields).id == cell.id else None

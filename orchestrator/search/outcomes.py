@@ -13,8 +13,8 @@ from orchestrator.errors import LedgerError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, Stopped, cell_of
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.search_space import PARAMETERS, SECONDS, Constraint
-from orchestrator.spec.sweep_spec import SweepSpec, cells
+from orchestrator.spec.search_block import PARAMETERS, SECONDS, Constraint
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial
 
 
@@ -103,7 +103,7 @@ def of_results(results: Sequence[TrialResult], spec: SweepSpec) -> Telling:
 def feasible(spec: SweepSpec, results: Sequence[TrialResult]) -> list[Cell]:
     """The cells of a sweep without those that break a constraint of its search."""
     out = broken(spec, results)
-    return [cell for cell in cells(spec) if cell.id not in out]
+    return [cell for cell in spec.cells if cell.id not in out]
 
 
 def broken(spec: SweepSpec, results: Sequence[TrialResult]) -> dict[str, dict[str, float]]:

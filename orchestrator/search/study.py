@@ -35,8 +35,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.ledger.proposals import Proposal
 from orchestrator.search.outcomes import Telling
-from orchestrator.spec.search_space import Choice, Range, Search, Space, label
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.search_block import Choice, Range, Search
+from orchestrator.spec.search_space import Space, label
+from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import digest
 
 for noisy in ("optuna", "alembic"):

@@ -1,197 +1,21 @@
-"""The `search` block of a sweep file: what is searched, how, and when to stop. Pure: no Optuna.
-
-A search is a sweep whose cells are proposed one after another instead of being written out. Everything else is as in any sweep: `base`
-holds what all cells share, `seeds` how often each is trained, `objectives` what is sought.
-"""
+"""The space of a search: its dimensions, checked, and the cells that a grid over it has. Pure: no Optuna."""
 
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import ValidationError
 
-from mopoe_core.config.training_config import Number, TrainingConfig, Whole
-from mopoe_core.spelling import nearest, suggestion
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.spelling import nearest
 from orchestrator.errors import Mistake, SpecError
 from orchestrator.spec.comparison_key import check_searched
-from orchestrator.spec.fields import NAME, check_key, typed
+from orchestrator.spec.fields import check_key, typed
 from orchestrator.spec.mistakes import explain, kind
-
-_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from orchestrator.spec.search_block import MOST_CELLS, Choice, Range, Search
 
 MOST_CHECKED = 4_096  # corners of a space that are built, to see that they can be
-MOST_CELLS = 10_000
-SECONDS, PARAMETERS = "train_seconds", "parameters"
-MEASURED_BESIDE = (SECONDS, PARAMETERS)
-"""What a constraint may be about, beside metrics: seconds of training and the number of a model's weights, both a trial."""
-MULTI = ("nsga2", "nsga3")
-
-
-class Range(BaseModel):
-    """Numbers between two ends, both included."""
-
-    model_config = _STRICT
-
-    low: Any
-    high: Any
-    log: bool = False
-    """Whether a factor is as likely anywhere: for betas and learning rates."""
-    step: Any = None
-    """Only multiples of this above `low`."""
-    points: Whole | None = Field(default=None, ge=2, le=1_000)
-    """How many values the sampler `grid` takes of it."""
-    when: dict[str, Any] = Field(default_factory=dict)
-    """Fields of the space and the values, one or a list, at which this one is searched; else it has its default."""
-
-
-class Choice(BaseModel):
-    """One of some values."""
-
-    model_config = _STRICT
-
-    choices: Annotated[list[Any], Field(min_length=1)]
-    when: dict[str, Any] = Field(default_factory=dict)
-
-
-def _discriminated(value: Any) -> Any:
-    if isinstance(value, Range | Choice):
-        return value
-    value = {"choices": value} if isinstance(value, list) else value
-    if not isinstance(value, dict):
-        raise ValueError("is no part of a space; write a list of values, or {low: ..., high: ...}")
-    listed = any(suggestion(key, ["choices"], guess=False) for key in value)  # or what other tools call it
-    return (Choice if listed else Range).model_validate(value)
-
-
-Dimension = Annotated[Range | Choice, BeforeValidator(_discriminated)]
-
-
-class Constraint(BaseModel):
-    """What the mean over a cell's seeds has to keep to; a cell that does not is told as infeasible, and is on no front of the search."""
-
-    model_config = _STRICT
-
-    metric: str
-    at_most: Number | None = None
-    at_least: Number | None = None
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> "Constraint":
-        if (self.at_most is None) == (self.at_least is None):
-            raise ValueError(f"{self.metric}: needs exactly one of at_most and at_least")
-        return self
-
-    def excess(self, value: float) -> float:
-        """How far a value is on the wrong side; zero or less where it keeps to it."""
-        return value - self.at_most if self.at_most is not None else (self.at_least or 0.0) - value
-
-
-class Stop(BaseModel):
-    """When no further cell is proposed, beside the number of cells."""
-
-    model_config = _STRICT
-
-    trial_hours: Number | None = Field(default=None, gt=0)
-    """Training and evaluation, added up over the trials of the search; those that were there before it count."""
-    no_gain: Whole | None = Field(default=None, ge=1)
-    """So many cells, one after another, that have not raised the hypervolume."""
-
-
-class Early(BaseModel):
-    """Stopping cells before their last epoch. What is compared is the mean over all seeds of a cell, at the same epoch."""
-
-    model_config = _STRICT
-
-    rule: Literal["dominated", "halving"]
-    """`dominated`: a cell is stopped when its bound is dominated by a completed cell. The bound is, in each objective, what the cell has
-    now and the largest gain that a completed cell of this search had from the same share of its epochs to its end. It assumes that no
-    cell gains more.
-    `halving` (one objective): a cell is stopped unless it is among the best `keep` of those that came so far (asynchronous successive
-    halving)."""
-    at: Annotated[list[Number], Field(min_length=1)]
-    """Shares of the epochs after which cells are judged."""
-    keep: Number = Field(default=1 / 3, gt=0, lt=1)
-    """Share of the cells that `halving` keeps at each point."""
-    after: Whole = Field(default=5, ge=2)
-    """`dominated`: completed cells before the first is stopped."""
-
-    @field_validator("at")
-    @classmethod
-    def _shares(cls, value: list[float]) -> list[float]:
-        if any(not 0 < share < 1 for share in value) or sorted(set(value)) != value:
-            raise ValueError("must be shares between 0 and 1, in ascending order")
-        return value
-
-    @staticmethod
-    def epoch(share: float, config: TrainingConfig) -> int:
-        """The epoch that is this share of a cell's epochs."""
-        return max(1, round(share * config.epochs))
-
-    def epochs(self, config: TrainingConfig) -> tuple[int, ...]:
-        """The epochs after which a cell is judged."""
-        found = {self.epoch(share, config) for share in self.at}
-        return tuple(sorted(epoch for epoch in found if epoch < config.epochs))
-
-
-class Search(BaseModel):
-    """How cells are found."""
-
-    model_config = _STRICT
-
-    space: Annotated[dict[str, Dimension], Field(min_length=1)]
-    cells: Whole = Field(ge=1, le=MOST_CELLS)
-    """How many are proposed in all. Raise it to go on."""
-    sampler: Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"] = "tpe"
-    startup: Whole | None = Field(default=None, ge=1)
-    """`tpe`, `gp`: cells of Sobol's sequence before the first that is modelled; a third of `cells`, at most 10, when left out."""
-    population: Whole | None = Field(default=None, ge=2)
-    """`nsga2`, `nsga3`: cells a generation; an eighth of `cells`, 8 to 50, when left out. With fewer generations they choose little."""
-    seed: Whole = 0
-    """Of the sampler's chance."""
-    concurrent: Whole | None = Field(default=None, ge=1)
-    """Cells that are trained at a time; as many as keep all workers busy when left out. Fewer make each proposal better informed."""
-    constraints: list[Constraint] = Field(default_factory=list)
-    warm_start: list[Annotated[str, StringConstraints(pattern=NAME)]] = Field(default_factory=list)
-    """Names of sweeps in the same storage. Their completed cells that lie in the space are told before the first proposal."""
-    stop: Stop = Stop()
-    early: Early | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _words(cls, values: Any) -> Any:
-        for key, instead in (("seeds", "the top-level field 'seeds'"), ("objectives", "the top-level field 'objectives'")):
-            if isinstance(values, dict) and key in values:
-                raise ValueError(f"{key}: belongs to the whole sweep; set {instead}")
-        if isinstance(values, dict) and "trials" in values:
-            raise ValueError("trials: a trial is a cell with one of its seeds; set 'cells', the number of cells to propose")
-        return values
-
-    @model_validator(mode="after")
-    def _agree(self) -> "Search":
-        for field, samplers in (("startup", ("tpe", "gp")), ("population", MULTI)):
-            if getattr(self, field) is not None and self.sampler not in samplers:
-                raise ValueError(f"{field}: is for the samplers {' and '.join(samplers)}, not for {self.sampler}; leave it out")
-        return self
-
-    @property
-    def startup_cells(self) -> int:
-        """Cells of Sobol's sequence before the first that is modelled."""
-        return self.startup or max(1, min(10, self.cells // 3))
-
-    @property
-    def generation(self) -> int:
-        """Cells a generation of a genetic sampler."""
-        return self.population or max(8, min(50, self.cells // 8))
 
 
 def check(search: Search, base: Mapping[str, Any], objectives: int) -> "Space":

@@ -17,7 +17,7 @@ from orchestrator.analysis import collapse
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.monitor.snapshot import Watch, slim
 from orchestrator.report.sections import classes_section
-from orchestrator.spec.sweep_spec import parse, seeds_of, trials
+from orchestrator.spec.sweep_file import parse
 from tests.core.metrics.test_evaluation import NAMES, shown, transparent
 from tests.report.test_report import Page, written
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, result
@@ -165,7 +165,7 @@ BAD = "mopoe beta=5"
 def reported():
     """A sweep of which one cell has collapsed with seed 1, and one was evaluated before classes were counted."""
     found = []
-    for trial in trials(SPEC):
+    for trial in SPEC.trials:
         bad = (trial.config.model, trial.config.beta, trial.seed) == ("mopoe", 5, 1)
         of = values(dominated(0.98) if bad else EVEN, coherence=0.99 if bad else 0.3)
         if (trial.config.model, trial.config.beta) == ("mvae", 1):
@@ -185,7 +185,7 @@ def test_only_the_cell_that_collapsed_is_named():
 def test_many_collapses_are_counted():
     """Five cells have a line, of the others the number."""
     spec = parse(RAW | {"grid": {"beta": [1, 2, 3, 4, 5, 6, 7]}, "base": RAW["base"] | {"model": "mopoe"}})
-    found = [result(trial.cell, trial.seed, values(dominated(1.0))) for trial in trials(spec)]
+    found = [result(trial.cell, trial.seed, values(dominated(1.0))) for trial in spec.trials]
     said = collapse.lines(spec, found)
     assert len(said) == 6
     assert names(said[-1], 2)
@@ -204,7 +204,7 @@ def test_agreement_by_chance_is_that_of_independent_draws():
 
 def test_the_table_has_means_over_seeds_and_dashes_for_earlier_results():
     """Rows in the sweep's order, then the test examples."""
-    (table,) = classes_section.tables([t.cell for t in trials(SPEC) if t.seed == 0], seeds_of(SPEC), reported())
+    (table,) = classes_section.tables([t.cell for t in SPEC.trials if t.seed == 0], SPEC.seeds_by_cell, reported())
     rows = {row[0]: row[1:] for row in table.rows}
     assert list(rows) == ["mvae beta=1", "mvae beta=5", "mopoe beta=1", BAD, "test examples"]
     assert rows["mvae beta=1"] == ("2/2", "0.300", "–", "–", "–", "–", "–")
@@ -281,8 +281,8 @@ def test_an_objective_or_constraint_may_be_a_count_of_classes():
     base = RAW["base"] | {"model": "mopoe"}
     raw = {"name": "s", "base": base, "search": search, "seeds": 1, "objectives": RAW["objectives"]}
     assert parse(raw).search.constraints[0].metric == constraint["metric"]
-    assert "generated/mnist/9" in trials(SPEC)[0].config.metrics
-    assert "generated/mnist/10" not in trials(SPEC)[0].config.metrics
+    assert "generated/mnist/9" in SPEC.trials[0].config.metrics
+    assert "generated/mnist/10" not in SPEC.trials[0].config.metrics
 
 
 def test_attributes_are_named_without_a_class():

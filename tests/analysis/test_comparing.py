@@ -16,7 +16,7 @@ from orchestrator.analysis.exact_tests import EXACT_PAIRS, holm, sign_flip_p, sm
 from orchestrator.analysis.fronts import front
 from orchestrator.analysis.paired_difference import Difference, NotRanked
 from orchestrator.analysis.pairwise import cell_differences, differences, hypervolume_differences, hypervolumes
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, result
 from tests.support.naming import names, names_in_order
 

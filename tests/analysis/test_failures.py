@@ -7,9 +7,9 @@ import yaml
 
 from mopoe_core.spelling import choose
 from orchestrator.execution.ray_tune.callback import DIED
+from orchestrator.ledger.failure import Failure
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.tracebacks import cause
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import labels
 from tests.support.builders import COHERENCE, result
 from tests.support.naming import line_naming, names, names_in_order
@@ -18,6 +18,11 @@ HEAD = "Traceback (most recent call last):\n"
 LIBRARY = '  File "/usr/lib/python3.11/site-packages/torch/nn/functional.py", line 5, in linear\n    raise it\n'
 LOSS = '  File "/cluster/code/mopoe_core/loss.py", line 12, in terms\n    linear()\n    ~~~~~~^^\n'
 WORKER = '  File "/cluster/code/orchestrator/worker.py", line 3, in run\n    terms()\n'
+
+
+def cause(text, dataset):
+    """The cause that the text of an earlier version's record tells of."""
+    return Failure.parsed(text, dataset).cause
 
 
 def test_a_cause_is_the_exception_and_the_innermost_frame_of_ours():
@@ -63,7 +68,7 @@ def swept(tmp_path):
     }
     path = tmp_path / "t.yaml"
     path.write_text(yaml.safe_dump(raw))
-    ledger, every = Ledger(tmp_path / "runs"), trials(parse(raw))
+    ledger, every = Ledger(tmp_path / "runs"), parse(raw).trials
     for trial in every:
         number = ledger.begin(trial)
         if trial.config.latent_dim == 5:

@@ -28,7 +28,7 @@ from orchestrator.report.paper import paper_tables
 from orchestrator.report.report import ReportPaths
 from orchestrator.report.sections import picture_section
 from orchestrator.search.engine import Searching
-from orchestrator.spec.sweep_spec import cells, parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.projection import default_uri
 from tests.report.test_report_page import Parsed
 from tests.support import searches, two_groups
@@ -77,7 +77,7 @@ def home(tmp_path_factory):
 def both(home):
     """The sweep over both datasets, and its results."""
     spec = parse(two_groups.raw(BOTH))
-    return spec, Ledger(home.storage(BOTH)).results_of(trials(spec))
+    return spec, Ledger(home.storage(BOTH)).results_of(spec.trials)
 
 
 def test_each_group_has_the_front_of_a_sweep_of_its_own(home, both):
@@ -85,12 +85,12 @@ def test_each_group_has_the_front_of_a_sweep_of_its_own(home, both):
     spec, results = both
     found = groups_of(spec, results)
     assert [group.label for group in found.groups] == [FIRST, SECOND]
-    assert [c for group in found.groups for c in group.cells] == cells(spec)
+    assert [c for group in found.groups for c in group.cells] == list(spec.cells)
     assert found.set_aside == ()
     for group in found.groups:
         alone = parse(two_groups.raw("x", [group.label]))
         expected = fronts.front(
-            alone.objectives, cells(alone), alone.seed_list, Ledger(home.storage(BOTH)).results_of(trials(alone))
+            alone.objectives, alone.cells, alone.seed_list, Ledger(home.storage(BOTH)).results_of(alone.trials)
         )
         assert fronts.front(spec.objectives, group.cells, spec.seed_list, group.results) == expected
         assert 0 < sum(point.on_front for point in expected.points) < len(expected.points)
@@ -184,7 +184,7 @@ def test_checkpoints_of_each_groups_front_stay(home, both):
     """Also those of the dataset whose cells are worse in every number."""
     spec, results = both
     ledger = Ledger(home.storage(BOTH))
-    for trial in trials(spec):
+    for trial in spec.trials:
         write_text(ledger.checkpoint(trial), "weights")
     write_text(ledger.storage / "sweeps" / BOTH / "sweep.json", sweep_records.record(spec))
     surplus = {trial.cell.id for trial in retention.surplus(spec, ledger.storage).trials}
@@ -193,16 +193,16 @@ def test_checkpoints_of_each_groups_front_stay(home, both):
         found = fronts.front(spec.objectives, group.cells, spec.seed_list, group.results)
         expected |= {point.cell_id for point in found.points if not point.on_front}
     assert surplus == expected
-    assert Counter(c.config.dataset for c in cells(spec) if c.id in surplus) == {FIRST: 1, SECOND: 1}
+    assert Counter(c.config.dataset for c in spec.cells if c.id in surplus) == {FIRST: 1, SECOND: 1}
 
 
 def test_an_export_says_which_numbers_may_be_compared(home, both):
     """A column `group` where there are several; none where there is one."""
     spec, results = both
-    every = trials(spec)
+    every = spec.trials
     table = pd.concat(export.tidy(every, dict.fromkeys((t.id for t in every), "completed"), results))
     assert (table.group == table.dataset).all()
-    alone = trials(parse(two_groups.raw("x", [FIRST])))
+    alone = parse(two_groups.raw("x", [FIRST])).trials
     kept = [r for r in results if r.trial.config.dataset == FIRST]
     assert "group" not in next(export.tidy(alone, dict.fromkeys((t.id for t in alone), "completed"), kept))
 
@@ -219,7 +219,7 @@ def test_the_page_shows_every_group_under_its_name(home, page, both):
     assert [key for key, count in Counter(ids).items() if count > 1] == []
     assert page.strays == []
     spec, results = both
-    every = cells(spec)
+    every = spec.cells
     assert set(page.ids("section")) == {f"card-{c.id}" for c in every}
     assert {a["id"] for _, a in page.elements if a.get("class") == "mark"} == {f"cell-{c.id}" for c in every}
     text = (home.report(BOTH) / "index.html").read_text()
@@ -265,7 +265,7 @@ def test_pairs_of_series_are_of_one_group(home):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 def test_markers_of_every_front_open_their_cards(home, tmp_path):
     """Of both groups, by a link in the table and by the keyboard's focus; nothing is wider than the window and the console is silent."""
-    every = cells(parse(two_groups.raw(BOTH)))
+    every = parse(two_groups.raw(BOTH)).cells
     with browser(tmp_path / "profile") as tab:
         for width in (1280, 400):
             tab.open(home.report(BOTH) / "index.html", width)
@@ -319,7 +319,7 @@ def measured(data, classifiers="c", of=RAW):
             data_hash=data(t.config.beta, t.seed),
             classifiers={"hash": classifiers if isinstance(classifiers, str) else classifiers(t.config.beta)},
         )
-        for t in trials(spec)
+        for t in spec.trials
     ]
 
 
@@ -333,8 +333,8 @@ def test_cells_of_one_configuration_on_other_data_are_another_group():
             (f"{what} new", [1.0, 2.0]),
             (f"{what} old", [3.0]),
         ]
-        assert [len(group.cells) for group in groups(cells(spec), spec.seed_list, results)] == [2, 1]
-        assert [group.label.rpartition(", ")[2] for group in groups(cells(spec), spec.seed_list, results)] == [
+        assert [len(group.cells) for group in groups(spec.cells, spec.seed_list, results)] == [2, 1]
+        assert [group.label.rpartition(", ")[2] for group in groups(spec.cells, spec.seed_list, results)] == [
             f"{what} new",
             f"{what} old",
         ]
@@ -400,7 +400,7 @@ def test_all_cells_that_the_paper_would_compare_are_in_one_group(both):
     """A group of the paper's tables is part of one front's group."""
     spec, results = both
     fronts = [group.ids for group in groups_of(spec, results).groups]
-    for group in groups(cells(spec), spec.seed_list, results):
+    for group in groups(spec.cells, spec.seed_list, results):
         assert sum({c.id for c in group.cells} <= ids for ids in fronts) == 1
 
 

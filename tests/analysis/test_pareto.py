@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.analysis.fronts import front, front_probability, non_dominated
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
 
 OBJECTIVES = (Objective(metric=COHERENCE, goal="max", reference=0), Objective(metric=LIKELIHOOD, goal="max", reference=-2200))

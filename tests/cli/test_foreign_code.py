@@ -21,7 +21,7 @@ from orchestrator.driver import retention
 from orchestrator.ledger import records
 from orchestrator.ledger.proposals import Proposal, Proposals
 from orchestrator.ledger.records import Identity
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from tests.support import recorded
 from tests.support.naming import names, names_in_order, naming
 
@@ -285,5 +285,5 @@ def test_gc_keeps_what_a_sweep_with_foreign_cells_may_want(store, canary):
     raw["grid"] = {"dataset": ["mine.py:made", "evil.py:made"]}
     whole = parse(raw, frozenset({"mine.py:made"}))
     assert whole.left_out == {"evil.py:made"}
-    assert [trial.id for trial in trials(whole)] == [trial.id for trial in store.trials]
+    assert [trial.id for trial in whole.trials] == [trial.id for trial in store.trials]
     assert {trial.id for trial in retention.wanted_trials(whole, store.ledger)} == {trial.id for trial in store.trials}

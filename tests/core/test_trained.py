@@ -12,7 +12,7 @@ import mopoe_core
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.training.training import load, train
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.projection import catch_up
 from tests.support.builders import result
 from tests.support.said import unnamed
@@ -110,7 +110,7 @@ def test_three_lines_load_a_model_from_an_mlflow_run(checkpoint, given, tmp_path
     """As the README has them: from a run in a real SQLite store, by its id alone, to the numbers of the trained model."""
     path, trained = checkpoint
     spec = parse({"name": "t", "base": trained.config.model_dump(exclude_defaults=True)})
-    (trial,), ledger = trials(spec), Ledger(tmp_path)
+    (trial,), ledger = spec.trials, Ledger(tmp_path)
     ledger.begin(trial)
     ledger.checkpoint(trial).write_bytes(path.read_bytes())
     ledger.record(result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -1.0}))

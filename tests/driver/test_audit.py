@@ -14,7 +14,7 @@ from orchestrator.analysis.reproducibility import TOLERANCE, WEIGHTS_TOLERANCE, 
 from orchestrator.driver.audit import choose
 from orchestrator.execution.foreground import Foreground
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, metric, result
 from tests.support.naming import line_naming, names, names_in_order, naming
 
@@ -124,7 +124,7 @@ def store(own_home):
     base = {"dataset": "mine.py:made", "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 2}
     raw = {"name": "own", "base": base, "seeds": 2}
     (own_home / "own.yaml").write_text(yaml.safe_dump(raw))
-    every = trials(parse(raw))
+    every = parse(raw).trials
     for trial in every:
         Foreground(own_home / "runs", "data", "").train(trial, 1, 0.0)
     return own_home / "own.yaml", Ledger(own_home / "runs"), every

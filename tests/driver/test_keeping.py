@@ -8,10 +8,11 @@ import pytest
 from mopoe_core.storage.files import write_text
 from orchestrator.driver import retention
 from orchestrator.errors import SpecError
-from orchestrator.ledger import leftovers, sweep_records
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger import sweep_records
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.ledger.storage import leftovers
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 from tests.support.naming import naming
 
@@ -27,7 +28,7 @@ VALUES = {1.0: (0.1, -10.0), 2.0: (0.2, -20.0), 3.0: (0.1, -30.0)}
 
 def stored(ledger, spec, leave=None):
     """Results and checkpoints of a sweep's trials, but of one trial no result; and the sweep's record."""
-    for trial in trials(spec):
+    for trial in spec.trials:
         ledger.begin(trial)
         write_text(ledger.checkpoint(trial), "weights")
         if trial != leave:
@@ -47,7 +48,7 @@ def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_pat
     stored(ledger, spec)
     artifacts = tmp_path / "mlartifacts" / "1" / "run" / "artifacts"
     artifacts.mkdir(parents=True)
-    (artifacts / "checkpoint.pt").hardlink_to(ledger.checkpoint(trials(spec)[-1]))
+    (artifacts / "checkpoint.pt").hardlink_to(ledger.checkpoint(spec.trials[-1]))
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     found = retention.surplus(spec, tmp_path)
     assert betas(found) == [3.0, 3.0]
@@ -55,14 +56,14 @@ def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_pat
     assert found.megabytes == pytest.approx(14e-6)
     retention.delete(found, tmp_path)
     assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == {*found.paths, *found.links}
-    assert {ledger.state(trial).status for trial in trials(spec)} == {"completed"}
+    assert {ledger.state(trial).status for trial in spec.trials} == {"completed"}
     assert retention.surplus(spec, tmp_path).trials == ()
 
 
 def test_nothing_is_surplus_while_a_trial_has_not_ended(tmp_path):
     """The front may still change."""
     ledger, spec = Ledger(tmp_path), parse(RAW)
-    stored(ledger, spec, leave=trials(spec)[0])
+    stored(ledger, spec, leave=spec.trials[0])
     assert retention.surplus(spec, tmp_path).trials == ()
 
 
@@ -92,7 +93,7 @@ def test_a_checkpoint_in_use_and_young_leftovers_stay(tmp_path):
     """What a worker holds is not touched; half-written files go after a day, not before."""
     ledger, spec = Ledger(tmp_path), parse(RAW)
     stored(ledger, spec)
-    beaten = [trial for trial in trials(spec) if trial.config.beta == 3.0]
+    beaten = [trial for trial in spec.trials if trial.config.beta == 3.0]
     old, young = (ledger.folder(beaten[0]) / name for name in (".checkpoint.pt.old", ".checkpoint.pt.young"))
     for path in (old, young):
         path.write_text("half")
@@ -112,5 +113,5 @@ def test_a_sweep_is_remembered_with_its_scale_and_without_its_storage(tmp_path):
     assert "secret" not in text
     write_text(tmp_path / "sweeps" / "t" / "sweep.json", text)
     (again,) = sweep_records.recorded_sweeps(tmp_path)
-    assert [trial.id for trial in trials(again)] == [trial.id for trial in trials(spec)]
+    assert [trial.id for trial in again.trials] == [trial.id for trial in spec.trials]
     assert again.keep == "front"

@@ -12,9 +12,9 @@ from orchestrator.errors import LedgerError
 from orchestrator.execution import provenance
 from orchestrator.execution.attempt import attempt
 from orchestrator.execution.foreground import Foreground
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, result
 from tests.support.said import unnamed
 
@@ -36,7 +36,7 @@ def swept(tmp_path):
     }
     path = tmp_path / "t.yaml"
     path.write_text(yaml.safe_dump(raw))
-    ledger, every = Ledger(tmp_path / "runs"), trials(parse(raw))
+    ledger, every = Ledger(tmp_path / "runs"), parse(raw).trials
     for trial in every[:3]:
         ledger.begin(trial)
     ledger.fail(every[0], "ValueError: no")
@@ -143,7 +143,7 @@ def own_sweep(own_home):
     }
     (own_home / "own.yaml").write_text(yaml.safe_dump(raw))
     (own_home / "runs").mkdir()
-    return own_home / "own.yaml", trials(parse(raw))
+    return own_home / "own.yaml", parse(raw).trials
 
 
 def test_a_trial_trained_here_says_its_epochs_and_objectives_and_changes_nothing(own_sweep, types_here):

@@ -23,11 +23,12 @@ from orchestrator.execution.events import (
 from orchestrator.execution.executor import Work
 from orchestrator.execution.queue import job_queue
 from orchestrator.execution.queue.job import EarlyStopping
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposals
-from orchestrator.spec.search_space import Early
-from orchestrator.spec.sweep_spec import Resources, parse, trials
+from orchestrator.spec.search_block import Early
+from orchestrator.spec.sections import Resources
+from orchestrator.spec.sweep_file import parse
 
 BASE = {"dataset": "mine.py:made", "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 2}
 
@@ -63,7 +64,7 @@ def spec_of(seeds=2, stack=1, retries=1, **base):
 
 def run(home, spec, observer, search=None):
     """Run all trials of a sweep without a driver; returns its outcome and ledger."""
-    ledger, every = Ledger(home / "runs"), trials(spec)
+    ledger, every = Ledger(home / "runs"), spec.trials
     work = Work(every, every, ledger, Resources(stack=spec.resources.stack, retries=spec.resources.retries), "commit", "", {})
     return in_process.run(work, observer, search), ledger
 
@@ -79,14 +80,14 @@ def test_a_sweep_of_the_driver_runs_without_ray(home):
     ended = sweep.run(spec, yaml.safe_dump({}), home / "runs", "command", execute=in_process.run)
     ledger = Ledger(home / "runs")
     assert (ended.ran, ended.unfinished, set(ended.statuses.values())) == (2, 0, {"completed"})
-    assert [(ledger.result(t).attempts, len(ledger.result(t).history)) for t in trials(spec)] == [(1, 2)] * 2
+    assert [(ledger.result(t).attempts, len(ledger.result(t).history)) for t in spec.trials] == [(1, 2)] * 2
 
 
 def test_each_trial_is_reported_from_its_beginning_to_its_end(home):
     """Of each trial: that it began, each of its epochs in order, and that it ended."""
     recorder, spec = Recorder(), spec_of()
     run(home, spec, recorder)
-    for trial in trials(spec):
+    for trial in spec.trials:
         own = [
             event
             for event in recorder.events
@@ -104,8 +105,8 @@ def test_a_stack_trains_as_one_and_each_of_its_trials_has_a_result(home):
     _, ledger = run(home, spec, recorder)
     (chosen,), (begun,) = recorder.of(StackSizeChosen), recorder.of(TrialsBegun)
     assert chosen.size == 2
-    assert set(begun.attempts) == {trial.id for trial in trials(spec)}
-    assert [ledger.result(trial).provenance["stack"]["trials"] for trial in trials(spec)] == [2, 2]
+    assert set(begun.attempts) == {trial.id for trial in spec.trials}
+    assert [ledger.result(trial).provenance["stack"]["trials"] for trial in spec.trials] == [2, 2]
 
 
 def test_a_trial_that_always_raises_is_tried_again_and_then_given_up(home, monkeypatch):
@@ -114,7 +115,7 @@ def test_a_trial_that_always_raises_is_tried_again_and_then_given_up(home, monke
     monkeypatch.setattr(attempt, "rehearse", lambda *arguments: None)
     recorder, spec = Recorder(), spec_of(seeds=1)
     outcome, ledger = run(home, spec, recorder)
-    (trial,) = trials(spec)
+    (trial,) = spec.trials
     assert ledger.state(trial).attempts == 2
     assert [event.trial_id for event in recorder.of(TrialRaised)] == [trial.id] * 2
     assert list(outcome.errors) == [trial.id]
@@ -126,7 +127,7 @@ def test_a_canary_that_fails_stops_the_sweep_before_anything_else_starts(home, m
     monkeypatch.setattr(attempt, "rehearse", broken)
     recorder, spec = Recorder(), spec_of()
     outcome, ledger = run(home, spec, recorder)
-    first, second = trials(spec)
+    first, second = spec.trials
     assert outcome.stopped
     assert [event.trial_id for event in recorder.of(TrialRetried)] == [first.id]
     assert [event.trial_id for event in recorder.of(TrialFailed)] == [first.id]
@@ -142,7 +143,7 @@ def test_an_interrupt_ends_the_run_and_the_next_one_goes_on(home):
 
     spec = spec_of(seeds=1)
     outcome, ledger = run(home, spec, Interrupts())
-    (trial,) = trials(spec)
+    (trial,) = spec.trials
     assert (dict(outcome.errors), ledger.result(trial), ledger.holder(trial)) == ({}, None, None)
     run(home, spec, Observer())
     assert (ledger.result(trial).status, ledger.result(trial).attempts) == ("completed", 2)
@@ -160,13 +161,13 @@ def test_what_an_observer_raises_is_no_failure_of_the_trial(home):
     with pytest.raises(RuntimeError) as caught:
         run(home, spec, Fails())
     assert caught.value is error
-    assert not Ledger(home / "runs").last_error(trials(spec)[0])
+    assert not Ledger(home / "runs").last_failure(spec.trials[0])
 
 
 def test_a_cell_that_a_search_stops_is_not_trained_on(home):
     """The search stops the cell after its first epoch: the trial is cancelled there, and is no failure."""
     spec = spec_of(seeds=1, epochs=4)
-    (trial,) = trials(spec)
+    (trial,) = spec.trials
     proposals = Proposals(home / "runs", spec.name)
 
     class Stops(Observer):
@@ -196,7 +197,7 @@ def test_a_trial_that_another_sweep_trains_is_waited_for(home, monkeypatch):
     """While another holds the trial nothing is trained; when it has let go, the trial completes in its first attempt."""
     monkeypatch.setattr(job_queue, "ELSEWHERE_PAUSE", 0.0)
     spec = spec_of(seeds=1)
-    (trial,) = trials(spec)
+    (trial,) = spec.trials
     ledger = Ledger(home / "runs")
     with Lease(ledger.storage) as other:
         assert other.claim(ledger.folder(trial)) is None
@@ -230,7 +231,7 @@ def test_the_ledger_is_that_of_ray(home):
     spec, contents = parse(raw), []
     for name, execute in (("here", in_process.run), ("ray", sweep.on_ray_tune)):
         sweep.run(spec, yaml.safe_dump(raw), home / name, "command", execute=execute)
-        contents.append(content(Ledger(home / name), trials(spec)))
+        contents.append(content(Ledger(home / name), spec.trials))
     assert contents[0] == contents[1]
     assert len(contents[0]) == 6
     assert {status for status, *_ in contents[0].values()} == {"completed", "diverged"}

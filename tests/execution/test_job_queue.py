@@ -5,13 +5,14 @@ import pytest
 from orchestrator.execution.queue.job import Job, in_order, jobs
 from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.execution.queue.lost_nodes import MOST_LOST_NODES, VERDICT_SECONDS
-from orchestrator.spec.sweep_spec import Resources, parse, trials
+from orchestrator.spec.sections import Resources
+from orchestrator.spec.sweep_file import parse
 
 
 def planned(models=("mvae", "mopoe"), seeds=3, **base):
     """Trials of some models, seed by seed."""
     raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", **base}, "grid": {"model": list(models)}, "seeds": seeds}
-    return in_order(trials(parse(raw)))
+    return in_order(parse(raw).trials)
 
 
 class Clock:

@@ -5,7 +5,7 @@ import yaml
 
 from mopoe_core.errors import UserError
 from orchestrator.execution.ray_tune import node_slots
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from tests.support.said import unnamed
 from tests.system.test_cluster import AWS, OWN, prepared
 

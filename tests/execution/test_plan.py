@@ -13,7 +13,7 @@ from orchestrator.execution import costs, cpus, one_field_apart
 from orchestrator.execution import plan as planning
 from orchestrator.ledger import records
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Cell, Trial
 from tests.support.builders import COHERENCE, cell, result
 from tests.support.said import unnamed
@@ -159,7 +159,7 @@ SWEEP = {
 def done(tmp_path):
     """A ledger in which every trial of the sweep has ended."""
     ledger = Ledger(tmp_path / "runs")
-    for trial in trials(parse(SWEEP)):
+    for trial in parse(SWEEP).trials:
         ledger.begin(trial)
         ledger.record(result(trial.cell, trial.seed, {COHERENCE: 0.5}))
     return ledger
@@ -169,7 +169,7 @@ def done(tmp_path):
 def test_one_field_that_makes_finished_trials_new_is_named(field, value, done):
     """With both values and the number of trials, whichever field it is."""
     changed = SWEEP | {"base": SWEEP["base"] | {field: value}}
-    made = planning.make(trials(parse(changed)), done)
+    made = planning.make(parse(changed).trials, done)
     was = SWEEP["base"].get(field, TrainingConfig.model_fields[field].default)
     assert made.differing == (one_field_apart.Differing(field, 4, (value,), (was,)),)
     assert len(made.fresh) == 4
@@ -178,7 +178,7 @@ def test_one_field_that_makes_finished_trials_new_is_named(field, value, done):
 def test_epochs_that_a_grid_varies_are_named_too(done):
     """The sweep's own values of epochs are no reason to be silent."""
     base = {key: value for key, value in SWEEP["base"].items() if key != "epochs"}
-    made = planning.make(trials(parse(SWEEP | {"base": base, "grid": SWEEP["grid"] | {"epochs": [40, 50]}})), done)
+    made = planning.make(parse(SWEEP | {"base": base, "grid": SWEEP["grid"] | {"epochs": [40, 50]}}).trials, done)
     assert [(one.field, one.trials, one.there) for one in made.differing] == [("epochs", 8, (30,))]
 
 
@@ -187,17 +187,17 @@ def test_nothing_is_said_where_nothing_was_lost(done):
     more_models = SWEEP | {"grid": {"model": ["mvae", "mopoe", "mmvae"]}}
     two_fields = SWEEP | {"base": SWEEP["base"] | {"epochs": 60, "batch_size": 128}}
     for raw in (SWEEP, SWEEP | {"seeds": 5}, more_models, two_fields):
-        assert planning.make(trials(parse(raw)), done).differing == ()
+        assert planning.make(parse(raw).trials, done).differing == ()
 
 
 def test_trials_of_an_earlier_recipe_are_named(done):
     """What a former version of the program finished is new now, and the recipe is named."""
-    for trial in trials(parse(SWEEP)):
+    for trial in parse(SWEEP).trials:
         old_id, path = f"old{trial.id}", done.folder(trial) / "trial.json"
         content = records.read(path, records.Identity("trial", trial.id))
         records.write(path, records.Identity("trial", old_id), content | {"recipe": 1, "id": old_id})
         done.folder(trial).rename(done.folder(trial).with_name(old_id))
-    made = planning.make(trials(parse(SWEEP)), done)
+    made = planning.make(parse(SWEEP).trials, done)
     assert [(one.field, one.trials, one.there) for one in made.differing] == [("recipe", 4, (1,))]
 
 

@@ -10,9 +10,10 @@ from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.execution.ray_tune.callback import DIED, MessageCallback
 from orchestrator.execution.ray_tune.job_search import JobSearch, WorkerStart
 from orchestrator.execution.ray_tune.worker import MESSAGES, JobEnded, JobRaised, JobTaken
-from orchestrator.spec.sweep_spec import Resources, parse, trials
+from orchestrator.spec.sections import Resources
+from orchestrator.spec.sweep_file import parse
 
-(TRIAL,) = trials(parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 1}))
+(TRIAL,) = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 1}).trials
 RAISED = "Traceback (most recent call last):\nValueError: no"
 
 

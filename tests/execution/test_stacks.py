@@ -2,16 +2,17 @@
 
 import pytest
 
+from orchestrator.errors import SpecError
 from orchestrator.execution.stack_sizes import Measured, remember, remembered
 from orchestrator.execution.stacks import form
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import SpecError, parse, trials
+from orchestrator.spec.sweep_file import parse
 
 
 def planned(**changes):
     """Trials of two models, two betas and three seeds."""
     base = {"dataset": "mnist_svhn_text", "networks": "small"}
-    return trials(parse({"name": "t", "base": base, "grid": {"model": ["mopoe", "mvae"], "beta": [1, 2]}, "seeds": 3, **changes}))
+    return parse({"name": "t", "base": base, "grid": {"model": ["mopoe", "mvae"], "beta": [1, 2]}, "seeds": 3, **changes}).trials
 
 
 def sizes(every, size):

@@ -20,7 +20,7 @@ from mopoe_core.training.training import before, held, history_in, resumed, trai
 from orchestrator.driver import retention
 from orchestrator.errors import DamagedError
 from orchestrator.execution import plan
-from orchestrator.ledger import artifact_check
+from orchestrator.ledger.integrity import artifact_check
 from orchestrator.tracking.mlflow import run_files
 from orchestrator.tracking.mlflow.projection import default_uri
 from tests.core.storage.test_records import make_old

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.robustness.lease_schedules import KINDS, Actor, MemoryPath, SimulatedLease, World, every_order, simulate
 from mopoe_core.storage.files import Digest
 from orchestrator.ledger.attempts import Attempt
-from orchestrator.ledger.leases import leases
+from orchestrator.ledger.leases import heartbeat
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from tests.support.builders import cell, result
@@ -58,7 +58,7 @@ def test_in_no_order_do_two_hold_the_same(monkeypatch):
                 holding.append(number)
 
         for number in range(2):
-            actor = Actor(number, 0.0, leases._Watcher(storage))
+            actor = Actor(number, 0.0, heartbeat.Watcher(storage))
             world.start(actor, lambda *args, number=number: claims(number))
 
     orders = sum(1 for _ in every_order(begin))

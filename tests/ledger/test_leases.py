@@ -11,13 +11,16 @@ import time
 import pytest
 
 from mopoe_core.storage.files import place
-from orchestrator.ledger.leases import leases
-from orchestrator.ledger.leases.leases import Lease, LeaseLost, living
+from orchestrator.ledger.leases import claims, heartbeat
+from orchestrator.ledger.leases import holder as holder_module
+from orchestrator.ledger.leases.claims import living
+from orchestrator.ledger.leases.holder import is_stopped, surely_lives
+from orchestrator.ledger.leases.lease import Lease, LeaseLost
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from orchestrator.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 storage = Path(sys.argv[1])
 with Lease(storage) as lease:
     assert lease.claim(storage / "thing") is None
@@ -50,8 +53,8 @@ def as_of_another_machine(storage, **more):
 def clock(monkeypatch):
     """This process's clock, to be moved by hand; waiting moves it."""
     now = [1000.0]
-    monkeypatch.setattr(leases, "_now", lambda: now[0])
-    monkeypatch.setattr(leases, "_sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(heartbeat, "now", lambda: now[0])
+    monkeypatch.setattr(heartbeat, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     return now
 
 
@@ -86,10 +89,10 @@ def test_a_process_that_was_killed_holds_nothing_from_then_on(tmp_path, other):
     with Lease(tmp_path) as lease:
         holder = lease.claim(tmp_path / "thing")
         assert holder.process == other.pid
-        assert leases.surely_lives(holder)
+        assert surely_lives(holder)
         os.kill(other.pid, signal.SIGKILL)
         other.wait()
-        assert not leases.surely_lives(holder)
+        assert not surely_lives(holder)
         assert lease.claim(tmp_path / "thing") is None
         assert [path.stem for path in claims_in(tmp_path)] == [lease.holder.token]
         assert [path.name for path in (tmp_path / "alive").iterdir()] == [lease.holder.token]
@@ -102,7 +105,7 @@ def test_a_process_of_another_machine_counts_as_dead_when_its_beat_has_not_chang
     other.wait()
     with Lease(tmp_path) as lease:
         assert lease.claim(tmp_path / "thing") is not None
-        clock[0] += leases.STALE_SECONDS - 1
+        clock[0] += heartbeat.STALE_SECONDS - 1
         assert lease.claim(tmp_path / "thing") is not None
         clock[0] += 2
         assert lease.claim(tmp_path / "thing") is None
@@ -121,7 +124,7 @@ def test_no_clock_of_another_machine_or_of_the_storage_is_compared(tmp_path, oth
             beat.write_text(f"{number:016d}")
             os.utime(beat, (time.time() + skew,) * 2)
         assert lease.claim(tmp_path / "thing") is not None
-        clock[0] += leases.STALE_SECONDS + 1
+        clock[0] += heartbeat.STALE_SECONDS + 1
         assert lease.claim(tmp_path / "thing") is None
 
 
@@ -129,7 +132,7 @@ def test_a_claimer_that_slept_between_two_looks_does_not_take_from_one_that_beat
     """It stands still for two minutes after it has read the beat: what it read is then old, and says nothing of now."""
     claim = as_of_another_machine(tmp_path)
     other.send_signal(signal.SIGSTOP)
-    read, beat = leases._beat_of, tmp_path / "alive" / claim.stem
+    read, beat = heartbeat.beat_of, tmp_path / "alive" / claim.stem
 
     def slowly(storage, holder):
         found = read(storage, holder)
@@ -137,7 +140,7 @@ def test_a_claimer_that_slept_between_two_looks_does_not_take_from_one_that_beat
         beat.write_text(f"{int(found) + 1:016d}")
         return found
 
-    monkeypatch.setattr(leases, "_beat_of", slowly)
+    monkeypatch.setattr(heartbeat, "beat_of", slowly)
     with Lease(tmp_path) as lease:
         assert [lease.claim(tmp_path / "thing") is None for _ in range(5)] == [False] * 5
 
@@ -150,17 +153,17 @@ def test_a_process_that_is_stopped_on_this_machine_keeps_what_it_holds(tmp_path,
             clock[0] += 1000
             holder = lease.claim_patiently(tmp_path / "thing")
             assert holder.process == other.pid
-        assert leases.is_stopped(holder)
+        assert is_stopped(holder)
         other.send_signal(signal.SIGCONT)
         assert lease.claim_patiently(tmp_path / "thing").process == other.pid
 
 
 def test_a_process_that_proc_does_not_show_is_judged_by_its_beat(tmp_path, other, clock, monkeypatch):
     """Where /proc hides other users' processes, one that is there is not taken for dead; one that is not there is."""
-    monkeypatch.setattr(leases, "_stat", lambda process: [])
+    monkeypatch.setattr(holder_module, "stat", lambda process: [])
     with Lease(tmp_path) as lease:
         assert lease.claim(tmp_path / "thing").process == other.pid
-        assert not leases.surely_lives(lease.claim(tmp_path / "thing"))
+        assert not surely_lives(lease.claim(tmp_path / "thing"))
         os.kill(other.pid, signal.SIGKILL)
         other.wait()
         assert lease.claim(tmp_path / "thing") is None
@@ -172,8 +175,8 @@ def test_another_users_process_is_not_taken_for_dead(tmp_path, other, monkeypatc
     def refused(process, number):
         raise PermissionError
 
-    monkeypatch.setattr(leases.os, "kill", refused)
-    monkeypatch.setattr(leases, "_stat", lambda process: [])
+    monkeypatch.setattr(holder_module.os, "kill", refused)
+    monkeypatch.setattr(holder_module, "stat", lambda process: [])
     with Lease(tmp_path) as lease:
         assert lease.claim(tmp_path / "thing") is not None
     monkeypatch.undo()
@@ -193,13 +196,13 @@ def test_who_was_taken_over_while_asleep_finds_out_before_it_goes_on(tmp_path, c
 
 def test_who_stood_still_while_it_beat_was_not_heard_of_meanwhile(tmp_path, clock, monkeypatch):
     """A minute passes while the beat is written: the lease was heard of when that began, and no later."""
-    write = leases._write_beat
+    write = heartbeat.write_beat
     with Lease(tmp_path) as lease:
-        monkeypatch.setattr(leases, "_write_beat", lambda *what: (write(*what), clock.__setitem__(0, clock[0] + 60)))
-        clock[0] += leases.STALE_SECONDS / 2 + 1
+        monkeypatch.setattr(heartbeat, "write_beat", lambda *what: (write(*what), clock.__setitem__(0, clock[0] + 60)))
+        clock[0] += heartbeat.STALE_SECONDS / 2 + 1
         with pytest.raises(LeaseLost):
             lease.check()
-        monkeypatch.setattr(leases, "_write_beat", write)
+        monkeypatch.setattr(heartbeat, "write_beat", write)
         lease.check()
 
 
@@ -209,16 +212,16 @@ def test_whatever_a_store_raises_the_next_beat_comes(tmp_path, clock, monkeypatc
     def broken(*what):
         raise RuntimeError("the library is confused")
 
-    write = leases._write_beat
-    monkeypatch.setattr(leases, "_beat_seconds", lambda storage: 0.01)
+    write = heartbeat.write_beat
+    monkeypatch.setattr(heartbeat, "beat_seconds", lambda storage: 0.01)
     with Lease(tmp_path) as lease:
-        monkeypatch.setattr(leases, "_write_beat", broken)
+        monkeypatch.setattr(heartbeat, "write_beat", broken)
         time.sleep(0.1)
-        monkeypatch.setattr(leases, "_write_beat", write)
+        monkeypatch.setattr(heartbeat, "write_beat", write)
         before = (tmp_path / "alive" / lease.holder.token).read_text()
         time.sleep(0.1)
         assert (tmp_path / "alive" / lease.holder.token).read_text() > before
-        monkeypatch.setattr(leases, "_write_beat", broken)
+        monkeypatch.setattr(heartbeat, "write_beat", broken)
         clock[0] += 1000
         with pytest.raises(LeaseLost):
             lease.check()
@@ -248,16 +251,16 @@ def test_a_driver_of_an_earlier_version_is_seen(tmp_path):
 def test_a_driver_lets_go_for_the_workers_that_it_has_stopped(tmp_path, other):
     """Their claims and signs of life go; those of another driver's workers stay."""
     (claim,) = claims_in(tmp_path)
-    leases.release(tmp_path, tmp_path / "thing", "another driver")
+    claims.release(tmp_path, tmp_path / "thing", "another driver")
     assert claim.exists()
-    leases.release(tmp_path, tmp_path / "thing", "")
+    claims.release(tmp_path, tmp_path / "thing", "")
     assert not claim.exists()
     assert list((tmp_path / "alive").iterdir()) == []
 
 
 def test_a_beat_keeps_a_lease_fresh(storage, monkeypatch):
     """The thread writes the sign of life anew, on a folder and by URI."""
-    monkeypatch.setattr(leases, "_beat_seconds", lambda storage: 0.05)
+    monkeypatch.setattr(heartbeat, "beat_seconds", lambda storage: 0.05)
     with Lease(storage) as lease:
         sign = storage / "alive" / lease.holder.token
         before = sign.read_bytes()

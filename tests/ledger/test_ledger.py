@@ -10,10 +10,11 @@ import pytest
 from mopoe_core.config.training_config import TrainingConfig
 from orchestrator.errors import DamagedError, LedgerError
 from orchestrator.execution import plan as planning
-from orchestrator.ledger.leases import leases
-from orchestrator.ledger.leases.leases import STALE_SECONDS, Lease
+from orchestrator.ledger.leases import holder
+from orchestrator.ledger.leases.heartbeat import STALE_SECONDS
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
 from tests.support.builders import COHERENCE, cell, result
 from tests.support.naming import naming
@@ -60,10 +61,10 @@ def test_the_status_follows_the_files(ledger, monkeypatch):
         seen.append(ledger.state(TRIAL).status)
         os.utime(ledger.storage / "alive" / lease.holder.token, (time.time() - STALE_SECONDS - 1,) * 2)
         with monkeypatch.context() as patched:
-            patched.setattr(leases, "_machine", lambda: "another")
+            patched.setattr(holder, "machine", lambda: "another")
             seen.append(ledger.state(TRIAL).status)
     ledger.end_attempt(TRIAL, number, "failed", "Traceback ...\nValueError: no")
-    ledger.fail(TRIAL, ledger.last_error(TRIAL))
+    ledger.fail(TRIAL, ledger.last_failure(TRIAL))
     seen.append(ledger.state(TRIAL).status)
     assert ledger.state(TRIAL).error == "ValueError: no"
     assert ledger.begin(TRIAL) == 2

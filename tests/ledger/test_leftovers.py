@@ -14,8 +14,8 @@ from mopoe_core.storage import files
 from mopoe_core.storage.files import place, write_text
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.driver import replaced_folder
-from orchestrator.ledger import leftovers
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
+from orchestrator.ledger.storage import leftovers
 
 TOKEN = uuid.uuid4().hex
 LEFT = (

@@ -15,8 +15,7 @@ from mlflow import MlflowClient
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.driver import retention
 from orchestrator.errors import DamagedError
-from orchestrator.ledger import storage_identity
-from orchestrator.ledger.storage_identity import identify, known
+from orchestrator.ledger.storage.identity import current_id, identify, known
 from orchestrator.tracking.mlflow import projection
 from orchestrator.tracking.mlflow import ui as serving
 from orchestrator.tracking.mlflow.artifact_location import follow
@@ -376,7 +375,7 @@ def test_a_damaged_record_is_named_and_used_by_nobody(tmp_path):
     (tmp_path / "storage.json").write_text('{"id": "f"')
     with pytest.raises(DamagedError, match=r"storage\.json: .*\bdelete\b"):
         identify(tmp_path)
-    assert storage_identity.current_id(tmp_path) == ""
+    assert current_id(tmp_path) == ""
     assert (tmp_path / "storage.json").read_text() == '{"id": "f"'
 
 

@@ -7,7 +7,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from mopoe_core.storage import exclusive_creation, files
 from mopoe_core.storage.files import copy, create, name_unless_taken, place
-from orchestrator.ledger import storage_check
+from orchestrator.ledger.storage.check import remark, what_is_wrong
 from tests.support.said import unnamed
 from tests.support.stores import s3
 
@@ -93,7 +93,7 @@ def storage(request, tmp_path):
 
 def test_folders_buckets_and_memory_can_be_relied_on(storage):
     """Nothing is wrong with them, nothing is weaker, and nothing is left of the try."""
-    assert (storage_check.what_is_wrong(storage), storage_check.remark(storage)) == ("", "")
+    assert (what_is_wrong(storage), remark(storage)) == ("", "")
     assert list(storage.glob("*")) == []
 
 
@@ -158,11 +158,11 @@ def test_a_store_that_cannot_be_relied_on_is_refused(kind, said, registered, mon
 
 def test_a_file_system_that_takes_no_options_is_opened(registered):
     """The wish to keep no listings is left out then."""
-    assert storage_check.what_is_wrong(place("strict://bucket")) == ""
+    assert what_is_wrong(place("strict://bucket")) == ""
 
 
 def test_a_store_without_times_can_be_relied_on(registered):
     """Leases look at what a beat says, and at no time."""
     storage = place("timeless://bucket")
-    assert storage_check.what_is_wrong(storage) == ""
-    assert storage_check.remark(storage)
+    assert what_is_wrong(storage) == ""
+    assert remark(storage)

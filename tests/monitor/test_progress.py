@@ -5,15 +5,15 @@ import time
 import pytest
 
 from orchestrator.execution.events import TrialRetried, TrialsBegun
-from orchestrator.ledger.ledger import State
+from orchestrator.ledger.state import State
 from orchestrator.monitor.progress import FRONT_REST, FRONT_SECONDS, Progress
 from orchestrator.monitor.snapshot import Seen, Sight
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 from tests.support.said import unnamed
 
 SPEC = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}, "seeds": 200})
-EVERY = trials(SPEC)
+EVERY = SPEC.trials
 
 
 def running(some):

@@ -14,15 +14,16 @@ import yaml
 
 from orchestrator.cli import status
 from orchestrator.ledger import records
-from orchestrator.ledger.leases.leases import Lease
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.leases.lease import Lease
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.records import Identity
+from orchestrator.ledger.state import State
 from orchestrator.ledger.training_progress import Pace
 from orchestrator.monitor import view
 from orchestrator.monitor.progress import Progress
 from orchestrator.monitor.snapshot import Seen, Sight, Watch
-from orchestrator.spec.sweep_spec import cell_of, parse, trials
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 from tests.support.said import counts, unnamed
 
@@ -38,11 +39,11 @@ RAW = {
     ],
 }
 SPEC = parse(RAW)
-EVERY = trials(SPEC)
+EVERY = SPEC.trials
 HOLD = """
 import sys, time
 from pathlib import Path
-from orchestrator.leases import Lease
+from orchestrator.ledger.leases.lease import Lease
 with Lease(Path(sys.argv[1])) as lease:
     for folder in sys.argv[2:]:
         assert lease.claim(Path(folder)) is None
@@ -175,7 +176,7 @@ def test_cells_that_a_search_finds_meanwhile_are_shown(tmp_path):
     kept, watch = Proposals(tmp_path, "t"), Watch(spec, tmp_path)
     assert watch.look().trials == []
     for number, beta in enumerate((1.0, 2.0)):
-        kept.add(Proposal(number, cell_of(spec, {"beta": beta}).id, {"beta": beta}, {}, {}, {}))
+        kept.add(Proposal(number, spec.cell_of({"beta": beta}).id, {"beta": beta}, {}, {}, {}))
         assert len(watch.look().trials) == 2 * (number + 1)
     seen = watch.look()
     for trial in seen.trials[:2]:
@@ -184,7 +185,7 @@ def test_cells_that_a_search_finds_meanwhile_are_shown(tmp_path):
         Ledger(tmp_path).begin(trial)
         Ledger(tmp_path).cancel(trial, 3)
     assert watch.look().over
-    assert len(trials(resolve(spec, tmp_path))) == 4
+    assert len(resolve(spec, tmp_path).trials) == 4
 
 
 def test_of_a_search_the_latest_cells_are_drawn(capsys):
@@ -192,7 +193,7 @@ def test_of_a_search_the_latest_cells_are_drawn(capsys):
     space = {"beta": {"low": 0.1, "high": 100}}
     raw = {"name": "t", "base": RAW["base"] | {"model": "mopoe"}, "objectives": RAW["objectives"], "seeds": 2}
     spec = parse(raw | {"search": {"space": space, "cells": 30}})
-    every = [t for beta in range(1, 31) for t in trials(parse(raw | {"base": raw["base"] | {"model": "mopoe", "beta": beta}}))]
+    every = [t for beta in range(1, 31) for t in parse(raw | {"base": raw["base"] | {"model": "mopoe", "beta": beta}}).trials]
     Progress(Seen(spec, every, {t.id: Sight(State("pending", 0, False)) for t in every}, None)).show()
     out = capsys.readouterr().out
     assert "30 cells" in out

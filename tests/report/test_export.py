@@ -10,7 +10,7 @@ import yaml
 
 from orchestrator.analysis.aggregation import trial_table
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import cells, parse, trials
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, grid_results, result
 from tests.support.naming import names, names_in_order
 
@@ -30,11 +30,11 @@ def swept(tmp_path):
     }
     path = tmp_path / "t.yaml"
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
-    ledger, every = Ledger(tmp_path / "runs"), trials(parse(raw))
+    ledger, every = Ledger(tmp_path / "runs"), parse(raw).trials
     diverged, failed, _ = every[-3:]
     for trial in every[:-1]:
         ledger.begin(trial)
-    for found in grid_results(cells(parse(raw)), 2):
+    for found in grid_results(parse(raw).cells, 2):
         if found.trial in every[:-3]:
             ledger.record(found)
     ledger.record(result(diverged.cell, diverged.seed, {}, "diverged"))

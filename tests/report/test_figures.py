@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 from orchestrator.analysis.fronts import front
 from orchestrator.report.figures.front_figure import MOST_LABELLED, OFFSETS, caption, draw_front, place_label, strokes_of
 from orchestrator.report.figures.seed_figures import MOST_CURVES, learning
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
 from tests.support.naming import names, names_in_order
 

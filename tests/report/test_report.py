@@ -16,7 +16,7 @@ from orchestrator.report.figures import front_figure
 from orchestrator.report.figures.front_figure import write_front
 from orchestrator.report.paper import claim_tables
 from orchestrator.report.render import tables
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Cell
 from tests.support.builders import cell, grid_results, result
 from tests.support.said import unnamed
@@ -50,7 +50,7 @@ class Page(HTMLParser):
 def written(folder, results=None, **changes):
     """A report of the demo sweep."""
     spec = parse(RAW | changes)
-    every = trials(spec)
+    every = spec.trials
     results = grid_results([trial.cell for trial in every if trial.seed == 0], 2) if results is None else results
     done = {result.trial.id for result in results}
     states = {trial.id: "completed" if trial.id in done else "failed" for trial in every}
@@ -220,7 +220,7 @@ def test_the_number_of_samples_is_the_configurations(tmp_path, preset, count):
     """The page says how many samples the bound has: 15 in the paper, 12 in its released code."""
     base = {"dataset": "mnist_svhn_text", "networks": "small", "preset": preset}
     spec = parse(RAW | {"base": base})
-    cells = [trial.cell for trial in trials(spec) if trial.seed == 0]
+    cells = [trial.cell for trial in spec.trials if trial.seed == 0]
     text = Page(written(tmp_path, grid_results(cells, 2), base=base).page.read_text()).text
     assert re.findall(r"(\d+) samples", text) == [str(count)] * 2
 

@@ -20,7 +20,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
 from orchestrator.report.sections import seed_section
 from orchestrator.report.sections.failure_section import rerun_command
-from orchestrator.spec.sweep_spec import cells, parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow import run_links
 from tests.support.browser import CHROMIUM, browser
 from tests.support.builders import COHERENCE, LIKELIHOOD, grid_results, result
@@ -82,8 +82,8 @@ class Parsed(HTMLParser):
 def swept(tmp_path_factory):
     """The page of a sweep in which of mmvae's six trials one raised and one diverged; with its spec, results and folder."""
     home, spec = tmp_path_factory.mktemp("swept"), parse(RAW)
-    ledger, every = Ledger(home / "runs"), trials(spec)
-    for found in grid_results(cells(spec), 3):
+    ledger, every = Ledger(home / "runs"), spec.trials
+    for found in grid_results(spec.cells, 3):
         trial = found.trial
         ledger.begin(trial)
         if (trial.config.model, trial.seed) != ("mmvae", 2):
@@ -138,7 +138,7 @@ def test_only_the_pages_own_script_may_run(swept, page):
 
 def test_every_cell_has_a_marker_a_card_and_a_row(swept, page):
     """Marker and card go by the cell's id; the marker can be focused and has a title; its row leads to it."""
-    ids = {cell.id for cell in cells(swept[0])}
+    ids = {cell.id for cell in swept[0].cells}
     marks = {a["id"]: a for tag, a in page.elements if a.get("class") == "mark"}
     assert set(marks) == {f"cell-{key}" for key in ids}
     assert set(page.ids("section")) == {f"card-{key}" for key in ids}
@@ -150,7 +150,7 @@ def test_every_cell_has_a_marker_a_card_and_a_row(swept, page):
 def test_numbers_at_a_marker_are_those_of_the_csv(swept, page):
     """n, mean, sd and both ends of the interval of each objective, to half of the last digit shown; in card and title."""
     table = pd.read_csv(swept[1].cells_csv)
-    for cell in cells(swept[0]):
+    for cell in swept[0].cells:
         own = table[table.cell_id == cell.id].set_index("name")
         title, card = page.texts[f"cell-{cell.id}"], page.texts[f"card-{cell.id}"]
         assert f"n = {own['n'].iloc[0]} of 3" in title
@@ -166,7 +166,7 @@ def test_numbers_at_a_marker_are_those_of_the_csv(swept, page):
 def test_a_marker_says_how_sure_its_place_on_the_front_is(swept, page):
     """The probability is that of the table of cells; cells that lack seeds say that they are not compared."""
     shown = {line.split("|")[1].strip(): line.split("|")[3].strip() for line in swept[1].markdown.read_text().splitlines()[2:]}
-    for cell in cells(swept[0]):
+    for cell in swept[0].cells:
         front, title = shown[f"{cell.config.model} beta={cell.config.beta:g}"], page.texts[f"cell-{cell.id}"]
         if cell.config.model == "mmvae":
             assert "probability" not in title
@@ -178,11 +178,11 @@ def test_a_marker_says_how_sure_its_place_on_the_front_is(swept, page):
 def test_a_card_leads_to_the_runs_of_its_trials(swept, page):
     """One link a trial whose run is known, and the id of the trial whose run is not."""
     spec, _, text = swept
-    for trial in trials(spec):
+    for trial in spec.trials:
         card = text.partition(f'id="card-{trial.cell.id}"')[2].partition("</section>")[0]
         linked = f'/runs/{trial.id}" title="trial {trial.id}">seed {trial.seed}</a>' in card
         assert linked != (f"seed {trial.seed} <code>{trial.id}</code>" in card)
-        assert linked == (trial.id != trials(spec)[-1].id)
+        assert linked == (trial.id != spec.trials[-1].id)
 
 
 def test_each_pair_of_models_has_a_sentence(swept, page):
@@ -200,8 +200,8 @@ def test_each_pair_of_models_has_a_sentence(swept, page):
 def test_models_whose_seeds_differ_are_ranked_where_that_is_asked(swept, tmp_path):
     """On the two seeds that both have, and each sentence says that the others are left out."""
     spec = swept[0]
-    results = Ledger(swept[1].page.parent.parent / "runs").results_of(trials(spec))
-    made = seed_section.write(spec, groups(cells(spec), spec.seed_list, results), results, tmp_path, unequal=True)
+    results = Ledger(swept[1].page.parent.parent / "runs").results_of(spec.trials)
+    made = seed_section.write(spec, groups(spec.cells, spec.seed_list, results), results, tmp_path, unequal=True)
     (block,) = made.blocks
     of_mmvae = [sentence for sentence in block.sentences if "mmvae" in sentence]
     assert len(of_mmvae) == 2
@@ -224,7 +224,7 @@ def test_what_failed_is_shown_with_its_traceback_and_a_command(swept, page):
     assert "evil" not in {attributes.get("id") for _, attributes in page.elements}
     assert "ValueError: &lt;/pre&gt;&lt;b id=evil&gt;no" in text
     assert not unnamed(text, "ValueError", "orchestrator/worker.py:3", "run", "step 7")
-    failed = next(t for t in trials(swept[0]) if (t.config.model, t.config.beta, t.seed) == ("mmvae", 2.5, 2))
+    failed = next(t for t in swept[0].trials if (t.config.model, t.config.beta, t.seed) == ("mmvae", 2.5, 2))
     command = f"python -m orchestrator rerun page.yaml --storage 'my runs' --trial {failed.id} --here"
     assert command.replace("'", "&#39;") in text
     assert "name: page  # &lt;i id=evil&gt;" in text
@@ -246,8 +246,8 @@ def test_the_command_that_shows_a_failure_again_is_of_the_same_sweep(command, ex
 def test_groups_that_differ_in_their_setting_are_not_compared(tmp_path):
     """Two sizes of the latent are two blocks, with a figure each."""
     spec = parse(RAW | {"grid": {"latent_dim": [8, 16], "model": ["mvae", "mopoe"]}})
-    results = grid_results(cells(spec), 2)
-    made = seed_section.write(spec, groups(cells(spec), spec.seed_list, results), results, tmp_path, False)
+    results = grid_results(spec.cells, 2)
+    made = seed_section.write(spec, groups(spec.cells, spec.seed_list, results), results, tmp_path, False)
     assert [block.label.rpartition(", ")[2] for block in made.blocks] == ["latent_dim=8", "latent_dim=16"]
     assert all([pair[:2] for pair in block.pairs] == [("mvae", "mopoe")] for block in made.blocks)
     figures = {block.figure for block in made.blocks} | {path for _, path in made.curves}
@@ -284,7 +284,7 @@ def test_a_browser_shows_a_card_on_focus_hover_and_tap(swept, tmp_path):
     """The keyboard opens, enters and leaves a card, mouse and finger open another, none is wider than the window, and the console is
     silent.
     """
-    first, second = (cell.id for cell in cells(swept[0])[:2])
+    first, second = (cell.id for cell in swept[0].cells[:2])
     with browser(tmp_path / "profile") as tab:
         for width, touch in ((1280, tab.point), (400, tab.tap)):
             tab.open(swept[1].page, width)

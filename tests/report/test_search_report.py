@@ -18,8 +18,8 @@ from orchestrator.report.render.search_table import Searched, line
 from orchestrator.report.sections import search_section
 from orchestrator.report.sections.seed_section import OF_A_SEARCH
 from orchestrator.search import outcomes
-from orchestrator.spec.search_space import Choice, Range
-from orchestrator.spec.sweep_spec import Objective, seeds_of
+from orchestrator.spec.search_block import Choice, Range
+from orchestrator.spec.sections import Objective
 from tests.report.test_report import Page
 from tests.report.test_report_page import Parsed
 from tests.support.builders import COHERENCE, LIKELIHOOD
@@ -32,7 +32,7 @@ CONSTRAINED = {"constraints": [{"metric": "probe/mnist", "at_least": 0.5}], "ear
 def searched(hunt):
     """What its report is made from."""
     spec = hunt.spec
-    found = front(spec.objectives, outcomes.feasible(spec, hunt.results), seeds_of(spec), hunt.results)
+    found = front(spec.objectives, outcomes.feasible(spec, hunt.results), spec.seeds_by_cell, hunt.results)
     return Searched(spec, tuple(hunt.told), found, ("share", "nats")[: len(spec.objectives)], "a title")
 
 

@@ -12,7 +12,7 @@ from orchestrator.analysis.aggregation import cell_table
 from orchestrator.analysis.fronts import front
 from orchestrator.analysis.pairwise import cell_differences
 from orchestrator.report.render import tables
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
 
 GOALS = (Objective(metric=COHERENCE, goal="max"), Objective(metric=LIKELIHOOD, goal="max"))

@@ -9,7 +9,7 @@ import yaml
 from typer.main import get_command
 
 from orchestrator.cli import app
-from orchestrator.spec.sweep_spec import load, parse
+from orchestrator.spec.sweep_file import load, parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])

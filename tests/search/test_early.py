@@ -5,7 +5,7 @@ import random
 import pytest
 
 from orchestrator.search import early_stopping
-from orchestrator.spec.sweep_spec import parse
+from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Trial
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell
 

@@ -26,8 +26,10 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.engine import Searching
 from orchestrator.search.outcomes import Telling
 from orchestrator.search.study import Study
-from orchestrator.spec.search_space import Search, Space
-from orchestrator.spec.sweep_spec import Objective, parse
+from orchestrator.spec.search_block import Search
+from orchestrator.spec.search_space import Space
+from orchestrator.spec.sections import Objective
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 
 SAMPLERS = ("random", "tpe", "nsga2", "nsga3", "gp", "qmc", "grid")

@@ -14,13 +14,14 @@ from orchestrator.analysis import fronts
 from orchestrator.errors import SpecError
 from orchestrator.execution.events import MetricsAtEpoch, TrialStopped
 from orchestrator.execution.queue.job_queue import Queue
-from orchestrator.ledger.leases.leases import LeaseLost
+from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.sweep_records import record
 from orchestrator.search import early_stopping, outcomes
 from orchestrator.search.engine import MOST_REPEATS, Searching
-from orchestrator.spec.sweep_spec import Resources, cells, parse, seeds_of, trials, wanted
+from orchestrator.spec.sections import Resources
+from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 from tests.support.said import unnamed
 
@@ -49,14 +50,14 @@ class Driver:
     def __init__(self, spec, storage, train=usual, status=lambda trial: "completed", at_once=2):
         self.ledger, self.train, self.status, self.at_once = Ledger(storage), train, status, at_once
         self.spec = resolve(spec, storage)
-        self.found = {r.trial.id: r for r in self.ledger.results_of(trials(self.spec))}
+        self.found = {r.trial.id: r for r in self.ledger.results_of(self.spec.trials)}
         self.trained, self.said, self.failed, self.most_open = [], [], {}, 0
         self.search = Searching(self.spec, self.ledger, self.found, self.widen, self.said.append)
 
     def widen(self, spec):
         """As the driver of a sweep does."""
         self.spec = spec
-        self.found |= {r.trial.id: r for r in self.ledger.results_of(trials(spec))}
+        self.found |= {r.trial.id: r for r in self.ledger.results_of(spec.trials)}
 
     def end(self, trial):
         """A trial ends."""
@@ -93,7 +94,7 @@ class Driver:
 
 def expected(driver, cell):
     """Means over the starting seeds, by hand."""
-    own = [driver.ledger.result(t) for t in trials(driver.spec) if t.cell.id == cell.id and t.seed in driver.spec.seed_list]
+    own = [driver.ledger.result(t) for t in driver.spec.trials if t.cell.id == cell.id and t.seed in driver.spec.seed_list]
     return [math.fsum(r.value(name) for r in own) / len(own) for name in (COHERENCE, LIKELIHOOD)]
 
 
@@ -103,7 +104,7 @@ def test_every_cell_is_told_once_with_the_means_over_its_seeds(tmp_path):
     assert len(driver.trained) == len(set(driver.trained)) == 12
     study = driver.study()
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 6
-    for trial, cell in zip(study.trials, cells(driver.spec), strict=True):
+    for trial, cell in zip(study.trials, driver.spec.cells, strict=True):
         assert trial.values == pytest.approx(expected(driver, cell), abs=0, rel=1e-12)
     assert driver.most_open <= 2
 
@@ -118,7 +119,7 @@ def test_a_search_that_is_cut_anywhere_ends_as_the_one_that_is_not(tmp_path):
         before = Driver(search(concurrent=1), storage).run(most=cut)
         after = Driver(search(concurrent=1), storage).run()
         assert not set(before.trained) & set(after.trained)
-        assert [c.id for c in cells(after.spec)] == [c.id for c in cells(whole.spec)]
+        assert [c.id for c in after.spec.cells] == [c.id for c in whole.spec.cells]
         assert [(t.params, t.values) for t in after.study().trials] == [(t.params, t.values) for t in whole.study().trials]
 
 
@@ -131,7 +132,7 @@ def test_a_finished_search_can_be_extended_and_given_more_seeds_and_other_object
     assert len(more.trained) == 4
     seeds = Driver(search(cells=8, seeds=3), tmp_path).run()
     assert [trial.seed for trial in seeds.trained] == [2] * 8
-    for trial, cell in zip(seeds.study().trials, cells(seeds.spec), strict=True):
+    for trial, cell in zip(seeds.study().trials, seeds.spec.cells, strict=True):
         assert trial.values == pytest.approx(expected(seeds, cell), abs=0, rel=1e-12)
     turned = Driver(search(cells=8, seeds=3, objectives=[{**OBJECTIVES[0], "goal": "min"}, OBJECTIVES[1]]), tmp_path).run()
     assert turned.trained == []
@@ -157,7 +158,7 @@ def test_a_cell_that_lost_a_seed_is_never_a_number(tmp_path, how, kind, state):
     assert states[lost] == (state, None)
     assert sum(name == "COMPLETE" for name, _ in states.values()) == 5
     assert {one.telling.kind for one in driver.told if one.cell.id == lost} == ({kind} if kind == "diverged" else {"open"})
-    front = fronts.front(driver.spec.objectives, cells(driver.spec), seeds_of(driver.spec), list(driver.found.values()))
+    front = fronts.front(driver.spec.objectives, driver.spec.cells, driver.spec.seeds_by_cell, list(driver.found.values()))
     assert lost in {cell.cell_id for cell in front.left_out}
 
 
@@ -213,7 +214,7 @@ def grid(storage, name="before", seeds=2, **base):
         "grid": {"beta": [0.5, 2, 50], "latent_dim": [4, 20]}, "seeds": seeds, "objectives": OBJECTIVES,
     })  # fmt: skip
     ledger = Ledger(storage)
-    for trial in trials(spec):
+    for trial in spec.trials:
         ledger.begin(trial)
         ledger.record(result(trial.cell, trial.seed, usual(trial)))
     (storage / "sweeps" / name).mkdir(parents=True)
@@ -232,7 +233,7 @@ def test_a_search_starts_warm_from_cells_that_lie_in_its_space(tmp_path):
     assert [trial.params for trial in driver.study().trials[:4]] == [
         {"beta": beta, "latent_dim": dim} for beta in (0.5, 2.0) for dim in (4, 20)
     ]
-    for trial, cell in zip(driver.study().trials, cells(driver.spec), strict=True):
+    for trial, cell in zip(driver.study().trials, driver.spec.cells, strict=True):
         assert trial.values == pytest.approx(expected(driver, cell), abs=0, rel=1e-12)
     again = Driver(search(warm_start=["before"]), tmp_path).run()
     assert (again.trained, len(again.study().trials)) == ([], 10)
@@ -274,7 +275,7 @@ def test_a_proposed_cell_that_the_ledger_has_is_told_at_once(tmp_path):
 def test_a_small_space_is_searched_to_its_end(tmp_path):
     """Of three values each is trained once, however many cells are asked for, and however often the sampler repeats itself."""
     driver = Driver(search(space={"latent_dim": [4, 8, 16]}, cells=20, sampler="random"), tmp_path).run()
-    assert sorted(cell.config.latent_dim for cell in cells(driver.spec)) == [4, 8, 16]
+    assert sorted(cell.config.latent_dim for cell in driver.spec.cells) == [4, 8, 16]
     assert len(driver.trained) == 6
     states = [trial.state.name for trial in driver.study().trials]
     assert states.count("COMPLETE") == 3
@@ -291,7 +292,7 @@ def test_cells_without_gain_stop_the_search(tmp_path):
     """Where every cell is as good as the first, three more are trained when three without gain end it."""
     same = {COHERENCE: 0.5, LIKELIHOOD: -2000.0}
     driver = Driver(search(cells=50, stop={"no_gain": 3}, concurrent=1), tmp_path, train=lambda trial: same).run()
-    assert len(cells(driver.spec)) == 4
+    assert len(driver.spec.cells) == 4
 
 
 def test_a_cell_that_breaks_a_constraint_is_told_as_infeasible_and_is_on_no_front(tmp_path):
@@ -299,13 +300,13 @@ def test_a_cell_that_breaks_a_constraint_is_told_as_infeasible_and_is_on_no_fron
     much as they are over, keep their values, and are left out of what is feasible.
     """
     driver = Driver(search(cells=12, constraints=[{"metric": "parameters", "at_most": 20000}]), tmp_path).run()
-    wide = {cell.id for cell in cells(driver.spec) if cell.config.latent_dim > 20}
+    wide = {cell.id for cell in driver.spec.cells if cell.config.latent_dim > 20}
     assert 0 < len(wide) < 12
-    for trial, cell in zip(driver.study().trials, cells(driver.spec), strict=True):
+    for trial, cell in zip(driver.study().trials, driver.spec.cells, strict=True):
         assert trial.constraints == {"parameters": 1000 * cell.config.latent_dim - 20000}
         assert trial.state == TrialState.COMPLETE
     kept = outcomes.feasible(driver.spec, list(driver.found.values()))
-    assert {cell.id for cell in kept} == {cell.id for cell in cells(driver.spec)} - wide
+    assert {cell.id for cell in kept} == {cell.id for cell in driver.spec.cells} - wide
 
 
 def test_further_seeds_go_to_cells_whose_place_is_undecided_and_to_no_others(tmp_path):
@@ -319,15 +320,15 @@ def test_further_seeds_go_to_cells_whose_place_is_undecided_and_to_no_others(tmp
 
     adaptive = {"start": 2, "max": 5, "until": 0.9}
     driver = Driver(search(seeds=adaptive, cells=8), tmp_path, train=noisy).run()
-    counts = {cell_id: len(seeds) for cell_id, seeds in seeds_of(driver.spec).items()}
+    counts = {cell_id: len(seeds) for cell_id, seeds in driver.spec.seeds_by_cell.items()}
     assert set(counts.values()) <= {2, 3, 4, 5}
     assert max(counts.values()) > 2
     results = list(driver.found.values())
-    front = fronts.front(driver.spec.objectives, cells(driver.spec), seeds_of(driver.spec), results, driver.spec.adaptive)
+    front = fronts.front(driver.spec.objectives, driver.spec.cells, driver.spec.seeds_by_cell, results, driver.spec.adaptive)
     assert len(front.points) == 8
     for point in front.points:
         assert counts[point.cell_id] == 5 or not 0.1 < point.probability < 0.9
-    for trial, cell in zip(driver.study().trials, cells(driver.spec), strict=True):
+    for trial, cell in zip(driver.study().trials, driver.spec.cells, strict=True):
         assert trial.values == pytest.approx(expected(driver, cell), abs=0, rel=1e-12)
     assert Driver(search(seeds=adaptive, cells=8), tmp_path, train=noisy).run().trained == []
 
@@ -343,7 +344,7 @@ def test_further_seeds_that_were_cut_off_are_trained_by_the_next_command(tmp_pat
     second = Driver(search(seeds=adaptive), tmp_path, train=even).run()
     assert second.trained
     assert not set(first.trained) & set(second.trained)
-    assert all(second.ledger.result(trial) for trial in wanted(second.spec))
+    assert all(second.ledger.result(trial) for trial in second.spec.wanted)
 
 
 def test_a_base_that_has_changed_under_a_search_is_refused(tmp_path):
@@ -360,8 +361,8 @@ def test_a_space_that_has_changed_under_a_search_goes_on(tmp_path):
     space = {"beta": {"low": 20, "high": 30}, "latent_dim": {"low": 2, "high": 40}, "weight_decay": {"low": 0, "high": 0.1}}
     driver = Driver(search(cells=9, space=space), tmp_path).run()
     assert len(driver.trained) == 6
-    assert [cell.config.beta >= 20 for cell in cells(driver.spec)] == [False] * 6 + [True] * 3
-    assert [cell.config.weight_decay > 0 for cell in cells(driver.spec)] == [False] * 6 + [True] * 3
+    assert [cell.config.beta >= 20 for cell in driver.spec.cells] == [False] * 6 + [True] * 3
+    assert [cell.config.weight_decay > 0 for cell in driver.spec.cells] == [False] * 6 + [True] * 3
 
 
 def test_a_queue_asks_its_source_only_when_it_has_nothing_else(tmp_path):

@@ -6,7 +6,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from orchestrator.analysis.comparable_groups import front_groups
 from orchestrator.errors import SpecError
 from orchestrator.spec.comparison_key import MEANING, MeasuredWith, comparison_key, key_labels, measured_with
-from orchestrator.spec.sweep_spec import cells, parse
+from orchestrator.spec.sweep_file import parse
 from tests.support.naming import naming
 from tests.support.searches import SPACE, raw
 
@@ -136,6 +136,6 @@ def test_a_grid_over_presets_has_a_group_for_each():
     """The released code takes 12 importance samples and the paper 15: bounds of other tightness."""
     grid = {"preset": ["paper", "released_code"], "beta": [1, 2]}
     spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}, "grid": grid})
-    found = front_groups(cells(spec), [])
+    found = front_groups(spec.cells, [])
     assert [group.label for group in found.groups] == ["importance_samples=15", "importance_samples=12"]
     assert [len(group.cells) for group in found.groups] == [2, 2]

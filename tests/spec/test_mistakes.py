@@ -5,8 +5,11 @@ import re
 import pytest
 
 from mopoe_core.spelling import suggestion
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.sweep_spec import PLACES, Objective, Resources, SweepSpec
+from orchestrator.errors import SpecError
+from orchestrator.spec import sweep_file
+from orchestrator.spec.sections import Objective, Resources
+from orchestrator.spec.sweep_file import PLACES
+from orchestrator.spec.sweep_spec import SweepSpec
 from tests.support.said import unnamed
 
 SOUND = {
@@ -150,8 +153,8 @@ def test_a_field_of_another_tool_gets_its_name_here(word):
         (SOUND | {"base": SOUND["base"] | {word: 1}}, repr(FIELDS[word])),
         (SOUND | {word: 1}, f"base.{FIELDS[word]}"),
     ):
-        with pytest.raises(specs.SpecError) as caught:
-            specs.parse(raw)
+        with pytest.raises(SpecError) as caught:
+            sweep_file.parse(raw)
         assert said in str(caught.value) or (said.startswith("base.") and repr(FIELDS[word]) not in str(caught.value))
 
 
@@ -164,8 +167,8 @@ ELSEWHERE = {
 @pytest.mark.parametrize("word", ELSEWHERE)
 def test_a_field_at_a_wrong_place_is_told_where_it_belongs(word):
     """At the top level."""
-    with pytest.raises(specs.SpecError) as caught:
-        specs.parse(SOUND | {word: 1})
+    with pytest.raises(SpecError) as caught:
+        sweep_file.parse(SOUND | {word: 1})
     assert ELSEWHERE[word] in str(caught.value)
 
 
@@ -180,8 +183,8 @@ VALUES = {
 @pytest.mark.parametrize(("field", "value"), VALUES, ids=str)
 def test_a_value_of_another_spelling_gets_the_right_one(field, value):
     """Capitals, signs between words, and what other tools call it."""
-    with pytest.raises(specs.SpecError) as caught:
-        specs.parse({"name": "x", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"} | {field: value}})
+    with pytest.raises(SpecError) as caught:
+        sweep_file.parse({"name": "x", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"} | {field: value}})
     assert str(caught.value).startswith(f"base.{field}: {value!r} ")
     assert repr(VALUES[field, value]) in str(caught.value)
 
@@ -193,8 +196,8 @@ GOALS = {"maximize": "max", "maximise": "max", "maximum": "max", "Max": "max", "
 def test_a_goal_gets_its_name_here(word):
     """`maximize` is `max`."""
     goals = [{"metric": "coherence/joint", "goal": word}, {"metric": "log_likelihood/joint", "goal": "max"}]
-    with pytest.raises(specs.SpecError, match=rf"^objectives\[0\]\.goal: '{word}' .*'{GOALS[word]}'"):
-        specs.parse(SOUND | {"objectives": goals})
+    with pytest.raises(SpecError, match=rf"^objectives\[0\]\.goal: '{word}' .*'{GOALS[word]}'"):
+        sweep_file.parse(SOUND | {"objectives": goals})
 
 
 SEEDS = {"0-4": "[0, 1, 2, 3, 4]", "0..2": "[0, 1, 2]", "3 to 5": "[3, 4, 5]", "1, 2, 7": "[1, 2, 7]", "range(5)": "5", "yes": ""}
@@ -203,8 +206,8 @@ SEEDS = {"0-4": "[0, 1, 2, 3, 4]", "0..2": "[0, 1, 2]", "3 to 5": "[3, 4, 5]", "
 @pytest.mark.parametrize("text", SEEDS)
 def test_seeds_are_a_number_or_a_list(text):
     """Of a range, the list that it means is suggested; it is never read as another number."""
-    with pytest.raises(specs.SpecError, match=rf"^seeds: '{re.escape(text)}' .*{re.escape(SEEDS[text])}"):
-        specs.parse(SOUND | {"seeds": text})
+    with pytest.raises(SpecError, match=rf"^seeds: '{re.escape(text)}' .*{re.escape(SEEDS[text])}"):
+        sweep_file.parse(SOUND | {"seeds": text})
 
 
 def test_only_what_is_allowed_is_suggested():
@@ -224,8 +227,8 @@ def test_more_mistakes_than_fit_a_screen_are_counted(tmp_path):
     """Twenty are shown, and the number of the others."""
     path = tmp_path / "s.yaml"
     path.write_text("name: x\nbase:\n" + "".join(f"  wrong{i}: 1\n" for i in range(50)) + "grid: {model: [mopoe]}\n")
-    with pytest.raises(specs.SpecError) as caught:
-        specs.load(path)
+    with pytest.raises(SpecError) as caught:
+        sweep_file.load(path)
     lines = str(caught.value).split("\n")
     assert len(lines) == 21
     assert not unnamed(lines[-1], 30)
@@ -237,7 +240,7 @@ def test_many_rules_leave_out_what_each_would_alone():
     rules = [{"beta": beta, "latent_dim": dim} for beta in betas for dim in dims if (beta * dim) % 2]
     rules += [{"beta": 2.0, "learning_rate": "1e-1"}, {"latent_dim": 4}]
     grid = {"beta": list(betas), "latent_dim": list(dims), "learning_rate": list(rates)}
-    cells = specs.cells(specs.parse(SOUND | {"grid": grid, "exclude": rules}))
+    cells = sweep_file.parse(SOUND | {"grid": grid, "exclude": rules}).cells
     found = {(cell.config.beta, cell.config.latent_dim, cell.config.learning_rate) for cell in cells}
     kept = {(b, d, r) for b in betas for d in dims for r in rates if not ((b * d) % 2 or (b == 2 and r == 0.1) or d == 4)}
     assert found == kept
@@ -245,9 +248,9 @@ def test_many_rules_leave_out_what_each_would_alone():
 
 def test_a_sweep_is_expanded_once():
     """Asked for its cells again, a sweep gives the same objects."""
-    spec = specs.parse(SOUND | {"grid": {"beta": [1, 2]}})
-    first = specs.cells(spec)
-    assert list(map(id, specs.cells(spec))) == list(map(id, first))
+    spec = sweep_file.parse(SOUND | {"grid": {"beta": [1, 2]}})
+    first = spec.cells
+    assert list(map(id, spec.cells)) == list(map(id, first))
 
 
 def test_a_wrong_scale_is_no_mistake_of_the_file(tmp_path, types_here):

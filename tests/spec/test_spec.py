@@ -12,8 +12,7 @@ import yaml
 from mopoe_core.config.presets import PRESETS
 from mopoe_core.config.training_config import MODEL_DEFAULTS, TrainingConfig, deviations
 from orchestrator.errors import SpecError
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec import trial
+from orchestrator.spec import rescaling, sweep_file, trial
 from orchestrator.spec.trial import Cell, Trial
 from tests.support.said import unnamed
 
@@ -33,12 +32,12 @@ def changed(**changes):
 
 def ids(raw):
     """The trials' ids."""
-    return [one.id for one in specs.trials(specs.parse(raw))]
+    return [one.id for one in sweep_file.parse(raw).trials]
 
 
 def test_a_grid_is_every_combination_times_the_seeds():
     """3 models x 3 betas x 2 seeds are 18 trials with 18 ids in 9 cells."""
-    every = specs.trials(specs.parse(GOOD))
+    every = sweep_file.parse(GOOD).trials
     assert len({one.id for one in every}) == 18
     assert len({one.cell.id for one in every}) == 9
 
@@ -58,14 +57,14 @@ def test_the_example_of_the_readme_has_85_trials(tmp_path):
         storage: runs
     """
     (tmp_path / "mst.yaml").write_text(text)
-    assert len(specs.trials(specs.load(tmp_path / "mst.yaml"))) == 85
+    assert len(sweep_file.load(tmp_path / "mst.yaml").trials) == 85
 
 
 @pytest.mark.parametrize("spelling", ["1", "1.0", "1e0", "'1'", '"1e0"', "1.e+0"])
 def test_one_beta_has_one_identity_however_it_is_written(spelling):
     """YAML reads some of these as text and some as numbers; the id is that of 1.0."""
     raw = yaml.safe_load(f"{{name: x, base: {{dataset: mnist_svhn_text, model: mopoe, beta: {spelling}}}}}")
-    (one,) = specs.trials(specs.parse(raw))
+    (one,) = sweep_file.parse(raw).trials
     assert one.id == Trial(Cell(TrainingConfig(dataset="mnist_svhn_text", model="mopoe", beta=1.0)), 0).id
 
 
@@ -143,7 +142,7 @@ PAPERS = {"mst": 90, "polymnist": 15, "celeba": 15, "table7": 10}
 @pytest.mark.parametrize("scale", [None, "paper", "small", "smoke"])
 def test_the_papers_sweeps_stand_at_every_scale(name, scale):
     """As many trials as the paper's experiments have, each at the scale that was asked for, and the file's own is the paper's."""
-    every = specs.trials(specs.load(SWEEPS / f"{name}.yaml", scale))
+    every = sweep_file.load(SWEEPS / f"{name}.yaml", scale).trials
     assert len({one.id for one in every}) == PAPERS[name]
     assert {one.config.scale for one in every} == {scale or "paper"}
     below = scale in ("small", "smoke")
@@ -155,31 +154,31 @@ def test_the_papers_sweeps_at_full_scale_are_the_papers_settings():
     """Nothing deviates from what the paper states; at a smaller scale something does, and is named."""
     for name in PAPERS:
         for scale in ("paper", "small"):
-            found = {words for one in specs.cells(specs.load(SWEEPS / f"{name}.yaml", scale)) for words in deviations(one.config)}
+            found = {words for one in sweep_file.load(SWEEPS / f"{name}.yaml", scale).cells for words in deviations(one.config)}
             assert (not found) == (scale == "paper"), (name, found)
 
 
 def test_what_two_of_the_papers_sweeps_share_is_trained_once():
     """MoPoE at beta 2.5 in table7.yaml is MoPoE at beta 2.5 in mst.yaml, seed by seed, at every scale."""
     for scale in ("paper", "small", "smoke"):
-        mst, table7 = ({one.id for one in specs.trials(specs.load(SWEEPS / f"{n}.yaml", scale))} for n in ("mst", "table7"))
+        mst, table7 = ({one.id for one in sweep_file.load(SWEEPS / f"{n}.yaml", scale).trials} for n in ("mst", "table7"))
         assert len(mst & table7) == 5
 
 
 def test_a_scale_takes_the_place_of_what_the_file_says_of_sizes():
     """Epochs and examples of base and include give way, also where an exclude rule named them; what varies in a grid is refused."""
     raw = changed(include=[{"model": "mopoe", "beta": 7, "epochs": 3}], exclude=[{"model": "mvae", "beta": 1, "epochs": 60}])
-    small = specs.parse(specs.rescaled(raw, "smoke"))
+    small = sweep_file.parse(rescaling.rescaled(raw, "smoke"))
     assert small.name == "mst-smoke"
-    assert {one.config.epochs for one in specs.cells(small)} == {2}
-    assert len(specs.cells(small)) == 9
+    assert {one.config.epochs for one in small.cells} == {2}
+    assert len(small.cells) == 9
     with pytest.raises(SpecError, match=r"^grid\.epochs: .*--scale\b"):
-        specs.rescaled(changed(grid={"epochs": [1, 2]}), "smoke")
+        rescaling.rescaled(changed(grid={"epochs": [1, 2]}), "smoke")
     with pytest.raises(SpecError, match=r"^--scale: 'smal' .*'small'"):
-        specs.rescaled(GOOD, "smal")
+        rescaling.rescaled(GOOD, "smal")
     for section in ("include", "exclude"):
         with pytest.raises(SpecError, match=rf"^{section}\[0\]: .*\bepochs\b.*--scale\b"):
-            specs.rescaled(changed(**{section: [{"epochs": 3}]}), "smoke")
+            rescaling.rescaled(changed(**{section: [{"epochs": 3}]}), "smoke")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -214,7 +213,7 @@ def test_a_size_that_a_scale_means_may_be_written_beside_it():
 def test_a_preset_weights_no_private_latents_that_are_not_there():
     """The released code's weights of CelebA's private latents go with them."""
     base = {"dataset": "celeba", "model": "mopoe", "preset": "released_code", "private_dim": 0}
-    (cell,) = specs.cells(specs.parse({"name": "x", "base": base}))
+    (cell,) = sweep_file.parse({"name": "x", "base": base}).cells
     assert (cell.config.beta_private, cell.config.private_weights) == (1, ())
 
 
@@ -236,33 +235,33 @@ def test_a_preset_leaves_no_trace():
     }  # fmt: skip
     assert ids(preset) == ids({"name": "x", "base": by_hand})
     preset["base"]["beta"] = 1
-    assert specs.cells(specs.parse(preset))[0].config.beta == 1
+    assert sweep_file.parse(preset).cells[0].config.beta == 1
 
 
 def test_an_exclude_rule_sees_what_a_preset_filled_in():
     """A rule on the number of latent dimensions finds the cells whose preset says so."""
     raw = {"name": "x", "base": {"model": "mopoe"}, "grid": {"dataset": ["polymnist", "mnist_svhn_text"]}}
-    (left,) = specs.cells(specs.parse(raw | {"exclude": [{"latent_dim": 512}]}))
+    (left,) = sweep_file.parse(raw | {"exclude": [{"latent_dim": 512}]}).cells
     assert left.config.dataset == "mnist_svhn_text"
 
 
 def test_zip_varies_fields_together_and_crosses_the_grid():
     """Two zipped rows and three models are six cells."""
     raw = changed(grid={"model": ["mvae", "mmvae", "mopoe"]}, zip={"latent_dim": [10, 20], "beta": [1, 2]})
-    found = {(c.config.model, c.config.latent_dim, c.config.beta) for c in specs.cells(specs.parse(raw))}
+    found = {(c.config.model, c.config.latent_dim, c.config.beta) for c in sweep_file.parse(raw).cells}
     assert found == {(m, d, b) for m in ("mvae", "mmvae", "mopoe") for d, b in ((10, 1), (20, 2))}
 
 
 def test_include_adds_cells_and_exclude_takes_some_away():
     """Both are counted, and an exclusion is compared by value."""
     raw = changed(include=[{"model": "eq5", "beta": 2.5}], exclude=[{"model": "mvae", "beta": "5e-1"}, {"beta": 1.0}])
-    assert len(specs.cells(specs.parse(raw))) == 9 - 1 - 3 + 1
+    assert len(sweep_file.parse(raw).cells) == 9 - 1 - 3 + 1
 
 
 def test_a_combination_that_would_be_refused_can_be_excluded():
     """MVAE has no estimator to choose: excluding it lets the others vary theirs."""
     raw = changed(grid={"model": ["mvae", "mopoe"], "estimator": ["stratified", "slices"]}, exclude=[{"model": "mvae"}])
-    assert len(specs.cells(specs.parse(raw))) == 2
+    assert len(sweep_file.parse(raw).cells) == 2
 
 
 SUM, PLAIN, ALL = ("enumerate", "sum"), ("stratified", "mixture"), ("enumerate", "mixture")
@@ -278,7 +277,7 @@ SUM, PLAIN, ALL = ("enumerate", "sum"), ("stratified", "mixture"), ("enumerate",
 def test_an_exclude_rule_may_name_what_an_alias_contradicts(field, values, wrong, left):
     """`{model: eq5, kl: mixture}` leaves out that point, and neither the sound eq5 nor MoPoE with the same value."""
     raw = changed(grid={"model": ["mopoe", "eq5"], field: values}, exclude=[{"model": "eq5", field: wrong}])
-    assert {(cell.config.estimator, cell.config.kl) for cell in specs.cells(specs.parse(raw))} == left
+    assert {(cell.config.estimator, cell.config.kl) for cell in sweep_file.parse(raw).cells} == left
 
 
 def test_more_seeds_keep_the_ids_of_those_before():
@@ -442,7 +441,7 @@ def test_a_mistake_is_named_in_one_line(case):
     """The message gives the field, the value found, and what is allowed or near, in one line."""
     raw, field, *named = BAD[case]
     with pytest.raises(SpecError) as caught:
-        specs.parse(raw)
+        sweep_file.parse(raw)
     lines = str(caught.value).split("\n")
     assert any(re.match(rf"{re.escape(field)}[ :]", line) and not unnamed(line, *named) for line in lines), lines
     assert all(re.match(r"[a-z_]+[^:]*: |a sweep ", line) for line in lines)
@@ -466,7 +465,7 @@ def test_a_broken_file_is_named_with_its_place(text, tmp_path):
     """Malformed YAML, a key twice, a key that YAML reads as a boolean, and an executable tag each get one line."""
     (tmp_path / "broken.yaml").write_text(text)
     with pytest.raises(SpecError) as caught:
-        specs.load(tmp_path / "broken.yaml")
+        sweep_file.load(tmp_path / "broken.yaml")
     lines = str(caught.value).split("\n")
     start, *named = BROKEN_FILES[text]
     assert any(line.startswith(f"{tmp_path / 'broken.yaml'}{start}") and not unnamed(line, *named) for line in lines), lines

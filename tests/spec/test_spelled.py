@@ -9,8 +9,8 @@ from orchestrator.analysis.fronts import front, references_said
 from orchestrator.report.figures import front_figure, seed_figures
 from orchestrator.report.render import axis_scales
 from orchestrator.report.render.search_table import broken_words
-from orchestrator.spec.search_space import Choice, Search
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.search_block import Choice, Search
+from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import spelled
 from orchestrator.tracking.mlflow.projection import cell_tags
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result

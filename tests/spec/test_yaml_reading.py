@@ -6,7 +6,7 @@ import os
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import sweep_spec as specs
+from orchestrator.spec import sweep_file
 from orchestrator.spec.yaml_reader import read
 from tests.support.said import unnamed
 
@@ -23,7 +23,7 @@ def written(tmp_path, content):
 def mistakes(path):
     """The lines that a file is refused with, without the file's name."""
     with pytest.raises(SpecError) as caught:
-        specs.load(path)
+        sweep_file.load(path)
     lines = str(caught.value).split("\n")
     assert all(line.startswith(f"{path}:") for line in lines)
     return [line.removeprefix(f"{path}:") for line in lines]
@@ -52,19 +52,19 @@ def test_a_field_has_the_number_that_the_file_shows(field, text, expected, tmp_p
     """A leading zero does not make it octal, in base, grid, exclude and a search's space."""
     base = "{dataset: mnist_svhn_text, model: mopoe, networks: small"
     in_base, in_grid = f"name: x\nbase: {base}, {field}: {text}}}\n", f"name: x\nbase: {base}}}\ngrid: {{{field}: [{text}, 5]}}\n"
-    (cell,) = specs.cells(specs.load(written(tmp_path, in_base)))
+    (cell,) = sweep_file.load(written(tmp_path, in_base)).cells
     assert getattr(cell.config, field) == expected
-    (left,) = specs.cells(specs.load(written(tmp_path, f"{in_grid}exclude: [{{{field}: {text}}}]\n")))
+    (left,) = sweep_file.load(written(tmp_path, f"{in_grid}exclude: [{{{field}: {text}}}]\n")).cells
     assert getattr(left.config, field) == 5
     searched = f"name: x\nbase: {base}}}\nsearch: {{space: {{{field}: [{text}, 5]}}, cells: 2}}\n"
-    spec = specs.load(written(tmp_path, searched))
+    spec = sweep_file.load(written(tmp_path, searched))
     assert spec.search.space[field].choices == [expected, 5]
 
 
 def test_seeds_with_leading_zeros_are_decimal(tmp_path):
     """`[010]` is seed 10, and `010` are ten seeds."""
-    assert specs.load(written(tmp_path, f"{HEAD}seeds: [010, 8]\n")).seed_list == [8, 10]
-    assert specs.load(written(tmp_path, f"{HEAD}seeds: 010\n")).seed_list == list(range(10))
+    assert sweep_file.load(written(tmp_path, f"{HEAD}seeds: [010, 8]\n")).seed_list == [8, 10]
+    assert sweep_file.load(written(tmp_path, f"{HEAD}seeds: 010\n")).seed_list == list(range(10))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_file_with_a_byte_order_mark_is_read_as_it_says(coding, tmp_path):
         (line,) = mistakes(path)
         assert "UTF-8" in line
     else:
-        spec = specs.load(path)
+        spec = sweep_file.load(path)
         assert (spec.storage, spec.source) == ("Läufe", f"{HEAD}storage: Läufe\n")
 
 
@@ -165,7 +165,7 @@ def test_what_the_shell_has_opened_is_read(tmp_path):
     reading, writing = os.pipe()
     os.write(writing, HEAD.encode())
     os.close(writing)
-    spec = specs.load(type(tmp_path)(f"/dev/fd/{reading}"))
+    spec = sweep_file.load(type(tmp_path)(f"/dev/fd/{reading}"))
     os.close(reading)
     assert spec.source == HEAD
 

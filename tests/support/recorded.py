@@ -16,13 +16,15 @@ from orchestrator.execution.attempt import attempt, preparation
 from orchestrator.execution.events import EpochsEnded, Event
 from orchestrator.execution.queue.job import EarlyStopping, Job, WorkerContext
 from orchestrator.execution.stack_sizes import Measured
-from orchestrator.ledger import artifact_check, sweep_records
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger import sweep_records
+from orchestrator.ledger.integrity import artifact_check
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals
 from orchestrator.ledger.training_progress import Noting
-from orchestrator.spec.search_space import Early
-from orchestrator.spec.sweep_spec import SweepSpec, parse, trials
+from orchestrator.spec.search_block import Early
+from orchestrator.spec.sweep_file import parse
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 RAW: dict[str, Any] = {
@@ -64,12 +66,12 @@ class Store:
     @property
     def trials(self) -> list[Trial]:
         """Two that have completed, as one stack."""
-        return trials(self.spec)
+        return self.spec.trials
 
     @property
     def others(self) -> list[Trial]:
         """Two that have failed and been cancelled, each with a checkpoint of one epoch."""
-        return trials(parse(OTHERS))
+        return parse(OTHERS).trials
 
     def copy(self, into: Path) -> "Store":
         """The same in another folder."""

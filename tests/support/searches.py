@@ -12,9 +12,9 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.report import report
 from orchestrator.search.outcomes import Told, of_search
 from orchestrator.search.study import of_fields
-from orchestrator.spec import sweep_spec
 from orchestrator.spec.search_space import Space
-from orchestrator.spec.sweep_spec import SweepSpec, cell_of, parse, trials
+from orchestrator.spec.sweep_file import parse
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial
 from tests.support.builders import COHERENCE, LIKELIHOOD, metric, result
 
@@ -63,7 +63,7 @@ class Hunt:
         kept, whole = Proposals(self.storage, "hunt"), parse(self.raw)
         assert whole.search is not None
         drawn, spelled = of_fields(Space(whole.search), fields)
-        cell, every = cell_of(whole, fields), kept.every()
+        cell, every = whole.cell_of(fields), kept.every()
         same = next((p.number for p in every if p.cell_id == cell.id), None)
         kept.add(Proposal(len(every), cell.id, fields, drawn, spelled, {}, same, source))
         return cell
@@ -97,17 +97,17 @@ class Hunt:
     @property
     def results(self) -> list[TrialResult]:
         """Of all its trials."""
-        return self.ledger.results_of(trials(self.spec))
+        return self.ledger.results_of(self.spec.trials)
 
     @property
     def told(self) -> list[Told]:
         """What has come of its cells."""
-        states = {trial.id: self.ledger.state(trial).status for trial in trials(self.spec)}
+        states = {trial.id: self.ledger.state(trial).status for trial in self.spec.trials}
         return of_search(self.spec, self.storage, self.results, {key for key, status in states.items() if status == "failed"})
 
     def report(self, folder: Path) -> report.ReportPaths:
         """Its report, with no pictures."""
-        every = trials(self.spec)
+        every = self.spec.trials
         states = {trial.id: self.ledger.state(trial).status for trial in every}
         return report.write(self.spec, self.results, states, {}, "python -m orchestrator report x.yaml", folder, told=self.told)
 
@@ -117,4 +117,4 @@ def of(coherence: float, likelihood: float, **more: float) -> dict[str, float]:
     return {COHERENCE: coherence, LIKELIHOOD: likelihood, **more}
 
 
-__all__ = ["OBJECTIVES", "SPACE", "Hunt", "of", "raw", "sweep_spec"]
+__all__ = ["OBJECTIVES", "SPACE", "Hunt", "of", "raw"]

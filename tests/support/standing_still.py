@@ -19,9 +19,9 @@ from orchestrator.cli import app
 from orchestrator.execution.attempt import attempt, preparation
 from orchestrator.execution.queue.job import Job, WorkerContext
 from orchestrator.ledger import attempts, records
-from orchestrator.ledger.leases import leases
+from orchestrator.ledger.leases import heartbeat, holder
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 
 RAW: dict[str, Any] = {
     "name": "own",
@@ -42,8 +42,8 @@ def prepare(home: Path, **base: Any) -> Path:
 
 def quick(machine: str, beat: float, stale: float) -> None:
     """Be a process of a machine of that name, which gives others up sooner."""
-    leases.BEAT_SECONDS, leases.STALE_SECONDS = beat, stale
-    leases._machine = lambda: machine
+    heartbeat.BEAT_SECONDS, heartbeat.STALE_SECONDS = beat, stale
+    holder.machine = lambda: machine
 
 
 def stop_before(module: Any, name: str, number: int) -> None:
@@ -65,7 +65,7 @@ def work(home: Path, machine: str, stop: str = "") -> None:
     quick(machine, 0.5, 3.0)
     os.chdir(home)
     user_data.search_from(home)
-    trial = trials(parse(RAW))[0]
+    trial = parse(RAW).trials[0]
     context = WorkerContext(home / "runs", "data", str(home), 1, 0.0, "commit", driver="")
     for modality in trial.config.modalities:
         preparation.train_classifier(trial.config.data_key, modality, context, trial.config.data_hash)

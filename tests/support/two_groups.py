@@ -6,7 +6,8 @@ from typing import Any
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import SweepSpec, parse, trials
+from orchestrator.spec.sweep_file import parse
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 
@@ -58,7 +59,7 @@ def recorded(trial: Trial, **provenance: Any) -> TrialResult:
 
 def record_all(spec: SweepSpec, ledger: Ledger) -> None:
     """Every trial has completed."""
-    for trial in trials(spec):
+    for trial in spec.trials:
         ledger.begin(trial)
         ledger.record(recorded(trial))
 

@@ -11,7 +11,7 @@ import yaml
 from mlflow import MlflowClient
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.projection import default_uri
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ class User:
 
     def trials(self, path: Path) -> list:
         """Of a sweep file."""
-        return trials(parse(yaml.safe_load(path.read_text())))
+        return parse(yaml.safe_load(path.read_text())).trials
 
     def states(self, path: Path) -> list:
         """Of its trials, by the ledger."""

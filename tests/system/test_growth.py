@@ -16,8 +16,9 @@ from orchestrator.analysis.effects import ABOVE
 from orchestrator.analysis.model_groups import groups
 from orchestrator.driver import sweep
 from orchestrator.ledger import result_columns
-from orchestrator.ledger.ledger import Ledger, State
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
+from orchestrator.ledger.state import State
 from orchestrator.report import export
 from orchestrator.report.paper.claim_rules import dominated
 from orchestrator.report.render import table_files
@@ -25,7 +26,8 @@ from orchestrator.report.sections import group_section
 from orchestrator.report.sections.heat_maps import heat_maps
 from orchestrator.search import outcomes
 from orchestrator.search.outcomes import Telling
-from orchestrator.spec.sweep_spec import SweepSpec, cells, parse, trials
+from orchestrator.spec.sweep_file import parse
+from orchestrator.spec.sweep_spec import SweepSpec
 from tests.support.builders import COHERENCE, grid_results, metric, result
 from tests.support.searches import Hunt, raw
 
@@ -62,43 +64,43 @@ def spec_of(count: int, **more: object) -> SweepSpec:
 
 def kept(spec: SweepSpec, every: int = 2) -> list[TrialResult]:
     """Results of one cell in `every`, so that the others have none."""
-    return grid_results(cells(spec)[::every], 2)
+    return grid_results(spec.cells[::every], 2)
 
 
 def failing(spec: SweepSpec, results: Sequence[TrialResult], ledger: Ledger) -> object:
     """Every trial failed for a reason of its own."""
-    states = {trial.id: State("failed", 1, False) for trial in trials(spec)}
-    errors = {trial.id: f"{trial.id.translate(str.maketrans('0123456789', 'ghijklmnop'))}Error: no" for trial in trials(spec)}
+    states = {trial.id: State("failed", 1, False) for trial in spec.trials}
+    errors = {trial.id: f"{trial.id.translate(str.maketrans('0123456789', 'ghijklmnop'))}Error: no" for trial in spec.trials}
     ledger.failure = lambda trial: errors[trial.id]  # type: ignore[method-assign]
-    found = failure_causes.find(trials(spec), states, ledger)
-    assert len(found) == len(trials(spec))
+    found = failure_causes.find(spec.trials, states, ledger)
+    assert len(found) == len(spec.trials)
     return found
 
 
 def statuses(spec: SweepSpec) -> dict[str, str]:
     """All pending: what is not in the results has not run."""
-    return dict.fromkeys((trial.id for trial in trials(spec)), "pending")
+    return dict.fromkeys((trial.id for trial in spec.trials), "pending")
 
 
 WORK: dict[str, Callable[[SweepSpec, Sequence[TrialResult], Ledger], object]] = {
-    "cell table": lambda spec, results, _: cell_table(cells(spec), spec.seed_list, results),
+    "cell table": lambda spec, results, _: cell_table(spec.cells, spec.seed_list, results),
     "trial table": lambda _, results, __: list(group_section.trials_table(results)),
     "part of the report": lambda spec, results, _: parts_of(spec, results),
-    "heat maps": lambda spec, results, _: heat_maps(cells(spec), cell_table(cells(spec), [0, 1], results)),
-    "groups": lambda spec, results, _: groups(cells(spec), spec.seed_list, results),
-    "attainment": lambda spec, results, _: attainments(spec.objectives, cells(spec), spec.seed_list, results),
-    "export": lambda spec, results, _: list(export.tidy(trials(spec), statuses(spec), results)),
+    "heat maps": lambda spec, results, _: heat_maps(spec.cells, cell_table(spec.cells, [0, 1], results)),
+    "groups": lambda spec, results, _: groups(spec.cells, spec.seed_list, results),
+    "attainment": lambda spec, results, _: attainments(spec.objectives, spec.cells, spec.seed_list, results),
+    "export": lambda spec, results, _: list(export.tidy(spec.trials, statuses(spec), results)),
     "failures": failing,
     "rank correlation": lambda spec, _, __: [
-        rank_correlation.tau([c.config.beta % 7 for c in cells(spec)]),
-        rank_correlation.tau_p([[c.config.beta % 7 for c in cells(spec)]]),
+        rank_correlation.tau([c.config.beta % 7 for c in spec.cells]),
+        rank_correlation.tau_p([[c.config.beta % 7 for c in spec.cells]]),
     ],
 }
 
 
 def parts_of(spec: SweepSpec, results: Sequence[TrialResult]) -> object:
     """What the report says of each group of cells."""
-    grouped, seeds = front_groups(cells(spec), results), {cell.id: (0, 1) for cell in cells(spec)}
+    grouped, seeds = front_groups(spec.cells, results), {cell.id: (0, 1) for cell in spec.cells}
     parts = [group_section.make(spec, group, seeds, group.ids) for group in grouped.groups]
     return group_section.markdown(parts), group_section.latex(parts, "x")
 
@@ -111,7 +113,7 @@ def test_twice_the_cells_take_twice_the_steps(name, tmp_path, monkeypatch):
     for size in (SMALL, SMALL, 2 * SMALL, 4 * SMALL):  # the first fills caches
         spec = spec_of(size)
         results = kept(spec)
-        trials(spec)
+        assert spec.trials  # makes them, outside of what is counted
         counts.append(steps(lambda spec=spec, results=results: WORK[name](spec, results, Ledger(tmp_path))))
     _, small, middle, large = counts
     assert large - middle <= 2 * SLACK * (middle - small)
@@ -123,7 +125,7 @@ def test_a_group_a_cell_takes_no_more_steps_a_cell():
     for size in (SMALL, SMALL, 2 * SMALL, 4 * SMALL):
         spec = spec_of(2, learning_rate=[0.001 * place for place in range(1, size + 1)])
         results = kept(spec, 1)
-        counts.append(steps(lambda spec=spec, results=results: groups(cells(spec), spec.seed_list, results)))
+        counts.append(steps(lambda spec=spec, results=results: groups(spec.cells, spec.seed_list, results)))
     _, small, middle, large = counts
     assert large - middle <= 2 * SLACK * (middle - small)
 
@@ -138,7 +140,7 @@ def test_what_mlflow_shows_of_cells_is_found_in_one_pass(tmp_path):
         counts.append(steps(lambda spec=spec, ledger=ledger: sweep.summaries(spec, ledger)))
     _, small, middle, large = counts
     assert large - middle <= 2 * SLACK * (middle - small)
-    table = cell_table(cells(spec), spec.seed_list, found)
+    table = cell_table(spec.cells, spec.seed_list, found)
     for summary in sweep.summaries(spec, ledger):
         own = table[table.cell_id == summary.cell.id]
         assert summary.n == own["n"].max()
@@ -264,7 +266,7 @@ def test_a_record_with_something_else_is_refused(spoiled):
 def test_a_table_in_parts_is_the_whole_table(at_once, recorded, tmp_path, monkeypatch):
     """Trials one by one, four at a time or all at once: the same rows and types, the same CSV, and no part has more trials."""
     spec, ledger, _ = recorded
-    results = ledger.results_of(trials(spec))
+    results = ledger.results_of(spec.trials)
     whole = tmp_path / "whole.csv"
     trial_table(results).to_csv(whole, index=False)
     monkeypatch.setattr(table_files, "AT_ONCE", at_once)
@@ -279,7 +281,7 @@ def test_a_table_in_parts_is_the_whole_table(at_once, recorded, tmp_path, monkey
 def test_an_export_in_parts_is_the_whole_export(at_once, recorded, tmp_path, monkeypatch):
     """Also where the first part has no trial that completed, so that its types are not seen in it."""
     spec, ledger, _ = recorded
-    every = trials(spec)
+    every = spec.trials
     results = [one for one in ledger.results_of(every) if one.trial not in every[:5]]
     export.write(export.tidy(every, statuses(spec), results), tmp_path / "whole.parquet")
     monkeypatch.setattr(table_files, "AT_ONCE", at_once)
@@ -290,8 +292,6 @@ def test_an_export_in_parts_is_the_whole_export(at_once, recorded, tmp_path, mon
 
 
 def test_a_sweep_hashes_each_trial_once():
-    """Asked twice, it gives the same trials, in a list of its own each time."""
+    """Asked twice, it gives the same trials."""
     spec = spec_of(4)
-    first, second = trials(spec), trials(spec)
-    assert all(one is other for one, other in zip(first, second, strict=True))
-    assert first is not second
+    assert spec.trials is spec.trials

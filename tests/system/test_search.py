@@ -11,7 +11,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposals, resolve
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from tests.support.said import counts, ran, unnamed
 from tests.support.users import User, wait_for
 
@@ -65,7 +65,7 @@ def test_a_search_whose_driver_is_killed_three_times_tells_every_cell_once(user)
     assert [proposal.number for proposal in proposals] == list(range(30))
     assert len({proposal.cell_id for proposal in proposals}) == 30
     attempts = 0
-    for trial, told, proposal in zip(trials(spec), study(user, "killed").trials, proposals, strict=True):
+    for trial, told, proposal in zip(spec.trials, study(user, "killed").trials, proposals, strict=True):
         result = ledger.result(trial)
         assert trial.cell.id == proposal.cell_id
         assert told.params == proposal.drawn
@@ -100,7 +100,7 @@ def test_cells_are_stopped_early_and_never_count_as_completed(user):
     assert 0 < len(stopped) < 8, done.stdout
     assert set(stopped.values()) == {4}
     for number, told in enumerate(study(user, "early").trials):
-        own = [trial for trial in trials(spec) if trial.cell.id == told.user_attrs["cell_id"]]
+        own = [trial for trial in spec.trials if trial.cell.id == told.user_attrs["cell_id"]]
         assert len(own) == 2
         if own[0].cell.id in stopped:
             states = [ledger.state(trial) for trial in own]

@@ -38,7 +38,7 @@ from orchestrator.driver import sweep
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
 from orchestrator.report.render import tables
-from orchestrator.spec.sweep_spec import load, parse, trials
+from orchestrator.spec.sweep_file import load, parse
 from tests.support.builders import result
 from tests.support.listening import descendants, listeners
 from tests.support.said import unnamed
@@ -414,7 +414,7 @@ def hostile(tmp_path_factory):
     try:
         base = {"model": "mopoe", "latent_dim": 2, "batch_size": 10}
         spec = parse({"name": "s", "base": base, "grid": {"dataset": [f"{MARKUP}.py:made", "plain.py:made"]}, "seeds": 2})
-        every = trials(spec)
+        every = spec.trials
         values = {"coherence/joint": 0.5, "coherence/given_1": 0.4, "log_likelihood/joint": -3.0, "probe/a": 0.9}
         done = [result(t.cell, t.seed, values, host=MARKUP, **{MARKUP: "field"}) for t in every[:-1]]
         picture = home / "picture.png"
@@ -578,7 +578,7 @@ def test_the_command_that_is_shown_has_no_secret(words, monkeypatch):
 def test_the_tracking_servers_password_is_told_nowhere(tmp_path):
     """With credentials in MLFLOW_TRACKING_URI and no server there, neither the output nor any file of storage has them."""
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(SOUND))
-    (trial,) = trials(parse(SOUND))
+    (trial,) = parse(SOUND).trials
     ledger = Ledger(tmp_path / "storage")
     ledger.begin(trial)
     ledger.record(result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -3.0}))

@@ -14,10 +14,10 @@ from mlflow import MlflowClient
 
 from mopoe_core.data.own import user_data
 from mopoe_core.storage.files import Digest
-from orchestrator.ledger import inspection
-from orchestrator.ledger.leases import leases, overlaps
+from orchestrator.ledger.integrity import inspection
+from orchestrator.ledger.leases import heartbeat, overlaps
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.projection import default_uri
 from tests.support.standing_still import RAW, prepare
 from tests.support.users import ROOT, wait_for
@@ -62,7 +62,7 @@ def test_a_worker_that_stood_still_harms_nothing_when_it_wakes(home, starts, whe
     machine, which ends the trial. When it wakes, the result stays as it is, and its checkpoint is the one that it names, of all epochs.
     """
     prepare(home)
-    (trial, *_), ledger = trials(parse(RAW)), Ledger(home / "runs")
+    (trial, *_), ledger = parse(RAW).trials, Ledger(home / "runs")
     sleeper = starts("tests.standing_still", "worker", home, "a", where)
     wait_for(lambda: sleeper.poll() is not None or is_stopped(sleeper))
     other = starts("tests.standing_still", "worker", home, "b")
@@ -92,7 +92,7 @@ def runs(home):
 def ended(home):
     """Whether every trial has a result, from one attempt that completed."""
     ledger = Ledger(home / "runs")
-    return [ledger.state(trial).status for trial in trials(parse(yaml.safe_load((home / "own.yaml").read_text())))]
+    return [ledger.state(trial).status for trial in parse(yaml.safe_load((home / "own.yaml").read_text())).trials]
 
 
 WHOLE = ({1}, Counter({("trial", "FINISHED"): 3, ("cell", "FINISHED"): 1, ("sweep", "FINISHED"): 1}))
@@ -108,7 +108,7 @@ def test_a_driver_that_was_stopped_is_not_replaced_on_its_machine(home, starts):
     driver = starts("orchestrator", "sweep", file, cwd=home)
     wait_for(lambda: driver.poll() is not None or any(Ledger(home / "runs").storage.glob("trials/*/attempts/*.json")))
     driver.send_signal(signal.SIGSTOP)
-    time.sleep(leases.STALE_SECONDS + 1)
+    time.sleep(heartbeat.STALE_SECONDS + 1)
     again = subprocess.run(
         [sys.executable, "-m", "orchestrator", "sweep", str(file)], cwd=home, env=ENVIRONMENT, capture_output=True, text=True
     )

@@ -19,7 +19,7 @@ from mopoe_core.storage.files import listed, lock, modified, move_folder, near, 
 from mopoe_core.storage.remote_path import RemotePath, masked
 from mopoe_core.training.training import train
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import parse, trials
+from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Trial
 from tests.support.builders import COHERENCE, cell, result
 from tests.support.said import ran
@@ -258,7 +258,7 @@ def test_a_sweep_whose_storage_is_s3(store, tmp_path, shared, data_folder, jury)
     assert [ran(output) for output in outputs] == [2, 0]
     types("--storage", str(tmp_path / "near"))
     far, close = Ledger(place(raw["storage"])), Ledger(tmp_path / "near")
-    for trial in trials(parse(raw)):
+    for trial in parse(raw).trials:
         assert far.result(trial).metrics == close.result(trial).metrics
         assert far.state(trial).attempts == 1
         assert far.samples(trial).keys() == close.samples(trial).keys()

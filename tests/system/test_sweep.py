@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 
 from orchestrator.execution import plan
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_spec import Resources, parse, trials
+from orchestrator.spec.sections import Resources
+from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.projection import default_uri
 from tests.support.recorded import exchange
 from tests.support.said import counts, ran, unnamed
@@ -114,7 +115,7 @@ def test_the_same_trial_in_another_storage_is_bit_equal(user, swept, tmp_path):
     (tmp_path / "classifiers").symlink_to(user.storage / "classifiers")
     path = user.spec(name="again", storage=str(tmp_path), grid={"model": ["mopoe"]})
     user.types("sweep", path)
-    (trial,) = trials(parse(yaml.safe_load(path.read_text())))
+    (trial,) = parse(yaml.safe_load(path.read_text())).trials
     first, second = Ledger(user.storage), Ledger(tmp_path)
     assert first.result(trial).metrics == second.result(trial).metrics
     states = [torch.load(ledger.checkpoint(trial), weights_only=True)["model"] for ledger in (first, second)]
@@ -159,13 +160,13 @@ def test_failure_and_divergence_are_results(user, tmp_path):
         include=[{"model": "mmvae", "learning_rate": 1e18}],
     )  # fmt: skip
     ledger = Ledger(user.storage)
-    failing, fine, diverging = trials(parse(yaml.safe_load(path.read_text())))
+    failing, fine, diverging = parse(yaml.safe_load(path.read_text())).trials
     ledger.folder(failing).mkdir(parents=True)
     (ledger.folder(failing) / "result.json").symlink_to("nowhere")
     done = user.types("sweep", path, code=1)
     assert [ledger.state(t).status for t in (failing, fine, diverging)] == ["failed", "completed", "diverged"]
     assert ledger.state(failing).attempts == 2
-    assert "FileNotFoundError" in ledger.last_error(failing)
+    assert ledger.last_failure(failing).type == "FileNotFoundError"
     assert ledger.result(diverging).diverged_at_step > 0
     assert not unnamed(done.stderr.splitlines()[-1], 1, f"python -m orchestrator sweep {path}")
     by_status = {run.data.tags["status"]: run for run in user.runs("trouble") if run.data.tags["kind"] == "trial"}
@@ -189,7 +190,7 @@ def test_auto_measures_and_remembers(user, tmp_path):
     measured = json.loads(kept.read_text())
     assert measured["size"] in (1, 2)
     assert measured["gain"]["2"] > 0
-    every = trials(parse(yaml.safe_load(path.read_text())))
+    every = parse(yaml.safe_load(path.read_text())).trials
     assert {Ledger(tmp_path).state(trial).status for trial in every} == {"completed"}
 
 
@@ -240,7 +241,7 @@ def test_every_worker_is_started_before_the_first_job(tmp_path):
 
     spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 2})
     with job_search.WorkerStart(tmp_path, 2) as worker_start:
-        search = job_search.JobSearch(Queue(jobs([(trial,) for trial in trials(spec)], {}), Resources()), worker_start)
+        search = job_search.JobSearch(Queue(jobs([(trial,) for trial in spec.trials], {}), Resources()), worker_start)
         assert [search.suggest(name)["job"] for name in ("a", "b")] == [None, None]
         assert search.suggest("c")["job"]["rehearse"]
         worker_start.started()
@@ -271,7 +272,7 @@ def test_a_long_sweep_is_run_as_several(tmp_path, monkeypatch):
     from orchestrator.execution.ray_tune import job_search
 
     monkeypatch.setattr(job_search, "MOST_JOBS", 2)
-    every = trials(parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 3}))
+    every = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 3}).trials
     queue = Queue(jobs([(trial,) for trial in every], {}), Resources())
     with job_search.WorkerStart(tmp_path, 0) as worker_start:
         first = job_search.JobSearch(queue, worker_start)

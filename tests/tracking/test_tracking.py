@@ -27,7 +27,8 @@ from mopoe_core.training.training import FORMAT
 from orchestrator.driver import sweep as driver
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import SweepSpec, parse, trials
+from orchestrator.spec.sweep_file import parse
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow import projection
 from orchestrator.tracking.mlflow.projection import CellSummary, SweepSummary, Tracker, catch_up, default_uri, rebuild
@@ -51,7 +52,7 @@ class Sweep:
     @property
     def every(self) -> list[Trial]:
         """Its trials."""
-        return trials(self.spec)
+        return self.spec.trials
 
     @property
     def uri(self) -> str:
@@ -886,7 +887,7 @@ def test_the_run_of_a_sweep_has_the_report_and_its_hypervolume(storage):
     }
     spec, ledger = parse(raw_spec), Ledger(storage)
     values = {1.0: (0.2, -1900.0), 2.0: (0.4, -1950.0)}
-    for trial in trials(spec):
+    for trial in spec.trials:
         ledger.begin(trial)
         ledger.record(result(trial.cell, trial.seed, dict(zip((COHERENCE, LIKELIHOOD), values[trial.config.beta], strict=True))))
     assert driver.track(spec, storage, "sweep", rebuild=False) == (default_uri(storage), ())

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from orchestrator.execution.queue.job import Job
 from orchestrator.execution.queue.lost_nodes import LostNodeRule, WorkerDeath
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 
 FIRST_PAUSE = 2.0
 """Seconds before a second try; each further pause is twice as long, up to `LONGEST_PAUSE`."""

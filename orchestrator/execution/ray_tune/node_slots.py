@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from mopoe_core.errors import UserError
-from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import spelled
 
 BOOTSTRAP = "~/ray_bootstrap_config.yaml"

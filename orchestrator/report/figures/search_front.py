@@ -30,7 +30,7 @@ from orchestrator.report.figures.search_parts import (
 )
 from orchestrator.report.render.search_table import Searched
 from orchestrator.search.outcomes import best_so_far
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.sections import Objective
 
 WILD = 3.0  # interquartile ranges beyond the quartiles, where the frame ends: one wild cell must not make the others a dot
 

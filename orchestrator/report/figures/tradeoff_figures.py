@@ -12,7 +12,7 @@ from orchestrator.analysis.fronts import Front, front
 from orchestrator.analysis.model_groups import Group
 from orchestrator.report.figures import front_figure
 from orchestrator.report.figures.figure_parts import blank, frame, handle, keep_legible, listed, title
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.sections import Objective
 
 TRIMODAL = "mnist_svhn_text"
 COLUMNS = 3

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.report.render.search_table import spelled_value
-from orchestrator.spec.search_space import Choice, Range
+from orchestrator.spec.search_block import Choice, Range
 from orchestrator.spec.trial import spelled
 
 LONGEST = 16  # characters of a label

@@ -19,7 +19,8 @@ from orchestrator.analysis.fronts import Front
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.render.tables import Entry, shown
 from orchestrator.search.outcomes import Told, courses
-from orchestrator.spec.search_space import Range, Search, Space
+from orchestrator.spec.search_block import Range, Search
+from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import spelled
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.analysis.failure_causes import Group, in_common
 from orchestrator.search.outcomes import Told
-from orchestrator.spec.sweep_spec import SweepSpec, cells, trials
-from orchestrator.spec.trial import labels
+from orchestrator.spec.sweep_spec import SweepSpec
 
 KEPT = ("--scale", "--storage")
 """Options that say which sweep is meant."""
@@ -42,7 +41,7 @@ def not_completed(
     spec: SweepSpec, states: Mapping[str, str], groups: Sequence[Group], told: Sequence[Told], command: str
 ) -> NotCompleted:
     """`states` has each trial's status by its id; `command` is the one that was typed."""
-    names, by_id = labels(cells(spec)), {trial.id: trial for trial in trials(spec)}
+    names, by_id = spec.labels, {trial.id: trial for trial in spec.trials}
     halted = {one.cell.id: f"at epoch {one.stopped.epoch}; {one.stopped.why}" for one in told if one.stopped}
     grouped = {trial.id for group in groups for trial in group.trials}
     others = [

@@ -17,7 +17,7 @@ from orchestrator.analysis.digits import spelled_alike
 from orchestrator.analysis.fronts import Front
 from orchestrator.report.figures.front_figure import MARK
 from orchestrator.report.render.search_table import Searched, detail
-from orchestrator.spec.sweep_spec import Objective
+from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import Cell, Trial, labels
 
 _MARKER = re.compile(

@@ -7,7 +7,7 @@ from mopoe_core.storage.files import AnyPath
 from orchestrator.analysis.comparable_groups import FrontGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.sweep_spec import SweepSpec, cells
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, series
 
 
@@ -26,7 +26,7 @@ def pictures(
     """
     labels = {cell.id: group.label for group in grouped for cell in group.cells}
     shown = []
-    lines = series(cells(spec))
+    lines = series(spec.cells)
     for line in dict.fromkeys(lines.values()):
         drawn = [r.trial for r in results if lines.get(r.trial.cell.id) == line and samples.get(r.trial.id)]
         if drawn:

@@ -18,9 +18,9 @@ from orchestrator.report.figures.figure_parts import save
 from orchestrator.report.render import search_table
 from orchestrator.report.render.search_table import Row, Searched
 from orchestrator.search.outcomes import broken
-from orchestrator.spec.search_space import Early
-from orchestrator.spec.sweep_spec import Replicates, SweepSpec, cells
-from orchestrator.spec.trial import labels
+from orchestrator.spec.search_block import Early
+from orchestrator.spec.sections import Replicates
+from orchestrator.spec.sweep_spec import SweepSpec
 
 FEWEST = 10
 """Completed cells, below which a forest of regression trees, which is what fANOVA is, finds its own noise."""
@@ -127,7 +127,7 @@ def section_notes(searched: Searched, judged: bool) -> list[str]:
 
 def _optimism(spec: SweepSpec) -> str:
     """What choosing the best by the numbers that are then reported does to these numbers."""
-    every = cells(spec)
+    every = spec.cells
     of = sorted({cell.config.evaluate_on for cell in every})
     where = f"the {' and '.join(of)} examples" if of else "the examples they are judged on"
     could = any(card.validation_examples for cell in every if (card := find(cell.config.dataset)))
@@ -160,6 +160,6 @@ def _why_not_judged(searched: Searched) -> str:
 
 
 def _left_out(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:
-    names, out = labels(cells(spec)), broken(spec, results)
+    names, out = spec.labels, broken(spec, results)
     assert spec.search is not None
     return [f"{names[key]} ({search_table.broken_words(excess, spec.search)})" for key, excess in out.items()]

@@ -20,7 +20,7 @@ from orchestrator.analysis.pairwise import Volume, hypervolume_differences, hype
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures import seed_figures
 from orchestrator.report.figures.figure_parts import save
-from orchestrator.spec.sweep_spec import SweepSpec, cells, seeds_of
+from orchestrator.spec.sweep_spec import SweepSpec
 
 FEWEST_CELLS = 2
 """Cells a series has on average in a search, below which a front of a series is mostly a cell."""
@@ -99,7 +99,7 @@ def _block(
         volumes=tuple(_volume(volume) for volume in volumes),
         pairs=tuple(_pair(one) for one in compared),
         sentences=tuple(one.sentence for one in compared),
-        knee=_knee(fronts.front(spec.objectives, group.cells, seeds_of(spec), results, spec.adaptive)),
+        knee=_knee(fronts.front(spec.objectives, group.cells, spec.seeds_by_cell, results, spec.adaptive)),
     )
 
 
@@ -107,7 +107,7 @@ def _curves(spec: SweepSpec, found: Sequence[Group], results: Sequence[TrialResu
     """A figure a group; of a search one a dataset, with all cells, as nearly each is a group of its own."""
     parts = [(group.slug, _title(group), list(group.cells)) for group in found]
     if spec.search:
-        every = cells(spec)
+        every = spec.cells
         parts = [
             (re.sub(r"\W+", "-", dataset), dataset, [cell for cell in every if cell.config.dataset == dataset])
             for dataset in dict.fromkeys(cell.config.dataset for cell in every)

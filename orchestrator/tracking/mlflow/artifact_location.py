@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from mopoe_core.storage.files import AnyPath, near
-from orchestrator.ledger.storage_identity import Identity, current
+from orchestrator.ledger.storage.identity import StorageIdentity, current
 from orchestrator.tracking.mlflow.store_address import sqlite_file
 
 FOLDER = "mlartifacts"
@@ -64,7 +64,7 @@ def place_run(uri: str, storage: AnyPath, address: str, run_id: str) -> str:
     return here
 
 
-def follow(uri: str, storage: AnyPath, owner: Identity | None) -> bool:
+def follow(uri: str, storage: AnyPath, owner: StorageIdentity | None) -> bool:
     """Let the SQLite file look for the storage's artifacts where the storage is now; returns whether anything changed.
 
     `owner` is the storage's identity, if it has one yet. An experiment follows if its folder is gone, or if the file itself lies in the
@@ -100,7 +100,7 @@ class _Moves:
 
     store: sqlite3.Connection
     storage: AnyPath
-    owner: Identity | None
+    owner: StorageIdentity | None
     is_own: bool
     """Whether the store lies in the storage, so that what no other storage claims belongs to this one."""
 

@@ -54,10 +54,10 @@ from mopoe_core.storage.files import AnyPath, make_folder, name_unless_taken, ne
 from mopoe_core.storage.remote_path import without_secrets
 from orchestrator.errors import LedgerError
 from orchestrator.execution.events import EpochsEnded, Observer, TrialEnded, TrialsBegun, TrialStopped
-from orchestrator.ledger.leases.leases import LeaseLost
+from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.ledger.storage_identity import Identity, identify
+from orchestrator.ledger.storage.identity import StorageIdentity, identify
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial, spelled
 from orchestrator.tracking import tracking_uri
@@ -196,7 +196,7 @@ class Projection:
         spec: SweepSpec,
         trials: Mapping[str, Sequence[Trial]],
         ledger: Ledger,
-        identity: Identity,
+        identity: StorageIdentity,
         uri: str,
         commit: str,
         get_on: Callable[[], None],

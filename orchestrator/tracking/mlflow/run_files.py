@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mopoe_core.metric_names import Metric
 from mopoe_core.storage.files import AnyPath, make_folder, sync
-from orchestrator.ledger import artifact_check
+from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 

@@ -11,7 +11,7 @@ from mopoe_core.data.own import user_data
 from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import UserError
 from orchestrator.cli import data_remarks
-from orchestrator.spec.sweep_spec import parse
+from orchestrator.spec.sweep_file import parse
 from tests.support.own_cards import HERE
 from tests.support.said import unnamed
 

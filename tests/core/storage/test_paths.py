@@ -9,8 +9,10 @@ import pytest
 from mopoe_core.data.own import user_data
 from mopoe_core.errors import DataError
 from mopoe_core.storage.files import expand, place
-from orchestrator.spec import sweep_spec as specs
-from orchestrator.spec.sweep_spec import Resources, parse, trials
+from orchestrator.errors import SpecError
+from orchestrator.spec import sweep_file
+from orchestrator.spec.sections import Resources
+from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking import tracking_uri
 from tests.support.said import unnamed
 
@@ -82,7 +84,7 @@ def test_storage_and_data_are_where_the_variables_say(scratch, types_here):
     """No folder is made of the name; the file itself may be named so too."""
     path = scratch / "s.yaml"
     path.write_text(f"name: s\nbase: {BASE}\nresources: {{data: ~/data}}\nstorage: $SCRATCH/sweeps\n")
-    spec = specs.load(Path("$SCRATCH/s.yaml"))
+    spec = sweep_file.load(Path("$SCRATCH/s.yaml"))
     assert spec.resources.data_folder == str(scratch / "data")
     assert place(spec.storage) == scratch / "sweeps"
     code, _, err = types_here("report", "~/s.yaml")
@@ -147,9 +149,9 @@ def test_mlflows_store_may_be_named_so(scratch, monkeypatch, types_here):
 def test_no_identity_depends_on_a_variable(scratch, monkeypatch):
     """Other folders under the same names are the same trials, and a dataset's file is found through a variable."""
     raw = {"name": "s", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "resources": {"data": "$SCRATCH/data"}}
-    first = [trial.id for trial in trials(parse(raw))]
+    first = [trial.id for trial in parse(raw).trials]
     monkeypatch.setenv("SCRATCH", "/elsewhere")
-    assert [trial.id for trial in trials(parse(raw))] == first
+    assert [trial.id for trial in parse(raw).trials] == first
     (scratch / "mine.py").write_text((Path(__file__).parents[2] / "support" / "own_data.py").read_text())
     own_trials = {}
     for name in ("there", "here"):
@@ -159,7 +161,7 @@ def test_no_identity_depends_on_a_variable(scratch, monkeypatch):
         monkeypatch.setenv("DATASETS", str(folder))
         user_data.search_from(folder)
         raw = {"name": "s", "base": {"dataset": "$DATASETS/mine.py:made", "model": "mopoe"}}
-        own_trials[name] = [trial.id for trial in trials(parse(raw))]
+        own_trials[name] = [trial.id for trial in parse(raw).trials]
         os.rename(folder / "mine.py", scratch / "mine.py")
     assert own_trials["there"] == own_trials["here"]
     user_data.search_from(Path())
@@ -179,5 +181,5 @@ def test_a_recorded_sweep_needs_no_variable(scratch):
     """Reading what storage remembers of a sweep expands nothing; only using its folder does."""
     resources = Resources(data="$NOPE/data")
     assert resources.data == "$NOPE/data"
-    with pytest.raises(specs.SpecError, match=r"^resources\.data: .* NOPE"):
+    with pytest.raises(SpecError, match=r"^resources\.data: .* NOPE"):
         _ = resources.data_folder

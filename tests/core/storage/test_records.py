@@ -15,11 +15,11 @@ from orchestrator.driver import retention
 from orchestrator.errors import DamagedError, MisplacedError, SpecError
 from orchestrator.execution import plan, stack_sizes
 from orchestrator.ledger import records, sweep_records, training_progress
-from orchestrator.ledger.leases import leases
-from orchestrator.ledger.leases.leases import Lease
+from orchestrator.ledger.leases import claims
+from orchestrator.ledger.leases.holder import Holder
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposals
-from orchestrator.spec.sweep_spec import trials
 from tests.support import recorded
 from tests.support.recorded import Store, errors_in, exchange
 from tests.support.said import unnamed
@@ -146,7 +146,7 @@ def test_a_record_of_another_attempt_or_epoch_is_none_of_this_one(store):
     for name, copied in (("attempts/0001.json", "attempts/0002.json"), ("epochs/0001.json", "epochs/0002.json")):
         shutil.copy(ledger.folder(trial) / name, ledger.folder(trial) / copied)
     with pytest.raises(MisplacedError, match=r"attempts/0002\.json.*attempt 1\b.*attempt 2\b"):
-        ledger.last_error(trial)
+        ledger.last_failure(trial)
     with pytest.raises(MisplacedError, match=r"epochs/0002\.json.*epoch 1\b.*epoch 2\b"):
         ledger.at_epoch(trial, 2)
 
@@ -209,8 +209,8 @@ def test_a_claim_that_was_moved_to_another_trial_tells_no_more_than_its_token(st
         (folder / other.id).mkdir(exist_ok=True)
         moved = folder / other.id / f"{lease.holder.token}.json"
         (folder / one.id / moved.name).replace(moved)
-        assert leases.living(ledger.storage, ledger.folder(other)) == leases.Holder(lease.holder.token, "unknown", 0, 0)
-    assert leases.living(ledger.storage, ledger.folder(other)) is None
+        assert claims.living(ledger.storage, ledger.folder(other)) == Holder(lease.holder.token, "unknown", 0, 0)
+    assert claims.living(ledger.storage, ledger.folder(other)) is None
 
 
 def test_progress_of_another_trial_is_not_shown(store):
@@ -337,4 +337,4 @@ def test_trials_with_damaged_records_are_trained_again_and_no_other(store):
         store.ledger.set_aside(trial)
     made = plan.make(store.trials, store.ledger, thorough=True)
     assert (made.fresh, made.damaged) == (tuple(store.trials), {})
-    assert trials(store.spec) == store.trials
+    assert store.spec.trials == tuple(store.trials)

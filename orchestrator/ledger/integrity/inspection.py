@@ -1,21 +1,21 @@
-"""A look at everything that the ledger has of a trial, down to the bytes of its checkpoint and pictures: `sweep --retrain-damaged`."""
+"""Checks everything that the ledger has of a trial, down to the bytes of its checkpoint and pictures, for `sweep --retrain-damaged`."""
 
 from mopoe_core.errors import CheckpointError
 from mopoe_core.storage.files import listed
 from orchestrator.errors import MisplacedError
-from orchestrator.ledger import artifact_check
+from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.trial import Trial
 
 
 def inspect(trial: Trial, ledger: Ledger) -> None:
-    """Raise DamagedError where anything about a trial is damaged or another trial's.
+    """Raise DamagedError if anything about a trial is damaged or another trial's.
 
-    A note that was cut (of an attempt, say) is none the worse for its trial, and is passed over, as everywhere.
+    A note that was cut (of an attempt, say) does the trial no harm, and is passed over, as everywhere.
     """
     folder, result = ledger.folder(trial), ledger.result(trial)
     ledger.check(trial)
-    ledger.check_notes(trial)
+    ledger.of(trial).check()
     if result is None:
         _check_unfinished(trial, ledger)
         return
@@ -25,11 +25,11 @@ def inspect(trial: Trial, ledger: Ledger) -> None:
 
 
 def _check_unfinished(trial: Trial, ledger: Ledger) -> None:
-    folder = ledger.folder(trial)
-    checkpoints = [*listed(folder, "checkpoint.*"), *listed(folder, "attempts/*/checkpoint.*")]
+    folder = ledger.layout.trial(trial.id)
+    checkpoints = [*listed(folder.path, "checkpoint.*"), *folder.attempt_files("checkpoint.*")]
     if not checkpoints:
         return
-    from mopoe_core.training.training import history_in  # torch: seconds
+    from mopoe_core.training.training import history_in  # imports torch, which takes seconds
 
     for path in checkpoints:
         try:

@@ -7,41 +7,39 @@ from dataclasses import asdict
 from mopoe_core.storage.checkpoint_owner import difference
 from mopoe_core.storage.files import AnyPath, Digest, size_if_there
 from orchestrator.ledger import records
+from orchestrator.ledger.layout import TrialFolder
 from orchestrator.ledger.records import Identity
 from orchestrator.ledger.result import TrialResult
 
-CHECKPOINT, DELETED = "checkpoint.pt", "deleted.json"
 
-
-def lost(folder: AnyPath, trial_id: str, named: Digest, found: int | None) -> str:
-    """What is wrong with a checkpoint, as far as its size tells; empty for nothing. The result names `named`; `found` is the size of what
-    is there, None where nothing is.
+def lost(folder: AnyPath, trial_id: str, named: Digest, size: int | None) -> str:
+    """What is wrong with a checkpoint, as far as its size tells; empty if nothing is. The result names `named`; `size` is None if there
+    is no checkpoint.
     """
-    if found is not None:
-        return "" if found == named.size else f"it has {found} bytes, and the result names {named.size}"
-    if (folder / DELETED).exists() and _deleted(folder, trial_id) == asdict(named):
+    if size is not None:
+        return "" if size == named.size else f"it has {size} bytes, and the result names {named.size}"
+    if _deleted(folder, trial_id) == asdict(named):
         return ""
     return "it is missing, and `gc` has not deleted it; `gc --accept-lost` keeps such results without their checkpoints"
 
 
 def check_checkpoint(folder: AnyPath, path: AnyPath, result: TrialResult) -> bool:
-    """Whether the checkpoint of a trial that has ended is there, at `path`. Raises DamagedError where it is not the one that the result
-    names, and where it is missing though nobody noted in the trial's folder that it was deleted.
+    """Whether the checkpoint of a trial that has ended is there, at `path`. Raises DamagedError if it is not the one that the result
+    names, or if it is missing though no note in the trial's folder says that it was deleted.
     """
-    named = result.checkpoint
-    found = size_if_there(path)
+    named, size = result.checkpoint, size_if_there(path)
     if named is None:
-        return found is not None
-    said = lost(folder, result.trial.id, named, found)
-    if not said and found is not None:
-        said = difference(named, Digest.of_file(path))
-    if said:
-        raise records.damaged(path, said)
-    return found is not None
+        return size is not None
+    problem = lost(folder, result.trial.id, named, size)
+    if not problem and size is not None:
+        problem = difference(named, Digest.of_file(path))
+    if problem:
+        raise records.damaged(path, problem)
+    return size is not None
 
 
 def check_picture(path: AnyPath, result: TrialResult) -> None:
-    """Raise DamagedError where a picture is not the one of its name that the result names. One of an earlier version names none."""
+    """Raise DamagedError if a picture is not the one that the result names. Results of earlier versions name none."""
     named = result.samples.get(path.stem)
     if result.samples and named is None:
         raise records.damaged(path, "the result names no such picture")
@@ -50,7 +48,7 @@ def check_picture(path: AnyPath, result: TrialResult) -> None:
 
 
 class CheckedPictures(Mapping[str, AnyPath]):
-    """The pictures of a trial by name. Each is compared with the result when it is taken: a report takes a few of thousands."""
+    """The pictures of a trial by name. Each is compared with the result when it is taken, because a report takes few of thousands."""
 
     def __init__(self, paths: Mapping[str, AnyPath], result: TrialResult) -> None:
         self._paths, self._result = paths, result
@@ -68,10 +66,12 @@ class CheckedPictures(Mapping[str, AnyPath]):
 
 
 def note_deleted(folder: AnyPath, trial_id: str, named: Digest | None, why: str) -> None:
-    """Note that a checkpoint is deleted, before it is. `named` is what the trial's result says of it."""
+    """Note that a checkpoint is deleted, before it is. `named` is what the trial's result says of the checkpoint."""
     content = {"checkpoint": None if named is None else asdict(named), "why": why, "deleted_ms": int(time.time() * 1000)}
-    records.write(folder / DELETED, Identity("deleted", trial_id), content)
+    records.write(TrialFolder(folder).note("deleted"), Identity("deleted", trial_id), content)
 
 
 def _deleted(folder: AnyPath, trial_id: str) -> object:
-    return records.read(folder / DELETED, Identity("deleted", trial_id)).get("checkpoint")
+    """The checkpoint that a note says was deleted; None if there is no such note."""
+    note = TrialFolder(folder).note("deleted")
+    return records.read(note, Identity("deleted", trial_id)).get("checkpoint") if note.exists() else None

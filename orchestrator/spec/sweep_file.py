@@ -1,0 +1,128 @@
+"""Reads sweep files: YAML in, a checked sweep out. `yaml_reader` reads the YAML and knows the line of each value."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.data.cards import is_own
+from mopoe_core.data.own.user_code import permit
+from mopoe_core.errors import DataError
+from mopoe_core.spelling import choose
+from orchestrator.errors import Mistake, SpecError
+from orchestrator.spec import mistakes, search_space, yaml_reader
+from orchestrator.spec.expansion import MOST_TRIALS
+from orchestrator.spec.field_checks import field_mistakes, own_datasets
+from orchestrator.spec.fields import FIELDS
+from orchestrator.spec.mistakes import kind
+from orchestrator.spec.rescaling import check_scale, rescaled
+from orchestrator.spec.search_block import MEASURED_BESIDE, Search
+from orchestrator.spec.sections import Objective, Replicates, Resources
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import Cell
+from orchestrator.spec.yaml_reader import Document
+
+PLACES = {
+    **{field: f"search.{field}" for field in Search.model_fields},
+    **{field: f"resources.{field}" for field in Resources.model_fields},
+    **{field: f"objectives[0].{field}" for field in Objective.model_fields},
+    **{field: f"base.{field}" for field in FIELDS},
+    **{field: f"the top level, as {field}" for field in SweepSpec.model_fields},
+}
+"""Where each field of a sweep file belongs."""
+
+
+def load(path: Path, scale: str | None = None) -> SweepSpec:
+    """The sweep that a YAML file describes, fully checked. `scale` takes the place of what the file says of sizes.
+
+    Raises SpecError: one line a mistake, which names the file, the line, the field, the value found and what is allowed.
+    """
+    if scale is not None:
+        check_scale(scale)
+    document = yaml_reader.read(path)
+    try:
+        raw = document.value
+        permit(own_datasets(raw) if isinstance(raw, dict) else ())  # the user named the file, and so the code that it names
+        spec = parse(raw if scale is None else rescaled(raw, scale))
+    except SpecError as error:
+        raise document.pointed(error.mistakes) from None
+    except DataError as error:  # from a dataset of the user's own
+        raise DataError(f"{document.file}:{_line_of_data(document, str(error))}: {error}") from None
+    if document.mistakes:
+        raise document.pointed(())
+    return spec.read_from(document)
+
+
+def _line_of_data(document: Document, message: str) -> int:
+    """The line that names the dataset which a message is about."""
+    names = {at: str(value) for at, value in yaml_reader.values(document.value) if "dataset" in at}
+    return next((document.lines[at] for at, name in names.items() if is_own(name) and name.rpartition(":")[0] in message), 1)
+
+
+def parse(raw: Any, code_of: frozenset[str] | None = None) -> SweepSpec:
+    """The sweep that a value from YAML or JSON describes, fully checked. Raises SpecError with every mistake.
+
+    With `code_of`, only these datasets of the user's own may run their code. Cells on the others are left out.
+    """
+    if not isinstance(raw, dict):
+        raise SpecError(f"a sweep is a mapping with a name, not {kind(raw)}; see sweeps/quickstart.yaml")
+    own = own_datasets(raw)
+    spec = _validated(raw).with_own_datasets(own, left_out=frozenset() if code_of is None else own - code_of)
+    _check_objectives(spec, spec.cells if spec.search is None else _example_cells(spec, spec.search))
+    return spec
+
+
+def _validated(raw: dict[str, Any]) -> SweepSpec:
+    """The sweep before its cells are built. Its sections are checked even where its fields are wrong, to show all mistakes at once."""
+    spec: SweepSpec | None = None
+    wrong: list[Mistake] = []
+    try:
+        spec = SweepSpec.model_validate(raw)
+    except ValidationError as error:
+        wrong += mistakes.mistakes(error, SweepSpec, PLACES)
+    wrong += field_mistakes(raw, PLACES)
+    if spec is None or wrong:
+        raise SpecError(*dict.fromkeys(wrong))
+    return spec
+
+
+def _example_cells(spec: SweepSpec, search: Search) -> list[Cell]:
+    """Two cells at corners of a search's space. Raises SpecError if there can be no such search."""
+    most_seeds = spec.seeds.max if isinstance(spec.seeds, Replicates) else len(spec.seed_list)
+    if search.cells * most_seeds > MOST_TRIALS:
+        raise SpecError(
+            f"search.cells: {search.cells} with {most_seeds} seeds are more than {MOST_TRIALS} trials; lower one of them"
+        )
+    if spec.left_out:
+        return []
+    corners = search_space.check(search, spec.base, len(spec.objectives)).corners()
+    cells = [Cell(TrainingConfig.model_validate(spec.base | corner)) for corner in islice(corners, 2)]
+    _check_constraints(search, cells[0])
+    return cells
+
+
+def _check_constraints(search: Search, cell: Cell) -> None:
+    measured = [*cell.config.metrics, *MEASURED_BESIDE]
+    for index, constraint in enumerate(search.constraints):
+        _check_offered(f"search.constraints[{index}].metric", constraint.metric, measured)
+
+
+def _check_objectives(spec: SweepSpec, cells: Sequence[Cell]) -> None:
+    kinds = {cell.config.data_key: cell.config for cell in cells}
+    for key, config in kinds.items():
+        for index, objective in enumerate(spec.objectives):
+            of = f"; of {key.dataset}" if len(kinds) > 1 else ""
+            _check_offered(f"objectives[{index}].metric", objective.metric, config.metrics, of)
+    names = [objective.metric for objective in spec.objectives]
+    if len(set(names)) < len(names):
+        raise SpecError(f"objectives: a metric is named twice ({', '.join(names)})")
+
+
+def _check_offered(place: str, metric: str, offered: Sequence[str], of: str = "") -> None:
+    try:
+        choose(place, metric, offered)
+    except ValueError as error:
+        raise SpecError(f"{error}{of}") from None
