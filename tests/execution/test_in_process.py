@@ -216,7 +216,7 @@ def test_a_trial_that_another_sweep_trains_is_waited_for(home, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_ledger_is_that_of_ray(home):
     """Ray Tune with one worker and this process record the same: ids, statuses, attempts, and every metric and loss to the last bit, of
     trials that complete and diverge, in stacks and alone.
