@@ -6,7 +6,6 @@ reports is for the queue and for watching only.
 
 import gc
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -40,6 +39,7 @@ from orchestrator.execution.events import (
 from orchestrator.execution.queue.job import Job, WorkerContext
 from orchestrator.ledger import attempts
 from orchestrator.ledger.attempts import Attempt
+from orchestrator.ledger.failure import Failure
 from orchestrator.ledger.leases.lease import Lease, LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
@@ -149,7 +149,7 @@ class StackAttempt:
         except (Abandoned, KeyboardInterrupt):
             raise
         except BaseException as error:
-            self._note_failure("".join(traceback.format_exception(error)))
+            self._note_failure(error)
             raise
 
     def _cancel(self) -> None:
@@ -160,11 +160,11 @@ class StackAttempt:
                 self.ledger.cancel(trial, epochs)
                 self.report(TrialStopped(trial.id, epochs))
 
-    def _note_failure(self, text: str) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         for trial, attempt in self.attempts.items():
             with suppress(OSError):  # where there is no room for the result, there may be none for this
                 if self.ledger.result(trial) is None and not self.ledger.last_failure(trial):
-                    self.ledger.end_attempt(trial, attempt.number, "failed", text)
+                    self.ledger.end_attempt(trial, attempt.number, "failed", Failure.of(error, trial.config.dataset))
 
     def _train(self, with_rehearsal: bool) -> None:
         with Noting(self.trials, self.ledger) as noting:
@@ -217,9 +217,9 @@ class StackAttempt:
         except Exception as error:
             if is_full(error):
                 raise
-            text = "".join(traceback.format_exception(error))
-            self.ledger.end_attempt(trial, self.attempts[trial].number, "failed", text)
-            self.report(TrialRaised(trial.id, text))
+            failure = Failure.of(error, trial.config.dataset)
+            self.ledger.end_attempt(trial, self.attempts[trial].number, "failed", failure)
+            self.report(TrialRaised(trial.id, failure.text))
         else:
             self.report(TrialEnded(trial.id, result.status))
 

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from orchestrator.execution.ray_tune import environment  # noqa: F401  # first: Ray reads its settings when it is imported
+
+# isort: split
 import ray
 
 from orchestrator.execution import cpus
 from orchestrator.execution.events import NodeLost, Observer
-from orchestrator.execution.ray_tune import (
-    environment,  # noqa: F401  # isort: split
-    node_slots,
-    ray_address,
-)
+from orchestrator.execution.ray_tune import node_slots, ray_address
 
 LONGEST_JOIN = 120.0
 """Seconds to wait for a first worker."""

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from orchestrator.execution.ray_tune import environment  # noqa: F401  # first: Ray reads its settings when it is imported
+
+# isort: split
 import ray
 from ray import tune
 
@@ -25,12 +28,7 @@ from orchestrator.execution.executor import Outcome, Work, prepare
 from orchestrator.execution.queue.job import WorkerContext
 from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.execution.queue.search_jobs import Proposer
-from orchestrator.execution.ray_tune import (
-    environment,  # noqa: F401  # isort: split
-    node_slots,
-    session,
-    worker,
-)
+from orchestrator.execution.ray_tune import node_slots, session, worker
 from orchestrator.execution.ray_tune.callback import MessageCallback
 from orchestrator.execution.ray_tune.job_search import JobSearch, WorkerStart
 from orchestrator.execution.stack_sizes import Measured, StackSizes
