@@ -139,7 +139,7 @@ def _text(path: Path) -> str:
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse what is not a file: reading a pipe could wait forever. A pipe that the shell has opened, `/dev/stdin` or `<(...)`, is taken."""
+    """Refuse what is not a file: reading a pipe could wait forever. Pipes that the shell opened, `/dev/stdin` or `<(...)`, are taken."""
     mode = path.stat().st_mode
     if stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and str(path).startswith(("/dev/stdin", "/dev/fd/"))):
         return
