@@ -174,7 +174,7 @@ def test_cells_that_a_search_finds_meanwhile_are_shown(tmp_path):
     space = {"beta": {"low": 0.1, "high": 10}}
     spec = parse(raw | {"base": RAW["base"] | {"model": "mopoe"}, "search": {"space": space, "cells": 9}})
     kept, watch = Proposals(tmp_path, "t"), Watch(spec, tmp_path)
-    assert watch.look().trials == []
+    assert watch.look().trials == ()
     for number, beta in enumerate((1.0, 2.0)):
         kept.add(Proposal(number, spec.cell_of({"beta": beta}).id, {"beta": beta}, {}, {}, {}))
         assert len(watch.look().trials) == 2 * (number + 1)
