@@ -15,21 +15,21 @@ class Mistake:
     text: str
     """One line that begins with the field."""
     at: Location = ()
-    """Where it stands; where nothing is said, the place that the text begins with."""
+    """Where it stands; if empty, at the place that the text begins with."""
     line: int = 0
-    """Its line in the file; 0 where it follows from the place."""
+    """Its line in the file; 0 if it follows from the place."""
 
 
 class SpecError(UserError):
     """A sweep file that cannot be read or does not make sense: one line a mistake."""
 
     def __init__(self, *mistakes: str | Mistake) -> None:
-        self.mistakes = tuple(one if isinstance(one, Mistake) else Mistake(one) for one in mistakes)
+        self.mistakes = tuple(Mistake(mistake) if isinstance(mistake, str) else mistake for mistake in mistakes)
         super().__init__("\n".join(mistake.text for mistake in self.mistakes))
 
 
 class LedgerError(UserError):
-    """Storage holds something that contradicts what is asked."""
+    """The storage holds something that contradicts what is asked."""
 
 
 class DamagedError(LedgerError):
@@ -42,7 +42,7 @@ class DamagedError(LedgerError):
 
 
 class MisplacedError(DamagedError):
-    """A record that is whole, and belongs to something else than its place says."""
+    """A record that is whole, but belongs to another trial, attempt or sweep than its place says."""
 
 
 class SweepHeldError(UserError):

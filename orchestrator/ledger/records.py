@@ -1,4 +1,4 @@
-"""The ledger's records as files: see `mopoe_core.storage.record_format` for what is in them."""
+"""Writes and reads the ledger's records. `mopoe_core.storage.record_format` says what is in them."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, Record
 from orchestrator.errors import DamagedError, MisplacedError
 
 NOTES = ("attempt", "progress", "claim", "stack")
-"""Kinds that nobody misses after the machine went down: whoever wrote them is gone. To sync their names as well took 13 ms a trial."""
+"""Kinds whose names are not synced. After the machine went down their writers are gone too. To sync them took 13 ms a trial."""
 
 __all__ = ["Identity", "Record", "damaged", "first", "load", "read", "write"]
 
@@ -23,7 +23,7 @@ def first(path: AnyPath, identity: Identity, content: dict[str, Any]) -> bool:
 
 
 def read(path: AnyPath, expected: Identity, bare: bool = False) -> dict[str, Any]:
-    """A record's content. Raises DamagedError where it was cut or changed or is missing, MisplacedError where it is another record."""
+    """A record's content. Raises DamagedError if it was cut or changed or is missing, MisplacedError if it is another record."""
     return load(path, expected, bare).content
 
 

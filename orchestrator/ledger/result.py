@@ -78,7 +78,7 @@ class TrialResult:
 
     @property
     def values(self) -> Mapping[str, float]:
-        """Every metric's value by its full name; of one name twice, the first counts."""
+        """Every metric's value by its full name; if a name occurs twice, the first counts."""
         return self.metrics.by_name if isinstance(self.metrics, MetricColumns) else self._values
 
     @cached_property

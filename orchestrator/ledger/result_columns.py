@@ -49,7 +49,7 @@ class _Rows(Sequence[_T], Generic[_T]):
 
 @dataclass(frozen=True)
 class _Names:
-    """What a result's metrics are, without their numbers."""
+    """The texts of a result's metrics, without their numbers."""
 
     rows: tuple[tuple[str, ...], ...]
     """`TEXTS` of each metric."""
@@ -66,7 +66,7 @@ class _Names:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where the metric of each full name stands; of one name twice, the first."""
+        """The place of the metric with each full name; if a name occurs twice, the first."""
         return {text["name"]: place for place, text in reversed(list(enumerate(self.texts)))}
 
 
@@ -113,7 +113,7 @@ class MetricColumns(_Rows[Metric]):
 
     @property
     def by_name(self) -> MetricValues:
-        """Values by full name; of one name twice, the first."""
+        """Values by full name; if a name occurs twice, the first."""
         return MetricValues(self._names.places, self._values)
 
 
@@ -141,7 +141,7 @@ def column(rows: Sequence[Metric], field: str) -> list[Any]:
 
 
 def metrics(records: Sequence[Mapping[str, Any]]) -> Sequence[Metric]:
-    """The metrics of a result's record. Raises KeyError or TypeError where it holds something else."""
+    """The metrics of a result's record. Raises KeyError or TypeError if it holds something else."""
     if any(len(record) != len(TEXTS) + len(NUMBERS) for record in records):
         return tuple(Metric(**record) for record in records)  # an earlier version's, without every field
     names = _names(tuple(tuple(record[text] for text in TEXTS) for record in records))
@@ -150,16 +150,16 @@ def metrics(records: Sequence[Mapping[str, Any]]) -> Sequence[Metric]:
 
 
 def history(records: Sequence[Mapping[str, Any]]) -> Sequence[Epoch]:
-    """The epochs of a result's record. Raises KeyError or TypeError where it holds something else."""
+    """The epochs of a result's record. Raises KeyError or TypeError if it holds something else."""
     names = _tuple(tuple(records[0]["values"])) if records else ()
     if any(len(record) != len(fields(Epoch)) or tuple(record["values"]) != names for record in records):
-        return tuple(Epoch(**record) for record in records)  # of which not every one reports the same
+        return tuple(Epoch(**record) for record in records)  # which do not all report the same
     epochs, times_ms = (array("q", [record[field] for record in records]) for field in ("epoch", "timestamp_ms"))
     return EpochColumns(names, epochs, times_ms, array("d", [value for record in records for value in record["values"].values()]))
 
 
 def provenance(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance of a result's record. What thousands of results share, as versions and hardware, is one object for all of them."""
+    """The provenance of a result's record. Values that thousands of results share, as versions and hardware, are one object for all."""
     return {sys.intern(name): _value(json.dumps(value)) for name, value in record.items()}
 
 

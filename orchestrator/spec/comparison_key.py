@@ -1,7 +1,7 @@
 """What has to be equal before two numbers may be compared. Pure.
 
 Two cells may be compared if their metrics mean the same: they are evaluated on the same data and in the same way. How a model was trained
-is no part of that: its size, its objective and its epochs are what a sweep compares.
+does not matter for that: its size, its objective and its epochs are what a sweep compares.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ MEANING = (
     "likelihood",
     "given_private",
 )
-"""Fields of a configuration that decide what its metrics mean. `likelihood` is one, because log p(X) in nats is of another density or
-probability; `scale` is one, because it stands for a size of the whole experiment."""
+"""Fields of a configuration that decide what its metrics mean. `likelihood` is one, because log p(X) in nats is then that of another
+density or probability. `scale` is one, because it stands for the size of the whole experiment."""
 NOT_SEARCHED = (*MEANING, "preset")
 """Fields that no search may vary. A preset sets some of `MEANING`."""
 SHORTEST_HASH = 8
@@ -32,7 +32,7 @@ SHORTEST_HASH = 8
 
 @dataclass(frozen=True)
 class MeasuredWith:
-    """What results say that they were measured with, from their provenance; empty strings where they do not say."""
+    """The data and the classifiers that results were measured with, from their provenance; empty if it does not say."""
 
     data: str = ""
     """Hash of the data."""
@@ -49,7 +49,7 @@ class ComparisonKey:
     """What the metrics of a cell mean. Cells with equal keys may be compared; others may not."""
 
     values: tuple[Any, ...]
-    """Of the fields of `MEANING`, in that order."""
+    """The values of the fields of `MEANING`, in that order."""
     measured: MeasuredWith = MeasuredWith()
     """What the cell's results were measured with. The configuration names a dataset; it does not hold its content."""
 
@@ -70,7 +70,7 @@ def measured_with(provenance: Mapping[str, Any]) -> MeasuredWith:
 
 
 def key_labels(keys: Sequence[ComparisonKey]) -> dict[ComparisonKey, str]:
-    """Each key's label: what tells it from the others, and nothing that all share. Empty for a single key."""
+    """A label for each key, with what tells it from the others and nothing that all share. Empty for a single key."""
     distinct = list(dict.fromkeys(keys))
     fields = [field for field in MEANING if len({key[field] for key in distinct}) > 1]
     if len({key["dataset"] for key in distinct}) == len({(key["dataset"], key["data_hash"]) for key in distinct}):
@@ -85,18 +85,18 @@ def key_labels(keys: Sequence[ComparisonKey]) -> dict[ComparisonKey, str]:
 
 
 def measured_words(key: ComparisonKey, keys: Sequence[ComparisonKey]) -> list[str]:
-    """What a key was measured with, where keys of the same fields differ in that."""
+    """What a key was measured with, if keys with the same fields differ in that."""
     alike = [other.measured for other in keys if other.values == key.values]
-    said = []
+    words = []
     for name in ("data", "classifiers"):
-        own, others = getattr(key.measured, name), {getattr(other, name) for other in alike}
-        if len(others) > 1:
-            said.append(f"{name} {_short(own, others) or 'unknown'}")
-    return said
+        hashes = {getattr(other, name) for other in alike}
+        if len(hashes) > 1:
+            words.append(f"{name} {_short(getattr(key.measured, name), hashes) or 'unknown'}")
+    return words
 
 
 def check_searched(place: str, field: str) -> None:
-    """Raise SpecError where a search over this field would compare cells that cannot be compared."""
+    """Raise SpecError if a search over this field would compare cells that cannot be compared."""
     if field in NOT_SEARCHED:
         raise SpecError(
             f"{place}: decides what is measured, so that cells cannot be compared; fix it in base, or write a grid, which has a front "
@@ -114,7 +114,7 @@ def _spelled(field: str, value: Any) -> str:
     return f"{field}={'all' if value is None else value}"
 
 
-def _short(own: str, among: set[str]) -> str:
+def _short(digest: str, among: set[str]) -> str:
     """As many characters of a hash as tell it from the others."""
     lengths = range(SHORTEST_HASH, max(map(len, among)) + 1)
-    return next((own[:length] for length in lengths if len({other[:length] for other in among}) == len(among)), own)
+    return next((digest[:length] for length in lengths if len({other[:length] for other in among}) == len(among)), digest)

@@ -1,6 +1,6 @@
-"""What is wrong with single fields and values of a sweep, seen before any are combined: every mistake, not the first. Pure.
+"""Finds every mistake in the single fields and values of a sweep, before any are combined. Pure.
 
-It works on what YAML gave and not on a parsed sweep, so that a misspelt section does not hide a misspelt field.
+It works on the value that YAML gave and not on a parsed sweep, so that a misspelt section does not hide a misspelt field.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,12 @@ from orchestrator.spec.yaml_reader import dotted
 
 
 def field_mistakes(raw: Mapping[str, Any], elsewhere: Mapping[str, str]) -> list[Mistake]:
-    """Every mistake in a field or a value. `elsewhere` has the places of the fields that are none of a cell."""
-    found = [*_fields(raw, elsewhere), *_overlaps(raw), *_metrics(raw)]
-    return list(dict.fromkeys(found))
+    """Every mistake in a field or a value. `elsewhere` has the places of the fields that do not belong to a cell."""
+    return list(dict.fromkeys([*_fields(raw, elsewhere), *_overlaps(raw), *_metrics(raw)]))
 
 
 def own_datasets(raw: Mapping[str, Any]) -> frozenset[str]:
-    """The datasets of a user's own that a sweep names, in any of its sections."""
+    """The user's own datasets that a sweep names, in any of its sections."""
     named = (value for _, key, values in _written(raw) if key == "dataset" for _, _, value in values)
     return frozenset(value for value in named if isinstance(value, str) and is_own(value))
 
@@ -59,7 +58,7 @@ def _values(key: str, values: list[tuple[str, Location, Any]]) -> Iterator[Mista
 
 
 def _written(raw: Mapping[str, Any]) -> Iterator[tuple[Location, str, list[tuple[str, Location, Any]]]]:
-    """Each field of a cell that the file says: its place, its name, and its values with the place that a message names, and their own."""
+    """Each field of a cell in the file: its place, its name, and its values. A value comes with its place as text and as a place."""
     for key, value in _mapping(raw, "base").items():
         yield ("base", key), key, [(f"base.{key}", ("base", key), value)]
     for section in ("grid", "zip"):
@@ -89,15 +88,15 @@ def _dimension(at: Location, dimension: Any) -> Iterator[tuple[str, Location, An
 
 
 def _overlaps(raw: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Fields that two sections say, and lists of `zip` that cannot vary together."""
+    """Fields that two sections have, and lists of `zip` that cannot vary together."""
     base, grid, zipped = (_mapping(raw, section) for section in ("base", "grid", "zip"))
-    for first, said, second, others in (
+    for first, fields, second, others in (
         ("base", base, "grid", grid),
         ("base", base, "zip", zipped),
         ("grid", grid, "zip", zipped),
     ):
         for key in others:
-            if key in said:
+            if key in fields:
                 yield Mistake(f"{second}.{key}: is also in {first}; keep it in one of them", (second, key))
     lengths = {key: len(values) for key, values in zipped.items() if isinstance(values, list)}
     if len(set(lengths.values())) > 1:
@@ -106,7 +105,7 @@ def _overlaps(raw: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def _metrics(raw: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Objectives that are a metric of no dataset of the sweep; which those of a dataset of the user's own are is not known yet."""
+    """Objectives that are a metric of no dataset of the sweep. The metrics of a user's own dataset are not known yet."""
     named = [value for _, key, values in _written(raw) if key == "dataset" for _, _, value in values]
     if not named or any(not isinstance(name, str) or name not in DATASETS for name in named):
         return
@@ -128,13 +127,10 @@ def _metrics_of(card: DatasetCard) -> Iterator[str]:
 
 
 def _mapping(raw: Mapping[str, Any], section: str) -> dict[str, Any]:
-    found = raw.get(section)
-    return {key: value for key, value in found.items() if isinstance(key, str)} if isinstance(found, dict) else {}
+    value = raw.get(section)
+    return {key: inner for key, inner in value.items() if isinstance(key, str)} if isinstance(value, dict) else {}
 
 
 def _list(raw: Mapping[str, Any], section: str) -> list[Any]:
-    return _several(raw.get(section))
-
-
-def _several(value: Any) -> list[Any]:
+    value = raw.get(section)
     return value if isinstance(value, list) else []

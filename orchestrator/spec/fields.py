@@ -1,4 +1,4 @@
-"""What a cell may say, and how a value is read. Pure."""
+"""The fields that a cell may have, and how their values are read. Pure."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,17 +10,17 @@ from mopoe_core.config.training_config import ALIASES, TrainingConfig
 from mopoe_core.data.cards import DATASETS, MODELS, is_own
 from mopoe_core.spelling import nearest
 from orchestrator.errors import SpecError
-from orchestrator.spec.mistakes import kind, problem, unknown_field
+from orchestrator.spec.mistakes import kind, problem_at, unknown_field
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """The pattern of a sweep's name."""
 FIELDS = {name: info for name, info in TrainingConfig.model_fields.items() if name != "data_hash"}
 KEYS = (*FIELDS, "preset")
-"""What a cell may say: the configuration's fields, but the one that is computed, and the preset that fills in the others."""
+"""The keys that a cell may have: the configuration's fields without the computed one, and the preset that fills in others."""
 
 
 def check_key(place: str, key: str, elsewhere: Mapping[str, str] | None = None) -> None:
-    """Raise SpecError where no cell has such a field; `place` is where in the file it stands, `elsewhere` where other fields belong."""
+    """Raise SpecError if no cell has such a field. `place` is where it stands in the file; `elsewhere` has the places of other fields."""
     if key in ("seed", "seeds"):
         raise SpecError(f"{place}: seeds are not part of a cell; set the top-level field 'seeds'")
     if key not in KEYS:
@@ -29,14 +29,13 @@ def check_key(place: str, key: str, elsewhere: Mapping[str, str] | None = None) 
 
 def typed(place: str, field: str, value: Any) -> Any:
     """`value` as the configuration's field would hold it."""
-    offered: dict[str, list[str]] = {"dataset": list(DATASETS), "model": [*MODELS, *ALIASES]}
-    names = offered.get(field, [])
+    names = {"dataset": list(DATASETS), "model": [*MODELS, *ALIASES]}.get(field, [])
     if names and isinstance(value, str) and value not in names and not is_own(value):
         raise SpecError(f"{place}: {kind(value)} is not offered{nearest(value, names)}; allowed: {', '.join(names)}")
     try:
         return _adapter(field).validate_python(value)
     except ValidationError as error:
-        raise SpecError(problem(place, error)) from None
+        raise SpecError(problem_at(place, error)) from None
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in the words of this project. Pure."""
+"""Pydantic's errors in the words of this project. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,41 +19,42 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def mistakes(error: ValidationError, model: type[BaseModel], elsewhere: Mapping[str, str] | None = None) -> list[Mistake]:
-    """Every problem of a pydantic error. `elsewhere` has the places of fields that may stand at a wrong one."""
-    problems = [one for one in _problems(error) if one["type"] != "too_short" or not _is_wrong_within(one, error)]
-    found = [_mistake(one, model, elsewhere or {}) for one in problems]
-    meant = {(*one["loc"][:-1], _meant(one, model)) for one in problems if one["type"] == "extra_forbidden"}
-    # Where `direction` stands for `goal`, it does not have to be said that `goal` is missing.
-    return [m for m, one in zip(found, problems, strict=True) if one["type"] != "missing" or one["loc"] not in meant] or found
+    """Every problem of a pydantic error. `elsewhere` has the places of fields that may stand at a wrong place."""
+    problems = [problem for problem in _problems(error) if problem["type"] != "too_short" or not _is_wrong_within(problem, error)]
+    texts = [_mistake(problem, model, elsewhere or {}) for problem in problems]
+    meant = {(*p["loc"][:-1], _meant(p, model)) for p in problems if p["type"] == "extra_forbidden"}
+    # If `direction` stands where `goal` is meant, the message need not say that `goal` is missing.
+    return [text for text, p in zip(texts, problems, strict=True) if p["type"] != "missing" or p["loc"] not in meant] or texts
 
 
 def unknown_field(place: str, key: str, allowed: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> str:
-    """That there is no such field at a place, with the nearest one that there is, or where it belongs."""
+    """A message that a place has no such field, with the nearest field that it has, or the place where the field belongs."""
     places = elsewhere or {}
     belongs = "" if suggestion(key, allowed, guess=False) else places.get(suggestion(key, places, guess=False), "")
     hint = f" here; it belongs to {belongs}" if belongs else nearest(key, allowed)
     return f"{place}: unknown field{hint}; allowed: {', '.join(allowed)}"
 
 
-def _mistake(one: Any, model: type[BaseModel], elsewhere: Mapping[str, str]) -> Mistake:
-    at = _place(one)
+def _mistake(problem: Any, model: type[BaseModel], elsewhere: Mapping[str, str]) -> Mistake:
+    at = _place(problem)
     place = dotted(at)
-    if one["type"] == "extra_forbidden":
+    if problem["type"] == "extra_forbidden":
         return Mistake(unknown_field(place, str(at[-1]), _fields_at(model, at[:-1]), elsewhere), at)
-    if one["type"] == "missing":
+    if problem["type"] == "missing":
         return Mistake(f"{place}: is missing; it has no default", at)
-    said = _said(one)
-    within = said.partition(":")[0]  # a model names the field that it refuses
-    at = (*at, within) if isinstance(one["input"], dict) and within in one["input"] else at
-    return Mistake(shortened(f"{place}: {said}" if place else said), at)
+    text = _text(problem)
+    within = text.partition(":")[0]  # a model names the field that it refuses
+    at = (*at, within) if isinstance(problem["input"], dict) and within in problem["input"] else at
+    return Mistake(shortened(f"{place}: {text}" if place else text), at)
 
 
-def _meant(one: Any, model: type[BaseModel]) -> str:
-    return suggestion(str(one["loc"][-1]), _fields_at(model, _place(one)[:-1]))
+def _meant(problem: Any, model: type[BaseModel]) -> str:
+    """The field that an unknown one may stand for."""
+    return suggestion(str(problem["loc"][-1]), _fields_at(model, _place(problem)[:-1]))
 
 
 def shortened(text: str) -> str:
-    """A message in which no number fills a page."""
+    """The message with the middle of very long numbers left out."""
     return re.sub(r"\d{60,}", lambda found: f"{found[0][:20]}... ({len(found[0])} digits)", text)
 
 
@@ -80,24 +81,25 @@ _ALLOWED = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
 }
-"""What pydantic's error types mean, in the words of this project."""
+"""The texts of pydantic's error types."""
 
 
 def _problems(error: ValidationError) -> list[Any]:
-    """What pydantic found; of a field that may be one of several kinds, what the kind says which got furthest into the value."""
-    kinds: dict[tuple[Location, int], dict[str, list[Any]]] = {}
-    for index, one in enumerate(error.errors()):
-        fork = next((i for i, part in enumerate(one["loc"]) if _is_kind(part)), None)
+    """The problems that pydantic found. If a field may be one of several kinds, those of the kind that got furthest into the value."""
+    by_field: dict[tuple[Location, int], dict[str, list[Any]]] = {}
+    for index, problem in enumerate(error.errors()):
+        fork = next((i for i, part in enumerate(problem["loc"]) if _is_kind(part)), None)
         if fork is None:
-            kinds[one["loc"], index] = {"": [one]}
+            by_field[problem["loc"], index] = {"": [problem]}
         else:
-            kinds.setdefault((one["loc"][:fork], -1), {}).setdefault(str(one["loc"][fork]), []).append(one)
-    return [one for of in kinds.values() for one in max(of.values(), key=lambda found: max(len(p["loc"]) for p in found))]
+            by_field.setdefault((problem["loc"][:fork], -1), {}).setdefault(str(problem["loc"][fork]), []).append(problem)
+    furthest = (max(kinds.values(), key=lambda of_kind: max(len(p["loc"]) for p in of_kind)) for kinds in by_field.values())
+    return [problem for problems in furthest for problem in problems]
 
 
-def _is_wrong_within(one: Any, error: ValidationError) -> bool:
-    """Whether an entry of a list is wrong: pydantic does not count such entries, and calls the list too short."""
-    place = one["loc"]
+def _is_wrong_within(problem: Any, error: ValidationError) -> bool:
+    """Whether an entry of the list is wrong. Pydantic does not count such entries, and calls the list too short."""
+    place = problem["loc"]
     return any(len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in error.errors())
 
 
@@ -106,45 +108,41 @@ def _is_kind(part: int | str) -> bool:
     return isinstance(part, str) and (part in ("int", "float", "str", "bool") or "[" in part or part[:1].isupper())
 
 
-def _place(one: Any) -> Location:
-    location: Location = one["loc"]
-    return tuple(part for part in location[:-1] if not _is_kind(part)) + tuple(
-        part for part in location[-1:] if one["type"] == "extra_forbidden" or not _is_kind(part)
-    )
+def _place(problem: Any) -> Location:
+    """The place of a problem in the file."""
+    location: Location = problem["loc"]
+    is_key = problem["type"] == "extra_forbidden"  # then the last part is a key of the file, whatever it is called
+    last = len(location) - 1
+    return tuple(part for index, part in enumerate(location) if not _is_kind(part) or (is_key and index == last))
 
 
-def problem(place: str, error: ValidationError) -> Mistake:
+def problem_at(place: str, error: ValidationError) -> Mistake:
     """What is wrong with the value at a place; the mistake says where within that value."""
     first = _problems(error)[0]
-    return Mistake(shortened(f"{place}{dotted(_place(first))}: {_said(first)}"), _place(first))
+    return Mistake(shortened(f"{place}{dotted(_place(first))}: {_text(first)}"), _place(first))
 
 
-def _said(first: Any) -> str:
-    if first["type"] == "value_error":
-        message = str(first["ctx"]["error"])
-        of_one_value = not isinstance(first["input"], dict | list | BaseModel)
-        return f"{kind(first['input'])} {message}" if of_one_value else message
-    if first["type"] == "literal_error":
-        allowed = [word.strip(" '") for word in str(first["ctx"]["expected"]).replace(" or ", ",").split(",")]
-        return f"{kind(first['input'])} is not allowed{nearest(first['input'], allowed)}; allowed: {', '.join(allowed)}"
-    allowed_text = _ALLOWED.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
-    return f"{kind(first['input'])} {allowed_text}{_spelled(first)}"
-
-
-def _spelled(first: Any) -> str:
-    """How a number, or a list of them, is written, where a text looks as if one was meant."""
-    if first["type"] not in ("int_parsing", "float_parsing"):
-        return ""
-    return number(first["input"])
+def _text(problem: Any) -> str:
+    """The value that pydantic refused, and what is allowed."""
+    value = problem["input"]
+    if problem["type"] == "value_error":
+        message = str(problem["ctx"]["error"])
+        return message if isinstance(value, dict | list | BaseModel) else f"{kind(value)} {message}"
+    if problem["type"] == "literal_error":
+        allowed = [word.strip(" '") for word in str(problem["ctx"]["expected"]).replace(" or ", ",").split(",")]
+        return f"{kind(value)} is not allowed{nearest(value, allowed)}; allowed: {', '.join(allowed)}"
+    must = _ALLOWED.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
+    spelling = number(value) if problem["type"] in ("int_parsing", "float_parsing") else ""
+    return f"{kind(value)} {must}{spelling}"
 
 
 def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
-    """The fields of the model, or of each of the models, that may stand at a place within another."""
+    """The fields that may stand at a place: those of each model that a value there may be."""
     models = [model]
     for part in location:
-        named = [one.model_fields[str(part)].annotation for one in models if part in one.model_fields]
-        models = [inner for annotation in named for inner in _models_in(annotation)] or models
-    return list(dict.fromkeys(name for one in models for name in one.model_fields))
+        annotations = [outer.model_fields[str(part)].annotation for outer in models if part in outer.model_fields]
+        models = [inner for annotation in annotations for inner in _models_in(annotation)] or models
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

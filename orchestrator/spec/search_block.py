@@ -28,17 +28,17 @@ class Range(BaseModel):
     low: Any
     high: Any
     log: bool = False
-    """Whether a factor is as likely anywhere: for betas and learning rates."""
+    """Whether values are spread evenly on a logarithmic scale, as betas and learning rates should be."""
     step: Any = None
     """Only multiples of this above `low`."""
     points: Whole | None = Field(default=None, ge=2, le=1_000)
-    """How many values the sampler `grid` takes of it."""
+    """How many values the sampler `grid` takes."""
     when: dict[str, Any] = Field(default_factory=dict)
-    """Fields of the space and the values, one or a list, at which this one is searched; else it has its default."""
+    """Fields of the space with the values, one or a list, at which this field is searched. At others it has its default."""
 
 
 class Choice(BaseModel):
-    """One of some values."""
+    """One of several values."""
 
     model_config = STRICT
 
@@ -60,7 +60,7 @@ Dimension = Annotated[Range | Choice, BeforeValidator(_discriminated)]
 
 
 class Constraint(BaseModel):
-    """What the mean over a cell's seeds has to keep to; a cell that does not is told as infeasible, and is on no front of the search."""
+    """A bound on the mean over a cell's seeds. A cell that breaks it is infeasible, and on no front of the search."""
 
     model_config = STRICT
 
@@ -75,23 +75,23 @@ class Constraint(BaseModel):
         return self
 
     def excess(self, value: float) -> float:
-        """How far a value is on the wrong side; zero or less where it keeps to it."""
+        """How far a value is beyond the bound; zero or less if it keeps to it."""
         return value - self.at_most if self.at_most is not None else (self.at_least or 0.0) - value
 
 
 class Stop(BaseModel):
-    """When no further cell is proposed, beside the number of cells."""
+    """When the search ends before it has proposed all its cells."""
 
     model_config = STRICT
 
     trial_hours: Number | None = Field(default=None, gt=0)
-    """Training and evaluation, added up over the trials of the search; those that were there before it count."""
+    """Hours of training and evaluation, summed over the trials of the search. Trials that were there before it count."""
     no_gain: Whole | None = Field(default=None, ge=1)
-    """So many cells, one after another, that have not raised the hypervolume."""
+    """How many cells in a row may leave the hypervolume as it is."""
 
 
 class Early(BaseModel):
-    """Stopping cells before their last epoch. What is compared is the mean over all seeds of a cell, at the same epoch."""
+    """Stopping cells before their last epoch. Cells are compared by their means over all seeds, at the same epoch."""
 
     model_config = STRICT
 
@@ -122,8 +122,8 @@ class Early(BaseModel):
 
     def epochs(self, config: TrainingConfig) -> tuple[int, ...]:
         """The epochs after which a cell is judged."""
-        found = {self.epoch(share, config) for share in self.at}
-        return tuple(sorted(epoch for epoch in found if epoch < config.epochs))
+        epochs = {self.epoch(share, config) for share in self.at}
+        return tuple(sorted(epoch for epoch in epochs if epoch < config.epochs))
 
 
 class Search(BaseModel):
@@ -133,19 +133,19 @@ class Search(BaseModel):
 
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
     cells: Whole = Field(ge=1, le=MOST_CELLS)
-    """How many are proposed in all. Raise it to go on."""
+    """How many cells are proposed in all. Raise it to go on."""
     sampler: Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"] = "tpe"
     startup: Whole | None = Field(default=None, ge=1)
-    """`tpe`, `gp`: cells of Sobol's sequence before the first that is modelled; a third of `cells`, at most 10, when left out."""
+    """`tpe`, `gp`: cells of Sobol's sequence before the first that is modelled. When left out, a third of `cells`, at most 10."""
     population: Whole | None = Field(default=None, ge=2)
-    """`nsga2`, `nsga3`: cells a generation; an eighth of `cells`, 8 to 50, when left out. With fewer generations they choose little."""
+    """`nsga2`, `nsga3`: cells a generation. When left out, an eighth of `cells`, 8 to 50. With few generations they choose little."""
     seed: Whole = 0
-    """Of the sampler's chance."""
+    """The seed of the sampler."""
     concurrent: Whole | None = Field(default=None, ge=1)
-    """Cells that are trained at a time; as many as keep all workers busy when left out. Fewer make each proposal better informed."""
+    """How many cells are trained at a time. When left out, as many as keep all workers busy. Fewer make proposals better informed."""
     constraints: list[Constraint] = Field(default_factory=list)
     warm_start: list[Annotated[str, StringConstraints(pattern=NAME)]] = Field(default_factory=list)
-    """Names of sweeps in the same storage. Their completed cells that lie in the space are told before the first proposal."""
+    """Names of sweeps in the same storage. The sampler learns from their completed cells in the space before its first proposal."""
     stop: Stop = Stop()
     early: Early | None = None
 
@@ -168,7 +168,7 @@ class Search(BaseModel):
 
     @property
     def startup_cells(self) -> int:
-        """Cells of Sobol's sequence before the first that is modelled."""
+        """How many cells of Sobol's sequence come before the first that is modelled."""
         return self.startup or max(1, min(10, self.cells // 3))
 
     @property

@@ -19,7 +19,7 @@ MOST_CHECKED = 4_096  # corners of a space that are built, to see that they can 
 
 
 def check(search: Search, base: Mapping[str, Any], objectives: int) -> "Space":
-    """The space of a search, fully checked: its corners are built once to see that they can be. Raises SpecError."""
+    """The space of a search, fully checked. Its corners are built once to see that they can be. Raises SpecError."""
     for field in search.space:
         place = f"search.space.{field}"
         check_key(place, field)
@@ -43,17 +43,17 @@ class Space:
         self.order = _parents_first(self.dimensions)
 
     def active(self, field: str, chosen: Mapping[str, Any]) -> bool:
-        """Whether a field is searched, given those that were chosen before it."""
+        """Whether a field is searched, given the values that were chosen before it."""
         when = self.dimensions[field].when
         return all(parent in chosen and chosen[parent] in values for parent, values in when.items())
 
     def holds(self, fields: Mapping[str, Any]) -> bool:
-        """Whether these fields, and no others, could have been proposed."""
-        wanted = [field for field in self.order if self.active(field, fields)]
-        return set(wanted) == set(fields) and all(_holds(self.dimensions[field], fields[field]) for field in wanted)
+        """Whether the search could have proposed exactly these fields with these values."""
+        active = [field for field in self.order if self.active(field, fields)]
+        return set(active) == set(fields) and all(_holds(self.dimensions[field], fields[field]) for field in active)
 
     def grid_size(self) -> int:
-        """How many cells a grid over the space has. Raises SpecError where a range does not say which values."""
+        """How many cells a grid over the space has. Raises SpecError if a range does not say which values it takes."""
         for field, dimension in self.dimensions.items():
             if isinstance(dimension, Range) and dimension.points is None and dimension.step is None:
                 raise SpecError(f"search.space.{field}: a grid needs 'points' or 'step'")
@@ -70,17 +70,17 @@ class Space:
             yield from self._combinations({field: values[field] for field in self.order})
 
     def _combinations(self, values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-        """Each once: a field that is not searched at a combination does not multiply it."""
-        found: list[dict[str, Any]] = [{}]
+        """Every combination once. A field that is not searched at a combination does not multiply it."""
+        combinations: list[dict[str, Any]] = [{}]
         for field in self.order:
-            found = [
+            combinations = [
                 chosen | more
-                for chosen in found
+                for chosen in combinations
                 for more in ([{field: value} for value in values[field]] if self.active(field, chosen) else [{}])
             ]
-            if len(found) > MOST_CELLS:
+            if len(combinations) > MOST_CELLS:
                 raise SpecError(f"search.space: has more than {MOST_CELLS} combinations; take fewer choices or points")
-        yield from found
+        yield from combinations
 
 
 def values_of(dimension: Range | Choice) -> list[Any]:
@@ -98,7 +98,7 @@ def values_of(dimension: Range | Choice) -> list[Any]:
 
 
 def label(value: Any) -> Any:
-    """A choice as Optuna can hold it: what is no plain value is spelled as JSON."""
+    """A choice as Optuna can hold it: as it is if it is a plain value, otherwise as JSON."""
     return value if value is None or isinstance(value, str | int | float) else json.dumps(value)
 
 
@@ -157,7 +157,7 @@ def _holds(dimension: Range | Choice, value: Any) -> bool:
 
 
 def _parents_first(dimensions: Mapping[str, Range | Choice]) -> tuple[str, ...]:
-    """The fields in an order in which each comes after those that it depends on. Raises SpecError where there is none."""
+    """The fields in an order in which each comes after those that it depends on. Raises SpecError if there is no such order."""
     for field, dimension in dimensions.items():
         for parent, values in dimension.when.items():
             _check_parent(f"search.space.{field}.when.{parent}", parent, values, dimensions)

@@ -29,11 +29,11 @@ LABELLED = (
     "missing",
     "alpha",
 )
-"""Fields of a configuration that a label names where they are not the default; the others rarely differ within a sweep."""
+"""Fields of a configuration that a label names if they are not the default. The others rarely differ within a sweep."""
 
 
 def digest(value: Any) -> str:
-    """A hash of plain values (dicts, lists, strings, numbers); strict: what JSON cannot say exactly is refused."""
+    """A hash of plain values (dicts, lists, strings, numbers). Values that JSON cannot hold exactly are refused."""
     text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
@@ -51,7 +51,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """Short and readable, for terminals and run names; not unique: `mopoe beta=2.5`, and what of the model is not a default."""
+        """Short and readable, for terminals and run names: `mopoe beta=2.5`, and the model's fields that are not defaults. Not unique."""
         others = [f"{name}={value}" for name, value in self.config.canonical().items() if name in LABELLED]
         return " ".join([self.config.model, f"beta={spelled(self.config.beta)}", *others])
 
@@ -80,18 +80,19 @@ class Trial:
 
 
 def series(cells: Sequence[Cell]) -> dict[str, str]:
-    """Cell id to the line it belongs to in a figure: its model, and the fields but beta in which cells of one model differ.
+    """Cell id to its line in a figure: its model, and the fields other than beta in which cells of that model differ.
 
-    In the order of a legend: models in the order of `MODELS`, the paper's first, then in the order of `cells`.
+    They are in the order of a legend: models in the order of `MODELS`, the paper's first, then cells in their order.
     """
     values: dict[str, dict[str, set[Any]]] = {}
     for cell in cells:
-        own = values.setdefault(cell.config.model, {})
+        of_model = values.setdefault(cell.config.model, {})
         for field, value in cell.config:
-            own.setdefault(field, set()).add(value)
-    same = ("beta", "data_hash")  # a sweep's dataset has one hash: its name tells as much
+            of_model.setdefault(field, set()).add(value)
+    unnamed = ("beta", "data_hash")  # each dataset of a sweep has one hash, so that its name tells as much
     varying = {
-        model: [field for field, found in own.items() if len(found) > 1 and field not in same] for model, own in values.items()
+        model: [field for field, distinct in of_model.items() if len(distinct) > 1 and field not in unnamed]
+        for model, of_model in values.items()
     }
     lines = {}
     for cell in sorted(cells, key=lambda cell: MODELS.index(cell.config.model)):
@@ -101,11 +102,11 @@ def series(cells: Sequence[Cell]) -> dict[str, str]:
 
 
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
-    """Cell id to its series and beta: what tells it from the sweep's other cells."""
+    """Cell id to its series and beta, which tell it from the sweep's other cells."""
     lines = series(cells)
     return {cell.id: f"{lines[cell.id]} beta={spelled(cell.config.beta)}" for cell in cells}
 
 
 def spelled(number: float) -> str:
-    """Short where that is exact, and every digit where it is not: two betas never read the same."""
+    """A number as text: short if that is exact, otherwise with every digit, so that two betas never read the same."""
     return f"{number:g}" if float(f"{number:g}") == number else repr(number)

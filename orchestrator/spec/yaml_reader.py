@@ -1,4 +1,4 @@
-"""Sweep files as YAML: plain values, and the line of each. Only texts, numbers, true, false, lists and mappings are made of a file.
+"""Reads sweep files as YAML: plain values, and the line of each. A file gives texts, numbers, true, false, lists and mappings only.
 
 Numbers are read as a person reads them. YAML 1.1, which PyYAML follows, takes `016` for 14, `1:30` for 90, `1e3` for a text and `no` for
 false. Here a plain number is decimal, as in YAML 1.2: `016` is 16 and `1e3` is 1000. Whatever else looks like a number (`0x1F`, `0o17`,
@@ -30,7 +30,7 @@ _PLAIN = {
     "int": r"[-+]?[0-9]+(?:_[0-9]+)*",
     "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
 }
-"""What an unquoted text has to look like to be no text."""
+"""The unquoted texts that are not read as text, by what they are read as."""
 _CONTAINERS = (f"{_TAG}map", f"{_TAG}seq")
 
 
@@ -41,7 +41,7 @@ class SweepLoader(yaml.SafeLoader):
     count = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """As PyYAML's, but not of more nodes than a sweep may hold."""
+        """As PyYAML's, but refuses more nodes than a sweep may hold."""
         self.count += 1
         if self.count > 2 * MOST_VALUES:
             raise SpecError(_too_many())
@@ -64,19 +64,19 @@ class Document:
     lines: dict[Location, int]
     """The line of each value, from 1, by its place."""
     mistakes: tuple[Mistake, ...] = ()
-    """What cannot be read; each has its line."""
+    """What cannot be read, each with its line."""
 
     def pointed(self, mistakes: Iterator[Mistake] | tuple[Mistake, ...]) -> SpecError:
-        """The mistakes of this file and these, each as `file:line: ...`, in the order of lines; without those that follow from others."""
-        broken = [mistake.at for mistake in self.mistakes]
-        caused = [m for m in mistakes if not any(m.at[: len(at)] == at for at in broken if at)]
-        lined = sorted(((self.line(m), m.text) for m in (*self.mistakes, *caused)), key=lambda pair: pair[0])
+        """The mistakes of this file and these, each as `file:line: ...`, in the order of lines, without those that follow from others."""
+        unread = [mistake.at for mistake in self.mistakes]
+        independent = [m for m in mistakes if not any(m.at[: len(at)] == at for at in unread if at)]
+        lined = sorted(((self.line(m), m.text) for m in (*self.mistakes, *independent)), key=lambda pair: pair[0])
         shown = [f"{self.file}:{line}: {text}" for line, text in lined[:MOST_SHOWN]]
         more = [f"{self.file}:{lined[MOST_SHOWN][0]}: and {len(lined) - MOST_SHOWN} more mistakes"] if lined[MOST_SHOWN:] else []
         return SpecError(*shown, *more)
 
     def line(self, mistake: Mistake) -> int:
-        """The line that a mistake is about: that of its place, or of the nearest thing around it."""
+        """The line of a mistake's place, or of the nearest thing around it."""
         at = mistake.at or self._place(mistake.text)
         while at and at not in self.lines:
             at = at[:-1]
@@ -84,8 +84,8 @@ class Document:
 
     def _place(self, text: str) -> Location:
         """The longest place whose name a message begins with."""
-        found = [at for at in self.lines if re.match(rf"{re.escape(dotted(at))}(?![\w-])", text)]
-        return max(found, key=len, default=())
+        places = [at for at in self.lines if re.match(rf"{re.escape(dotted(at))}(?![\w-])", text)]
+        return max(places, key=len, default=())
 
 
 def dotted(place: Location) -> str:
@@ -97,7 +97,7 @@ def dotted(place: Location) -> str:
 
 
 def values(value: Any, place: Location = ()) -> Iterator[tuple[Location, Any]]:
-    """Each value that is no list or mapping, with its place."""
+    """Each value that is neither a list nor a mapping, with its place."""
     if isinstance(value, dict | list):
         for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from values(inner, (*place, part))
@@ -106,7 +106,7 @@ def values(value: Any, place: Location = ()) -> Iterator[tuple[Location, Any]]:
 
 
 def read(path: Path) -> Document:
-    """A file's value with the line of each part. Raises SpecError, with file and line, where nothing can be made of it."""
+    """A file's value with the line of each part. Raises SpecError, with file and line, if it cannot be read at all."""
     try:
         text = _text(path)
         node = _compose(text)
@@ -121,7 +121,7 @@ def read(path: Path) -> Document:
 
 
 def _text(path: Path) -> str:
-    """The file as text, of which there is no more than a sweep may have."""
+    """The file as text. Refuses more bytes than a sweep may have."""
     try:
         place = Path(expand(str(path)))
         _check_kind(place)
@@ -139,7 +139,7 @@ def _text(path: Path) -> str:
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse what is no file: a pipe could be waited for without end. What the shell has opened, `/dev/stdin` or `<(...)`, may be one."""
+    """Refuse what is not a file: reading a pipe could wait forever. Pipes that the shell opened, `/dev/stdin` or `<(...)`, are taken."""
     mode = path.stat().st_mode
     if stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and str(path).startswith(("/dev/stdin", "/dev/fd/"))):
         return
@@ -159,7 +159,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _compose(text: str) -> Any:
-    """The tree of nodes; None of an empty file."""
+    """The tree of nodes; None if the file is empty."""
     try:
         return yaml.compose(text, Loader=SweepLoader)
     except yaml.MarkedYAMLError as error:
@@ -174,12 +174,12 @@ def _compose(text: str) -> Any:
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
-    said = str(error.problem or error.context).replace("\n", " ")
-    if "\\t" in said:
-        return f"{said}; indent with spaces, not with tabs"
-    if "another document" in said:
+    text = str(error.problem or error.context).replace("\n", " ")
+    if "\\t" in text:
+        return f"{text}; indent with spaces, not with tabs"
+    if "another document" in text:
         return "it holds several documents; a sweep file holds one, so that each sweep needs a file of its own"
-    return said
+    return text
 
 
 def _too_many() -> str:
@@ -188,7 +188,7 @@ def _too_many() -> str:
 
 @dataclass
 class _Reading:
-    """Values of nodes, with what was seen on the way."""
+    """Reads the values of nodes, and collects their lines and mistakes."""
 
     lines: dict[Location, int] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
@@ -196,9 +196,9 @@ class _Reading:
     _count: int = 0
 
     def value(self, node: yaml.Node, place: Location) -> Any:
-        """What a node means; what it says of lines and mistakes is noted."""
+        """The value of a node. Its lines and mistakes are collected."""
         self._count += 1
-        if self._count > MOST_VALUES:  # nested aliases make gigabytes of a few lines
+        if self._count > MOST_VALUES:  # a few lines of nested aliases make gigabytes
             raise SpecError(_too_many())
         self.lines.setdefault(place, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
@@ -208,25 +208,25 @@ class _Reading:
         if id(node) in self._inside:
             return self._wrong(node, place, "an alias stands within what it stands for; write the value out")
         self._inside.add(id(node))
-        made = self._mapping(node, place) if isinstance(node, yaml.MappingNode) else self._list(node, place)
+        value = self._mapping(node, place) if isinstance(node, yaml.MappingNode) else self._list(node, place)
         self._inside.remove(id(node))
-        return made
+        return value
 
     def _list(self, node: yaml.Node, place: Location) -> list[Any]:
         return [self.value(item, (*place, index)) for index, item in enumerate(node.value)]
 
     def _mapping(self, node: yaml.MappingNode, place: Location) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            problem = _key_problem(key_node, found, self.lines, place)
+            problem = _key_problem(key_node, mapping, self.lines, place)
             if problem:
                 self.mistakes.append(Mistake(problem, line=line))
                 continue
             at = (*place, key_node.value)
             self.lines[at] = line
-            found[key_node.value] = self.value(value_node, at)
-        return found
+            mapping[key_node.value] = self.value(value_node, at)
+        return mapping
 
     def _scalar(self, node: yaml.ScalarNode, place: Location) -> Any:
         kind = node.tag.removeprefix(_TAG)
@@ -247,25 +247,23 @@ class _Reading:
         if kind == "int":
             return int(text)
         number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-        lost = number in (0.0, float("inf"), -float("inf")) and re.search("[1-9]", re.split("[eE]", text)[0])
-        return (
-            self._wrong(node, place, f"{text} is out of the range of numbers; write a number that can be kept")
-            if lost
-            else number
-        )
+        is_lost = number in (0.0, float("inf"), -float("inf")) and re.search("[1-9]", re.split("[eE]", text)[0])
+        if is_lost:
+            return self._wrong(node, place, f"{text} is out of the range of numbers; write a number that can be kept")
+        return number
 
     def _wrong(self, node: yaml.Node, place: Location, problem: str) -> None:
         shown = f"{dotted(place)}: {problem}" if place else problem
         self.mistakes.append(Mistake(shown, place, node.start_mark.line + 1))
 
 
-def _key_problem(node: yaml.Node, found: dict[str, Any], lines: dict[Location, int], place: Location) -> str:
-    """What is wrong with a key; nothing where it is sound."""
+def _key_problem(node: yaml.Node, earlier: dict[str, Any], lines: dict[Location, int], place: Location) -> str:
+    """What is wrong with a key; empty if it is sound."""
     if not isinstance(node, yaml.ScalarNode) or not node.value.isprintable():
         shown = repr(node.value) if isinstance(node, yaml.ScalarNode) else "a list or mapping"
         return f"the key {shown} is not plain text; put it in quotes, on one line"
     if node.value == "<<" and not node.style:
         return "merge keys (<<) are not read; write the fields out, or use `base`"
-    if node.value in found:
+    if node.value in earlier:
         return f"the key {node.value!r} appears twice (first on line {lines[(*place, node.value)]}); remove one of them"
     return ""

@@ -226,8 +226,8 @@ def test_the_page_shows_every_group_under_its_name(home, page, both):
     sections = {part.partition('"')[0]: part for part in text.split('<h2 id="')[1:]}
     for anchor in ("front", "cells", f"heat-coherence-{SLUGS[FIRST]}"):
         assert [sections[anchor].count(f"<h3>{dataset}</h3>") for dataset in (FIRST, SECOND)] == [1, 1]
-    fronts = [fronts.front(spec.objectives, g.cells, spec.seed_list, g.results) for g in groups_of(spec, results).groups]
-    volumes = [front.hypervolume for front in fronts]
+    grouped = groups_of(spec, results).groups
+    volumes = [fronts.front(spec.objectives, g.cells, spec.seed_list, g.results).hypervolume for g in grouped]
     assert all(f"Hypervolume {volume:.5g}, against" in sections["front"] for volume in volumes)
     assert len(set(volumes)) == 2
     alone = (home.report(ALONE[FIRST]) / "index.html").read_text()

@@ -19,6 +19,7 @@ from orchestrator.driver.report_step import Options
 from orchestrator.driver.tracking_step import cell_summaries
 from orchestrator.execution import plan
 from orchestrator.ledger import result_columns, snapshot
+from orchestrator.ledger.failure import Failure
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.state import State
@@ -75,8 +76,9 @@ def kept(spec: SweepSpec, every: int = 2) -> list[TrialResult]:
 def failing(spec: SweepSpec, results: Sequence[TrialResult], ledger: Ledger) -> object:
     """Every trial failed for a reason of its own."""
     states = {trial.id: State("failed", 1, False) for trial in spec.trials}
-    errors = {trial.id: f"{trial.id.translate(str.maketrans('0123456789', 'ghijklmnop'))}Error: no" for trial in spec.trials}
-    ledger.failure = lambda trial: errors[trial.id]  # type: ignore[method-assign]
+    letters = str.maketrans("0123456789", "ghijklmnop")
+    failures = {trial.id: Failure(f"{trial.id.translate(letters)}Error", "no", "", "") for trial in spec.trials}
+    ledger.failure = lambda trial: failures[trial.id]  # type: ignore[method-assign]
     found = failure_causes.find(spec.trials, states, ledger)
     assert len(found) == len(spec.trials)
     return found

@@ -12,7 +12,8 @@ import yaml
 from mopoe_core.config.presets import PRESETS
 from mopoe_core.config.training_config import MODEL_DEFAULTS, TrainingConfig, deviations
 from orchestrator.errors import SpecError
-from orchestrator.spec import rescaling, sweep_file, trial
+from orchestrator.spec import expansion, rescaling, sweep_file, trial
+from orchestrator.spec.sweep_spec import PlannedCell
 from orchestrator.spec.trial import Cell, Trial
 from tests.support.said import unnamed
 
@@ -470,3 +471,27 @@ def test_a_broken_file_is_named_with_its_place(text, tmp_path):
     start, *named = BROKEN_FILES[text]
     assert any(line.startswith(f"{tmp_path / 'broken.yaml'}{start}") and not unnamed(line, *named) for line in lines), lines
     assert all(line.startswith(f"{tmp_path / 'broken.yaml'}:") for line in lines)
+
+
+def test_a_sweep_is_expanded_once(monkeypatch):
+    """Read, and asked for cells, trials, seeds and labels, it builds its cells once."""
+    expanded = []
+    expand = expansion.expand
+    monkeypatch.setattr(expansion, "expand", lambda *asked: (expanded.append(asked), expand(*asked))[1])
+    spec = sweep_file.parse(GOOD)
+    for _ in range(2):
+        assert len(spec.trials) == len(spec.wanted) == sum(map(len, spec.seeds_by_cell.values()))
+        assert spec.labels.keys() == {cell.id for cell in spec.cells}
+    assert len(expanded) == 1
+
+
+def test_a_search_with_more_cells_is_another_sweep():
+    """It has the given cells and seeds, and wants no trial of a stopped cell. The search that it was made from stays as it was."""
+    base = {"dataset": "mnist_svhn_text", "model": "mopoe"}
+    before = sweep_file.parse({"name": "x", "base": base, "search": {"space": {"beta": [1, 2, 3]}, "cells": 3}})
+    first, second = (before.cell_of({"beta": beta}) for beta in (1, 2))
+    after = before.with_cells([PlannedCell(first, (0, 1)), PlannedCell(second, (0,), stopped=True)])
+    assert (before.cells, before.trials) == ((), ())
+    assert after.cells == (first, second)
+    assert [(trial.cell, trial.seed) for trial in after.trials] == [(first, 0), (first, 1), (second, 0)]
+    assert [(trial.cell, trial.seed) for trial in after.wanted] == [(first, 0), (first, 1)]
