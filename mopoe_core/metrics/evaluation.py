@@ -35,9 +35,9 @@ from mopoe_core.metrics.decoding import judged, laid_out, laid_out_judges
 from mopoe_core.metrics.estimates import Estimate, Sharing, average_precisions, jackknifed, mean, mean_over_attributes
 from mopoe_core.metrics.importance_weights import log_likelihoods
 from mopoe_core.metrics.probes import Probes, fit_probes
+from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.models.loss import with_private
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Gaussians, products
 from mopoe_core.random_streams import generator
 from mopoe_core.training.training import SELECTION_SEED
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mopoe_core import metric_names
 from mopoe_core.data.types import Dataset, Modality, Split
+from mopoe_core.models.gaussians import products
 from mopoe_core.models.loss import Encoded, with_private
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import products
 from mopoe_core.random_streams import generator
 from mopoe_core.storage.files import AnyPath, Digest, write_bytes
 from mopoe_core.training.training import SELECTION_SEED

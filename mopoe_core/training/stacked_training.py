@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Epoch
+from mopoe_core.models.draws import stack_draws
 from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passes, loss
 from mopoe_core.models.model import MultimodalVAE, hide
-from mopoe_core.models.objective import Objective, stack_draws
+from mopoe_core.models.objective import Objective
 from mopoe_core.networks.stacked_modules import NotStackable, Stacked, check_network, joined, stack
 from mopoe_core.random_streams import GlobalStream
 from mopoe_core.storage.files import AnyPath, keep, move

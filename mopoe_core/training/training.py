@@ -22,8 +22,8 @@ from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.errors import CheckpointError
 from mopoe_core.metric_names import Epoch
+from mopoe_core.models.draws import Draws, draw
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Draws, draw
 from mopoe_core.random_streams import GlobalStream, generator, seed_of
 from mopoe_core.storage.files import AnyPath, Digest, keep, move, write_bytes
 

@@ -7,7 +7,8 @@ a combination that would be refused. Rules that name the same fields are looked 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mopoe_core.config.training_config import ALIASES, MODEL_DEFAULTS, TrainingConfig
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.family.registry import ALIASES, MODELS
 from orchestrator.errors import Mistake, SpecError
 from orchestrator.spec.fields import FIELDS, typed
 
@@ -73,7 +74,8 @@ def _wanted(index: int, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(fields: Mapping[str, Any], key: str) -> Any:
     """What a point that is refused says of a field, or what its default is."""
-    own = MODEL_DEFAULTS.get(str(fields.get("model")), {})
+    model = MODELS.get(str(fields.get("model")))
+    own = model.defaults if model else {}
     try:
         return typed(key, key, fields.get(key, own.get(key, FIELDS[key].default)))
     except SpecError:

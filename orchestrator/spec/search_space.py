@@ -20,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from mopoe_core.config.training_config import Number, TrainingConfig, Whole
+from mopoe_core.config.field_types import Number, Whole
+from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.spelling import nearest, suggestion
 from orchestrator.errors import Mistake, SpecError
 from orchestrator.spec.comparison_key import check_searched

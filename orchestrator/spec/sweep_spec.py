@@ -25,7 +25,9 @@ from pydantic import (
 )
 
 from mopoe_core.config import presets
-from mopoe_core.config.training_config import Number, TrainingConfig, Whole
+from mopoe_core.config.field_types import Number, Whole
+from mopoe_core.config.roles import Role
+from mopoe_core.config.training_config import TrainingConfig, fields_with
 from mopoe_core.data.cards import is_own
 from mopoe_core.data.own.user_code import permit
 from mopoe_core.errors import DataError
@@ -313,7 +315,7 @@ def rescaled(raw: Any, scale: str) -> Any:
     _check_scale(scale)
     if not isinstance(raw, dict):
         return raw  # refused by `parse`
-    fixed = (*presets.SIZE_FIELDS, "scale")
+    fixed = (*fields_with(Role.SIZE), "scale")
     for section in ("grid", "zip"):
         for field in fixed:
             if isinstance(raw.get(section), dict) and field in raw[section]:

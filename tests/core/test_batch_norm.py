@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mopoe_core.models.objective import Gaussians, products
+from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.networks.networks import Encoder
 from mopoe_core.networks.stacked_modules import NotStackable, mixes_examples
 from mopoe_core.training.stacked_training import check_stackable

@@ -17,8 +17,8 @@ from mopoe_core.metrics import class_shares, decoding, evaluation
 from mopoe_core.metrics.classifiers import Judges
 from mopoe_core.metrics.evaluation import evaluate
 from mopoe_core.metrics.pictures import write_pictures
+from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Gaussians, products
 from mopoe_core.training.training import new_model
 from tests.support.naive import powerset
 from tests.support.naming import naming
