@@ -33,7 +33,7 @@ from mopoe_core import metric_names
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.metrics.classifiers import Judges
 from mopoe_core.random_streams import generator
-from mopoe_core.training.training import SELECTION_SEED
+from mopoe_core.training.run import SELECTION_SEED
 
 PROBE_EXAMPLES = 500
 PROBE_ITERATIONS = 1000

@@ -20,7 +20,7 @@ from mopoe_core.data.cards import DataKey
 from mopoe_core.data.loading import load
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.classifiers import Judges, judges
-from mopoe_core.training.training import SELECTION_SEED, new_model
+from mopoe_core.training.run import SELECTION_SEED, new_model
 
 CPU = torch.device("cpu")
 

@@ -20,8 +20,8 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
 from mopoe_core.metrics.classifiers import judges
 from mopoe_core.metrics.evaluation import evaluate
+from mopoe_core.training.run import Run
 from mopoe_core.training.stacked_training import Stack
-from mopoe_core.training.training import Run
 
 CPU = torch.device("cpu")
 STEPS = 10

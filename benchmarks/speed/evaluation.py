@@ -19,7 +19,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
 from mopoe_core.metrics.classifiers import judges
 from mopoe_core.metrics.evaluation import evaluate
-from mopoe_core.training.training import new_model
+from mopoe_core.training.run import new_model
 
 CPU = torch.device("cpu")
 CASES = (

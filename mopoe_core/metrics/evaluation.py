@@ -39,7 +39,7 @@ from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.models.loss import with_private
 from mopoe_core.models.model import MultimodalVAE
 from mopoe_core.random_streams import generator
-from mopoe_core.training.training import SELECTION_SEED
+from mopoe_core.training.run import SELECTION_SEED
 
 PROBE_EXAMPLES = 500
 PRIOR_SAMPLES = 5000

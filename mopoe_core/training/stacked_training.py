@@ -30,7 +30,9 @@ from mopoe_core.models.objective import Objective
 from mopoe_core.networks.stacked_modules import NotStackable, Stacked, check_network, joined, stack
 from mopoe_core.random_streams import GlobalStream
 from mopoe_core.storage.files import AnyPath, keep, move
-from mopoe_core.training.training import Held, Run, Tally, Trained, before, held, resumed
+from mopoe_core.training.checkpoint import Held, before, held
+from mopoe_core.training.run import Run, Tally, Trained
+from mopoe_core.training.training import resumed
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,11 @@ from mopoe_core.metrics.pictures import write_pictures
 from mopoe_core.networks.stacked_modules import NotStackable
 from mopoe_core.storage.files import AnyPath, is_full, scratch
 from mopoe_core.training import throughput
+from mopoe_core.training.checkpoint import history_in
+from mopoe_core.training.run import Trained, new_model
 from mopoe_core.training.stacked_training import Member, check_stackable, train_stack
-from mopoe_core.training.training import Trained, history_in, load, new_model, train
+from mopoe_core.training.trained_model import load_on
+from mopoe_core.training.training import train
 from orchestrator.execution import provenance, stacks
 from orchestrator.execution.job_queue import Job, Place, Watch
 from orchestrator.execution.stacks import Measured
@@ -421,7 +424,7 @@ class _JudgedAt:
             history = history_in(self.checkpoints[trial.id], trial.config, trial.seed, trial.id)
             if len(history) != epoch:
                 return  # trained beyond it before anybody asked
-            model = load(self.checkpoints[trial.id], self.dataset, self.device)
+            model = load_on(self.checkpoints[trial.id], self.dataset, self.device)
             metrics = finite_metrics(Trained(model, history, None, 0.0), trial.seed, self.dataset, self.jury, self.device)
             self.ledger.note_epoch(trial, epoch, metrics)
             values = {metric.name: metric.value for metric in metrics}

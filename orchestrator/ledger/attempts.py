@@ -96,7 +96,7 @@ def _is_of_attempt(folder: AnyPath, trial: Trial, trial_folder: AnyPath) -> bool
 
 def _epochs(trial: Trial, folder: AnyPath) -> int:
     """Of the newest usable checkpoint in a folder."""
-    from mopoe_core.training.training import held  # torch: seconds, which those that only read attempts need not wait
+    from mopoe_core.training.checkpoint import held
 
     found = [held(folder / name, trial.config, trial.seed, trial.id) for name in CHECKPOINTS]
     return max((one.epochs for one in found if one is not None), default=-1)

@@ -29,7 +29,7 @@ def _check_unfinished(trial: Trial, ledger: Ledger) -> None:
     checkpoints = [*listed(folder, "checkpoint.*"), *listed(folder, "attempts/*/checkpoint.*")]
     if not checkpoints:
         return
-    from mopoe_core.training.training import history_in  # torch: seconds
+    from mopoe_core.training.checkpoint import history_in
 
     for path in checkpoints:
         try:

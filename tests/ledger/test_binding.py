@@ -15,8 +15,9 @@ from mopoe_core.data import loading
 from mopoe_core.errors import CheckpointError, JudgeError
 from mopoe_core.metrics.classifiers import judges
 from mopoe_core.storage.files import Digest
+from mopoe_core.training.checkpoint import before, held, history_in
 from mopoe_core.training.stacked_training import Member, train_stack
-from mopoe_core.training.training import before, held, history_in, resumed, train
+from mopoe_core.training.training import resumed, train
 from orchestrator.driver import retention
 from orchestrator.errors import DamagedError
 from orchestrator.execution import plan

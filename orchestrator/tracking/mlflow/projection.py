@@ -366,7 +366,7 @@ class Projection:
         checkpoint = self._ledger.checkpoint(trial)
         if not checkpoint.exists():
             return ()
-        from mopoe_core.training.training import history_in  # torch: seconds, where a trial has not ended
+        from mopoe_core.training.checkpoint import history_in
 
         return history_in(checkpoint, trial.config, trial.seed, trial.id)
 

@@ -23,7 +23,8 @@ from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import DataError
 from mopoe_core.metrics.classifiers import judges
 from mopoe_core.metrics.evaluation import evaluate
-from mopoe_core.training.training import new_model, train
+from mopoe_core.training.run import new_model
+from mopoe_core.training.training import train
 from orchestrator.execution import worker
 from orchestrator.execution.job_queue import Place
 from tests.support.own_cards import HERE

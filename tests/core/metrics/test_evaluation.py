@@ -19,7 +19,7 @@ from mopoe_core.metrics.evaluation import evaluate
 from mopoe_core.metrics.pictures import write_pictures
 from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.training.training import new_model
+from mopoe_core.training.run import new_model
 from tests.support.naive import powerset
 from tests.support.naming import naming
 from tests.support.toys import config

@@ -18,8 +18,9 @@ from mopoe_core.networks.residual import Residual1d, Residual2d, ResidualTranspo
 from mopoe_core.networks.stacked_modules import NotStackable, check_network
 from mopoe_core.storage.local_path import LocalPath
 from mopoe_core.training import stacked_training
+from mopoe_core.training.run import Run
 from mopoe_core.training.stacked_training import Member, Stack, train_stack
-from mopoe_core.training.training import Run, train
+from mopoe_core.training.training import train
 from tests.support.toys import TOYS, in_float64, random_dataset
 
 CPU = torch.device("cpu")
