@@ -28,7 +28,7 @@ from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Epoch, Metric
 from mopoe_core.metrics.classifier_quality import Quality
-from mopoe_core.metrics.classifiers import Judges, judge, judged, judges
+from mopoe_core.metrics.classifiers import Classifiers, checked_classifier, quality_if_trained, trained_classifiers
 from mopoe_core.metrics.evaluation import evaluate
 from mopoe_core.metrics.pictures import write_pictures
 from mopoe_core.networks.stacked_modules import NotStackable
@@ -36,7 +36,8 @@ from mopoe_core.storage.files import AnyPath, is_full, scratch
 from mopoe_core.training import throughput
 from mopoe_core.training.checkpoint import history_in
 from mopoe_core.training.run import Trained, new_model
-from mopoe_core.training.stacked_training import Member, check_stackable, train_stack
+from mopoe_core.training.stack import check_stackable
+from mopoe_core.training.stacked_training import Member, train_stack
 from mopoe_core.training.trained_model import load_on
 from mopoe_core.training.training import train
 from orchestrator.execution import provenance, stacks
@@ -195,7 +196,7 @@ def prepare(key: DataKey, modality: str, place: Place, data_hash: str) -> Qualit
     torch.set_num_threads(1)
     loaded = _checked(key, place, data_hash)
     wanted = next(m for m in loaded.modalities if m.name == modality)
-    return judge(loaded, wanted, place.storage / "classifiers")
+    return checked_classifier(loaded, wanted, place.storage / "classifiers")
 
 
 def prepared(key: DataKey, modalities: Sequence[str], place: Place, data_hash: str) -> dict[str, Quality]:
@@ -204,7 +205,9 @@ def prepared(key: DataKey, modalities: Sequence[str], place: Place, data_hash: s
     """
     torch.set_num_threads(1)
     loaded = _checked(key, place, data_hash)
-    found = {m.name: judged(loaded, m, place.storage / "classifiers") for m in loaded.modalities if m.name in modalities}
+    found = {
+        m.name: quality_if_trained(loaded, m, place.storage / "classifiers") for m in loaded.modalities if m.name in modalities
+    }
     return {name: quality for name, quality in found.items() if quality is not None}
 
 
@@ -292,7 +295,7 @@ def _evaluated(
     trial: Trial,
     trained: Trained,
     dataset: Dataset,
-    jury: Judges,
+    jury: Classifiers,
     device: torch.device,
     ledger: Ledger,
     lease: Lease,
@@ -335,7 +338,7 @@ def _train(
         yield trials[place], trained
 
 
-def finite_metrics(trained: Trained, seed: int, dataset: Dataset, jury: Judges, device: torch.device) -> tuple[Metric, ...]:
+def finite_metrics(trained: Trained, seed: int, dataset: Dataset, jury: Classifiers, device: torch.device) -> tuple[Metric, ...]:
     """The long table; empty if a number in it is not finite.
 
     Weights can be finite and so large that what they compute is not. Such a model has diverged as surely as one whose loss says so, and
@@ -401,7 +404,7 @@ class _JudgedAt:
     checkpoints: Mapping[str, AnyPath]
     """By trial id, as are `trials`."""
     dataset: Dataset
-    jury: Judges
+    jury: Classifiers
     device: torch.device
     ledger: Ledger
     report: Report
@@ -431,7 +434,7 @@ class _JudgedAt:
         self.report({"kind": "judged", "id": trial.id, "epoch": epoch, "values": values})
 
 
-def _rehearse(trials: Sequence[Trial], dataset: Dataset, jury: Judges, device: torch.device) -> None:
+def _rehearse(trials: Sequence[Trial], dataset: Dataset, jury: Classifiers, device: torch.device) -> None:
     """A few steps of training, a checkpoint, a small evaluation of each model: what fails for every seed fails here, within seconds."""
     small = [Trial(Cell(_rehearsal(trial.config, len(dataset.test))), trial.seed) for trial in trials]
     evaluated = set()
@@ -476,11 +479,11 @@ def _dataset(key: DataKey, data: str, root: str) -> Dataset:
 
 
 @lru_cache(maxsize=2)
-def _judges(key: DataKey, data: str, root: str, storage: AnyPath, device: str) -> Judges:
-    return judges(_dataset(key, data, root), storage / "classifiers", torch.device(device))
+def _judges(key: DataKey, data: str, root: str, storage: AnyPath, device: str) -> Classifiers:
+    return trained_classifiers(_dataset(key, data, root), storage / "classifiers", torch.device(device))
 
 
-def _provenance(place: Place, dataset: Dataset, jury: Judges, device: torch.device) -> dict[str, Any]:
+def _provenance(place: Place, dataset: Dataset, jury: Classifiers, device: torch.device) -> dict[str, Any]:
     return {
         "commit": place.commit,
         "dataset": dataset.name,

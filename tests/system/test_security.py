@@ -27,9 +27,9 @@ from mopoe_core.data import loading
 from mopoe_core.data.dataset_cache import read_built
 from mopoe_core.data.own import checks, user_data
 from mopoe_core.data.own.user_data import OwnDataset, OwnModality
-from mopoe_core.errors import CheckpointError, DataError, JudgeError, UserError
+from mopoe_core.errors import CheckpointError, ClassifierError, DataError, UserError
 from mopoe_core.metric_names import metric_names, subset_name
-from mopoe_core.metrics.classifiers import judges
+from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.storage.remote_path import masked
 from mopoe_core.training import checkpoint, training
 from mopoe_core.training.trained_model import load_on
@@ -169,7 +169,7 @@ def test_a_payload_is_not_loaded_as_a_model(write, tumours, tmp_path):
 def judged(tumours, tmp_path_factory):
     """A folder with the example's classifiers."""
     folder = tmp_path_factory.mktemp("classifiers")
-    judges(tumours, folder, CPU)
+    trained_classifiers(tumours, folder, CPU)
     return folder
 
 
@@ -180,8 +180,8 @@ def test_a_payload_is_no_classifier(write, tumours, judged, tmp_path):
     sound = path.read_bytes()
     try:
         written = dangerous(write, path, mark)
-        with pytest.raises(JudgeError, match=rf"{re.escape(str(path))}: .*\bdelete\b"):
-            judges(tumours, judged, CPU)
+        with pytest.raises(ClassifierError, match=rf"{re.escape(str(path))}: .*\bdelete\b"):
+            trained_classifiers(tumours, judged, CPU)
         assert not mark.exists()
         assert path.read_bytes() == written
     finally:

@@ -21,7 +21,7 @@ from mopoe_core.data.cards import DataKey
 from mopoe_core.data.own import user_data
 from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import DataError
-from mopoe_core.metrics.classifiers import judges
+from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.metrics.evaluation import evaluate
 from mopoe_core.training.run import new_model
 from mopoe_core.training.training import train
@@ -369,7 +369,7 @@ def test_the_example_runs_through_everything(tmp_path):
         ("mean", "error", "worst"), (400, 10)
     )
     assert not (tmp_path / "data").exists()
-    jury = judges(loaded, tmp_path / "classifiers", device)
+    jury = trained_classifiers(loaded, tmp_path / "classifiers", device)
     trained = train(config, 0, loaded, device, tmp_path / "c.pt")
     table = evaluate(trained.model, 0, loaded, jury, device)
     assert [metric.name for metric in table] == metric_names.metric_names(("mean", "error", "worst"), classes=2) == config.metrics
