@@ -25,8 +25,7 @@ from PIL import Image
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data import loading
 from mopoe_core.data.dataset_cache import read_built
-from mopoe_core.data.own import checks, user_data
-from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.data.own import OwnDataset, OwnModality, checks, user_data
 from mopoe_core.errors import CheckpointError, ClassifierError, DataError, UserError
 from mopoe_core.metric_names import metric_names, subset_name
 from mopoe_core.metrics.classifiers import trained_classifiers

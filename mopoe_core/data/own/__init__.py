@@ -6,7 +6,7 @@ Both names load at their first use: a command that only asks whose code may run 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+    from mopoe_core.data.own.own_dataset import OwnDataset, OwnModality
 
 __all__ = ["OwnDataset", "OwnModality"]
 
@@ -15,6 +15,6 @@ def __getattr__(name: str) -> Any:
     """`OwnDataset` or `OwnModality`."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mopoe_core.data.own import user_data
+    from mopoe_core.data.own import own_dataset
 
-    return getattr(user_data, name)
+    return getattr(own_dataset, name)

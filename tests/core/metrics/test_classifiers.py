@@ -10,8 +10,7 @@ import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from torch import nn
 
-from mopoe_core.data.own import user_data
-from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.data.own import OwnDataset, OwnModality, user_data
 from mopoe_core.errors import ClassifierError
 from mopoe_core.metrics import classifier_quality, classifiers
 from mopoe_core.metrics.classifier_quality import LEVEL, Quality, of_attributes, of_classes
