@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.data.own import OwnDataset, OwnModality
 
 GROUPS = {"mean": slice(0, 10), "error": slice(10, 20), "worst": slice(20, 30)}
 

@@ -2,7 +2,7 @@
 
     UserError                 one line on standard error, exit 2, no traceback
     ├── DataError             a dataset is not there, or not what it should be
-    ├── JudgeError            a classifier is too weak to judge generated samples
+    ├── ClassifierError       a classifier is too weak to judge generated samples
     ├── CheckpointError       a checkpoint is damaged, or is that of another trial
     ├── SpecError             (orchestrator.errors) a sweep file that cannot be read or does not make sense
     └── LedgerError           (orchestrator.errors) storage holds something that contradicts what is asked
@@ -19,7 +19,7 @@ class DataError(UserError):
     """A dataset is not there, or not what it should be."""
 
 
-class JudgeError(UserError):
+class ClassifierError(UserError):
     """A classifier is too weak to judge generated samples."""
 
 

@@ -16,7 +16,7 @@ from mopoe_core.data.cards import DatasetCard
 from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
 from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset
-from mopoe_core.metrics.classifiers import Judges, judges
+from mopoe_core.metrics.classifiers import Classifiers, trained_classifiers
 from orchestrator.cli import app
 from tests.support import own_cards, recorded
 
@@ -42,9 +42,9 @@ def dataset(data_folder: Path) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def jury(dataset: Dataset, shared: Path) -> Judges:
+def jury(dataset: Dataset, shared: Path) -> Classifiers:
     """Its classifiers, trained once, in `shared / "storage"`."""
-    return judges(dataset, shared / "storage" / "classifiers", torch.device("cpu"))
+    return trained_classifiers(dataset, shared / "storage" / "classifiers", torch.device("cpu"))
 
 
 @pytest.fixture

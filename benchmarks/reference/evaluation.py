@@ -31,9 +31,9 @@ from benchmarks.reference.models import (
 )
 from mopoe_core import metric_names
 from mopoe_core.data.types import Dataset, Split
-from mopoe_core.metrics.classifiers import Judges
+from mopoe_core.metrics.classifiers import Classifiers
 from mopoe_core.random_streams import generator
-from mopoe_core.training.training import SELECTION_SEED
+from mopoe_core.training.run import SELECTION_SEED
 
 PROBE_EXAMPLES = 500
 PROBE_ITERATIONS = 1000
@@ -44,7 +44,7 @@ Subset = tuple[int, ...]
 
 
 @torch.no_grad()
-def evaluate(model: Reference, seed: int, dataset: Dataset, judges: Judges, num_workers: int = 0) -> dict[str, float]:
+def evaluate(model: Reference, seed: int, dataset: Dataset, judges: Classifiers, num_workers: int = 0) -> dict[str, float]:
     """The metrics by their names in `mopoe_core.metric_names`, without `log_likelihood_paper_view` and the counts of classes.
 
     `seed` chooses the probes' training examples; the other chance is the global generator's. Raises ValueError where labels are
@@ -118,7 +118,7 @@ def probes(model: Reference, fit_loader: DataLoader[Item], test_loader: DataLoad
     return metrics
 
 
-def joint_coherence(model: Reference, judges: Judges) -> float:
+def joint_coherence(model: Reference, judges: Classifiers) -> float:
     """Share of 5,000 draws from the prior whose decoded modalities all show the same class."""
     agreeing = 0
     for start in range(0, PRIOR_SAMPLES, BATCH):
@@ -131,7 +131,7 @@ def joint_coherence(model: Reference, judges: Judges) -> float:
     return agreeing / PRIOR_SAMPLES
 
 
-def conditional_coherences(model: Reference, loader: DataLoader[Item], judges: Judges) -> dict[str, float]:
+def conditional_coherences(model: Reference, loader: DataLoader[Item], judges: Classifiers) -> dict[str, float]:
     """For each subset and target, the share of examples whose decoded target shows the example's class."""
     right = {(subset, m.name): 0 for subset in all_subsets(model) for m in model.modalities}
     count = 0

@@ -27,8 +27,8 @@ from torchvision.transforms.functional import to_tensor
 from benchmarks.reference.networks import copy_parameters, plain_networks
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Modality, Split
+from mopoe_core.models.draws import Draws
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Draws
 
 SCALE = 0.75
 MODELS = ("mvae", "mmvae", "mopoe")

@@ -19,8 +19,8 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.cards import DataKey
 from mopoe_core.data.loading import load
 from mopoe_core.data.types import Dataset
-from mopoe_core.metrics.classifiers import Judges, judges
-from mopoe_core.training.training import SELECTION_SEED, new_model
+from mopoe_core.metrics.classifiers import Classifiers, trained_classifiers
+from mopoe_core.training.run import SELECTION_SEED, new_model
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ PlainTrial = tuple[TrainingConfig, int]
 """A configuration and a seed."""
 
 
-def plain_trial(config: TrainingConfig, seed: int, dataset: Dataset, judges: Judges) -> dict[str, float]:
+def plain_trial(config: TrainingConfig, seed: int, dataset: Dataset, judges: Classifiers) -> dict[str, float]:
     """Train for `config.epochs` and evaluate; returns the metrics of `reference_evaluation.evaluate`.
 
     Its initial weights are those of the package's trial with this seed; other chance is the global generator's, which it seeds.
@@ -75,6 +75,6 @@ def _trial(trial: PlainTrial, data: Path, classifiers: Path) -> dict[str, float]
 
 
 @lru_cache(maxsize=2)
-def _loaded(key: DataKey, data: Path, classifiers: Path) -> tuple[Dataset, Judges]:
+def _loaded(key: DataKey, data: Path, classifiers: Path) -> tuple[Dataset, Classifiers]:
     dataset = load(key, data)
-    return dataset, judges(dataset, classifiers, CPU)
+    return dataset, trained_classifiers(dataset, classifiers, CPU)

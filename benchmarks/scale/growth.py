@@ -18,10 +18,10 @@ import torch
 from benchmarks.speed.measure import as_in_a_worker, timed
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
-from mopoe_core.metrics.classifiers import judges
+from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.metrics.evaluation import evaluate
-from mopoe_core.training.stacked_training import Stack
-from mopoe_core.training.training import Run
+from mopoe_core.training.run import Run
+from mopoe_core.training.stack import Stack
 
 CPU = torch.device("cpu")
 STEPS = 10
@@ -57,7 +57,7 @@ def row(modalities: int, stacked: int, model: str, data: Path, classifiers: Path
     step = (lambda: batched.step(rows_TB)) if batched else (lambda: runs[0].step(rows_TB[0]))
     step()
     step_s = timed(step, STEPS)
-    jury = judges(dataset, classifiers, CPU)
+    jury = trained_classifiers(dataset, classifiers, CPU)
     evaluation_s = timed(lambda: evaluate(runs[0].model.eval(), 0, dataset, jury, CPU))
     return Row(modalities, 2**modalities - 1, stacked, model, step_s, evaluation_s, _peak_bytes())
 

@@ -17,9 +17,9 @@ from benchmarks.reference.models import Reference
 from benchmarks.speed.measure import Row, as_in_a_worker, row, timed
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
-from mopoe_core.metrics.classifiers import judges
+from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.metrics.evaluation import evaluate
-from mopoe_core.training.training import new_model
+from mopoe_core.training.run import new_model
 
 CPU = torch.device("cpu")
 CASES = (
@@ -37,7 +37,7 @@ def evaluation(model: str, dataset: str, networks: str, tested: int, data: Path,
     fields = {"dataset": dataset, "model": model, "networks": networks, "test_examples": tested, "kl": "sum"}
     config = TrainingConfig.model_validate(fields)
     loaded = load(config.data_key, data)
-    jury = judges(loaded, classifiers, CPU)
+    jury = trained_classifiers(loaded, classifiers, CPU)
     ours = new_model(config, 0, loaded, CPU).eval()
     reference = Reference(ours)
     name = f"evaluation/{model}/{dataset}/{networks}"

@@ -15,8 +15,9 @@ import torch
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
 from mopoe_core.data.types import Dataset
-from mopoe_core.training.stacked_training import Stack, is_out_of_memory
-from mopoe_core.training.training import Run
+from mopoe_core.training.run import Run
+from mopoe_core.training.stack import Stack
+from mopoe_core.training.stacked_training import is_out_of_memory
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 STEPS = 20

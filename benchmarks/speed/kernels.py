@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
 from mopoe_core.networks import stacked_modules
-from mopoe_core.training.stacked_training import Stack
-from mopoe_core.training.training import Run
+from mopoe_core.training.run import Run
+from mopoe_core.training.stack import Stack
 
 CPU = torch.device("cpu")
 STACKED = 16

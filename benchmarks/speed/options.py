@@ -26,8 +26,8 @@ from benchmarks.speed.measure import as_in_a_worker, core_seconds
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
 from mopoe_core.data.types import Dataset
-from mopoe_core.models.objective import Draws
-from mopoe_core.training.training import Run
+from mopoe_core.models.draws import Draws
+from mopoe_core.training.run import Run
 
 CPU = torch.device("cpu")
 STEPS_A_ROUND = {

@@ -17,9 +17,9 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
 from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset
-from mopoe_core.training.stacked_training import Stack
+from mopoe_core.training.run import Run
+from mopoe_core.training.stack import Stack
 from mopoe_core.training.throughput import Throughput, measure
-from mopoe_core.training.training import Run
 
 CPU = torch.device("cpu")
 STACKED = 16

@@ -21,7 +21,8 @@ from mopoe_core.data.loading import load
 from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Epoch
 from mopoe_core.random_streams import generator
-from mopoe_core.training.training import SELECTION_SEED, Run, new_model, train
+from mopoe_core.training.run import SELECTION_SEED, Run, new_model
+from mopoe_core.training.training import train
 
 CPU = torch.device("cpu")
 SEED = 0

@@ -25,7 +25,7 @@ import yaml
 from benchmarks.reference.trial import plain_trials
 from mopoe_core.data.loading import load
 from mopoe_core.data.own import user_data
-from mopoe_core.metrics.classifiers import judges
+from mopoe_core.metrics.classifiers import trained_classifiers
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sweep_file import parse
@@ -72,7 +72,7 @@ def whole(data: Path, folder: Path) -> Iterator[Row]:
     raw["base"] |= QUICK
     every = parse(raw).trials
     config = every[0].config
-    judges(load(config.data_key, data), folder / "classifiers", torch.device("cpu"))
+    trained_classifiers(load(config.data_key, data), folder / "classifiers", torch.device("cpu"))
     started = time.perf_counter()
     plain_trials([(trial.config, trial.seed) for trial in every], data, folder / "classifiers")
     reference_s = time.perf_counter() - started

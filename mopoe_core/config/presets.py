@@ -6,6 +6,8 @@ trial however they were come by. A scale fixes how much data and how many epochs
 
 from typing import Any
 
+from mopoe_core.family.registry import MODELS
+
 Fields = dict[str, Any]
 
 PAPER: dict[str, Fields] = {
@@ -20,8 +22,6 @@ PAPER: dict[str, Fields] = {
         "batch_size": 256,
     },
 }
-PAPER_MODELS: dict[str, Fields] = {"mmvae": {"kl": "mixture"}, "mopoe": {"kl": "mixture"}}
-"""Eq. (6) and Eq. (9) have the KL of the mixture itself."""
 
 RELEASED: dict[str, Fields] = {
     "mnist_svhn_text": PAPER["mnist_svhn_text"] | {"beta": 2.5, "epochs": 200},
@@ -37,14 +37,6 @@ RELEASED: dict[str, Fields] = {
     },
 }
 RELEASED_ALL: Fields = {"importance_samples": 12}
-RELEASED_MODELS: dict[str, Fields] = {
-    "mvae": {"unimodal_reconstruction": "unweighted"},
-    "mmvae": {"estimator": "slices"},
-    "mopoe": {"estimator": "slices", "prior_expert": "full"},
-}
-
-PAPER_MODEL_NAMES = ("mvae", "mmvae", "mopoe", "eq5")
-"""What the paper trains; `eq5` is its Eq. (5)."""
 
 PRESETS = ("paper", "released_code")
 
@@ -65,16 +57,15 @@ SIZES: dict[str, dict[str, Fields]] = {
 """What a scale below the paper's fixes; `None` is all examples. `small` of MNIST-SVHN-Text is 3,000 steps, so that the ninety trials of
 `sweeps/mst.yaml` take an hour or two on two cores."""
 SCALES = ("paper", "small", "smoke")
-SIZE_FIELDS = ("epochs", "train_examples", "test_examples")
-"""The fields that a scale fixes: one that is written beside it and says otherwise is a contradiction."""
 
 
 def preset_fields(preset: str, dataset: str, model: str) -> Fields:
     """What a preset says of a model on a dataset; nothing for a user's own dataset, or for a model that the paper does not have."""
     _check("preset", preset, PRESETS)
-    if preset == "released_code":
-        return RELEASED.get(dataset, {}) | (RELEASED_ALL | RELEASED_MODELS.get(model, {}) if dataset in RELEASED else {})
-    return PAPER.get(dataset, {}) | (PAPER_MODELS.get(model, {}) if dataset in PAPER else {})
+    if dataset not in PAPER:
+        return {}
+    of_dataset = PAPER[dataset] if preset == "paper" else RELEASED[dataset] | RELEASED_ALL
+    return of_dataset | dict(MODELS[model].presets.get(preset, {}) if model in MODELS else {})
 
 
 def scale_fields(scale: str, dataset: str, preset: str) -> Fields:

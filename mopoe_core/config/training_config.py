@@ -8,82 +8,26 @@ model's own default, the field's default.
 """
 
 import json
-import re
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from mopoe_core.config import presets
-from mopoe_core.data.cards import DATASETS, MODELS, DataKey, DatasetCard, find, is_own
+from mopoe_core.config.field_types import Number, Weight, Whole, same_number, text_or_empty
+from mopoe_core.config.filling_in import all_is_none, card_of, preset_and_model_defaults, scale_fields, with_own_data
+from mopoe_core.config.roles import Role
+from mopoe_core.data.cards import DATASETS, DataKey, DatasetCard, find, is_own
+from mopoe_core.family.model_card import ModelCard
+from mopoe_core.family.registry import ALIASES, MODELS
 from mopoe_core.metric_names import metric_names
 from mopoe_core.spelling import choose
 
 RECIPE = 3
 """Raised by hand when code changes what a finished trial means; it is part of every identity, so every trial is then a new one."""
 
-ALIASES: dict[str, dict[str, str]] = {"eq5": {"model": "mopoe", "estimator": "enumerate", "kl": "sum"}}
-"""Model names that stand for a model with settings. Eq. (5) is MoPoE with every component decoded: one identity, two spellings."""
-
-MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "mvae": {"estimator": "enumerate", "prior_expert": "all"},
-    "mmvae": {},
-    "mopoe": {},
-    "mvtcae": {"estimator": "enumerate"},
-    "mmjsd": {},
-    "mmvm": {"estimator": "enumerate"},
-}
-"""What a model means when a field is left out, where that is not the field's own default."""
-
-MIXTURES = ("mmvae", "mopoe", "mmjsd")
-"""Models whose components are those of one mixture; the others add up ELBOs, or have one component, and decode every one."""
-
-CHOOSES_A_MEMBER = ("mmvae", "mmjsd", "mmvm")
-"""Models whose posterior given several modalities is a mixture of those given each, and no product."""
-
-NUMBERS = (
-    "model",
-    "beta",
-    "beta_private",
-    "private_weights",
-    "given_private",
-    "estimator",
-    "kl",
-    "prior_expert",
-    "alpha",
-    "unimodal_reconstruction",
-    "reconstruction_weights",
-    "missing",
-    "learning_rate",
-    "weight_decay",
-    "importance_samples",
-)
-"""Fields in which the trials of one stack may differ: they change numbers, and not the shape of a network or a batch."""
-
 LEAST_PROBED = 500
 LEAST_TESTED = 100
-
-
-def _not_a_bool(value: Any) -> Any:
-    """YAML reads `no` and `on` as booleans, and pydantic would read those as 0 and 1."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not a yes/no value")
-    return value
-
-
-def _a_whole_number(value: Any) -> Any:
-    """Refuse a range: pydantic reads the text `0-4` as -4."""
-    if isinstance(value, str) and re.search(r"\d\s*[-+]", value):
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _plus_zero(value: float) -> float:
-    return value + 0.0  # -0.0 would hash differently from 0.0
-
-
-Number = Annotated[float, BeforeValidator(_not_a_bool), AfterValidator(_plus_zero)]
-Whole = Annotated[int, BeforeValidator(_a_whole_number), BeforeValidator(_not_a_bool)]
-Weight = Annotated[Number, Field(ge=0)]
 
 
 class TrainingConfig(BaseModel):
@@ -95,64 +39,66 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    dataset: str
+    dataset: Annotated[str, Role.MEANING | Role.NAMED]
     """Name in `DATASETS`, or `file.py:function` for a dataset of the user's own (`mopoe_core.data.own.user_data`)."""
-    data_hash: str = ""
+    data_hash: Annotated[str, Role.MEANING | Role.SPEEDLESS] = ""
     """Fingerprint of a dataset of the user's own, filled in; empty for the others."""
-    source: str = "embedded"
+    source: Annotated[str, Role.MEANING | Role.NAMED] = "embedded"
     """Where the data come from: `embedded` needs no download, `original` is the published data, `own` the user's."""
-    scale: Literal["paper", "small", "smoke"] | None = None
+    scale: Annotated[Literal["paper", "small", "smoke"] | None, Role.MEANING | Role.NAMED | Role.LABELLED | Role.SPEEDLESS] = None
     """How much data and how many epochs: fixed by `presets.SIZES`; None for sizes of the user's own."""
-    modality_count: Whole | None = None
+    modality_count: Annotated[Whole | None, Role.MEANING | Role.LABELLED] = None
     """The first so many modalities, where a dataset allows it; all when left out."""
-    evaluate_on: Literal["test", "validation"] = "test"
+    evaluate_on: Annotated[Literal["test", "validation"], Role.MEANING | Role.SPEEDLESS] = "test"
     """Which partition the final metrics are taken on; `validation` (CelebA only) as the released code."""
-    model: str
+    model: Annotated[str, Role.STACKABLE | Role.OBJECTIVE]
     """One of `MODELS`, or `eq5` for MoPoE trained on Eq. (5)."""
-    networks: Literal["paper", "small"] = "paper"
+    networks: Annotated[Literal["paper", "small"], Role.NAMED] = "paper"
     """`paper`: the released layer sizes; `small`: perceptrons derived from a modality's shape."""
-    beta: Number = Field(default=1.0, ge=0)
+    beta: Annotated[Number, Role.STACKABLE | Role.OBJECTIVE] = Field(default=1.0, ge=0)
     """Weight of the KL terms."""
-    latent_dim: Whole = Field(default=20, ge=1, le=100_000)
+    latent_dim: Annotated[Whole, Role.LABELLED] = Field(default=20, ge=1, le=100_000)
     """Dimensions of the shared latent."""
-    private_dim: Whole = Field(default=0, ge=0, le=100_000)
+    private_dim: Annotated[Whole, Role.LABELLED] = Field(default=0, ge=0, le=100_000)
     """Dimensions of each modality's private latent (Eq. 34); 0 for none."""
-    beta_private: Weight = 1.0
+    beta_private: Annotated[Weight, Role.STACKABLE] = 1.0
     """Weight of the private latents' KLs, relative to `beta`."""
-    private_weights: tuple[Weight, ...] = ()
+    private_weights: Annotated[tuple[Weight, ...], Role.STACKABLE] = ()
     """Weights of the modalities' private KLs, in the dataset's order; 1 each when left out."""
-    given_private: Literal["prior", "posterior"] = "prior"
+    given_private: Annotated[Literal["prior", "posterior"], Role.STACKABLE | Role.LABELLED | Role.MEANING] = "prior"
     """Where conditional generation draws the private latent of a given modality from: the `prior`, as published, or its own `posterior`.
     That of a modality that is not given always comes from the prior."""
-    estimator: Literal["stratified", "categorical", "slices", "enumerate"] = "stratified"
+    estimator: Annotated[
+        Literal["stratified", "categorical", "slices", "enumerate"], Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE
+    ] = "stratified"
     """How the expectation under the mixture is estimated; see `mopoe_core.models.objective`."""
-    kl: Literal["sum", "mixture"] = "sum"
+    kl: Annotated[Literal["sum", "mixture"], Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE] = "sum"
     """`sum`: weighted sum of the components' KLs (Eq. 12); `mixture`: KL of the mixture itself (Eq. 6), by Monte Carlo."""
-    prior_expert: Literal["none", "full", "all"] = "none"
+    prior_expert: Annotated[Literal["none", "full", "all"], Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE] = "none"
     """Which products include the expert N(0, I): none, the full set's only (as MoPoE's released code), or all."""
-    alpha: Number = Field(default=5 / 6, ge=0, le=1)
+    alpha: Annotated[Number, Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE] = Field(default=5 / 6, ge=0, le=1)
     """MVTCAE: share of the KLs to the unimodal posteriors; 5/6 as its authors use for five modalities."""
-    unimodal_reconstruction: Literal["weighted", "unweighted"] = "weighted"
+    unimodal_reconstruction: Annotated[Literal["weighted", "unweighted"], Role.STACKABLE | Role.OBJECTIVE] = "weighted"
     """MVAE: whether its unimodal ELBOs have the reconstruction weights too; `unweighted` as released."""
-    likelihood: Literal["laplace", "normal", "bernoulli"] = "laplace"
+    likelihood: Annotated[Literal["laplace", "normal", "bernoulli"], Role.LABELLED | Role.MEANING] = "laplace"
     """Likelihood of image modalities; text is always categorical over characters."""
-    reconstruction_weights: Literal["size", "equal"] | tuple[Weight, ...] = "size"
+    reconstruction_weights: Annotated[Literal["size", "equal"] | tuple[Weight, ...], Role.STACKABLE | Role.LABELLED] = "size"
     """`size`: the largest modality's number of elements over this one's (Appendix B); `equal`: 1 each; or a weight a modality."""
-    missing: Number = Field(default=0.0, ge=0, lt=1)
+    missing: Annotated[Number, Role.STACKABLE | Role.LABELLED] = Field(default=0.0, ge=0, lt=1)
     """Share of the training set's entries (example, modality) that are hidden; an example always keeps one modality."""
-    epochs: Whole = Field(default=150, ge=1, le=1_000_000)
+    epochs: Annotated[Whole, Role.SIZE | Role.SPEEDLESS] = Field(default=150, ge=1, le=1_000_000)
     """Passes over the training examples."""
-    batch_size: Whole = Field(default=256, ge=1)
+    batch_size: Annotated[Whole, Role.NONE] = Field(default=256, ge=1)
     """Examples a step; the last, partial batch of an epoch is dropped."""
-    learning_rate: Number = Field(default=1e-3, gt=0)
+    learning_rate: Annotated[Number, Role.STACKABLE] = Field(default=1e-3, gt=0)
     """Adam's step size."""
-    weight_decay: Number = Field(default=0.0, ge=0)
+    weight_decay: Annotated[Number, Role.STACKABLE] = Field(default=0.0, ge=0)
     """Adam's L2 penalty."""
-    train_examples: Whole | None = Field(default=None, ge=1)
+    train_examples: Annotated[Whole | None, Role.SIZE | Role.SPEEDLESS] = Field(default=None, ge=1)
     """Train on this many examples (a fixed random selection); all when left out."""
-    test_examples: Whole | None = Field(default=None, ge=1)
+    test_examples: Annotated[Whole | None, Role.SIZE | Role.SPEEDLESS | Role.MEANING] = Field(default=None, ge=1)
     """Evaluate on this many test examples (a fixed random selection); all when left out."""
-    importance_samples: Whole = Field(default=15, ge=1, le=10_000)
+    importance_samples: Annotated[Whole, Role.STACKABLE | Role.MEANING] = Field(default=15, ge=1, le=10_000)
     """Samples an example and subset, for the log-likelihoods."""
     _card: DatasetCard | None = PrivateAttr(None)
     """Of a dataset of the user's own, so that no later question runs the user's code."""
@@ -165,25 +111,25 @@ class TrainingConfig(BaseModel):
         filled = dict(values)
         preset, name = filled.pop("preset", None), filled.get("model")
         choose("preset", preset or "paper", presets.PRESETS)
-        for field, value in ALIASES.get(_text(name), {}).items():
+        for field, value in ALIASES.get(text_or_empty(name), {}).items():
             if field != "model" and filled.get(field, value) != value:
                 raise ValueError(f"{field}: {filled[field]!r} contradicts model {name!r}, which means {field}: {value}")
             filled[field] = value
-        dataset, model = _text(filled.get("dataset")), _text(filled.get("model"))
-        card = _card_of(dataset, info)
+        dataset, model = text_or_empty(filled.get("dataset")), text_or_empty(filled.get("model"))
+        card = card_of(dataset, info)
         if card is None:
             return filled  # refused below, with the nearest spelling
         if card.data_hash:
-            filled = _of_own(filled, card)
-        filled = _usual(preset or "paper", dataset, model) | _sized(filled, card, preset) | filled
-        if "private_weights" not in values and "beta_private" not in values and _same(filled.get("private_dim"), 0):
+            filled = with_own_data(filled, card)
+        filled = preset_and_model_defaults(preset or "paper", dataset, model) | scale_fields(filled, card, preset) | filled
+        if "private_weights" not in values and "beta_private" not in values and same_number(filled.get("private_dim"), 0):
             filled = {field: value for field, value in filled.items() if field not in ("private_weights", "beta_private")}
-        return _all_is_none(filled, card)
+        return all_is_none(filled, card)
 
     @model_validator(mode="after")
     def _agree(self, info: ValidationInfo) -> "TrainingConfig":
         if is_own(self.dataset):
-            self._card = _card_of(self.dataset, info)
+            self._card = card_of(self.dataset, info)
         card = self._card or choose("dataset", self.dataset, DATASETS)
         choose("source", self.source, card.sources)
         choose("model", self.model, [*MODELS, *ALIASES])
@@ -217,30 +163,37 @@ class TrainingConfig(BaseModel):
             )
 
     def _check_model(self) -> None:
-        if self.model not in MIXTURES:
+        model = MODELS[self.model]
+        if not model.is_mixture:
             if self.estimator != "enumerate":
                 raise ValueError(
                     f"estimator: {self.estimator!r} does not apply to model {self.model!r}, which is no mixture; leave it out"
                 )
             if self.kl != "sum":
                 raise ValueError(f"kl: {self.kl!r} does not apply to model {self.model!r}, which is no mixture; leave it out")
-        if self.model == "mmjsd" and self.kl != "sum":
-            raise ValueError(f"kl: {self.kl!r} does not apply to model 'mmjsd', whose KLs are to the dynamic prior; leave it out")
-        if self.model in CHOOSES_A_MEMBER and self.prior_expert == "full":
+        if self.kl != "sum" and not model.pulls_to_prior_only:
+            raise ValueError(
+                f"kl: {self.kl!r} does not apply to model {self.model!r}, whose KLs are not to the prior; leave it out"
+            )
+        if model.chooses_a_member and self.prior_expert == "full":
             raise ValueError(
                 f"prior_expert: 'full' does not apply to model {self.model!r}, which has no full product; allowed: none, all"
             )
-        for field, only in (("alpha", "mvtcae"), ("unimodal_reconstruction", "mvae")):
-            if self.model != only and getattr(self, field) != type(self).model_fields[field].default:
-                raise ValueError(f"{field}: applies to model {only!r} only, not to {self.model!r}; leave it out")
+        self._check_fields_of_others(model)
         if self.unimodal_reconstruction == "unweighted" and not all(self.reconstruction_weights):
             raise ValueError(
                 "reconstruction_weights: a weight of 0 cannot be taken out again, as `unimodal_reconstruction: unweighted` asks; "
                 "use weights above 0, or weighted"
             )
 
+    def _check_fields_of_others(self, model: ModelCard) -> None:
+        for other in MODELS.values():
+            for field in set(other.own_fields) - set(model.own_fields):
+                if getattr(self, field) != type(self).model_fields[field].default:
+                    raise ValueError(f"{field}: applies to model {other.name!r} only, not to {self.model!r}; leave it out")
+
     def _check_estimator(self) -> None:
-        if self.model in CHOOSES_A_MEMBER and self.importance_samples < self.M:
+        if MODELS[self.model].chooses_a_member and self.importance_samples < self.M:
             raise ValueError(
                 f"importance_samples: {self.importance_samples} is too few for model {self.model!r}, whose posterior is a mixture of "
                 f"{self.M}; at least {self.M}"
@@ -303,14 +256,7 @@ class TrainingConfig(BaseModel):
     @property
     def components(self) -> int:
         """Number of components: of a mixture, or of ELBOs that are added."""
-        return {
-            "mvae": self.M + 1,
-            "mmvae": self.M,
-            "mopoe": int(2**self.M) - 1,
-            "mvtcae": 1,
-            "mmjsd": self.M + 1,
-            "mmvm": self.M,
-        }[self.model]
+        return len(MODELS[self.model].rows(self, (1.0,) * self.M).weights_C)
 
     @property
     def examples_per_epoch(self) -> int:
@@ -324,8 +270,9 @@ class TrainingConfig(BaseModel):
 
     @property
     def shape(self) -> str:
-        """What the trials of one stack have in common: every field but those in `NUMBERS`, and whether modalities are hidden."""
-        common = {name: value for name, value in self.model_dump(mode="json").items() if name not in NUMBERS}
+        """What the trials of one stack have in common: every field but the stackable ones, and whether modalities are hidden."""
+        stackable = fields_with(Role.STACKABLE)
+        common = {name: value for name, value in self.model_dump(mode="json").items() if name not in stackable}
         if self.missing:
             common["hides"] = True
         return json.dumps(common, sort_keys=True)
@@ -333,9 +280,9 @@ class TrainingConfig(BaseModel):
     def canonical(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as plain values: what an identity is a hash of.
 
-        A new field with a default therefore changes no identity. `MODEL_DEFAULTS` count as defaults; presets do not.
+        A new field with a default therefore changes no identity. A model's own defaults count as defaults; presets do not.
         """
-        own = MODEL_DEFAULTS[self.model]
+        own = MODELS[self.model].defaults
         fields = type(self).model_fields
         return {
             name: value
@@ -344,92 +291,15 @@ class TrainingConfig(BaseModel):
         }
 
 
-def deviations(config: TrainingConfig) -> tuple[str, ...]:
-    """How a configuration differs from the paper's own for its dataset and model, in words; empty for a reproduction's setting.
-
-    Model, beta, estimator of Eq. (5) and seed are what the paper varies.
-    """
-    if config.dataset not in presets.PAPER:
-        return ("a dataset that the paper does not have",)
-    foreign = () if config.published_model in presets.PAPER_MODEL_NAMES else (f"model {config.model}, which it does not have",)
-    varied = {"dataset": config.dataset, "model": config.published_model, "beta": config.beta, "scale": "paper"}
-    paper = TrainingConfig.model_validate(varied).model_dump()
-    ours = config.model_dump()
-    differing = [field for field in ours if ours[field] != paper[field]]
-    return (*foreign, *(f"{field} {_said(field, ours[field])} instead of {_said(field, paper[field])}" for field in differing))
+@cache
+def fields_with(role: Role) -> tuple[str, ...]:
+    """The fields that have a role, in the order of `TrainingConfig`."""
+    return tuple(name for name, field in TrainingConfig.model_fields.items() if role in role_of(name, field.metadata))
 
 
-def _said(field: str, value: Any) -> str:
-    if value is None:
-        return "all" if field in presets.SIZE_FIELDS else "left out"
-    return str(value)
-
-
-def _sized(fields: dict[str, Any], card: DatasetCard, preset: str | None) -> dict[str, Any]:
-    """What the scale says of the fields; ValueError where one of them contradicts it."""
-    scale = fields.get("scale")
-    if scale is None:
-        return {}
-    if card.name not in presets.PAPER:
-        raise ValueError(f"scale: {scale!r} is not offered for a dataset of your own; leave it out and set the sizes")
-    if scale not in presets.SCALES:
-        return {}  # refused by the field itself
-    usual = presets.scale_defaults(scale)
-    fixed = presets.scale_fields(scale, card.name, preset or _preset_of(fields, card.name))
-    meant, written = _all_is_none(usual | fields | fixed, card), _all_is_none(usual | fields, card)
-    for field, value in fixed.items():
-        if field in fields and not _same(written[field], meant[field]):
-            said = _said(field, value)
-            raise ValueError(f"{field}: {fields[field]!r} contradicts scale {scale!r}, which means {said}; leave out one of them")
-    return usual | {field: meant[field] for field in fixed}
-
-
-def _preset_of(fields: dict[str, Any], dataset: str) -> str:
-    """The preset whose epochs are written; a configuration that is read back says the numbers and not where they came from."""
-    found = (p for p in presets.PRESETS if _same(fields.get("epochs"), presets.preset_fields(p, dataset, "")["epochs"]))
-    return next(found, "paper")
-
-
-def _same(written: Any, meant: Any) -> bool:
-    """Whether two values of a number's field, as YAML may spell them, are one."""
-    try:
-        return float(written) == float(meant)
-    except (TypeError, ValueError, OverflowError):
-        return bool(written == meant)
-
-
-def _usual(preset: str, dataset: str, model: str) -> dict[str, Any]:
-    """What the preset says, over the model's own defaults."""
-    own = MODEL_DEFAULTS.get(model, {})
-    return own | presets.preset_fields(preset, dataset, model)
-
-
-def _of_own(fields: dict[str, Any], card: DatasetCard) -> dict[str, Any]:
-    """The configuration with the fingerprint of the user's data, which may not be another one than a trial was made with."""
-    if fields.get("data_hash", card.data_hash) != card.data_hash:
-        raise ValueError(f"data_hash: {card.name} holds other data now than when this was made; restore them, or start anew")
-    return {"source": "own", "networks": "small"} | fields | {"data_hash": card.data_hash}
-
-
-def _all_is_none(fields: dict[str, Any], card: DatasetCard) -> dict[str, Any]:
-    """All, spelled out as a number, is the same configuration as leaving the number out."""
-    source = _text(fields.get("source", "embedded"))
-    if source not in card.sources:
-        return fields
-    tested = card.validation_examples if fields.get("evaluate_on") == "validation" else card.test_examples
-    everything = {
-        "train_examples": card.train_examples[source],
-        "test_examples": tested.get(source),
-        "modality_count": len(card.modalities),
-    }
-    return {name: None if name in everything and _same(value, everything[name]) else value for name, value in fields.items()}
-
-
-def _card_of(dataset: str, info: ValidationInfo) -> DatasetCard | None:
-    """The dataset's card: the one that `context={"cards": {name: card}}` gives, else what `find` finds, which runs a user's code."""
-    cards: dict[str, DatasetCard] = (info.context or {}).get("cards", {})
-    return cards[dataset] if dataset in cards else find(dataset)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def role_of(name: str, metadata: list[Any]) -> Role:
+    """The role that a field's annotation gives it. Raises TypeError where it gives none, `Role.NONE` included, or several."""
+    roles = [mark for mark in metadata if isinstance(mark, Role)]
+    if len(roles) != 1:
+        raise TypeError(f"{name}: needs one Role in its annotation (several are joined by |; Role.NONE for none)")
+    return roles[0]

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from mopoe_core.data.celeba.attributes import CELEBA, DRAWN
 from mopoe_core.errors import DataError
 
-MODELS = ("mvae", "mmvae", "mopoe", "mvtcae", "mmjsd", "mmvm")
-
 
 @dataclass(frozen=True)
 class DataKey:

@@ -1,4 +1,4 @@
-"""The judges of coherence: one classifier a modality, trained once per dataset and kept.
+"""The classifiers that judge coherence: one a modality, trained once per dataset and kept.
 
 Architectures as released (protocol section 2); small ones where a modality has none, or where the released one would take hours on the
 embedded data. Unlike the released evaluation, which left dropout live, a classifier here judges in evaluation mode. How good it must be
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset, Modality
-from mopoe_core.errors import JudgeError
+from mopoe_core.errors import ClassifierError
 from mopoe_core.metrics import classifier_quality
 from mopoe_core.metrics.classifier_quality import LEVEL, Quality
 from mopoe_core.networks.networks import Transpose, celeba_image_features, celeba_text_features, svhn_convolutions
@@ -50,7 +50,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Judges:
+class Classifiers:
     """Trained classifiers with their quality on test items."""
 
     networks: Mapping[str, nn.Module]
@@ -168,14 +168,14 @@ def classifier(modality: Modality, classes: int) -> nn.Module:
     return recipe(modality).build(modality, classes)
 
 
-def judges(dataset: Dataset, folder: AnyPath, device: torch.device) -> Judges:
+def trained_classifiers(dataset: Dataset, folder: AnyPath, device: torch.device) -> Classifiers:
     """The dataset's classifiers, trained if `folder` does not hold them yet, in evaluation mode on `device`.
 
-    Raises JudgeError where one of them is no judge (`check_quality`).
+    Raises ClassifierError where one of them must not judge (`check_quality`).
     """
     networks, quality = {}, {}
     for modality in dataset.modalities:
-        quality[modality.name] = judge(dataset, modality, folder)
+        quality[modality.name] = checked_classifier(dataset, modality, folder)
         kept = _load(classifier_path(dataset, modality, folder), device)
         network = classifier(modality, dataset.classes).to(device).eval().requires_grad_(False)
         try:
@@ -184,18 +184,18 @@ def judges(dataset: Dataset, folder: AnyPath, device: torch.device) -> Judges:
             raise _unusable(classifier_path(dataset, modality, folder), "its weights are of another network") from None
         networks[modality.name] = network
     every = json.dumps([_identity(dataset, modality) for modality in dataset.modalities])
-    return Judges(networks, quality, hashlib.sha256(every.encode()).hexdigest()[:16])
+    return Classifiers(networks, quality, hashlib.sha256(every.encode()).hexdigest()[:16])
 
 
-def judged(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality | None:
-    """As `judge`, of a classifier that `folder` holds; None where it has to be trained."""
-    return judge(dataset, modality, folder) if classifier_path(dataset, modality, folder).exists() else None
+def quality_if_trained(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality | None:
+    """As `checked_classifier`, of a classifier that `folder` holds; None where it has to be trained."""
+    return checked_classifier(dataset, modality, folder) if classifier_path(dataset, modality, folder).exists() else None
 
 
-def judge(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality:
+def checked_classifier(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality:
     """See that `folder` holds one modality's classifier, training it if need be; returns its quality on test items.
 
-    Raises JudgeError where it is no judge (`check_quality`).
+    Raises ClassifierError where it must not judge (`check_quality`).
     """
     path = classifier_path(dataset, modality, folder)
     if not path.exists():
@@ -217,7 +217,7 @@ def classifier_path(dataset: Dataset, modality: Modality, folder: AnyPath) -> An
 
 
 def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
-    """What was kept: tensors and plain values; nothing that a file says is executed. Raises JudgeError where it is something else."""
+    """What was kept: tensors and plain values; nothing that a file says is executed. Raises ClassifierError for anything else."""
     content = io.BytesIO(path.read_bytes())
     try:
         with zipfile.ZipFile(content) as archive:
@@ -241,12 +241,12 @@ def _of(path: AnyPath) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-def _unusable(path: AnyPath, reason: str) -> JudgeError:
-    return JudgeError(f"{path}: is damaged or no file of this program ({reason}); delete it to train the classifier again")
+def _unusable(path: AnyPath, reason: str) -> ClassifierError:
+    return ClassifierError(f"{path}: is damaged or no file of this program ({reason}); delete it to train the classifier again")
 
 
 def check_quality(modality: Modality, quality: Quality, path: AnyPath) -> None:
-    """Raise JudgeError if a classifier must not judge: below its recipe's least, or not better than chance, whatever that least is."""
+    """Raise ClassifierError if a classifier must not judge: below its recipe's least, or, whatever that is, not better than chance."""
     least = recipe(modality).least
     if not quality.better_than_chance:
         why, user = f"which is not better than chance (p = {quality.p:.2g}, at most {LEVEL:g} is needed)", "a `judge`"
@@ -256,7 +256,7 @@ def check_quality(modality: Modality, quality: Quality, path: AnyPath) -> None:
         return
     then = f"check the data and their labels, then delete {path} to train it again"
     own_modality = f", or give the OwnModality {modality.name!r} {user}" if modality.own else ""
-    raise JudgeError(f"the {modality.name} classifier has {quality.said}, {why}; {then}{own_modality}")
+    raise ClassifierError(f"the {modality.name} classifier has {quality.said}, {why}; {then}{own_modality}")
 
 
 def _identity(dataset: Dataset, modality: Modality) -> str:

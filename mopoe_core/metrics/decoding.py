@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mopoe_core.data.types import Modality
-from mopoe_core.metrics.classifiers import Judges
+from mopoe_core.metrics.classifiers import Classifiers
 from mopoe_core.models.model import MultimodalVAE
 
 CPU_AT_ONCE = 1 << 22
@@ -56,10 +56,10 @@ def log_likelihood(model: MultimodalVAE, latents_NBL: Tensor, x: Tensor, modalit
     return found
 
 
-def judged(model: MultimodalVAE, judges: Judges, latents_NL: Tensor, modality: Modality) -> Tensor:
+def class_logits(model: MultimodalVAE, classifiers: Classifiers, latents_NL: Tensor, modality: Modality) -> Tensor:
     """What the modality's classifier says of what is decoded from each latent: logits (N, A)."""
     parts = latents_NL.split(at_once(modality, latents_NL.device))
-    return torch.cat([judges.logits(modality.name, model.generate(part, modality)) for part in parts])
+    return torch.cat([classifiers.logits(modality.name, model.generate(part, modality)) for part in parts])
 
 
 def laid_out(model: MultimodalVAE, device: torch.device) -> MultimodalVAE:
@@ -70,9 +70,9 @@ def laid_out(model: MultimodalVAE, device: torch.device) -> MultimodalVAE:
     return made
 
 
-def laid_out_judges(judges: Judges, modalities: Sequence[Modality], device: torch.device) -> Judges:
+def laid_out_classifiers(classifiers: Classifiers, modalities: Sequence[Modality], device: torch.device) -> Classifiers:
     """Classifiers laid out likewise."""
-    return replace(judges, networks={m.name: _laid_out(judges.networks[m.name], m, device) for m in modalities})
+    return replace(classifiers, networks={m.name: _laid_out(classifiers.networks[m.name], m, device) for m in modalities})
 
 
 def _laid_out(network: nn.Module, modality: Modality, device: torch.device) -> nn.Module:

@@ -30,16 +30,16 @@ from mopoe_core import metric_names
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.metric_names import Metric
 from mopoe_core.metrics import class_shares
-from mopoe_core.metrics.classifiers import Judges
-from mopoe_core.metrics.decoding import judged, laid_out, laid_out_judges
+from mopoe_core.metrics.classifiers import Classifiers
+from mopoe_core.metrics.decoding import class_logits, laid_out, laid_out_classifiers
 from mopoe_core.metrics.estimates import Estimate, Sharing, average_precisions, jackknifed, mean, mean_over_attributes
 from mopoe_core.metrics.importance_weights import log_likelihoods
 from mopoe_core.metrics.probes import Probes, fit_probes
+from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.models.loss import with_private
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Gaussians, products
 from mopoe_core.random_streams import generator
-from mopoe_core.training.training import SELECTION_SEED
+from mopoe_core.training.run import SELECTION_SEED
 
 PROBE_EXAMPLES = 500
 PRIOR_SAMPLES = 5000
@@ -67,21 +67,24 @@ class _Proposals:
 
 
 @torch.no_grad()
-def evaluate(model: MultimodalVAE, seed: int, dataset: Dataset, judges: Judges, device: torch.device) -> tuple[Metric, ...]:
+def evaluate(
+    model: MultimodalVAE, seed: int, dataset: Dataset, classifiers: Classifiers, device: torch.device
+) -> tuple[Metric, ...]:
     """The long table of a trained model: every metric of `names.metric_names`, in that order.
 
     All chance comes from `seed`. Raises FloatingPointError where the model's posteriors, or what they lead to, are not finite.
     """
-    config, model, judges = model.config, laid_out(model, device), laid_out_judges(judges, dataset.modalities, device)
+    config, model = model.config, laid_out(model, device)
+    classifiers = laid_out_classifiers(classifiers, dataset.modalities, device)
     # In random order also where all are taken: they lie sorted by class, and paper_view mixes the examples of a batch.
     test = dataset.test.take(config.test_examples or len(dataset.test), SELECTION_SEED).to(device)
     train = dataset.train.take(config.train_examples, SELECTION_SEED)
     chance = generator(device, seed, "evaluation")
     proposals = _proposals(model)
     probes = _fit_probes(model, train, seed, proposals, chance, device)
-    seen_MNA = _seen_from_prior(model, judges, dataset, chance)
+    seen_MNA = _seen_from_prior(model, classifiers, dataset, chance)
     agreement_N = _joint_coherence(seen_MNA)
-    parts = [_batch(model, test, rows, proposals, probes, judges, chance) for rows in _batches(len(test), device)]
+    parts = [_batch(model, test, rows, proposals, probes, classifiers, chance) for rows in _batches(len(test), device)]
     # Examples stand on the axis that is last but for scores of attributes.
     axis = {kind: -2 if dataset.attributes and kind in (metric_names.PROBE, metric_names.COHERENCE) else -1 for kind in parts[0]}
     numbers = {kind: torch.cat([part[kind] for part in parts], axis[kind]).double().cpu().numpy() for kind in parts[0]}
@@ -148,7 +151,7 @@ def _fit_probes(
     return fit_probes(means_SBD, train.labels[rows])
 
 
-def _seen_from_prior(model: MultimodalVAE, judges: Judges, dataset: Dataset, chance: torch.Generator) -> Tensor:
+def _seen_from_prior(model: MultimodalVAE, classifiers: Classifiers, dataset: Dataset, chance: torch.Generator) -> Tensor:
     """(M, N, 1): for each of 5,000 draws from the prior, the class that each modality's classifier sees in what is decoded.
 
     Of attributes (M, N, A), whether it sees each: more likely than not, or not.
@@ -156,7 +159,7 @@ def _seen_from_prior(model: MultimodalVAE, judges: Judges, dataset: Dataset, cha
     latents_MNL = _prior_latents(model, chance)
     seen = []
     for modality, latents_NL in zip(model.modalities, latents_MNL, strict=True):
-        logits = judged(model, judges, latents_NL, modality)
+        logits = class_logits(model, classifiers, latents_NL, modality)
         seen.append(logits > 0 if dataset.attributes else logits.argmax(-1, keepdim=True))
     return torch.stack(seen)
 
@@ -184,7 +187,7 @@ def _batch(
     rows: Tensor,
     proposals: _Proposals,
     probes: Probes,
-    judges: Judges,
+    classifiers: Classifiers,
     chance: torch.Generator,
 ) -> dict[str, Tensor]:
     """Every number of one batch of test examples."""
@@ -200,7 +203,7 @@ def _batch(
     return {
         FINITE: torch.isfinite(products_RBD.mu).all(-1).all(0),
         metric_names.PROBE: probes.judge(posteriors_SBD.mu, labels),
-        metric_names.COHERENCE: _coherence(model, judges, proposals.given_SM, z_SBD, private_MBP, labels, chance),
+        metric_names.COHERENCE: _coherence(model, classifiers, proposals.given_SM, z_SBD, private_MBP, labels, chance),
         metric_names.LOG_LIKELIHOOD: likelihood_SB,
         metric_names.LOG_LIKELIHOOD_PAPER_VIEW: paper_view_SB,
     }
@@ -208,7 +211,7 @@ def _batch(
 
 def _coherence(
     model: MultimodalVAE,
-    judges: Judges,
+    classifiers: Classifiers,
     given_SM: Tensor,
     z_SBD: Tensor,
     private_MBP: Tensor,
@@ -221,7 +224,7 @@ def _coherence(
         unseen_BP = torch.randn(private_MBP[m].shape, generator=chance, device=chance.device)
         private_SBP = torch.where(given_SM[:, m, None, None], private_MBP[m], unseen_BP)
         latents_SBL = with_private(z_SBD, private_SBP)
-        seen.append(judged(model, judges, latents_SBL.flatten(0, 1), modality).unflatten(0, z_SBD.shape[:2]))
+        seen.append(class_logits(model, classifiers, latents_SBL.flatten(0, 1), modality).unflatten(0, z_SBD.shape[:2]))
     logits_SMBA = torch.stack(seen, 1)
     return logits_SMBA if labels.ndim == 2 else logits_SMBA.argmax(-1) == labels
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from mopoe_core.metrics.decoding import log_likelihood
+from mopoe_core.models.gaussians import Gaussians
 from mopoe_core.models.loss import Encoded
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Gaussians
 
 
 def log_likelihoods(

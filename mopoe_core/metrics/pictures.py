@@ -12,12 +12,12 @@ from torch import Tensor
 
 from mopoe_core import metric_names
 from mopoe_core.data.types import Dataset, Modality, Split
+from mopoe_core.models.gaussians import products
 from mopoe_core.models.loss import Encoded, with_private
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import products
 from mopoe_core.random_streams import generator
 from mopoe_core.storage.files import AnyPath, Digest, write_bytes
-from mopoe_core.training.training import SELECTION_SEED
+from mopoe_core.training.run import SELECTION_SEED
 
 TILE = 56  # pixels: an 8-character word in Pillow's own font is just legible
 LONG_TILE = 120  # and so are 256 characters here

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mopoe_core.models.objective import Draws, Gaussians, Objective, chosen_products, kl_divergence
+from mopoe_core.models.draws import Draws
+from mopoe_core.models.gaussians import Gaussians, chosen_products, kl_divergence
+from mopoe_core.models.objective import Objective
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Modality
+from mopoe_core.models.draws import Draws
+from mopoe_core.models.gaussians import Gaussians, product_of_each
 from mopoe_core.models.likelihoods import Categorical, Likelihood, numeric_likelihood
 from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passes, loss, with_private
-from mopoe_core.models.objective import Draws, Gaussians, Objective, product_of_each, specification
+from mopoe_core.models.objective import Objective, specification
 from mopoe_core.networks.networks import networks
 from mopoe_core.networks.stacked_modules import mixes_examples
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Dataset
 from mopoe_core.networks.stacked_modules import NotStackable
-from mopoe_core.training.stacked_training import Stack, check_stackable, is_out_of_memory
-from mopoe_core.training.training import SELECTION_SEED, Run
+from mopoe_core.training.run import SELECTION_SEED, Run
+from mopoe_core.training.stack import Stack, check_stackable
+from mopoe_core.training.stacked_training import is_out_of_memory
 
 WORTH = 1.05
 """A stack is used only where it is this much faster than its trials one after another."""

@@ -4,7 +4,7 @@ A checkpoint may come from anywhere, and reading it runs nothing. A dataset of a
 only where the caller names it as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,43 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data import loading
 from mopoe_core.data.cards import DatasetCard, is_own
 from mopoe_core.data.own.as_arrays import in_one_line
-from mopoe_core.data.types import Modality
+from mopoe_core.data.types import Dataset, Modality
 from mopoe_core.errors import CheckpointError
 from mopoe_core.models.model import MultimodalVAE
 from mopoe_core.storage.checkpoint_owner import check_bound
-from mopoe_core.training.training import opened
+from mopoe_core.storage.files import AnyPath, Digest
+from mopoe_core.training.checkpoint import opened
 
 
 def load_trained(checkpoint: Path, device: str, data: Path, dataset: str = "") -> MultimodalVAE:
     """The model, in evaluation mode; see `mopoe_core.load`."""
+    state, digest = _opened(checkpoint)
+    check_bound(state, digest, checkpoint)
+    named = _dataset_of(state, checkpoint)
+    if dataset and not is_own(named):
+        raise CheckpointError(f"{checkpoint}: is of dataset {named!r}, which is no code of yours; leave out dataset={dataset!r}")
+    if is_own(named) and not dataset:
+        _check_needs_no_code(state, named, checkpoint)
+    return _with_weights(lambda: _untrained(state, named, data, dataset), state, checkpoint, torch.device(device))
+
+
+def load_on(checkpoint: AnyPath, dataset: Dataset, device: torch.device) -> MultimodalVAE:
+    """The model of a trial's checkpoint, in evaluation mode, for the dataset that it was trained on, which is in memory.
+
+    Raises CheckpointError where the checkpoint is of another dataset of the user's own, or cannot be used.
+    """
+    state, _ = _opened(checkpoint)
+    named = _dataset_of(state, checkpoint)
+    if is_own(named) and named != dataset.name:
+        raise CheckpointError(
+            f"{checkpoint}: is of dataset {named}, and not of {dataset.name}; give the dataset that it was trained on"
+        )
+    return _with_weights(
+        lambda: _initial(TrainingConfig.model_validate(state["config"]), dataset.modalities), state, checkpoint, device
+    )
+
+
+def _opened(checkpoint: AnyPath) -> tuple[dict[str, Any], Digest]:
     found = opened(checkpoint)
     if found is None:
         if not checkpoint.exists():
@@ -31,15 +59,15 @@ def load_trained(checkpoint: Path, device: str, data: Path, dataset: str = "") -
         raise CheckpointError(
             f"{checkpoint}: is damaged, or no checkpoint of this version; use one that `python -m orchestrator sweep` wrote"
         )
-    state, digest = found
-    check_bound(state, digest, checkpoint)
-    named = _dataset_of(state, checkpoint)
-    if dataset and not is_own(named):
-        raise CheckpointError(f"{checkpoint}: is of dataset {named!r}, which is no code of yours; leave out dataset={dataset!r}")
-    if is_own(named) and not dataset:
-        _check_needs_no_code(state, named, checkpoint)
+    return found
+
+
+def _with_weights(
+    make: Callable[[], MultimodalVAE], state: Mapping[str, Any], checkpoint: AnyPath, device: torch.device
+) -> MultimodalVAE:
+    """The model that `make` builds, with the weights of the checkpoint."""
     try:
-        model, weights = _untrained(state, named, data, dataset), state["model"]
+        model, weights = make(), state["model"]
     except ValidationError as error:  # of a configuration; its text has many lines
         raise CheckpointError(f"{checkpoint}: cannot be loaded ({error.errors()[0]['msg']})") from None
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
@@ -53,16 +81,20 @@ def load_trained(checkpoint: Path, device: str, data: Path, dataset: str = "") -
             f"{checkpoint}: its weights do not fit the networks of {model.config.dataset} as they are now; open it with the version that "
             "wrote it (docs/upgrading.md), or restore your own networks"
         ) from None
-    return model.to_device(torch.device(device)).eval()
+    return model.to_device(device).eval()
 
 
 def _untrained(state: Mapping[str, Any], named: str, data: Path, dataset: str) -> MultimodalVAE:
     config = _config(state, named, dataset)
+    return _initial(config, _modalities(state, config, data, dataset))
+
+
+def _initial(config: TrainingConfig, modalities: tuple[Modality, ...]) -> MultimodalVAE:
     with torch.random.fork_rng(devices=[]):  # the initialisation is thrown away, and is not to move anybody's random numbers
-        return MultimodalVAE(config, _modalities(state, config, data, dataset))
+        return MultimodalVAE(config, modalities)
 
 
-def _dataset_of(state: Mapping[str, Any], checkpoint: Path) -> str:
+def _dataset_of(state: Mapping[str, Any], checkpoint: AnyPath) -> str:
     config = state.get("config")
     named = config.get("dataset") if isinstance(config, dict) else None
     if not isinstance(named, str):

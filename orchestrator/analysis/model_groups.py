@@ -11,18 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mopoe_core import metric_names
-from mopoe_core.config.training_config import TrainingConfig, deviations
+from mopoe_core.config.deviations import deviations
+from mopoe_core.config.roles import Role
+from mopoe_core.config.training_config import TrainingConfig, fields_with
+from mopoe_core.family.registry import PAPER_MODELS
 from orchestrator.analysis.aggregation import completed_of_each
 from orchestrator.analysis.comparable_groups import FrontGroups, front_groups
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.trial import Cell
-
-THE_PAPERS = ("mvae", "mmvae", "mopoe")
-"""The models that the paper compares, in its order."""
-OF_A_MODEL = ("model", "beta", "estimator", "kl", "prior_expert", "alpha", "unimodal_reconstruction")
-"""Fields in which the cells of one group may differ."""
-NAMED = ("dataset", "source", "scale", "networks")
-"""Fields that every group's label says."""
 
 Sample = dict[int, float]
 """One number a seed."""
@@ -47,7 +43,7 @@ class Group:
 
     @property
     def config(self) -> TrainingConfig:
-        """Of the first cell: right for every field but `OF_A_MODEL`."""
+        """Of the first cell: right for every field but those with `Role.OBJECTIVE`."""
         return self.cells[0].config
 
     @cached_property
@@ -69,7 +65,7 @@ class Group:
         """How many of the planned seeds completed."""
         return len(self.values[cell.id])
 
-    def beta(self, paper: float, needed: Sequence[str] = (), among: Sequence[str] = THE_PAPERS) -> float | None:
+    def beta(self, paper: float, needed: Sequence[str] = (), among: Sequence[str] = PAPER_MODELS) -> float | None:
         """`common_beta` of its lines; None if those that are needed share none, or it has none of `among`."""
         return common_beta(paper, {model: self.line(model) for model in (*among, *needed)}, needed)
 
@@ -137,7 +133,8 @@ def _by_seed(results: Sequence[TrialResult]) -> dict[int, Mapping[str, float]]:
 
 
 def _shared(config: TrainingConfig) -> tuple[object, ...]:
-    return tuple(getattr(config, field) for field in type(config).model_fields if field not in OF_A_MODEL)
+    of_the_objective = fields_with(Role.OBJECTIVE)
+    return tuple(getattr(config, field) for field in type(config).model_fields if field not in of_the_objective)
 
 
 def _ratio(a: float, b: float) -> float:
@@ -161,17 +158,18 @@ def scale_name(config: TrainingConfig) -> str:
 
 def _varying(configs: Sequence[TrainingConfig]) -> dict[tuple[object, ...], list[str]]:
     """By what every label says: the other fields in which the groups differ that agree in those."""
+    of_the_objective = fields_with(Role.OBJECTIVE)
     values: dict[tuple[object, ...], dict[str, set[object]]] = {}
     for config in configs:
         own = values.setdefault(_named(config), {})
         for field, value in config:
-            if field not in OF_A_MODEL:
+            if field not in of_the_objective:
                 own.setdefault(field, set()).add(value)
     return {named: [field for field, found in own.items() if len(found) > 1] for named, own in values.items()}
 
 
 def _named(config: TrainingConfig) -> tuple[object, ...]:
-    return tuple(getattr(config, field) for field in NAMED)
+    return tuple(getattr(config, field) for field in fields_with(Role.NAMED))
 
 
 def _label(cell: Cell, varying: Mapping[tuple[object, ...], Sequence[str]], comparable: FrontGroups) -> str:

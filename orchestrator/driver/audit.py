@@ -57,7 +57,7 @@ def _check(recorded: TrialResult, ledger: Ledger) -> None:
         artifact_check.check_picture(path, recorded)
     if not there or recorded.checkpoint is not None:
         return
-    from mopoe_core.training.training import history_in
+    from mopoe_core.training.checkpoint import history_in
 
     history = history_in(ledger.checkpoint(trial), trial.config, trial.seed, trial.id)
     if [epoch.timestamp_ms for epoch in history] != [epoch.timestamp_ms for epoch in recorded.history]:
@@ -66,7 +66,7 @@ def _check(recorded: TrialResult, ledger: Ledger) -> None:
 
 def _weights(recorded: TrialResult, ledger: Ledger, again: Ledger) -> float | None:
     """The distance between the weights of the two checkpoints; None where the recorded one is gone."""
-    from mopoe_core.training.training import weights_in
+    from mopoe_core.training.checkpoint import weights_in
 
     before, after = (weights_in(place.checkpoint(recorded.trial)) for place in (ledger, again))
     return None if before is None or after is None else distance(before, after)

@@ -8,8 +8,9 @@ scales them by what past trials in the ledger took.
 
 from dataclasses import dataclass
 
-from mopoe_core.config.training_config import CHOOSES_A_MEMBER, TrainingConfig
+from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.cards import DATASETS
+from mopoe_core.family.registry import MODELS
 
 TRAIN_SECONDS = {
     ("mnist_svhn_text", "paper"): 0.25e-3,
@@ -20,8 +21,6 @@ TRAIN_SECONDS = {
     ("celeba", "small"): 1.5e-3,
 }
 """A step of the optimiser with MoPoE, for each example and modality."""
-MVAE_FACTOR = 1.6
-"""MVAE decodes every modality twice: a step takes 300 ms, and 187 ms of MoPoE."""
 DECODE_SECONDS = {
     ("mnist_svhn_text", "paper"): 41e-6,
     ("mnist_svhn_text", "small"): 5e-6,
@@ -57,7 +56,7 @@ def evaluation(config: TrainingConfig) -> Evaluation:
 def evaluation_seconds(config: TrainingConfig) -> float:
     """Returns the seconds that one core should need to evaluate a trial."""
     work, kind = evaluation(config), _kind(config)
-    proposals = config.M if config.model in CHOOSES_A_MEMBER else work.subsets
+    proposals = config.M if MODELS[config.model].chooses_a_member else work.subsets
     compared = work.test_examples * proposals * work.samples * config.M
     classified = work.test_examples * work.subsets * config.M + PRIOR_SAMPLES * config.M
     decode, classify = DECODE_SECONDS[kind], CLASSIFY_SECONDS[kind[0]]
@@ -67,8 +66,7 @@ def evaluation_seconds(config: TrainingConfig) -> float:
 def training_seconds(config: TrainingConfig, epochs: int | None = None) -> float:
     """Returns the seconds that one core should need to train a trial for so many epochs; for all of its epochs if left out."""
     examples = (config.epochs if epochs is None else epochs) * config.steps_per_epoch * config.batch_size
-    factor = MVAE_FACTOR if config.model == "mvae" else 1.0
-    return examples * config.M * TRAIN_SECONDS[_kind(config)] * factor
+    return examples * config.M * TRAIN_SECONDS[_kind(config)] * MODELS[config.model].step_factor
 
 
 def _probes(config: TrainingConfig) -> int:

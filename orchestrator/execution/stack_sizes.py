@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.config.roles import Role
+from mopoe_core.config.training_config import TrainingConfig, fields_with
 from mopoe_core.storage.files import AnyPath
 from orchestrator.errors import DamagedError
 from orchestrator.execution.events import Observer, StackSizeChosen
@@ -16,9 +17,6 @@ from orchestrator.ledger import records
 from orchestrator.ledger.records import Identity
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
-
-SPEEDLESS = ("epochs", "train_examples", "test_examples", "scale", "evaluate_on", "data_hash")
-"""Fields of a shape that do not change how fast its steps are."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,7 @@ def remember(storage: AnyPath, config: TrainingConfig, measured: Measured) -> No
 
 
 def _path(storage: AnyPath, config: TrainingConfig, machine: str) -> AnyPath:
-    shape = {name: value for name, value in json.loads(config.shape).items() if name not in SPEEDLESS}
+    speedless = fields_with(Role.SPEEDLESS)
+    shape = {name: value for name, value in json.loads(config.shape).items() if name not in speedless}
     key = hashlib.sha256(json.dumps([shape, config.model, machine], sort_keys=True).encode()).hexdigest()[:16]
     return storage / "stacks" / f"{key}.json"

@@ -8,21 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.config.roles import Role
+from mopoe_core.config.training_config import TrainingConfig, fields_with
 from orchestrator.errors import SpecError
 
-MEANING = (
-    "dataset",
-    "data_hash",
-    "source",
-    "scale",
-    "modality_count",
-    "evaluate_on",
-    "test_examples",
-    "importance_samples",
-    "likelihood",
-    "given_private",
-)
+MEANING = fields_with(Role.MEANING)
 """Fields of a configuration that decide what its metrics mean. `likelihood` is one, because log p(X) in nats is then that of another
 density or probability. `scale` is one, because it stands for the size of the whole experiment."""
 NOT_SEARCHED = (*MEANING, "preset")

@@ -8,7 +8,8 @@ long as one.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mopoe_core.config.training_config import ALIASES, MODEL_DEFAULTS, TrainingConfig
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.family.registry import ALIASES, MODELS
 from orchestrator.errors import Mistake, SpecError
 from orchestrator.spec.fields import FIELDS, typed
 
@@ -70,7 +71,8 @@ def _wanted(index: int, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(fields: Mapping[str, Any], key: str) -> Any:
     """A field's value in a point that is refused: as the point has it, or its default."""
-    of_model = MODEL_DEFAULTS.get(str(fields.get("model")), {})
+    model = MODELS.get(str(fields.get("model")))
+    of_model = model.defaults if model else {}
     try:
         return typed(key, key, fields.get(key, of_model.get(key, FIELDS[key].default)))
     except SpecError:

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from mopoe_core.config.training_config import ALIASES, TrainingConfig
-from mopoe_core.data.cards import DATASETS, MODELS, is_own
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.data.cards import DATASETS, is_own
+from mopoe_core.family.registry import ALIASES, MODELS
 from mopoe_core.spelling import nearest
 from orchestrator.errors import SpecError
 from orchestrator.spec.mistakes import kind, problem_at, unknown_field

@@ -3,10 +3,12 @@
 from typing import Any
 
 from mopoe_core.config import presets
+from mopoe_core.config.roles import Role
+from mopoe_core.config.training_config import fields_with
 from mopoe_core.spelling import choose
 from orchestrator.errors import SpecError
 
-_FIXED = (*presets.SIZE_FIELDS, "scale")
+_FIXED = (*fields_with(Role.SIZE), "scale")
 
 
 def rescaled(raw: Any, scale: str) -> Any:

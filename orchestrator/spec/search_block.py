@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from mopoe_core.config.training_config import Number, TrainingConfig, Whole
+from mopoe_core.config.field_types import Number, Whole
+from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.spelling import suggestion
 from orchestrator.spec.fields import NAME
 from orchestrator.spec.sections import STRICT

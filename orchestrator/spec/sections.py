@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from mopoe_core.config.training_config import Number, Whole
+from mopoe_core.config.field_types import Number, Whole
 from mopoe_core.spelling import several
 from mopoe_core.storage.files import expand
 from orchestrator.errors import SpecError

@@ -11,25 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mopoe_core.config.training_config import RECIPE, TrainingConfig
-from mopoe_core.data.cards import MODELS
+from mopoe_core.config.roles import Role
+from mopoe_core.config.training_config import RECIPE, TrainingConfig, fields_with
+from mopoe_core.family.registry import MODELS
 
 ID_LENGTH = 16  # hexadecimal digits: 64 bits, a collision among a million trials has a probability of 3e-8
-LABELLED = (
-    "scale",
-    "modality_count",
-    "latent_dim",
-    "private_dim",
-    "given_private",
-    "estimator",
-    "kl",
-    "prior_expert",
-    "likelihood",
-    "reconstruction_weights",
-    "missing",
-    "alpha",
-)
-"""Fields of a configuration that a label names if they are not the default. The others rarely differ within a sweep."""
 
 
 def digest(value: Any) -> str:
@@ -52,7 +38,8 @@ class Cell:
     @property
     def label(self) -> str:
         """Short and readable, for terminals and run names: `mopoe beta=2.5`, and the model's fields that are not defaults. Not unique."""
-        others = [f"{name}={value}" for name, value in self.config.canonical().items() if name in LABELLED]
+        labelled = fields_with(Role.LABELLED)
+        others = [f"{name}={value}" for name, value in self.config.canonical().items() if name in labelled]
         return " ".join([self.config.model, f"beta={spelled(self.config.beta)}", *others])
 
 
@@ -95,7 +82,7 @@ def series(cells: Sequence[Cell]) -> dict[str, str]:
         for model, of_model in values.items()
     }
     lines = {}
-    for cell in sorted(cells, key=lambda cell: MODELS.index(cell.config.model)):
+    for cell in sorted(cells, key=lambda cell: MODELS[cell.config.model].place):
         model = cell.config.model
         lines[cell.id] = " ".join([model, *(f"{field}={getattr(cell.config, field)}" for field in varying[model])])
     return lines

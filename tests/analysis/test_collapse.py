@@ -11,7 +11,7 @@ import yaml
 from torch import nn
 
 from mopoe_core.metric_names import LABELS
-from mopoe_core.metrics.classifiers import Judges
+from mopoe_core.metrics.classifiers import Classifiers
 from mopoe_core.metrics.evaluation import evaluate
 from orchestrator.analysis import collapse
 from orchestrator.ledger.ledger import Ledger
@@ -107,7 +107,7 @@ def evaluated(share, decoder=None):
     if decoder is not None:
         model.decoders.update({name: decoder for name in NAMES})
     threshold = float(torch.distributions.Normal(0, 1).icdf(torch.tensor(share)))
-    jury = Judges({name: Shifted(threshold) for name in NAMES}, {}, "")
+    jury = Classifiers({name: Shifted(threshold) for name in NAMES}, {}, "")
     table = evaluate(model, 0, replace(data, classes=2), jury, CPU)
     return replace(result(cell(), 0, {}), metrics=table)
 

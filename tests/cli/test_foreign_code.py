@@ -15,7 +15,8 @@ from mopoe_core.data import loading
 from mopoe_core.data.own import user_code, user_data
 from mopoe_core.errors import CheckpointError, DataError
 from mopoe_core.storage.files import write_text
-from mopoe_core.training import training
+from mopoe_core.training import checkpoint, training
+from mopoe_core.training.trained_model import load_on
 from orchestrator.cli import app
 from orchestrator.driver import retention
 from orchestrator.ledger import records
@@ -167,11 +168,11 @@ def test_a_checkpoint_of_other_code_is_another_trials(store, foreign):
     """Whoever goes on from a checkpoint that names other code, or looks into it, is told that it is another trial's."""
     spoil_checkpoints(store, foreign)
     (trial, _), ledger = store.others, store.ledger
-    for look in (training.held, training.history_in):
+    for look in (checkpoint.held, checkpoint.history_in):
         with pytest.raises(CheckpointError, check=naming(ledger.checkpoint(trial), "dataset", repr(foreign))):
             look(ledger.checkpoint(trial), trial.config, trial.seed, trial.id)
     with pytest.raises(CheckpointError, check=naming(ledger.checkpoint(trial), "dataset", foreign)):
-        training.load(ledger.checkpoint(trial), loading.load(trial.config.data_key, Path()))
+        load_on(ledger.checkpoint(trial), loading.load(trial.config.data_key, Path()), CPU)
 
 
 # What a checkpoint names.
@@ -246,7 +247,7 @@ def test_only_the_named_code_runs_and_only_if_it_is_the_checkpoints(with_own_net
 
 
 @pytest.mark.parametrize(
-    "state", [[1], {"format": training.FORMAT}, {"format": training.FORMAT, "config": {"dataset": "mnist_svhn_text"}}]
+    "state", [[1], {"format": checkpoint.FORMAT}, {"format": checkpoint.FORMAT, "config": {"dataset": "mnist_svhn_text"}}]
 )
 def test_a_file_that_describes_no_model_is_one_line(state, tmp_path):
     """A whole file of torch's that is no checkpoint is named in one line."""

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from mopoe_core.models.objective import Gaussians, products
+from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.networks.networks import Encoder
 from mopoe_core.networks.stacked_modules import NotStackable, mixes_examples
-from mopoe_core.training.stacked_training import check_stackable
-from mopoe_core.training.training import Run
+from mopoe_core.training.run import Run
+from mopoe_core.training.stack import check_stackable
 from tests.core.training.test_stack import CPU, config, residual_networks
 from tests.support.toys import TOYS, random_dataset, toy_batch, toy_draws, toy_mask, toy_model
 

@@ -10,7 +10,8 @@ import torch
 
 import mopoe_core
 from mopoe_core.config.training_config import TrainingConfig
-from mopoe_core.training.training import load, train
+from mopoe_core.training.trained_model import load_on
+from mopoe_core.training.training import train
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.connection import catch_up
@@ -64,7 +65,7 @@ def test_a_checkpoint_that_names_no_modalities_takes_them_from_the_dataset(check
     state = torch.load(checkpoint[0], weights_only=True)
     del state["modalities"]
     torch.save(state, tmp_path / "old.pt")
-    model, known = mopoe_core.load(tmp_path / "old.pt", data=data_folder), load(checkpoint[0], dataset)
+    model, known = mopoe_core.load(tmp_path / "old.pt", data=data_folder), load_on(checkpoint[0], dataset, torch.device("cpu"))
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), known.state_dict().values(), strict=True))
 
 

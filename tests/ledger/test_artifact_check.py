@@ -12,11 +12,12 @@ import torch
 
 import mopoe_core
 from mopoe_core.data import loading
-from mopoe_core.errors import CheckpointError, JudgeError
-from mopoe_core.metrics.classifiers import judges
+from mopoe_core.errors import CheckpointError, ClassifierError
+from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.storage.files import Digest
+from mopoe_core.training.checkpoint import before, held, history_in, resumed
 from mopoe_core.training.stacked_training import Member, train_stack
-from mopoe_core.training.training import before, held, history_in, resumed, train
+from mopoe_core.training.training import train
 from orchestrator.driver import retention
 from orchestrator.errors import DamagedError
 from orchestrator.execution import plan
@@ -331,8 +332,8 @@ def test_deleting_as_gc_does_is_checked_by_mlflow_too(store, tmp_path):
 def test_a_classifier_of_another_modality_judges_nothing(store, how):
     """Two modalities of one shape: exchanged, or with a byte turned, the file is named; `torch.load` would take both."""
     dataset, folder = loading.load(store.trials[0].config.data_key, store.home / "data"), store.home / "runs" / "classifiers"
-    assert set(judges(dataset, folder, CPU).networks) == {"a", "b"}
+    assert set(trained_classifiers(dataset, folder, CPU).networks) == {"a", "b"}
     (one,), (other,) = folder.glob("*/a.pt"), folder.glob("*/b.pt")
     HARMS[how](one, other)
-    with pytest.raises(JudgeError, check=naming(one)):
-        judges(dataset, folder, CPU)
+    with pytest.raises(ClassifierError, check=naming(one)):
+        trained_classifiers(dataset, folder, CPU)

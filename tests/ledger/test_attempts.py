@@ -11,8 +11,8 @@ import torch
 
 from mopoe_core.errors import CheckpointError
 from mopoe_core.storage.files import Digest, place, write_bytes
-from mopoe_core.training import training
-from mopoe_core.training.training import FORMAT
+from mopoe_core.training import checkpoint
+from mopoe_core.training.checkpoint import FORMAT
 from orchestrator.execution import plan as planning
 from orchestrator.ledger import attempts
 from orchestrator.ledger.attempts import Attempt, adopt
@@ -44,7 +44,7 @@ def begun(ledger, worker, checkpoint=WEIGHTS):
 def a_digit_is_a_checkpoint(monkeypatch):
     """The content of a checkpoint is the number of its epochs."""
     monkeypatch.setattr(
-        training, "held", lambda path, *_: SimpleNamespace(epochs=int(path.read_bytes())) if path.exists() else None
+        checkpoint, "held", lambda path, *_: SimpleNamespace(epochs=int(path.read_bytes())) if path.exists() else None
     )
 
 

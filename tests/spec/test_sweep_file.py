@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mopoe_core.config.deviations import deviations
 from mopoe_core.config.presets import PRESETS
-from mopoe_core.config.training_config import MODEL_DEFAULTS, TrainingConfig, deviations
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.family.registry import MODELS
 from orchestrator.errors import SpecError
 from orchestrator.spec import expansion, rescaling, sweep_file, trial
 from orchestrator.spec.sweep_spec import PlannedCell
@@ -71,7 +73,7 @@ def test_one_beta_has_one_identity_however_it_is_written(spelling):
 
 def test_defaults_may_be_written_out_without_changing_an_identity():
     """Every field at its default value, spelled out, gives the id of the spec that leaves them all out."""
-    for model in MODEL_DEFAULTS:
+    for model in MODELS:
         short = TrainingConfig(dataset="mnist_svhn_text", model=model)
         assert Cell(TrainingConfig.model_validate(short.model_dump())).id == Cell(short).id
 
@@ -187,7 +189,7 @@ def test_a_scale_takes_the_place_of_what_the_file_says_of_sizes():
 def test_a_configuration_is_what_its_fields_say(dataset, preset):
     """Written out and read back, as a worker and the ledger do, it is the same, whatever preset, scale and split it came from."""
     splits = ("test", "validation") if dataset == "celeba" else ("test",)
-    for model, scale, split in product([*MODEL_DEFAULTS, "eq5"], [None, "paper", "small", "smoke"], splits):
+    for model, scale, split in product([*MODELS, "eq5"], [None, "paper", "small", "smoke"], splits):
         fields = {"dataset": dataset, "model": model, "preset": preset, "scale": scale, "evaluate_on": split}
         config = TrainingConfig.model_validate({name: value for name, value in fields.items() if value})
         assert TrainingConfig.model_validate(config.model_dump()) == config

@@ -131,7 +131,7 @@ class Naive:
         """Means over the batch, of the model that the configuration names."""
         total = self.nothing()
         for b in range(self.batch):
-            one = {"mvae": self.mvae, "mvtcae": self.mvtcae, "mmvm": self.mmvm}.get(self.config.model, self.mixture)(b)
+            one = getattr(self, self.config.model)(b)
             total = Terms(
                 [r + s / self.batch for r, s in zip(total.reconstruction, one.reconstruction, strict=True)],
                 total.kl + one.kl / self.batch,
@@ -186,6 +186,8 @@ class Naive:
             terms.kl = terms.kl + kl_divergence(q, pulled_to).sum() / len(parts)
         return terms
 
+    mmvae = mopoe = mmjsd = mixture
+
     def mvtcae(self, b: int) -> Terms:
         """(k - a)/k E[-log p] + (1 - a) KL(q || p) + a/k sum_m KL(q || q_m), with q the product of the k modalities that are there."""
         terms, there, alpha = self.nothing(), tuple(self.present[b]), self.config.alpha
@@ -204,4 +206,17 @@ class Naive:
             self.decode(terms, 1.0, self.sampled(q, self.draws.noise[m, b]), b, (m,))
             for n in there:
                 terms.kl = terms.kl + kl_divergence(q, self.posterior((n,), b)).sum() / len(there)
+        return terms
+
+    def crmvae(self, b: int) -> Terms:
+        """With k modalities there: (-log p(all|z) - sum_m log p(x_m|z_m)) / (2 (k + 1)), and the product's KLs to the prior and to each
+        expert, over k + 1."""
+        terms, there = self.nothing(), tuple(self.present[b])
+        joint = self.posterior(there, b)
+        self.decode(terms, 0.5 / (len(there) + 1), self.sampled(joint, self.draws.noise[0, b]), b, there)
+        for m in there:
+            alone = self.sampled(self.posterior((m,), b), self.draws.noise[1 + m, b])
+            self.decode(terms, 0.5 / (len(there) + 1), alone, b, (m,))
+        for other in [self.prior(), *(self.expert(m, b) for m in there)]:
+            terms.kl = terms.kl + kl_divergence(joint, other).sum() / (len(there) + 1)
         return terms

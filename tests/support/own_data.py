@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor, nn
 
-from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.data.own import OwnDataset, OwnModality
 
 
 class Touchy(nn.Module):

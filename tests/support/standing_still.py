@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from mopoe_core.data.own import user_data
-from mopoe_core.training import training
+from mopoe_core.training import run
 from orchestrator.cli import app
 from orchestrator.execution.attempt import attempt, preparation
 from orchestrator.execution.queue.job import Job, WorkerContext
@@ -70,7 +70,7 @@ def work(home: Path, machine: str, stop: str = "") -> None:
     for modality in trial.config.modalities:
         preparation.train_classifier(trial.config.data_key, modality, context, trial.config.data_hash)
     if stop == "checkpoint":
-        stop_before(training, "write_bytes", 2)
+        stop_before(run, "write_bytes", 2)
     if stop == "result":
         stop_before(records, "first", 2)  # after that of the attempt
     if stop == "publish":

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Dataset, Modality, Split
+from mopoe_core.family.registry import TITLES
+from mopoe_core.models.draws import Draws, draw
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Draws, draw
 
 TOYS = (
     Modality("grey", "image", (1, 3, 3), bounded=True),
@@ -16,7 +17,7 @@ TOYS = (
     Modality("small", "image", (1, 2, 2)),
     Modality("long", "text", (6, 3)),
 )
-MODELS = ("mvae", "mmvae", "mopoe", "eq5", "mvtcae", "mmjsd", "mmvm")
+MODELS = tuple(TITLES)
 LATENT = 4
 
 

@@ -27,11 +27,12 @@ from mopoe_core.data import loading
 from mopoe_core.data.dataset_cache import read_built
 from mopoe_core.data.own import checks, user_data
 from mopoe_core.data.own.user_data import OwnDataset, OwnModality
-from mopoe_core.errors import DataError, JudgeError, UserError
+from mopoe_core.errors import CheckpointError, ClassifierError, DataError, UserError
 from mopoe_core.metric_names import metric_names, subset_name
-from mopoe_core.metrics.classifiers import judges
+from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.storage.remote_path import masked
-from mopoe_core.training import training
+from mopoe_core.training import checkpoint, training
+from mopoe_core.training.trained_model import load_on
 from orchestrator.cli.common import Typed, typed_command
 from orchestrator.driver.sweep_lease import sweep_folder
 from orchestrator.ledger.ledger import Ledger
@@ -83,12 +84,12 @@ class Payload:
 
 def plain_pickle(path, payload):
     """A pickle without torch's archive around it."""
-    path.write_bytes(pickle.dumps({"format": training.FORMAT, "state": payload}, protocol=2))
+    path.write_bytes(pickle.dumps({"format": checkpoint.FORMAT, "state": payload}, protocol=2))
 
 
 def torch_archive(path, payload):
     """What `torch.save` makes of it."""
-    torch.save({"format": training.FORMAT, "state": payload}, path)
+    torch.save({"format": checkpoint.FORMAT, "state": payload}, path)
 
 
 HOSTILE = pytest.mark.parametrize("write", [plain_pickle, torch_archive])
@@ -154,11 +155,11 @@ def test_training_starts_over_where_its_checkpoint_is_a_payload(write, tumours, 
 
 @HOSTILE
 def test_a_payload_is_not_loaded_as_a_model(write, tumours, tmp_path):
-    """`load` raises, runs nothing, and leaves the file as it was."""
+    """`load_on` raises, runs nothing, and leaves the file as it was."""
     path, mark = tmp_path / "checkpoint.pt", tmp_path / "mark"
     written = dangerous(write, path, mark)
-    with pytest.raises((pickle.UnpicklingError, RuntimeError, ValueError)):
-        training.load(path, tumours)
+    with pytest.raises(CheckpointError):
+        load_on(path, tumours, CPU)
     assert not mark.exists()
     assert path.read_bytes() == written
 
@@ -167,7 +168,7 @@ def test_a_payload_is_not_loaded_as_a_model(write, tumours, tmp_path):
 def judged(tumours, tmp_path_factory):
     """A folder with the example's classifiers."""
     folder = tmp_path_factory.mktemp("classifiers")
-    judges(tumours, folder, CPU)
+    trained_classifiers(tumours, folder, CPU)
     return folder
 
 
@@ -178,8 +179,8 @@ def test_a_payload_is_no_classifier(write, tumours, judged, tmp_path):
     sound = path.read_bytes()
     try:
         written = dangerous(write, path, mark)
-        with pytest.raises(JudgeError, match=rf"{re.escape(str(path))}: .*\bdelete\b"):
-            judges(tumours, judged, CPU)
+        with pytest.raises(ClassifierError, match=rf"{re.escape(str(path))}: .*\bdelete\b"):
+            trained_classifiers(tumours, judged, CPU)
         assert not mark.exists()
         assert path.read_bytes() == written
     finally:

@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric as Point
 
 from mopoe_core.metric_names import Epoch
-from mopoe_core.training.training import FORMAT
+from mopoe_core.training.checkpoint import FORMAT
 from orchestrator.driver import tracking_step
 from orchestrator.execution.events import EpochsEnded, TrialEnded, TrialsBegun
 from orchestrator.ledger.ledger import Ledger

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from mopoe_core.data.cards import check_source
 from mopoe_core.data.celeba.attributes import CELEBA, DRAWN
-from mopoe_core.data.celeba.celeba_files import CROP, SIDE, SPLITS, decode_all, read_parts, remarks
+from mopoe_core.data.celeba.celeba_decoding import CROP, SIDE, decode_all
+from mopoe_core.data.celeba.celeba_files import SPLITS, read_parts, remarks
 from mopoe_core.data.celeba.celeba_layouts import other_places, places
 from mopoe_core.data.celeba.drawn_faces import RENDERER_VERSION, faces, sample_attributes
 from mopoe_core.data.dataset_cache import Array, Recipe, check_counts, open_built, save, save_remarks

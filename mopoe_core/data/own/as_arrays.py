@@ -13,7 +13,7 @@ from mopoe_core.data.dataset_cache import Array
 from mopoe_core.errors import DataError
 
 if TYPE_CHECKING:
-    from mopoe_core.data.own.user_data import OwnModality
+    from mopoe_core.data.own.own_dataset import OwnModality
 
 SAME_GREY = 1e-6
 """Greys in [0, 1] that are closer are one grey: 16-bit images have steps of 1.5e-5, and rounding moves float32 by 6e-8."""

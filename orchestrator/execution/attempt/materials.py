@@ -9,9 +9,9 @@ import torch
 from mopoe_core.data.cards import DataKey
 from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Metric
-from mopoe_core.metrics.classifiers import Judges
+from mopoe_core.metrics.classifiers import Classifiers
 from mopoe_core.metrics.evaluation import evaluate
-from mopoe_core.training.training import Trained
+from mopoe_core.training.run import Trained
 from orchestrator.execution import provenance
 from orchestrator.execution.attempt import device as devices
 from orchestrator.execution.attempt import preparation
@@ -23,7 +23,7 @@ class Materials:
     """A dataset, its classifiers, and the device to use."""
 
     dataset: Dataset
-    classifiers: Judges
+    classifiers: Classifiers
     device: torch.device
 
     @classmethod

@@ -13,12 +13,12 @@ from mopoe_core.data.cards import DataKey
 from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.classifier_quality import Quality
-from mopoe_core.metrics.classifiers import Judges, judge, judged, judges
+from mopoe_core.metrics.classifiers import Classifiers, checked_classifier, quality_if_trained, trained_classifiers
 from mopoe_core.networks.stacked_modules import NotStackable
 from mopoe_core.storage.files import AnyPath
 from mopoe_core.training import throughput
-from mopoe_core.training.stacked_training import check_stackable
-from mopoe_core.training.training import new_model
+from mopoe_core.training.run import new_model
+from mopoe_core.training.stack import check_stackable
 from orchestrator.execution import stack_sizes
 from orchestrator.execution.attempt import device as devices
 from orchestrator.execution.queue.job import WorkerContext
@@ -34,7 +34,7 @@ def train_classifier(key: DataKey, modality: str, context: WorkerContext, data_h
     torch.set_num_threads(1)
     loaded = _checked(key, context, data_hash)
     wanted = next(m for m in loaded.modalities if m.name == modality)
-    return judge(loaded, wanted, context.storage / "classifiers")
+    return checked_classifier(loaded, wanted, context.storage / "classifiers")
 
 
 def stored_classifiers(key: DataKey, modalities: Sequence[str], context: WorkerContext, data_hash: str) -> dict[str, Quality]:
@@ -44,7 +44,9 @@ def stored_classifiers(key: DataKey, modalities: Sequence[str], context: WorkerC
     """
     torch.set_num_threads(1)
     loaded = _checked(key, context, data_hash)
-    stored = {m.name: judged(loaded, m, context.storage / "classifiers") for m in loaded.modalities if m.name in modalities}
+    stored = {
+        m.name: quality_if_trained(loaded, m, context.storage / "classifiers") for m in loaded.modalities if m.name in modalities
+    }
     return {name: quality for name, quality in stored.items() if quality is not None}
 
 
@@ -87,7 +89,7 @@ def dataset(key: DataKey, context: WorkerContext) -> Dataset:
     return _dataset(key, context.data, context.root)
 
 
-def classifiers(key: DataKey, context: WorkerContext, device: torch.device) -> Judges:
+def classifiers(key: DataKey, context: WorkerContext, device: torch.device) -> Classifiers:
     """Returns a dataset's classifiers, kept between the trials of a reused worker."""
     return _classifiers(key, context.data, context.root, context.storage, str(device))
 
@@ -99,5 +101,5 @@ def _dataset(key: DataKey, data: str, root: str) -> Dataset:
 
 
 @lru_cache(maxsize=2)
-def _classifiers(key: DataKey, data: str, root: str, storage: AnyPath, device: str) -> Judges:
-    return judges(_dataset(key, data, root), storage / "classifiers", torch.device(device))
+def _classifiers(key: DataKey, data: str, root: str, storage: AnyPath, device: str) -> Classifiers:
+    return trained_classifiers(_dataset(key, data, root), storage / "classifiers", torch.device(device))

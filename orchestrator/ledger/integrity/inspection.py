@@ -29,7 +29,7 @@ def _check_unfinished(trial: Trial, ledger: Ledger) -> None:
     checkpoints = [*listed(folder.path, "checkpoint.*"), *folder.attempt_files("checkpoint.*")]
     if not checkpoints:
         return
-    from mopoe_core.training.training import history_in  # imports torch, which takes seconds
+    from mopoe_core.training.checkpoint import history_in  # imports torch, which takes seconds
 
     for path in checkpoints:
         try:

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from mopoe_core import metric_names
 from mopoe_core.config.presets import PAPER
+from mopoe_core.family.registry import PAPER_MODELS
 from orchestrator.analysis.aggregation import summary
-from orchestrator.analysis.model_groups import THE_PAPERS, Group
+from orchestrator.analysis.model_groups import Group
 from orchestrator.report.figures.figure_parts import blank, dress, frame, handle, style, title
 from orchestrator.report.figures.front_figure import FAINT
 from orchestrator.report.render.tables import number
@@ -104,7 +105,7 @@ def _attributes(group: Group, what: str, panels: Mapping[str, str]) -> Figure | 
 def _lines(group: Group) -> tuple[float, list[Line]]:
     """The beta of the paper's tables, or that which stands for it (`groups.common_beta`), and its cells in the order of a legend."""
     wanted = float(PAPER.get(group.config.dataset, {}).get("beta", 1.0))
-    shared = group.beta(wanted, among=[model for model in THE_PAPERS if group.line(model)] or list(group.lines))
+    shared = group.beta(wanted, among=[model for model in PAPER_MODELS if group.line(model)] or list(group.lines))
     beta = group.cells[0].config.beta if shared is None else shared
     found = series(group.cells)
     order = list(dict.fromkeys(found.values()))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mopoe_core.config.presets import PAPER
+from mopoe_core.family.registry import PAPER_MODELS
 from mopoe_core.storage.files import AnyPath
-from orchestrator.analysis.model_groups import THE_PAPERS, Group
+from orchestrator.analysis.model_groups import Group
 from orchestrator.spec.trial import Cell, Trial, spelled
 
 Samples = Mapping[str, Mapping[str, AnyPath]]
@@ -34,7 +35,7 @@ class Pictured:
     title: str
     caption: str
     """What its rows and columns are."""
-    models: tuple[str, ...] = THE_PAPERS
+    models: tuple[str, ...] = PAPER_MODELS
     of_the_data: bool = False
     """Whether the picture is of the data, so that one trial's is all trials'."""
 

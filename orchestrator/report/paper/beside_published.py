@@ -13,11 +13,12 @@ import pandas as pd
 from scipy import stats
 
 from mopoe_core import metric_names
-from mopoe_core.config.training_config import deviations
+from mopoe_core.config.deviations import deviations
+from mopoe_core.family.registry import TITLES
 from orchestrator.analysis.model_groups import scale_name
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.paper.paper_tables import Entry, PaperTable, Row, grid, paper_tables, tex, tex_table
-from orchestrator.report.paper.published import MODEL_TITLES, Column, Published, published
+from orchestrator.report.paper.published import Column, Published, published
 from orchestrator.report.render import tables
 from orchestrator.spec.trial import Cell, spelled
 
@@ -188,7 +189,7 @@ def _missing(table: PaperTable, rows: Mapping[str, Row]) -> list[str]:
     for model in table.layout.models:
         wanted, n = max(runs[model], table.n_planned), rows[model].n if model in rows else 0
         if n < wanted:
-            said.append(f"{n} of {wanted} seeds of {MODEL_TITLES[model]}")
+            said.append(f"{n} of {wanted} seeds of {TITLES[model]}")
     return said
 
 
@@ -217,7 +218,7 @@ def _lines(comparison: Comparison, plus_minus: str, nothing: str) -> list[list[s
         column, tau = compared.column, comparison.taus[compared.column.metric]
         first = column.metric != before
         before = column.metric
-        label = compared.row.label if compared.row else MODEL_TITLES[compared.published.model]
+        label = compared.row.label if compared.row else TITLES[compared.published.model]
         ours = _ours(compared, comparison.table.n_planned, plus_minus, nothing)
         last = (nothing if math.isnan(tau) else f"{tau:.2f}") if first else ""
         lines.append([column.text if first else "", label, _printed(compared.published, plus_minus), *ours, last])

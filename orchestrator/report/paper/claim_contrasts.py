@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from mopoe_core import metric_names
 from mopoe_core.config.presets import PAPER
 from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.family.registry import PAPER_MODELS
 from orchestrator.analysis.effects import ABOVE, Measured, Region
-from orchestrator.analysis.model_groups import THE_PAPERS, Group, Sample
+from orchestrator.analysis.model_groups import Group, Sample
 from orchestrator.spec.trial import Cell, spelled
 
 MST, POLY = "mnist_svhn_text", "polymnist"
@@ -60,7 +61,7 @@ class Contrast:
         return {seed: first[seed] - self.times * second[seed] for seed in sorted(first.keys() & second.keys())}
 
 
-def at_beta(group: Group, beta: float, contrasts: Sequence[Contrast], among: Sequence[str] = THE_PAPERS) -> Found:
+def at_beta(group: Group, beta: float, contrasts: Sequence[Contrast], among: Sequence[str] = PAPER_MODELS) -> Found:
     """Contrasts between cells of one beta, that of the table whose models are `among`: this one, or the nearest (`groups.common_beta`).
 
     Each contrast of log-likelihoods is measured again on the released code's numbers, for showing alone.

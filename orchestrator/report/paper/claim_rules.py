@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopoe_core import metric_names
+from mopoe_core.family.registry import PAPER_MODELS
 from orchestrator.analysis.effects import ABOVE, BELOW, ERROR, Measured, Region, not_below, within
-from orchestrator.analysis.model_groups import THE_PAPERS, Group, Sample
+from orchestrator.analysis.model_groups import Group, Sample
 from orchestrator.analysis.rank_correlation import is_exact, tau, tau_p
 from orchestrator.report.paper.claim_contrasts import (
     FAR,
@@ -109,7 +110,7 @@ def c7(group: Group) -> Found:
 def c8(group: Group) -> Found:
     """Rank correlation (Kendall's tau) of beta with coherence and log-likelihood, for each model and seed."""
     measured: list[Measured] = []
-    lines = {model: group.line(model) for model in THE_PAPERS if group.line(model)}
+    lines = {model: group.line(model) for model in PAPER_MODELS if group.line(model)}
     for model, line in lines.items():
         for metric, side in ((JOINT_COHERENCE, ABOVE), (JOINT_LIKELIHOOD, BELOW), (view(JOINT_LIKELIHOOD), BELOW)):
             ranked = by_beta(group, line, metric) if len(line) >= FEWEST_BETAS else {}
@@ -120,7 +121,7 @@ def c8(group: Group) -> Found:
 
 def c9(group: Group) -> Found:
     """MoPoE's hypervolume minus each other model's, seed by seed, and how many of their mean points its front dominates."""
-    lines = {model: group.line(model) for model in THE_PAPERS}
+    lines = {model: group.line(model) for model in PAPER_MODELS}
     absent = [model for model, line in lines.items() if not line]
     if absent:
         return Found(missing=f"needs {' and '.join(absent)}")
@@ -131,7 +132,7 @@ def c9(group: Group) -> Found:
     notes = [f"betas {_listed(betas)}"]
     for likelihood in (JOINT_LIKELIHOOD, view(JOINT_LIKELIHOOD)):
         counts = likelihood == JOINT_LIKELIHOOD
-        points = {model: _points(group, [lines[model][beta] for beta in betas], likelihood) for model in THE_PAPERS}
+        points = {model: _points(group, [lines[model][beta] for beta in betas], likelihood) for model in PAPER_MODELS}
         volumes = hypervolumes(points)
         for other in ("mvae", "mmvae"):
             shared = sorted(volumes["mopoe"].keys() & volumes[other].keys())

@@ -10,12 +10,15 @@ from itertools import groupby
 
 import pandas as pd
 
-from mopoe_core.config.training_config import TrainingConfig, deviations
+from mopoe_core.config.deviations import deviations
+from mopoe_core.config.roles import Role
+from mopoe_core.config.training_config import TrainingConfig, fields_with
+from mopoe_core.family.registry import TITLES
 from orchestrator.analysis.aggregation import completed_of_each, summary
 from orchestrator.analysis.comparable_groups import front_groups
-from orchestrator.analysis.model_groups import OF_A_MODEL, common_beta, model_line, setting
+from orchestrator.analysis.model_groups import common_beta, model_line, setting
 from orchestrator.ledger.result import TrialResult
-from orchestrator.report.paper.published import MODEL_TITLES, Column, Layout, layouts
+from orchestrator.report.paper.published import Column, Layout, layouts
 from orchestrator.report.render import tables
 from orchestrator.spec.trial import Cell, series, spelled
 
@@ -210,7 +213,7 @@ def _row_labels(cells: Sequence[Cell]) -> dict[str, str]:
     for model in _models(cells):
         own = [cell for cell in cells if cell.config.published_model == model]
         for cell_id, line in series(own).items():
-            found[cell_id] = " ".join([MODEL_TITLES[model], *line.split(" ")[1:]])
+            found[cell_id] = " ".join([TITLES[model], *line.split(" ")[1:]])
     return found
 
 
@@ -233,7 +236,7 @@ def _in_order(cells: Sequence[Cell], models: Sequence[str]) -> list[Cell]:
     own = {model: [cell for cell in cells if cell.config.published_model == model] for model in models}
     first = [min(found, key=lambda cell: len(deviations(cell.config))) for found in own.values() if found]
     others = [cell for cell in cells if cell not in first]
-    return [*first, *sorted(others, key=lambda cell: list(MODEL_TITLES).index(cell.config.published_model))]
+    return [*first, *sorted(others, key=lambda cell: list(TITLES).index(cell.config.published_model))]
 
 
 def _entry(done: Sequence[TrialResult], metric: str, n_planned: int) -> Entry:
@@ -258,7 +261,8 @@ def _note(layout: Layout, beta: float, rows: Sequence[Row], n: int, absent: Sequ
     whose = "the paper's" if beta == layout.beta else f"not the paper's {spelled(layout.beta)}"
     seeds = f"n = {n} seed{'' if n == 1 else 's'}{'' if all(row.n == n for row in rows) else ', fewer where a row says so'}"
     dumps = [row.cell.config.model_dump() for row in rows]
-    differing = [f for f in dumps[0] if f not in OF_A_MODEL and any(dump[f] != dumps[0][f] for dump in dumps)]
+    of_the_objective = fields_with(Role.OBJECTIVE)
+    differing = [f for f in dumps[0] if f not in of_the_objective and any(dump[f] != dumps[0][f] for dump in dumps)]
     return " ".join(
         [
             f"Setting: {setting(rows[0].cell.config)}, β = {spelled(beta)} ({whose}), {seeds}.",
@@ -274,7 +278,7 @@ def _note(layout: Layout, beta: float, rows: Sequence[Row], n: int, absent: Sequ
 def _objectives(rows: Sequence[Row]) -> list[str]:
     """In what the objectives differ, where that is more than the estimator: a sentence a field."""
     said = []
-    for field in OF_A_MODEL:
+    for field in fields_with(Role.OBJECTIVE):
         values = {row.label: getattr(row.cell.config, field) for row in rows}
         if field not in ("model", "beta", "estimator") and len(set(values.values())) > 1:
             each = ", ".join(f"{label} {value}" for label, value in values.items())

@@ -139,7 +139,7 @@ class MlflowTracker:
         checkpoint = self._ledger.checkpoint(trial)
         if not checkpoint.exists():
             return ()
-        from mopoe_core.training.training import history_in  # torch: seconds, if a trial has not ended
+        from mopoe_core.training.checkpoint import history_in  # torch: seconds, if a trial has not ended
 
         return history_in(checkpoint, trial.config, trial.seed, trial.id)
 

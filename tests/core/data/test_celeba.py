@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 
 from mopoe_core.data import loading
 from mopoe_core.data.cards import DATASETS, DataKey
-from mopoe_core.data.celeba import celeba, celeba_files
+from mopoe_core.data.celeba import celeba, celeba_decoding, celeba_files
 from mopoe_core.data.celeba.attributes import CELEBA, DRAWN
 from mopoe_core.data.mnist_svhn_text.mnist_svhn_text import ALPHABET
 from mopoe_core.errors import DataError
@@ -119,7 +119,7 @@ def test_an_image_is_cropped_and_resized_as_torchvision_does_it(root):
     Image.open(path).convert("L").save(gray)
     steps = v2.Compose([v2.CenterCrop(148), v2.Resize(64, v2.InterpolationMode.BICUBIC, antialias=True), v2.PILToTensor()])
     for file in (path, gray):
-        assert np.array_equal(celeba_files.decode(file), steps(Image.open(file).convert("RGB")).numpy())
+        assert np.array_equal(celeba_decoding.decode(file), steps(Image.open(file).convert("RGB")).numpy())
 
 
 def test_the_middle_of_the_image_is_what_remains(tmp_path):
@@ -128,7 +128,7 @@ def test_the_middle_of_the_image_is_what_remains(tmp_path):
     pixels[35:183, 15:163] = 255
     pixels[35:109, 15:89] = (255, 0, 0)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    seen = celeba_files.decode(tmp_path / "a.png")
+    seen = celeba_decoding.decode(tmp_path / "a.png")
     assert seen[:, 40:, :].min() == 255
     assert seen[:, 5:27, 5:27].reshape(3, -1).T.tolist() == [[255, 0, 0]] * 22 * 22
 
@@ -142,7 +142,7 @@ def test_the_original_is_read_by_partition(root, tmp_path):
         chosen = np.flatnonzero(value == PARTITION)
         assert np.array_equal(split.labels, labels[chosen])
         for row, i in enumerate(chosen):
-            assert np.array_equal(split.items["image"][row], celeba_files.decode(root / "img_align_celeba" / NAMES[i]))
+            assert np.array_equal(split.items["image"][row], celeba_decoding.decode(root / "img_align_celeba" / NAMES[i]))
             said = {name for name in spelled(split.items["text"][row], ALPHABET).strip("*").split(", ") if name}
             names = [name.replace("_", " ").lower() for name, has in zip(CELEBA, labels[i], strict=True) if has]
             assert said == set(names[: len(said)])
@@ -264,12 +264,12 @@ def test_labels_are_zeros_and_ones_for_every_item(root, tmp_path):
 CHILD = """
 import sys, time
 from pathlib import Path
-from mopoe_core.data import celeba, celeba_files
-decode = celeba_files.decode
+from mopoe_core.data.celeba import celeba, celeba_decoding, celeba_files
+decode = celeba_decoding.decode
 def slowly(path):
     time.sleep(0.1)
     return decode(path)
-celeba_files.decode, celeba_files.CHUNK, celeba_files.THREADS = slowly, 2, 1
+celeba_decoding.decode, celeba_decoding.CHUNK, celeba_decoding.THREADS = slowly, 2, 1
 celeba.load("original", Path(sys.argv[1]))
 """
 
@@ -297,7 +297,7 @@ def test_a_killed_build_goes_on_and_gives_the_same_arrays(root, tmp_path, monkey
     assert not list((tmp_path / "built").glob("celeba-original-*/manifest.json"))
     decoded = []
     monkeypatch.setattr(
-        celeba_files, "decode", lambda path, decode=celeba_files.decode: decoded.append(path.name) or decode(path)
+        celeba_decoding, "decode", lambda path, decode=celeba_decoding.decode: decoded.append(path.name) or decode(path)
     )
     resumed = celeba.load("original", tmp_path)
     assert sorted(decoded) == NAMES[done:]
@@ -309,50 +309,50 @@ def test_a_killed_build_goes_on_and_gives_the_same_arrays(root, tmp_path, monkey
 
 def test_a_torn_end_is_written_again(root, tmp_path, monkeypatch):
     """Bytes after the counted images, and a file shorter than its counter says, do not reach the arrays."""
-    monkeypatch.setattr(celeba_files, "CHUNK", 5)
+    monkeypatch.setattr(celeba_decoding, "CHUNK", 5)
     parts = celeba_files.read_parts(tmp_path)
-    whole = np.load(celeba_files.decode_all(parts, tmp_path / "cache")["train"])
+    whole = np.load(celeba_decoding.decode_all(parts, tmp_path / "cache")["train"])
     target = tmp_path / "cache" / "train.npy"
     for size, done in ((-20_000, 10), (20_000, 5)):
         with target.open("r+b") as file:
             file.truncate(target.stat().st_size + size)
         (tmp_path / "cache" / "train.done").write_text(str(done))
-        assert np.array_equal(np.load(celeba_files.decode_all(parts, tmp_path / "cache")["train"]), whole)
+        assert np.array_equal(np.load(celeba_decoding.decode_all(parts, tmp_path / "cache")["train"]), whole)
 
 
 def test_an_image_that_changed_since_it_was_decoded_is_decoded_again(root, tmp_path):
     """A build that goes on after an image was replaced, its old time set back, has what is there now."""
     cache, parts = tmp_path / "cache", celeba_files.read_parts(tmp_path)
-    before = np.load(celeba_files.decode_all(parts, cache)["train"])
+    before = np.load(celeba_decoding.decode_all(parts, cache)["train"])
     path = parts["train"].images[7]
     time.sleep(0.02)  # file systems count in some milliseconds
     stat = path.stat()
     Image.new("RGB", (178, 218), (9, 90, 200)).save(path)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    after = np.load(celeba_files.decode_all(parts, cache)["train"])
-    assert np.array_equal(after[7], celeba_files.decode(path))
+    after = np.load(celeba_decoding.decode_all(parts, cache)["train"])
+    assert np.array_equal(after[7], celeba_decoding.decode(path))
     assert (before != after).any((1, 2, 3)).nonzero()[0].tolist() == [7]
 
 
 def test_another_list_of_images_starts_anew(root, tmp_path):
     """What was decoded for other annotations is not taken for these."""
-    celeba_files.decode_all(celeba_files.read_parts(tmp_path), tmp_path / "cache")
+    celeba_decoding.decode_all(celeba_files.read_parts(tmp_path), tmp_path / "cache")
     write_txt(root, partition=PARTITION[::-1])
     parts = celeba_files.read_parts(tmp_path)
-    targets = celeba_files.decode_all(parts, tmp_path / "cache")
-    assert np.array_equal(np.load(targets["test"])[0], celeba_files.decode(parts["test"].images[0]))
+    targets = celeba_decoding.decode_all(parts, tmp_path / "cache")
+    assert np.array_equal(np.load(targets["test"])[0], celeba_decoding.decode(parts["test"].images[0]))
     assert [path.name for path in parts["test"].images] == NAMES[: COUNTS[2]]
 
 
 def test_progress_is_said_in_lines_or_by_a_bar(root, tmp_path, monkeypatch, capsys):
     """Standard error that is no terminal gets plain lines, a terminal a bar that ends at the total; standard output nothing."""
-    monkeypatch.setattr(celeba_files, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(celeba_decoding, "SECONDS_BETWEEN_LINES", 0.0)
     parts = celeba_files.read_parts(tmp_path)
-    celeba_files.decode_all(parts, tmp_path / "lines")
+    celeba_decoding.decode_all(parts, tmp_path / "lines")
     printed = capsys.readouterr()
     assert printed.err.splitlines()[-1] == f"decoding CelebA: {TOTAL} of {TOTAL} images"
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    celeba_files.decode_all(parts, tmp_path / "bar")
+    celeba_decoding.decode_all(parts, tmp_path / "bar")
     shown = capsys.readouterr()
     assert f"{TOTAL}/{TOTAL}" in shown.err
     assert printed.out == shown.out == ""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mopoe_core.data.celeba import celeba, celeba_files
+from mopoe_core.data.celeba import celeba, celeba_decoding, celeba_files
 from mopoe_core.data.celeba.attributes import CELEBA
 from mopoe_core.errors import DataError
 from tests.support.naming import names, names_in_order, naming
@@ -173,7 +173,7 @@ def test_png_images_are_read_and_said(tmp_path):
     released(tmp_path, lambda name: name.replace(".jpg", ".png"), "img_align_celeba_png")
     data = celeba.load("original", tmp_path)
     images = tmp_path / "celeba" / "img_align_celeba_png"
-    assert np.array_equal(data.train.items["image"][0], celeba_files.decode(images / "000001.png"))
+    assert np.array_equal(data.train.items["image"][0], celeba_decoding.decode(images / "000001.png"))
     assert data.remarks == (f"{images}: 13 of 13 images are PNG; the published ones are JPEG",)
 
 
@@ -333,7 +333,7 @@ def test_pictures_of_more_than_8_bits_a_colour_are_refused(tmp_path):
     """As 8 bits they would be white."""
     Image.fromarray(np.full((218, 178), 40_000, np.uint16)).save(tmp_path / "a.png")
     with pytest.raises(DataError, check=naming(tmp_path / "a.png", "I;16", 8)):
-        celeba_files.decode(tmp_path / "a.png")
+        celeba_decoding.decode(tmp_path / "a.png")
 
 
 def test_a_build_notices_changes_in_whatever_layout_it_was_built_from(tmp_path):

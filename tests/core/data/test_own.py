@@ -21,9 +21,10 @@ from mopoe_core.data.cards import DataKey
 from mopoe_core.data.own import user_data
 from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import DataError
-from mopoe_core.metrics.classifiers import judges
+from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.metrics.evaluation import evaluate
-from mopoe_core.training.training import new_model, train
+from mopoe_core.training.run import new_model
+from mopoe_core.training.training import train
 from orchestrator.execution.attempt import preparation
 from orchestrator.execution.queue.job import WorkerContext
 from tests.support.own_cards import HERE
@@ -361,14 +362,14 @@ EXAMPLE = "examples/tabular.py:tumours"
 
 
 def test_the_example_runs_through_everything(tmp_path):
-    """Loading, judges, training and evaluation give every metric of three modalities, finite; the probe is better than chance."""
+    """Loading, classifiers, training and evaluation give every metric of three modalities, finite; the probe is better than chance."""
     config = TrainingConfig(dataset=EXAMPLE, model="mopoe", latent_dim=4, batch_size=50, epochs=8)
     loaded, device = loading.load(config.data_key, tmp_path / "data"), torch.device("cpu")
     assert {name: tuple(x.shape) for name, x in loaded.train.items.items()} == dict.fromkeys(
         ("mean", "error", "worst"), (400, 10)
     )
     assert not (tmp_path / "data").exists()
-    jury = judges(loaded, tmp_path / "classifiers", device)
+    jury = trained_classifiers(loaded, tmp_path / "classifiers", device)
     trained = train(config, 0, loaded, device, tmp_path / "c.pt")
     table = evaluate(trained.model, 0, loaded, jury, device)
     assert [metric.name for metric in table] == metric_names.metric_names(("mean", "error", "worst"), classes=2) == config.metrics

@@ -10,8 +10,7 @@ import torch
 from scipy import sparse
 from torch.masked import masked_tensor
 
-from mopoe_core.data.own import user_data
-from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.data.own import OwnDataset, OwnModality, user_data
 from mopoe_core.errors import DataError
 from tests.support.own_cards import HERE
 from tests.support.said import unnamed

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from mopoe_core.config.training_config import TrainingConfig
-from mopoe_core.data.own import user_data
-from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.data.own import OwnDataset, OwnModality, user_data
 from mopoe_core.errors import DataError
 from mopoe_core.metrics.pictures import write_contact_sheet, write_pictures
-from mopoe_core.training.training import new_model
+from mopoe_core.training.run import new_model
 from tests.support.own_cards import HERE
 from tests.support.said import unnamed
 

@@ -17,6 +17,7 @@ from PIL import Image
 from mopoe_core.data import loading
 from mopoe_core.data.cards import DATASETS, DataKey
 from mopoe_core.data.polymnist import polymnist, polymnist_files
+from mopoe_core.data.polymnist.backgrounds import PHOTOGRAPHS, fuse
 from mopoe_core.errors import DataError
 from mopoe_core.random_streams import seed_of
 from tests.support.said import unnamed
@@ -53,7 +54,7 @@ def glyphs():
 def photographs():
     """The five photographs, (height, width, 3)."""
     folder = Path(find_spec("skimage").origin).parent / "data"
-    return {name: np.asarray(Image.open(folder / file)) for name, file in zip(NAMES, polymnist.PHOTOGRAPHS, strict=True)}
+    return {name: np.asarray(Image.open(folder / file)) for name, file in zip(NAMES, PHOTOGRAPHS, strict=True)}
 
 
 def splits(data):
@@ -183,7 +184,7 @@ def test_the_rule_is_appendix_d1_image_by_image():
     chance = np.random.default_rng(3)
     digits = polymnist.Digits(chance.integers(0, 256, (40, 28, 28), dtype=np.uint8), chance.integers(0, 10, 40))
     grounds = [chance.integers(0, 256, (3, 28 + 3 * k, 40), dtype=np.uint8) for k in range(5)]  # m0's has one row of windows
-    built = dict(polymnist.fuse(digits, grounds, "test", 2))
+    built = dict(fuse(digits, grounds, "test", 2))
     assert built["labels"].tolist() == sorted(digits.labels.tolist() * 2)
     for name, ground in zip(NAMES, grounds, strict=True):
         expected = fused_one_by_one(digits, ground, name)

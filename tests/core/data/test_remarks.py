@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from mopoe_core.data.own import user_data
-from mopoe_core.data.own.user_data import OwnDataset, OwnModality
+from mopoe_core.data.own import OwnDataset, OwnModality, user_data
 from mopoe_core.errors import UserError
 from orchestrator.cli import data_remarks
 from orchestrator.spec.sweep_file import parse

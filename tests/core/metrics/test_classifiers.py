@@ -10,12 +10,11 @@ import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from torch import nn
 
-from mopoe_core.data.own import user_data
-from mopoe_core.data.own.user_data import OwnDataset, OwnModality
-from mopoe_core.errors import JudgeError
+from mopoe_core.data.own import OwnDataset, OwnModality, user_data
+from mopoe_core.errors import ClassifierError
 from mopoe_core.metrics import classifier_quality, classifiers
 from mopoe_core.metrics.classifier_quality import LEVEL, Quality, of_attributes, of_classes
-from mopoe_core.metrics.classifiers import check_quality, judges, recipe
+from mopoe_core.metrics.classifiers import check_quality, recipe, trained_classifiers
 from tests.support.naming import names, naming
 
 CPU = torch.device("cpu")
@@ -52,7 +51,7 @@ def test_judges_are_trained_once(dataset, jury, shared):
     """A second call loads what the first kept."""
     files = sorted((shared / "storage" / "classifiers").rglob("*.pt"))
     before = [file.stat().st_mtime_ns for file in files]
-    again = judges(dataset, shared / "storage" / "classifiers", CPU)
+    again = trained_classifiers(dataset, shared / "storage" / "classifiers", CPU)
     assert [file.stat().st_mtime_ns for file in files] == before
     assert (again.hash, again.quality) == (jury.hash, jury.quality)
 
@@ -60,7 +59,7 @@ def test_judges_are_trained_once(dataset, jury, shared):
 def test_a_weak_classifier_is_an_error(dataset):
     """The message says how weak it is, against what, what is needed and which file to delete."""
     weak = Quality(accuracy=0.7, balanced_accuracy=0.61, chance=0.1, majority_share=0.19, p=0.001)
-    with pytest.raises(JudgeError, check=naming("svhn", "61.0%", "70.0%", "10.0%", "19.0%", "85%", "delete x.pt")):
+    with pytest.raises(ClassifierError, check=naming("svhn", "61.0%", "70.0%", "10.0%", "19.0%", "85%", "delete x.pt")):
         check_quality(dataset.modalities[1], weak, Path("x.pt"))
 
 
@@ -165,7 +164,7 @@ def test_attributes_that_no_score_knows_are_refused(scores, dataset):
     assert found.balanced_accuracy > 0.75
     assert set(found.not_better_than_chance) == set(NAMES[:3])
     shown = f"{found.balanced_accuracy:.1%}", f"{found.chance:.1%}"
-    with pytest.raises(JudgeError, check=naming(dataset.modalities[0].name, "precision", "chance", *shown, "x.pt")):
+    with pytest.raises(ClassifierError, check=naming(dataset.modalities[0].name, "precision", "chance", *shown, "x.pt")):
         check_quality(dataset.modalities[0], found, Path("x.pt"))
 
 
@@ -207,8 +206,8 @@ def test_noise_of_which_most_is_one_class_is_refused(loaded, tmp_path, accuracy)
     data = loaded(unequal(noise=1.0, accuracy=accuracy))
     share = float((data.test.labels == 0).double().mean())
     assert share > 0.94
-    with pytest.raises(JudgeError) as caught:
-        judges(data, tmp_path, CPU)
+    with pytest.raises(ClassifierError) as caught:
+        trained_classifiers(data, tmp_path, CPU)
     assert names(str(caught.value), "balanced accuracy", "chance", "50.0%", f"{share:.1%}", "OwnModality 'v'")
 
 
@@ -227,15 +226,15 @@ class Constant(nn.Module):
 @pytest.mark.parametrize(("accuracy", "classes"), [(0.0, 2), (0.3, 2), (0.0, 5)])
 def test_a_constant_classifier_is_refused_whatever_is_asked_for(loaded, tmp_path, accuracy, classes):
     """The user's own judge, with the least that a user can ask for, on data that could be told apart."""
-    with pytest.raises(JudgeError, check=naming("balanced accuracy", f"{1 / classes:.1%}", "chance")):
-        judges(loaded(unequal(classes=classes, accuracy=accuracy, judge=Constant)), tmp_path, CPU)
+    with pytest.raises(ClassifierError, check=naming("balanced accuracy", f"{1 / classes:.1%}", "chance")):
+        trained_classifiers(loaded(unequal(classes=classes, accuracy=accuracy, judge=Constant)), tmp_path, CPU)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_good_classifier_of_unequal_classes_passes_and_knows_the_rare_ones(loaded, tmp_path, classes):
     """Every class is told, the rare ones too, and the record says the share of the commonest."""
     data = loaded(unequal(classes=classes))
-    jury = judges(data, tmp_path, CPU)
+    jury = trained_classifiers(data, tmp_path, CPU)
     for name, quality in jury.quality.items():
         said = jury.classify(name, data.test.items[name])
         recalls = [float((said[data.test.labels == k] == k).double().mean()) for k in range(classes)]
@@ -272,5 +271,5 @@ def test_a_classifiers_file_of_another_form_is_one_line(loaded, tmp_path, kept):
     path = classifiers.classifier_path(data, data.modalities[0], tmp_path)
     path.parent.mkdir(parents=True)
     torch.save(kept, path)
-    with pytest.raises(JudgeError, check=naming(path, "delete")):
-        judges(data, tmp_path, CPU)
+    with pytest.raises(ClassifierError, check=naming(path, "delete")):
+        trained_classifiers(data, tmp_path, CPU)

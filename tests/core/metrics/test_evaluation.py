@@ -14,12 +14,12 @@ from mopoe_core import metric_names
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.metrics import class_shares, decoding, evaluation
-from mopoe_core.metrics.classifiers import Judges
+from mopoe_core.metrics.classifiers import Classifiers
 from mopoe_core.metrics.evaluation import evaluate
 from mopoe_core.metrics.pictures import write_pictures
+from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Gaussians, products
-from mopoe_core.training.training import new_model
+from mopoe_core.training.run import new_model
 from tests.support.naive import powerset
 from tests.support.naming import naming
 from tests.support.toys import config
@@ -92,7 +92,7 @@ def test_coherence_counts_what_a_judge_that_always_says_3_would_see(evaluated, d
         def forward(self, x):
             return torch.eye(10)[3].expand(len(x), -1)
 
-    jury = Judges({m.name: Three() for m in dataset.modalities}, {}, "")
+    jury = Classifiers({m.name: Three() for m in dataset.modalities}, {}, "")
     table = evaluate(model, 0, dataset, jury, torch.device("cpu"))
     threes = float((dataset.test.take(300, 0).labels == 3).double().mean())
     shares = {metric.value for metric in table if metric.kind == metric_names.COHERENCE and metric.subset != "prior"}
@@ -157,7 +157,7 @@ class Recorder(nn.Module):
         return x[:, : self.width]
 
 
-class Jury(Judges):
+class Jury(Classifiers):
     """Judges that remember."""
 
     def prior(self):

@@ -10,9 +10,9 @@ from torch.distributions import MultivariateNormal, Normal
 from mopoe_core.data.types import Modality
 from mopoe_core.metrics import decoding, importance_weights
 from mopoe_core.metrics.importance_weights import log_likelihoods
+from mopoe_core.models.gaussians import Gaussians
 from mopoe_core.models.loss import Encoded
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Gaussians
 from tests.support.toys import config, in_float64
 
 LATENT, PRIVATE, BATCH = 3, 2, 40

@@ -8,8 +8,12 @@ import torch
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, MixtureSameFamily, Normal
 
-from mopoe_core.models import objective
-from mopoe_core.models.objective import Gaussians, Objective, draw, kl_divergence, products
+from mopoe_core.family.registry import MODELS as CARDS
+from mopoe_core.family.specification import uniform_mixture
+from mopoe_core.models import gaussians, objective
+from mopoe_core.models.draws import draw
+from mopoe_core.models.gaussians import Gaussians, kl_divergence, products
+from mopoe_core.models.objective import Objective
 from tests.support.naive import Naive, powerset
 from tests.support.said import unnamed
 from tests.support.toys import LATENT, MODELS, TOYS, config, spoilt, toy_batch, toy_draws, toy_mask, toy_model
@@ -79,6 +83,7 @@ FAMILY = [
     *({"model": "mvtcae", "alpha": a, "prior_expert": p} for a, p in ((5 / 6, "none"), (0.3, "full"), (0, "none"), (1, "all"))),
     *({"model": "mmvm", "prior_expert": p} for p in ("none", "all")),
 ]
+FAMILY += [{"model": name} for name in CARDS if not any(settings["model"] == name for settings in FAMILY)]
 WEIGHTS = {"reconstruction_weights": (0.5, 3.0, 2.0)}
 PRIVATE = {"private_dim": 3, "private_weights": (1.0, 5.0, 0.5), "beta_private": 2.0}
 MASKED = [settings for settings in FAMILY if settings.get("estimator") != "slices"]
@@ -111,7 +116,7 @@ def test_gradients_reach_every_parameter(name):
 
 def test_the_full_subset_alone_is_mvaes_joint_term():
     """A mixture whose only subset is the full one, with the prior expert, is the first row of MVAE."""
-    full = objective.uniform_mixture("full", 3, [(0, 1, 2)], "all", "product")
+    full = uniform_mixture("full", 3, [(0, 1, 2)], "all", "product")
     joint = specified("mvae")
     assert (full.experts_CE[0], full.decoded_CM[0]) == (joint.experts_CE[0], joint.decoded_CM[0])
     assert (full.weights_C[0], full.kl_CR[0]) == (joint.weights_C[0], joint.kl_CR[0])
@@ -222,8 +227,8 @@ def test_slices_are_contiguous_and_the_last_takes_the_rest():
     assert torch.equal(component, component.sort().values)
 
 
-ESTIMATORS = [(n, "enumerate") for n in ("mvae", "mmvm", "mvtcae")]
-ESTIMATORS += [(n, e) for n in ("mmvae", "mopoe", "mmjsd") for e in ("stratified", "categorical", "enumerate")]
+ESTIMATORS = [(name, "enumerate") for name in CARDS]
+ESTIMATORS += [(name, e) for name, card in CARDS.items() if card.is_mixture for e in ("stratified", "categorical")]
 
 
 @pytest.mark.parametrize("private", [0, 3])
@@ -323,12 +328,10 @@ def test_a_modality_that_is_hidden_everywhere_learns_nothing(name, estimator):
         {"model": "mopoe", "estimator": "enumerate", "prior_expert": "all"},
         {"model": "mmjsd", "estimator": "enumerate"},
         {"model": "mmjsd", "estimator": "enumerate", "prior_expert": "all"},
-        {"model": "mmvm"},
+        *({"model": name} for name, card in CARDS.items() if not card.is_mixture),
         {"model": "mmvm", "prior_expert": "all"},
-        {"model": "mvae"},
         {"model": "mvae", "prior_expert": "none"},
         {"model": "mvae", "unimodal_reconstruction": "unweighted"},
-        {"model": "mvtcae"},
         {"model": "mvtcae", "prior_expert": "all", "alpha": 0.4},
         *(
             {"model": name, "estimator": estimator}
@@ -357,16 +360,16 @@ def test_hiding_a_modality_is_the_model_without_it(settings, kept, private):
 
 
 def left_without(model, kept):
-    """The components of a model that a model of the kept modalities has too: MVAE's and MVTCAE's joint one is always there."""
+    """The components of a model that a model of the kept modalities has too: the joint one, where it is the first, always."""
     rows = [[m for m in range(3) if row[1 + m]] for row in model.objective.spec.experts_CE]
-    joint = model.config.model in ("mvae", "mvtcae")
+    joint = len(rows[0]) == 3
     return [c for c, members in enumerate(rows) if set(members) <= set(kept) or (joint and c == 0)]
 
 
-@pytest.mark.parametrize("name", ["mvae", "mmvae", "mopoe", "mmvm", "mvtcae"])
+@pytest.mark.parametrize("name", ["mvae", "mmvae", "mopoe", "mmvm", "mvtcae", "crmvae"])
 def test_the_weight_of_the_kl_is_that_of_a_model_of_what_is_present(name):
     """Where all components and experts are one Gaussian, the term is its KL to the prior times: 1 + k for MVAE with k modalities, 1 for a
-    mixture, 1 - alpha for MVTCAE, and 0 for MMVM, whose references are the experts."""
+    mixture, 1 - alpha for MVTCAE, 1 / (k + 1) for CRMVAE, and 0 for MMVM, whose references are the experts."""
     target = Objective(specified(name, kl="sum"), dtype=torch.float64)
     present = toy_mask(3, 40)
     q = Gaussians(torch.full((1, 1, LATENT), 0.7).double(), torch.full((1, 1, LATENT), -0.3).double())
@@ -375,7 +378,7 @@ def test_the_weight_of_the_kl_is_that_of_a_model_of_what_is_present(name):
     each = torch.distributions.kl_divergence(Normal(q.mu, torch.exp(q.logvar / 2)), Normal(0.0, 1.0)).sum()
     found = target.kl_B(components, experts_, target.scale_CB(present, 40), present)
     k = present.double().sum(1)
-    total = {"mvae": 1 + k, "mmvm": 0 * k, "mvtcae": 1 / 6 + 0 * k}.get(name, 1 + 0 * k)
+    total = {"mvae": 1 + k, "mmvm": 0 * k, "mvtcae": 1 / 6 + 0 * k, "crmvae": 1 / (k + 1)}.get(name, 1 + 0 * k)
     torch.testing.assert_close(found, total * each)
 
 
@@ -391,10 +394,10 @@ def test_densities_of_all_products_are_those_of_each(stacked):
     parts = products(Gaussians(mu, logvar), rows)
     plain = Normal(parts.mu, torch.exp(parts.logvar / 2)).log_prob(z.unsqueeze(-3)).sum(-1)
     wanted = torch.autograd.grad((plain * upstream).sum(), [mu, logvar, z])
-    for at_a_time in (objective.CACHED, 40):
+    for at_a_time in (gaussians.CACHED, 40):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(objective, "CACHED", at_a_time)
-            found = objective.products_log_prob(Gaussians(mu, logvar), rows, z)
+            patch.setattr(gaussians, "CACHED", at_a_time)
+            found = gaussians.products_log_prob(Gaussians(mu, logvar), rows, z)
             torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12)
             gradients = torch.autograd.grad((found * upstream).sum(), [mu, logvar, z])
         torch.testing.assert_close(gradients, wanted, rtol=1e-9, atol=1e-11)
@@ -425,7 +428,7 @@ def test_a_models_loss_with_one_subset_is_mvaes_joint_elbo():
     model, x = toy_model("mvae", 3), toy_batch(3, BATCH)
     drawn = toy_draws(model, BATCH)
     alone = toy_model("mopoe", 3, prior_expert="all", kl="sum", estimator="enumerate")
-    full = replace(objective.uniform_mixture("full", 3, [(0, 1, 2)], "all", "product"), estimator="enumerate")
+    full = replace(uniform_mixture("full", 3, [(0, 1, 2)], "all", "product"), estimator="enumerate")
     alone.objective = Objective(full, dtype=torch.float64)
     joint = replace(drawn, noise=drawn.noise[:1])
     unimodal = Naive(model, x, drawn)

@@ -23,10 +23,10 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.polymnist import polymnist
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics import evaluation
+from mopoe_core.models.draws import Draws
 from mopoe_core.models.model import MultimodalVAE
-from mopoe_core.models.objective import Draws
 from mopoe_core.networks.networks import safe_logvar
-from mopoe_core.training.training import SELECTION_SEED, new_model
+from mopoe_core.training.run import SELECTION_SEED, new_model
 from tests.support.toys import TOYS, config, in_float64, toy_batch, toy_draws, toy_model
 
 BATCH = 9

@@ -11,6 +11,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
 from mopoe_core.data.polymnist import polymnist
 from mopoe_core.data.types import Dataset, Split
+from mopoe_core.family.registry import MODELS
 from mopoe_core.metric_names import Epoch
 from mopoe_core.networks import stacked_modules
 from mopoe_core.networks.networks import Encoder
@@ -18,8 +19,10 @@ from mopoe_core.networks.residual import Residual1d, Residual2d, ResidualTranspo
 from mopoe_core.networks.stacked_modules import NotStackable, check_network
 from mopoe_core.storage.local_path import LocalPath
 from mopoe_core.training import stacked_training
-from mopoe_core.training.stacked_training import Member, Stack, train_stack
-from mopoe_core.training.training import Run, train
+from mopoe_core.training.run import Run
+from mopoe_core.training.stack import Stack
+from mopoe_core.training.stacked_training import Member, train_stack
+from mopoe_core.training.training import train
 from tests.support.toys import TOYS, in_float64, random_dataset
 
 CPU = torch.device("cpu")
@@ -35,7 +38,9 @@ FAMILY = (
     {"model": "mvtcae", "alpha": 0.3},
     {"model": "mmjsd"},
     {"model": "mmvm"},
+    {"model": "crmvae", "missing": 0.3},
 )
+FAMILY += tuple({"model": name} for name in MODELS if name not in {settings["model"] for settings in FAMILY})
 """Every model, every estimator and every number that a stack's trials may differ in."""
 
 

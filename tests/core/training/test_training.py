@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from mopoe_core.config.training_config import TrainingConfig
-from mopoe_core.training.training import Run, hidden_at_random, load, new_model, train
+from mopoe_core.training.run import Run, hidden_at_random, new_model
+from mopoe_core.training.trained_model import load_on
+from mopoe_core.training.training import train
 
 CPU = torch.device("cpu")
 
@@ -136,9 +138,9 @@ def test_weights_broken_by_the_last_step_are_divergence(dataset, tmp_path):
 
 
 def test_a_checkpoint_can_be_loaded_as_a_model(dataset, tmp_path):
-    """`load` gives the trained weights, from a file that holds tensors and plain values only."""
+    """`load_on` gives the trained weights, from a file that holds tensors and plain values only."""
     trained = train(settings(epochs=1), 0, dataset, CPU, tmp_path / "a.pt")
-    assert torch.equal(weights(load(tmp_path / "a.pt", dataset)), weights(trained.model))
+    assert torch.equal(weights(load_on(tmp_path / "a.pt", dataset, CPU)), weights(trained.model))
 
 
 def test_training_moves_every_parameter(dataset):

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 
 from mopoe_core import metric_names
+from mopoe_core.family.registry import PAPER_MODELS
 
 FILES = {
     "table2": "table2_latent_classification.csv",
@@ -25,9 +26,6 @@ FILES = {
     "table7": "table7_objective_comparison.csv",
     "figure3": "figure3_polymnist_joint_coherence.csv",
 }
-MODEL_TITLES = {
-    "mvae": "MVAE", "mmvae": "MMVAE", "mopoe": "MoPoE", "eq5": "Eq. (5)", "mvtcae": "MVTCAE", "mmjsd": "mmJSD", "mmvm": "MMVM",
-}  # fmt: skip
 DATASET_TITLES = {"mnist_svhn_text": "MNIST-SVHN-Text", "polymnist": "PolyMNIST", "celeba": "bimodal CelebA"}
 LETTERS = {
     "mnist_svhn_text": {"M": "mnist", "S": "svhn", "T": "text"},
@@ -35,7 +33,6 @@ LETTERS = {
     "polymnist": {},
 }
 """The paper's letter of each modality, in the dataset's order."""
-PAPER_MODELS = ("mvae", "mmvae", "mopoe")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,229 @@
+"""Several runs as one batched model, with one optimiser step for all.
+
+Encoders run for all trials together. Decoders and objective run together for trials whose objective has the same layout
+(`Specification.layout`): MVAE decodes twice where a mixture decodes once.
+
+Shape suffixes: T stacked trial, B batch, M modality, S sampled component, D latent dimension.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from mopoe_core.models.draws import stack_draws
+from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passes, loss
+from mopoe_core.models.model import MultimodalVAE, hide
+from mopoe_core.models.objective import Objective
+from mopoe_core.networks.stacked_modules import NotStackable, Stacked, check_network, joined, stack
+from mopoe_core.random_streams import GlobalStream
+from mopoe_core.training.run import Run, Tally
+
+
+def check_stackable(model: MultimodalVAE, hides: bool) -> None:
+    """Raise NotStackable where models like this one do not stack; `hides` says whether their trials hide modalities."""
+    mixing = sorted(model.mixing_encoders | model.mixing_decoders)
+    if hides and mixing:
+        raise NotStackable(
+            f"`missing` hides modalities, and {', '.join(mixing)} has batch norm or another layer that sees the whole batch"
+        )
+    for network in (*model.encoders.values(), *model.decoders.values()):
+        check_network(network)
+
+
+class Stack:
+    """Runs with the same number of epochs behind them, trained together from where they stand.
+
+    Their models and optimisers stay their own, and hold views of the stack's tensors until `release`. Raises NotStackable where a
+    network has a layer that does not stack.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        # Those that decode alike side by side, and among them those of one learning rate: each such stretch is one call.
+        self.runs = sorted(runs, key=lambda run: (repr(run.model.objective.spec.layout), _adam_settings(run)))
+        first = self.runs[0]
+        check_stackable(first.model, any(run.present_NM is not None for run in self.runs))
+        self._config, self._split, self._device = first.config, first.split, first.device
+        self._modalities = first.model.modalities
+        self._encoders = {
+            m.name: _stacked([run.model.encoders[m.name] for run in self.runs], self.runs) for m in self._modalities
+        }
+        self._parts, start = [], 0
+        for _, alike in groupby(self.runs, key=lambda run: run.model.objective.spec.layout):
+            part = _Part(list(alike), start)
+            self._parts.append(part)
+            start += len(part.runs)
+        self._present_TNM = _present(self.runs)
+        self._optimiser = _Adam([*self._layers()])
+
+    def _layers(self) -> Iterator[tuple[Stacked, list[Run]]]:
+        networks = [(encoder, self.runs) for encoder in self._encoders.values()]
+        networks += [(decoder, part.runs) for part in self._parts for decoder in part.decoders.values()]
+        for network, runs in networks:
+            yield from ((layer, runs) for layer in network.modules() if isinstance(layer, Stacked))
+
+    def epoch(self) -> None:
+        """One pass of every run over its examples, each in its own order. The host waits for the device once, at the end."""
+        started = time.perf_counter()
+        tally = Tally(self._config, self._device, len(self.runs))
+        orders_TN = torch.stack([run.shuffled() for run in self.runs])
+        for rows_TB in orders_TN.split(self._config.batch_size, 1)[: self._config.steps_per_epoch]:
+            tally.add(self.step(rows_TB))
+        sound_T = torch.stack([run.sound() for run in self.runs])
+        numbers = zip(self.runs, tally.sums.tolist(), tally.first_bad.tolist(), sound_T.tolist(), strict=True)
+        seconds = time.perf_counter() - started
+        for run, sums, first_bad, sound in numbers:
+            run.close_epoch(sums, first_bad, sound, seconds / len(self.runs))
+
+    def step(self, rows_TB: Tensor) -> Tensor:
+        """One optimiser step of every run, on the examples with these indices; returns their `Loss.terms`, (T, 3 + M)."""
+        losses = self.losses(rows_TB)
+        self._optimiser.zero_grad()
+        torch.cat([part.total for part in losses]).sum().backward()
+        self._optimiser.step()
+        return torch.cat([part.terms() for part in losses])
+
+    def losses(self, rows_TB: Tensor) -> list[Loss]:
+        """The losses of a batch, a part with one layout at a time."""
+        x = self._split.batch(rows_TB)
+        present_TBM = None
+        if self._present_TNM is not None:
+            present_TBM = torch.take_along_dim(self._present_TNM, rows_TB[..., None], 1)
+            x = hide(self._modalities, x, present_TBM)
+        heads = [cast(tuple[Tensor, Tensor], self._encoders[m.name](x[m.name])) for m in self._modalities]
+        encoded = Encoded.of(heads, self._config.latent_dim)
+        return [part.loss(x, encoded, present_TBM) for part in self._parts]
+
+    def release(self) -> None:
+        """Give every run tensors of its own."""
+        for run in self.runs:
+            for tensor in (*run.model.parameters(), *run.model.buffers()):
+                tensor.data = tensor.data.clone()
+            for state in run.optimiser.state.values():
+                state.update({name: tensor.clone() for name, tensor in state.items()})
+
+
+class _Part:
+    """The runs of a stack whose objectives have one layout."""
+
+    def __init__(self, runs: list[Run], start: int) -> None:
+        models: list[MultimodalVAE] = [run.model for run in runs]
+        first = models[0]
+        self.runs, self._which, self._first = runs, slice(start, start + len(runs)), first
+        self.decoders = {m.name: _stacked([model.decoders[m.name] for model in models], runs) for m in first.modalities}
+        parameter = next(first.parameters())
+        self._objective = Objective([model.objective.spec for model in models], parameter.device, parameter.dtype)
+
+        def numbers(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=parameter.dtype, device=parameter.device)
+
+        self._weights = LossWeights(
+            beta=numbers([model.config.beta for model in models]),
+            beta_private=numbers([model.config.beta_private for model in models]),
+            reconstruction_M=[numbers(each) for each in zip(*(model.weights_M for model in models), strict=True)],
+            private_M=[numbers(each) for each in zip(*(model.private_weights_M for model in models), strict=True)],
+        )
+
+    def loss(self, x: Mapping[str, Tensor], encoded: Encoded, present_TBM: Tensor | None) -> Loss:
+        """The losses of these runs, from what all runs of the stack see and encode."""
+        present = None if present_TBM is None else present_TBM[self._which]
+
+        def log_likelihood(m: int, z_TSBL: Tensor) -> Tensor:
+            modality = self._first.modalities[m]
+
+            def decoded(z_TSBL: Tensor) -> Tensor:
+                raw = self.decoders[modality.name](z_TSBL.flatten(1, 2)).unflatten(1, z_TSBL.shape[1:3])
+                seen = x[modality.name][self._which].unsqueeze(1)
+                return self._first.likelihoods[modality.name].log_prob(raw, seen, len(modality.shape))
+
+            mixes = modality.name in self._first.mixing_decoders
+            return in_separate_passes(decoded, z_TSBL) if mixes else decoded(z_TSBL)
+
+        draws = stack_draws([run.draws() for run in self.runs])
+        return loss(self._objective, self._weights, encoded.trials(self._which), log_likelihood, draws, present)
+
+
+class _Adam:
+    """Fused Adam over stacked parameters, with each run's own learning rate, and its state in each run's own optimiser."""
+
+    def __init__(self, layers: Sequence[tuple[Stacked, list[Run]]]) -> None:
+        self._groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        self._leaves: list[nn.Parameter] = []
+        self._views: list[tuple[nn.Parameter, nn.Parameter, slice]] = []
+        """Stretches of leaves whose runs share their settings, where these are not the whole leaf."""
+        states: dict[Tensor, dict[str, Tensor]] = {}
+        for layer, runs in layers:
+            for name, sources in layer.sources.items():
+                leaf = layer.get_parameter(name)
+                self._leaves.append(leaf)
+                for which in _stretches(runs):
+                    own = self._own(leaf, which, runs)
+                    states[own] = _joined_state(sources[which], runs[which])
+        groups = [{"params": own, "lr": lr, "weight_decay": decay} for (lr, decay), own in self._groups.items()]
+        self._optimiser = torch.optim.Adam(groups, fused=True)
+        self._optimiser.state.update(states)
+
+    def _own(self, leaf: nn.Parameter, which: slice, runs: list[Run]) -> nn.Parameter:
+        """What the optimiser is given of a leaf for these runs: itself, or a view."""
+        own = leaf
+        if which != slice(0, len(runs)):
+            own = nn.Parameter(leaf.detach()[which])
+            self._views.append((own, leaf, which))
+        self._groups.setdefault(_adam_settings(runs[which][0]), []).append(own)
+        return own
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for leaf in self._leaves:
+            leaf.grad = None
+
+    def step(self) -> None:
+        """One update."""
+        for own, leaf, which in self._views:
+            own.grad = None if leaf.grad is None else leaf.grad[which]
+        self._optimiser.step()
+
+
+def _adam_settings(run: Run) -> tuple[float, float]:
+    return run.config.learning_rate, run.config.weight_decay
+
+
+def _stretches(runs: Sequence[Run]) -> Iterator[slice]:
+    """The longest stretches of runs that share their settings."""
+    start = 0
+    for _, alike in groupby(runs, key=_adam_settings):
+        stop = start + len(list(alike))
+        yield slice(start, stop)
+        start = stop
+
+
+def _joined_state(sources: Sequence[nn.Parameter], runs: Sequence[Run]) -> dict[str, Tensor]:
+    """Adam's state for some stacked parameters, of which each run's own becomes a view."""
+    kept: list[dict[str, Any]] = [run.optimiser.state[source] for run, source in zip(runs, sources, strict=True)]
+    whole = {}
+    for name in ("exp_avg", "exp_avg_sq"):
+        whole[name] = joined([s.get(name, torch.zeros_like(p)) for s, p in zip(kept, sources, strict=True)], sources[0])
+        for state, part in zip(kept, whole[name].unbind(), strict=True):
+            state[name] = part
+    step = torch.as_tensor(kept[0].get("step", 0.0), dtype=torch.float32, device=sources[0].device).clone()
+    for state in kept:
+        state["step"] = step  # one for all: they have taken the same number
+    return {"step": step, **whole}
+
+
+def _stacked(networks: Sequence[nn.Module], runs: Sequence[Run]) -> nn.Module:
+    streams: list[GlobalStream] = [run.layers for run in runs]
+    return stack(networks, streams)
+
+
+def _present(runs: Sequence[Run]) -> Tensor | None:
+    """(T, N, M), true where a modality is observed; None if nothing is hidden in any run."""
+    masks = [run.present_NM for run in runs]
+    shape = next((mask.shape for mask in masks if mask is not None), None)
+    if shape is None:
+        return None
+    everything = torch.ones(shape, dtype=torch.bool, device=runs[0].device)
+    return torch.stack([everything if mask is None else mask for mask in masks])
