@@ -15,6 +15,7 @@ from mopoe_core.data.own import user_data
 from mopoe_core.storage.files import write_text
 from orchestrator.analysis import comparable_groups, fronts
 from orchestrator.analysis.comparable_groups import check_search, groups_of
+from orchestrator.analysis.hypervolume import hypervolume
 from orchestrator.analysis.model_groups import groups
 from orchestrator.driver import retention
 from orchestrator.driver import sweep as driver
@@ -226,8 +227,8 @@ def test_the_page_shows_every_group_under_its_name(home, page, both):
     sections = {part.partition('"')[0]: part for part in text.split('<h2 id="')[1:]}
     for anchor in ("front", "cells", f"heat-coherence-{SLUGS[FIRST]}"):
         assert [sections[anchor].count(f"<h3>{dataset}</h3>") for dataset in (FIRST, SECOND)] == [1, 1]
-    fronts = [fronts.front(spec.objectives, g.cells, spec.seed_list, g.results) for g in groups_of(spec, results).groups]
-    volumes = [front.hypervolume for front in fronts]
+    each = [fronts.front(spec.objectives, g.cells, spec.seed_list, g.results) for g in groups_of(spec, results).groups]
+    volumes = [front.hypervolume for front in each]
     assert all(f"Hypervolume {volume:.5g}, against" in sections["front"] for volume in volumes)
     assert len(set(volumes)) == 2
     alone = (home.report(ALONE[FIRST]) / "index.html").read_text()
@@ -410,7 +411,8 @@ def test_no_table_of_the_paper_mixes_what_cannot_be_compared():
     every = [cell(model, 5.0, importance_samples=samples) for samples in (15, 12) for model in models]
     values = {"log_likelihood/joint": -2000.0, "probe/mnist": 0.5}
     results = [result(c, seed, {k: v + i for k, v in values.items()}) for i, c in enumerate(every) for seed in (0, 1)]
-    made = [table for table in paper_tables.paper_tables(every, [0, 1], results) if table.key == "table2"]
+    comparable = comparable_groups.front_groups(every, results).groups
+    made = [table for table in paper_tables.paper_tables(comparable, [0, 1]) if table.key == "table2"]
     assert [[row.cell.config.importance_samples for row in table.rows] for table in made] == [[15] * 3, [12] * 3]
     assert len({table.name for table in made}) == 2
     assert [sum(entry.best for row in table.rows for entry in row.entries if entry.n) for table in made] == [1, 1]
@@ -446,7 +448,7 @@ def test_a_search_has_one_group_and_sets_the_rest_aside(hunt, tmp_path):
     assert len(group.cells) == 3
     paths = hunt.report(tmp_path / "report")
     (front,) = paths.fronts
-    assert front.hypervolume == pytest.approx(fronts.hypervolume_of([(0.8, -108), (0.9, -109)], hunt.spec.objectives))
+    assert front.hypervolume == pytest.approx(hypervolume([(0.8, -108), (0.9, -109)], hunt.spec.objectives))
     (wrong,) = [r.trial for r in hunt.results if r.trial.config.latent_dim == 10]
     with pytest.raises(LedgerError, check=naming(wrong.id)):
         check_search(hunt.spec, hunt.results)
