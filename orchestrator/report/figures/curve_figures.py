@@ -102,7 +102,7 @@ def _attributes(group: ModelGroup, what: str, panels: Mapping[str, str]) -> Figu
 
 
 def _lines(group: ModelGroup) -> tuple[float, list[Line]]:
-    """The beta of the paper's tables, or that which stands for it (`groups.common_beta`), and its cells in the order of a legend."""
+    """The beta of the paper's tables, or the one that stands for it (`model_groups.common_beta`), and its cells in legend order."""
     wanted = float(PAPER.get(group.config.dataset, {}).get("beta", 1.0))
     shared = group.beta(wanted, among=[model for model in THE_PAPERS if group.line(model)] or list(group.lines))
     beta = group.cells[0].config.beta if shared is None else shared

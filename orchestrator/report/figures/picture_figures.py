@@ -75,7 +75,7 @@ def compose(pictured: Pictured, group: ModelGroup, samples: Samples) -> Figure |
     """A panel a model, in the paper's order; None if no trial of the group has the picture.
 
     Each model shows the lowest completed seed of its cell at the beta of the paper's tables, or at that of its own betas which stands
-    for it (`groups.common_beta`).
+    for it (`model_groups.common_beta`).
     """
     if group.config.dataset != pictured.dataset:
         return None

@@ -61,7 +61,7 @@ class Contrast:
 
 
 def at_beta(group: ModelGroup, beta: float, contrasts: Sequence[Contrast], among: Sequence[str] = THE_PAPERS) -> Found:
-    """Contrasts between cells of one beta, that of the table whose models are `among`: this one, or the nearest (`groups.common_beta`).
+    """Contrasts between cells of one beta: this one, or the one that stands for it in the table whose models are `among` (`common_beta`).
 
     Each contrast of log-likelihoods is measured again on the released code's numbers, for showing alone.
     """
