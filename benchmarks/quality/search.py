@@ -27,8 +27,8 @@ from typing import Any
 from benchmarks.speed.measure import as_in_a_worker, core_seconds
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.metric_names import UNITS, Epoch, Metric
-from orchestrator.analysis import fronts
-from orchestrator.analysis.aggregation import summary
+from orchestrator.analysis.hypervolume import hypervolume
+from orchestrator.analysis.intervals import summary
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.search.engine import Searching
@@ -133,7 +133,7 @@ def run(spec: SweepSpec, storage: Path) -> Found:
             found[trial.id] = result
         del todo[: len(spec.seed_list)]
     cells = search.spec.cells
-    volume = fronts.hypervolume_of([truth(cell.config) for cell in cells], spec.objectives)
+    volume = hypervolume([truth(cell.config) for cell in cells], spec.objectives)
     assert volume is not None
     return Found(volume / NATS / TRUE_HYPERVOLUME, spent / len(cells))
 
@@ -152,8 +152,8 @@ def line(sampler: str, ours: Sequence[Found], at_random: Sequence[Found]) -> str
     share = summary([one.share for one in ours])
     gain = summary([one.share - other.share for one, other in zip(ours, at_random, strict=True)])
     ask = 1000 * sum(one.ask_seconds for one in ours) / len(ours)
-    shown = "" if sampler == "random" else f"{100 * gain['mean']:+.1f} ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
-    return f"| {sampler} | {100 * share['mean']:.1f} % | {shown} | {ask:.0f} ms |"
+    shown = "" if sampler == "random" else f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+    return f"| {sampler} | {100 * share.mean:.1f} % | {shown} | {ask:.0f} ms |"
 
 
 def main() -> None:

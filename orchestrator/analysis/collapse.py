@@ -1,12 +1,12 @@
-"""Which trials generate (nearly) one class, so that their joint coherence is no success. Pure, and light enough for `status`.
+"""Which trials generate one class almost alone, so that their joint coherence is no success. Pure, and light enough for `status`.
 
-A trial has *collapsed* in a modality where the entropy of the classes that are generated from the prior is less than a third of the
-entropy of the test examples' classes; in effective numbers of classes, below the cube root. Of ten equally common classes that is below
-2.15: one class in 85 % of draws and the others equally often, or two classes alone; of two classes below 1.26: one in 94 % of draws.
-Where 95 % of the test examples are of one of two classes, 95 % of it is right, and 98.8 % or more is a collapse. Where the examples
-themselves are of nearly one class, nothing is said.
+A trial has *collapsed* in a modality if the classes that it generates from the prior have less than a third of the entropy of the test
+examples' classes. In effective numbers of classes, that is less than the cube root. For ten equally common classes it is less than 2.15:
+one class in 85 % of draws and the others equally often, or two classes alone. For two equally common classes it is less than 1.26: one
+class in 94 % of draws. If 95 % of the test examples belong to one of two classes, generating it in 95 % of draws is right, and in 98.8 %
+or more is a collapse. If almost all test examples belong to one class, no trial counts as collapsed.
 
-Where labels are attributes, entropies are means over the attributes.
+If labels are attributes, entropies are means over the attributes.
 """
 
 import math
@@ -16,25 +16,26 @@ from dataclasses import dataclass
 from mopoe_core import metric_names
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import Cell, labels
 
 LEAST_ENTROPY = 1 / 3
-"""Of what is generated, relative to the test examples'."""
+"""The least entropy of the generated classes, as a share of that of the test examples' classes."""
 NEARLY_ONE = 1.05
-"""Effective classes of the test examples below which there is no diversity to lose: of two classes, one has 99 %."""
-MOST_SAID = 5
+"""Effective classes of the test examples below which there is no diversity to lose: one of two classes has 99 % of them."""
+MOST_LINES = 5
 
 
 @dataclass(frozen=True)
 class Collapse:
-    """Of one trial in one modality."""
+    """The collapse of one trial in one modality."""
 
     modality: str
     effective: float
-    """Classes that are generated, effectively."""
+    """The effective number of generated classes."""
     of_labels: float
-    """Classes of the test examples, effectively."""
+    """The effective number of classes of the test examples."""
     shown: str
-    """The class that is generated most; empty where labels are attributes, or are too many to be reported one by one."""
+    """The class that is generated most; empty if labels are attributes, or too many to be reported one by one."""
     share: float
     """Its share of the draws."""
 
@@ -48,12 +49,12 @@ class Collapse:
 
 
 def is_collapsed(effective: float, of_labels: float) -> bool:
-    """Whether so many effective classes are a collapse, where the test examples have `of_labels`."""
+    """Whether this number of effective classes is a collapse. The test examples have `of_labels` effective classes."""
     return of_labels >= NEARLY_ONE and effective < of_labels**LEAST_ENTROPY
 
 
 def collapses(result: TrialResult) -> list[Collapse]:
-    """The modalities in which a trial has collapsed; none where it does not report its classes, as those of earlier versions do not."""
+    """The modalities in which a trial has collapsed. None for a trial of an earlier version, which did not report its classes."""
     effective = _of_kind(result, metric_names.EFFECTIVE_CLASSES)
     of_labels = effective.pop(metric_names.LABELS, math.nan)
     return [
@@ -64,43 +65,52 @@ def collapses(result: TrialResult) -> list[Collapse]:
 
 
 def evidence(result: TrialResult) -> set[str]:
-    """Names of the metrics that `collapses` and `lines` need of a result: none of one that has not collapsed."""
+    """Names of the metrics of a result that `collapses` and `lines` need; none if it has not collapsed."""
     kinds = (metric_names.EFFECTIVE_CLASSES, metric_names.GENERATED)
     needed = {metric.name for metric in result.metrics if metric.name.partition("/")[0] in kinds}
     return needed | {metric_names.JOINT_COHERENCE} if collapses(result) else set()
 
 
 def by_cell(results: Sequence[TrialResult]) -> dict[str, str]:
-    """Cell id to a sentence on its collapse, of the cells of which a seed has collapsed."""
-    own: dict[str, list[TrialResult]] = {}
+    """By cell id, a sentence on the collapse of each cell that has a collapsed seed."""
+    completed: dict[str, list[TrialResult]] = {}
     for result in results:
         if result.status == "completed":
-            own.setdefault(result.trial.cell.id, []).append(result)
-    return {cell_id: said for cell_id, found in own.items() if (said := _sentence(found))}
+            completed.setdefault(result.trial.cell.id, []).append(result)
+    return {cell_id: sentence for cell_id, of_cell in completed.items() if (sentence := _sentence(of_cell))}
 
 
 def lines(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:
-    """A line a cell that has collapsed, and how many more there are."""
-    found = by_cell(results)
-    if not found:
+    """A line for each collapsed cell, and a line that counts those beyond the first few."""
+    return lines_of(spec.cells, by_cell(results))
+
+
+def lines_of(cells: Sequence[Cell], sentences: Mapping[str, str]) -> list[str]:
+    """`lines` from the sentences of `by_cell`."""
+    if not sentences:
         return []
-    short = spec.labels
-    said = [f"{short[cell_id]}: {sentence}" for cell_id, sentence in found.items() if cell_id in short]
-    return [*said[:MOST_SAID], *([f"and {len(said) - MOST_SAID} more cells"] if len(said) > MOST_SAID else [])]
+    short = labels(cells)
+    named = [f"{short[cell_id]}: {sentence}" for cell_id, sentence in sentences.items() if cell_id in short]
+    more = [f"and {len(named) - MOST_LINES} more cells"] if len(named) > MOST_LINES else []
+    return [*named[:MOST_LINES], *more]
 
 
 def _sentence(results: Sequence[TrialResult]) -> str:
-    """Of the completed trials of one cell; empty if none has collapsed. The modality with the fewest classes stands for the others."""
-    found = [(result, min(of, key=lambda one: one.effective)) for result in results if (of := collapses(result))]
-    if not found:
+    """A sentence on the completed trials of a cell, with the trial and modality of the fewest classes; empty if none has collapsed."""
+    worst_of = [(result, min(in_trial, key=_effective)) for result in results if (in_trial := collapses(result))]
+    if not worst_of:
         return ""
-    result, worst = min(found, key=lambda one: one[1].effective)
-    seeds = f"collapsed in {len(found)} of {len(results)} seeds"
+    result, worst = min(worst_of, key=lambda pair: _effective(pair[1]))
+    seeds = f"collapsed in {len(worst_of)} of {len(results)} seeds"
     return f"{seeds}; with seed {result.trial.seed} {worst.sentence}{_joint(result)}"
 
 
+def _effective(collapse: Collapse) -> float:
+    return collapse.effective
+
+
 def _joint(result: TrialResult) -> str:
-    """What the collapse makes of the joint coherence: all of it where every modality has collapsed."""
+    """What the collapse says of the joint coherence, as the end of a sentence. If every modality has collapsed, it explains all of it."""
     coherence = result.value(metric_names.JOINT_COHERENCE)
     if coherence is None:
         return ""
@@ -110,7 +120,7 @@ def _joint(result: TrialResult) -> str:
 
 
 def _of_kind(result: TrialResult, kind: str) -> dict[str, float]:
-    """The metrics of one kind, by the rest of their names."""
+    """The values of the metrics of one kind, by the rest of their names."""
     return {m.name.removeprefix(f"{kind}/"): m.value for m in result.metrics if m.name.startswith(f"{kind}/")}
 
 

@@ -1,11 +1,11 @@
 """The groups of a sweep's cells that may stand on one front. Pure.
 
-A sweep over two datasets has two groups: two fronts, two hypervolumes, and a best of each. A group has the cells whose
-`comparison_key` is the same. Where results of one configuration were measured on different data, or judged by different classifiers,
-their cells are in different groups, too. A cell whose seeds were measured on different data counts with those seeds that most results
-of its configuration agree with; the others are set aside, so that it lacks seeds and is on no front.
+A sweep over two datasets has two groups, with a front, a hypervolume and a best each. The cells of a group have the same
+`comparison_key`. Cells of one configuration whose results were measured on different data, or by different classifiers, are in different
+groups, too. If the seeds of one cell were measured on different data, those count that most results of its configuration agree with. The
+other seeds are set aside, so that the cell lacks seeds and is on no front.
 
-`groups.Group` is narrower: its cells differ in nothing but what belongs to a model. All of them are always in one group of this kind.
+The cells of a `model_groups.ModelGroup` are more alike: they differ in what belongs to a model alone. All of them are in one group here.
 """
 
 import re
@@ -38,17 +38,17 @@ class FrontGroup:
 
     key: ComparisonKey
     label: str
-    """What tells it from the sweep's other groups; empty for the only one."""
+    """In what it differs from the other groups of the sweep; empty for the only group."""
     slug: str
-    """The label as part of a file's or a metric's name; different for every group, and empty for the only one."""
+    """The label as part of the name of a file or metric. Different for every group, and empty for the only group."""
     cells: tuple[Cell, ...]
     """In the sweep's order."""
     results: tuple[TrialResult, ...]
-    """Of its cells; completed trials of other data are not among them."""
+    """The results of its cells that may be compared with one another."""
 
     @cached_property
     def ids(self) -> frozenset[str]:
-        """Of its cells."""
+        """Ids of its cells."""
         return frozenset(cell.id for cell in self.cells)
 
     def named(self, what: str) -> str:
@@ -61,22 +61,22 @@ class FrontGroups:
     """All cells of a sweep, each in one group."""
 
     groups: tuple[FrontGroup, ...]
-    """In the order of their first cells; one without cells for a sweep without any."""
+    """In the order of their first cells. A sweep without cells has one group without cells."""
     set_aside: tuple[TrialResult, ...] = ()
-    """Completed trials that were measured with something else than their cell is compared by."""
+    """Completed trials that were measured on other data, or by other classifiers, than their cell counts with."""
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one."""
+        """Whether there is more than one group."""
         return len(self.groups) > 1
 
     @property
     def results(self) -> tuple[TrialResult, ...]:
-        """All that may be compared with others of its cell and group."""
+        """All results that may be compared with others of their cell and group."""
         return tuple(result for group in self.groups for result in group.results)
 
     def of(self, cell: Cell) -> FrontGroup:
-        """A cell's group."""
+        """The group of a cell."""
         return self._by_cell[cell.id]
 
     @cached_property
@@ -84,16 +84,16 @@ class FrontGroups:
         return {cell.id: group for group in self.groups for cell in group.cells}
 
     def measured_label(self, cell: Cell) -> list[str]:
-        """What a cell's results were measured with, in words, where groups of its configuration differ in that."""
+        """What the cell's results were measured with, in words; empty unless groups of its configuration differ in that."""
         key = self.of(cell).key
         return measured_words(key, self._alike[key.values])
 
     @cached_property
     def _alike(self) -> dict[tuple[Any, ...], list[ComparisonKey]]:
-        found: dict[tuple[Any, ...], list[ComparisonKey]] = {}
+        keys: dict[tuple[Any, ...], list[ComparisonKey]] = {}
         for group in self.groups:
-            found.setdefault(group.key.values, []).append(group.key)
-        return found
+            keys.setdefault(group.key.values, []).append(group.key)
+        return keys
 
 
 def front_groups(cells: Sequence[Cell], results: Iterable[TrialResult]) -> FrontGroups:
@@ -107,40 +107,43 @@ def front_groups(cells: Sequence[Cell], results: Iterable[TrialResult]) -> Front
     slugs = dict(zip(members, slugs_of(list(labels.values())), strict=True))
     groups = []
     for key, own in members.items():
-        kept = tuple(result for cell in own for result in by_cell[cell.id] if _agrees(result, key.measured))
-        groups.append(FrontGroup(key, labels[key], slugs[key], tuple(own), kept))
+        agreeing = tuple(result for cell in own for result in by_cell[cell.id] if _agrees(result, key.measured))
+        groups.append(FrontGroup(key, labels[key], slugs[key], tuple(own), agreeing))
     aside = tuple(r for cell in cells for r in by_cell[cell.id] if not _agrees(r, chosen[cell.id]))
     return FrontGroups(tuple(groups) or (_nothing(),), aside)
 
 
 def groups_of(spec: SweepSpec, results: Iterable[TrialResult]) -> FrontGroups:
-    """The groups of a sweep. A search has one: it may vary nothing that decides what is measured, and of results that were measured
-    on different data it has those that most of them agree with.
+    """The groups of a sweep.
+
+    A search has one group, because its space may not vary what decides how cells are measured. If its results were measured on different
+    data, those count that most results agree with.
     """
     cells = spec.cells
-    found = front_groups(cells, results)
-    if spec.search is None or not found.several:
-        return found
-    most = max(found.groups, key=lambda group: len(group.results))
-    others = tuple(result for group in found.groups if group is not most for result in group.results)
-    kept = (*most.results, *(result for result in others if result.status != "completed"))
+    grouped = front_groups(cells, results)
+    if spec.search is None or not grouped.several:
+        return grouped
+    largest = max(grouped.groups, key=lambda group: len(group.results))
+    others = tuple(result for group in grouped.groups if group is not largest for result in group.results)
+    counting = (*largest.results, *(result for result in others if result.status != "completed"))
     completed = tuple(result for result in others if result.status == "completed")
-    return FrontGroups((replace(most, label="", slug="", cells=tuple(cells), results=kept),), (*found.set_aside, *completed))
+    only = replace(largest, label="", slug="", cells=tuple(cells), results=counting)
+    return FrontGroups((only,), (*grouped.set_aside, *completed))
 
 
 def check_search(spec: SweepSpec, results: Iterable[TrialResult]) -> None:
-    """Raise LedgerError where a search has results that were measured on different data: they cannot be told to one study."""
+    """Raise LedgerError if a search has results that were measured on different data: one study cannot use them together."""
     aside = groups_of(spec, results).set_aside
     if spec.search is None or not aside:
         return
     raise LedgerError(
-        f"search: {trials_said(aside)} measured on other data or judged by other classifiers than the other results of {spec.name}, so "
-        "that they cannot be compared; put back what is wrong with `rerun --trial ID`, or give the search another name and --storage"
+        f"search: {trials_text(aside)} measured on other data or by other classifiers than the other results of {spec.name}, so they "
+        "cannot be compared; train them again with `rerun --trial ID`, or give the search another name and --storage"
     )
 
 
 def trial_labels(trials: Iterable[Trial], results: Sequence[TrialResult]) -> dict[str, str]:
-    """By a trial's id, what tells its numbers from those that they may not be compared with; empty where all may be compared."""
+    """By trial id, a label that differs for trials whose numbers may not be compared; all are empty if all trials may be compared."""
     cell_of = {trial.id: trial.cell for trial in trials}
     grouped = front_groups(list({cell.id: cell for cell in cell_of.values()}.values()), results)
     keys = {trial_id: grouped.of(cell).key for trial_id, cell in cell_of.items()}
@@ -151,8 +154,8 @@ def trial_labels(trials: Iterable[Trial], results: Sequence[TrialResult]) -> dic
     return {trial_id: labels[key] for trial_id, key in keys.items()}
 
 
-def trials_said(results: Sequence[TrialResult]) -> str:
-    """`2 trials (ID, ID) were`: the first few by their ids."""
+def trials_text(results: Sequence[TrialResult]) -> str:
+    """`2 trials (ID, ID) were`, with the ids of the first few."""
     ids = [result.trial.id for result in results]
     more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
     count = "1 trial" if len(ids) == 1 else f"{len(ids)} trials"
@@ -160,16 +163,18 @@ def trials_said(results: Sequence[TrialResult]) -> str:
 
 
 def _by_cell(cells: Sequence[Cell], results: Iterable[TrialResult]) -> dict[str, list[TrialResult]]:
-    found: dict[str, list[TrialResult]] = {cell.id: [] for cell in cells}
+    by_cell: dict[str, list[TrialResult]] = {cell.id: [] for cell in cells}
     for result in results:
-        if result.trial.cell.id in found:
-            found[result.trial.cell.id].append(result)
-    return found
+        if result.trial.cell.id in by_cell:
+            by_cell[result.trial.cell.id].append(result)
+    return by_cell
 
 
 def _measured_of(cells: Sequence[Cell], by_cell: dict[str, list[TrialResult]]) -> dict[str, MeasuredWith]:
-    """By a cell's id: of what its completed results were measured with, that which most results of its configuration agree with. A cell
-    without any takes what most were measured with.
+    """What each cell counts as measured with, by its id.
+
+    Of what its completed results were measured with, it is what most results of its configuration agree with. A cell without completed
+    results takes what most results of its configuration were measured with.
     """
     counts: dict[ComparisonKey, Counter[MeasuredWith]] = {}
     own: dict[str, list[MeasuredWith]] = {}
@@ -184,20 +189,20 @@ def _measured_of(cells: Sequence[Cell], by_cell: dict[str, list[TrialResult]]) -
 
 
 def _agrees(result: TrialResult, measured: MeasuredWith) -> bool:
-    """Whether a result has no numbers, or has them from there."""
+    """Whether a result has no numbers, or was measured with this."""
     return result.status != "completed" or measured_with(result.provenance) == measured
 
 
 def slugs_of(labels: Sequence[str]) -> list[str]:
-    """Each label as part of a file's name, each another, also where case does not count."""
-    made: list[str] = []
+    """Each label as part of a file's name. All are different, even on a file system that ignores case."""
+    slugs: list[str] = []
     taken: set[str] = set()
     for label in labels:
         short = re.sub(r"[^A-Za-z0-9_]+", "-", label)[-LONGEST_SLUG:].strip("-") or ("group" if label else "")
         choices = (short if number == 1 else f"{short}-{number}" for number in range(1, len(labels) + 1))
-        made.append(next(slug for slug in choices if slug.lower() not in taken))
-        taken.add(made[-1].lower())
-    return made
+        slugs.append(next(slug for slug in choices if slug.lower() not in taken))
+        taken.add(slugs[-1].lower())
+    return slugs
 
 
 def _nothing() -> FrontGroup:

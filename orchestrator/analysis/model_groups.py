@@ -1,6 +1,6 @@
-"""Cells that are compared as the paper compares models: alike in everything but model, beta and what belongs to a model. Pure.
+"""Groups of cells that are compared as the paper compares models: they differ in model, beta and what belongs to a model alone. Pure.
 
-All of them are in one `front_groups.FrontGroup`, the cells whose metrics mean the same, which may differ in size and training, too.
+All cells of a group are in one `comparable_groups.FrontGroup`, whose cells may also differ in size and training.
 """
 
 import math
@@ -21,34 +21,34 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.trial import Cell
 
 Sample = dict[int, float]
-"""One number a seed."""
+"""A number for each seed."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """One dataset, source and scale, with all its cells and what their completed trials reported."""
+class ModelGroup:
+    """Cells of one dataset, source and scale, and what their completed trials reported."""
 
     label: str
-    """Dataset, source, scale and networks, and the fields in which groups differ that agree in those."""
+    """Dataset, source, scale and networks; and the other fields in which groups differ that agree in those."""
     slug: str
-    """Short and different for every group of a sweep, for names of files."""
+    """Part of the names of files; different for every group of a sweep."""
     cells: tuple[Cell, ...]
     """In the sweep's order; never empty."""
     seeds: tuple[int, ...]
-    """As planned."""
+    """The planned seeds."""
     results: tuple[TrialResult, ...]
-    """Of its cells and seeds; completed trials only."""
+    """The completed trials of its cells and seeds."""
     values: Mapping[str, Mapping[int, Mapping[str, float]]]
-    """By cell's id, seed and metric's full name; completed trials only."""
+    """Values of completed trials, by the cell's id, the seed and the metric's full name."""
 
     @property
     def config(self) -> TrainingConfig:
-        """Of the first cell: right for every field but those with `Role.OBJECTIVE`."""
+        """The configuration of the first cell. All cells share it, except for the fields in `fields_with(Role.OBJECTIVE)`."""
         return self.cells[0].config
 
     @cached_property
     def lines(self) -> Mapping[str, Mapping[float, Cell]]:
-        """`model_line` of each model that it has."""
+        """The `model_line` of each of its models."""
         return {
             model: model_line(self.cells, model) for model in dict.fromkeys(cell.config.published_model for cell in self.cells)
         }
@@ -58,27 +58,27 @@ class Group:
         return self.lines.get(model, {})
 
     def sample(self, cell: Cell, metric: str) -> Sample:
-        """The metric of each completed seed that reports it."""
-        return {seed: found[metric] for seed, found in self.values[cell.id].items() if metric in found}
+        """The metric's value in each completed seed that reports it."""
+        return {seed: values[metric] for seed, values in self.values[cell.id].items() if metric in values}
 
     def reported(self, cell: Cell) -> int:
-        """How many of the planned seeds completed."""
+        """How many of the planned seeds of a cell completed."""
         return len(self.values[cell.id])
 
     def beta(self, paper: float, needed: Sequence[str] = (), among: Sequence[str] = PAPER_MODELS) -> float | None:
-        """`common_beta` of its lines; None if those that are needed share none, or it has none of `among`."""
+        """The `common_beta` of its models; None if the needed models share no beta, or it has none of `among`."""
         return common_beta(paper, {model: self.line(model) for model in (*among, *needed)}, needed)
 
     def unit(self, metric: str) -> str:
-        """As its trials report it; as `names.UNITS` has it where none does."""
-        found = (one.unit for result in self.results for one in result.metrics if one.name == metric)
-        return next(found, metric_names.UNITS[metric.partition("/")[0]])
+        """The metric's unit as its trials report it, or else as `metric_names.UNITS` has it."""
+        units = (reported.unit for result in self.results for reported in result.metrics if reported.name == metric)
+        return next(units, metric_names.UNITS[metric.partition("/")[0]])
 
 
 def model_line(cells: Sequence[Cell], model: str) -> dict[float, Cell]:
     """A model's cells by beta, ascending, under its published name; empty if there are none.
 
-    Of several settings of one model (KL, estimator, size of the latent), that which is nearest to the paper's own, or was named first.
+    If the model has several settings (KL, estimator, size of the latent), the setting nearest to the paper's counts, then the first.
     """
     by_setting: dict[tuple[object, ...], dict[float, Cell]] = {}
     for cell in cells:
@@ -90,42 +90,57 @@ def model_line(cells: Sequence[Cell], model: str) -> dict[float, Cell]:
 
 
 def common_beta(paper: float, having: Mapping[str, Collection[float]], needed: Sequence[str] = ()) -> float | None:
-    """The beta at which models are compared, in tables, claims and figures alike; None if those that are needed share none.
+    """The beta at which models are compared in tables, claims and figures; None if the needed models share no beta.
 
-    Of the betas that all of `needed` have, those that most of the models have; of these the nearest to the paper's by ratio, and the
-    lower of two as near. `having` has the betas of each model.
+    It is one that all of `needed` have. Among these, the beta that most models have comes first, then the nearest to the paper's by
+    ratio, then the lower. `having` has the betas of each model.
     """
-    every = {beta for own in having.values() for beta in own}
-    allowed = [beta for beta in every if all(beta in having[model] for model in needed)]
+    betas = {beta for of_model in having.values() for beta in of_model}
+    allowed = [beta for beta in betas if all(beta in having[model] for model in needed)]
 
     def rank(beta: float) -> tuple[int, float, float]:
-        return -sum(beta in own for own in having.values()), _ratio(beta, paper), beta
+        return -sum(beta in of_model for of_model in having.values()), _ratio(beta, paper), beta
 
     return min(allowed, key=rank, default=None)
 
 
-def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[Group]:
-    """The sweep's groups, in the order of `cells`, with the results of `seeds`."""
+def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[ModelGroup]:
+    """The groups of these cells, in their order, with the results of `seeds`."""
+    return groups_within(front_groups(cells, results), cells, seeds)
+
+
+def groups_within(comparable: FrontGroups, cells: Sequence[Cell], seeds: Sequence[int]) -> list[ModelGroup]:
+    """The groups of these cells, in their order, with the results of `seeds`. `comparable` has all of the cells."""
+    order = {cell.id: place for place, cell in enumerate(cells)}
     alike: dict[tuple[object, ...], list[Cell]] = {}
-    comparable = front_groups(cells, results)
     for group in comparable.groups:
         for cell in group.cells:
-            alike.setdefault((group.key, _shared(cell.config)), []).append(cell)
-    order = {cell.id: place for place, cell in enumerate(cells)}
-    parts = sorted(alike.values(), key=lambda found: order[found[0].id])
-    firsts = [found[0].config for found in parts]
-    slugs, varying = Counter[str](), _varying(firsts)
+            if cell.id in order:
+                alike.setdefault((group.key, _shared(cell.config)), []).append(cell)
+    parts = sorted(alike.values(), key=lambda part: order[part[0].id])
+    varying = _varying([part[0].config for part in parts])
     completed = completed_of_each(cells, seeds, comparable.results)
-    made = []
-    for found in parts:
-        slug = _slug(found[0].config)
-        slugs[slug] += 1
-        slug += f"-{slugs[slug]}" if slugs[slug] > 1 else ""
-        own = {cell.id: completed[cell.id] for cell in found}
-        values = {key: _by_seed(ended) for key, ended in own.items()}
-        every = tuple(result for ended in own.values() for result in ended)
-        made.append(Group(_label(found[0], varying, comparable), slug, tuple(found), tuple(seeds), every, values))
-    return made
+    slugs = _slugs([part[0].config for part in parts])
+    labels = [_label(part[0], varying, comparable) for part in parts]
+    return [_group(label, slug, part, seeds, completed) for label, slug, part in zip(labels, slugs, parts, strict=True)]
+
+
+def _group(
+    label: str, slug: str, cells: Sequence[Cell], seeds: Sequence[int], completed: Mapping[str, Sequence[TrialResult]]
+) -> ModelGroup:
+    results = tuple(result for cell in cells for result in completed[cell.id])
+    values = {cell.id: _by_seed(completed[cell.id]) for cell in cells}
+    return ModelGroup(label, slug, tuple(cells), tuple(seeds), results, values)
+
+
+def _slugs(configs: Sequence[TrainingConfig]) -> list[str]:
+    """A slug for each group; later groups with the same slug get a number."""
+    slugs, counts = [], Counter[str]()
+    for config in configs:
+        slug = _slug(config)
+        counts[slug] += 1
+        slugs.append(f"{slug}-{counts[slug]}" if counts[slug] > 1 else slug)
+    return slugs
 
 
 def _by_seed(results: Sequence[TrialResult]) -> dict[int, Mapping[str, float]]:
@@ -133,8 +148,7 @@ def _by_seed(results: Sequence[TrialResult]) -> dict[int, Mapping[str, float]]:
 
 
 def _shared(config: TrainingConfig) -> tuple[object, ...]:
-    of_the_objective = fields_with(Role.OBJECTIVE)
-    return tuple(getattr(config, field) for field in type(config).model_fields if field not in of_the_objective)
+    return tuple(getattr(config, field) for field in type(config).model_fields if field not in fields_with(Role.OBJECTIVE))
 
 
 def _ratio(a: float, b: float) -> float:
@@ -157,13 +171,12 @@ def scale_name(config: TrainingConfig) -> str:
 
 
 def _varying(configs: Sequence[TrainingConfig]) -> dict[tuple[object, ...], list[str]]:
-    """By what every label says: the other fields in which the groups differ that agree in those."""
-    of_the_objective = fields_with(Role.OBJECTIVE)
+    """The other fields in which groups differ that agree in `NAMED`, by the values of `NAMED`."""
     values: dict[tuple[object, ...], dict[str, set[object]]] = {}
     for config in configs:
         own = values.setdefault(_named(config), {})
         for field, value in config:
-            if field not in of_the_objective:
+            if field not in fields_with(Role.OBJECTIVE):
                 own.setdefault(field, set()).add(value)
     return {named: [field for field, found in own.items() if len(found) > 1] for named, own in values.items()}
 

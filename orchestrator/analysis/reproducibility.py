@@ -1,8 +1,8 @@
-"""A trial that was trained twice: are the numbers the same? Pure.
+"""Whether a trial that was trained twice has the same numbers. Pure.
 
-Where everything that changes how numbers are added is the same, they have to be the same to the last bit: the random streams are the
-trial's own. Another processor, number of threads, library or stack adds float32 numbers in another order, and training lets what the
-last digit differs by grow; then `TOLERANCE` applies.
+Each trial has random streams of its own. So two trainings agree to the last bit, if they add numbers in the same order. Another
+processor, number of threads, library or stack adds float32 numbers in another order, and training makes differences in the last digit
+grow. Then `TOLERANCE` applies.
 """
 
 import math
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TOLERANCE = 1e-3
-"""Largest relative difference of a number, where another order of additions excuses one; a metric may also differ by its Monte-Carlo
+"""Largest relative difference of a number, if another order of additions can explain it. A metric may also differ by its Monte-Carlo
 error, because a share of n examples moves in steps of 1/n."""
 WEIGHTS_TOLERANCE = 1.0
-"""Largest relative distance of two models' worst tensor, where another order of additions excuses one. Measured with MoPoE and small
-networks on embedded MNIST-SVHN-Text: a trial alone and the same in a stack of three are 2e-8 apart after 10 steps, 0.16 after 200 and
-0.39 after 800, when their losses differ by 2e-4; two seeds are 1.5 to 1.7 apart at each."""
+"""Largest relative distance of two models in their worst tensor, if another order of additions can explain it. Measured with MoPoE and
+small networks on embedded MNIST-SVHN-Text: a trial alone and the same in a stack of three are 2e-8 apart after 10 steps, 0.16 after 200
+and 0.39 after 800, when their losses differ by 2e-4; two seeds are 1.5 to 1.7 apart at each."""
 EXCUSES = (
     ("device",),
     ("processor",),
@@ -31,14 +31,14 @@ EXCUSES = (
     ("packages", "scikit-learn"),
     ("stack", "trials"),
 )
-"""What of the provenance changes the order of additions."""
+"""Fields of the provenance that change the order of additions."""
 SUSPECTS = (("commit",), ("data_hash",), ("classifiers", "hash"))
-"""What of the provenance changes results, and excuses nothing."""
+"""Fields of the provenance that change results. A difference in them is named, but explains nothing."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number of a result, and the difference that chance alone may make."""
+    """A number of a result, and the difference that chance alone can make."""
 
     value: float
     error: float = 0.0
@@ -53,8 +53,9 @@ class Verdict:
 
 
 def compare(recorded: TrialResult, found: TrialResult, weights: float | None) -> Verdict:
-    """The verdict on a trial that was trained again. `weights` is the distance of the two models, as `distance` has it; None where the
-    recorded model is gone.
+    """The verdict on a trial that was trained again.
+
+    `weights` is the `distance` of the two models; None if the recorded model is gone.
     """
     if recorded.status != found.status:
         return Verdict(False, f"parts: was {recorded.status}, is {found.status} at step {found.diverged_at_step}")
@@ -80,7 +81,7 @@ def compare(recorded: TrialResult, found: TrialResult, weights: float | None) ->
 
 
 def distance(was: Mapping[str, "Tensor"], now: Mapping[str, "Tensor"]) -> float:
-    """The largest relative distance of a tensor of two models, |a - b| / |a|; infinite where they do not have the same tensors."""
+    """The largest relative distance of two models in a tensor, |a - b| / |a|; infinite if they do not have the same tensors."""
     if {name: x.shape for name, x in was.items()} != {name: x.shape for name, x in now.items()}:
         return math.inf
     return max((_distance(x.double(), now[name].double()) for name, x in was.items()), default=0.0)
@@ -92,7 +93,7 @@ def _distance(a: "Tensor", b: "Tensor") -> float:
 
 
 def _numbers(result: TrialResult) -> dict[str, Number]:
-    """Every number of a result that a trial determines, in the order in which they came about."""
+    """Every number of a result that the trial determines, in the order in which it arises."""
     epochs = {
         f"epoch {epoch.epoch}, {name}": Number(value)
         for epoch in result.history
@@ -118,7 +119,7 @@ def _close(was: Number | None, now: Number | None) -> bool:
 
 
 def _both(name: str, was: Mapping[str, Number], now: Mapping[str, Number]) -> str:
-    """A number as it was recorded and as it was found."""
+    """A number as it was recorded and as it is now."""
     if name not in was or name not in now:
         return f"{name}, which was {'not recorded' if name not in was else 'recorded'} and is {'found' if name in now else 'not found'}"
     gap = f"relative difference {_relative(was[name], now[name]):.2g}"
@@ -135,19 +136,19 @@ def _largest(differing: Sequence[str], was: Mapping[str, Number], now: Mapping[s
 
 
 def _since(recorded: TrialResult, found: TrialResult, excuses: str) -> str:
-    """What else is not as it was."""
+    """What else has changed."""
     changed = [part for part in (excuses, _differences(recorded.provenance, found.provenance, SUSPECTS)) if part]
     return f"; {'; '.join(changed)}" if changed else "; nothing that the provenance knows has changed"
 
 
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any], fields: Sequence[tuple[str, ...]]) -> str:
-    """The fields of a provenance that differ, with both values; empty where none does."""
+    """The fields of a provenance that differ, with both values; empty if none differs."""
     pairs = [(field, _at(was, field), _at(now, field)) for field in fields]
     return ", ".join(f"{' '.join(field)} was {a} and is {b}" for field, a, b in pairs if a != b)
 
 
 def _at(record: Mapping[str, Any], field: Sequence[str]) -> Any:
-    found: Any = record
+    value: Any = record
     for key in field:
-        found = found.get(key, "unknown") if isinstance(found, Mapping) else "unknown"
-    return found
+        value = value.get(key, "unknown") if isinstance(value, Mapping) else "unknown"
+    return value

@@ -26,6 +26,7 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     """Group failed and diverged trials by cause, with what they share and the command that runs one here. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator.analysis import failure_causes as causes
+    from orchestrator.report.render.failure_lines import failure_lines
 
     ledger, every, typed = Ledger(folder), spec.trials, Typed(file, scale, storage)
     states = dict(zip((t.id for t in every), ledger.each(lambda trial: state_or_damage(trial, ledger), every), strict=True))
@@ -35,7 +36,7 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     failures = f"{counts['failed']} failed, {counts['diverged']} diverged{damaged}" if groups else f"nothing failed{damaged}"
     say(f"{spec.name}: {failures}, of {len(every)} trials")
     names = spec.labels
-    for line in causes.told(groups, names, lambda trial: typed.command("rerun", "--trial", trial.id, "--here")):
+    for line in failure_lines(groups, names, lambda trial: typed.command("rerun", "--trial", trial.id, "--here")):
         say(line)
 
 

@@ -51,7 +51,7 @@ class Material:
     snapshot: Snapshot
     pictures: Mapping[str, Mapping[str, AnyPath]]
     """Generated samples by trial id and name."""
-    failures: Sequence[failure_causes.Group]
+    failures: Sequence[failure_causes.FailureGroup]
     outcomes: Sequence["Told"]
     """What has come of the cells of a search; empty for any other sweep."""
     run_links: Mapping[str, str]

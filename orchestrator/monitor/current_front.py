@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
-
 from orchestrator.analysis import fronts
 from orchestrator.analysis.aggregation import completed_of_each
 from orchestrator.analysis.comparable_groups import FrontGroup, groups_of
+from orchestrator.analysis.dominance import maximised, non_dominated, rows
+from orchestrator.analysis.hypervolume import hypervolume
 from orchestrator.ledger.result import TrialResult
 from orchestrator.search import outcomes
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -35,11 +35,11 @@ def _lines(spec: SweepSpec, group: FrontGroup, seeds: Mapping[str, Sequence[int]
     if not complete:
         return []
     means = [fronts.means(completed[cell.id], spec.objectives) for cell in complete]
-    member = fronts.non_dominated(np.array(means), np.array([objective.goal == "max" for objective in spec.objectives]))
+    member = non_dominated(rows(means, spec.objectives), maximised(spec.objectives))
     names, lines = labels(cells), []
     for cell, cell_means, on_front in zip(complete, means, member, strict=True):
         if on_front:
             values = ", ".join(f"{o.metric} {mean:.4g}" for o, mean in zip(spec.objectives, cell_means, strict=True))
             lines.append(f"{names[cell.id]}: {values}")
-    volume = fronts.hypervolume_of(means, spec.objectives) if len(spec.objectives) > 1 else None
+    volume = hypervolume(means, spec.objectives) if len(spec.objectives) > 1 else None
     return lines if volume is None else [*lines, f"hypervolume {volume:.4g}"]

@@ -1,4 +1,4 @@
-"""A sweep as one tidy table: a row a trial and metric, for analysis elsewhere. `docs/analysis.py` reads it."""
+"""A sweep as one tidy table, with a row for each trial and metric, for analysis elsewhere. `docs/analysis.py` reads it."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,48 +17,48 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial, labels
 
 ALWAYS = ("dataset", "source", "scale", "networks", "model", "beta", "epochs")
-"""Fields of the configuration that have a column whether they vary or not."""
+"""Fields of the configuration that always have a column."""
 
 
 def default_path(spec: SweepSpec, storage: AnyPath) -> Path:
-    """Beside the report, on this machine."""
+    """The file beside the report, on this machine."""
     return near(storage) / "sweeps" / spec.name / "export.parquet"
 
 
-def tidy(every: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:
-    """The table in parts, in the sweep's order. `statuses` has each trial's by its id.
+def tidy(trials: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:
+    """The table in parts, in the sweep's order. `statuses` has each trial's status by its id.
 
-    trial_id, cell_id, label, seed, status    of every trial; one that has not completed has one row, and no metric in it
-    dataset ... beta, epochs, and more        of the configuration: `ALWAYS`, and every field that varies between the cells
-    name ... unit                             of the metric, as in `aggregate.TRIAL_COLUMNS`: `n` examples are behind `value`, whose
+    trial_id, cell_id, label, seed, status    of every trial; a trial that has not completed has one row without a metric
+    dataset ... beta, epochs, and more        the configuration: `ALWAYS`, and every field that varies between the cells
+    name ... unit                             the metric, as in `aggregation.TRIAL_COLUMNS`: `value` is taken from `n` examples, and its
                                               standard error is `mc_error`
-    epochs_trained                            before the end; missing where there is no result
+    epochs_trained                            epochs that the trial was trained for; missing without a result
     train_seconds, evaluate_seconds, commit   of the result
-    group                                     only where not all cells may be compared: what tells a trial's numbers from those that
-                                              they may not be compared with (`front_groups`)
+    group                                     only if not all cells may be compared: a label that differs for trials whose numbers may
+                                              not be compared (`comparable_groups`)
     """
     ended = {result.trial.id: result for result in results}
-    about = _about(every, statuses, ended)
-    said = trial_labels(every, results)
-    if len(set(said.values())) > 1:
-        about["group"] = about["trial_id"].map(said)
-    for place, part in zip(parts_of(range(len(every))), parts_of(every), strict=True):
+    about = _about(trials, statuses, ended)
+    labels_of_groups = trial_labels(trials, results)
+    if len(set(labels_of_groups.values())) > 1:
+        about["group"] = about["trial_id"].map(labels_of_groups)
+    for place, part in zip(parts_of(range(len(trials))), parts_of(trials), strict=True):
         metrics = trial_table([ended[trial.id] for trial in part if trial.id in ended])[["trial_id", *METRIC_COLUMNS]]
         table = about.iloc[list(place)].merge(metrics, on="trial_id", how="left")
         table["n"] = table["n"].astype("Int64")
         yield table
 
 
-def _about(every: Sequence[Trial], statuses: Mapping[str, str], ended: Mapping[str, TrialResult]) -> pd.DataFrame:
-    """A row a trial: all that is no metric."""
-    cells = list({trial.cell.id: trial.cell for trial in every}.values())
+def _about(trials: Sequence[Trial], statuses: Mapping[str, str], ended: Mapping[str, TrialResult]) -> pd.DataFrame:
+    """A row for each trial, with every column but the metrics."""
+    cells = list({trial.cell.id: trial.cell for trial in trials}.values())
     short, fields = labels(cells), _fields(cells)
     about = pd.DataFrame(
         {"trial_id": trial.id, "cell_id": trial.cell.id, "label": short[trial.cell.id], "seed": trial.seed}
         | {"status": statuses[trial.id]}
         | {field: getattr(trial.config, field) for field in fields}
         | _of_result(ended.get(trial.id))
-        for trial in every
+        for trial in trials
     )
     for field in fields:
         about[field] = _plain(about[field])
@@ -67,7 +67,7 @@ def _about(every: Sequence[Trial], statuses: Mapping[str, str], ended: Mapping[s
 
 
 def write(table: Iterator[pd.DataFrame], path: Path) -> int:
-    """Write the table, whole or not at all, and return how many rows it has. Raises UserError where it cannot be written there."""
+    """Write the table, whole or not at all; returns the number of its rows. Raises UserError if it cannot be written there."""
     if path.suffix != ".parquet":
         raise UserError(f"--to: {path} does not end with .parquet; name such a file")
     rows = 0
@@ -86,7 +86,7 @@ def write(table: Iterator[pd.DataFrame], path: Path) -> int:
 
 
 def _fields(cells: Sequence[Cell]) -> list[str]:
-    """Those that a table of these cells has a column for."""
+    """The fields that a table of these cells has a column for."""
     configs = [cell.config.model_dump() for cell in cells]
     varying = [field for field in configs[0] if any(config[field] != configs[0][field] for config in configs)]
     return list(dict.fromkeys([*ALWAYS, *(field for field in varying if field != "data_hash")]))
@@ -104,8 +104,9 @@ def _of_result(result: TrialResult | None) -> dict[str, Any]:
 
 
 def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """A column of one type, as parquet needs it: no word is an empty one, as in the report's tables; where a value is a list, or words
-    and numbers are mixed, all are spelled as JSON.
+    """A column of one type, as parquet needs it.
+
+    A missing text is empty, as in the report's tables. If a value is a list, or texts and numbers are mixed, all values become JSON.
     """
     kinds = {type(value) for value in column if value is not None}
     if kinds <= {str}:

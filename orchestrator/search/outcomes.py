@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mopoe_core.storage.files import AnyPath
-from orchestrator.analysis import fronts
+from orchestrator.analysis import dominance, fronts
+from orchestrator.analysis import hypervolume as volume_of
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, Stopped, cell_of
@@ -124,9 +125,9 @@ def hypervolumes(told: Sequence[Told], spec: SweepSpec) -> list[float]:
     front: list[tuple[float, ...]] = []
     volumes: list[float] = []
     for one in told:
-        wider = fronts.front_of([*front, one.telling.values], spec.objectives) if one.telling.is_feasible else front
+        wider = dominance.front_of([*front, one.telling.values], spec.objectives) if one.telling.is_feasible else front
         if wider != front or not volumes:  # what is dominated adds nothing: the volume of all cells each time took n^2
-            volumes.append(fronts.hypervolume_of(wider, spec.objectives) or 0.0)
+            volumes.append(volume_of.hypervolume(wider, spec.objectives) or 0.0)
         else:
             volumes.append(volumes[-1])
         front = wider

@@ -12,10 +12,11 @@ import pytest
 from scipy import stats
 
 from orchestrator.analysis.attainment import SeedFront, attainments, knee, level, surfaces
-from orchestrator.analysis.exact_tests import EXACT_PAIRS, holm, sign_flip_p, smallest_p
 from orchestrator.analysis.fronts import front
-from orchestrator.analysis.paired_difference import Difference, NotRanked
-from orchestrator.analysis.pairwise import cell_differences, differences, hypervolume_differences, hypervolumes
+from orchestrator.analysis.significance.exact_tests import EXACT_PAIRS, holm, sign_flip_p, smallest_p
+from orchestrator.analysis.significance.paired_difference import Difference, NotRanked
+from orchestrator.analysis.significance.pairwise import cell_differences, differences, hypervolume_differences, hypervolumes
+from orchestrator.report.render.difference_sentences import sentence
 from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, result
 from tests.support.naming import names, names_in_order
@@ -124,17 +125,17 @@ def test_a_hypervolumes_mean_and_interval_are_scipys():
     numbers = [inclusion_exclusion(values[:, seed], (0, 0), ("max", "max")) for seed in range(4)]
     interval = stats.ttest_1samp(numbers, 0).confidence_interval(0.95)
     expected = (np.mean(numbers), np.std(numbers, ddof=1), interval.low, interval.high)
-    assert (found.mean, found.sd, found.low, found.high) == pytest.approx(expected)
+    assert tuple(found.over_seeds) == pytest.approx(expected)
     (single,) = hypervolumes(attainments(objectives, cells, [2], results))
-    assert single.mean == pytest.approx(numbers[2])
-    assert np.isnan([single.sd, single.low, single.high]).all()
+    assert single.over_seeds.mean == pytest.approx(numbers[2])
+    assert np.isnan(single.over_seeds[1:]).all()
 
 
 def test_without_a_reference_there_are_fronts_but_no_hypervolumes():
     """One objective that states none is enough; the surfaces need none."""
     cells = [*line("mvae", 2), *line("mopoe", 2)]
     found = attainments(axes(("max", "max"), (0, None)), cells, range(2), trials(cells, np.ones((4, 2, 2))))
-    assert (hypervolumes(found), hypervolume_differences(found)) == (None, None)
+    assert hypervolumes(found) == ()
     assert all(len(one.surfaces) == 3 for one in found)
 
 
@@ -158,7 +159,8 @@ FIVE = trials(MVAE + MOPOE, np.random.default_rng(6).uniform(1, 9, (4, 5, 2)))
 
 def compared(results, seeds=5, **asked):
     """MVAE's hypervolume against MoPoE's."""
-    (one,) = hypervolume_differences(attainments(axes(("max", "max"), (0, 0)), MVAE + MOPOE, range(seeds), results), **asked)
+    found = attainments(axes(("max", "max"), (0, 0)), MVAE + MOPOE, range(seeds), results)
+    (one,) = hypervolume_differences(hypervolumes(found), **asked)
     return one
 
 
@@ -177,15 +179,15 @@ def test_series_with_different_seeds_are_not_ranked_unless_asked():
     results = lacking(FIVE, (MVAE[0], 3))
     refused = compared(results)
     assert isinstance(refused, NotRanked)
-    assert names_in_order(refused.sentence, "mvae", 4, 5, "mopoe", 5, 3)
+    assert names_in_order(sentence(refused), "mvae", 4, 5, "mopoe", 5, 3)
     asked, whole = compared(results, unequal=True), compared(FIVE)
-    by_seed = [compared([r for r in FIVE if r.trial.seed == seed], 5, unequal=True).mean for seed in range(5)]
+    by_seed = [compared([r for r in FIVE if r.trial.seed == seed], 5, unequal=True).over_seeds.mean for seed in range(5)]
     assert (asked.seeds, whole.seeds) == ((0, 1, 2, 4), (0, 1, 2, 3, 4))
-    assert whole.mean == pytest.approx(np.mean(by_seed))
-    assert asked.mean == pytest.approx(np.mean(np.delete(by_seed, 3)))
-    assert names_in_order(asked.sentence, 4, 5, "seeds", "not shown")
-    assert names(asked.sentence, LACKING)
-    assert not names(whole.sentence, LACKING)
+    assert whole.over_seeds.mean == pytest.approx(np.mean(by_seed))
+    assert asked.over_seeds.mean == pytest.approx(np.mean(np.delete(by_seed, 3)))
+    assert names_in_order(sentence(asked), 4, 5, "seeds", "not shown")
+    assert names(sentence(asked), LACKING)
+    assert not names(sentence(whole), LACKING)
 
 
 LACKING = "no random sample"
@@ -197,7 +199,7 @@ def test_as_many_seeds_are_not_the_same_seeds():
     assert isinstance(compared(lacking(FIVE, (MVAE[0], 3), (MOPOE[0], 2))), NotRanked)
     same = compared(lacking(FIVE, (MVAE[0], 3), (MOPOE[1], 3)))
     assert same.seeds == (0, 1, 2, 4)
-    assert names(same.sentence, LACKING)
+    assert names(sentence(same), LACKING)
 
 
 def test_without_a_common_seed_nothing_is_compared_even_when_asked():
@@ -207,7 +209,7 @@ def test_without_a_common_seed_nothing_is_compared_even_when_asked():
     for results in (apart, nothing, []):
         refused = compared(results, unequal=True)
         assert isinstance(refused, NotRanked)
-        assert names(refused.sentence, "mvae", "mopoe", "no seed")
+        assert names(sentence(refused), "mvae", "mopoe", "no seed")
 
 
 def test_cells_are_ranked_by_the_same_rules():
@@ -215,7 +217,7 @@ def test_cells_are_ranked_by_the_same_rules():
     values = np.random.default_rng(7).uniform(1, 9, (3, 5, 2))
     cells = line("mopoe", 3)
     first, *refused = cell_differences(LIKELIHOOD, cells, range(5), lacking(trials(cells, values), (cells[2], 0)))
-    assert first.mean == pytest.approx(values[0, :, 1].mean() - values[1, :, 1].mean())
+    assert first.over_seeds.mean == pytest.approx(values[0, :, 1].mean() - values[1, :, 1].mean())
     assert (first.first, first.second, first.pairs) == ("mopoe beta=1", "mopoe beta=2", 1)
     assert [type(one) for one in refused] == [NotRanked, NotRanked]
 
@@ -308,7 +310,7 @@ def said(*gaps, planned=None, others=()):
     """The sentence on mopoe - mvae with these differences, where other series may raise the number of pairs."""
     base = dict.fromkeys(range(len(gaps)), 100.0)
     samples = {"mopoe": {seed: 100.0 + gap for seed, gap in enumerate(gaps)}, "mvae": base, **dict.fromkeys(others, base)}
-    return differences(samples, "hypervolume", planned or len(gaps))[0].sentence
+    return sentence(differences(samples, "hypervolume", planned or len(gaps))[0])
 
 
 def test_the_sentence_in_full():
@@ -337,10 +339,10 @@ def test_a_sentence_turned_round_says_the_same_of_the_other():
 ])  # fmt: skip
 def test_too_few_seeds_are_said_to_be_too_few(n, others, reason):
     """Even where all of them agree: 2 / 2^n, times the pairs, is above 5 %."""
-    sentence = said(*np.linspace(10, 11, n), others=others)
-    assert names(sentence, "not shown", "5 %")
-    assert names_in_order(sentence, *reason)
-    assert ("pair alone" in sentence) == bool(others)
+    text = said(*np.linspace(10, 11, n), others=others)
+    assert names(text, "not shown", "5 %")
+    assert names_in_order(text, *reason)
+    assert ("pair alone" in text) == bool(others)
 
 
 def test_a_difference_is_shown_where_the_corrected_p_is_at_most_5_percent():
@@ -349,7 +351,7 @@ def test_a_difference_is_shown_where_the_corrected_p_is_at_most_5_percent():
     assert names_in_order(one, "p = 0.0312", 6, "shown", "5 %")
     of_three = said(1, 2, 3, 4, 5, 6, 7, others=("mmvae",))
     assert names_in_order(of_three, "p = 0.0156", 0.0469, "Holm", 3, 7, "shown", "5 %")
-    assert not any(names(sentence, "not shown") for sentence in (one, of_three))
+    assert not any(names(text, "not shown") for text in (one, of_three))
     assert "not shown" in said(1, 2, 3, 4, 5, 6, others=("mmvae",))
 
 
@@ -365,9 +367,9 @@ def test_an_interval_with_zero_in_it_is_said_to_have_it():
 def test_a_single_seed_is_no_test():
     """No interval, no p-value, and not shown, however large the difference; of five planned it says so."""
     alone, one_of_five = said(1000.0), said(1000.0, planned=5)
-    for sentence in (alone, one_of_five):
-        assert names_in_order(sentence, "mopoe", "hypervolume", "higher", "mvae", 1000, "not shown", "5 %", "one seed")
-        assert not re.search(r"95 %|p = \d", sentence)
+    for text in (alone, one_of_five):
+        assert names_in_order(text, "mopoe", "hypervolume", "higher", "mvae", 1000, "not shown", "5 %", "one seed")
+        assert not re.search(r"95 %|p = \d", text)
     assert names_in_order(one_of_five, 1, 5, "seeds", LACKING)
     assert not names(alone, LACKING)
 
@@ -381,17 +383,17 @@ def test_no_difference_is_neither_higher_nor_lower():
 def test_rounding_is_no_difference():
     """0.1 + 0.2 is 0.3, in the mean and in the words."""
     (one,) = differences({"a": {0: 0.1 + 0.2, 1: 0.3}, "b": {0: 0.3, 1: 0.1 + 0.2}}, "x", 2)
-    assert (one.mean, one.sd, one.p) == (0, 0, 1)
-    assert "as high as" in differences({"a": {0: 0.1 + 0.2}, "b": {0: 0.3}}, "x", 1)[0].sentence
+    assert (*one.over_seeds[:2], one.p) == (0, 0, 1)
+    assert "as high as" in sentence(differences({"a": {0: 0.1 + 0.2}, "b": {0: 0.3}}, "x", 1)[0])
 
 
 def test_more_cells_are_an_advantage_that_is_named():
     """A series with a cell more than the other can only have gained by it."""
     cells = [*line("mvae", 1), *MOPOE]
     results = [r for r in FIVE if r.trial.cell in cells]
-    (one,) = hypervolume_differences(attainments(axes(("max", "max"), (0, 0)), cells, range(5), results))
-    assert names_in_order(one.sentence, "mvae", "1 cell", "mopoe", 2)
-    assert "cell" not in compared(FIVE).sentence
+    (one,) = hypervolume_differences(hypervolumes(attainments(axes(("max", "max"), (0, 0)), cells, range(5), results)))
+    assert names_in_order(sentence(one), "mvae", "1 cell", "mopoe", 2)
+    assert "cell" not in sentence(compared(FIVE))
 
 
 def bent(points, goals=("max", "max")):
@@ -442,5 +444,5 @@ def test_of_points_equally_far_the_first_cell_is_the_knee():
 def test_comparing_loads_no_training_scheduling_or_plotting():
     """A page of comparisons needs neither torch nor Ray, MLflow, Optuna or matplotlib."""
     heavy = ("torch", "ray", "mlflow", "optuna", "matplotlib")
-    code = f"import sys, orchestrator.analysis.pairwise\nprint([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, orchestrator.analysis.significance.pairwise\nprint([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -10,26 +10,27 @@ import pandas as pd
 import pytest
 import yaml
 from mlflow import MlflowClient
+from orchestrator.monitor.snapshot import slim
+from orchestrator.tracking.mlflow.projection import default_uri
 
 from mopoe_core.data.own import user_data
 from mopoe_core.storage.files import write_text
 from orchestrator.analysis import comparable_groups, fronts
 from orchestrator.analysis.comparable_groups import check_search, groups_of
+from orchestrator.analysis.hypervolume import hypervolume
 from orchestrator.analysis.model_groups import groups
-from orchestrator.driver import report_step, retention, tracking_step
+from orchestrator.driver import retention
 from orchestrator.driver import sweep as driver
 from orchestrator.errors import LedgerError
 from orchestrator.ledger import sweep_records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.monitor.current_front import front_lines
-from orchestrator.monitor.live_state import condensed
 from orchestrator.report import export
 from orchestrator.report.paper import paper_tables
 from orchestrator.report.report import ReportPaths
 from orchestrator.report.sections import picture_section
 from orchestrator.search.engine import Searching
 from orchestrator.spec.sweep_file import parse
-from orchestrator.tracking.mlflow.store_address import default_uri
 from tests.report.test_report_page import Parsed
 from tests.support import searches, two_groups
 from tests.support.browser import CHROMIUM, browser
@@ -66,7 +67,7 @@ def home(tmp_path_factory):
     made = Home(folder)
     for name, datasets in ((BOTH, (FIRST, SECOND)), (ALONE[FIRST], (FIRST,)), (ALONE[SECOND], (SECOND,))):
         spec, ledger = swept(made.storage(name), name, datasets)
-        assert tracking_step.track(spec, ledger.storage, f"python -m orchestrator sweep {name}.yaml", rebuild=False)[1] == ()
+        assert driver.track(spec, ledger.storage, f"python -m orchestrator sweep {name}.yaml", rebuild=False)[1] == ()
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(two_groups.raw(name, datasets, storage=str(ledger.storage))))
     yield made
     os.chdir(before)
@@ -85,7 +86,7 @@ def test_each_group_has_the_front_of_a_sweep_of_its_own(home, both):
     spec, results = both
     found = groups_of(spec, results)
     assert [group.label for group in found.groups] == [FIRST, SECOND]
-    assert [c for group in found.groups for c in group.cells] == list(spec.cells)
+    assert [c for group in found.groups for c in group.cells] == spec.cells
     assert found.set_aside == ()
     for group in found.groups:
         alone = parse(two_groups.raw("x", [group.label]))
@@ -173,7 +174,7 @@ def test_status_has_a_front_for_each_group(home, both, types_here, monkeypatch):
         alone = parse(two_groups.raw("x", [dataset]))
         own_results = [r for r in results if r.trial.config.dataset == dataset]
         expected += [f"{dataset}: {line}" for line in front_lines(alone, own_results)]
-    assert front_lines(spec, [condensed(r, spec) for r in results]) == expected
+    assert front_lines(spec, [slim(r, spec) for r in results]) == expected
     assert sum("hypervolume" in line for line in expected) == 2
     code, out, _ = types_here("status", f"{BOTH}.yaml")
     assert code == 0
@@ -226,8 +227,8 @@ def test_the_page_shows_every_group_under_its_name(home, page, both):
     sections = {part.partition('"')[0]: part for part in text.split('<h2 id="')[1:]}
     for anchor in ("front", "cells", f"heat-coherence-{SLUGS[FIRST]}"):
         assert [sections[anchor].count(f"<h3>{dataset}</h3>") for dataset in (FIRST, SECOND)] == [1, 1]
-    grouped = groups_of(spec, results).groups
-    volumes = [fronts.front(spec.objectives, g.cells, spec.seed_list, g.results).hypervolume for g in grouped]
+    each = [fronts.front(spec.objectives, g.cells, spec.seed_list, g.results) for g in groups_of(spec, results).groups]
+    volumes = [front.hypervolume for front in each]
     assert all(f"Hypervolume {volume:.5g}, against" in sections["front"] for volume in volumes)
     assert len(set(volumes)) == 2
     alone = (home.report(ALONE[FIRST]) / "index.html").read_text()
@@ -289,7 +290,7 @@ def test_a_figure_of_a_front_that_is_no_more_does_not_stay(home, tmp_path):
     one_spec = parse(two_groups.raw("x", [FIRST]))
 
     def drawn(spec) -> ReportPaths:
-        return report_step.write_report(spec, ledger.storage, "python -m orchestrator report x.yaml")
+        return driver.write_report(spec, ledger.storage, "python -m orchestrator report x.yaml")
 
     assert [front.svg.name for front in drawn(both_spec).fronts] == [f"front-{slug}.svg" for slug in SLUGS.values()]
     folder = drawn(one_spec).page.parent
@@ -365,13 +366,13 @@ def test_a_report_names_what_it_has_set_aside(tmp_path):
     for one in results:
         ledger.begin(one.trial)
         ledger.record(one)
-    paths = report_step.write_report(spec, tmp_path, "python -m orchestrator report x.yaml")
+    paths = driver.write_report(spec, tmp_path, "python -m orchestrator report x.yaml")
     text = paths.page.read_text()
     (aside,) = groups_of(spec, results).set_aside
     assert re.search(rf"\b1 trial\b[^<]*\b{aside.trial.id}\b[^<]*\bdata\b", text)
     assert HASHES.search(text).group(1) == "new, old"
     assert [line.split("|")[2].strip() for line in paths.markdown.read_text().splitlines()[2:]] == ["2/2", "1/2", "2/2"]
-    assert [(s.n, s.n_planned) for s in tracking_step.cell_summaries(spec, results)] == [(2, 2), (1, 2), (2, 2)]
+    assert [(s.n, s.n_planned) for s in driver.summaries(spec, ledger)] == [(2, 2), (1, 2), (2, 2)]
 
 
 def test_no_warning_says_that_datasets_have_different_content(home):
@@ -410,7 +411,8 @@ def test_no_table_of_the_paper_mixes_what_cannot_be_compared():
     every = [cell(model, 5.0, importance_samples=samples) for samples in (15, 12) for model in models]
     values = {"log_likelihood/joint": -2000.0, "probe/mnist": 0.5}
     results = [result(c, seed, {k: v + i for k, v in values.items()}) for i, c in enumerate(every) for seed in (0, 1)]
-    made = [table for table in paper_tables.paper_tables(every, [0, 1], results) if table.key == "table2"]
+    comparable = comparable_groups.front_groups(every, results).groups
+    made = [table for table in paper_tables.paper_tables(comparable, [0, 1]) if table.key == "table2"]
     assert [[row.cell.config.importance_samples for row in table.rows] for table in made] == [[15] * 3, [12] * 3]
     assert len({table.name for table in made}) == 2
     assert [sum(entry.best for row in table.rows for entry in row.entries if entry.n) for table in made] == [1, 1]
@@ -446,7 +448,7 @@ def test_a_search_has_one_group_and_sets_the_rest_aside(hunt, tmp_path):
     assert len(group.cells) == 3
     paths = hunt.report(tmp_path / "report")
     (front,) = paths.fronts
-    assert front.hypervolume == pytest.approx(fronts.hypervolume_of([(0.8, -108), (0.9, -109)], hunt.spec.objectives))
+    assert front.hypervolume == pytest.approx(hypervolume([(0.8, -108), (0.9, -109)], hunt.spec.objectives))
     (wrong,) = [r.trial for r in hunt.results if r.trial.config.latent_dim == 10]
     with pytest.raises(LedgerError, check=naming(wrong.id)):
         check_search(hunt.spec, hunt.results)

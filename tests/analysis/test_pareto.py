@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from orchestrator.analysis.fronts import front, front_probability, non_dominated
+from orchestrator.analysis.dominance import non_dominated
+from orchestrator.analysis.front_probability import front_probability
+from orchestrator.analysis.fronts import front
 from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
 

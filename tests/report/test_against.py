@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from mopoe_core.metric_names import metric_names
+from orchestrator.analysis.comparable_groups import front_groups
 from orchestrator.report.paper.beside_published import against_paper, frame, latex, markdown, note, title
+from orchestrator.report.paper.paper_tables import paper_tables
 from orchestrator.report.paper.published import published
 from orchestrator.spec.trial import Cell
 from tests.report.test_paper_tables import CELEBA, EVERY, POLY, SEEDS, THREE, make, outcomes
@@ -20,7 +22,7 @@ from tests.support.naming import names, names_in_order
 
 def comparisons(cells, results=None, seeds=SEEDS):
     """Comparisons by key."""
-    found = against_paper(cells, seeds, outcomes(cells) if results is None else results)
+    found = against_paper(paper_tables(front_groups(cells, outcomes(cells) if results is None else results).groups, seeds))
     return {comparison.table.key: comparison for comparison in found}
 
 

@@ -9,11 +9,14 @@ from scipy import stats
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.metric_names import UNITS, metric_names
-from orchestrator.analysis.effects import BELOW, Measured, interval, judge, least_p, limit, not_below, verdict, within
+from orchestrator.analysis.comparable_groups import front_groups
+from orchestrator.analysis.dominance import dominated_count
+from orchestrator.analysis.hypervolume import shares_of_the_box
+from orchestrator.analysis.intervals import summary
 from orchestrator.analysis.model_groups import groups
-from orchestrator.analysis.rank_correlation import tau, tau_p
+from orchestrator.analysis.significance.hypotheses import BELOW, Measured, judge, least_p, limit, not_below, verdict, within
+from orchestrator.analysis.significance.rank_correlation import tau, tau_p
 from orchestrator.report.paper import claim_tables
-from orchestrator.report.paper.claim_rules import dominated, hypervolumes
 from orchestrator.report.paper.claims import Claim, evaluate
 from orchestrator.report.paper.paper_tables import paper_tables
 from orchestrator.spec.trial import Cell
@@ -23,6 +26,11 @@ from tests.support.naming import names, names_in_order
 MODELS = ("mvae", "mmvae", "mopoe")
 BETAS = (1, 2.5, 5, 10)
 KINDS = {"probe": 0.9, "coherence": 0.6, "log_likelihood": -1900.0, "log_likelihood_paper_view": -1800.0}
+
+
+def evaluate_on(cells, seeds, results):
+    """Returns the claims of these cells and trials."""
+    return evaluate(groups(cells, seeds, results))
 
 
 def numbers(values, seeds=5, spread=0.01):
@@ -79,14 +87,14 @@ def by_id(claims, group=0):
 @pytest.fixture(scope="module")
 def paper():
     """Five seeds in which the paper is right throughout."""
-    return evaluate([*CELLS, *POLY], range(5), sweep([*CELLS, *POLY], 5, like_the_paper))
+    return evaluate_on([*CELLS, *POLY], range(5), sweep([*CELLS, *POLY], 5, like_the_paper))
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_effect_and_interval_are_those_of_a_paired_t_test(seeds):
     """C1's numbers equal scipy's paired test on the same trials."""
     results = sweep(CELLS, seeds, like_the_paper, 0.1)
-    comparison = by_id(evaluate(CELLS, range(seeds), results))["C1"].comparisons[0]
+    comparison = by_id(evaluate_on(CELLS, range(seeds), results))["C1"].comparisons[0]
     picked = [
         [r.value("log_likelihood/joint") for r in results if r.trial.config.beta == 5 and r.trial.config.model == model]
         for model in ("mvae", "mmvae")
@@ -120,19 +128,19 @@ def test_every_claim_is_contradicted_where_its_opposite_holds():
         size = int(name[-1]) if "given_" in name else name.split("/")[1].count(".") + 1
         return {"mvae": -0.1, "mmvae": 0.1, "mopoe": -0.1 * size}[model] if "svhn" not in name else 0.2 * (model == "mmvae")
 
-    found = by_id(evaluate(CELLS, range(5), sweep(CELLS, 5, opposite)))
+    found = by_id(evaluate_on(CELLS, range(5), sweep(CELLS, 5, opposite)))
     assert {name: claim.verdict for name, claim in found.items()} == dict.fromkeys(found, "contradicted")
 
 
 def test_noise_alone_decides_nothing_that_says_above():
     """Models that differ in noise only: every claim of a difference is undecided, that of a factor too."""
-    found = by_id(evaluate(CELLS, range(5), sweep(CELLS, 5, lambda config, name: 0.0, 0.05)))
+    found = by_id(evaluate_on(CELLS, range(5), sweep(CELLS, 5, lambda config, name: 0.0, 0.05)))
     assert {found[name].verdict for name in ("C1", "C4", "C6", "C7", "C8", "C9")} == {"undecided"}
 
 
 def test_one_seed_has_no_interval_and_decides_nothing(paper):
     """However large the effect, n = 1 is undecided and its interval NaN."""
-    found = evaluate(CELLS, [0], sweep(CELLS, 1, like_the_paper))
+    found = evaluate_on(CELLS, [0], sweep(CELLS, 1, like_the_paper))
     assert {claim.verdict for claim in by_id(found).values()} == {"undecided"}
     assert all(math.isnan(c.low) and math.isnan(c.high) and c.n == 1 for claim in found for c in claim.comparisons)
 
@@ -141,7 +149,7 @@ def test_missing_seeds_are_shown_and_not_decided():
     """Without one seed of MMVAE at beta 5, C1 has four pairs, says so, and stays open; C2, which does not need it, is decided."""
     lost = cell("mmvae", 5)
     results = [r for r in sweep(CELLS, 5, like_the_paper) if not (r.trial.cell == lost and r.trial.seed == 3)]
-    found = by_id(evaluate(CELLS, range(5), results))
+    found = by_id(evaluate_on(CELLS, range(5), results))
     assert (found["C1"].verdict, found["C1"].decides.n, found["C2"].verdict) == ("undecided", 4, "supported")
     assert names_in_order(found["C1"].note, 4, 5, "seeds")
 
@@ -149,7 +157,7 @@ def test_missing_seeds_are_shown_and_not_decided():
 def test_a_claim_without_its_models_says_what_it_needs():
     """With MoPoE alone nothing can be compared, and each claim names what is absent; beta's trend needs no other model."""
     cells = [cell("mopoe", beta) for beta in BETAS]
-    found = by_id(evaluate(cells, range(5), sweep(cells, 5, like_the_paper)))
+    found = by_id(evaluate_on(cells, range(5), sweep(cells, 5, like_the_paper)))
     assert found.pop("C8").verdict == "supported"
     assert {claim.verdict for claim in found.values()} == {"not tested"}
     models = ("mvae", "mmvae", "mopoe", "eq5")
@@ -162,7 +170,7 @@ def test_a_claim_without_its_metrics_says_what_it_needs():
     results = sweep(CELLS, 2, like_the_paper)
     kept = ("coherence/joint", "log_likelihood/joint")
     bare = [result(r.trial.cell, r.trial.seed, {name: r.value(name) for name in kept}) for r in results]
-    found = by_id(evaluate(CELLS, range(2), bare))
+    found = by_id(evaluate_on(CELLS, range(2), bare))
     assert found["C3"].verdict == "not tested"
     assert "mopoe − mmvae: probe/given_1" in found["C3"].note
     assert found["C1"].verdict == "supported"
@@ -172,7 +180,7 @@ def test_the_nearest_shared_beta_is_taken_and_named(paper):
     """Without beta 5 in MVAE every claim is read off beta 2.5, as near by ratio as 10 and lower, as the tables are; the note says so."""
     cells = [of for of in CELLS if (of.config.model, of.config.beta) != ("mvae", 5)]
     results = sweep(cells, 3, like_the_paper)
-    found = by_id(evaluate(cells, range(3), results))
+    found = by_id(evaluate_on(cells, range(3), results))
     assert found["C1"].note == found["C3"].note
     assert names_in_order(found["C1"].note, "β = 2.5", 5)
     assert by_id(paper)["C3"].note == "β = 5"
@@ -192,8 +200,8 @@ def test_tables_and_claims_are_of_one_beta(betas, chosen):
     """Whatever betas the three models have, C3's beta is that of Tables 2 to 4: first what most models share, then what is near."""
     cells = [cell(model, beta) for model, own in zip(MODELS, betas, strict=True) for beta in own]
     results = sweep(cells, 2, like_the_paper)
-    assert {table.beta for table in paper_tables(cells, range(2), results)} == {chosen}
-    assert by_id(evaluate(cells, range(2), results))["C3"].note.split(", ")[0] == f"β = {chosen}"
+    assert {table.beta for table in paper_tables(front_groups(cells, results).groups, range(2))} == {chosen}
+    assert by_id(evaluate_on(cells, range(2), results))["C3"].note.split(", ")[0] == f"β = {chosen}"
 
 
 def test_cells_that_differ_in_more_than_the_model_are_not_compared(paper):
@@ -219,7 +227,7 @@ def test_released_log_likelihoods_are_shown_and_do_not_decide():
     def turned(config, name):
         return like_the_paper(config, name) * (-1 if "paper_view" in name else 1)
 
-    claim = by_id(evaluate(CELLS, range(5), sweep(CELLS, 5, turned)))["C1"]
+    claim = by_id(evaluate_on(CELLS, range(5), sweep(CELLS, 5, turned)))["C1"]
     extra = [comparison for comparison in claim.comparisons if not comparison.counts]
     assert (claim.verdict, len(extra)) == ("supported", 2)
     assert all("paper_view" in c.what and c.outcome == "contradicted" for c in extra)
@@ -243,7 +251,7 @@ def test_equivalence_is_two_one_sided_tests(mean, expected):
 def test_contradiction_alone_is_corrected_for_several_comparisons():
     """An interval just below nought contradicts by itself and not among nine; support is the same either way."""
     sample = numbers(-0.01)
-    assert interval(list(sample.values()), 0.95)[1] < 0 < interval(list(sample.values()), 1 - 0.05 / 9)[1]
+    assert summary(list(sample.values())).high < 0 < summary(list(sample.values()), 1 - 0.05 / 9).high
     assert [judge(Measured("x", "share", sample), 5, k).outcome for k in (1, 9)] == ["contradicted", "undecided"]
     assert [judge(Measured("x", "share", sample, BELOW), 5, k).outcome for k in (1, 9)] == ["supported", "supported"]
 
@@ -288,7 +296,7 @@ def test_missing_seeds_are_said_of_a_contradicted_claim():
         return {"mvae": -20.0, "mmvae": 0.0, "mopoe": -200.0}[config.model] if name == "log_likelihood/joint" else 0.0
 
     results = [r for r in sweep(CELLS, 5, turned) if not (r.trial.cell == lost and r.trial.seed == 1)]
-    claim = by_id(evaluate(CELLS, range(5), results))["C1"]
+    claim = by_id(evaluate_on(CELLS, range(5), results))["C1"]
     assert (claim.verdict, claim.decides.what, claim.decides.n) == ("contradicted", "mvae − mmvae: log_likelihood/joint", 5)
     assert names_in_order(claim.note, 1, 2, 4, 5)
 
@@ -297,7 +305,7 @@ def test_missing_seeds_are_said_of_a_contradicted_claim():
 def test_a_model_that_completed_no_seed_leaves_trend_and_front_open(model):
     """All of a model's trials at beta 10 are missing: C8 and C9 are undecided, show it with n = 0, and say so."""
     lost = cell(model, 10)
-    found = by_id(evaluate(CELLS, range(5), [r for r in sweep(CELLS, 5, like_the_paper) if r.trial.cell != lost]))
+    found = by_id(evaluate_on(CELLS, range(5), [r for r in sweep(CELLS, 5, like_the_paper) if r.trial.cell != lost]))
     for name in ("C8", "C9"):
         assert found[name].verdict == "undecided"
         assert found[name].decides.n == 0
@@ -308,7 +316,7 @@ def test_a_model_that_completed_no_seed_leaves_trend_and_front_open(model):
 
 def test_no_completed_seed_at_all_is_not_tested():
     """With nothing to count in any comparison C8 and C9 say what they need."""
-    found = by_id(evaluate(CELLS, range(5), []))
+    found = by_id(evaluate_on(CELLS, range(5), []))
     assert {claim.verdict for claim in found.values()} == {"not tested"}
     assert found["C9"].note == "needs a seed that completed all of betas 1, 2.5, 5, 10"  # the one note in full
 
@@ -316,7 +324,7 @@ def test_no_completed_seed_at_all_is_not_tested():
 def test_a_model_with_too_few_betas_leaves_the_trend_open():
     """MVAE has two betas only: C8 is undecided and names it, though the two others rise and fall as claimed."""
     cells = [of for of in CELLS if of.config.model != "mvae" or of.config.beta < 5]
-    claim = by_id(evaluate(cells, range(5), sweep(cells, 5, like_the_paper)))["C8"]
+    claim = by_id(evaluate_on(cells, range(5), sweep(cells, 5, like_the_paper)))["C8"]
     assert claim.verdict == "undecided"
     (part,) = [part for part in claim.note.split("; ") if names(part, 3)]
     assert names(part, "betas", "mvae")
@@ -329,7 +337,7 @@ def test_two_seeds_at_three_betas_cannot_decide_the_trend():
     three = [of for of in CELLS if of.config.beta < 10]
     verdicts = {}
     for cells, seeds in ((three, 2), (three, 3), (CELLS, 2)):
-        claim = by_id(evaluate(cells, range(seeds), sweep(cells, seeds, like_the_paper)))["C8"]
+        claim = by_id(evaluate_on(cells, range(seeds), sweep(cells, seeds, like_the_paper)))["C8"]
         verdicts[len(cells), seeds] = claim.verdict
         assert names(claim.note, "too few") == (claim.verdict == "undecided")
     assert list(verdicts.values()) == ["undecided", "supported", "supported"]
@@ -383,7 +391,7 @@ def test_being_better_than_eq5_reaches_it():
             eq5 = config.published_model == "eq5" and "log_likelihood" in name
             return like_the_paper(config, name) + (shift if eq5 else 0)
 
-        assert by_id(evaluate(CELLS, range(5), sweep(CELLS, 5, moved)))["C10"].verdict == expected
+        assert by_id(evaluate_on(CELLS, range(5), sweep(CELLS, 5, moved)))["C10"].verdict == expected
 
 
 @pytest.mark.parametrize(
@@ -405,7 +413,7 @@ def test_the_note_says_on_which_side_of_a_margin_it_fell():
         def moved(config, name, shift=shift):
             return shift if config.model == "mopoe" and "log_likelihood" in name else 0.0
 
-        claim = by_id(evaluate(CELLS, range(5), sweep(CELLS, 5, moved)))["C2"]
+        claim = by_id(evaluate_on(CELLS, range(5), sweep(CELLS, 5, moved)))["C2"]
         assert claim.verdict == "contradicted"
         assert names(claim.note, "mopoe − mvae", "log_likelihood/joint", side, "± 37.8")
         assert not names(claim.note, {"above": "below", "below": "above"}[side])
@@ -421,11 +429,11 @@ def test_far_above_is_contradicted_by_the_plain_difference_alone(mvae, others, e
     def joint(config, name):
         return (mvae if config.model == "mvae" else others) - KINDS["coherence"] if name == "coherence/joint" else 0.0
 
-    assert by_id(evaluate(CELLS, range(5), sweep(CELLS, 5, joint)))["C7"].verdict == expected
+    assert by_id(evaluate_on(CELLS, range(5), sweep(CELLS, 5, joint)))["C7"].verdict == expected
 
 
 def test_the_front_is_claimed_to_be_larger_and_domination_is_counted(paper):
-    """C9's statement and test speak of the hypervolume; the note counts dominated points as `dominated` does."""
+    """C9's statement and test speak of the hypervolume; the note counts dominated points as `dominated_count` does."""
     claim = by_id(paper)["C9"]
     assert "hypervolume" in claim.statement
     assert names_in_order(claim.note, "MoPoE", 0, 4, "mvae")
@@ -434,7 +442,7 @@ def test_the_front_is_claimed_to_be_larger_and_domination_is_counted(paper):
 def test_two_modalities_have_no_gain_in_coherence():
     """C5 on PolyMNIST's first two modalities compares no metric with itself."""
     cells = [polymnist(model, modality_count=2) for model in MODELS]
-    claim = by_id(evaluate(cells, range(5), sweep(cells, 5, like_the_paper)))["C5"]
+    claim = by_id(evaluate_on(cells, range(5), sweep(cells, 5, like_the_paper)))["C5"]
     assert [c.what.split(": ")[1] for c in claim.comparisons if c.counts] == [
         f"{kind}/given_2 − {kind}/given_1" for kind in ("probe", "log_likelihood") for _ in range(2)
     ]
@@ -444,10 +452,10 @@ def test_eq5_is_the_sum_of_kls_with_every_component_decoded():
     """MoPoE with every component decoded and the mixture's KL is another setting of MoPoE, in tables and claims alike."""
     cells = [cell("mopoe", 2.5, estimator="enumerate", kl="mixture"), cell("mopoe", 2.5)]
     results = sweep(cells, 2, like_the_paper)
-    claim = by_id(evaluate(cells, range(2), results))["C10"]
+    claim = by_id(evaluate_on(cells, range(2), results))["C10"]
     assert claim.verdict == "not tested"
     assert names(claim.note, "eq5")
-    assert not any(table.key == "table7" for table in paper_tables(cells, range(2), results))
+    assert not any(table.key == "table7" for table in paper_tables(front_groups(cells, results).groups, range(2)))
     (group,) = groups(cells, [0], [])
     assert group.line("mopoe") == {2.5: cells[1]}
 
@@ -459,7 +467,7 @@ def test_hypervolumes_are_areas_of_unions_and_share_one_box():
     every = np.concatenate([array[0] for array in points.values()])
     low, high = every.min(0), every.max(0)
     centres = [np.arange(a, b) + 0.5 for a, b in zip(low, high, strict=True)]
-    for model, volume in hypervolumes(points).items():
+    for model, volume in shares_of_the_box(points).items():
         hit = [any(p[0] > x and p[1] > y for p in points[model][0]) for x in centres[0] for y in centres[1]]
         assert volume[0] == pytest.approx(np.mean(hit))
 
@@ -469,7 +477,7 @@ def test_dominated_points_are_counted_as_by_a_loop():
     for seed in range(20):
         front, others = np.random.default_rng(seed).integers(0, 4, (2, 6, 2)).astype(float)
         expected = sum(any((f >= o).all() and (f > o).any() for f in front) for o in others)
-        assert dominated(front, others) == expected
+        assert dominated_count(front, others) == expected
 
 
 def test_the_sign_test_limit_is_that_of_scipys_binomial_test():
@@ -510,5 +518,5 @@ def test_latex_is_plain_text_that_any_engine_reads(paper):
 
 def test_no_cells_no_claims():
     """An empty sweep is empty tables."""
-    assert evaluate([], [0], []) == []
+    assert evaluate_on([], [0], []) == []
     assert claim_tables.frame([]).empty

@@ -3,14 +3,14 @@
 from itertools import combinations
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from orchestrator.analysis.fronts import front
-from orchestrator.report.figures.front_figure import MOST_LABELLED, OFFSETS, caption, draw_front, place_label, strokes_of
+from orchestrator.report.figures.front_figure import MOST_LABELLED, caption, draw_front
+from orchestrator.report.figures.label_placement import OFFSETS, place_label, strokes_of
 from orchestrator.report.figures.seed_figures import MOST_CURVES, learning
 from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
@@ -22,9 +22,8 @@ CELLS = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (
 
 @pytest.fixture
 def drawn():
-    """Draws a front, and closes it in the end."""
-    yield lambda found: draw_front(found, "a title", ["share", "nats"])
-    plt.close("all")
+    """Draws a front."""
+    return lambda found: draw_front(found, "a title", ["share", "nats"])
 
 
 def found(results, seeds, cells=CELLS):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.metric_names import AVERAGE_PRECISION, metric_names
+from orchestrator.analysis.comparable_groups import front_groups
 from orchestrator.analysis.model_groups import groups
 from orchestrator.report.figures import curve_figures, tradeoff_figures
 from orchestrator.report.figures.picture_figures import PICTURES, compose
@@ -74,7 +75,7 @@ def test_files_are_written_in_both_formats_and_are_the_same_twice(tmp_path):
     results = trials(POLY, 2)
     (tmp_path / "pictures").mkdir()
     samples = pictured(tmp_path / "pictures", results)
-    first, second = (paper_figures.write(POLY, range(2), results, samples, tmp_path / name) for name in "ab")
+    first, second = (paper_figures.write(groups(POLY, range(2), results), samples, tmp_path / name) for name in "ab")
     assert set(first) == {f"figure{i}.{suffix}" for i in (2, 3, 8, 9, 10, 11) for suffix in ("svg", "png")}
     assert {path.name for path in (tmp_path / "a").iterdir()} == set(first)
     assert all(first[name].read_bytes() == second[name].read_bytes() for name in first)
@@ -87,7 +88,7 @@ def test_groups_with_the_same_figure_have_names_of_their_own(tmp_path):
     results = [
         result(one, 0, {name: v for name, v in chosen.items() if name.split("/")[2] in one.config.attributes}) for one in cells
     ]
-    written = paper_figures.write(cells, [0], results, {}, tmp_path)
+    written = paper_figures.write(groups(cells, [0], results), {}, tmp_path)
     assert {name for name in written if name.endswith("png")} == {
         "figure13-celeba-embedded-own.png",
         "figure13-celeba-original-own.png",
@@ -202,7 +203,7 @@ def test_pictures_are_of_the_beta_that_the_tables_have(tmp_path):
     results = trials(cells, 1)
     figure = compose(PICTURES["figure7"], group_of(cells, 1, results), pictured(tmp_path, results))
     assert texts(figure).count("β = 2.5") == 3
-    assert {table.beta for table in paper_tables(cells, [0], results)} == {2.5}
+    assert {table.beta for table in paper_tables(front_groups(cells, results).groups, [0])} == {2.5}
 
 
 def test_an_axis_has_the_unit_that_trials_report():
@@ -247,5 +248,5 @@ def test_examples_of_the_data_are_one_panel(tmp_path):
 
 def test_without_results_there_are_no_figures(tmp_path):
     """A sweep that has not begun, or is empty, writes nothing."""
-    assert paper_figures.write([*CELLS, *POLY, *FACES], range(2), [], {}, tmp_path) == {}
-    assert paper_figures.write([], [0], [], {}, tmp_path) == {}
+    assert paper_figures.write(groups([*CELLS, *POLY, *FACES], range(2), []), {}, tmp_path) == {}
+    assert paper_figures.write([], {}, tmp_path) == {}

@@ -10,7 +10,9 @@ from scipy import stats
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.metric_names import metric_names
-from orchestrator.report.paper.paper_tables import caption, frame, latex, markdown, paper_tables
+from orchestrator.analysis.comparable_groups import front_groups
+from orchestrator.report.paper.paper_table_text import caption, frame, latex, markdown
+from orchestrator.report.paper.paper_tables import paper_tables
 from orchestrator.spec.trial import Cell
 from tests.support.builders import result
 from tests.support.said import unnamed
@@ -52,7 +54,8 @@ POLY = [make(model, 2.5, dataset="polymnist") for model in ("mmvae", "mvae", "mo
 
 def tables(cells, results=None, seeds=SEEDS):
     """Tables by key."""
-    return {table.key: table for table in paper_tables(cells, seeds, outcomes(cells) if results is None else results)}
+    comparable = front_groups(cells, outcomes(cells) if results is None else results)
+    return {table.key: table for table in paper_tables(comparable.groups, seeds)}
 
 
 def test_columns_stand_in_the_papers_order():
@@ -183,7 +186,7 @@ def test_the_caption_says_what_was_run():
 def test_groups_have_tables_of_their_own():
     """Cells of two scales are never in one table; every table has a name of its own."""
     cells = [make("mvae"), make("mopoe"), make("mvae", scale="smoke"), make("mopoe", scale="smoke"), *POLY]
-    found = paper_tables(cells, SEEDS, [])
+    found = paper_tables(front_groups(cells, []).groups, SEEDS)
     assert [table.config.scale for table in found if table.key == "table2"] == ["small", "smoke"]
     assert len({table.name for table in found}) == len(found) == 9
 
@@ -192,7 +195,7 @@ def test_tables_without_cells_are_not_made():
     """A sweep without Eq. (5) has no Table 7, one of CelebA only Table 5, one of nothing nothing."""
     assert set(tables(THREE)) == {"table2", "table3", "table4", "table4_paper_view"}
     assert set(tables(CELEBA)) == {"table5"}
-    assert paper_tables([], SEEDS, []) == []
+    assert paper_tables(front_groups([], []).groups, SEEDS) == []
 
 
 @pytest.mark.parametrize("count", [2, 5])
@@ -227,7 +230,7 @@ def test_the_long_table_survives_csv():
 
 def test_latex_is_balanced_and_every_row_has_every_column():
     """Braces, environments and dollars close, spans and entries add up to the declared columns, nothing but ASCII is left."""
-    for table in paper_tables([*EVERY, *CELEBA, *POLY], SEEDS, outcomes([*EVERY, *CELEBA])):
+    for table in paper_tables(front_groups([*EVERY, *CELEBA, *POLY], outcomes([*EVERY, *CELEBA])).groups, SEEDS):
         body = "\n".join(line for line in latex(table, "a\nb").splitlines() if not line.startswith("%"))
         assert body.count("{") == body.count("}")
         assert len(re.findall(r"(?<!\\)\$", body)) % 2 == 0

@@ -199,7 +199,7 @@ def test_attributes_are_labelled_as_average_precisions(tmp_path, monkeypatch):
     """CelebA's front has the unit of the long table on its axis, and no note speaks of shares of examples or of accuracy."""
     drawn = []
     monkeypatch.setattr(
-        front_figure, "write_front", lambda f, t, units, *place: drawn.extend(units) or write_front(f, t, units, *place)
+        front_figure, "write_front", lambda f, t, units, stem: drawn.extend(units) or write_front(f, t, units, stem)
     )
     text = Page(written(tmp_path, faces(), **FACES).page.read_text()).text
     assert drawn == [AVERAGE_PRECISION, "nats"]

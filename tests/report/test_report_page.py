@@ -13,15 +13,16 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.analysis import failure_causes
-from orchestrator.analysis.digits import spelled_alike
-from orchestrator.analysis.model_groups import groups
+from orchestrator.analysis.comparable_groups import groups_of
+from orchestrator.analysis.sweep_analysis import analyse
+from orchestrator.cli import after
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
+from orchestrator.report.render.numbers import to_spread
 from orchestrator.report.sections import seed_section
 from orchestrator.report.sections.failure_section import rerun_command
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow import run_links
-from orchestrator.tracking.mlflow.ui import PORT
 from tests.support.browser import CHROMIUM, browser
 from tests.support.builders import COHERENCE, LIKELIHOOD, grid_results, result
 from tests.support.said import unnamed
@@ -39,6 +40,11 @@ RAW = {
 COMMAND = "python -m orchestrator sweep page.yaml --storage 'my runs' --retrain-damaged"
 ERROR = 'Traceback (most recent call last):\n  File "/x/orchestrator/worker.py", line 3, in run\nValueError: </pre><b id=evil>no'
 VOID = {"meta", "br", "img", "wbr", "hr", "input", "link"}
+
+
+def analysed(spec, results):
+    """Returns the analysis of these results, where every cell may be on a front."""
+    return analyse(spec, groups_of(spec, results), {cell.id for cell in spec.cells})
 
 
 class Parsed(HTMLParser):
@@ -201,7 +207,7 @@ def test_models_whose_seeds_differ_are_ranked_where_that_is_asked(swept, tmp_pat
     """On the two seeds that both have, and each sentence says that the others are left out."""
     spec = swept[0]
     results = Ledger(swept[1].page.parent.parent / "runs").results_of(spec.trials)
-    made = seed_section.write(spec, groups(spec.cells, spec.seed_list, results), results, tmp_path, unequal=True)
+    made = seed_section.write(analysed(spec, results), tmp_path, unequal=True)
     (block,) = made.blocks
     of_mmvae = [sentence for sentence in block.sentences if "mmvae" in sentence]
     assert len(of_mmvae) == 2
@@ -247,7 +253,7 @@ def test_groups_that_differ_in_their_setting_are_not_compared(tmp_path):
     """Two sizes of the latent are two blocks, with a figure each."""
     spec = parse(RAW | {"grid": {"latent_dim": [8, 16], "model": ["mvae", "mopoe"]}})
     results = grid_results(spec.cells, 2)
-    made = seed_section.write(spec, groups(spec.cells, spec.seed_list, results), results, tmp_path, False)
+    made = seed_section.write(analysed(spec, results), tmp_path, False)
     assert [block.label.rpartition(", ")[2] for block in made.blocks] == ["latent_dim=8", "latent_dim=16"]
     assert all([pair[:2] for pair in block.pairs] == [("mvae", "mopoe")] for block in made.blocks)
     figures = {block.figure for block in made.blocks} | {path for _, path in made.curves}
@@ -257,9 +263,9 @@ def test_groups_that_differ_in_their_setting_are_not_compared(tmp_path):
 
 def test_numbers_are_shown_with_two_digits_of_their_spread():
     """Also where that is large; what is no number is a dash."""
-    assert spelled_alike(0.0123, 0.5, -1.0) == ["0.500", "−1.000"]
-    assert spelled_alike(250.0, 1234.5) == ["1234"]
-    assert spelled_alike(math.nan, -1900.04, math.nan) == ["−1900.0", "–"]
+    assert to_spread(0.0123, 0.5, -1.0) == ["0.500", "−1.000"]
+    assert to_spread(250.0, 1234.5) == ["1234"]
+    assert to_spread(math.nan, -1900.04, math.nan) == ["−1900.0", "–"]
 
 
 def test_runs_are_found_in_mlflows_own_file(tmp_path):
@@ -271,7 +277,7 @@ def test_runs_are_found_in_mlflows_own_file(tmp_path):
     cell = client.create_run(experiment, tags={"kind": "cell", "cell_id": "c1"}).info.run_id
     client.create_run(other, tags={"kind": "trial", "trial_id": "t2", "cell_id": "c1"})
     client.delete_run(client.create_run(experiment, tags={"kind": "trial", "trial_id": "t3", "cell_id": "c1"}).info.run_id)
-    address = f"http://127.0.0.1:{PORT}/#/experiments/{experiment}/runs"
+    address = f"http://127.0.0.1:{after.PORT}/#/experiments/{experiment}/runs"
     assert run_links.run_links(uri, "mine") == {"t1": f"{address}/{made}", "c1": f"{address}/{cell}"}
     (tmp_path / "broken.db").write_text("this is no database")
     assert [run_links.run_links(f"sqlite:///{tmp_path}/{name}.db", "mine") for name in ("broken", "none")] == [{}, {}]

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.text import Annotation
 
 from orchestrator.analysis.fronts import front
-from orchestrator.report.figures import front_figure, search_course, search_front, search_space_figures
+from orchestrator.report.figures import plot_style, search_course_figure, search_front_figure, search_space_figures
 from orchestrator.report.render.axis_scales import broken, of_field, of_values
 from orchestrator.report.render.search_table import Searched, line
 from orchestrator.report.sections import search_section
@@ -79,7 +79,7 @@ def axes_of(figure):
 
 def test_the_course_is_the_hypervolume_that_rectangles_give(eventful):
     """By hand: (0.2, 100) is 20; (0.4, 50) adds 0.2 x 50; what is dominated, infeasible, diverged, failed or stopped adds nothing."""
-    drawn = axes_of(search_course.history(searched(eventful)))
+    drawn = axes_of(search_course_figure.history(searched(eventful)))
     steps = next(x for x in drawn.lines if x.get_drawstyle() == "steps-post")
     assert list(steps.get_xdata()) == [0, 1, 2, 3, 4, 5, 6]
     assert list(steps.get_ydata()) == pytest.approx([20, 30, 30, 30, 30, 30, 30])
@@ -87,7 +87,7 @@ def test_the_course_is_the_hypervolume_that_rectangles_give(eventful):
 
 def test_every_fate_has_its_mark_at_its_number(eventful):
     """The marks along the bottom stand at the numbers of the cells, with the shape that the legend names."""
-    figure = search_course.history(searched(eventful))
+    figure = search_course_figure.history(searched(eventful))
     shapes = {handle.get_marker(): text.get_text() for handle, text in zip(
         figure.legends[0].get_lines(), figure.legends[0].get_texts(), strict=True)}  # fmt: skip
     marks = {int(x.get_xdata()[0]): shapes[x.get_marker()] for x in axes_of(figure).lines if x.get_marker() in shapes}
@@ -103,7 +103,7 @@ def test_without_a_hypervolume_the_course_is_the_best_so_far(eventful, goal, exp
     bare = [{"metric": objective["metric"], "goal": "max"} for objective in OBJECTIVES]
     hunt = Hunt(eventful.storage, raw(bare, **CONSTRAINED))
     assert list(outcomes.courses(hunt.told, hunt.spec)) == [f"best {COHERENCE}", f"best {LIKELIHOOD}"]
-    assert len(search_course.history(searched(hunt)).axes) == 2
+    assert len(search_course_figure.history(searched(hunt)).axes) == 2
 
 
 def test_nothing_is_best_before_the_first_feasible_cell(tmp_path):
@@ -121,7 +121,7 @@ def test_the_staircase_is_the_edge_of_what_the_front_dominates(goals):
     points = np.random.default_rng(0).uniform(size=(40, 2)) * signs
     kept = [p for p in points if not any((q >= p).all() and (q > p).any() for q in points)]
     objectives = [Objective(metric=COHERENCE, goal=goal) for goal in goals]
-    corners = np.array(search_front.staircase([tuple(p * signs) for p in kept], objectives)) * signs
+    corners = np.array(search_front_figure.staircase([tuple(p * signs) for p in kept], objectives)) * signs
     assert len(corners) == 2 * len(kept) - 1
     for start, end in itertools.pairwise(corners):
         assert (start == end).sum() == 1
@@ -132,9 +132,9 @@ def test_the_staircase_is_the_edge_of_what_the_front_dominates(goals):
 
 def test_the_front_shows_each_cell_where_it_belongs(eventful):
     """Two cells are ringed, the infeasible and the stopped one have shapes of their own at their means, and no other has a mark."""
-    ring = front_figure.COLOURS[1]
+    ring = plot_style.COLOURS[1]
     shown = {}
-    for drawn in axes_of(search_front.front(searched(eventful))).lines:
+    for drawn in axes_of(search_front_figure.front(searched(eventful))).lines:
         if drawn.get_marker() in ("o", "s", "v", "X", "P"):
             at = tuple(round(float(v), 6) for v in (drawn.get_xdata()[0], drawn.get_ydata()[0]))
             shown[at] = (drawn.get_marker(), drawn.get_markeredgecolor() == ring)
@@ -150,8 +150,8 @@ def test_the_front_shows_each_cell_where_it_belongs(eventful):
 def test_colours_follow_the_numbers(many):
     """From the first to the last proposal each marker is darker than the one before."""
     data = searched(many)
-    at = {mark.at: mark.number for mark in search_front.marks(data)}
-    drawn = [x for x in axes_of(search_front.front(data)).lines if x.get_marker() == "o"]
+    at = {mark.at: mark.number for mark in search_front_figure.marks(data)}
+    drawn = [x for x in axes_of(search_front_figure.front(data)).lines if x.get_marker() == "o"]
     ordered = sorted(drawn, key=lambda x: at[float(x.get_xdata()[0]), float(x.get_ydata()[0])])
     light = [np.dot(x.get_markerfacecolor()[:3], (0.299, 0.587, 0.114)) for x in ordered]
     assert len(light) == 30
@@ -161,10 +161,10 @@ def test_colours_follow_the_numbers(many):
 def test_numbers_at_the_front_can_be_read(many):
     """No two of them overlap, all are within the frame, and they are numbers of cells on the front."""
     data = searched(many)
-    figure = search_front.front(data)
+    figure = search_front_figure.front(data)
     texts = [text for text in axes_of(figure).texts if isinstance(text, Annotation)]
     boxes, frame = [text.get_window_extent() for text in texts], axes_of(figure).get_window_extent()
-    assert {int(text.get_text()) for text in texts} <= {mark.number for mark in search_front.marks(data) if mark.on_front}
+    assert {int(text.get_text()) for text in texts} <= {mark.number for mark in search_front_figure.marks(data) if mark.on_front}
     assert len(texts) > 3
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
@@ -174,7 +174,7 @@ def test_one_wild_cell_does_not_squeeze_the_others(many):
     """A cell at -100,000 nats is said to be beyond the frame, which stays that of the others."""
     cell = many.propose(beta=9.9, latent_dim=8, model="mopoe")
     many.complete(cell, of(0.05, -1e5), of(0.05, -1e5))
-    figure = search_front.front(searched(many))
+    figure = search_front_figure.front(searched(many))
     assert axes_of(figure).get_ylim()[0] > -2500
     assert not unnamed(figure.get_supxlabel().replace("\n", " "), "1 cell")
 
@@ -265,7 +265,7 @@ def test_a_search_with_one_objective_has_a_whole_report(eventful, tmp_path):
     hunt = Hunt(eventful.storage, raw(OBJECTIVES[:1], **CONSTRAINED))
     paths = hunt.report(tmp_path / "r")
     assert len(paths.search.figures) == 12
-    shown = [x for x in axes_of(search_front.front(searched(hunt))).lines if x.get_marker() in ("o", "s", "v")]
+    shown = [x for x in axes_of(search_front_figure.front(searched(hunt))).lines if x.get_marker() in ("o", "s", "v")]
     assert sorted(float(x.get_xdata()[0]) for x in shown) == [0, 1, 2, 3, 6]
     assert len(plt.get_fignums()) == 0
 
@@ -396,7 +396,7 @@ def test_further_seeds_move_the_front_and_not_what_was_told(tmp_path):
     paths = hunt.report(tmp_path / "r")
     assert paths.search.rows[0].values[0] == "0.100 ± 0.000"
     assert paths.search.rows[0].n == "2/2"
-    assert search_front.marks(searched(hunt))[0].at == (pytest.approx(0.3), -1900)
+    assert search_front_figure.marks(searched(hunt))[0].at == (pytest.approx(0.3), -1900)
 
 
 def test_titles_and_captions_stay_within_the_figure(many):
@@ -404,8 +404,8 @@ def test_titles_and_captions_stay_within_the_figure(many):
     data = replace(searched(many), title="a very long title, " * 12)
     numbers = search_section.field_importances(data)
     drawn = [
-        search_front.front(data),
-        search_course.history(data),
+        search_front_figure.front(data),
+        search_course_figure.history(data),
         search_space_figures.parallel(data),
         search_space_figures.slices(data),
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.analysis.aggregation import cell_table
 from orchestrator.analysis.fronts import front
-from orchestrator.analysis.pairwise import cell_differences
+from orchestrator.analysis.significance.pairwise import cell_differences
 from orchestrator.report.render import tables
 from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
@@ -61,7 +61,7 @@ def test_the_dagger_is_the_paired_interval_of_the_comparisons():
     for goal in GOALS:
         (best,) = [row.label for row in rows.rows if row.entries[goal.metric].best]
         pairs = [one for one in cell_differences(goal.metric, CELLS, range(4), results) if best in (one.first, one.second)]
-        expected = {({one.first, one.second} - {best}).pop() for one in pairs if one.low <= 0 <= one.high}
+        expected = {({one.first, one.second} - {best}).pop() for one in pairs if one.over_seeds.low <= 0 <= one.over_seeds.high}
         assert 0 < len(expected) < len(CELLS) - 1
         assert {row.label for row in rows.rows if goal.metric in row.near} == expected
 

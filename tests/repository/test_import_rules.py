@@ -14,7 +14,7 @@ ONLY_IN = {
     "mlflow": ("orchestrator/tracking/mlflow/",),
     "optuna": ("orchestrator/search/study.py",),
     "matplotlib": ("orchestrator/report/figures/", "orchestrator/report/paper/paper_figures.py"),
-    "jinja2": ("orchestrator/report/report.py",),
+    "jinja2": ("orchestrator/report/page.py",),
 }
 """The places that may import a large package; a folder ends in a slash."""
 HEAVY = ("torch", "ray", "mlflow", "pandas", "sklearn", "scipy", "matplotlib", "numpy")

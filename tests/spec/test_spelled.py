@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from orchestrator.analysis.fronts import front, references_said
+from orchestrator.analysis.fronts import front
+from orchestrator.analysis.hypervolume import references_text
 from orchestrator.report.figures import front_figure, seed_figures
 from orchestrator.report.render import axis_scales
-from orchestrator.report.render.search_table import broken_words
+from orchestrator.report.render.search_table import broken_text
 from orchestrator.spec.search_block import Choice, Search
 from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import spelled
@@ -53,7 +54,6 @@ def test_two_near_betas_have_different_labels_in_the_figure_of_the_front():
     found = front(OBJECTIVES, every, [0], [result(c, 0, {COHERENCE: 0.1 * i, LIKELIHOOD: -10 * i}) for i, c in enumerate(every)])
     drawn = front_figure.draw_front(found, "t", ["share", "nats"])
     texts = [text.get_text() for text in drawn.axes[0].texts]
-    front_figure.plt.close(drawn)
     assert texts == ["β 2.5", "β 2.5000001"]
 
 
@@ -114,8 +114,8 @@ def test_two_choices_that_begin_alike_are_not_shortened_to_the_same():
 def test_references_and_bounds_are_what_the_file_says():
     """Every digit of them, in captions, on the page and in the table of a search."""
     near = [Objective(metric=m, goal="max", reference=value) for m, value in ((COHERENCE, 0.25), (LIKELIHOOD, -2600.0000001))]
-    assert references_said(near) == "0.25, -2600.0000001"
+    assert references_text(near) == "0.25, -2600.0000001"
     search = Search.model_validate(
         {"space": {"beta": [1, 2]}, "cells": 2, "constraints": [{"metric": "train_seconds", "at_most": 10.0000001}]}
     )
-    assert broken_words({"train_seconds": 2.0}, search) == "train_seconds at most 10.0000001, by 2"
+    assert broken_text({"train_seconds": 2.0}, search) == "train_seconds at most 10.0000001, by 2"

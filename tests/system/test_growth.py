@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.analysis import failure_causes, fronts, rank_correlation
+from orchestrator.analysis import dominance, failure_causes, hypervolume
 from orchestrator.analysis.aggregation import cell_table, trial_table
 from orchestrator.analysis.attainment import attainments
 from orchestrator.analysis.comparable_groups import front_groups
-from orchestrator.analysis.effects import ABOVE
+from orchestrator.analysis.dominance import dominated_count
 from orchestrator.analysis.model_groups import groups
+from orchestrator.analysis.significance import rank_correlation
+from orchestrator.analysis.significance.hypotheses import ABOVE
+from orchestrator.analysis.sweep_analysis import analyse
 from orchestrator.driver import report_step
 from orchestrator.driver.report_step import Options
 from orchestrator.driver.tracking_step import cell_summaries
@@ -26,10 +29,9 @@ from orchestrator.ledger.state import State
 from orchestrator.monitor.live_state import StorageWatch
 from orchestrator.monitor.progress import Progress
 from orchestrator.report import export
-from orchestrator.report.paper.claim_rules import dominated
 from orchestrator.report.render import table_files
 from orchestrator.report.sections import group_section
-from orchestrator.report.sections.heat_maps import heat_maps
+from orchestrator.report.sections.heat_map_section import heat_maps
 from orchestrator.search import outcomes
 from orchestrator.search.outcomes import Telling
 from orchestrator.spec.sweep_file import parse
@@ -112,8 +114,8 @@ WORK: dict[str, Callable[[SweepSpec, Sequence[TrialResult], Ledger], object]] = 
 
 def parts_of(spec: SweepSpec, results: Sequence[TrialResult]) -> object:
     """What the report says of each group of cells."""
-    grouped, seeds = front_groups(spec.cells, results), {cell.id: (0, 1) for cell in spec.cells}
-    parts = [group_section.make(spec, group, seeds, group.ids) for group in grouped.groups]
+    analysis = analyse(spec, front_groups(spec.cells, results), {cell.id for cell in spec.cells})
+    parts = [group_section.make(spec, group) for group in analysis.groups]
     return group_section.markdown(parts), group_section.latex(parts, "x")
 
 
@@ -164,13 +166,13 @@ def test_the_course_of_a_search_looks_at_its_front_and_not_at_all_cells(tmp_path
     hunt = Hunt(tmp_path, raw())
     values = [(float(x), -float(x % 5)) for x in np.random.default_rng(0).integers(0, 40, 60)]
     told = [type("T", (), {"telling": Telling("completed", one)})() for one in values]
-    expected = [fronts.hypervolume_of(values[: place + 1], hunt.spec.objectives) for place in range(len(values))]
+    expected = [hypervolume.hypervolume(values[: place + 1], hunt.spec.objectives) for place in range(len(values))]
     asked = []
-    whole = fronts.hypervolume_of
-    monkeypatch.setattr(fronts, "hypervolume_of", lambda points, objectives: asked.append(points) or whole(points, objectives))
+    whole = hypervolume.hypervolume
+    monkeypatch.setattr(hypervolume, "hypervolume", lambda points, objectives: asked.append(points) or whole(points, objectives))
     assert outcomes.hypervolumes(told, hunt.spec) == expected
     assert len(asked) < len(values) / 2
-    assert all(points == fronts.front_of(points, hunt.spec.objectives) for points in asked)
+    assert all(points == dominance.front_of(points, hunt.spec.objectives) for points in asked)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -209,7 +211,7 @@ def test_dominated_points_are_counted_as_one_by_one():
     for _ in range(20):
         front, others = rng.integers(0, 6, (9, 2)).astype(float), rng.integers(0, 6, (12, 2)).astype(float)
         expected = sum(any(a >= x and b >= y and (a > x or b > y) for a, b in front) for x, y in others)
-        assert dominated(front, others) == expected
+        assert dominated_count(front, others) == expected
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from orchestrator.cli.common import Typed, typed_command
 from orchestrator.driver.sweep_lease import sweep_folder
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
-from orchestrator.report.render import tables
+from orchestrator.report.render import markdown
 from orchestrator.spec.sweep_file import load, parse
 from tests.support.builders import result
 from tests.support.listening import descendants, listeners
@@ -475,8 +475,8 @@ def test_names_do_not_break_out_of_markdown(hostile):
 
 def test_a_backslash_does_not_free_the_pipe_after_it():
     r"""`\|` in a name is a backslash and a pipe, and `](` begins no link."""
-    assert tables.markdown_escape(r"a\|b") == r"a\\\|b"
-    assert tables.markdown_escape("[a](b)") == r"[a]\(b)"
+    assert markdown.escape(r"a\|b") == r"a\\\|b"
+    assert markdown.escape("[a](b)") == r"[a]\(b)"
 
 
 ESCAPED = r"\\[&%$#_{}]|\\text\w+\{\}|\$\^\{(\*|\\dagger)\}\$|\$(\\mathbf\{)?[-\d.]+( \\pm [\d.]+)?\}?\$"

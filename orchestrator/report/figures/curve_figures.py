@@ -1,5 +1,6 @@
 """Figures 3, 12 and 13: curves over the number of modalities given, and attributes one by one, at one beta."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,15 +10,14 @@ from matplotlib.figure import Figure
 from mopoe_core import metric_names
 from mopoe_core.config.presets import PAPER
 from mopoe_core.family.registry import PAPER_MODELS
-from orchestrator.analysis.aggregation import summary
-from orchestrator.analysis.model_groups import Group
-from orchestrator.report.figures.figure_parts import blank, dress, frame, handle, style, title
-from orchestrator.report.figures.front_figure import FAINT
-from orchestrator.report.render.tables import number
+from orchestrator.analysis.intervals import Summary, summary
+from orchestrator.analysis.model_groups import ModelGroup
+from orchestrator.report.figures.plot_style import FAINT, SD_BARS, blank, dress, frame, handle, style, title
+from orchestrator.report.render.numbers import number
 from orchestrator.spec.trial import Cell, series, spelled
 
 FEWEST = 3  # modalities that make a curve
-SPREAD = "± 1 standard deviation over seeds; a cell that lacks seeds is faint, has no spread, and says how many it has."
+SPREAD = f"{SD_BARS}; a cell that lacks seeds is faint, has no spread, and says how many it has."
 DODGE = 0.22  # between the models of one attribute, in rows
 TITLES = {
     metric_names.PROBE: "latent classification",
@@ -41,7 +41,7 @@ class Line:
         return 1.0 if self.complete else FAINT
 
 
-def by_size(group: Group) -> Figure | None:
+def by_size(group: ModelGroup) -> Figure | None:
     """Figure 3: probe, coherence and log-likelihood against the number of modalities given; None for fewer than three."""
     M, (beta, lines) = group.config.M, _lines(group)
     sizes = {metric_names.PROBE: M, metric_names.COHERENCE: M - 1, metric_names.LOG_LIKELIHOOD: M}
@@ -61,7 +61,7 @@ def by_size(group: Group) -> Figure | None:
     return figure
 
 
-def attribute_coherence(group: Group) -> Figure | None:
+def attribute_coherence(group: ModelGroup) -> Figure | None:
     """Figure 12: average precision of each attribute in what is generated; a panel a subset given and modality generated."""
     modalities = group.config.modalities
     panels = {
@@ -72,7 +72,7 @@ def attribute_coherence(group: Group) -> Figure | None:
     return _attributes(group, "Attributes of what is generated", panels)
 
 
-def attribute_probe(group: Group) -> Figure | None:
+def attribute_probe(group: ModelGroup) -> Figure | None:
     """Figure 13: average precision of each attribute, read linearly off the posterior's mean; a panel a subset given."""
     panels = {
         f"given {_and(subset)}": f"{metric_names.PROBE}/{metric_names.subset_name(subset)}"
@@ -81,7 +81,7 @@ def attribute_probe(group: Group) -> Figure | None:
     return _attributes(group, "Attributes in the latents", panels)
 
 
-def _attributes(group: Group, what: str, panels: Mapping[str, str]) -> Figure | None:
+def _attributes(group: ModelGroup, what: str, panels: Mapping[str, str]) -> Figure | None:
     """One row of panels with a shared axis of attributes, in the dataset's order from above."""
     attributes, (beta, lines) = group.config.attributes, _lines(group)
     if not _reported(group, lines, [f"{metric}/{attribute}" for metric in panels.values() for attribute in attributes]):
@@ -102,8 +102,8 @@ def _attributes(group: Group, what: str, panels: Mapping[str, str]) -> Figure | 
     return figure
 
 
-def _lines(group: Group) -> tuple[float, list[Line]]:
-    """The beta of the paper's tables, or that which stands for it (`groups.common_beta`), and its cells in the order of a legend."""
+def _lines(group: ModelGroup) -> tuple[float, list[Line]]:
+    """The beta of the paper's tables, or the one that stands for it (`model_groups.common_beta`), and its cells in legend order."""
     wanted = float(PAPER.get(group.config.dataset, {}).get("beta", 1.0))
     shared = group.beta(wanted, among=[model for model in PAPER_MODELS if group.line(model)] or list(group.lines))
     beta = group.cells[0].config.beta if shared is None else shared
@@ -119,43 +119,43 @@ def _lines(group: Group) -> tuple[float, list[Line]]:
     return beta, lines
 
 
-def _reported(group: Group, lines: Sequence[Line], metrics: Sequence[str]) -> bool:
+def _reported(group: ModelGroup, lines: Sequence[Line], metrics: Sequence[str]) -> bool:
     return any(group.sample(line.cell, metric) for line in lines for metric in metrics)
 
 
-def _curve(axes: Axes, group: Group, line: Line, metrics: Sequence[str]) -> None:
+def _curve(axes: Axes, group: ModelGroup, line: Line, metrics: Sequence[str]) -> None:
     colour, marker = style(line.index)
     shown = [(size, _summary(group, line, metric)) for size, metric in enumerate(metrics, 1)]
-    shown = [(size, found) for size, found in shown if found["mean"] == found["mean"]]
-    sizes, means = [size for size, _ in shown], [found["mean"] for _, found in shown]
+    shown = [(size, found) for size, found in shown if not math.isnan(found.mean)]
+    sizes, means = [size for size, _ in shown], [found.mean for _, found in shown]
     axes.plot(sizes, means, color=colour, marker=marker, linewidth=1.3, markersize=5, alpha=line.alpha)
     if line.complete and len(group.seeds) > 1:
-        sds = [found["sd"] for _, found in shown]
+        sds = [found.sd for _, found in shown]
         low, high = ([mean + sign * sd for mean, sd in zip(means, sds, strict=True)] for sign in (-1, 1))
         axes.fill_between(sizes, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def _dots(axes: Axes, group: Group, line: Line, metrics: Sequence[str], dodge: float) -> None:
+def _dots(axes: Axes, group: ModelGroup, line: Line, metrics: Sequence[str], dodge: float) -> None:
     colour, marker = style(line.index)
     shown = [_summary(group, line, metric) for metric in metrics]
     rows = [row + dodge for row in range(len(metrics))]
-    means, sds = [found["mean"] for found in shown], [found["sd"] for found in shown]
+    means, sds = [found.mean for found in shown], [found.sd for found in shown]
     spread = sds if line.complete and len(group.seeds) > 1 else None
     axes.errorbar(
         means, rows, xerr=spread, color=colour, marker=marker, markersize=3.2, linestyle="none", elinewidth=0.8, alpha=line.alpha
     )
 
 
-def _summary(group: Group, line: Line, metric: str) -> dict[str, float]:
+def _summary(group: ModelGroup, line: Line, metric: str) -> Summary:
     return summary(list(group.sample(line.cell, metric).values()))
 
 
-def _joint_coherence(group: Group, line: Line) -> str:
+def _joint_coherence(group: ModelGroup, line: Line) -> str:
     found = _summary(group, line, metric_names.JOINT_COHERENCE)
-    if found["mean"] != found["mean"]:
+    if math.isnan(found.mean):
         return ""
-    spread = f" ± {found['sd']:.3f}" if line.complete and found["sd"] == found["sd"] else ""
-    return f"\njoint coherence {number(found['mean'])}{spread}"
+    spread = f" ± {found.sd:.3f}" if line.complete and found.has_interval else ""
+    return f"\njoint coherence {number(found.mean)}{spread}"
 
 
 def _and(subset: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from mopoe_core.config.presets import PAPER
 from mopoe_core.family.registry import PAPER_MODELS
 from mopoe_core.storage.files import AnyPath
-from orchestrator.analysis.model_groups import Group
+from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.spec.trial import Cell, Trial, spelled
 
 Samples = Mapping[str, Mapping[str, AnyPath]]
@@ -72,11 +72,11 @@ PICTURES = {
 """By name of the figure; the paper counts PolyMNIST's modalities from 1."""
 
 
-def compose(pictured: Pictured, group: Group, samples: Samples) -> Figure | None:
+def compose(pictured: Pictured, group: ModelGroup, samples: Samples) -> Figure | None:
     """A panel a model, in the paper's order; None if no trial of the group has the picture.
 
     Each model shows the lowest completed seed of its cell at the beta of the paper's tables, or at that of its own betas which stands
-    for it (`groups.common_beta`).
+    for it (`model_groups.common_beta`).
     """
     if group.config.dataset != pictured.dataset:
         return None
@@ -87,7 +87,7 @@ def compose(pictured: Pictured, group: Group, samples: Samples) -> Figure | None
     return _laid_out(panels, f"{pictured.title} – {group.label}; {n}", pictured.caption)
 
 
-def _panels(pictured: Pictured, group: Group, samples: Samples) -> list[Panel]:
+def _panels(pictured: Pictured, group: ModelGroup, samples: Samples) -> list[Panel]:
     panels = []
     for model in pictured.models:
         cell = _cell(group, model)
@@ -101,7 +101,7 @@ def _panels(pictured: Pictured, group: Group, samples: Samples) -> list[Panel]:
     return panels
 
 
-def _cell(group: Group, model: str) -> Cell | None:
+def _cell(group: ModelGroup, model: str) -> Cell | None:
     beta = group.beta(float(PAPER[group.config.dataset]["beta"]), [model])
     return None if beta is None else group.line(model)[beta]
 

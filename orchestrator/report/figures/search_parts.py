@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.front_figure import COLOURS
+from orchestrator.report.figures.plot_style import COLOURS
 from orchestrator.report.render.search_table import Searched
 
 ORDER = LinearSegmentedColormap.from_list("order", matplotlib.colormaps["viridis"](np.linspace(0.92, 0.0, 256)))
@@ -52,9 +52,3 @@ def draw_marker(axes: Axes, at: tuple[float, float], outcome: str, on_front: boo
     (line,) = axes.plot(*at, marker="o", markersize=size, markerfacecolor=fill, markeredgecolor=edge, markeredgewidth=width,
                         linestyle="none", zorder=5 if on_front else 4)  # fmt: skip
     return line
-
-
-def nothing(axes: Axes) -> None:
-    """Say that there is nothing to show yet."""
-    axes.text(0.5, 0.5, "no complete cell yet", ha="center", va="center", transform=axes.transAxes, color="#666666")
-    axes.set(xticks=[], yticks=[])

@@ -12,8 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from orchestrator.report.figures.figure_parts import blank, dress, frame
-from orchestrator.report.figures.front_figure import COLOURS, FAINT
+from orchestrator.report.figures.plot_style import COLOURS, FAINT, blank, dress, frame
 from orchestrator.report.figures.search_parts import NUMBER, ORDER, draw_marker, heading, member_handle, outcome_handle
 from orchestrator.report.render.axis_scales import Scale, broken, of_field, of_values
 from orchestrator.report.render.search_table import Searched

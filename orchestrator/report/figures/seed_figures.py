@@ -13,10 +13,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from orchestrator.analysis.attainment import Attainment, Surface
+from orchestrator.analysis.dominance import Floats, maximised
 from orchestrator.ledger.result import TrialResult
-from orchestrator.report.figures import front_figure
-from orchestrator.report.figures.figure_parts import blank, dress, frame, handle, style
-from orchestrator.report.figures.front_figure import Floats
+from orchestrator.report.figures.plot_style import blank, dress, frame, handle, objective_label, style
 from orchestrator.spec.trial import Cell, spelled
 
 MOST_MODELS = 7
@@ -38,7 +37,7 @@ def attainment(found: Sequence[Attainment], title: str, units: Sequence[str]) ->
     figure = blank(8.2, 5.0)
     axes = figure.subplots()
     objectives = shown[0].objectives
-    sign_O = np.array([1.0 if objective.goal == "max" else -1.0 for objective in objectives])
+    sign_O = np.where(maximised(objectives), 1.0, -1.0)
     corners = np.concatenate([np.array(surface.corners) for one in shown for surface in one.surfaces]) * sign_O
     worst_O = corners.min(0) - 0.06 * (np.ptp(corners, 0) + 1e-12)
     for index, one in enumerate(shown):
@@ -49,8 +48,7 @@ def attainment(found: Sequence[Attainment], title: str, units: Sequence[str]) ->
         axes.plot(*(median * sign_O).T, color=colour, linewidth=1.6)
     dress(axes)
     for place, (objective, unit) in enumerate(zip(objectives, units, strict=True)):
-        label = front_figure.axis_label(objective.metric, unit) + (", lower is better" if objective.goal == "min" else "")
-        (axes.set_ylabel if place else axes.set_xlabel)(label)
+        (axes.set_ylabel if place else axes.set_xlabel)(objective_label(objective, unit))
     handles = [handle(f"{one.series} (n = {one.n})", index) for index, one in enumerate(shown)]
     for line in handles:
         line.set_marker("")

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from mopoe_core import metric_names
 from orchestrator.analysis.fronts import Front, front
-from orchestrator.analysis.model_groups import Group
+from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures import front_figure
-from orchestrator.report.figures.figure_parts import blank, frame, handle, keep_legible, listed, title
+from orchestrator.report.figures.label_placement import keep_legible
+from orchestrator.report.figures.plot_style import axis_label, bars_text, blank, frame, handle, listed, title
 from orchestrator.spec.sections import Objective
 
 TRIMODAL = "mnist_svhn_text"
@@ -31,26 +32,26 @@ class Panel:
     title: str = ""
 
 
-def joint(group: Group) -> Figure | None:
+def joint(group: ModelGroup) -> Figure | None:
     """Figure 1: joint coherence against joint log-likelihood; None for a single beta or without data."""
     coherence, likelihood = metric_names.JOINT_COHERENCE, metric_names.JOINT_LIKELIHOOD
-    labels = (front_figure.axis_label(metric, group.unit(metric)) for metric in (coherence, likelihood))
+    labels = (axis_label(metric, group.unit(metric)) for metric in (coherence, likelihood))
     return _drawn(group, "Joint coherence and log-likelihood", [Panel(coherence, likelihood, *labels)])
 
 
-def given_two(group: Group) -> Figure | None:
+def given_two(group: ModelGroup) -> Figure | None:
     """Figure 5: one modality generated from the two others, against the log-likelihood given these two."""
     order = (("mnist.svhn", "text"), ("mnist.text", "svhn"), ("svhn.text", "mnist"))
     return _conditional(group, "Coherence and log-likelihood given two modalities", order)
 
 
-def given_one(group: Group) -> Figure | None:
+def given_one(group: ModelGroup) -> Figure | None:
     """Figure 6: one modality generated from another, against the log-likelihood given that other."""
     order = (("mnist", "svhn"), ("mnist", "text"), ("svhn", "mnist"), ("svhn", "text"), ("text", "mnist"), ("text", "svhn"))
     return _conditional(group, "Coherence and log-likelihood given one modality", order)
 
 
-def _conditional(group: Group, what: str, order: Sequence[tuple[str, str]]) -> Figure | None:
+def _conditional(group: ModelGroup, what: str, order: Sequence[tuple[str, str]]) -> Figure | None:
     if group.config.dataset != TRIMODAL:
         return None
     return _drawn(
@@ -69,7 +70,7 @@ def _panel(letter: str, subset: str, target: str) -> Panel:
     )
 
 
-def _drawn(group: Group, what: str, panels: Sequence[Panel]) -> Figure | None:
+def _drawn(group: ModelGroup, what: str, panels: Sequence[Panel]) -> Figure | None:
     fronts = [_front(group, panel) for panel in panels]
     seen = any(found.points or any(cell.means for cell in found.left_out) for found in fronts)
     if not seen or len({cell.config.beta for cell in group.cells}) < 2:
@@ -92,19 +93,19 @@ def _drawn(group: Group, what: str, panels: Sequence[Panel]) -> Figure | None:
     return figure
 
 
-def _front(group: Group, panel: Panel) -> Front:
+def _front(group: ModelGroup, panel: Panel) -> Front:
     """Over the trials that report both metrics."""
     results = [
         r for r in group.results if {panel.coherence, panel.likelihood} <= group.values[r.trial.cell.id][r.trial.seed].keys()
     ]
     objectives = [Objective(metric=metric, goal="max") for metric in (panel.coherence, panel.likelihood)]
-    return front(objectives, group.cells, group.seeds, results)
+    return front(objectives, group.cells, group.seeds, results, probabilities=False)
 
 
 def _caption(fronts: Sequence[Front], cut: bool) -> str:
     said = "A marker a β, a line a model. Filled: no other cell is better on both axes."
     if any(point.n > 1 for found in fronts for point in found.points):
-        said += f" Bars: ± 1 standard deviation over seeds{', cut at the frame where they are longer' if cut else ''}."
-    said += "".join(f" {named}" for named in dict.fromkeys(map(front_figure.labels_said, fronts)) if named)
+        said += f" {bars_text(cut)}"
+    said += "".join(f" {named}" for named in dict.fromkeys(map(front_figure.labels_note, fronts)) if named)
     short = dict.fromkeys(f"{cell.label} ({cell.n}/{cell.n_planned})" for found in fronts for cell in found.left_out)
     return said + (f" Not compared, and faint, because seeds are missing: {listed(list(short))}." if short else "")

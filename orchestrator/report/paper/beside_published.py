@@ -1,8 +1,7 @@
-"""A sweep's results beside the paper's numbers, table by table. Pure: works on cells and trial results.
+"""A sweep's results beside the paper's numbers, table by table. Pure.
 
-The published numbers stand beside the row of `orchestrator.report.paper.paper_tables` that differs from the paper's setting in the
-fewest fields. Only a sweep of the paper's own setting with all its seeds is called a reproduction; every other comparison says
-what it is.
+For each model, the published numbers stand beside the row of its table (`paper_tables`) that differs from the paper's setting in the
+fewest fields. A comparison is called a reproduction only if it has the paper's own setting with all seeds. Any other says why it is none.
 """
 
 import math
@@ -15,12 +14,14 @@ from scipy import stats
 from mopoe_core import metric_names
 from mopoe_core.config.deviations import deviations
 from mopoe_core.family.registry import TITLES
+from orchestrator.analysis.intervals import mean
 from orchestrator.analysis.model_groups import scale_name
-from orchestrator.ledger.result import TrialResult
-from orchestrator.report.paper.paper_tables import Entry, PaperTable, Row, grid, paper_tables, tex, tex_table
+from orchestrator.report.paper.paper_table_text import grid, tex
+from orchestrator.report.paper.paper_tables import Entry, PaperTable, Row
 from orchestrator.report.paper.published import Column, Published, published
-from orchestrator.report.render import tables
-from orchestrator.spec.trial import Cell, spelled
+from orchestrator.report.render import latex as to_latex
+from orchestrator.report.render.numbers import MISSING, mean_and_sd, unit_decimals
+from orchestrator.spec.trial import spelled
 
 REPRODUCTION = "reproduction"
 FRAME_COLUMNS = [
@@ -37,7 +38,7 @@ class Compared:
     column: Column
     published: Published
     row: Row | None
-    """The sweep's row of that model; None where it has none."""
+    """The sweep's row of that model; None if it has none."""
     entry: Entry | None
 
     @property
@@ -59,9 +60,9 @@ class Comparison:
 
     table: PaperTable
     kind: str
-    """`reproduction`, or why it is none: another setting, or the paper's own with seeds missing."""
+    """`reproduction`, or why it is none: another setting, or missing seeds."""
     deviations: tuple[str, ...]
-    """What differs from the paper's setting, in words; what only one row has different is led by that row's label."""
+    """What differs from the paper's setting, in words. If it differs in some rows only, their labels stand before it."""
     rows: tuple[Compared, ...]
     """Column by column, each in the paper's order of models."""
     taus: dict[str, float]
@@ -70,13 +71,12 @@ class Comparison:
     @property
     def mean_tau(self) -> float:
         """Mean over the columns that have a tau; NaN where none has."""
-        found = [tau for tau in self.taus.values() if not math.isnan(tau)]
-        return math.fsum(found) / len(found) if found else math.nan
+        return mean([tau for tau in self.taus.values() if not math.isnan(tau)])
 
 
-def against_paper(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[Comparison]:
-    """A comparison for each table of `paper_tables`; tables of log-likelihoods come with both estimators, against the same numbers."""
-    return [_comparison(table) for table in paper_tables(cells, seeds, results)]
+def against_paper(tables: Sequence[PaperTable]) -> list[Comparison]:
+    """A comparison for each of the tables. Both estimators of log-likelihoods are compared with the same published numbers."""
+    return [_comparison(table) for table in tables]
 
 
 def title(comparison: Comparison) -> str:
@@ -93,12 +93,12 @@ def note(comparison: Comparison) -> str:
         if count == 3
         else "of two rows it can only be -1 or 1"
     )
-    mean = f"; mean {comparison.mean_tau:.2f} over {len(taus)} column{'' if len(taus) == 1 else 's'}" if taus else ""
+    mean_tau = f"; mean {comparison.mean_tau:.2f} over {len(taus)} column{'' if len(taus) == 1 else 's'}" if taus else ""
     parts = [
         f"{comparison.table.title}. {comparison.table.note}",
         *([f"Differs from the paper's setting: {'; '.join(differing)}."] if differing else []),
         "The interval is Student's t over our seeds; the published mean is itself a rounded mean over few runs.",
-        f"τ is Kendall's tau-b of the published and our order of models in a column, where each has all its seeds: {possible}{mean}.",
+        f"τ is Kendall's tau-b of the published and our order of models in a column, where each has all its seeds: {possible}{mean_tau}.",
     ]
     return " ".join(parts)
 
@@ -110,7 +110,7 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 
 def table_rows(comparison: Comparison) -> list[Sequence[str]]:
     """The header and a row a published number, as text; tau stands in the first row of its column."""
-    return [HEADER, *_lines(comparison, "±", "–")]
+    return [HEADER, *_lines(comparison, MISSING)]
 
 
 def markdown(comparison: Comparison) -> str:
@@ -121,30 +121,31 @@ def markdown(comparison: Comparison) -> str:
 def latex(comparison: Comparison, command: str) -> str:
     """A table with its caption. Needs \\usepackage{booktabs,graphicx}."""
     headings = {c.text: c.tex if not c.group else tex(c.text) for c in comparison.table.columns}
-    body = [[headings.get(first, first), *map(tex, rest)] for first, *rest in _lines(comparison, "±", "--")]
+    body = [[headings.get(first, first), *map(tex, rest)] for first, *rest in _lines(comparison, "--")]
     label = f"tab:against-{comparison.table.name}"
-    return tex_table(f"{title(comparison)}. {note(comparison)}", label, "llcccccrr", [[*map(tex, HEADER)]], body, command)
+    tabular = to_latex.tabular("llcccccrr", [[*map(tex, HEADER)]], [[to_latex.row(texts) for texts in body]])
+    return to_latex.floating_table(tex(f"{title(comparison)}. {note(comparison)}"), label, tabular, command)
 
 
 def _comparison(table: PaperTable) -> Comparison:
     numbers = {(number.metric, number.model): number for number in published(table.layout.numbers)}
-    own = {row.model: row for row in reversed(table.rows)}  # the first row of a model is the nearest to the paper's setting
+    first_rows = {row.model: row for row in reversed(table.rows)}  # a model's first row is the nearest to the paper's setting
     rows = []
     for i, column in enumerate(table.columns):
         for model in table.layout.models:
             number = numbers.get((_published_metric(column.metric), model))
             if number is not None:
-                row = own.get(model)
+                row = first_rows.get(model)
                 rows.append(Compared(column, number, row, row.entries[i] if row and row.entries[i].n else None))
     columns = dict.fromkeys(compared.column.metric for compared in rows)
     taus = {metric: _tau([compared for compared in rows if compared.column.metric == metric]) for metric in columns}
-    compared_rows = {model: own[model] for model in table.layout.models if model in own}
+    compared_rows = {model: first_rows[model] for model in table.layout.models if model in first_rows}
     differing = _differing(list(compared_rows.values()))
     return Comparison(table, _kind(table, differing, compared_rows), differing, tuple(rows), taus)
 
 
 def _published_metric(metric: str) -> str:
-    """Both estimators stand against the paper's one number."""
+    """The paper's name of the metric: it has one number for both estimators of a log-likelihood."""
     kind, _, rest = metric.partition("/")
     return f"{metric_names.LOG_LIKELIHOOD if kind == metric_names.LOG_LIKELIHOOD_PAPER_VIEW else kind}/{rest}"
 
@@ -158,39 +159,38 @@ def _tau(column: Sequence[Compared]) -> float:
 
 
 def _differing(rows: Sequence[Row]) -> tuple[str, ...]:
-    found = {row.label: deviations(row.cell.config) for row in rows}
-    every = dict.fromkeys(text for texts in found.values() for text in texts)
-    said = []
-    for text in every:
-        having = [label for label, texts in found.items() if text in texts]
-        said.append(text if len(having) == len(found) else f"{', '.join(having)}: {text}")
-    return tuple(said)
+    by_row = {row.label: deviations(row.cell.config) for row in rows}
+    differing = []
+    for text in dict.fromkeys(text for texts in by_row.values() for text in texts):
+        having = [label for label, texts in by_row.items() if text in texts]
+        differing.append(text if len(having) == len(by_row) else f"{', '.join(having)}: {text}")
+    return tuple(differing)
 
 
 def _kind(table: PaperTable, differing: Sequence[str], rows: Mapping[str, Row]) -> str:
-    """The differences that matter most, or all of them where those are the same as the paper's; then the seeds that are missing."""
+    """`REPRODUCTION`, or the main differences, or if there are none the other differences, or the missing seeds."""
     c, paper = table.config, table.layout.beta
     main = [] if c.source == "original" else [f"{c.source} data"]
     main += [] if c.scale == "paper" else [scale_name(c)]
     main += [] if c.networks == "paper" else [f"{c.networks} networks"]
     main += [] if table.beta == paper else [f"β {spelled(table.beta)} instead of {spelled(paper)}"]
     main += [] if rows else ["none of the paper's models"]
-    said = main or list(differing)
-    if said:
-        return f"not a reproduction: {', '.join(said)}"
+    differences = main or list(differing)
+    if differences:
+        return f"not a reproduction: {', '.join(differences)}"
     missing = _missing(table, rows)
     return f"the paper's setting, incomplete: {', '.join(missing)}" if missing else REPRODUCTION
 
 
 def _missing(table: PaperTable, rows: Mapping[str, Row]) -> list[str]:
-    """The models with fewer completed seeds than the paper's runs, or than were planned: `1 of 5 seeds of MVAE`."""
+    """The models with fewer completed seeds than the paper has runs, or than were planned: `1 of 5 seeds of MVAE`."""
     runs = {number.model: number.n or 0 for number in published(table.layout.numbers)}
-    said = []
+    missing = []
     for model in table.layout.models:
         wanted, n = max(runs[model], table.n_planned), rows[model].n if model in rows else 0
         if n < wanted:
-            said.append(f"{n} of {wanted} seeds of {TITLES[model]}")
-    return said
+            missing.append(f"{n} of {wanted} seeds of {TITLES[model]}")
+    return missing
 
 
 def _spelled_key(comparison: Comparison) -> str:
@@ -211,7 +211,7 @@ def _record(comparison: Comparison, compared: Compared) -> tuple[object, ...]:
     )
 
 
-def _lines(comparison: Comparison, plus_minus: str, nothing: str) -> list[list[str]]:
+def _lines(comparison: Comparison, nothing: str) -> list[list[str]]:
     """The table's body as plain text; a column's heading and tau stand in its first row alone."""
     lines, before = [], ""
     for compared in comparison.rows:
@@ -219,29 +219,29 @@ def _lines(comparison: Comparison, plus_minus: str, nothing: str) -> list[list[s
         first = column.metric != before
         before = column.metric
         label = compared.row.label if compared.row else TITLES[compared.published.model]
-        ours = _ours(compared, comparison.table.n_planned, plus_minus, nothing)
+        ours = _ours(compared, comparison.table.n_planned, nothing)
         last = (nothing if math.isnan(tau) else f"{tau:.2f}") if first else ""
-        lines.append([column.text if first else "", label, _printed(compared.published, plus_minus), *ours, last])
+        lines.append([column.text if first else "", label, _printed(compared.published), *ours, last])
     return lines
 
 
-def _printed(number: Published, plus_minus: str) -> str:
-    """With the decimals that the paper prints."""
+def _printed(number: Published) -> str:
+    """The published mean and sd with the decimals that the paper prints."""
     nats = number.units == metric_names.UNITS[metric_names.LOG_LIKELIHOOD]
     decimals = 3 if number.table == "figure3" else 2
-    mean, sd = (
+    centre, sd = (
         (f"{number.mean:.0f}", f"{number.sd:.1f}") if nats else (f"{number.mean:.{decimals}f}", f"{number.sd:.{decimals}f}")
     )
-    return mean if math.isnan(number.sd) else f"{mean} {plus_minus} {sd}"
+    return centre if math.isnan(number.sd) else f"{centre} ± {sd}"
 
 
-def _ours(compared: Compared, n_planned: int, plus_minus: str, nothing: str) -> list[str]:
+def _ours(compared: Compared, n_planned: int, nothing: str) -> list[str]:
     """Mean and sd, interval, n, difference, and whether the published mean is inside."""
     e = compared.entry
     if e is None:
         return [nothing, nothing, f"0/{n_planned}", nothing, nothing]
-    decimals = 1 if compared.published.units == metric_names.UNITS[metric_names.LOG_LIKELIHOOD] else 3
+    decimals = unit_decimals(compared.published.units)
     interval = nothing if math.isnan(e.low) else f"[{e.low:.{decimals}f}, {e.high:.{decimals}f}]"
     inside = nothing if compared.inside is None else "yes" if compared.inside else "no"
     seeds = str(e.n) if e.n == n_planned else f"{e.n}/{n_planned}"
-    return [tables.shown(e, plus_minus), interval, seeds, f"{compared.difference:+.{decimals}f}", inside]
+    return [mean_and_sd(e.mean, e.sd), interval, seeds, f"{compared.difference:+.{decimals}f}", inside]

@@ -16,8 +16,8 @@ from mopoe_core import metric_names
 from mopoe_core.config.presets import PAPER
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.family.registry import PAPER_MODELS
-from orchestrator.analysis.effects import ABOVE, Measured, Region
-from orchestrator.analysis.model_groups import Group, Sample
+from orchestrator.analysis.model_groups import ModelGroup, Sample
+from orchestrator.analysis.significance.hypotheses import ABOVE, Measured, Region
 from orchestrator.spec.trial import Cell, spelled
 
 MST, POLY = "mnist_svhn_text", "polymnist"
@@ -55,14 +55,14 @@ class Contrast:
             return f"{a}: {metric} − {other}"
         return f"{a} − {'' if self.times == 1 else f'{self.times:g} × '}{b}: {metric}"
 
-    def sample(self, group: Group, cells: Mapping[str, Cell]) -> Sample:
+    def sample(self, group: ModelGroup, cells: Mapping[str, Cell]) -> Sample:
         """The difference for each seed that both have."""
         first, second = (group.sample(cells[model], metric) for model, metric in (self.first, self.second))
         return {seed: first[seed] - self.times * second[seed] for seed in sorted(first.keys() & second.keys())}
 
 
-def at_beta(group: Group, beta: float, contrasts: Sequence[Contrast], among: Sequence[str] = PAPER_MODELS) -> Found:
-    """Contrasts between cells of one beta, that of the table whose models are `among`: this one, or the nearest (`groups.common_beta`).
+def at_beta(group: ModelGroup, beta: float, contrasts: Sequence[Contrast], among: Sequence[str] = PAPER_MODELS) -> Found:
+    """Contrasts between cells of one beta: this one, or the one that stands for it in the table whose models are `among` (`common_beta`).
 
     Each contrast of log-likelihoods is measured again on the released code's numbers, for showing alone.
     """
@@ -88,7 +88,7 @@ def kept(measured: Sequence[Measured], note: str, needs: str) -> Found:
     return Found(tuple(one for one in measured if one.counts or one.sample), note)
 
 
-def table_beta(group: Group) -> float:
+def table_beta(group: ModelGroup) -> float:
     """The beta of the paper's tables for the group's dataset."""
     return float(PAPER[group.config.dataset]["beta"])
 
@@ -109,7 +109,7 @@ def view(metric: str) -> str:
     return metric.replace(metric_names.LOG_LIKELIHOOD, metric_names.LOG_LIKELIHOOD_PAPER_VIEW, 1)
 
 
-def _measured(contrast: Contrast, group: Group, cells: Mapping[str, Cell]) -> Measured:
+def _measured(contrast: Contrast, group: ModelGroup, cells: Mapping[str, Cell]) -> Measured:
     unit = metric_names.UNITS[contrast.first[1].partition("/")[0]]
     opposed = None if contrast.times == 1 else replace(contrast, times=1.0).sample(group, cells)
     return Measured(contrast.what, unit, contrast.sample(group, cells), contrast.claimed, opposed, counts=contrast.counts)

@@ -4,15 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import moocore
 import numpy as np
-from numpy.typing import NDArray
 
 from mopoe_core import metric_names
 from mopoe_core.family.registry import PAPER_MODELS
-from orchestrator.analysis.effects import ABOVE, BELOW, ERROR, Measured, Region, not_below, within
-from orchestrator.analysis.model_groups import Group, Sample
-from orchestrator.analysis.rank_correlation import is_exact, tau, tau_p
+from orchestrator.analysis.dominance import Floats, dominated_count
+from orchestrator.analysis.hypervolume import shares_of_the_box
+from orchestrator.analysis.model_groups import ModelGroup
+from orchestrator.analysis.significance.hypotheses import ABOVE, BELOW, ERROR, Measured, Region, not_below, within
+from orchestrator.analysis.significance.rank_correlation import is_exact, tau, tau_p
 from orchestrator.report.paper.claim_contrasts import (
     FAR,
     FLAT,
@@ -32,23 +32,21 @@ JOINT_COHERENCE, JOINT_LIKELIHOOD = metric_names.JOINT_COHERENCE, metric_names.J
 EQ5_BETA = 2.5
 FEWEST_BETAS = 3  # with two, a rank correlation is a coin
 
-Floats = NDArray[np.float64]
 
-
-def c1(group: Group) -> Found:
+def c1(group: ModelGroup) -> Found:
     """MMVAE below MVAE and below MoPoE."""
     return at_beta(
         group, table_beta(group), [Contrast((m, JOINT_LIKELIHOOD), ("mmvae", JOINT_LIKELIHOOD)) for m in ("mvae", "mopoe")]
     )
 
 
-def c2(group: Group) -> Found:
+def c2(group: ModelGroup) -> Found:
     """MoPoE within the margin of MVAE."""
     one = Contrast(("mopoe", JOINT_LIKELIHOOD), ("mvae", JOINT_LIKELIHOOD), within(nats(group.config)))
     return at_beta(group, table_beta(group), [one])
 
 
-def c3(group: Group) -> Found:
+def c3(group: ModelGroup) -> Found:
     """MoPoE within the margin of MMVAE, given one modality."""
     metrics = [f"{kind}/{metric_names.given(1)}" for kind in (metric_names.PROBE, metric_names.COHERENCE)]
     return at_beta(
@@ -56,7 +54,7 @@ def c3(group: Group) -> Found:
     )
 
 
-def c4(group: Group) -> Found:
+def c4(group: ModelGroup) -> Found:
     """MoPoE above MMVAE for every pair of modalities, in every kind of metric."""
     modalities = group.config.modalities
     pairs = [subset for subset in metric_names.subsets(modalities) if len(subset) == 2]
@@ -71,7 +69,7 @@ def c4(group: Group) -> Found:
     return at_beta(group, table_beta(group), [Contrast(("mopoe", metric), ("mmvae", metric)) for metric in metrics])
 
 
-def c5(group: Group) -> Found:
+def c5(group: ModelGroup) -> Found:
     """MoPoE gains, MMVAE stays within the margin; Table 2 has the probe alone, so the rest is only shown there.
 
     Coherence is of modalities that are not given: of two modalities it has one size and no gain.
@@ -91,7 +89,7 @@ def c5(group: Group) -> Found:
     return at_beta(group, table_beta(group), contrasts)
 
 
-def c6(group: Group) -> Found:
+def c6(group: ModelGroup) -> Found:
     """MVAE above both where SVHN is made from the other two, below both where SVHN alone is given."""
     best, alone = "coherence/mnist.text/svhn", ("coherence/svhn/mnist", "coherence/svhn/text")
     contrasts = [Contrast(("mvae", best), (other, best)) for other in ("mmvae", "mopoe")]
@@ -99,7 +97,7 @@ def c6(group: Group) -> Found:
     return at_beta(group, table_beta(group), contrasts)
 
 
-def c7(group: Group) -> Found:
+def c7(group: ModelGroup) -> Found:
     """MMVAE and MoPoE above `FAR` times MVAE; contradicted by the plain differences, which are shown."""
     metric, contrasts = JOINT_COHERENCE, []
     for times, counts in ((FAR, True), (1.0, False)):
@@ -107,7 +105,7 @@ def c7(group: Group) -> Found:
     return at_beta(group, table_beta(group), contrasts)
 
 
-def c8(group: Group) -> Found:
+def c8(group: ModelGroup) -> Found:
     """Rank correlation (Kendall's tau) of beta with coherence and log-likelihood, for each model and seed."""
     measured: list[Measured] = []
     lines = {model: group.line(model) for model in PAPER_MODELS if group.line(model)}
@@ -119,7 +117,7 @@ def c8(group: Group) -> Found:
     return kept(measured, "; ".join(_betas_said(lines, len(group.seeds))), needs)
 
 
-def c9(group: Group) -> Found:
+def c9(group: ModelGroup) -> Found:
     """MoPoE's hypervolume minus each other model's, seed by seed, and how many of their mean points its front dominates."""
     lines = {model: group.line(model) for model in PAPER_MODELS}
     absent = [model for model, line in lines.items() if not line]
@@ -133,7 +131,7 @@ def c9(group: Group) -> Found:
     for likelihood in (JOINT_LIKELIHOOD, view(JOINT_LIKELIHOOD)):
         counts = likelihood == JOINT_LIKELIHOOD
         points = {model: _points(group, [lines[model][beta] for beta in betas], likelihood) for model in PAPER_MODELS}
-        volumes = hypervolumes(points)
+        volumes = shares_of_the_box(points)
         for other in ("mvae", "mmvae"):
             shared = sorted(volumes["mopoe"].keys() & volumes[other].keys())
             sample = {seed: volumes["mopoe"][seed] - volumes[other][seed] for seed in shared}
@@ -144,7 +142,7 @@ def c9(group: Group) -> Found:
     return kept(measured, "; ".join(notes), f"needs a seed that completed all of betas {_listed(betas)}")
 
 
-def c10(group: Group) -> Found:
+def c10(group: ModelGroup) -> Found:
     """MoPoE not below Eq. (5) by the margin, log-likelihood given each subset."""
     modalities, claimed = group.config.modalities, not_below(nats(group.config))
     of = [
@@ -156,45 +154,17 @@ def c10(group: Group) -> Found:
     return replace(made, note=f"{made.note}; the KL differs as well as the estimator") if len(kl) > 1 else made
 
 
-def c11(group: Group) -> Found:
+def c11(group: ModelGroup) -> Found:
     """MMVAE above MoPoE above MVAE."""
     ordered = (("mmvae", "mopoe"), ("mopoe", "mvae"))
     return at_beta(group, table_beta(group), [Contrast((a, JOINT_COHERENCE), (b, JOINT_COHERENCE)) for a, b in ordered])
 
 
-def by_beta(group: Group, line: Mapping[float, Cell], metric: str) -> dict[int, list[float]]:
+def by_beta(group: ModelGroup, line: Mapping[float, Cell], metric: str) -> dict[int, list[float]]:
     """The metric at each beta, ascending, for each seed that completed every beta."""
     samples = [group.sample(cell, metric) for cell in line.values()]
     shared = sorted(set.intersection(*(set(sample) for sample in samples)))
     return {seed: [sample[seed] for sample in samples] for seed in shared}
-
-
-def hypervolumes(points: dict[str, dict[int, Floats]]) -> dict[str, Sample]:
-    """Each model's hypervolume for each of its seeds, (betas, 2) points each, larger is better on both axes.
-
-    The reference is the worst value of all points on each axis, the unit the box between the worst and the best values.
-    """
-    every = [array for by_seed in points.values() for array in by_seed.values()]
-    if not every:
-        return {model: {} for model in points}
-    worst, best = np.concatenate(every).min(0), np.concatenate(every).max(0)
-    box = np.where(best > worst, best - worst, 1.0)
-    return {
-        model: {
-            s: float(moocore.hypervolume((array - worst) / box, ref=[0.0, 0.0], maximise=True)) for s, array in by_seed.items()
-        }
-        for model, by_seed in points.items()
-    }
-
-
-def dominated(front_A2: Floats, others_B2: Floats) -> int:
-    """How many of the others some point of the front equals or beats on both axes and beats on one."""
-    front_A2 = front_A2[np.argsort(-front_A2[:, 0], kind="stable")]
-    highest_A = np.concatenate([[-np.inf], np.maximum.accumulate(front_A2[:, 1])])  # second value among the first k points
-    x_A, (x_B, y_B) = -front_A2[:, 0], others_B2.T
-    farther_B = highest_A[np.searchsorted(x_A, -x_B, side="left")]
-    as_far_B = highest_A[np.searchsorted(x_A, -x_B, side="right")]
-    return int(((farther_B >= y_B) | (as_far_B > y_B)).sum())
 
 
 def _trend(what: str, ranked: Mapping[int, Sequence[float]], side: Region, counts: bool) -> Measured:
@@ -223,10 +193,10 @@ def _dominated(ours: dict[int, Floats], theirs: dict[int, Floats], name: str) ->
     if not ours or not theirs:
         return ""
     front, others = (np.mean(list(by_seed.values()), 0) for by_seed in (ours, theirs))
-    return f"MoPoE's means dominate {dominated(front, others)} of {len(others)} of {name}"
+    return f"MoPoE's means dominate {dominated_count(front, others)} of {len(others)} of {name}"
 
 
-def _points(group: Group, cells: Sequence[Cell], likelihood: str) -> dict[int, Floats]:
+def _points(group: ModelGroup, cells: Sequence[Cell], likelihood: str) -> dict[int, Floats]:
     """(cells, 2) coherence and log-likelihood for each seed that completed all of them."""
     columns = [(group.sample(cell, JOINT_COHERENCE), group.sample(cell, likelihood)) for cell in cells]
     seeds = set.intersection(*(set(x) & set(y) for x, y in columns))

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from orchestrator.analysis.effects import Comparison, least_p, limit
+from orchestrator.analysis.significance.hypotheses import Comparison, least_p, limit
 from orchestrator.report.paper.claims import Claim
-from orchestrator.report.render.tables import escape
+from orchestrator.report.render import latex as to_latex
+from orchestrator.report.render import markdown as to_markdown
+from orchestrator.report.render.numbers import MISSING, signed
 
 COLUMNS = [
     "id", "statement", "where", "group", "test", "verdict", "note", "comparison", "unit", "claimed", "effect", "low", "high", "p",
@@ -21,7 +23,6 @@ CORRECTION = (
     "and 2.5 %/k. Seeds that are missing leave a comparison undecided, and so do two or three seeds whose numbers are all the same. "
     "Claims and data sets are not corrected for one another."
 )
-IN_TEX = {"−": "$-$", "±": r"$\pm$", "β": r"$\beta$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", ">": "$>$", "<": "$<$"}
 
 
 def frame(claims: Sequence[Claim]) -> pd.DataFrame:
@@ -42,10 +43,10 @@ def markdown(claims: Sequence[Claim]) -> str:
     parts = []
     for label in dict.fromkeys(claim.group for claim in claims):
         own = [claim for claim in claims if claim.group == label]
-        parts += [f"**{label}**", _table(CLAIM_HEADER, [row(claim) for claim in own])]
+        parts += [to_markdown.bold(label), to_markdown.table(CLAIM_HEADER, [row(claim) for claim in own])]
         compared = details(own)
         if compared:
-            parts.append(_table(DETAIL_HEADER, compared))
+            parts.append(to_markdown.table(DETAIL_HEADER, compared))
         parts.append("\n".join(f"- {claim.id}: {_how(claim)}" for claim in own))
         parts.append("\n".join(f"- {sentence}" for sentence in limits(own)))
     return "\n\n".join(parts) + "\n"
@@ -58,7 +59,7 @@ def latex(claims: Sequence[Claim], command: str) -> str:
     claim_rows = {label: [row(claim) for claim in own] for label, own in by_label.items()}
     detail_rows = {label: details(own) for label, own in by_label.items()}
     said = [f"{_tex(sentence)}\\par" for sentence in limits(claims)]
-    lines = [f"% {' '.join(command.split())}", *_tabular("lp{5cm}llp{4cm}rrr", CLAIM_HEADER, claim_rows), "", r"\bigskip"]
+    lines = [to_latex.comment(command), *_tabular("lp{5cm}llp{4cm}rrr", CLAIM_HEADER, claim_rows), "", r"\bigskip"]
     lines += [*_tabular("lp{7cm}lrrlrl", DETAIL_HEADER, detail_rows), "", r"\bigskip", *said, ""]
     return "\n".join(lines)
 
@@ -99,46 +100,28 @@ def limits(claims: Sequence[Claim]) -> list[str]:
 
 
 def _effect(comparison: Comparison) -> str:
-    return _number(comparison.effect, comparison.unit)
+    return signed(comparison.effect, comparison.unit)
 
 
 def _interval(comparison: Comparison) -> str:
     if math.isnan(comparison.low):
-        return "–"
+        return MISSING
     kind = "exact" if comparison.exact else "approximate"
     p = "" if math.isnan(comparison.p) else f"; {kind} p = {comparison.p:.2g}"
-    return f"[{_number(comparison.low, comparison.unit)}, {_number(comparison.high, comparison.unit)}]{p}"
-
-
-def _number(value: float, unit: str) -> str:
-    """A decimal for nats, three for shares, with the sign; what rounds to nought is +0."""
-    decimals = 1 if unit == "nats" else 3
-    return "–" if math.isnan(value) else f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join("| " + " | ".join(f"{text:<{w}}" for text, w in zip(line, widths, strict=True)) + " |" for line in lines)
+    return f"[{signed(comparison.low, comparison.unit)}, {signed(comparison.high, comparison.unit)}]{p}"
 
 
 def _tabular(columns: str, header: Sequence[str], rows: dict[str, list[tuple[str, ...]]]) -> list[str]:
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _tex_row(header)]
-    for label, own in rows.items():
-        lines += [r"\midrule", rf"\multicolumn{{{len(header)}}}{{l}}{{{_tex(label)}}} \\", *(_tex_row(row) for row in own)]
-    return [*lines, r"\bottomrule", r"\end{tabular}"]
-
-
-def _tex_row(texts: Sequence[str]) -> str:
-    return " & ".join(_tex(text) for text in texts) + r" \\"
+    """A table with the rows of each group below the group's label."""
+    blocks = []
+    for label, of_group in rows.items():
+        heading = rf"\multicolumn{{{len(header)}}}{{l}}{{{_tex(label)}}} \\"
+        blocks.append([heading, *(to_latex.row([*map(_tex, texts)]) for texts in of_group)])
+    return to_latex.tabular(columns, [[*map(_tex, header)]], blocks)
 
 
 def _tex(text: str) -> str:
-    """Escaped, and with a formula for each sign that LaTeX's own encodings lack; a leading [ would read as an option."""
-    escaped = escape(text)
-    for sign, formula in IN_TEX.items():
-        escaped = escaped.replace(sign, formula)
-    return escaped.replace("–", "--").replace("[", "{[}")
+    return to_latex.escape(text, to_latex.CLAIM_SIGNS)
 
 
 def grouped_details(claims: Sequence[Claim]) -> list[tuple[str, list[tuple[str, ...]]]]:

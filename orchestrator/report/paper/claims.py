@@ -1,18 +1,16 @@
 """The paper's claims C1 to C11, each checked on a sweep's trials and their seeds. Pure.
 
-`claim_rules` measures the quantities, `claim_contrasts` has the margins, `orchestrator.analysis.effects` decides by intervals, and
-`claim_tables` writes the tables.
+`claim_rules` measures the quantities, `claim_contrasts` has the margins, `analysis.significance.hypotheses` decides, and `claim_tables`
+writes the tables.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.analysis.effects import CONTRADICTED, Comparison, judge, verdict
-from orchestrator.analysis.model_groups import Group, groups
-from orchestrator.ledger.result import TrialResult
+from orchestrator.analysis.model_groups import ModelGroup
+from orchestrator.analysis.significance.hypotheses import CONTRADICTED, Comparison, judge, verdict
 from orchestrator.report.paper import claim_rules as rules
 from orchestrator.report.paper.claim_contrasts import FAR, FLAT, MATCH, MST, POLY, Found
-from orchestrator.spec.trial import Cell
 
 NOT_TESTED = "not tested"
 ABOVE = "paired difference over seeds; each 95 % t interval above 0"
@@ -58,7 +56,7 @@ class Rule:
     where: Mapping[str, str]
     """Where the paper makes it, by dataset: on others it is not asked."""
     test: str
-    measure: Callable[[Group], Found]
+    measure: Callable[[ModelGroup], Found]
 
 
 RULES = (
@@ -146,16 +144,15 @@ RULES = (
 )
 
 
-def evaluate(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[Claim]:
-    """Every claim that the paper makes of the sweep's datasets, for each of its groups of cells, in the order of groups and ids.
+def evaluate(groups: Sequence[ModelGroup]) -> list[Claim]:
+    """Every claim that the paper makes about the sweep's datasets, for each group of cells, in the order of groups and ids.
 
     A claim whose models, betas or metrics are absent has the verdict `not tested` and a note that says what it needs.
     """
-    found = groups(cells, seeds, results)
-    return [_claim(rule, group) for group in found for rule in RULES if group.config.dataset in rule.where]
+    return [_claim(rule, group) for group in groups for rule in RULES if group.config.dataset in rule.where]
 
 
-def _claim(rule: Rule, group: Group) -> Claim:
+def _claim(rule: Rule, group: ModelGroup) -> Claim:
     found = rule.measure(group)
     among = sum(measured.counts for measured in found.measured)
     comparisons = tuple(judge(measured, len(group.seeds), among) for measured in found.measured)

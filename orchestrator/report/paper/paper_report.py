@@ -1,9 +1,9 @@
-"""The paper's tables, figures and claims from a sweep's trials, as files: what of them the sweep has cells for.
+"""The paper's tables, figures and claims that a sweep has cells for, as files.
 
-<report>/paper/table2-....{md,csv,tex}     in the paper's layout (`orchestrator.report.paper.paper_tables`)
-<report>/paper/figure1.{svg,png}           `orchestrator.report.paper.paper_figures`
-<report>/paper/claims.{md,csv,tex}         C1 to C11 (`orchestrator.report.paper.claims`)
-<report>/paper/against-table2-....         beside the published numbers, on demand (`orchestrator.report.paper.beside_published`)
+<report>/paper/table2-....{md,csv,tex}     in the paper's layout (`paper_tables`, `paper_table_text`)
+<report>/paper/figure1.{svg,png}           (`paper_figures`)
+<report>/paper/claims.{md,csv,tex}         C1 to C11 (`claims`)
+<report>/paper/against-table2-....         beside the published numbers, on demand (`beside_published`)
 """
 
 import shutil
@@ -14,12 +14,12 @@ from pathlib import Path
 import pandas as pd
 
 from mopoe_core.storage.files import AnyPath, write_text, write_whole
-from orchestrator.ledger.result import TrialResult
-from orchestrator.report.paper import beside_published, claim_tables, claims, paper_figures, paper_tables
+from orchestrator.analysis.comparable_groups import FrontGroup
+from orchestrator.analysis.model_groups import ModelGroup
+from orchestrator.report.paper import beside_published, claim_tables, claims, paper_figures, paper_table_text, paper_tables
 from orchestrator.report.paper.beside_published import Comparison
 from orchestrator.report.paper.claims import Claim
 from orchestrator.report.paper.paper_tables import PaperTable
-from orchestrator.spec.trial import Cell
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class PaperReport:
     figures: Mapping[str, Path]
     """By file name, SVG and PNG."""
     comparisons: tuple[Comparison, ...]
-    """Beside the published numbers; empty where that was not asked for."""
+    """The tables beside the published numbers; empty if that was not asked for."""
 
 
 def write(
-    cells: Sequence[Cell],
+    comparable: Sequence[FrontGroup],
+    groups: Sequence[ModelGroup],
     seeds: Sequence[int],
-    results: Sequence[TrialResult],
     samples: Mapping[str, Mapping[str, AnyPath]],
     command: str,
     folder: Path,
@@ -45,23 +45,24 @@ def write(
 ) -> PaperReport:
     """Write everything of the paper that the sweep has cells for into `folder`, in place of what stood there.
 
-    `samples` maps a trial's id to its pictures by name.
+    Tables are made of `comparable` groups, claims and figures of `groups`. `samples` maps a trial's id to its pictures by name.
     """
     shutil.rmtree(folder, ignore_errors=True)  # a sweep that has lost a cell must not keep its table
     folder.mkdir(parents=True)
-    made = paper_tables.paper_tables(cells, seeds, results)
-    for table in made:
-        texts = (paper_tables.markdown(table), paper_tables.latex(table, command))
-        _write(folder / table.name, *texts, paper_tables.frame(table))
-    found = claims.evaluate(cells, seeds, results)
-    if found:
-        _write(folder / "claims", claim_tables.markdown(found), claim_tables.latex(found, command), claim_tables.frame(found))
-    compared = beside_published.against_paper(cells, seeds, results) if against_paper else []
-    for comparison in compared:
+    tables = paper_tables.paper_tables(comparable, seeds)
+    for table in tables:
+        texts = (paper_table_text.markdown(table), paper_table_text.latex(table, command))
+        _write(folder / table.name, *texts, paper_table_text.frame(table))
+    evaluated = claims.evaluate(groups)
+    if evaluated:
+        texts = (claim_tables.markdown(evaluated), claim_tables.latex(evaluated, command))
+        _write(folder / "claims", *texts, claim_tables.frame(evaluated))
+    comparisons = beside_published.against_paper(tables) if against_paper else []
+    for comparison in comparisons:
         texts = (beside_published.markdown(comparison), beside_published.latex(comparison, command))
         _write(folder / f"against-{comparison.table.name}", *texts, beside_published.frame(comparison))
-    figures = paper_figures.write(cells, seeds, results, samples, folder)
-    return PaperReport(tuple(made), tuple(found), figures, tuple(compared))
+    figures = paper_figures.write(groups, samples, folder)
+    return PaperReport(tuple(tables), tuple(evaluated), figures, tuple(comparisons))
 
 
 def _write(stem: Path, markdown: str, latex: str, frame: pd.DataFrame) -> None:

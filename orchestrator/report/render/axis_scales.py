@@ -1,11 +1,11 @@
-"""Fields and objectives as places between 0 and 1, with labels. Pure."""
+"""Scales that put the values of fields and objectives between 0 and 1, with labels. Pure."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.report.render.search_table import spelled_value
+from orchestrator.report.render.numbers import field_value, with_minus
 from orchestrator.spec.search_block import Choice, Range
 from orchestrator.spec.trial import spelled
 
@@ -15,7 +15,7 @@ MANTISSAS = ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
 
 @dataclass(frozen=True)
 class Scale:
-    """A range of numbers, or some choices one after another."""
+    """A range of numbers, or choices one after another."""
 
     name: str
     low: float = 0.0
@@ -23,11 +23,11 @@ class Scale:
     log: bool = False
     whole: bool = False
     ends: bool = False
-    """Whether it is labelled at its ends and in the middle, instead of at round numbers."""
+    """Whether labels stand at its ends and in the middle, and not at round numbers."""
     choices: tuple[Any, ...] = ()
 
     def position(self, value: Any) -> float:
-        """Between 0 and 1; NaN of what is no choice."""
+        """The place of the value, between 0 and 1; NaN for a value that is not among the choices."""
         if self.choices:
             return self._place(self.choices.index(value)) if value in self.choices else math.nan
         if self.high <= self.low:
@@ -36,15 +36,15 @@ class Scale:
         return (at - low) / (high - low)
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
-        """Positions and labels: all choices, or up to about so many round numbers."""
+        """Positions and labels: all choices, or about `most` round numbers."""
         if self.choices:
-            return [(self._place(index), text) for index, text in enumerate(_told_apart(self.choices))]
+            return [(self._place(index), text) for index, text in enumerate(_choice_texts(self.choices))]
         if self.high <= self.low:
-            return [(0.5, _with_minus(spelled(self.low)))]
+            return [(0.5, with_minus(spelled(self.low)))]
         if self.ends:
             return _ends(self.low, self.high)
         values = self._log(most) if self.log else self._even(most)
-        return [(self.position(value), _with_minus(spelled(value))) for value in values]
+        return [(self.position(value), with_minus(spelled(value))) for value in values]
 
     def _place(self, index: int) -> float:
         return index / (len(self.choices) - 1) if len(self.choices) > 1 else 0.5
@@ -58,56 +58,51 @@ class Scale:
         return [float(f"{index * step:.15g}") for index in range(first, last + 1)]
 
     def _log(self, most: int) -> list[float]:
-        """Round numbers; both ends where there are not two of them."""
+        """Round numbers, or both ends if there are not two of them."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         inside = [
             [value for p in powers for m in of if self.low <= (value := float(f"{m}e{p}")) <= self.high] for of in MANTISSAS
         ]
-        fewest = next((found for found in inside if len(found) <= most), inside[-1])
+        fewest = next((values for values in inside if len(values) <= most), inside[-1])
         thinned = fewest[:: -(-len(fewest) // most)] if fewest else []
         return thinned if len(thinned) > 1 else [self.low, self.high]
 
 
 def of_field(name: str, dimension: Range | Choice) -> Scale:
-    """A field of a space."""
+    """The scale of a field of a search space."""
     if isinstance(dimension, Choice):
         return Scale(name, choices=tuple(dimension.choices))
     return Scale(name, dimension.low, dimension.high, dimension.log, isinstance(dimension.low, int))
 
 
 def of_values(name: str, values: Sequence[float]) -> Scale:
-    """From the lowest to the highest of these."""
+    """A scale from the lowest to the highest of the values."""
     return Scale(name, min(values, default=0.0), max(values, default=0.0), ends=True)
 
 
-def _with_minus(text: str) -> str:
-    """With a minus as matplotlib has it."""
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
 def _ends(low: float, high: float) -> list[tuple[float, str]]:
-    """Both ends and the middle, with four digits, or as many more as tell them apart."""
+    """Both ends and the middle, with four digits, or with as many more as make them differ."""
     values = [low, (low + high) / 2, high]
     texts = next(
-        found for digits in range(4, 18) if len(set(found := [f"{value:.{digits}g}" for value in values])) == 3 or digits == 17
+        shown for digits in range(4, 18) if len(set(shown := [f"{value:.{digits}g}" for value in values])) == 3 or digits == 17
     )
-    return [(at, _with_minus(text)) for at, text in zip((0.0, 0.5, 1.0), texts, strict=True)]
+    return [(at, with_minus(text)) for at, text in zip((0.0, 0.5, 1.0), texts, strict=True)]
 
 
-def _told_apart(choices: Sequence[Any]) -> list[str]:
-    """Each choice, shortened where no two then read the same."""
-    whole = [spelled_value(value) for value in choices]
+def _choice_texts(choices: Sequence[Any]) -> list[str]:
+    """Each choice as text, shortened if no two choices then read the same."""
+    whole = [field_value(value) for value in choices]
     short = [shortened(text) for text in whole]
     return short if len(set(short)) == len(set(whole)) else whole
 
 
 def shortened(text: str) -> str:
-    """At most so many characters."""
+    """The text, cut to `LONGEST` characters."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def broken(name: str, width: int) -> str:
-    """A name over several lines where it is longer than so many characters: after each `/`, and after `_` where that is not enough."""
+    """The name, broken into lines of at most `width` characters after each `/`, and after `_` if that is not enough."""
     lines = []
     for part in [name] if len(name) <= width else name.replace("/", "/\0").split("\0"):
         lines.append("")

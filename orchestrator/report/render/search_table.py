@@ -1,10 +1,9 @@
-"""A search as a table: every cell that it has proposed, in order, and what has come of it. Pure.
+"""A search as a table: every proposed cell, in order, and its outcome. Pure.
 
-Values are what the search was told: means over the seeds that all cells have. Whether a cell is on the front is taken from all its
+Values are those that the search was told: means over the seeds that all cells have. Whether a cell is on the front depends on all its
 seeds, as in the other tables.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.analysis.aggregation import completed_of_each, summary
+from orchestrator.analysis.aggregation import completed_of_each
 from orchestrator.analysis.fronts import Front
+from orchestrator.analysis.intervals import summary
 from orchestrator.ledger.result import TrialResult
-from orchestrator.report.render.tables import Entry, shown
+from orchestrator.report.render.numbers import field_value, mean_and_sd
 from orchestrator.search.outcomes import Told, courses
 from orchestrator.spec.search_block import Range, Search
 from orchestrator.spec.search_space import Space
@@ -29,14 +29,14 @@ OUTCOMES = ("completed", "infeasible", "diverged", "failed", "stopped", "open")
 
 @dataclass(frozen=True)
 class Searched:
-    """What the report of a search is made from."""
+    """The inputs of the report of a search."""
 
     spec: SweepSpec
     told: tuple[Told, ...]
     front: Front
-    """Over all seeds, of the cells that keep to the constraints."""
+    """The front over all seeds, of the cells that keep to the constraints."""
     units: tuple[str, ...]
-    """An objective each."""
+    """A unit for each objective."""
     title: str
     """Data, scale, networks and number of seeds."""
 
@@ -48,29 +48,29 @@ class Searched:
 
     @cached_property
     def space(self) -> Space:
-        """Its fields."""
+        """The fields of the search."""
         return Space(self.search)
 
     @cached_property
     def ended(self) -> list[Told]:
-        """The cells of which something was told."""
+        """The cells that the search was told an outcome of."""
         return [one for one in self.told if one.telling.kind != "open"]
 
     @cached_property
     def courses(self) -> dict[str, list[float]]:
-        """What was reached after each of them: see `outcomes.courses`."""
+        """What the search had reached after each of these cells (`outcomes.courses`)."""
         return courses(self.ended, self.spec)
 
     @cached_property
     def members(self) -> frozenset[str]:
         """Ids of the cells on the front."""
-        return frozenset(point.cell_id for point in self.front.points if point.on_front)
+        return frozenset(point.cell_id for point in self.front.members)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Cells by what came of them, in the order of `OUTCOMES`; those that did not occur are left out."""
-        found = Counter(one.outcome for one in self.told)
-        return {outcome: found[outcome] for outcome in OUTCOMES if found[outcome]}
+        """The number of cells by outcome, in the order of `OUTCOMES`, without outcomes that did not occur."""
+        counts = Counter(one.outcome for one in self.told)
+        return {outcome: counts[outcome] for outcome in OUTCOMES if counts[outcome]}
 
 
 @dataclass(frozen=True)
@@ -79,35 +79,35 @@ class Row:
 
     number: int
     fields: tuple[str, ...]
-    """A field of the space each; empty where the cell has none."""
+    """The value of each field of the space; empty if the cell does not have the field."""
     values: tuple[str, ...]
-    """Mean and sd of an objective each; empty where there is none."""
+    """Mean and sd of each objective; empty if there is none."""
     n: str
-    came_of_it: str
+    outcome: str
     on_front: bool
     source: str
 
 
 def rows(searched: Searched, table: pd.DataFrame) -> list[Row]:
-    """A row a cell, as a reader sees it; `table` is that of `frame`."""
-    made = []
+    """A row for each cell, as a reader sees it; `table` comes from `frame`."""
+    shown = []
     for one, line in zip(searched.told, table.to_dict("records"), strict=True):
-        fields = tuple(spelled_value(one.proposal.fields[f]) if f in one.proposal.fields else "" for f in searched.space.order)
+        fields = tuple(field_value(one.proposal.fields[f]) if f in one.proposal.fields else "" for f in searched.space.order)
         means = [(line[o.metric], line[f"{o.metric}.sd"]) for o in searched.spec.objectives]
-        values = tuple("" if math.isnan(mean) else shown(Entry(mean, sd, False)) for mean, sd in means)
+        values = tuple("" if math.isnan(mean) else mean_and_sd(mean, sd) for mean, sd in means)
         n = f"{line['n']}/{len(searched.spec.seed_list)}"
-        said = line["outcome"] + (f": {line['detail']}" if line["detail"] else "")
-        made.append(Row(line["number"], fields, values, n, said, line["on_front"], line["from_sweep"]))
-    return made
+        outcome = line["outcome"] + (f": {line['detail']}" if line["detail"] else "")
+        shown.append(Row(line["number"], fields, values, n, outcome, line["on_front"], line["from_sweep"]))
+    return shown
 
 
 def frame(searched: Searched, results: Sequence[TrialResult]) -> pd.DataFrame:
-    """The same with every digit, a row a cell: `number`, `cell_id`, the fields of the space, each objective with `.sd`, `n` of the
-    seeds that all cells have, `outcome`, `detail`, `on_front`, `from_sweep`.
+    """The table with every digit.
 
-    Means are those that the search was told: a cell of which it was told no number has none here.
+    A row for each cell has `number`, `cell_id`, the fields of the space, each objective and its `.sd`, `n` of the seeds that all cells
+    have, `outcome`, `detail`, `on_front`, `from_sweep`. Means are those that the search was told; missing if it was told none.
     """
-    found = completed_of_each([one.cell for one in searched.told], searched.spec.seed_list, results)
+    completed = completed_of_each([one.cell for one in searched.told], searched.spec.seed_list, results)
     columns: dict[str, Any] = {
         "number": [t.proposal.number for t in searched.told],
         "cell_id": [t.cell.id for t in searched.told],
@@ -116,13 +116,13 @@ def frame(searched: Searched, results: Sequence[TrialResult]) -> pd.DataFrame:
         columns[field] = _column(searched, field)
     for place, objective in enumerate(searched.spec.objectives):
         told = [one.telling.values[place] if one.telling.values else math.nan for one in searched.told]
-        values = [[result.value(objective.metric) for result in found[one.cell.id]] for one in searched.told]
-        sds = [summary([v for v in own if v is not None])["sd"] for own in values]
+        values = [[result.value(objective.metric) for result in completed[one.cell.id]] for one in searched.told]
+        sds = [summary([v for v in own if v is not None]).sd for own in values]
         columns[objective.metric] = pd.Series(told, dtype="float64")
         columns[f"{objective.metric}.sd"] = pd.Series(
             [math.nan if math.isnan(mean) else sd for mean, sd in zip(told, sds, strict=True)], dtype="float64"
         )
-    columns["n"] = [len(found[one.cell.id]) for one in searched.told]
+    columns["n"] = [len(completed[one.cell.id]) for one in searched.told]
     columns["outcome"] = [one.outcome for one in searched.told]
     columns["detail"] = [detail(one, searched.search) for one in searched.told]
     columns["on_front"] = [one.cell.id in searched.members for one in searched.told]
@@ -131,17 +131,17 @@ def frame(searched: Searched, results: Sequence[TrialResult]) -> pd.DataFrame:
 
 
 def detail(one: Told, search: Search) -> str:
-    """More of what came of a cell: which constraint it breaks and by how much, or when and why it was stopped."""
+    """More on a cell's outcome: which constraints it breaks and by how much, or when and why it was stopped."""
     if one.outcome == "infeasible":
-        return broken_words({name: value for name, value in one.telling.excess.items() if value > 0}, search)
+        return broken_text({name: value for name, value in one.telling.excess.items() if value > 0}, search)
     if one.outcome == "diverged":
         seeds = int(one.telling.excess["diverged"])
         return f"{seeds} seed{'' if seeds == 1 else 's'}"
     return f"at epoch {one.stopped.epoch}; {one.stopped.why}" if one.stopped else ""
 
 
-def broken_words(excess: dict[str, float], search: Search) -> str:
-    """Constraints and by how much they are broken: `train_seconds at most 10, by 2.3`."""
+def broken_text(excess: dict[str, float], search: Search) -> str:
+    """The broken constraints and by how much: `train_seconds at most 10, by 2.3`."""
     bounds = {
         c.metric: f"at most {spelled(c.at_most)}" if c.at_most is not None else f"at least {spelled(c.at_least or 0.0)}"
         for c in search.constraints
@@ -152,28 +152,19 @@ def broken_words(excess: dict[str, float], search: Search) -> str:
 def line(searched: Searched) -> str:
     """The search in one line, for a terminal."""
     ended = ", ".join(f"{count} {outcome}" for outcome, count in searched.counts.items() if outcome != "open")
-    said = [f"{len(searched.ended)} cells told{f': {ended}' if ended else ''}"]
-    said += [f"{searched.counts['open']} open"] if "open" in searched.counts else []
+    parts = [f"{len(searched.ended)} cells told{f': {ended}' if ended else ''}"]
+    parts += [f"{searched.counts['open']} open"] if "open" in searched.counts else []
     for name, course in searched.courses.items():
         if course and not math.isnan(course[-1]):
-            said.append(f"{name} {course[-1]:.5g}")
-    return f"search  {'; '.join(said)}"
-
-
-def spelled_value(value: Any) -> str:
-    """A field's value as a reader sees it."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return json.dumps(value)
-    return spelled(value)
+            parts.append(f"{name} {course[-1]:.5g}")
+    return f"search  {'; '.join(parts)}"
 
 
 def _column(searched: Searched, field: str) -> "pd.Series[Any]":
-    """A field over all cells: numbers of a range, texts of a choice; missing where a cell does not have it."""
+    """A field over all cells: numbers for a range, texts for a choice; missing if a cell does not have the field."""
     values = [one.proposal.fields.get(field) for one in searched.told]
     dimension = searched.space.dimensions[field]
     if isinstance(dimension, Range):
         return pd.Series(values, dtype="Int64" if isinstance(dimension.low, int) else "float64")
-    return pd.Series([spelled_value(v) if field in t.proposal.fields else None for v, t in zip(values, searched.told, strict=True)],
+    return pd.Series([field_value(v) if field in t.proposal.fields else None for v, t in zip(values, searched.told, strict=True)],
                      dtype="object")  # fmt: skip

@@ -11,15 +11,15 @@ from pyarrow import parquet
 from mopoe_core.storage.files import AnyPath, write_whole
 
 AT_ONCE = 1_000
-"""Trials a part: sixty thousand rows of the usual size, some thirty megabytes."""
+"""Trials in a part: usually sixty thousand rows, some thirty megabytes."""
 
 _T = TypeVar("_T")
 
 
-def parts_of(things: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """The things in parts of `AT_ONCE`; a single empty part where there are none."""
-    for start in range(0, max(1, len(things)), AT_ONCE):
-        yield things[start : start + AT_ONCE]
+def parts_of(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """The items in parts of `AT_ONCE`; a single empty part if there are none."""
+    for start in range(0, max(1, len(items)), AT_ONCE):
+        yield items[start : start + AT_ONCE]
 
 
 def write_both(parts: Iterable[pd.DataFrame], csv: Path, to: Path) -> None:
@@ -28,12 +28,12 @@ def write_both(parts: Iterable[pd.DataFrame], csv: Path, to: Path) -> None:
 
 
 def write_parquet(parts: Iterable[pd.DataFrame], to: AnyPath) -> None:
-    """As `write_both`, without the CSV."""
+    """Writes a table as parquet, whole or not at all. `parts` have the same columns, and there is at least one."""
     write_whole(to, lambda path: _stream(parts, path))
 
 
 def _also_as_csv(parts: Iterable[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:
-    """The parts, each of which is in the file when the next is asked for."""
+    """Yields the parts; each is written to the file before the next is asked for."""
     with path.open("w", encoding="utf-8", newline="") as file:
         for place, part in enumerate(parts):
             part.to_csv(file, index=False, header=place == 0)
@@ -41,10 +41,10 @@ def _also_as_csv(parts: Iterable[pd.DataFrame], path: Path) -> Iterator[pd.DataF
 
 
 def _stream(parts: Iterable[pd.DataFrame], path: Path) -> None:
-    """A row group a part."""
-    every = iter(parts)
-    first = pa.Table.from_pandas(next(every), preserve_index=False)
+    """Writes a row group for each part."""
+    remaining = iter(parts)
+    first = pa.Table.from_pandas(next(remaining), preserve_index=False)
     with parquet.ParquetWriter(path, first.schema) as file:
         file.write_table(first)
-        for part in every:
+        for part in remaining:
             file.write_table(pa.Table.from_pandas(part, schema=first.schema, preserve_index=False))

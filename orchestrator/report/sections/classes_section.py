@@ -1,18 +1,17 @@
-"""The classes that cells generate, as the report shows them: how many effectively, which most, and what agreement they explain. Pure."""
+"""The classes that cells generate: their effective number, the commonest class, and the joint coherence that they explain. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from mopoe_core import metric_names
 from orchestrator.analysis import collapse
 from orchestrator.analysis.aggregation import Seeds, completed_of_each, planned
+from orchestrator.analysis.intervals import mean
 from orchestrator.ledger.result import TrialResult
+from orchestrator.report.render.numbers import MISSING
 from orchestrator.report.sections.front_section import Card
 from orchestrator.spec.trial import Cell, labels
-
-MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -22,40 +21,44 @@ class ClassTable:
     dataset: str
     modalities: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    """Label, n of n planned, joint coherence, agreement of independent modalities; for each modality its effective classes and the one
-    that is generated most; seeds that collapsed. The last is of the test examples."""
+    """Label, n of n planned, joint coherence, the same for independent modalities; for each modality its effective classes and the
+    commonest class; collapsed seeds. The last row is for the test examples."""
 
 
 def tables(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> list[ClassTable]:
-    """One a dataset, of whatever its trials report; none where no trial reports its classes."""
-    own, wanted, short = completed_of_each(cells, seeds, results), planned(cells, seeds), labels(cells)
+    """A table for each dataset with a trial that reports its classes."""
+    completed, wanted, short = completed_of_each(cells, seeds, results), planned(cells, seeds), labels(cells)
     alike: dict[tuple[str, str, tuple[str, ...]], list[Cell]] = {}
     for cell in cells:
         alike.setdefault((cell.config.dataset, cell.config.source, cell.config.modalities), []).append(cell)
-    made = []
-    for (dataset, source, modalities), of in alike.items():
-        found = [result for cell in of for result in own[cell.id] if _reports(result)]
-        if found:
-            rows = [(short[cell.id], f"{len(own[cell.id])}/{len(wanted[cell.id])}", *_numbers(cell, own[cell.id])) for cell in of]
-            made.append(ClassTable(f"{dataset}, {source} data", modalities, (*rows, _of_labels(found[0], modalities))))
-    return made
+    class_tables = []
+    for (dataset, source, modalities), of_dataset in alike.items():
+        reporting = [result for cell in of_dataset for result in completed[cell.id] if _reports(result)]
+        if not reporting:
+            continue
+        rows = [
+            (short[cell.id], f"{len(completed[cell.id])}/{len(wanted[cell.id])}", *_numbers(cell, completed[cell.id]))
+            for cell in of_dataset
+        ]
+        class_tables.append(ClassTable(f"{dataset}, {source} data", modalities, (*rows, _of_labels(reporting[0], modalities))))
+    return class_tables
 
 
 def noted(cards: Sequence[Card], collapsed: Mapping[str, str]) -> list[Card]:
-    """The cards of the front with their cells' collapses."""
+    """The cards of the front, with a sentence on each collapsed cell."""
     return [replace(c, standing=f"{c.standing}; {collapsed[c.cell_id]}") if c.cell_id in collapsed else c for c in cards]
 
 
 def agreement_by_chance(shares: Sequence[Sequence[float]], attributes: bool) -> float:
     """The joint coherence that modalities with these shares of classes would have if they were generated independently.
 
-    Of attributes, the mean over them: all modalities show one, or none does.
+    For attributes, it is the mean over attributes: either all modalities show the attribute, or none does.
     """
     together = [math.prod(column) for column in zip(*shares, strict=True)]
     if not attributes:
         return math.fsum(together)
     neither = [math.prod(1 - share for share in column) for column in zip(*shares, strict=True)]
-    return fmean(both + none for both, none in zip(together, neither, strict=True))
+    return mean([both + none for both, none in zip(together, neither, strict=True)])
 
 
 def _reports(result: TrialResult) -> bool:
@@ -63,29 +66,29 @@ def _reports(result: TrialResult) -> bool:
 
 
 def _numbers(cell: Cell, results: Sequence[TrialResult]) -> list[str]:
-    """Means over the seeds that report classes."""
-    found = [result for result in results if _reports(result)]
+    """A row from the joint coherence on: means over the seeds that report classes."""
+    reporting = [result for result in results if _reports(result)]
     coherence = _mean([result.value(metric_names.JOINT_COHERENCE) for result in results])
     shown = metric_names.class_names(cell.config.attributes, cell.config.card.classes)
     modalities = cell.config.modalities
-    if not found:
+    if not reporting:
         return [coherence, *[MISSING] * (len(modalities) + 2)]
-    shares = [[_share(result, modality, shown) for modality in modalities] for result in found]
-    by_chance = [agreement_by_chance(one, bool(cell.config.attributes)) for one in shares if all(one)]
-    count = sum(bool(collapse.collapses(result)) for result in found)
-    generated = [_generated(found, modality, [] if cell.config.attributes else shown) for modality in modalities]
-    return [coherence, _mean(by_chance), *generated, f"{count}/{len(found)}" if count else ""]
+    shares = [[_share(result, modality, shown) for modality in modalities] for result in reporting]
+    by_chance = [agreement_by_chance(of_seed, bool(cell.config.attributes)) for of_seed in shares if all(of_seed)]
+    count = sum(bool(collapse.collapses(result)) for result in reporting)
+    generated = [_generated(reporting, modality, [] if cell.config.attributes else shown) for modality in modalities]
+    return [coherence, _mean(by_chance), *generated, f"{count}/{len(reporting)}" if count else ""]
 
 
 def _generated(results: Sequence[TrialResult], modality: str, shown: Sequence[str]) -> str:
     """`8.91; most: 3 (14 %)`, from means over seeds."""
     effective = _mean([result.value(f"{metric_names.EFFECTIVE_CLASSES}/{modality}") for result in results], ".2f")
     shares = [share for result in results if (share := _share(result, modality, shown))]
-    return f"{effective}{_most([fmean(of) for of in zip(*shares, strict=True)], shown)}"
+    return f"{effective}{_most([mean(of_class) for of_class in zip(*shares, strict=True)], shown)}"
 
 
 def _of_labels(result: TrialResult, modalities: Sequence[str]) -> tuple[str, ...]:
-    """The test examples' own classes, which are those of every modality."""
+    """The row of the test examples, whose classes are the same in every modality."""
     config = result.trial.config
     shown = metric_names.class_names(config.attributes, config.card.classes)
     shares = _share(result, "", shown)
@@ -96,7 +99,7 @@ def _of_labels(result: TrialResult, modalities: Sequence[str]) -> tuple[str, ...
 
 
 def _share(result: TrialResult, modality: str, shown: Sequence[str]) -> list[float]:
-    """Of each class; of the test examples for no modality. Empty where one is not reported."""
+    """The share of each class in a modality, or without one, among the test examples. Empty if a share is not reported."""
     prefix = f"{metric_names.GENERATED}/{modality}" if modality else metric_names.LABELS
     shares = [result.value(f"{prefix}/{name}") for name in shown]
     return [share for share in shares if share is not None] if None not in shares else []
@@ -110,5 +113,5 @@ def _most(shares: Sequence[float], shown: Sequence[str]) -> str:
 
 
 def _mean(values: Sequence[float | None], spelling: str = ".3f") -> str:
-    there = [value for value in values if value is not None]
-    return f"{fmean(there):{spelling}}" if there else MISSING
+    reported = [value for value in values if value is not None]
+    return f"{mean(reported):{spelling}}" if reported else MISSING

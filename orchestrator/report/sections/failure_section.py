@@ -1,15 +1,16 @@
-"""What did not complete, as the report shows it: by cause, with the command that shows it again; what a search stopped apart. Pure."""
+"""Trials that did not complete: by cause, with the command that reproduces one. Cells that a search stopped are listed apart. Pure."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.analysis.failure_causes import Group, in_common
+from orchestrator.analysis.failure_causes import FailureGroup
+from orchestrator.report.render.failure_lines import in_common
 from orchestrator.search.outcomes import Told
 from orchestrator.spec.sweep_spec import SweepSpec
 
-KEPT = ("--scale", "--storage")
-"""Options that say which sweep is meant."""
+SWEEP_OPTIONS = ("--scale", "--storage")
+"""Options that identify the sweep."""
 
 
 @dataclass(frozen=True)
@@ -18,42 +19,42 @@ class Block:
 
     cause: str
     trials: tuple[tuple[str, str, str], ...]
-    """Id, label, and where it diverged."""
+    """Id, label and where it diverged, of each trial."""
     shared: str
     traceback: str
-    """Of the first; empty where there is none."""
+    """The traceback of the first trial; empty if there is none."""
     command: str
-    """Trains the first alone, in the foreground; empty where the sweep's file is not known."""
+    """The command that trains the first trial alone, in the foreground; empty if the sweep's file is not known."""
 
 
 @dataclass(frozen=True)
 class NotCompleted:
-    """The section."""
+    """What the section shows."""
 
     blocks: tuple[Block, ...]
     others: tuple[tuple[str, str], ...]
-    """Label and status of trials that are in no block, and were not stopped."""
+    """Label and status of trials that are in no block and were not stopped."""
     stopped: tuple[tuple[str, str], ...]
-    """Label of a cell, and when and why its search stopped it."""
+    """Label of a cell, and when and why the search stopped it."""
 
 
 def not_completed(
-    spec: SweepSpec, states: Mapping[str, str], groups: Sequence[Group], told: Sequence[Told], command: str
+    spec: SweepSpec, states: Mapping[str, str], groups: Sequence[FailureGroup], told: Sequence[Told], command: str
 ) -> NotCompleted:
-    """`states` has each trial's status by its id; `command` is the one that was typed."""
+    """What the section shows. `states` has each trial's status by its id; `command` is the one that was typed."""
     names, by_id = spec.labels, {trial.id: trial for trial in spec.trials}
-    halted = {one.cell.id: f"at epoch {one.stopped.epoch}; {one.stopped.why}" for one in told if one.stopped}
+    stopped = {one.cell.id: f"at epoch {one.stopped.epoch}; {one.stopped.why}" for one in told if one.stopped}
     grouped = {trial.id for group in groups for trial in group.trials}
     others = [
         (f"{names[by_id[key].cell.id]} seed={by_id[key].seed}", status)
         for key, status in states.items()
-        if status != "completed" and key not in grouped and not (status == "cancelled" and by_id[key].cell.id in halted)
+        if status != "completed" and key not in grouped and not (status == "cancelled" and by_id[key].cell.id in stopped)
     ]
     blocks = tuple(_block(group, names, command) for group in groups)
-    return NotCompleted(blocks, tuple(others), tuple((names[cell_id], why) for cell_id, why in halted.items()))
+    return NotCompleted(blocks, tuple(others), tuple((names[cell_id], why) for cell_id, why in stopped.items()))
 
 
-def _block(group: Group, names: Mapping[str, str], command: str) -> Block:
+def _block(group: FailureGroup, names: Mapping[str, str], command: str) -> Block:
     listed = tuple(
         (trial.id, f"{names[trial.cell.id]} seed={trial.seed}", note)
         for trial, note in zip(group.trials, group.notes, strict=True)
@@ -67,13 +68,13 @@ def rerun_command(command: str, trial_id: str) -> str:
     `python -m orchestrator sweep x.yaml --scale small` gives `python -m orchestrator rerun x.yaml --scale small --trial ID --here`.
     """
     words = iter(shlex.split(command)[4:])  # after `python -m orchestrator sweep`
-    file, kept = "", []
+    file, options = "", []
     for word in words:
         option, mark, _ = word.partition("=")
-        if option in KEPT:
-            kept += [word] if mark else [word, next(words, "")]
+        if option in SWEEP_OPTIONS:
+            options += [word] if mark else [word, next(words, "")]
         elif not word.startswith("-"):
             file = file or word
     if not file:
         return ""
-    return f"python -m orchestrator {shlex.join(['rerun', file, *kept, '--trial', trial_id, '--here'])}"
+    return f"python -m orchestrator {shlex.join(['rerun', file, *options, '--trial', trial_id, '--here'])}"

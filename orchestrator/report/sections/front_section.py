@@ -1,8 +1,8 @@
-"""The report's front as one explores it: a card a cell with its numbers and runs, and markers that open them. Pure.
+"""The front on the page: a card for each cell with its numbers and runs, and markers that open the cards. Pure.
 
-The markers of the SVG have ids (`figures.MARK`); here they get names for those who cannot see them, a place in the order of the
-keyboard, and a disc that a finger can hit. A card is found by its marker's id. Without the script the markers have titles, and the
-cards stand in a list.
+The markers of the SVG have ids (`front_figure.MARK`). Here they get names for screen readers, a place in the order of the Tab key, and a
+disc that is large enough for a finger. The id of a marker leads to its card. Without the script the markers have titles, and the cards
+stand in a list.
 """
 
 import re
@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.analysis.digits import spelled_alike
 from orchestrator.analysis.fronts import Front
 from orchestrator.report.figures.front_figure import MARK
+from orchestrator.report.render.numbers import MISSING, to_spread
 from orchestrator.report.render.search_table import Searched, detail
 from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import Cell, Trial, labels
@@ -30,14 +30,14 @@ REACH = 9  # of a marker's disc, in points: with 1.3 pixels a point, a finger's 
 
 @dataclass(frozen=True)
 class Number:
-    """An objective of a cell, spelled with the digits that its spread supports; dashes where there is none."""
+    """An objective of a cell, with the digits that its spread supports; dashes if there is no number."""
 
     metric: str
     unit: str
     mean: str
     sd: str
     low: str
-    """Of the 95 % interval of the mean."""
+    """Lower end of the 95 % interval of the mean."""
     high: str
 
 
@@ -49,7 +49,7 @@ class Run:
     seed: int
     status: str
     link: str
-    """Of its MLflow run; empty where that is not known."""
+    """Address of its MLflow run; empty if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -65,45 +65,45 @@ class Card:
     """Whether the cell is on the front, and how sure that is."""
     runs: tuple[Run, ...]
     link: str
-    """Of the cell's own MLflow run; empty where that is not known."""
+    """Address of the cell's own MLflow run; empty if it is not known."""
 
     @property
     def text(self) -> str:
-        """All but the runs, in one line."""
-        numbers = [_number_text(number) for number in self.numbers if number.mean != "–"]
+        """The card without its runs, in one line."""
+        numbers = [_number_text(number) for number in self.numbers if number.mean != MISSING]
         return "; ".join([self.label, f"n = {self.n} of {self.n_planned}", *numbers, self.standing])
 
 
 def cards(
     cells: Sequence[Cell],
-    every: Sequence[Trial],
+    trials: Sequence[Trial],
     table: pd.DataFrame,
     front: Front,
     states: Mapping[str, str],
     links: Mapping[str, str],
     searched: Searched | None = None,
 ) -> list[Card]:
-    """One a cell, in the order of `cells`, with the numbers of `table` (`aggregate.cell_table`).
+    """A card for each cell, in the order of `cells`, with the numbers of `table` (`aggregation.cell_table`).
 
-    `states` and `links` have a trial's status and a run's address by the id of trial or cell; `searched` is there for a search.
+    `states` and `links` have statuses and addresses of runs by the id of the trial or cell; `searched` is given for a search.
     """
     short, standings = labels(cells), _standings(front, searched)
     if searched is not None:
         short = {one.cell.id: f"{one.proposal.number}: {short[one.cell.id]}" for one in searched.told if one.cell.id in short}
     runs: dict[str, list[Run]] = {cell.id: [] for cell in cells}
-    for trial in every:
+    for trial in trials:
         runs[trial.cell.id].append(Run(trial.id, trial.seed, states.get(trial.id, "pending"), links.get(trial.id, "")))
     metrics = {objective.metric for objective in front.objectives}
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
     for row in table[table["name"].isin(metrics)].to_dict("records"):
-        found.setdefault(row["cell_id"], {})[row["name"]] = {str(key): value for key, value in row.items()}
+        rows.setdefault(row["cell_id"], {})[row["name"]] = {str(key): value for key, value in row.items()}
     return [
         Card(
             cell.id,
             short.get(cell.id, cell.label),
-            max((int(row["n"]) for row in found.get(cell.id, {}).values()), default=0),
+            max((int(row["n"]) for row in rows.get(cell.id, {}).values()), default=0),
             len(runs[cell.id]),
-            tuple(_number(objective, found.get(cell.id, {}).get(objective.metric)) for objective in front.objectives),
+            tuple(_number(objective, rows.get(cell.id, {}).get(objective.metric)) for objective in front.objectives),
             standings.get(cell.id, "no seed has completed"),
             tuple(runs[cell.id]),
             links.get(cell.id, ""),
@@ -112,9 +112,9 @@ def cards(
     ]
 
 
-def interactive(svg: str, found: Sequence[Card]) -> str:
-    """The SVG with each marker named, in the order of the keyboard, and large enough to be hit."""
-    by_id = {card.cell_id: card for card in found}
+def interactive(svg: str, cards: Sequence[Card]) -> str:
+    """The SVG with markers that have names, can be reached with the Tab key, and are large enough for a finger."""
+    by_id = {card.cell_id: card for card in cards}
 
     def marked(match: re.Match[str]) -> str:
         text = escape(by_id[match["id"]].text)
@@ -123,11 +123,11 @@ def interactive(svg: str, found: Sequence[Card]) -> str:
             f'{match["before"]}{match["use"]}<circle class="hit" cx="{match["x"]}" cy="{match["y"]}" r="{REACH}"/>'
         )
 
-    return _MARKER.sub(marked, svg).replace("<svg ", '<svg role="group" aria-label="The front: a marker a cell" ', 1)
+    return _MARKER.sub(marked, svg).replace("<svg ", '<svg role="group" aria-label="The front: a marker for each cell" ', 1)
 
 
 def with_own_ids(svg: str, prefix: str) -> str:
-    """An SVG whose elements have ids that begin with a prefix, but for the markers: two SVGs of one page may not share ids."""
+    """The SVG with a prefix before every id but those of markers: two SVGs of one page may not share ids."""
 
     def renamed(match: re.Match[str]) -> str:
         return match[0] if match["id"].startswith(MARK) else f"{match['before']}{prefix}-{match['id']}"
@@ -141,28 +141,28 @@ def drawn(svg: str) -> frozenset[str]:
 
 
 def _standings(front: Front, searched: Searched | None) -> dict[str, str]:
-    said = {}
+    standings = {}
     if searched is not None:
         for one in searched.told:
             more = detail(one, searched.search)
-            said[one.cell.id] = f"{one.outcome}{f': {more}' if more else ''}"
+            standings[one.cell.id] = f"{one.outcome}{f': {more}' if more else ''}"
     for cell in front.left_out:
         missing = "not compared, as seeds are missing"
-        said[cell.cell_id] = f"{said[cell.cell_id]}; {missing}" if cell.cell_id in said else missing
+        standings[cell.cell_id] = f"{standings[cell.cell_id]}; {missing}" if cell.cell_id in standings else missing
     for point in front.points:
         likely = "" if point.probability is None else f"; probability {point.probability:.2f} of being on it"
-        said[point.cell_id] = f"{'on' if point.on_front else 'not on'} the front{likely}"
-    return said
+        standings[point.cell_id] = f"{'on' if point.on_front else 'not on'} the front{likely}"
+    return standings
 
 
 def _number(objective: Objective, row: Mapping[str, Any] | None) -> Number:
     if row is None or not row["n"]:
-        return Number(objective.metric, str(row["unit"]) if row else "", "–", "–", "–", "–")
-    mean, sd, low, high = spelled_alike(row["sd"], row["mean"], row["sd"], row["low"], row["high"])
+        return Number(objective.metric, str(row["unit"]) if row else "", *[MISSING] * 4)
+    mean, sd, low, high = to_spread(row["sd"], row["mean"], row["sd"], row["low"], row["high"])
     return Number(objective.metric, str(row["unit"]), mean, sd, low, high)
 
 
 def _number_text(number: Number) -> str:
-    if number.sd == "–":
+    if number.sd == MISSING:
         return f"{number.metric} {number.mean} {number.unit}"
     return f"{number.metric} {number.mean} ± {number.sd} {number.unit}, 95 % interval {number.low} to {number.high}"

@@ -1,19 +1,23 @@
-"""What a report says of each group of cells that may be compared: its front, its best, its tables. Pure but for writing figures."""
+"""Each group of cells that may be compared, as the report shows it: its front, its best, its tables."""
 
 import textwrap
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from mopoe_core import metric_names
-from orchestrator.analysis.aggregation import cell_table, trial_table
+from orchestrator.analysis.aggregation import trial_table
 from orchestrator.analysis.comparable_groups import FrontGroup, trial_labels
-from orchestrator.analysis.fronts import Front, front
+from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.model_groups import setting
+from orchestrator.analysis.sweep_analysis import GroupAnalysis
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures import front_figure
+from orchestrator.report.figures.plot_style import FORMATS
+from orchestrator.report.render import latex as to_latex
+from orchestrator.report.render import markdown as to_markdown
 from orchestrator.report.render import tables
 from orchestrator.report.render.table_files import parts_of
 from orchestrator.report.render.tables import CellRows
@@ -28,32 +32,44 @@ class FrontFiles:
     """The figure of one front, and what it reached."""
 
     label: str
-    """Of the group; empty for the only one."""
+    """The label of the group; empty for the only one."""
     slug: str
     png: Path
     svg: Path
     pdf: Path
     hypervolume: float | None
-    """None where an objective states no reference, and where no cell is complete."""
+    """None if an objective states no reference or no cell is complete."""
 
 
 @dataclass(frozen=True)
 class Part:
     """One group of cells in the report."""
 
-    group: FrontGroup
-    table: pd.DataFrame
-    """A row a cell and metric, as in `aggregate.cell_table`."""
-    front: Front
+    analysis: GroupAnalysis
     rows: CellRows
     units: tuple[str, ...]
-    """An objective each."""
+    """A unit for each objective."""
     title: str
     """Data, scale, networks and number of seeds."""
 
     @property
+    def group(self) -> FrontGroup:
+        """Its cells and their results."""
+        return self.analysis.group
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each cell and metric."""
+        return self.analysis.table
+
+    @property
+    def front(self) -> Front:
+        """The front of its cells."""
+        return self.analysis.front
+
+    @property
     def ids(self) -> list[str]:
-        """Of its cells, in the order of its rows."""
+        """Ids of its cells, in the order of its rows."""
         return [cell.id for cell in self.group.cells]
 
     def files(self, folder: Path) -> FrontFiles:
@@ -63,26 +79,24 @@ class Part:
         return FrontFiles(self.group.label, self.group.slug, png, svg, pdf, reached)
 
 
-def make(spec: SweepSpec, group: FrontGroup, every: Mapping[str, Sequence[int]], feasible: Collection[str]) -> Part:
-    """The group's part. `every` has the seeds of each cell by its id; `feasible` has the ids of the cells that keep to the constraints of
-    their search.
-    """
-    seeds = {cell.id: every[cell.id] for cell in group.cells}
-    table = cell_table(group.cells, seeds, group.results)
-    kept = [cell for cell in group.cells if cell.id in feasible]
-    found = front(spec.objectives, kept, {cell.id: seeds[cell.id] for cell in kept}, group.results, spec.adaptive)
-    planned = {cell_id: len(own) for cell_id, own in seeds.items()}
-    rows = tables.cell_rows(group.cells, planned, table, found, group.results)
+def make(spec: SweepSpec, analysis: GroupAnalysis) -> Part:
+    """The group's part of the report."""
+    group, table = analysis.group, analysis.table
+    planned = {cell_id: len(seeds) for cell_id, seeds in analysis.seeds.items()}
+    rows = tables.cell_rows(group.cells, planned, table, analysis.front, group.results)
     units = tuple(_unit(table, objective.metric) for objective in spec.objectives)
-    return Part(group, table, found, rows, units, title(group.cells, every, spec, group.label))
+    return Part(analysis, rows, units, title(group.cells, analysis.seeds, spec, group.label))
 
 
-def title(cells: Sequence[Cell], every: Mapping[str, Sequence[int]], spec: SweepSpec, label: str = "") -> str:
-    """Data, scale, networks and number of seeds of these cells, and what else their group's label says."""
+def title(cells: Sequence[Cell], seeds: Mapping[str, Sequence[int]], spec: SweepSpec, label: str = "") -> str:
+    """Data, scale, networks and number of seeds of these cells, and the further words of their group's label.
+
+    `seeds` has the planned seeds of each cell by its id.
+    """
     kinds = dict.fromkeys(f"{cell.config.dataset}, {setting(cell.config)}" for cell in cells)
-    said = {word for kind in kinds for word in kind.split(", ")}
-    more = [word for word in label.split(", ") if label and word not in said]
-    counts = {len(seeds) for seeds in every.values()} or {len(spec.seed_list)}
+    words = {word for kind in kinds for word in kind.split(", ")}
+    more = [word for word in label.split(", ") if label and word not in words]
+    counts = {len(of_cell) for of_cell in seeds.values()} or {len(spec.seed_list)}
     n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
     return "; ".join([*kinds, *more, f"n = {n} seed{'' if n == '1' else 's'}"])
 
@@ -90,39 +104,38 @@ def title(cells: Sequence[Cell], every: Mapping[str, Sequence[int]], spec: Sweep
 def write_fronts(parts: Sequence[Part], folder: Path) -> None:
     """Write the figure of each group's front: `front.svg`, or `front-<slug>.svg` for each of several."""
     for part in parts:
-        front_figure.write_front(
-            part.front, textwrap.fill(part.title, TITLE_CHARACTERS), part.units, folder, part.group.named("front")
-        )
+        heading = textwrap.fill(part.title, TITLE_CHARACTERS)
+        front_figure.write_front(part.front, heading, part.units, folder / part.group.named("front"))
 
 
 def remove_others(parts: Sequence[Part], folder: Path) -> None:
     """Remove figures of fronts that the sweep no longer has."""
     wanted = {path for part in parts for path in (part.files(folder).png, part.files(folder).svg, part.files(folder).pdf)}
-    for suffix in front_figure.FORMATS:
+    for suffix in FORMATS:
         for path in {*folder.glob(f"front.{suffix}"), *folder.glob(f"front-*.{suffix}")} - wanted:
             path.unlink()
 
 
 def markdown(parts: Sequence[Part], objectives_only: Sequence[str] = ()) -> str:
-    """A table a group, each under its label where there are several; with `objectives_only` of these metrics alone."""
-    made = []
+    """A table for each group, below its label if there are several; with `objectives_only`, these metrics alone."""
+    texts = []
     for part in parts:
         rows = replace(part.rows, metrics=tuple(objectives_only)) if objectives_only else part.rows
-        heading = f"**{tables.markdown_escape(part.group.label)}**\n\n" if part.group.label else ""
-        made.append(heading + tables.markdown(rows))
-    return "\n".join(made)
+        heading = f"{to_markdown.bold(to_markdown.escape(part.group.label))}\n\n" if part.group.label else ""
+        texts.append(heading + tables.markdown(rows))
+    return "\n".join(texts)
 
 
 def latex(parts: Sequence[Part], command: str) -> str:
-    """As `markdown`, in LaTeX."""
+    """The tables of `markdown` in LaTeX."""
     if len(parts) == 1:
         return tables.latex(parts[0].rows, command)
-    headed = (rf"\par\medskip\noindent\textbf{{{tables.escape(part.group.label)}}}\par\smallskip" for part in parts)
-    return "\n".join(f"{heading}\n{tables.latex(part.rows, command)}" for heading, part in zip(headed, parts, strict=True))
+    headings = [rf"\par\medskip\noindent\textbf{{{to_latex.escape(part.group.label)}}}\par\smallskip" for part in parts]
+    return "\n".join(f"{heading}\n{tables.latex(part.rows, command)}" for heading, part in zip(headings, parts, strict=True))
 
 
 def whole_table(parts: Sequence[Part]) -> pd.DataFrame:
-    """The rows of all groups; where there are several, with the group's label as a first column, `group`."""
+    """The cell tables of all groups. If there are several, their label is a first column, `group`."""
     if len(parts) == 1:
         return parts[0].table
     labelled = [part.table.assign(group=part.group.label) for part in parts if len(part.table)]
@@ -133,7 +146,7 @@ def whole_table(parts: Sequence[Part]) -> pd.DataFrame:
 
 
 def trials_table(results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:
-    """`aggregate.trial_table` in parts; where not all numbers may be compared, with what tells them apart as a first column, `group`."""
+    """`aggregation.trial_table` in parts. If not all numbers may be compared, a first column `group` tells them apart."""
     labels = trial_labels([result.trial for result in results], results)
     several = len(set(labels.values())) > 1
     for part in parts_of([result for result in results if result.status == "completed"]):
@@ -144,6 +157,6 @@ def trials_table(results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:
 
 
 def _unit(table: pd.DataFrame, metric: str) -> str:
-    """As trials report it; as `names.UNITS` has it where none has completed."""
-    found = table[table["name"] == metric]["unit"]
-    return str(found.iloc[0]) if len(found) else metric_names.UNITS[metric.partition("/")[0]]
+    """The metric's unit as trials report it, or else as `metric_names.UNITS` has it."""
+    units = table[table["name"] == metric]["unit"]
+    return str(units.iloc[0]) if len(units) else metric_names.UNITS[metric.partition("/")[0]]

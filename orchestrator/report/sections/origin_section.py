@@ -1,9 +1,9 @@
-"""Where the numbers of a report come from: what makes trials hard to compare, and every field of their provenance. Pure."""
+"""Where the numbers of a report come from: warnings about trials that are hard to compare, and the provenance. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.analysis.comparable_groups import trials_said
+from orchestrator.analysis.comparable_groups import trials_text
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.comparison_key import ComparisonKey, MeasuredWith, comparison_key, measured_with
 from orchestrator.spec.trial import Cell
@@ -23,50 +23,51 @@ CLASSIFIERS = {
     "p": "p of the {} classifier being no better than chance",
     "not_better_than_chance": "attributes on which the {} classifier is no better than chance",
 }
-"""Measures of a classifier in words, with a place for the modality."""
+"""The words for each measure of a classifier, with a place for the modality."""
 
 
 def warnings(results: Sequence[TrialResult], set_aside: Sequence[TrialResult] = ()) -> list[str]:
-    """What makes trials of one sweep hard to compare; `set_aside` has those that were measured on other data or by other classifiers than
-    most of their configuration.
+    """Sentences on what makes trials of one sweep hard to compare.
+
+    `set_aside` has the trials that were measured on other data, or by other classifiers, than most of their configuration.
     """
-    said = []
-    for what, hashes in _other_instruments(results):
-        said.append(f"These trials come from {what}: {', '.join(hashes)}. Only cells that agree in this are compared.")
+    sentences = []
+    for what, hashes in _different_instruments(results):
+        sentences.append(f"These trials come from {what}: {', '.join(hashes)}. Only cells that agree in this are compared.")
     if set_aside:
-        said.append(
-            f"Set aside: {trials_said(set_aside)} measured on other data or by other classifiers than most trials of the same "
-            "configuration. `rerun --trial ID`, and then `sweep`, trains one again."
+        sentences.append(
+            f"Set aside: {trials_text(set_aside)} measured on other data or by other classifiers than most trials of the same "
+            "configuration. To train one again, use `rerun --trial ID`, and then `sweep`."
         )
     commits = {str(result.provenance.get("commit", "unknown")) for result in results}
     if len(commits) > 1:
-        said.append(f"These trials come from different commits of the code: {', '.join(sorted(commits))}.")
+        sentences.append(f"These trials come from different commits of the code: {', '.join(sorted(commits))}.")
     if any(result.trial.config.scale == "smoke" for result in results):
-        said.append("Smoke scale: a few steps, to see that everything runs. Its numbers say nothing of the models.")
+        sentences.append("Smoke scale: a few steps, to see that everything runs. Its numbers say nothing about the models.")
     if any(str(result.provenance.get("commit", "")).endswith("+changes") for result in results):
-        said.append("Some trials ran from a checkout with uncommitted changes.")
-    return said
+        sentences.append("Some trials ran from a checkout with uncommitted changes.")
+    return sentences
 
 
-def _other_instruments(results: Sequence[TrialResult]) -> list[tuple[str, list[str]]]:
-    """What results of one configuration were measured with, where that is not the same for all: what it is, and the hashes."""
-    found: dict[ComparisonKey, set[MeasuredWith]] = {}
+def _different_instruments(results: Sequence[TrialResult]) -> list[tuple[str, list[str]]]:
+    """What differs between the measurements of results of one configuration, data or classifiers, and the hashes."""
+    instruments: dict[ComparisonKey, set[MeasuredWith]] = {}
     for result in results:
         if result.status == "completed":
-            found.setdefault(comparison_key(result.trial.config), set()).add(measured_with(result.provenance))
-    said = []
+            instruments.setdefault(comparison_key(result.trial.config), set()).add(measured_with(result.provenance))
+    differences = []
     for what, field in (("data of different content", "data"), ("different classifiers", "classifiers")):
-        hashes = {frozenset(getattr(one, field) or "unknown" for one in several) for several in found.values()}
+        hashes = {
+            frozenset(getattr(one, field) or "unknown" for one in of_configuration) for of_configuration in instruments.values()
+        }
         several = sorted({one for group in hashes if len(group) > 1 for one in group})
         if several:
-            said.append((what, several))
-    return said
+            differences.append((what, several))
+    return differences
 
 
 def provenance(cells: Sequence[Cell], results: Sequence[TrialResult]) -> list[tuple[str, str]]:
-    """How each model's expectation over subsets is estimated, and every field of the provenance with the distinct values that the
-    trials have.
-    """
+    """The estimator of each model, and every field of the provenance with the distinct values of the trials."""
     values: dict[str, dict[str, None]] = {}
     for result in results:
         for field, value in _flat(result.provenance):

@@ -11,18 +11,18 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, series
 
 
-def pictured(spec: SweepSpec, results: Sequence[TrialResult], found: Front) -> Sequence[TrialResult]:
-    """Trials with pictures to show: of a search those of cells on the front, as nearly each of its cells is a series of its own."""
-    members = {point.cell_id for point in found.points if point.on_front}
+def pictured(spec: SweepSpec, results: Sequence[TrialResult], front: Front) -> Sequence[TrialResult]:
+    """The results whose pictures are shown. In a search, where almost every cell is a series, only those of cells on the front."""
+    members = {point.cell_id for point in front.members}
     return results if spec.search is None else [result for result in results if result.trial.cell.id in members]
 
 
 def pictures(
     spec: SweepSpec, results: Sequence[TrialResult], samples: Mapping[str, Mapping[str, AnyPath]], grouped: Sequence[FrontGroup]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
-    """For each series, the pictures of its lowest completed seed at the middle beta, as data URIs, below the name of the trial.
+    """For each series, the name of a trial and its captions and pictures as data URIs: the lowest completed seed at the middle beta.
 
-    Where there are several groups of cells that may be compared, the group's label stands before it.
+    If there are several groups of cells that may be compared, the label of the group stands before the name.
     """
     labels = {cell.id: group.label for group in grouped for cell in group.cells}
     shown = []

@@ -1,4 +1,4 @@
-"""The report of a search: its figures, the table of all cells that it has proposed, and what has to be known to read them.
+"""The report of a search: its figures, the table of all proposed cells, and notes on how to read them.
 
 <report>/front.{svg,png,pdf}           the cells in the order of the search, in place of a sweep's front
 <report>/search/history.{svg,png,pdf}  and `parallel`, `slices`, `importances`
@@ -13,8 +13,8 @@ from pathlib import Path
 from mopoe_core.data.cards import find
 from mopoe_core.storage.files import write_whole
 from orchestrator.ledger.result import TrialResult
-from orchestrator.report.figures import search_course, search_front, search_space_figures
-from orchestrator.report.figures.figure_parts import save
+from orchestrator.report.figures import search_course_figure, search_front_figure, search_space_figures
+from orchestrator.report.figures.plot_style import save
 from orchestrator.report.render import search_table
 from orchestrator.report.render.search_table import Row, Searched
 from orchestrator.search.outcomes import broken
@@ -23,17 +23,17 @@ from orchestrator.spec.sections import Replicates
 from orchestrator.spec.sweep_spec import SweepSpec
 
 FEWEST = 10
-"""Completed cells, below which a forest of regression trees, which is what fANOVA is, finds its own noise."""
+"""Completed cells that fANOVA needs. With fewer, its regression trees fit noise."""
 SHOWN = ("history", "importances", "parallel", "slices")
-"""In the order of the page."""
+"""Figures of the section, in the order of the page."""
 
 
 @dataclass(frozen=True)
 class SearchReport:
-    """What was written, and what the page says of it."""
+    """The files of a search's report, and what the page says about it."""
 
     figures: tuple[Path, ...]
-    """All files, those of the front too."""
+    """Files of all figures, with those of the front."""
     shown: tuple[Path, ...]
     """The SVGs of the section."""
     csv: Path
@@ -42,13 +42,13 @@ class SearchReport:
     objectives: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
-    """What has to be known to read the numbers, a sentence or two each."""
+    """Notes on how to read the numbers."""
     left_out: tuple[str, ...]
-    """Cells that are on no front because of a constraint, with the constraint and by how much."""
+    """Cells that are on no front because they break a constraint; with the constraint and by how much."""
     counts: Mapping[str, int]
-    """Cells by what came of them."""
+    """The number of cells by outcome."""
     courses: Mapping[str, Sequence[float]]
-    """What was reached after each cell that was told: see `outcomes.courses`."""
+    """What the search had reached after each cell that it was told of (`outcomes.courses`)."""
     told: tuple[str, ...]
     """Ids of these cells."""
     line: str
@@ -61,11 +61,11 @@ def write(searched: Searched, results: Sequence[TrialResult], folder: Path) -> S
     shutil.rmtree(into, ignore_errors=True)  # what can no longer be drawn must not stay
     into.mkdir(parents=True)
     numbers = field_importances(searched)
-    drawn = {"history": search_course.history(searched), "slices": search_space_figures.slices(searched)}
+    drawn = {"history": search_course_figure.history(searched), "slices": search_space_figures.slices(searched)}
     drawn["parallel"] = search_space_figures.parallel(searched)
     if numbers:
         drawn["importances"] = search_space_figures.importances(searched, numbers)
-    written = save(search_front.front(searched), folder / "front")
+    written = save(search_front_figure.front(searched), folder / "front")
     for name, figure in drawn.items():
         written += save(figure, into / name)
     table = search_table.frame(searched, results)
@@ -90,7 +90,7 @@ def write(searched: Searched, results: Sequence[TrialResult], folder: Path) -> S
 
 
 def field_importances(searched: Searched) -> dict[str, dict[str, float]]:
-    """By metric, then by field; empty where there are too few cells, or no field that they all have."""
+    """The importance of each field, by metric and field; empty if there are too few cells, or no field that they all have."""
     if _completed(searched) < FEWEST:
         return {}
     from orchestrator.search.study import importances  # optuna, which no other report need wait for
@@ -103,56 +103,54 @@ def _completed(searched: Searched) -> int:
     return sum(one.telling.kind == "completed" for one in searched.told)
 
 
-def section_notes(searched: Searched, judged: bool) -> list[str]:
-    """Returns the sentences that say what the numbers of a search are; `judged` says whether importances are shown."""
+def section_notes(searched: Searched, has_importances: bool) -> list[str]:
+    """Notes on how to read the numbers of a search; `has_importances` says whether the importances of fields are shown."""
     search, seeds = searched.search, len(searched.spec.seed_list)
     notes = [
-        f"What the search was told of a cell is its mean over the {seeds} seeds that all cells have, or what became of it: a cell that "
-        "lost a seed has no number here."
+        f"The search was told the mean of each cell over the {seeds} seeds that all cells have, or how the cell ended: a cell that lost "
+        "a seed has no number here."
         if seeds > 1
-        else "What the search was told of a cell is its value at the one seed that all cells have: a single draw, with no spread."
+        else "The search was told the value of each cell at the one seed that all cells have: a single draw, with no spread."
     ]
     if isinstance(searched.spec.seeds, Replicates):
         notes.append(
-            f"Cells whose place on the front was undecided have been given further seeds, up to {searched.spec.seeds.max}. The front "
-            "and the table of cells are over all of them; the table of the search and its course are not."
+            f"Cells whose place on the front was undecided were given further seeds, up to {searched.spec.seeds.max}. The front and the "
+            "table of cells are over all seeds; the table of the search and its course are not."
         )
     notes.append(_optimism(searched.spec))
     if search.early:
         notes.append(_assumption(search.early))
-    if not judged:
-        notes.append(_why_not_judged(searched))
+    if not has_importances:
+        notes.append(_no_importances(searched))
     return notes
 
 
 def _optimism(spec: SweepSpec) -> str:
-    """What choosing the best by the numbers that are then reported does to these numbers."""
+    """A note on choosing the best cells by the same numbers that are then reported."""
     every = spec.cells
     of = sorted({cell.config.evaluate_on for cell in every})
     where = f"the {' and '.join(of)} examples" if of else "the examples they are judged on"
     could = any(card.validation_examples for cell in every if (card := find(cell.config.dataset)))
-    advice = (
-        " With evaluate_on: validation, the test examples are left to those that are chosen." if could and "test" in of else ""
-    )
+    advice = " With evaluate_on: validation, the test examples are left for the chosen cells." if could and "test" in of else ""
     return (
-        f"Cells were chosen by the same numbers that are shown, from {where}: the best of many are lucky too, so that their values are "
-        f"optimistic, and the more so the more cells were tried.{advice}"
+        f"Cells were chosen by the same numbers that are shown, from {where}. The best of many cells are also lucky, so their values are "
+        f"optimistic, the more so the more cells were tried.{advice}"
     )
 
 
 def _assumption(early: Early) -> str:
     if early.rule == "halving":
         return (
-            f"Cells were stopped early where they were not among the best {early.keep:.0%} of those that had come as far. It assumes "
-            "that the order of cells does not change much after that; a slow starter is lost."
+            f"Cells were stopped early if they were not among the best {early.keep:.0%} of the cells that had come as far. This assumes "
+            "that the order of cells does not change much later; a slow starter is lost."
         )
     return (
-        "Cells were stopped early where even their bound was dominated by a completed cell: what they had, and the largest gain that a "
-        f"completed cell made from there. It assumes that no cell gains more than those did; the first {early.after} were all completed."
+        "Cells were stopped early if a completed cell dominated even their bound: their values plus the largest gain that a completed "
+        f"cell made from there. This assumes that no cell gains more than those did. The first {early.after} cells were all completed."
     )
 
 
-def _why_not_judged(searched: Searched) -> str:
+def _no_importances(searched: Searched) -> str:
     completed = _completed(searched)
     if completed < FEWEST:
         return f"How much each field matters (fANOVA) is not shown: {completed} cells have completed, and below {FEWEST} it is noise."
@@ -162,4 +160,4 @@ def _why_not_judged(searched: Searched) -> str:
 def _left_out(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:
     names, out = spec.labels, broken(spec, results)
     assert spec.search is not None
-    return [f"{names[key]} ({search_table.broken_words(excess, spec.search)})" for key, excess in out.items()]
+    return [f"{names[key]} ({search_table.broken_text(excess, spec.search)})" for key, excess in out.items()]

@@ -1,5 +1,4 @@
-"""What the seeds say, a block a group of cells that may be compared: attainment surfaces, hypervolumes, differences, the knee; and
-learning curves.
+"""What the seeds show in each group of cells: attainment surfaces, hypervolumes, differences, the knee; and learning curves.
 
 <report>/seeds/attainment-<group>.{svg,png,pdf}
 <report>/seeds/learning-<group>.{svg,png,pdf}
@@ -11,22 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.analysis import fronts
 from orchestrator.analysis.attainment import Attainment, attainments, knee
-from orchestrator.analysis.digits import spelled_alike
-from orchestrator.analysis.model_groups import Group
-from orchestrator.analysis.paired_difference import Difference, NotRanked
-from orchestrator.analysis.pairwise import Volume, hypervolume_differences, hypervolumes
-from orchestrator.ledger.result import TrialResult
+from orchestrator.analysis.fronts import Front
+from orchestrator.analysis.model_groups import ModelGroup
+from orchestrator.analysis.significance.paired_difference import Difference, NotRanked
+from orchestrator.analysis.significance.pairwise import Volume, hypervolume_differences, hypervolumes
+from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.report.figures import seed_figures
-from orchestrator.report.figures.figure_parts import save
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.report.figures.plot_style import save
+from orchestrator.report.render.difference_sentences import sentence
+from orchestrator.report.render.numbers import MISSING, summary_texts, to_spread
 
 FEWEST_CELLS = 2
-"""Cells a series has on average in a search, below which a front of a series is mostly a cell."""
+"""Cells that a series of a search has on average. With fewer, the front of a series is mostly a single cell."""
 OF_A_SEARCH = (
-    "Comparing models seed by seed takes series of cells. In this search almost every cell differs in more than beta from all others and "
-    "is a series of its own, so it is left out here; the table of the search and the front are over seeds."
+    "Models are compared seed by seed by their series of cells. In this search almost every cell differs from all others in more than "
+    "beta, and so is a series of its own. This comparison is left out; the table of the search and the front are over seeds."
 )
 
 
@@ -38,13 +37,13 @@ class Block:
     figure: Path | None
     """The SVG of the attainment surfaces."""
     without: str
-    """What is not drawn, and why; empty if all is."""
+    """The series that are not drawn, and why; empty if all are."""
     volumes: tuple[tuple[str, ...], ...]
     """Series, n, mean, sd and 95 % interval of its hypervolume."""
     pairs: tuple[tuple[str, ...], ...]
-    """First and second, and what `VOLUMES` names of their difference; dashes where they are not ranked."""
+    """First and second, mean, sd and 95 % interval of their difference, n, p-values, and whether it is shown; dashes if not ranked."""
     sentences: tuple[str, ...]
-    """One a pair."""
+    """A sentence for each pair."""
     knee: str
 
 
@@ -59,109 +58,98 @@ class SeedReport:
     """A group's label and the SVG of its learning curves."""
 
 
-def write(spec: SweepSpec, found: Sequence[Group], results: Sequence[TrialResult], folder: Path, unequal: bool) -> SeedReport:
+def write(analysis: SweepAnalysis, folder: Path, unequal: bool) -> SeedReport:
     """Write the figures into `folder`, the report's, in place of what stood there.
 
-    `found` has the cells that keep to the constraints, `results` those of all trials, diverged ones too.
-    Series whose complete seeds differ are ranked with `unequal` only, on those that both have.
+    Series whose complete seeds differ are ranked with `unequal` only, on the seeds that both have.
     """
     into = folder / "seeds"
     shutil.rmtree(into, ignore_errors=True)  # what can no longer be drawn must not stay
     into.mkdir(parents=True)
-    curves = _curves(spec, found, results, into)
-    surfaces = [(group, attainments(spec.objectives, group.cells, group.seeds, group.results)) for group in found]
-    series = sum(len(of) for _, of in surfaces)
-    if spec.search and sum(len(group.cells) for group in found) < FEWEST_CELLS * series:
-        return SeedReport((), OF_A_SEARCH, tuple(curves))
-    if not found:
-        return SeedReport((), "The sweep has no cells yet.", tuple(curves))
-    return SeedReport(tuple(_block(spec, group, of, results, into, unequal) for group, of in surfaces), "", tuple(curves))
+    spec, groups = analysis.spec, analysis.feasible_groups
+    curves = tuple(_curves(analysis, into))
+    in_groups = [(group, attainments(spec.objectives, group.cells, group.seeds, group.results)) for group in groups]
+    series = sum(len(of_group) for _, of_group in in_groups)
+    if spec.search and sum(len(group.cells) for group in groups) < FEWEST_CELLS * series:
+        return SeedReport((), OF_A_SEARCH, curves)
+    if not groups:
+        return SeedReport((), "The sweep has no cells yet.", curves)
+    return SeedReport(tuple(_block(analysis, group, of_group, into, unequal) for group, of_group in in_groups), "", curves)
 
 
-def _block(
-    spec: SweepSpec,
-    group: Group,
-    found: Sequence[Attainment],
-    results: Sequence[TrialResult],
-    into: Path,
-    unequal: bool,
-) -> Block:
-    units = [group.unit(objective.metric) for objective in spec.objectives]
-    figure = seed_figures.attainment(found, _title(group), units)
+def _block(analysis: SweepAnalysis, group: ModelGroup, of_series: Sequence[Attainment], into: Path, unequal: bool) -> Block:
+    units = [group.unit(objective.metric) for objective in analysis.spec.objectives]
+    figure = seed_figures.attainment(of_series, _title(group), units)
     stem = into / f"attainment-{group.slug}"
     if figure is not None:
         save(figure, stem)
-    volumes, compared = hypervolumes(found) or (), hypervolume_differences(found, unequal=unequal) or ()
+    volumes = hypervolumes(of_series)
+    pairs = hypervolume_differences(volumes, unequal=unequal)
     return Block(
         label=group.label,
         figure=None if figure is None else stem.with_name(f"{stem.name}.svg"),
-        without=_not_drawn(found),
-        volumes=tuple(_volume(volume) for volume in volumes),
-        pairs=tuple(_pair(one) for one in compared),
-        sentences=tuple(one.sentence for one in compared),
-        knee=_knee(fronts.front(spec.objectives, group.cells, spec.seeds_by_cell, results, spec.adaptive)),
+        without=_not_drawn(of_series),
+        volumes=tuple(_volume_row(volume) for volume in volumes),
+        pairs=tuple(_pair_row(pair) for pair in pairs),
+        sentences=tuple(sentence(pair) for pair in pairs),
+        knee=_knee(analysis.front_of(group)),
     )
 
 
-def _curves(spec: SweepSpec, found: Sequence[Group], results: Sequence[TrialResult], into: Path) -> list[tuple[str, Path]]:
-    """A figure a group; of a search one a dataset, with all cells, as nearly each is a group of its own."""
-    parts = [(group.slug, _title(group), list(group.cells)) for group in found]
-    if spec.search:
-        every = spec.cells
+def _curves(analysis: SweepAnalysis, into: Path) -> list[tuple[str, Path]]:
+    """Titles and SVGs of the learning curves of each group; of each dataset in a search, where almost every cell is a group."""
+    parts = [(group.slug, _title(group), list(group.cells)) for group in analysis.feasible_groups]
+    if analysis.spec.search:
         parts = [
-            (re.sub(r"\W+", "-", dataset), dataset, [cell for cell in every if cell.config.dataset == dataset])
-            for dataset in dict.fromkeys(cell.config.dataset for cell in every)
+            (re.sub(r"\W+", "-", dataset), dataset, [cell for cell in analysis.cells if cell.config.dataset == dataset])
+            for dataset in dict.fromkeys(cell.config.dataset for cell in analysis.cells)
         ]
-    made = []
-    for slug, title, own in parts:
-        ids = {cell.id for cell in own}
-        figure = seed_figures.learning(own, [result for result in results if result.trial.cell.id in ids], title)
+    written = []
+    for slug, title, cells in parts:
+        ids = {cell.id for cell in cells}
+        figure = seed_figures.learning(cells, [result for result in analysis.results if result.trial.cell.id in ids], title)
         if figure is not None:
-            made.append((title, save(figure, into / f"learning-{slug}")[0]))
-    return made
+            written.append((title, save(figure, into / f"learning-{slug}")[0]))
+    return written
 
 
-def _title(group: Group) -> str:
+def _title(group: ModelGroup) -> str:
     n = len(group.seeds)
     return f"{group.label}; {n} seed{'' if n == 1 else 's'} planned"
 
 
-def _not_drawn(found: Sequence[Attainment]) -> str:
-    if any(len(one.objectives) != 2 for one in found):
+def _not_drawn(of_series: Sequence[Attainment]) -> str:
+    """A sentence on the series that are not drawn, and why; empty if all are."""
+    if any(len(one.objectives) != 2 for one in of_series):
         return "Attainment surfaces are drawn for two objectives alone."
-    few = [one for one in found if one.n < 2]
-    if len(few) == len(found):
+    few = [one.series for one in of_series if one.n < 2]
+    if len(few) == len(of_series):
         return "No series has two seeds in which all its cells completed, so there is no spread to show."
-    return f"Not drawn, as fewer than two of their seeds are complete: {', '.join(one.series for one in few)}." if few else ""
+    return f"Not drawn, because fewer than two of their seeds are complete: {', '.join(few)}." if few else ""
 
 
-def _volume(one: Volume) -> tuple[str, ...]:
-    mean, sd, low, high = spelled_alike(one.sd, one.mean, one.sd, one.low, one.high)
-    return one.series, f"{one.n}/{one.n_planned}", mean, sd, _interval(low, high)
+def _volume_row(volume: Volume) -> tuple[str, ...]:
+    return volume.series, f"{volume.n}/{volume.n_planned}", *summary_texts(volume.over_seeds)
 
 
-def _pair(one: Difference | NotRanked) -> tuple[str, ...]:
-    if isinstance(one, NotRanked):
-        return one.first, one.second, *["–"] * 6, "not ranked"
-    mean, sd, low, high = spelled_alike(one.sd, one.mean, one.sd, one.low, one.high)
-    p = [f"{one.p:.3g}", f"{one.p_holm:.3g}"] if one.n > 1 else ["–", "–"]
-    return one.first, one.second, mean, sd, _interval(low, high), f"{one.n}/{one.n_planned}", *p, "yes" if one.shown else "no"
+def _pair_row(pair: Difference | NotRanked) -> tuple[str, ...]:
+    if isinstance(pair, NotRanked):
+        return pair.first, pair.second, *[MISSING] * 6, "not ranked"
+    p_values = [f"{pair.p:.3g}", f"{pair.p_holm:.3g}"] if pair.n > 1 else [MISSING, MISSING]
+    seeds, shown = f"{pair.n}/{pair.n_planned}", "yes" if pair.shown else "no"
+    return pair.first, pair.second, *summary_texts(pair.over_seeds), seeds, *p_values, shown
 
 
-def _interval(low: str, high: str) -> str:
-    return "–" if low == "–" else f"{low} to {high}"
-
-
-def _knee(found: fronts.Front) -> str:
-    """Where a front bends most, in a sentence."""
-    bend = knee(found)
+def _knee(front: Front) -> str:
+    """A sentence on where the front bends most."""
+    bend = knee(front)
     if bend is None:
-        return _why_no_knee(found)
+        return _why_no_knee(front)
     point = bend.point
-    parts = [spelled_alike(sd, mean, sd) for mean, sd in zip(point.means, point.sds, strict=True)]
+    parts = [to_spread(sd, mean, sd) for mean, sd in zip(point.means, point.sds, strict=True)]
     values = ", ".join(
-        f"{objective.metric} {mean}{'' if sd == '–' else f' ± {sd}'}"
-        for objective, (mean, sd) in zip(found.objectives, parts, strict=True)
+        f"{objective.metric} {mean}{'' if sd == MISSING else f' ± {sd}'}"
+        for objective, (mean, sd) in zip(front.objectives, parts, strict=True)
     )
     return (
         f"The front bends most at {point.label} ({values}): of the cells on it, this is the farthest beyond the line through the two "
@@ -169,9 +157,9 @@ def _knee(found: fronts.Front) -> str:
     )
 
 
-def _why_no_knee(found: fronts.Front) -> str:
-    if len(found.objectives) != 2:
+def _why_no_knee(front: Front) -> str:
+    if len(front.objectives) != 2:
         return "The knee of a front is sought for two objectives alone."
-    if len({point.means for point in found.points if point.on_front}) < 3:
+    if len({point.means for point in front.members}) < 3:
         return "The front has no knee: fewer than three different cells are on it."
     return "The front has no knee: no cell on it lies beyond the line through its two extremes."

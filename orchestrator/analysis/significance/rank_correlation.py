@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 MOST_PAIRS = 20_000
-"""Pairs over all samples: for as many the exact distribution takes a tenth of a second."""
+"""Pairs over all samples. For so many, the exact distribution takes a tenth of a second."""
 
 
 @dataclass(frozen=True)
 class OrderedPairs:
-    """How many pairs of a sequence rise and fall; the others tie."""
+    """How many pairs of a sequence rise, and how many fall; the others tie."""
 
     rising: int
     falling: int
@@ -45,14 +45,14 @@ def tau(values: Sequence[float]) -> float:
 
 
 def is_exact(samples: Sequence[Sequence[float]]) -> bool:
-    """Whether `tau_p` counts orders for these samples, and does not approximate."""
+    """Whether `tau_p` is exact for these samples, and not approximate."""
     return sum(math.comb(len(values), 2) for values in samples) <= MOST_PAIRS
 
 
 def tau_p(samples: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """How probable a mean tau at least as high, and one at least as low, is where every order of each sample is as likely.
+    """The probabilities of a mean tau at least as high, and of one at least as low, if every order of each sample is equally likely.
 
-    The samples are of one length and independent of one another; what ties in a sample ties in all its orders.
+    The samples have one length and are independent of one another. Values that tie in a sample tie in all its orders.
     """
     falls = sum(ordered_pairs(values).falling for values in samples)
     if not is_exact(samples):
@@ -71,12 +71,12 @@ def _normal_p(samples: Sequence[Sequence[float]], falls: int) -> tuple[float, fl
 
 
 def _untied(values: Sequence[float]) -> int:
-    """Pairs that do not tie."""
+    """How many pairs do not tie."""
     return math.comb(len(values), 2) - sum(math.comb(count, 2) for count in Counter(values).values())
 
 
 def _variance(values: Sequence[float]) -> float:
-    """Of the number of falls over all orders of the values."""
+    """The variance of the number of falls over all orders of the values."""
     sizes = Counter(values).values()
     return (_cubic(len(values)) - sum(_cubic(count) for count in sizes)) / 72
 
@@ -92,10 +92,10 @@ def _falls(values: Sequence[float]) -> NDArray[np.floating]:
 
 @cache
 def _falls_of(n: int, ties: tuple[int, ...]) -> NDArray[np.floating]:
-    """Of n values, of which so many at a time tie.
+    """`_falls` of n values. `ties` has the size of each set of equal values.
 
-    Among different values the number of falls is that before the first, the second, ... value, which are independent. Then equal values
-    are put among them, a tie at a time: where these fall is independent of the falls so far.
+    Among different values the number of falls is a sum of independent numbers: the falls before the first value, the second, and so on.
+    Then the sets of equal values are put among them one by one. Where these fall is independent of the falls so far.
     """
     different = n - sum(ties)
     counts = _orders(different)
@@ -114,19 +114,19 @@ def _orders(n: int) -> NDArray[np.floating]:
 def _between(others: int, alike: int) -> NDArray[np.floating]:
     """(others * alike + 1,): probabilities of falling pairs between equal values and others that are all higher, in a random order.
 
-    By the last value: it is one of the equal ones, which all the others before it exceed, or another, which changes nothing. Only sums of
-    positive numbers, so that no digit is lost: the quotient of two polynomials, taken before, was wrong for thirty values.
+    The last value is either one of the equal ones, and all other values before it exceed it, or another one, which changes nothing. These
+    are sums of positive numbers alone, so that no digit is lost. A quotient of two polynomials was wrong for thirty values.
     """
-    row: list[NDArray[np.floating]] = [np.ones(1)]  # by how many of the first values are equal ones
+    row: list[NDArray[np.floating]] = [np.ones(1)]  # an entry for each number of equal ones among the first values
     for length in range(1, others + alike + 1):
         row = [_last(row, length, equal) if 0 < equal < length else np.ones(1) for equal in range(min(length, alike) + 1)]
     return row[alike]
 
 
 def _last(row: Sequence[NDArray[np.floating]], length: int, equal: int) -> NDArray[np.floating]:
-    """Falling pairs among so many values, so many of them equal; `row` is that of one value less."""
-    found: NDArray[np.floating] = np.zeros(equal * (length - equal) + 1)
+    """Probabilities of falling pairs among `length` values, `equal` of which are equal; `row` has those among one value fewer."""
+    falls: NDArray[np.floating] = np.zeros(equal * (length - equal) + 1)
     before = row[equal - 1]
-    found[length - equal :] += before * (equal / length)
-    found[: len(row[equal])] += row[equal] * (1 - equal / length)
-    return found
+    falls[length - equal :] += before * (equal / length)
+    falls[: len(row[equal])] += row[equal] * (1 - equal / length)
+    return falls

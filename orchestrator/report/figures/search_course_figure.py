@@ -7,10 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from orchestrator.analysis.fronts import references_said
-from orchestrator.report.figures.figure_parts import blank, dress, frame
-from orchestrator.report.figures.front_figure import COLOURS
-from orchestrator.report.figures.search_parts import NUMBER, OUTCOMES, heading, nothing, outcome_handle
+from orchestrator.analysis.hypervolume import references_text
+from orchestrator.report.figures.plot_style import COLOURS, blank, dress, frame, nothing_yet
+from orchestrator.report.figures.search_parts import NUMBER, OUTCOMES, heading, outcome_handle
 from orchestrator.report.render.search_table import Searched
 
 
@@ -25,7 +24,7 @@ def history(searched: Searched) -> Figure:
         axes.set_ylabel(textwrap.fill(name, 26) + unit)
     panels[-1].set_xlabel(NUMBER)
     words = "Line: what the cells up to there reach" + (
-        f", against ({references_said(searched.spec.objectives)})." if "hypervolume" in found else "."
+        f", against ({references_text(searched.spec.objectives)})." if "hypervolume" in found else "."
     )
     more = " Dots: the cells' means." if "hypervolume" not in found else " Dots: completed cells."
     told = [one for one in searched.ended if one.proposal.source]
@@ -50,7 +49,7 @@ def _course(axes: Axes, searched: Searched, course: Sequence[float], objective: 
             value = height if objective is None else one.telling.values[objective]
             axes.plot(one.proposal.number, value, marker="o", color=COLOURS[0], markersize=3.2, linestyle="none", alpha=0.7)
     if not numbers:
-        nothing(axes)
+        nothing_yet(axes)
     axes.margins(y=0.14)  # room for the marks along the bottom
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     dress(axes)

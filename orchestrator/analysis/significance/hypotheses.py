@@ -1,29 +1,28 @@
-"""One number a seed against what was claimed of its mean: effect, interval, outcome. Pure.
+"""One number per seed against what is claimed of its mean: effect, interval, outcome. Pure.
 
-Intervals are Student's t over seeds, and assume that the seeds' numbers are roughly normal. A claim of several comparisons is
-supported only if each one is: asking that of uncorrected 95 % intervals errs in at most 2.5 % of cases, however many there are
-(intersection-union). It is contradicted if a single one is, so there the k intervals are Bonferroni's, 1 - 5 %/k. Different claims,
-and different data, are not corrected for one another.
+Intervals are Student's t over seeds. They assume that the seeds' numbers are roughly normal.
 
-Where numbers are few and coarse a t interval collapses: of pure noise, three seeds have the same rank correlation over three betas in
+A claim of several comparisons is supported if every comparison is. With uncorrected 95 % intervals this errs in at most 2.5 % of cases,
+however many comparisons there are (intersection-union). A claim is contradicted if a single comparison is. There the k intervals are
+Bonferroni's, 1 - 5 %/k. Different claims, and different data, are not corrected for one another.
+
+A t interval collapses where numbers are few and coarse. Of pure noise, three seeds have the same rank correlation over three betas in
 one case of twelve, and then an interval of no width. Rank correlations are therefore decided by p-values (`rank_correlation.tau_p`), at
-the same levels, and two or three seeds that agree to the last digit decide nothing.
+the same levels. Two or three seeds that agree to the last digit decide nothing.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
-
-from orchestrator.analysis.aggregation import CONFIDENCE
+from orchestrator.analysis.intervals import CONFIDENCE, summary
 from orchestrator.analysis.model_groups import Sample
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 OUTCOMES = (CONTRADICTED, UNDECIDED, SUPPORTED)
-"""The least favourable to a claim first."""
+"""In order: the least favourable to a claim first."""
 ERROR = 1 - CONFIDENCE
-FEWEST_ALIKE = 4  # seeds whose agreement to the last digit may stand for a spread of nought
+FEWEST_ALIKE = 4  # seeds whose agreement to the last digit counts as a spread of zero
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Region:
         """`> 0`, `< 0` or `within ± 38`."""
         if self.two_sided:
             return f"within ± {self.high:.3g}"
-        said = f"> {self.low:.3g}" if math.isinf(self.high) else f"< {self.high:.3g}"
-        return said.replace("-", "−")
+        text = f"> {self.low:.3g}" if math.isinf(self.high) else f"< {self.high:.3g}"
+        return text.replace("-", "−")
 
     @property
     def two_sided(self) -> bool:
@@ -46,11 +45,11 @@ class Region:
         return not (math.isinf(self.low) or math.isinf(self.high))
 
     def room(self, low: float, high: float) -> float:
-        """How far inside an interval's worse end is; negative outside."""
+        """How far inside the region the worse end of an interval is; negative outside."""
         return min(low - self.low, self.high - high)
 
     def reach(self, low: float, high: float) -> float:
-        """How far in from the nearer border an interval reaches; negative if it is wholly outside."""
+        """How far an interval reaches in from the nearer border; negative if it is wholly outside."""
         return min(high - self.low, self.high - low)
 
 
@@ -58,29 +57,29 @@ ABOVE, BELOW = Region(low=0.0), Region(high=0.0)
 
 
 def within(margin: float) -> Region:
-    """Near zero: two one-sided tests at 2.5 % each, by the same 95 % interval."""
+    """The region near zero: two one-sided tests at 2.5 % each, by the same 95 % interval."""
     return Region(-margin, margin)
 
 
 def not_below(margin: float) -> Region:
-    """Above minus the margin: one one-sided test at 2.5 %, by the lower end of the 95 % interval."""
+    """The region above minus the margin: one one-sided test at 2.5 %, by the lower end of the 95 % interval."""
     return Region(low=-margin)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One quantity of each seed, and where its mean is claimed to be."""
+    """One quantity, a number per seed, and where its mean is claimed to be."""
 
     what: str
     unit: str
     sample: Sample
     claimed: Region = ABOVE
     opposed: Sample | None = None
-    """The quantity that contradicts the claim by lying outside, where that is another one than what supports it."""
+    """The quantity that contradicts the claim by lying outside; None if it is the same that supports it."""
     p: tuple[float, float] | None = None
-    """One-sided p-values of a mean as high, and of one as low. They decide in the interval's place whether it is above or below."""
+    """One-sided p-values of a mean as high, and of a mean as low. Where they are given, they decide and not the interval."""
     counts: bool = True
-    """Whether it enters its claim's verdict, or is only shown."""
+    """Whether it counts for the verdict on its claim. Otherwise it is only shown."""
     exact: bool = True
     """Whether the p-values are counted, and not approximated."""
 
@@ -98,13 +97,13 @@ class Comparison:
     """Of the 95 % interval; NaN for fewer than two seeds."""
     high: float
     p: float
-    """One-sided p-value of an effect as far on its own side of zero, where that decides; NaN where the interval does."""
+    """One-sided p-value of an effect as far on its own side of zero, where the p-value decides; NaN where the interval does."""
     n: int
     """Seeds behind it."""
     n_planned: int
     counts: bool
     outcome: str
-    """`supported`, `contradicted` or `undecided`; always the last where planned seeds are missing: survivors are no random sample."""
+    """`supported`, `contradicted` or `undecided`. Undecided if planned seeds are missing: the others are no random sample."""
     clearance: float
     """How far the effect is on the claimed side of the nearest border, in half widths of the interval: above 1 where an interval
     supports. 0 at the border and without an interval."""
@@ -118,15 +117,14 @@ class Comparison:
 
     @property
     def favour(self) -> tuple[int, bool, float]:
-        """Sorts comparisons, the least favourable to their claim first; of those that are undecided, the ones that lack seeds."""
+        """Sorts comparisons, the least favourable to their claim first; among undecided ones, those that lack seeds first."""
         return OUTCOMES.index(self.outcome), not self.lacks_seeds, self.clearance
 
 
 def judge(measured: Measured, planned: int, among: int) -> Comparison:
-    """The comparison, where `planned` seeds were to be had and `among` comparisons decide together."""
+    """The comparison of a quantity with its claim. `planned` seeds were planned; `among` comparisons decide together."""
     numbers = list(measured.sample.values())
-    effect = math.fsum(numbers) / len(numbers) if numbers else math.nan
-    low, high = interval(numbers, CONFIDENCE)
+    effect, _, low, high = summary(numbers)
     outcome = UNDECIDED
     if len(numbers) >= max(2, planned):
         outcome = _by_interval(measured, among) if measured.p is None else _by_p(measured.claimed, measured.p, among)
@@ -147,17 +145,6 @@ def judge(measured: Measured, planned: int, among: int) -> Comparison:
     )
 
 
-def interval(numbers: Sequence[float], confidence: float) -> tuple[float, float]:
-    """Student's t interval of the mean; NaN for fewer than two numbers."""
-    n = len(numbers)
-    if n < 2:
-        return math.nan, math.nan
-    mean = math.fsum(numbers) / n
-    sd = math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / (n - 1))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
-    return mean - half, mean + half
-
-
 def verdict(comparisons: Sequence[Comparison]) -> str:
     """Supported if every comparison that counts is; contradicted if one of them is; else undecided."""
     outcomes = {comparison.outcome for comparison in comparisons if comparison.counts}
@@ -167,7 +154,7 @@ def verdict(comparisons: Sequence[Comparison]) -> str:
 
 
 def least_p(n: int) -> float:
-    """The smallest p-value of a two-sided sign test on n pairs: all differences on one side, 2 * 0.5^n."""
+    """The smallest p-value that a two-sided sign test on n pairs can have, with all differences on one side: 2 * 0.5^n."""
     return min(1.0, 2 * 0.5**n)
 
 
@@ -187,9 +174,10 @@ def _by_interval(measured: Measured, among: int) -> str:
     opposes = supports if measured.opposed is None else list(measured.opposed.values())
     if any(len(numbers) < FEWEST_ALIKE and _alike(numbers) for numbers in (supports, opposes)):
         return UNDECIDED
-    if measured.claimed.room(*interval(supports, CONFIDENCE)) > 0:
+    supporting, opposing = summary(supports), summary(opposes, 1 - ERROR / among)
+    if measured.claimed.room(supporting.low, supporting.high) > 0:
         return SUPPORTED
-    return CONTRADICTED if measured.claimed.reach(*interval(opposes, 1 - ERROR / among)) < 0 else UNDECIDED
+    return CONTRADICTED if measured.claimed.reach(opposing.low, opposing.high) < 0 else UNDECIDED
 
 
 def _by_p(claimed: Region, p: tuple[float, float], among: int) -> str:
@@ -200,7 +188,7 @@ def _by_p(claimed: Region, p: tuple[float, float], among: int) -> str:
 
 
 def _alike(numbers: Sequence[float]) -> bool:
-    """Whether they differ by no more than rounding."""
+    """Whether the numbers differ by no more than rounding."""
     return math.isclose(min(numbers), max(numbers), rel_tol=1e-9, abs_tol=1e-12)
 
 

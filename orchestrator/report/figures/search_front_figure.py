@@ -10,14 +10,15 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from orchestrator.analysis.fronts import Point, references_said
-from orchestrator.report.figures.figure_parts import blank, dress, frame, keep_legible
-from orchestrator.report.figures.front_figure import MARK, OFFSETS, Floats, axis_label, limits, place_label, strokes_of
+from orchestrator.analysis.dominance import Floats
+from orchestrator.analysis.fronts import Point
+from orchestrator.analysis.hypervolume import references_text
+from orchestrator.report.figures.front_figure import MARK, limits
+from orchestrator.report.figures.label_placement import LabelPlacer, keep_legible
+from orchestrator.report.figures.plot_style import bars_text, blank, dress, frame, nothing_yet, objective_label
 from orchestrator.report.figures.search_parts import (
     NUMBER,
     ORDER,
@@ -25,7 +26,6 @@ from orchestrator.report.figures.search_parts import (
     draw_marker,
     heading,
     member_handle,
-    nothing,
     outcome_handle,
 )
 from orchestrator.report.render.search_table import Searched
@@ -60,18 +60,18 @@ def front(searched: Searched) -> Figure:
     if single:
         numbers = [one.proposal.number for one in searched.ended]
         axes.step(numbers, best_so_far(searched.ended, searched.spec, 0), where="post", color="#555555", linewidth=1.1, zorder=2)
-        axes.set(xlabel=NUMBER, ylabel=_label(searched.spec.objectives[0], searched.units[0]))
+        axes.set(xlabel=NUMBER, ylabel=objective_label(searched.spec.objectives[0], searched.units[0]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     else:
         corners = staircase([mark.at for mark in found if mark.on_front], searched.spec.objectives)
         if len(searched.spec.objectives) == 2:
             axes.plot([x for x, _ in corners], [y for _, y in corners], color="#555555", linewidth=1.1, zorder=2)
-        axes.set(xlabel=_label(searched.spec.objectives[0], searched.units[0]))
-        axes.set(ylabel=_label(searched.spec.objectives[1], searched.units[1]))
+        axes.set(xlabel=objective_label(searched.spec.objectives[0], searched.units[0]))
+        axes.set(ylabel=objective_label(searched.spec.objectives[1], searched.units[1]))
     if found and not single:
         figure.colorbar(ScalarMappable(colours, ORDER), ax=axes, label=NUMBER, ticks=MaxNLocator(integer=True), shrink=0.85)
     if not found:
-        nothing(axes)
+        nothing_yet(axes)
     dress(axes)
     inside, cut = _frame(axes, found, single)
     for mark, line, visible in zip(found, lines, inside, strict=True):
@@ -157,7 +157,7 @@ def _said(searched: Searched, found: Sequence[Mark], beyond: int, cut: bool) -> 
         else ["Dark: proposed late. Numbers: cells on the front."]
     )
     if any(any(mark.sds) for mark in found):
-        said.append(f"Bars: ± 1 standard deviation over seeds{', cut at the frame where they are longer' if cut else ''}.")
+        said.append(bars_text(cut))
     if len(searched.spec.objectives) == 1:
         said.append("Line: the best so far.")
     if len(searched.spec.objectives) == 2 and any(mark.on_front for mark in found):
@@ -169,7 +169,7 @@ def _said(searched: Searched, found: Sequence[Mark], beyond: int, cut: bool) -> 
     if beyond:
         said.append(f"{beyond} cell{' is' if beyond == 1 else 's are'} beyond the frame.")
     if searched.front.hypervolume is not None and found:
-        references = references_said(searched.spec.objectives)
+        references = references_text(searched.spec.objectives)
         said.append(f"Hypervolume {searched.front.hypervolume:.5g} against ({references}).")
     return " ".join(said)
 
@@ -180,21 +180,10 @@ def _legend(searched: Searched, found: Sequence[Mark]) -> list[Line2D]:
     return members + [outcome_handle(outcome, hollow=True) for outcome in shown]
 
 
-def _name_members(figure: Figure, axes: Axes, found: Sequence[Mark]) -> None:
-    """The numbers of the cells on the front, where they cover no marker and no line if that can be."""
-    figure.canvas.draw()
-    figure.set_layout_engine("none")  # what was measured must not move again
-    centres = axes.transData.transform(np.array([mark.at for mark in found]).reshape(-1, 2))
-    taken, strokes = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in centres], strokes_of(axes)
-    for mark in found:
+def _name_members(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
+    """Write the numbers of the cells on the front beside their markers."""
+    placer = LabelPlacer(figure, axes, [mark.at for mark in marks])
+    for mark in marks:
         if mark.on_front and not any(math.isnan(value) for value in mark.at):
-            text = axes.annotate(
-                str(mark.number), mark.at, xytext=OFFSETS[0], textcoords="offset points", fontsize=7.5, zorder=6, color="#222222",
-                path_effects=[withStroke(linewidth=2, foreground="white")],
-            )  # fmt: skip
-            taken.append(place_label(text, axes.get_window_extent(), taken, strokes))
+            placer.add(str(mark.number), mark.at, zorder=6)
     keep_legible(axes)
-
-
-def _label(objective: Objective, unit: str) -> str:
-    return axis_label(objective.metric, unit) + (", lower is better" if objective.goal == "min" else "")

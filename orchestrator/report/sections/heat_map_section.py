@@ -1,4 +1,4 @@
-"""Tables of one kind of metric that are shaded by value. Pure."""
+"""Tables of one kind of metric, shaded by value. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import pandas as pd
 
 from mopoe_core import metric_names
 from orchestrator.analysis.comparable_groups import FrontGroup
-from orchestrator.report.render import tables
+from orchestrator.report.render.numbers import number
 from orchestrator.spec.trial import Cell, labels
 
 HEADINGS = {
@@ -40,52 +40,52 @@ NOTES = {
         NATS: "The released code's number: its log-mean-exp runs over different examples, so it is not a bound. For comparison only."
     },
 }
-"""What a heat map shows, by kind and unit."""
+"""What a heat map shows, by kind and unit of the metric."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A table of one kind of metric: a row a cell, a column a subset (and target), shaded by value."""
+    """A table of one kind of metric, shaded by value: rows are cells, columns are subsets (and targets)."""
 
     anchor: str
     title: str
     label: str
-    """Of the group of cells; empty for the only one."""
+    """The label of the group of cells; empty for the only one."""
     note: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
-    """Label, then text and shade in [0, 1] for each column; shade is negative where there is no number."""
+    """Label, then text and shade of each column. The shade is in [0, 1], and negative if there is no number."""
 
 
-def sample_count(every: Sequence[Cell]) -> str:
-    """How many samples an importance-weighted bound has: `15`, or `12 or 15`."""
-    return " or ".join(str(count) for count in sorted({cell.config.importance_samples for cell in every}))
+def sample_count(cells: Sequence[Cell]) -> str:
+    """How many samples the importance-weighted bounds have: `15`, or `12 or 15`."""
+    return " or ".join(str(count) for count in sorted({cell.config.importance_samples for cell in cells}))
 
 
 def of_groups(parts: Sequence[tuple[FrontGroup, pd.DataFrame]]) -> list[HeatMap]:
-    """Those of each group with its table, kind by kind: shades compare the cells of one group alone."""
-    made = [
-        replace(one, anchor=group.named(one.anchor), label=group.label)
+    """The heat maps of each group with its table, kind by kind: shades compare cells of one group alone."""
+    of_all = [
+        replace(heat_map, anchor=group.named(heat_map.anchor), label=group.label)
         for group, table in parts
-        for one in heat_maps(group.cells, table)
+        for heat_map in heat_maps(group.cells, table)
     ]
-    return sorted(made, key=lambda one: list(HEADINGS.values()).index(one.title))
+    return sorted(of_all, key=lambda heat_map: list(HEADINGS.values()).index(heat_map.title))
 
 
-def heat_maps(every: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
-    """One a kind of metric that trials report."""
-    partition = " or ".join(sorted({cell.config.evaluate_on for cell in every}))
-    made = []
+def heat_maps(cells: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
+    """A heat map for each kind of metric that trials report."""
+    partition = " or ".join(sorted({cell.config.evaluate_on for cell in cells}))
+    maps = []
     for kind, heading in HEADINGS.items():
         part = table[table["kind"] == kind]
         units = dict.fromkeys(part[part["name"] != metric_names.JOINT_COHERENCE]["unit"]) or dict.fromkeys(part["unit"])
-        note = " ".join(NOTES[kind][unit] for unit in units).format(partition=partition, samples=sample_count(every))
+        note = " ".join(NOTES[kind][unit] for unit in units).format(partition=partition, samples=sample_count(cells))
         if len(part):
-            made.append(_heat_map(every, part, kind, heading, note))
-    return made
+            maps.append(_heat_map(cells, part, kind, heading, note))
+    return maps
 
 
-def _heat_map(every: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, note: str) -> HeatMap:
+def _heat_map(cells: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, note: str) -> HeatMap:
     columns = list(dict.fromkeys(part["name"]))
     low, high = float(part["mean"].min()), float(part["mean"].max())
     means: dict[str, dict[str, float]] = {}
@@ -93,11 +93,11 @@ def _heat_map(every: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, 
         means.setdefault(cell_id, {})[name] = mean
     lacking = _lines(part[~part["complete"].astype(bool)], "cell_id", "n", "n_planned")
     missing = {cell_id: f" ({n}/{planned})" for cell_id, n, planned in lacking}
-    rows, short = [], labels(every)
-    for cell in every:
-        own = means.get(cell.id, {})
-        values = [own.get(column) for column in columns]
-        shown = tuple(("", -1.0) if v is None else (tables.number(v), (v - low) / ((high - low) or 1)) for v in values)
+    rows, short = [], labels(cells)
+    for cell in cells:
+        of_cell = means.get(cell.id, {})
+        values = [of_cell.get(column) for column in columns]
+        shown = tuple(("", -1.0) if v is None else (number(v), (v - low) / ((high - low) or 1)) for v in values)
         rows.append((short[cell.id] + missing.get(cell.id, ""), shown))
     titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
     return HeatMap(f"heat-{kind.replace('_', '-')}", title, "", note, titles, tuple(rows))

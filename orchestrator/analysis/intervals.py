@@ -1,0 +1,48 @@
+"""The mean of some numbers, their spread, and Student's t interval of the mean. Pure."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from statistics import fmean
+from typing import NamedTuple
+
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+class Summary(NamedTuple):
+    """A mean over seeds with its spread and interval; NaN where there are too few numbers."""
+
+    mean: float
+    sd: float
+    """With n - 1; NaN for fewer than two numbers."""
+    low: float
+    """Lower end of the t interval of the mean; NaN for fewer than two numbers."""
+    high: float
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are two numbers or more."""
+        return not math.isnan(self.sd)
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, with fsum, so that a tie does not depend on the order of the seeds; NaN without values."""
+    return fmean(values) if values else math.nan
+
+
+def summary(values: Sequence[float], confidence: float = CONFIDENCE) -> Summary:
+    """The mean of the values, their sd, and the ends of the t interval of the mean."""
+    n, centre = len(values), mean(values)
+    if n < 2:
+        return Summary(centre, math.nan, math.nan, math.nan)
+    sd = math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (n - 1))
+    half = _t_quantile(confidence, n - 1) * sd / math.sqrt(n)
+    return Summary(centre, sd, centre - half, centre + half)
+
+
+@cache
+def _t_quantile(confidence: float, degrees_of_freedom: int) -> float:
+    """Student's t at the upper end of an interval. Cached: a sweep asks for few quantiles, tens of thousands of times."""
+    return float(stats.t.ppf((1 + confidence) / 2, degrees_of_freedom))

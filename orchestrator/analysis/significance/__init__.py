@@ -1,0 +1,1 @@
+"""Tests over seeds: p-values, their corrections, and what they decide. Pure."""

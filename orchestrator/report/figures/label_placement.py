@@ -1,0 +1,98 @@
+"""Where labels of markers stand in a figure, so that they cover no marker, line or other label if that can be."""
+
+from collections.abc import Sequence
+
+import matplotlib.patheffects as effects
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+from orchestrator.analysis.dominance import Floats
+
+OFFSETS = [(round(r * dx), round(r * dy) - 3) for r in (9, 15, 22) for dx, dy in (
+    (0.7, 0.7), (0.7, -0.8), (-0.7, 0.7), (-0.7, -0.8), (0, 1), (0, -1.1), (1, 0), (-1, 0),
+)]  # fmt: skip
+"""Where a label may stand, in points from its marker, in order of preference; the 3 brings small text to its baseline."""
+
+
+class LabelPlacer:
+    """Puts labels beside markers, one after another. The figure must not move any more."""
+
+    def __init__(self, figure: Figure, axes: Axes, centres: Sequence[tuple[float, ...]]) -> None:
+        """`centres` has the markers that no label may cover, in the units of the axes."""
+        figure.canvas.draw()
+        figure.set_layout_engine("none")  # what was measured must not move again
+        self._axes = axes
+        pixels = axes.transData.transform(np.array(centres).reshape(-1, 2))
+        self._taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in pixels]
+        legend = axes.get_legend()
+        if legend is not None:
+            self._taken.append(legend.get_window_extent())
+        self._strokes = strokes_of(axes)
+
+    def add(self, text: str, at: tuple[float, float], colour: str = "#222222", zorder: float = 5) -> None:
+        """Write a label beside a marker."""
+        label = self._axes.annotate(
+            text, at, xytext=OFFSETS[0], textcoords="offset points", fontsize=7.5, zorder=zorder, color=colour,
+            path_effects=[effects.withStroke(linewidth=2, foreground="white")],
+        )  # fmt: skip
+        self._taken.append(place_label(label, self._axes.get_window_extent(), self._taken, self._strokes))
+
+
+def strokes_of(axes: Axes) -> Floats:
+    """(points, 2) in pixels: places along every drawn line and interval, close enough together that no label slips between."""
+    lines = [line.get_xydata() for line in axes.lines if line.get_linestyle() != "None"]
+    lines += [segment for collection in axes.collections for segment in collection.get_segments()]  # type: ignore[attr-defined]
+    along = np.linspace(0, 1, 60)[:, None]
+    places = [np.empty((0, 2))]
+    for line in lines:
+        corners = axes.transData.transform(np.asarray(line, dtype=np.float64))
+        places += [a + along * (b - a) for a, b in zip(corners, corners[1:], strict=False)]
+    strokes = np.concatenate(places)
+    return strokes[np.isfinite(strokes).all(1)]
+
+
+def place_label(text: Annotation, frame: Bbox, taken: Sequence[Bbox], strokes: Floats) -> Bbox:
+    """Move a label to the cheapest of `OFFSETS` and return the pixels that it covers."""
+    boxes = [_moved(text, offset) for offset in OFFSETS]
+    others = np.array([other.extents for other in taken]).reshape(-1, 4)
+    near = _within(strokes, Bbox.union(boxes))
+
+    def cost(box: Bbox) -> float:
+        outside = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
+        return 1e6 * outside + 1e3 * _overlap(box, others) + len(_within(near, box))
+
+    costs = [cost(box) for box in boxes]
+    return _moved(text, OFFSETS[costs.index(min(costs))])
+
+
+def _within(points: Floats, box: Bbox) -> Floats:
+    """Those of the points (P, 2) that are inside of the box."""
+    return points[((points > box.min) & (points < box.max)).all(1)]
+
+
+def _moved(text: Annotation, offset: tuple[int, int]) -> Bbox:
+    text.set_position(offset)
+    text.set_horizontalalignment("left" if offset[0] > 0 else "right" if offset[0] < 0 else "center")
+    return text.get_window_extent()
+
+
+def _overlap(box: Bbox, others: Floats) -> float:
+    """The area that a box shares with others, (B, 4) as `Bbox.extents`; an area that is shared with two counts twice."""
+    sides = np.minimum(box.max, others[:, 2:]) - np.maximum(box.min, others[:, :2])
+    return float(sum(sides[(sides > 0).all(1)].prod(1).tolist()))
+
+
+def keep_legible(axes: Axes) -> None:
+    """Remove labels that cover one another or leave the frame."""
+    legible: list[Bbox] = []
+    place = axes.get_window_extent()
+    for text in [text for text in axes.texts if isinstance(text, Annotation)]:
+        box = text.get_window_extent()
+        inside = place.x0 <= box.x0 and box.x1 <= place.x1 and place.y0 <= box.y0 and box.y1 <= place.y1
+        if not inside or any(box.overlaps(other) for other in legible):
+            text.remove()
+        else:
+            legible.append(box)

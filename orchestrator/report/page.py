@@ -1,0 +1,185 @@
+"""The report's page: one HTML file with all figures in it, which needs no network."""
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mopoe_core.storage.files import AnyPath
+from orchestrator.analysis import collapse
+from orchestrator.analysis.failure_causes import FailureGroup
+from orchestrator.analysis.fronts import Front
+from orchestrator.analysis.sweep_analysis import SweepAnalysis
+from orchestrator.ledger.result import TrialResult
+from orchestrator.report.paper import beside_published, claim_tables
+from orchestrator.report.paper.paper_report import PaperReport
+from orchestrator.report.render import tables
+from orchestrator.report.render.search_table import Searched
+from orchestrator.report.sections import (
+    classes_section,
+    failure_section,
+    front_section,
+    group_section,
+    heat_map_section,
+    origin_section,
+    picture_section,
+)
+from orchestrator.report.sections.front_section import Card
+from orchestrator.report.sections.group_section import Part
+from orchestrator.report.sections.search_section import SearchReport
+from orchestrator.report.sections.seed_section import SeedReport
+from orchestrator.search.outcomes import Told
+from orchestrator.spec.trial import Trial, spelled
+
+HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
+"""The headings that the page's table of contents is made from."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that the page is rendered from."""
+
+    analysis: SweepAnalysis
+    results: Sequence[TrialResult]
+    states: Mapping[str, str]
+    """The status of each planned trial, by its id."""
+    samples: Mapping[str, Mapping[str, AnyPath]]
+    """Pictures by trial id and name."""
+    told: Sequence[Told]
+    """The cells of a search."""
+    command: str
+    failed: Sequence[FailureGroup]
+    runs: Mapping[str, str]
+    """Addresses of MLflow runs, by the id of the trial or cell."""
+    yaml: str
+    collapsed: Mapping[str, str]
+    """A sentence on each collapsed cell, by its id."""
+    parts: Sequence[Part]
+    """A part for each group of cells that may be compared."""
+    seeds: SeedReport
+    paper: PaperReport
+    search: SearchReport | None
+    searched: Searched | None
+
+
+@dataclass(frozen=True)
+class _ShownFront:
+    """One front on the page."""
+
+    label: str
+    """The label of its group; empty for the only one."""
+    front: Front
+    svg: str
+    cards: Sequence[Card]
+    drawn: frozenset[str]
+    """Ids of the cells that have a marker."""
+
+
+def rendered(contents: Contents, folder: Path) -> str:
+    """The page as HTML. `folder` is the report's, whose figures the page shows."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("orchestrator.report"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    analysis = contents.analysis
+    body = _render(environment, "body.html.j2", **_values(contents, folder))
+    script = _source(environment, "report.js")
+    completed = sum(status == "completed" for status in contents.states.values())
+    warnings = origin_section.warnings(contents.results, analysis.set_aside)
+    return _render(
+        environment,
+        "report.html.j2",
+        name=analysis.spec.name,
+        title=group_section.title(analysis.cells, analysis.seeds, analysis.spec),
+        counts=f"{completed} of {len(contents.states)} trials completed",
+        warnings=[*warnings, *collapse.lines_of(analysis.cells, contents.collapsed)],
+        contents=[(anchor, unescape(title)) for anchor, title in HEADING.findall(body)],
+        body=body,
+        style=_source(environment, "report.css"),
+        script=script,
+        script_hash=_sha256(script),
+    )
+
+
+def _values(contents: Contents, folder: Path) -> dict[str, Any]:
+    """What the templates of the body show, by name."""
+    analysis, paper, search, parts = contents.analysis, contents.paper, contents.search, contents.parts
+    spec, planned = analysis.spec, analysis.spec.trials
+    fronts = [_shown_front(contents, part, planned, folder) for part in parts]
+    pictured = picture_section.pictured(spec, contents.results, parts[0].front)
+    return {
+        "fronts": fronts,
+        "objectives": spec.objectives,
+        "drawn": frozenset().union(*(shown.drawn for shown in fronts)),
+        "search": search,
+        "search_figures": [_inline_svg(path) for path in (search.shown if search else ())],
+        "parts": parts,
+        "told_ids": [one.cell.id for one in contents.told],
+        "shown": tables.shown,
+        "spelled": spelled,
+        "seeds": contents.seeds,
+        "data_uri": picture_section.data_uri,
+        "paper": paper,
+        "claim_rows": [(claim, claim_tables.row(claim)) for claim in paper.claims],
+        "claim_header": claim_tables.CLAIM_HEADER,
+        "detail_header": claim_tables.DETAIL_HEADER,
+        "claim_details": claim_tables.grouped_details(paper.claims),
+        "claim_limits": claim_tables.limits(paper.claims),
+        "against_rows": [
+            (beside_published.title(comparison), beside_published.note(comparison), beside_published.table_rows(comparison))
+            for comparison in paper.comparisons
+        ],
+        "paper_figures": [(path.stem, path) for name, path in paper.figures.items() if name.endswith(".png")],
+        "samples": heat_map_section.sample_count(analysis.cells),
+        "class_tables": [
+            table for part in parts for table in classes_section.tables(part.group.cells, analysis.seeds, contents.results)
+        ],
+        "heat_maps": heat_map_section.of_groups([(part.group, part.table) for part in parts]),
+        "pictures": picture_section.pictures(spec, pictured, contents.samples, [part.group for part in parts]),
+        "missing": failure_section.not_completed(spec, contents.states, contents.failed, contents.told, contents.command),
+        "provenance": origin_section.provenance(analysis.cells, contents.results),
+        "command": contents.command,
+        "yaml": contents.yaml,
+    }
+
+
+def _shown_front(contents: Contents, part: Part, planned: Sequence[Trial], folder: Path) -> _ShownFront:
+    """A group's front. If the page shows several, the ids of the SVG's elements are made different from those of the others."""
+    svg = _inline_svg(part.files(folder).svg)
+    if part.group.slug:
+        svg = front_section.with_own_ids(svg, part.group.slug)
+    own = [trial for trial in planned if trial.cell.id in part.group.ids]
+    cards = front_section.cards(part.group.cells, own, part.table, part.front, contents.states, contents.runs, contents.searched)
+    cards = classes_section.noted(cards, contents.collapsed)
+    interactive = front_section.interactive(svg, cards)
+    return _ShownFront(part.group.label, part.front, interactive, cards, front_section.drawn(svg))
+
+
+def _render(environment: jinja2.Environment, template: str, **values: Any) -> str:
+    """The text of a template. Jinja's own `render` would keep millions of pieces of a large page until it joins them."""
+    text = io.StringIO()
+    text.writelines(environment.get_template(template).generate(**values))
+    return text.getvalue()
+
+
+def _source(environment: jinja2.Environment, name: str) -> str:
+    """A file of the templates as it is."""
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _sha256(text: str) -> str:
+    """The hash of a script, as a Content-Security-Policy names it."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _inline_svg(path: Path) -> str:
+    """The figure without the XML prologue, which has no place inside HTML."""
+    text = path.read_text(encoding="utf-8")
+    return text[text.index("<svg") :]

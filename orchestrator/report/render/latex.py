@@ -1,0 +1,57 @@
+"""LaTeX tables with booktabs. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+ESCAPES = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+CAPTION_SIGNS = {"β": r"$\beta$", "±": r"$\pm$", "−": "--", "→": r"$\to$", "|": "$|$", "τ": r"$\tau$"}
+"""Signs of captions and headings that LaTeX's own encodings lack."""
+CLAIM_SIGNS = {
+    "−": "$-$", "±": r"$\pm$", "β": r"$\beta$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", ">": "$>$", "<": "$<$",
+    "–": "--", "[": "{[}",
+}  # fmt: skip
+"""Signs of the tables of claims. A `[` at the start of a row would be read as an option."""
+
+
+def escape(text: str, signs: Mapping[str, str] | None = None) -> str:
+    """Plain text as LaTeX shows it, with `signs` in place of some characters."""
+    replacements = ESCAPES | dict(signs or {})
+    return "".join(replacements.get(character, character) for character in text)
+
+
+def comment(text: str) -> str:
+    """The text as a comment of one line."""
+    return f"% {' '.join(text.split())}"
+
+
+def math(text: str, bold: bool = False) -> str:
+    """A formula, or a bold one."""
+    return rf"$\mathbf{{{text}}}$" if bold else f"${text}$"
+
+
+def row(texts: Sequence[str]) -> str:
+    """A row of a table, of texts that are LaTeX already."""
+    return " & ".join(texts) + r" \\"
+
+
+def tabular(columns: str, heads: Sequence[Sequence[str]], blocks: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a `tabular`. `heads` has the texts of the header's rows; before each block of finished rows stands a rule."""
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *map(row, heads)]
+    for block in blocks:
+        lines += [r"\midrule", *block]
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
+def floating_table(caption: str, label: str, table: Sequence[str], command: str) -> str:
+    """A `table` with a caption, which is LaTeX already. It shrinks to the text's width, and `command` becomes a comment."""
+    before = [
+        comment(command),
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        rf"\label{{{label}}}",
+        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
+    ]
+    return "\n".join([*before, *table[:-1], table[-1] + "}", r"\end{table}", ""])
