@@ -1,7 +1,7 @@
 """Processes that take one another for those of other machines, and stop themselves where they are told to.
 
-python -m tests.standing_still worker HOME MACHINE [checkpoint|result|publish]
-python -m tests.standing_still driver HOME MACHINE
+python -m tests.support.standing_still worker HOME MACHINE [checkpoint|result|publish]
+python -m tests.support.standing_still driver HOME MACHINE
 """
 
 import os

@@ -23,6 +23,14 @@ class User:
     def __init__(self, home: Path, storage: Path, data: Path) -> None:
         self.home, self.storage, self.data = home, storage, data
 
+    @classmethod
+    def with_classifiers(cls, home: Path, classifiers: Path, data: Path) -> "User":
+        """Returns a user whose storage holds nothing but trained classifiers."""
+        storage = home / "storage"
+        storage.mkdir()
+        (storage / "classifiers").symlink_to(classifiers)
+        return cls(home, storage, data)
+
     def spec(self, name="tiny", **changes) -> Path:
         """A sweep file of three small trials, changed as asked; None takes a field out."""
         base = {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 3, "batch_size": 64}

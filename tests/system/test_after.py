@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def home(tmp_path_factory):
     """The folder that the commands are typed in; the sweep has run."""
     folder = tmp_path_factory.mktemp("home")
-    (folder / "mine.py").write_text((ROOT / "tests" / "own_data.py").read_text())
+    (folder / "mine.py").write_text((ROOT / "tests" / "support" / "own_data.py").read_text())
     raw = {
         "name": "own",
         "base": {"dataset": "mine.py:made", "model": "mopoe", "batch_size": 50, "epochs": 2},

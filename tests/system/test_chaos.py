@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 KILLS = 10
 
 
-def test_ten_kills_lose_nothing_double_nothing_and_change_no_bit(shared, data_folder, jury, tmp_path):
+def test_ten_kills_lose_nothing_double_nothing_and_change_no_bit(classifier_folder, data_folder, jury, tmp_path):
     """Workers killed in training, in mid-checkpoint and in evaluation; the driver killed and interrupted; power lost, with the ends of
     the newest files. Tables, weights, metrics and curves are those of the quiet run, attempts are recorded, and MLflow has each run
     once, finished, with each epoch once. CHAOS_SEED repeats a schedule.
@@ -21,7 +21,7 @@ def test_ten_kills_lose_nothing_double_nothing_and_change_no_bit(shared, data_fo
     chance = random.Random(seed)
     kinds = tuple(schedule(KILLS, chance))
     assert set(kinds) == set(KINDS)
-    plan = Plan(str(data_folder), shared / "storage" / "classifiers", kinds, seeds=2, epochs=100)
+    plan = Plan(str(data_folder), classifier_folder, kinds, seeds=2, epochs=100)
     victim, verdict = rehearse(plan, tmp_path / "chaos", chance)
     said = f"CHAOS_SEED={seed}: {victim.kills}\n{victim.log.read_text(encoding='utf-8')[-5000:]}"
     assert verdict.differences == (), said

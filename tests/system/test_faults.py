@@ -19,14 +19,6 @@ from tests.support.users import ROOT, User, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.fixture
-def user(shared, data_folder, jury, tmp_path):
-    """A user with an empty storage but for trained classifiers."""
-    (tmp_path / "storage").mkdir()
-    (tmp_path / "storage" / "classifiers").symlink_to(shared / "storage" / "classifiers")
-    return User(tmp_path, tmp_path / "storage", data_folder)
-
-
 def running(user: User, path: Path) -> list:
     """Trials that somebody trains now."""
     ledger = Ledger(user.storage)
@@ -134,7 +126,7 @@ rm {disk}/filler
 """
 
 
-def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(user, shared):
+def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(user, classifier_folder):
     """On a disk of a few megabytes the sweep ends with one clear line and exit code 1; no trial has failed. With room the same command
     completes it.
     """
@@ -152,7 +144,7 @@ def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(user, shared):
         home=user.home,
         command=command,
         status=status,
-        classifiers=shared / "storage" / "classifiers",
+        classifiers=classifier_folder,
     )
     done = subprocess.run([*isolated, script], cwd=ROOT, capture_output=True, text=True, timeout=400)
     said = {name: (user.home / name).read_text() for name in ("full.out", "full.err", "full.code", "full.status", "room.out")}

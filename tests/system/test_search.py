@@ -13,18 +13,10 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposals, resolve
 from orchestrator.spec.sweep_spec import parse, trials
 from tests.support.said import counts, ran, unnamed
-from tests.support.users import User, wait_for
+from tests.support.users import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 OBJECTIVES = [{"metric": "coherence/joint", "goal": "max", "reference": 0}, {"metric": "log_likelihood/joint", "goal": "max"}]
-
-
-@pytest.fixture
-def user(shared, data_folder, jury, tmp_path):
-    """A user with an empty storage but for trained classifiers."""
-    (tmp_path / "storage").mkdir()
-    (tmp_path / "storage" / "classifiers").symlink_to(shared / "storage" / "classifiers")
-    return User(tmp_path, tmp_path / "storage", data_folder)
 
 
 def searched(user, path):

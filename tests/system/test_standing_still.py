@@ -63,9 +63,9 @@ def test_a_worker_that_stood_still_harms_nothing_when_it_wakes(home, starts, whe
     """
     prepare(home)
     (trial, *_), ledger = trials(parse(RAW)), Ledger(home / "runs")
-    sleeper = starts("tests.standing_still", "worker", home, "a", where)
+    sleeper = starts("tests.support.standing_still", "worker", home, "a", where)
     wait_for(lambda: sleeper.poll() is not None or is_stopped(sleeper))
-    other = starts("tests.standing_still", "worker", home, "b")
+    other = starts("tests.support.standing_still", "worker", home, "b")
     out, err = other.communicate(timeout=180)
     assert other.returncode == 0, out + err
     record = (ledger.folder(trial) / "result.json").read_bytes()
@@ -129,11 +129,11 @@ def test_a_driver_that_was_taken_over_leaves_when_it_wakes(home, starts):
     the sweep. Then MLflow has each run once, and no note of the two is left.
     """
     prepare(home, epochs=100)
-    first = starts("tests.standing_still", "driver", home, "a")
+    first = starts("tests.support.standing_still", "driver", home, "a")
     wait_for(lambda: first.poll() is not None or any(Ledger(home / "runs").storage.glob("trials/*/attempts/*.json")))
     time.sleep(3)
     first.send_signal(signal.SIGSTOP)
-    second = starts("tests.standing_still", "driver", home, "b")
+    second = starts("tests.support.standing_still", "driver", home, "b")
     sweep_folder = home / "runs" / "sweeps" / "own"
     wait_for(lambda: second.poll() is not None or overlaps.noted(sweep_folder))
     time.sleep(5)

@@ -228,7 +228,7 @@ def test_local_uris_are_folders(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_sweep_whose_storage_is_s3(store, tmp_path, shared, data_folder, jury):
+def test_a_sweep_whose_storage_is_s3(store, tmp_path, classifier_folder, data_folder, jury):
     """Two trials end as in a folder, to the last bit; ledger and report are in the bucket; no file, log or run holds the secret."""
     base = {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 2, "batch_size": 64}
     raw = {
@@ -240,10 +240,10 @@ def test_a_sweep_whose_storage_is_s3(store, tmp_path, shared, data_folder, jury)
     }
     file = tmp_path / "far.yaml"
     file.write_text(yaml.safe_dump(raw))
-    for path in (shared / "storage").glob("classifiers/*/*.pt"):
+    for path in classifier_folder.glob("*/*.pt"):
         write_bytes(place(raw["storage"]) / "classifiers" / path.parent.name / path.name, path.read_bytes())
     (tmp_path / "near").mkdir()
-    (tmp_path / "near" / "classifiers").symlink_to(shared / "storage" / "classifiers")
+    (tmp_path / "near" / "classifiers").symlink_to(classifier_folder)
     scratch = Path(tempfile.mkdtemp(prefix="m-"))  # a short name: Ray makes sockets in it, whose paths have a limit
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(scratch)}
 

@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def user(shared, data_folder, jury, tmp_path_factory):
+def user(classifier_folder, data_folder, jury, tmp_path_factory):
     """A user whose storage holds trained classifiers, so that each test need not train them."""
-    return User(tmp_path_factory.mktemp("home"), shared / "storage", data_folder)
+    return User.with_classifiers(tmp_path_factory.mktemp("home"), classifier_folder, data_folder)
 
 
 @pytest.fixture(scope="module")

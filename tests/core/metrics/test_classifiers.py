@@ -48,11 +48,11 @@ def test_judges_are_in_evaluation_mode_and_repeat_themselves(dataset, jury):
     assert torch.equal(jury.networks["svhn"](x), jury.networks["svhn"](x))
 
 
-def test_judges_are_trained_once(dataset, jury, shared):
+def test_judges_are_trained_once(dataset, jury, classifier_folder):
     """A second call loads what the first kept."""
-    files = sorted((shared / "storage" / "classifiers").rglob("*.pt"))
+    files = sorted(classifier_folder.rglob("*.pt"))
     before = [file.stat().st_mtime_ns for file in files]
-    again = judges(dataset, shared / "storage" / "classifiers", CPU)
+    again = judges(dataset, classifier_folder, CPU)
     assert [file.stat().st_mtime_ns for file in files] == before
     assert (again.hash, again.quality) == (jury.hash, jury.quality)
 
