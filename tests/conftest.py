@@ -12,6 +12,7 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 import pytest
 import torch
 from filelock import FileLock
+from matplotlib.figure import Figure
 
 from mopoe_core.data.cards import DatasetCard
 from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
@@ -19,6 +20,7 @@ from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.classifiers import Judges, judges
 from orchestrator.cli import app
+from orchestrator.tracking.mlflow import projection
 from tests.support import own_cards, recorded
 from tests.support.users import User
 
@@ -101,6 +103,19 @@ def card_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object], Data
 
     yield card
     user_data.forget()
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow_store(shared: Path) -> Path:
+    """Returns a database with MLflow's tables, which take seconds to make, to be copied."""
+    made = built_once(shared / "mlflow", lambda folder: projection.make_database(f"sqlite:///{folder / 'mlflow.db'}"))
+    return made / "mlflow.db"
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets reports write empty files in place of figures, for tests that look at everything else; figures are most of a report's time."""
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b""))
 
 
 @pytest.fixture(scope="session")

@@ -26,22 +26,14 @@ from tests.support.said import unnamed
 from tests.tracking.test_tracking import Sweep, complete, curve, ended, search_of, small_sweep
 
 
-@pytest.fixture(scope="session")
-def tables(tmp_path_factory) -> Path:
-    """A database with MLflow's tables, which take seconds to make."""
-    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def new_store(tables, monkeypatch) -> Callable[[Path], str]:
+def new_store(empty_mlflow_store, monkeypatch) -> Callable[[Path], str]:
     """Makes an empty store in a folder, which is made too; gives its address."""
     monkeypatch.setattr(projection, "BATCH_SECONDS", 0.1)
 
     def make(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(tables, folder / "mlflow.db")
+        shutil.copy(empty_mlflow_store, folder / "mlflow.db")
         return f"sqlite:///{folder / 'mlflow.db'}"
 
     return make

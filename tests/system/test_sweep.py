@@ -82,7 +82,7 @@ def test_the_same_command_again_trains_nothing_and_gives_the_same_table(user, sw
     report = user.storage / "sweeps" / "tiny" / "report"
     before = {name: (report / name).read_bytes() for name in ("cells.csv", "cells.md", "trials.parquet", "front.svg")}
     points = user.points()
-    done = user.types("sweep", swept[0])
+    done = user.types_here("sweep", swept[0])
     assert ran(done.stdout) == 0
     assert {name: (report / name).read_bytes() for name in before} == before
     assert user.kinds() == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 3}
@@ -93,7 +93,7 @@ def test_one_more_seed_runs_one_more_trial_a_cell(user, swept):
     """With two seeds in place of one, the plan and the sweep have exactly three new trials, and the old ones are untouched."""
     first = user.results(swept[0])
     path = user.spec(seeds=2)
-    assert re.search(r"^done +3\b", user.types("plan", path).stdout, re.MULTILINE)
+    assert re.search(r"^done +3\b", user.types_here("plan", path).stdout, re.MULTILINE)
     assert ran(user.types("sweep", path).stdout) == 3
     assert user.kinds() == {("trial", "FINISHED"): 6, ("cell", "FINISHED"): 3}
     later = user.results(path)
@@ -104,7 +104,7 @@ def test_one_more_seed_runs_one_more_trial_a_cell(user, swept):
 
 def test_another_sweep_shares_the_trials(user, swept):
     """A sweep of another name with the same cells trains nothing and gets an experiment of its own."""
-    done = user.types("sweep", user.spec(name="other"))
+    done = user.types_here("sweep", user.spec(name="other"))
     assert ran(done.stdout) == 0
     assert user.kinds("other") == {("trial", "FINISHED"): 3, ("cell", "FINISHED"): 3}
 
@@ -123,8 +123,8 @@ def test_the_same_trial_in_another_storage_is_bit_equal(user, swept, tmp_path):
 
 def test_status_and_report_read_the_ledger(user, swept):
     """Both commands work after the fact and say what the sweep said."""
-    assert re.search(r"\bcompleted +1 attempt\b", user.types("status", swept[0], "--trials").stdout)
-    assert "coherence/joint" in user.types("report", swept[0]).stdout
+    assert re.search(r"\bcompleted +1 attempt\b", user.types_here("status", swept[0], "--trials").stdout)
+    assert "coherence/joint" in user.types_here("report", swept[0]).stdout
 
 
 def test_what_was_tampered_with_stops_the_sweep_and_is_trained_again_if_asked(user, swept):
@@ -136,10 +136,10 @@ def test_what_was_tampered_with_stops_the_sweep_and_is_trained_again_if_asked(us
     forged = user.trials(path)[0]
     file = Ledger(user.storage).folder(forged) / "result.json"
     file.write_text(file.read_text().replace('"value": 0.', '"value": 0.9', 1))
-    refused = user.types("sweep", path, code=2)
+    refused = user.types_here("sweep", path, code=2)
     assert str(file) in refused.stderr
     assert refused.stderr.count("\n") == 1
-    assert counts(user.types("status", path).stdout) == {"damaged": 1, "completed": 5}
+    assert counts(user.types_here("status", path).stdout) == {"damaged": 1, "completed": 5}
     exchanged = user.trials(path)[1:3]
     exchange(*(Path(str(Ledger(user.storage).checkpoint(trial))) for trial in exchanged))
     assert ran(user.types("sweep", path, "--retrain-damaged").stdout) == 3
@@ -198,15 +198,15 @@ def test_bad_files_exit_with_2_and_leave_storage_untouched(user, tmp_path):
     storage = tmp_path / "none"
     bad = user.spec(name="bad", grid={"model": ["mopeo"]}, storage=str(storage))
     for words in (["sweep", bad], ["plan", bad], ["status", bad], ["report", bad], ["sweep", tmp_path / "absent.yaml"]):
-        done = user.types(*words, code=2)
+        done = user.types_here(*words, code=2)
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1
         assert done.stdout == ""
-    user.types("plan", user.spec(name="fine", storage=str(storage)))
+    user.types_here("plan", user.spec(name="fine", storage=str(storage)))
     assert not storage.exists()
     (tmp_path / "file").write_text("x")
     for below in ("file", "file/deeper"):
-        done = user.types("sweep", user.spec(name="onfile", storage=str(tmp_path / below)), code=2)
+        done = user.types_here("sweep", user.spec(name="onfile", storage=str(tmp_path / below)), code=2)
         assert done.stderr.count("\n") == 1
         assert not unnamed(done.stderr, "storage", tmp_path / "file")
 
@@ -219,7 +219,7 @@ def test_a_storage_that_cannot_be_is_refused_in_one_line(user, tmp_path):
     path = user.spec(name="where")
     nobody = "s3://key:hidden@bucket/x?endpoint_override=127.0.0.1:9&scheme=http"
     for storage in ("nosuch://bucket/x", "s3://", nobody, "", " ", "/proc/none/of/this", str(tmp_path / "link")):
-        done = user.types("sweep", path, "--storage", storage, code=2)
+        done = user.types_here("sweep", path, "--storage", storage, code=2)
         assert "hidden" not in done.stdout + done.stderr
         assert done.stderr.startswith(("error: storage: ", "error: --storage: "))
         assert done.stderr.count("\n") == 1
@@ -227,7 +227,7 @@ def test_a_storage_that_cannot_be_is_refused_in_one_line(user, tmp_path):
 
 def test_more_than_any_node_has_is_refused(user, tmp_path):
     """10,000 CPUs a trial are named as a mistake before a worker starts."""
-    done = user.types("sweep", user.spec(name="huge", resources={"cpu": 10_000}, storage=str(tmp_path / "s")), code=2)
+    done = user.types_here("sweep", user.spec(name="huge", resources={"cpu": 10_000}, storage=str(tmp_path / "s")), code=2)
     assert not unnamed(done.stderr, "resources.cpu", 10000)
     assert not (tmp_path / "s").exists()
 

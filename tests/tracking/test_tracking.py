@@ -186,20 +186,12 @@ def other_store(storage: Path) -> str:
     return f"sqlite:///{storage / 'another.db'}"
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory) -> Path:
-    """A database with MLflow's tables, which take seconds to make."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def storage(tmp_path, empty_store, monkeypatch) -> Path:
+def storage(tmp_path, empty_mlflow_store, monkeypatch) -> Path:
     """A storage folder with two empty stores, for trackers that hurry."""
     monkeypatch.setattr(projection, "BATCH_SECONDS", 0.1)
     for name in ("mlflow.db", "another.db"):
-        shutil.copy(empty_store, tmp_path / name)
+        shutil.copy(empty_mlflow_store, tmp_path / name)
     return tmp_path
 
 
