@@ -220,8 +220,9 @@ def test_accepting_a_checkpoint_that_was_cut_removes_the_rest_of_it(store, types
 
 
 @pytest.mark.parametrize("how", ["exchanged", "a byte turned", "deleted"])
-def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here, how):
+def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here, how, empty_mlflow_store, undrawn):
     """`track` says which file, and exits 1; that trial's run has no checkpoint. Mended, the next `track` uploads it."""
+    shutil.copy(empty_mlflow_store, store.ledger.storage / "mlflow.db")
     one, other = checkpoints(store)
     safe = one.with_suffix(".safe")
     shutil.copy(one, safe)
@@ -247,7 +248,7 @@ def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here
     assert uploaded() == {trial.id: True for trial in store.trials}
 
 
-def test_exchanged_pictures_come_neither_into_a_report_nor_into_mlflow(store, types_here, tmp_path):
+def test_exchanged_pictures_come_neither_into_a_report_nor_into_mlflow(store, types_here, tmp_path, undrawn):
     """Both name the picture; untouched, both have it."""
     result = store.ledger.result(store.trials[0])
     run_files.put(tmp_path / "into", store.ledger, result)

@@ -624,7 +624,7 @@ def test_a_long_course_is_written_whole(storage):
     assert curve_of(stored(sweep.uri)["sweep", "t"]) == [(n + 4, float(n)) for n in range(2500)]
 
 
-def test_track_draws_and_writes_what_a_search_has_found(storage):
+def test_track_draws_and_writes_what_a_search_has_found(storage, undrawn):
     """From proposals and results alone: parameters, course, figures; with `--rebuild` the same."""
     hunt = Hunt(storage, raw())
     for beta in (1.0, 2.0):
@@ -863,7 +863,7 @@ def wait_for(happened, seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-def test_the_run_of_a_sweep_has_the_report_and_its_hypervolume(storage):
+def test_the_run_of_a_sweep_has_the_report_and_its_hypervolume(storage, undrawn):
     """Of a grid, after `track`: the page, the front and the tables are artifacts of one run, with the front's hypervolume as by hand; a
     second `track` leaves it.
     """
