@@ -1,6 +1,7 @@
 """Fixtures that many test files use. What takes long to build is built once, also where several processes run the tests."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,6 +144,12 @@ def store(recorded_once: recorded.Store, tmp_path: Path, monkeypatch: pytest.Mon
     user_data.search_from(tmp_path)
     yield copied
     user_data.search_from(Path())
+
+
+@pytest.fixture
+def stored_mlflow(store: recorded.Store, empty_mlflow_store: Path) -> None:
+    """Gives the storage of `store` an MLflow database without runs, which a command would take seconds to make."""
+    shutil.copy(empty_mlflow_store, Path(str(store.ledger.storage)) / "mlflow.db")
 
 
 LONGEST = (

@@ -220,9 +220,8 @@ def test_accepting_a_checkpoint_that_was_cut_removes_the_rest_of_it(store, types
 
 
 @pytest.mark.parametrize("how", ["exchanged", "a byte turned", "deleted"])
-def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here, how, empty_mlflow_store, undrawn):
+def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here, how, stored_mlflow, undrawn):
     """`track` says which file, and exits 1; that trial's run has no checkpoint. Mended, the next `track` uploads it."""
-    shutil.copy(empty_mlflow_store, store.ledger.storage / "mlflow.db")
     one, other = checkpoints(store)
     safe = one.with_suffix(".safe")
     shutil.copy(one, safe)
