@@ -9,25 +9,21 @@ import argparse
 import errno
 import io
 import os
-import queue
 import shutil
 import sys
 import tempfile
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import torch
 import yaml
-from ray.tune.search import Searcher
 
 from benchmarks.robustness.injection import Call, Injection
 from mopoe_core.data.own import user_data
@@ -35,9 +31,11 @@ from mopoe_core.metric_names import UNITS, Metric
 from mopoe_core.storage import retries
 from mopoe_core.storage.files import Digest, write_text
 from orchestrator.cli import app
-from orchestrator.execution import job_queue, provenance, worker
-from orchestrator.execution.job_queue import Place
-from orchestrator.execution.ray_tune import tuner
+from orchestrator.driver import sweep
+from orchestrator.execution import in_process, provenance
+from orchestrator.execution.attempt import attempt, materials, preparation
+from orchestrator.execution.queue import job_queue
+from orchestrator.execution.queue.job import WorkerContext
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
 from orchestrator.spec.sweep_spec import parse, trials
@@ -97,9 +95,9 @@ class Sweep:
         (self.home / "own.yaml").write_text(yaml.safe_dump(RAW), encoding="utf-8")
         with in_folder(self.home):
             config = trials(parse(RAW))[0].config
-            place = Place(self.storage, "data", str(self.home), 1, 0.0, "commit", driver="")
+            context = WorkerContext(self.storage, "data", str(self.home), 1, 0.0, "commit", driver="")
             for modality in config.modalities:
-                worker.prepare(config.data_key, modality, place, config.data_hash)
+                preparation.train_classifier(config.data_key, modality, context, config.data_hash)
 
     def types(self, *words: str) -> Ended:
         """Type a command on it; `sweep` where none is given."""
@@ -149,22 +147,16 @@ def in_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_process(with_report: bool, with_mlflow: bool) -> Iterator[None]:
+def quick_sweeps(with_report: bool, with_mlflow: bool) -> Iterator[None]:
     """Trials run in this process, one after another, and their evaluation takes no time; report and MLflow only where asked for."""
     replaced: list[tuple[Any, str, Any]] = [
-        (tuner, "_ray", nullcontext),
-        (tuner, "_there", lambda: [{"CPU": 1.0}]),
-        (tuner, "_size", lambda *arguments: 2),
-        (tuner, "_tune", _tune),
-        (worker, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here")),
-        (worker, "evaluate", _metrics),
-        (worker, "write_pictures", _pictures),
-        (worker, "_rehearse", lambda *arguments: None),
-        (worker, "gc", SimpleNamespace(collect=lambda: None)),  # a second a job, of all that a test run has imported
+        (sweep, "on_ray_tune", in_process.run),
+        (materials, "evaluate", _metrics),
+        (attempt, "write_pictures", _pictures),
+        (attempt, "rehearse", lambda *arguments: None),
         (provenance, "machine", dict),
         (retries, "PAUSES", (0.0, 0.0, 0.0)),
         (job_queue, "FIRST_PAUSE", 0.01),
-        (job_queue, "VERDICT_SECONDS", 0.0),
     ]
     replaced += [] if with_report else [(report, "write", _small_report)]
     replaced += [] if with_mlflow else [(projection, "Tracker", _NoTracker)]
@@ -187,37 +179,6 @@ class _NoTracker:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments, **named: None
-
-
-def _tune(search: Any, forward: Any, place: Place, resources: Any, scratch: str) -> None:
-    """As Tune does it: hand out the queue's jobs and tell what is reported of them."""
-    deadline, number = time.monotonic() + 60, 0
-    while time.monotonic() < deadline:
-        number += 1
-        config = search.suggest(f"job{number}")
-        if config == Searcher.FINISHED:
-            return
-        if config is None:
-            time.sleep(0.005)
-            continue
-        _run(SimpleNamespace(trial_id=f"job{number}", config=config), forward, place)
-    raise TimeoutError("the queue does not come to an end")
-
-
-def _run(trial: Any, forward: Any, place: Place) -> None:
-    reports: Any = queue.SimpleQueue()
-    if trial.config["job"] is None:
-        for kind in ("up", "over"):
-            forward.on_trial_result(0, [], trial, {"said": [{"kind": kind}]})
-        return
-    with in_folder(Path(place.root)):
-        worker.Worker._attempt(trial.config, place, reports)
-    while not reports.empty():
-        said = reports.get()
-        if isinstance(said, BaseException):
-            forward.on_trial_error(0, [], trial)
-        else:
-            forward.on_trial_result(0, [], trial, {"said": [said]})
 
 
 def _metrics(model: Any, *arguments: Any) -> tuple[Metric, ...]:
@@ -308,7 +269,7 @@ def main() -> None:
     parser.add_argument("--mlflow", action="store_true", help="with MLflow")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="e-") as folder, in_process(asked.report, asked.mlflow):
+    with tempfile.TemporaryDirectory(prefix="e-") as folder, quick_sweeps(asked.report, asked.mlflow):
         template = Sweep(Path(folder) / "home", Path(folder) / "template")
         template.make()
         count, bad = Counter[str](), 0

@@ -20,9 +20,10 @@ from typing import Any
 
 from mopoe_core.metric_names import UNITS, Epoch, Metric
 from orchestrator.driver import sweep
-from orchestrator.execution import worker
-from orchestrator.execution.job_queue import Job, Place
-from orchestrator.execution.ray_tune import tuner
+from orchestrator.execution.events import EpochsEnded, TrialEnded, TrialsBegun
+from orchestrator.execution.queue.job import Job, WorkerContext
+from orchestrator.execution.ray_tune import tuner, worker
+from orchestrator.execution.ray_tune.worker import JobEnded, Messages
 from orchestrator.ledger.leases.leases import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
@@ -38,21 +39,20 @@ class Instant(worker.Worker):
     """A worker whose attempts are made up."""
 
     @staticmethod
-    def _attempt(config: dict[str, Any], place: Place, reports: "worker._Reports") -> None:
-        ledger = Ledger(place.storage)
-        with Lease(ledger.storage, place.driver) as lease:
+    def _attempt(config: dict[str, Any], context: WorkerContext, messages: Messages) -> None:
+        ledger = Ledger(context.storage)
+        with Lease(ledger.storage, context.driver) as lease:
             for trial in Job(**config["job"]).trials:
                 assert lease.claim(ledger.folder(trial)) is None
                 attempt = ledger.begin(trial)
-                reports.put({"kind": "begun", "attempts": {trial.id: attempt}, "worker": lease.holder.token})
+                messages.put(TrialsBegun({trial.id: attempt}, lease.holder.token))
                 result = made_up(trial)
                 for epoch in result.history:
-                    told = {"epoch": epoch.epoch, "timestamp_ms": epoch.timestamp_ms, "values": epoch.values}
-                    reports.put({"kind": "epochs", "epochs": {trial.id: told}})
+                    messages.put(EpochsEnded({trial.id: epoch}))
                 ledger.record(result)
                 ledger.end_attempt(trial, attempt, result.status)
-                reports.put({"kind": "ended", "id": trial.id, "status": result.status})
-        reports.put({"kind": "over"})
+                messages.put(TrialEnded(trial.id, result.status))
+        messages.put(JobEnded())
 
 
 def made_up(trial: Trial) -> TrialResult:
@@ -117,7 +117,7 @@ def main() -> None:
         "seeds": 100,
     }
     worker.Worker = Instant  # type: ignore[misc]
-    tuner._prepare = lambda *arguments: None
+    tuner.prepare = lambda *arguments: None  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         storage, spec = Path(folder), specs.parse(raw)
         watch = Watch(storage)

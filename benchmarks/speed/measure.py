@@ -14,7 +14,7 @@ from statistics import median, quantiles
 import torch
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
-"""What `orchestrator.execution.ray_tune.tuner` sets for workers; glibc reads it when a process starts."""
+"""What `orchestrator.execution.ray_tune.environment` sets for workers; glibc reads it when a process starts."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """What Ray sets for a worker with one CPU; BLAS reads it when it is loaded."""
 

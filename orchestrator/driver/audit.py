@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from mopoe_core.errors import CheckpointError, UserError
 from orchestrator.analysis.reproducibility import Verdict, compare, distance
 from orchestrator.errors import DamagedError
-from orchestrator.execution import local, provenance
-from orchestrator.execution.local import Foreground
+from orchestrator.execution import foreground, provenance
+from orchestrator.execution.foreground import Foreground
 from orchestrator.ledger import artifact_check, records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
@@ -25,7 +25,7 @@ def choose(results: Sequence[TrialResult], count: int, seed: int) -> list[TrialR
 
 def run(chosen: Sequence[TrialResult], spec: SweepSpec, ledger: Ledger) -> Iterator[tuple[TrialResult, Verdict]]:
     """Train each again, with as many threads as before and on a GPU if that was so, and compare."""
-    with local.beside(ledger.storage, spec.resources.data_folder, provenance.commit()) as place:
+    with foreground.beside(ledger.storage, spec.resources.data_folder, provenance.commit()) as place:
         for recorded in chosen:
             yield recorded, _again(recorded, ledger, place)
 

@@ -9,7 +9,7 @@ from mopoe_core.storage.files import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.driver import reset_trials
 from orchestrator.driver.reset_trials import PutBack
-from orchestrator.execution import local, provenance
+from orchestrator.execution import foreground, provenance
 from orchestrator.ledger.leases.leases import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
@@ -42,7 +42,7 @@ def here(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
     """Train a trial in the foreground, and print its epochs; nothing in storage changes. Raises whatever the trial raises, and
     RuntimeError from what would else be taken for the user's own mistake and shown without its traceback.
     """
-    with local.beside(storage, spec.resources.data_folder, provenance.commit()) as place:
+    with foreground.beside(storage, spec.resources.data_folder, provenance.commit()) as place:
         try:
             return place.train(trial, spec.resources.cpu, spec.resources.gpu, lambda epoch: _tell(epoch, trial), rehearse=True)
         except UserError as error:

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.files import AnyPath, near, write_bytes, write_text
 from mopoe_core.storage.remote_path import RemotePath, masked
 from mopoe_core.terminal import say
@@ -19,7 +18,9 @@ from orchestrator.analysis.comparable_groups import check_search, groups_of
 from orchestrator.driver import replaced_folder, reset_trials, retention
 from orchestrator.errors import LedgerError, SweepHeldError
 from orchestrator.execution import plan, provenance
-from orchestrator.execution.events import Event, Outcome
+from orchestrator.execution.events import Event, Observer, Observers, TrialEnded
+from orchestrator.execution.executor import Executor, Outcome, Work
+from orchestrator.execution.queue.search_jobs import Proposer
 from orchestrator.ledger import artifact_check, sweep_records
 from orchestrator.ledger.leases import leases, overlaps
 from orchestrator.ledger.leases.leases import Holder, Lease, LeaseLost
@@ -36,9 +37,6 @@ from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow import projection
 from orchestrator.tracking.mlflow.run_links import run_links
 from orchestrator.tracking.mlflow.store_address import check_folder
-
-if TYPE_CHECKING:
-    from orchestrator.search.engine import Searching
 
 SPREAD = ("mean", "sd", "low", "high")
 """What MLflow shows of each metric of a cell."""
@@ -65,11 +63,18 @@ class Ended:
     seconds: float
 
 
-def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_damaged: bool = False) -> Ended:
+def run(
+    spec: SweepSpec,
+    source: str,
+    storage: AnyPath,
+    command: str,
+    retrain_damaged: bool = False,
+    execute: Executor | None = None,
+) -> Ended:
     """Bring the ledger to where the spec wants it, then MLflow and the report to where the ledger is.
 
-    `source` is the YAML's text, kept beside the report. Raises SweepHeldError where another driver runs the sweep, and LedgerError where
-    records are damaged and are not to be set aside.
+    `source` is the YAML's text, kept beside the report; `execute` runs the trials, on Ray Tune if it is left out. Raises SweepHeldError
+    where another driver runs the sweep, and LedgerError where records are damaged and are not to be set aside.
     """
     started = time.monotonic()
     ledger = Ledger(storage)
@@ -91,7 +96,7 @@ def run(spec: SweepSpec, source: str, storage: AnyPath, command: str, retrain_da
         sweep_records.remember(spec, ledger.storage)
         for trial in made.unpublished:
             ledger.publish(trial)
-        stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease, command)
+        stopped, problems, paths, statuses = _bring_on(spec, made, ledger, uri, lease, command, execute or on_ray_tune)
         spec = resolve(spec, ledger.storage)
         there = {trial.id for trial in made.done}
         ended = sum(status in ENDED and key not in there for key, status in statuses.items())
@@ -137,7 +142,7 @@ def _take(lease: Lease, spec: SweepSpec, place: AnyPath) -> None:
 
 
 def _bring_on(
-    spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, lease: Lease, command: str
+    spec: SweepSpec, made: plan.Plan, ledger: Ledger, uri: str, lease: Lease, command: str, execute: Executor
 ) -> tuple[str, tuple[str, ...], report.ReportPaths, dict[str, str]]:
     """Run what is missing, with MLflow beside it, and write the report, which the sweep's run in MLflow has; returns why the
     sweep stopped before its end, what MLflow did not take, where the report is, and each trial's status by its id.
@@ -147,7 +152,7 @@ def _bring_on(
     stopped, patience, whole = "", float("inf"), None
     try:
         if made.to_run or spec.search:
-            stopped = _run_missing(spec, made, ledger, tracker, commit, lease)
+            stopped = _run_missing(spec, made, ledger, tracker, commit, lease, execute)
         found = resolve(spec, ledger.storage)
         read = _read(found, ledger)
         lease.check()
@@ -305,44 +310,67 @@ def _told(spec: SweepSpec, ledger: Ledger, results: Sequence[TrialResult], now: 
     return outcomes.of_search(spec, ledger.storage, groups_of(spec, results).results, given_up)
 
 
-def _run_missing(spec: SweepSpec, made: plan.Plan, ledger: Ledger, tracker: projection.Tracker, commit: str, lease: Lease) -> str:
+def on_ray_tune(work: Work, observer: Observer, search: Proposer | None = None) -> Outcome:
+    """The executor of users' sweeps."""
+    from orchestrator.execution.ray_tune import tuner  # ray and torch: seconds that a sweep with nothing to run need not wait
+
+    return tuner.run(work, observer, search)
+
+
+def _run_missing(
+    spec: SweepSpec,
+    made: plan.Plan,
+    ledger: Ledger,
+    tracker: projection.Tracker,
+    commit: str,
+    lease: Lease,
+    execute: Executor,
+) -> str:
     """Run what the plan says, and what a search finds; returns why the sweep stopped before its end, if it did so by itself."""
     outcome = Outcome({})
     seen = Watch(spec, ledger.storage).look()
-    found = {result.trial.id: result for result in seen.results}
+    results = {result.trial.id: result for result in seen.results}
     with Progress(seen) as progress:
-        listener = _Listener(spec, ledger, tracker, progress, found, lease)
+        ended = _EndedTrials(spec, ledger, tracker, progress, results)
         search, todo = None, made.to_run
         if spec.search is not None:
             from orchestrator.search.engine import Searching  # optuna, which no other sweep need wait for
 
-            search = Searching(spec, ledger, found, listener.widen, progress.say, lease.check)
+            search = Searching(spec, ledger, results, ended.widen, progress.say, lease.check)
             todo = tuple(search.start())
-            listener.search = search
         if not todo:
             return ""
-        from orchestrator.execution.ray_tune import tuner  # ray and torch: seconds that a sweep with nothing to run need not wait
-
+        observers = [_LeaseCheck(lease), tracker, ended, *([search] if search else []), progress]
+        work = Work(
+            todo,
+            trials(ended.spec),
+            ledger,
+            spec.resources,
+            commit,
+            lease.holder.token,
+            made.estimate.seconds,
+        )
         try:
-            outcome = tuner.run(
-                todo,
-                trials(listener.spec),
-                ledger,
-                spec.resources,
-                commit,
-                lease.holder.token,
-                made.estimate.seconds,
-                listener,
-                search,
-            )
+            outcome = execute(work, Observers(*observers), search)
         finally:
             lease.check()  # where another driver goes on, there is nothing to settle
-            _settle(wanted(resolve(listener.spec, ledger.storage)), ledger, outcome, lease.holder.token)
+            _settle(wanted(resolve(ended.spec, ledger.storage)), ledger, outcome, lease.holder.token)
     return outcome.stopped
 
 
-class _Listener:
-    """Tells MLflow and the screen what happens in the workers: one method a kind of event."""
+class _LeaseCheck(Observer):
+    """Raises LeaseLost where another driver may have taken over, before any other observer receives an event."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def notify(self, event: Event) -> None:
+        """Check, whatever the event."""
+        self._lease.check()
+
+
+class _EndedTrials(Observer):
+    """Keeps the results of trials that have ended, for the search, and shows them. `spec` is the sweep with the cells that it has now."""
 
     def __init__(
         self,
@@ -350,15 +378,11 @@ class _Listener:
         ledger: Ledger,
         tracker: projection.Tracker,
         progress: Progress,
-        found: dict[str, TrialResult],
-        lease: Lease,
+        results: dict[str, TrialResult],
     ) -> None:
         self.spec = spec
-        """The sweep with the cells that it has now."""
-        self.search: Searching | None = None
         self._by_id = {trial.id: trial for trial in trials(spec)}
-        self._ledger, self._tracker, self._progress, self._found = ledger, tracker, progress, found
-        self._lease = lease
+        self._ledger, self._tracker, self._progress, self._results = ledger, tracker, progress, results
 
     def widen(self, spec: SweepSpec) -> None:
         """A search has found cells, or given them seeds."""
@@ -368,102 +392,17 @@ class _Listener:
         self._tracker.add(new)
         self._progress.add(spec, new)
         for trial in new:
-            result = self._ledger.result(trial)
-            if result is not None:
-                self._has_ended(result)
+            self._take(trial)
 
-    def __call__(self, event: Event) -> None:
-        """Raises LeaseLost where another driver may have taken over."""
-        self._lease.check()
-        kinds = {
-            "preparing": self._preparing,
-            "prepared": self._prepared,
-            "stacks": self._stacks,
-            "halved": self._halved,
-            "begun": self._begun,
-            "epoch": self._epoch,
-            "ended": self._ended,
-            "judged": self._judged,
-            "stopped": self._stopped,
-            "elsewhere": self._elsewhere,
-            "full": self._full,
-            "node": self._node,
-            "retried": self._retried,
-            "failed": self._failed,
-        }
-        kinds[event.kind](event)
+    def on_trial_ended(self, event: TrialEnded) -> None:
+        """Read its result."""
+        self._take(self._by_id[event.trial_id])
 
-    def _preparing(self, event: Event) -> None:
-        self._progress.say("preparing data and classifiers; a minute or two where storage does not hold them yet")
-
-    def _prepared(self, event: Event) -> None:
-        reached = ", ".join(f"{name} {quality.balanced_accuracy:.1%}" for name, quality in event.report["quality"].items())
-        measure = " or ".join(sorted({quality.measure for quality in event.report["quality"].values()}))
-        which = f"{event.report['source']} {event.report['dataset']}"
-        self._progress.say(f"{which}; {measure} of the classifiers on the test items: {reached}")
-
-    def _stacks(self, event: Event) -> None:
-        said = event.report
-        if said["why_not"]:
-            self._progress.say(f"trials like {said['label']} are trained one by one: {said['why_not']}")
-        elif said["size"] > 1:
-            gain = said.get("gain", {}).get(str(said["size"]))
-            measured = f", measured to be {gain:.1f} times as fast as one by one" if gain else ""
-            self._progress.say(f"trials like {said['label']} are stacked, up to {said['size']} at once{measured}")
-
-    def _halved(self, event: Event) -> None:
-        self._progress.say(f"a stack of {event.report['size']} did not fit into memory; it goes on as two halves")
-
-    def _begun(self, event: Event) -> None:
-        self._tracker.begun(event.trial_id)
-        self._progress.begun(event.trial_id, event.report["worker"])
-
-    def _epoch(self, event: Event) -> None:
-        epoch = Epoch(event.report["epoch"], event.report["timestamp_ms"], event.report["values"])
-        self._tracker.epoch(event.trial_id, epoch)
-        self._progress.epoch(event.trial_id, epoch.epoch, epoch.values["train/seconds"])
-
-    def _ended(self, event: Event) -> None:
-        self._tracker.changed(event.trial_id)
-        result = self._ledger.result(self._by_id[event.trial_id])
+    def _take(self, trial: Trial) -> None:
+        result = self._ledger.result(trial)
         if result is not None:
-            self._has_ended(result)
-
-    def _has_ended(self, result: TrialResult) -> None:
-        self._found[result.trial.id] = slim(result, self.spec)
-        self._progress.ended(self._found[result.trial.id])
-
-    def _judged(self, event: Event) -> None:
-        if self.search is not None:
-            self.search.judged(event.trial_id, event.report["epoch"], event.report["values"])
-
-    def _stopped(self, event: Event) -> None:
-        self._tracker.changed(event.trial_id)
-        if self.search is not None:
-            self.search.halted(event.trial_id)
-        self._progress.stopped(event.trial_id, event.report["epoch"])
-
-    def _elsewhere(self, event: Event) -> None:
-        self._progress.elsewhere(event.trial_id, event.report["holder"])
-
-    def _full(self, event: Event) -> None:
-        self._progress.say(event.report["error"])
-
-    def _node(self, event: Event) -> None:
-        self._progress.say(
-            f"a node was lost ({event.report['node'][:8]}); its trials go on elsewhere, and have not failed by that"
-        )
-
-    def _retried(self, event: Event) -> None:
-        self._unless_ended(event, "pending")
-
-    def _failed(self, event: Event) -> None:
-        self._unless_ended(event, "failed")
-
-    def _unless_ended(self, event: Event, status: str) -> None:
-        """What befalls a stack concerns those of its trials that have not ended."""
-        if event.trial_id not in self._found:
-            self._progress.status(event.trial_id, status, event.report["why"])
+            self._results[trial.id] = slim(result, self.spec)
+            self._progress.ended(self._results[trial.id])
 
 
 def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str) -> None:

@@ -11,6 +11,21 @@ from rich.live import Live
 
 from mopoe_core.terminal import escaped
 from orchestrator.analysis import collapse
+from orchestrator.execution.events import (
+    ClassifiersReady,
+    EpochsEnded,
+    NodeLost,
+    Observer,
+    PreparationBegun,
+    StackHalved,
+    StackSizeChosen,
+    StorageFull,
+    TrialFailed,
+    TrialRetried,
+    TrialsBegun,
+    TrialsBusyElsewhere,
+    TrialStopped,
+)
 from orchestrator.ledger.result import TrialResult
 from orchestrator.monitor import view
 from orchestrator.monitor.eta import Shown
@@ -28,7 +43,7 @@ PLAIN_WIDTH = 130
 """Columns where there is no terminal to ask."""
 
 
-class Progress:
+class Progress(Observer):
     """The trials of a sweep as they are now; as a context manager it shows them until it is left."""
 
     def __init__(self, seen: Seen, heading: str = "") -> None:
@@ -97,17 +112,70 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def begun(self, trial_id: str, worker: str) -> None:
-        """A worker has begun to train a trial."""
-        shown = self._shown[trial_id]
-        shown.status, shown.why, shown.worker = "running", "", worker
-        self._changed(shown)
+    def on_preparation_begun(self, event: PreparationBegun) -> None:
+        """Say what takes so long."""
+        self.say("preparing data and classifiers; a minute or two where storage does not hold them yet")
 
-    def epoch(self, trial_id: str, number: int, seconds: float) -> None:
-        """A trial has finished an epoch, which took so many seconds."""
-        shown = self._shown[trial_id]
-        shown.epoch, shown.epoch_seconds = number, seconds
-        self._tell_at_times()
+    def on_classifiers_ready(self, event: ClassifiersReady) -> None:
+        """Say how good they are."""
+        qualities = ", ".join(f"{name} {quality.balanced_accuracy:.1%}" for name, quality in event.quality.items())
+        measure = " or ".join(sorted({quality.measure for quality in event.quality.values()}))
+        self.say(f"{event.source} {event.dataset}; {measure} of the classifiers on the test items: {qualities}")
+
+    def on_stack_size_chosen(self, event: StackSizeChosen) -> None:
+        """Say whether such trials are stacked."""
+        if event.why_not:
+            self.say(f"trials like {event.label} are trained one by one: {event.why_not}")
+        elif event.size > 1:
+            gain = event.gain.get(str(event.size))
+            measured = f", measured to be {gain:.1f} times as fast as one by one" if gain else ""
+            self.say(f"trials like {event.label} are stacked, up to {event.size} at once{measured}")
+
+    def on_stack_halved(self, event: StackHalved) -> None:
+        """Say so."""
+        self.say(f"a stack of {event.size} did not fit into memory; it goes on as two halves")
+
+    def on_storage_full(self, event: StorageFull) -> None:
+        """Say which storage, and why."""
+        self.say(event.error)
+
+    def on_node_lost(self, event: NodeLost) -> None:
+        """Say that no trial has failed by it."""
+        self.say(f"a node was lost ({event.node[:8]}); its trials go on elsewhere, and have not failed by that")
+
+    def on_trials_begun(self, event: TrialsBegun) -> None:
+        """A worker has begun to train trials."""
+        for trial_id in event.attempts:
+            shown = self._shown[trial_id]
+            shown.status, shown.why, shown.worker = "running", "", event.worker
+            self._changed(shown)
+
+    def on_epochs_ended(self, event: EpochsEnded) -> None:
+        """Trials have finished an epoch."""
+        for trial_id, epoch in event.epochs.items():
+            shown = self._shown[trial_id]
+            shown.epoch, shown.epoch_seconds = epoch.epoch, epoch.values["train/seconds"]
+            self._tell_at_times()
+
+    def on_trial_retried(self, event: TrialRetried) -> None:
+        """A trial waits for its next attempt."""
+        self._unless_ended(event.trial_id, "pending", event.why)
+
+    def on_trial_failed(self, event: TrialFailed) -> None:
+        """A trial has no attempt left."""
+        self._unless_ended(event.trial_id, "failed", event.why)
+
+    def on_trial_stopped(self, event: TrialStopped) -> None:
+        """A search has stopped a trial."""
+        self._shown[event.trial_id].stopped = True
+        self._set_status(event.trial_id, "cancelled", f"stopped at epoch {event.epoch}")
+
+    def on_trials_busy_elsewhere(self, event: TrialsBusyElsewhere) -> None:
+        """Another sweep is at these trials."""
+        for trial_id in event.trial_ids:
+            shown = self._shown[trial_id]
+            shown.status = "pending"
+            self.say(f"{shown.status:<10} {shown.name} (another sweep trains it: {event.holder})")
 
     def ended(self, result: TrialResult) -> None:
         """A trial has completed or diverged."""
@@ -116,22 +184,15 @@ class Progress:
         self._measured(result)
         self._changed(shown)
 
-    def status(self, trial_id: str, status: str, why: str) -> None:
-        """A trial has come to another status than by beginning or ending, and why."""
+    def _unless_ended(self, trial_id: str, status: str, why: str) -> None:
+        """What befalls a stack concerns those of its trials that have not ended."""
+        if trial_id not in self._found:
+            self._set_status(trial_id, status, why)
+
+    def _set_status(self, trial_id: str, status: str, why: str) -> None:
         shown = self._shown[trial_id]
         shown.status, shown.why = status, why
         self._changed(shown)
-
-    def elsewhere(self, trial_id: str, holder: str) -> None:
-        """Another sweep is at a trial."""
-        shown = self._shown[trial_id]
-        shown.status = "pending"
-        self.say(f"{shown.status:<10} {shown.name} (another sweep trains it: {holder})")
-
-    def stopped(self, trial_id: str, epoch: int) -> None:
-        """A search has stopped a trial."""
-        self._shown[trial_id].stopped = True
-        self.status(trial_id, "cancelled", f"stopped at epoch {epoch}")
 
     def _measured(self, result: TrialResult) -> None:
         """Keeps what a result says of speed, and for the front."""

@@ -12,7 +12,8 @@ from mopoe_core.storage.files import near
 from orchestrator.analysis import fronts
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.errors import SpecError
-from orchestrator.execution.job_queue import Watch
+from orchestrator.execution.events import MetricsAtEpoch, Observer, TrialStopped
+from orchestrator.execution.queue.job import EarlyStopping
 from orchestrator.ledger import sweep_records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, cell_of, seeds, with_cells
@@ -30,7 +31,7 @@ MOST_REPEATS = 100
 """Proposals of known cells, one after another, after which a space is taken to be spent."""
 
 
-class Searching:
+class Searching(Observer):
     """What a search wants trained. `found` has the results so far by trial id, and is kept up to date by the caller.
 
     `widen` is told of the search with its cells whenever it has new ones, or new seeds, before their trials are handed out. `check`
@@ -80,9 +81,9 @@ class Searching:
         return bool(self._spent) and not self._open and not self._extra and self._decided
 
     @property
-    def watch(self) -> Watch | None:
+    def early_stopping(self) -> EarlyStopping | None:
         """What the workers have to do for it."""
-        return Watch(self._search.early, self._kept.stopped_folder) if self._search.early else None
+        return EarlyStopping(self._search.early, self._kept.stopped_folder) if self._search.early else None
 
     def start(self) -> list[Trial]:
         """What to begin with: the trials that a search before left, or those of the first cell; none where it is over.
@@ -115,21 +116,21 @@ class Searching:
             return self._further_seeds()
         return []
 
-    def judged(self, trial_id: str, epoch: int, values: Mapping[str, float]) -> None:
+    def on_metrics_at_epoch(self, event: MetricsAtEpoch) -> None:
         """What a trial has after an epoch; may stop its cell."""
-        cell = self._cell_of.get(trial_id)
+        cell = self._cell_of.get(event.trial_id)
         if cell is None or self._judge is None:
             return
-        self._judge.note(cell, trial_id, epoch, values)
-        why = self._judge.why_stop(cell, epoch, self._means_of_completed()) if cell.id not in self._stopped else ""
+        self._judge.note(cell, event.trial_id, event.epoch, event.values)
+        why = self._judge.why_stop(cell, event.epoch, self._means_of_completed()) if cell.id not in self._stopped else ""
         if why:
-            self._kept.stop(cell.id, epoch, why)
+            self._kept.stop(cell.id, event.epoch, why)
             self._stopped = self._kept.stopped()
-            self._say(f"stopped    {cell.label} at epoch {epoch}: {why}")
+            self._say(f"stopped    {cell.label} at epoch {event.epoch}: {why}")
 
-    def halted(self, trial_id: str) -> None:
+    def on_trial_stopped(self, event: TrialStopped) -> None:
         """A trial of a stopped cell has stopped."""
-        self._halted.add(trial_id)
+        self._halted.add(event.trial_id)
 
     def told(self) -> list[Told]:
         """Every cell that was proposed, in order, with what has come of it."""

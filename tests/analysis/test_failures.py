@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mopoe_core.spelling import choose
-from orchestrator.execution.ray_tune.tuner import DIED
+from orchestrator.execution.ray_tune.callback import DIED
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.tracebacks import cause
 from orchestrator.spec.sweep_spec import parse, trials

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 @pytest.fixture(scope="module")
 def template():
     """A sweep that has its classifiers and no trials; trials of it run in this process."""
-    with tempfile.TemporaryDirectory(prefix="e-") as folder, storage_errors.in_process(with_report=False, with_mlflow=False):
+    with tempfile.TemporaryDirectory(prefix="e-") as folder, storage_errors.quick_sweeps(with_report=False, with_mlflow=False):
         made = storage_errors.Sweep(Path(folder) / "home", Path(folder) / "template")
         made.make()
         yield made

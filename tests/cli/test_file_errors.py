@@ -137,7 +137,7 @@ def test_an_address_where_nothing_answers_is_refused_at_once(named, monkeypatch,
 
 def test_what_ray_raises_at_its_start_is_one_line(monkeypatch):
     """Whatever class it is, and also where Ray exits."""
-    from orchestrator.execution.ray_tune import tuner
+    from orchestrator.execution.ray_tune import session
 
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     for error in (
@@ -151,8 +151,8 @@ def test_what_ray_raises_at_its_start_is_one_line(monkeypatch):
         def fails(error=error, **named):
             raise error
 
-        monkeypatch.setattr(tuner.ray, "init", fails)
-        with pytest.raises(UserError, check=naming("10.0.0.1:6379")), tuner.running_ray():
+        monkeypatch.setattr(session.ray, "init", fails)
+        with pytest.raises(UserError, check=naming("10.0.0.1:6379")), session.running_ray():
             pass
 
 

@@ -12,7 +12,7 @@ from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.files import Digest
 from orchestrator.analysis.reproducibility import TOLERANCE, WEIGHTS_TOLERANCE, compare, distance
 from orchestrator.driver.audit import choose
-from orchestrator.execution.local import Foreground
+from orchestrator.execution.foreground import Foreground
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_spec import parse, trials
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, metric, result

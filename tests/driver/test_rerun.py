@@ -9,8 +9,9 @@ import yaml
 
 from orchestrator.driver import reset_trials
 from orchestrator.errors import LedgerError
-from orchestrator.execution import provenance, worker
-from orchestrator.execution.local import Foreground
+from orchestrator.execution import provenance
+from orchestrator.execution.attempt import attempt
+from orchestrator.execution.foreground import Foreground
 from orchestrator.ledger.leases.leases import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_spec import parse, trials
@@ -173,7 +174,7 @@ def test_what_a_worker_would_only_report_is_raised_here(own_sweep, tmp_path, mon
     def broken(*arguments):
         raise FileExistsError("in the way")
 
-    monkeypatch.setattr(worker, "write_pictures", broken)
+    monkeypatch.setattr(attempt, "write_pictures", broken)
     place = Foreground(tmp_path / "here", "data", "")
     with pytest.raises(FileExistsError) as caught:
         place.train(own_sweep[1][0], 1, 0.0)

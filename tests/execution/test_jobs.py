@@ -2,7 +2,9 @@
 
 import pytest
 
-from orchestrator.execution.job_queue import MOST_LOST_NODES, VERDICT_SECONDS, Job, Queue, in_order, jobs
+from orchestrator.execution.queue.job import Job, in_order, jobs
+from orchestrator.execution.queue.job_queue import Queue
+from orchestrator.execution.queue.lost_nodes import MOST_LOST_NODES, VERDICT_SECONDS
 from orchestrator.spec.sweep_spec import Resources, parse, trials
 
 
@@ -188,7 +190,7 @@ def test_what_ended_before_a_worker_broke_is_not_run_again():
     queue.next("a")
     queue.rehearsed("a")
     queue.ended("a", every[0].id)
-    queue.fell("a", every[1].id)
+    queue.raised("a", every[1].id)
     queue.broke("a", "killed")
     clock.now = 10.0
     assert sorted(ids(queue.next("b"))) == sorted([every[1].id, every[2].id])
@@ -201,7 +203,7 @@ def test_a_trial_that_falls_does_not_take_its_stack_along():
     for key in ("a", "b"):
         assert every[0].id in ids(queue.next(key))
         queue.rehearsed(key)
-        queue.fell(key, every[0].id)
+        queue.raised(key, every[0].id)
         queue.ended(key, every[1].id)
         queue.done(key, "ValueError")
         clock.now += 20.0

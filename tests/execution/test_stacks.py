@@ -2,7 +2,8 @@
 
 import pytest
 
-from orchestrator.execution.stacks import Measured, form, remember, remembered
+from orchestrator.execution.stack_sizes import Measured, remember, remembered
+from orchestrator.execution.stacks import form
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_spec import SpecError, parse, trials
 

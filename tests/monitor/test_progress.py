@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from orchestrator.execution.events import TrialRetried, TrialsBegun
 from orchestrator.ledger.ledger import State
 from orchestrator.monitor.progress import FRONT_REST, FRONT_SECONDS, Progress
 from orchestrator.monitor.snapshot import Seen, Sight
@@ -42,7 +43,7 @@ def test_ten_thousand_short_trials_do_not_wait_for_the_front(capsys, monkeypatch
 def test_why_a_trial_is_tried_again_is_said(capsys):
     """The reason stands behind the trial."""
     progress = Progress(running(EVERY[:1]))
-    progress.status(EVERY[0].id, "pending", "ValueError: no")
+    progress.on_trial_retried(TrialRetried(EVERY[0].id, "ValueError: no"))
     assert not unnamed(capsys.readouterr().out.rstrip().splitlines()[-1], "pending", "seed=0", "ValueError: no")
 
 
@@ -51,7 +52,7 @@ def test_trials_of_one_stack_occupy_one_worker(worker, said, capsys, monkeypatch
     """Two trials of one worker have its core in use, two of two workers have two."""
     monkeypatch.setenv("RAY_ADDRESS", "auto")  # where nobody knows how many cores there are
     progress = Progress(Seen(SPEC, EVERY[:2], {trial.id: Sight(State("pending", 0, False)) for trial in EVERY[:2]}, None))
-    progress.begun(EVERY[0].id, "one")
-    progress.begun(EVERY[1].id, worker)
+    progress.on_trials_begun(TrialsBegun({EVERY[0].id: 1}, "one"))
+    progress.on_trials_begun(TrialsBegun({EVERY[1].id: 1}, worker))
     progress.tell()
     assert not unnamed(capsys.readouterr().out, "2 running", said)

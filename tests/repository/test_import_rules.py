@@ -10,7 +10,7 @@ from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[2]
 ONLY_IN = {
-    "ray": ("orchestrator/execution/ray_tune/", "orchestrator/execution/worker.py"),
+    "ray": ("orchestrator/execution/ray_tune/",),
     "mlflow": ("orchestrator/tracking/mlflow/",),
     "optuna": ("orchestrator/search/study.py",),
     "matplotlib": ("orchestrator/report/figures/", "orchestrator/report/paper/paper_figures.py"),

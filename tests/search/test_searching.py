@@ -12,7 +12,8 @@ from optuna.trial import TrialState
 
 from orchestrator.analysis import fronts
 from orchestrator.errors import SpecError
-from orchestrator.execution.job_queue import Queue
+from orchestrator.execution.events import MetricsAtEpoch, TrialStopped
+from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.ledger.leases.leases import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
@@ -187,15 +188,15 @@ def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_end
     for ends in (False, True):
         driver = Driver(search(f"s{ends}", cells=1, early=stopping), tmp_path)
         one, two = driver.search.start()
-        driver.search.judged(one.id, 5, {COHERENCE: 0.5, LIKELIHOOD: -2000.0})
+        driver.search.on_metrics_at_epoch(MetricsAtEpoch(one.id, 5, {COHERENCE: 0.5, LIKELIHOOD: -2000.0}))
         assert {cell_id: note.epoch for cell_id, note in Proposals(tmp_path, f"s{ends}").stopped().items()} == {one.cell.id: 5}
-        driver.search.halted(one.id)
+        driver.search.on_trial_stopped(TrialStopped(one.id, 5))
         assert driver.search.next({}, 1) == []
         assert driver.study().trials[0].state == TrialState.RUNNING
         if ends:
             driver.end(one)
             driver.end(two)
-        driver.search.halted(two.id)
+        driver.search.on_trial_stopped(TrialStopped(two.id, 5))
         driver.search.next({}, 1)
         (told,) = driver.study().trials
         assert told.state == (TrialState.COMPLETE if ends else TrialState.PRUNED)

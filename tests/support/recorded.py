@@ -11,9 +11,11 @@ import yaml
 from mopoe_core.data.own import user_data
 from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.files import AnyPath
-from orchestrator.execution import stacks, worker
-from orchestrator.execution.job_queue import Job, Place, Watch
-from orchestrator.execution.stacks import Measured
+from orchestrator.execution import stack_sizes
+from orchestrator.execution.attempt import attempt, preparation
+from orchestrator.execution.events import EpochsEnded, Event
+from orchestrator.execution.queue.job import EarlyStopping, Job, WorkerContext
+from orchestrator.execution.stack_sizes import Measured
 from orchestrator.ledger import artifact_check, sweep_records
 from orchestrator.ledger.leases.leases import Lease
 from orchestrator.ledger.ledger import Ledger
@@ -103,19 +105,19 @@ def make(home: Path) -> Store:
 
 def _train(store: Store) -> None:
     storage, config = store.home / "runs", store.trials[0].config
-    watch = Watch(Early(rule="halving", at=[0.5]), storage / "stopped")
-    place = Place(storage, "data", str(store.home), 1, 0.0, "commit", driver="", watch=watch)
+    early = EarlyStopping(Early(rule="halving", at=[0.5]), storage / "stopped")
+    context = WorkerContext(storage, "data", str(store.home), 1, 0.0, "commit", driver="", early_stopping=early)
     for modality in config.modalities:
-        worker.prepare(config.data_key, modality, place, config.data_hash)
-    worker.run(Job([(trial.config.model_dump(), trial.seed) for trial in store.trials], False), place, lambda said: None)
+        preparation.train_classifier(config.data_key, modality, context, config.data_hash)
+    attempt.run(Job([(trial.config.model_dump(), trial.seed) for trial in store.trials], False), context, lambda event: None)
 
-    def cut(said: dict[str, Any]) -> None:
-        if said["kind"] == "epochs":
+    def cut(event: Event) -> None:
+        if isinstance(event, EpochsEnded):
             raise KeyboardInterrupt
 
     for trial in store.others:
         try:
-            worker.run(Job([(trial.config.model_dump(), trial.seed)], False), place, cut)
+            attempt.run(Job([(trial.config.model_dump(), trial.seed)], False), context, cut)
         except KeyboardInterrupt:
             continue
 
@@ -128,7 +130,7 @@ def _note(store: Store) -> None:
         Noting([trial], ledger)._write(trial, Epoch(1, 1000, {"train/seconds": 1.0}))
     for spec in (store.spec, parse(OTHERS)):
         sweep_records.remember(spec, ledger.storage)
-    stacks.remember(ledger.storage, failed.config, Measured(2, {"2": 1.5}, 4, "slower", "a machine"))
+    stack_sizes.remember(ledger.storage, failed.config, Measured(2, {"2": 1.5}, 4, "slower", "a machine"))
 
 
 def _search(storage: AnyPath, trial: Trial) -> None:

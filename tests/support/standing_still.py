@@ -16,8 +16,8 @@ import yaml
 from mopoe_core.data.own import user_data
 from mopoe_core.training import training
 from orchestrator.cli import app
-from orchestrator.execution import worker
-from orchestrator.execution.job_queue import Job, Place
+from orchestrator.execution.attempt import attempt, preparation
+from orchestrator.execution.queue.job import Job, WorkerContext
 from orchestrator.ledger import attempts, records
 from orchestrator.ledger.leases import leases
 from orchestrator.ledger.ledger import Ledger
@@ -66,9 +66,9 @@ def work(home: Path, machine: str, stop: str = "") -> None:
     os.chdir(home)
     user_data.search_from(home)
     trial = trials(parse(RAW))[0]
-    place = Place(home / "runs", "data", str(home), 1, 0.0, "commit", driver="")
+    context = WorkerContext(home / "runs", "data", str(home), 1, 0.0, "commit", driver="")
     for modality in trial.config.modalities:
-        worker.prepare(trial.config.data_key, modality, place, trial.config.data_hash)
+        preparation.train_classifier(trial.config.data_key, modality, context, trial.config.data_hash)
     if stop == "checkpoint":
         stop_before(training, "write_bytes", 2)
     if stop == "result":
@@ -76,10 +76,10 @@ def work(home: Path, machine: str, stop: str = "") -> None:
     if stop == "publish":
         stop_before(attempts, "publish", 1)
     print("ready", flush=True)
-    ledger = Ledger(place.storage)
+    ledger = Ledger(context.storage)
     while ledger.result(trial) is None:
         job = Job([(trial.config.model_dump(), trial.seed)], False)
-        worker.run(job, place, lambda said: print(said["kind"], flush=True))
+        attempt.run(job, context, lambda event: print(type(event).__name__, flush=True))
         time.sleep(0.1)
 
 

@@ -234,45 +234,47 @@ def test_more_than_any_node_has_is_refused(user, tmp_path):
 
 def test_every_worker_is_started_before_the_first_job(tmp_path):
     """Two workers are first given nothing; the file that lets them go on is there when both have started, and then come the jobs."""
-    from orchestrator.execution.job_queue import Queue, jobs
-    from orchestrator.execution.ray_tune import tuner
+    from orchestrator.execution.queue.job import jobs
+    from orchestrator.execution.queue.job_queue import Queue
+    from orchestrator.execution.ray_tune import job_search
 
     spec = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 2})
-    with tuner.AllUp(tmp_path, 2) as all_up:
-        search = tuner.JobSearch(Queue(jobs([(trial,) for trial in trials(spec)], {}), Resources()), all_up)
+    with job_search.WorkerStart(tmp_path, 2) as worker_start:
+        search = job_search.JobSearch(Queue(jobs([(trial,) for trial in trials(spec)], {}), Resources()), worker_start)
         assert [search.suggest(name)["job"] for name in ("a", "b")] == [None, None]
         assert search.suggest("c")["job"]["rehearse"]
-        all_up.started()
-        assert not (tmp_path / all_up.name).exists()
-        all_up.started()
-        assert (tmp_path / all_up.name).exists()
-    assert not (tmp_path / all_up.name).exists()
+        worker_start.started()
+        assert not (tmp_path / worker_start.name).exists()
+        worker_start.started()
+        assert (tmp_path / worker_start.name).exists()
+    assert not (tmp_path / worker_start.name).exists()
 
 
 @pytest.mark.parametrize("learning_rate", [1e7, 1e9, 1e20])
 def test_a_model_whose_metrics_are_not_finite_has_none(learning_rate, dataset, jury, tmp_path):
     """One absurd step leaves finite weights and infinite or undefined metrics: the long table is empty, so the trial is diverged."""
     from mopoe_core.training.training import train
-    from orchestrator.execution.worker import finite_metrics
+    from orchestrator.execution.attempt.materials import Materials, finite_metrics
     from tests.support.builders import cell
 
     sizes = {"epochs": 1, "batch_size": 500, "train_examples": 500, "test_examples": 100}
     config = cell("mopoe", learning_rate=learning_rate, **sizes).config
     trained = train(config, 0, dataset, torch.device("cpu"), tmp_path / "c.pt")
     assert trained.diverged_at_step is None
-    assert finite_metrics(trained, 0, dataset, jury, torch.device("cpu")) == ()
+    assert finite_metrics(trained, 0, Materials(dataset, jury, torch.device("cpu"))) == ()
 
 
 def test_a_long_sweep_is_run_as_several(tmp_path, monkeypatch):
     """With two jobs a Tuner, the third is not handed out before the first two have ended, and then by a search of its own."""
-    from orchestrator.execution.job_queue import Queue, jobs
-    from orchestrator.execution.ray_tune import tuner
+    from orchestrator.execution.queue.job import jobs
+    from orchestrator.execution.queue.job_queue import Queue
+    from orchestrator.execution.ray_tune import job_search
 
-    monkeypatch.setattr(tuner, "MOST_JOBS", 2)
+    monkeypatch.setattr(job_search, "MOST_JOBS", 2)
     every = trials(parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": 3}))
     queue = Queue(jobs([(trial,) for trial in every], {}), Resources())
-    with tuner.AllUp(tmp_path, 0) as all_up:
-        first = tuner.JobSearch(queue, all_up)
+    with job_search.WorkerStart(tmp_path, 0) as worker_start:
+        first = job_search.JobSearch(queue, worker_start)
         for key in ("a", "b"):
             assert first.suggest(key)["job"]
             queue.rehearsed(key)
@@ -280,7 +282,7 @@ def test_a_long_sweep_is_run_as_several(tmp_path, monkeypatch):
         for key, trial in zip(("a", "b"), every, strict=False):
             queue.ended(key, trial.id)
             queue.done(key)
-        assert first.suggest("c") == tuner.Searcher.FINISHED
+        assert first.suggest("c") == job_search.Searcher.FINISHED
         assert first.spent
         assert not queue.over
-        assert tuner.JobSearch(queue, all_up).suggest("c")["job"]
+        assert job_search.JobSearch(queue, worker_start).suggest("c")["job"]

@@ -1,4 +1,4 @@
-"""What a cluster's nodes have, and how many trials fit on them. Pure: what nodes there are is for `schedule` to ask Ray."""
+"""What a cluster's nodes have, and how many trials fit on them. Imports no Ray: `session` asks it what nodes there are."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Node = Mapping[str, float]
 
 
 def may_come() -> list[Node]:
-    """The workers that an autoscaler may have at once, of the types whose resources its file states.
+    """Returns the workers that an autoscaler may have at once, of the types whose resources its file states.
 
     From the file, because Ray does not tell: `get_max_resources_from_cluster_config()` of its global state was None on every cluster that
     was tried. Empty where Ray is local, and for machines of one's own, which come by themselves.
@@ -32,8 +32,14 @@ def may_come() -> list[Node]:
     return most[: config["max_workers"]]
 
 
+def in_the_end(nodes: Sequence[Node]) -> list[Node]:
+    """Returns the nodes with those that an autoscaler may bring."""
+    heads = [node for node in nodes if "node:__internal_head__" in node]
+    return max([*nodes], [*heads, *may_come()], key=len)
+
+
 def gpus(resources: Resources, nodes: Sequence[Node]) -> float:
-    """GPUs to ask for a trial. Raises UserError where a trial would wait for ever for what no node has."""
+    """Returns the GPUs to ask for a trial. Raises UserError where a trial would wait for ever for what no node has."""
     most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
     gpu = 0.0 if resources.cpu_will_do and most["GPU"] == 0 else resources.gpu
     for name, wanted in (("CPU", resources.cpu), ("GPU", gpu)):
@@ -45,7 +51,7 @@ def gpus(resources: Resources, nodes: Sequence[Node]) -> float:
 
 
 def slots(resources: Resources, gpu: float, nodes: Sequence[Node]) -> int:
-    """How many stacks train at once. Counted node by node, because no worker has a part on two."""
+    """Returns how many stacks train at once. Counted node by node, because no worker has a part on two."""
     fit = 0
     for node in nodes:
         here = int(node.get("CPU", 0) // resources.cpu)

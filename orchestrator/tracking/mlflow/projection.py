@@ -53,6 +53,7 @@ from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.files import AnyPath, make_folder, name_unless_taken, near, new_file, scratch, sync
 from mopoe_core.storage.remote_path import without_secrets
 from orchestrator.errors import LedgerError
+from orchestrator.execution.events import EpochsEnded, Observer, TrialEnded, TrialsBegun, TrialStopped
 from orchestrator.ledger.leases.leases import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
@@ -552,7 +553,7 @@ class _Item:
     sweep: SweepSummary | None = None
 
 
-class Tracker:
+class Tracker(Observer):
     """Writes to MLflow from a thread of its own, in batches, so that the driver never waits for it.
 
     With `look`, `close` looks at every run, whatever the experiment says of itself; with `anew`, every run is written anew. `check` is
@@ -620,6 +621,24 @@ class Tracker:
     def changed(self, trial_id: str) -> None:
         """A trial has ended, one way or another: write what the ledger says."""
         self._queue.put(_Item("changed", trial_id))
+
+    def on_trials_begun(self, event: TrialsBegun) -> None:
+        """Trials have started."""
+        for trial_id in event.attempts:
+            self.begun(trial_id)
+
+    def on_epochs_ended(self, event: EpochsEnded) -> None:
+        """Trials have finished an epoch."""
+        for trial_id, epoch in event.epochs.items():
+            self.epoch(trial_id, epoch)
+
+    def on_trial_ended(self, event: TrialEnded) -> None:
+        """A trial has completed or diverged."""
+        self.changed(event.trial_id)
+
+    def on_trial_stopped(self, event: TrialStopped) -> None:
+        """A search has stopped a trial."""
+        self.changed(event.trial_id)
 
     def summary(self, summary: CellSummary) -> None:
         """A cell's numbers have changed."""

@@ -24,8 +24,8 @@ from mopoe_core.errors import DataError
 from mopoe_core.metrics.classifiers import judges
 from mopoe_core.metrics.evaluation import evaluate
 from mopoe_core.training.training import new_model, train
-from orchestrator.execution import worker
-from orchestrator.execution.job_queue import Place
+from orchestrator.execution.attempt import preparation
+from orchestrator.execution.queue.job import WorkerContext
 from tests.support.own_cards import HERE
 from tests.support.said import unnamed
 from tests.support.toys import spelled
@@ -314,9 +314,9 @@ def test_a_function_that_returns_other_data_each_time_is_told_apart(card_of, tmp
     user_data.check_repeats(HERE, seen)
     user_data.forget()  # the worker's process
     key = DataKey(HERE, "own", 3, "test")
-    place = Place(storage=tmp_path, data=str(tmp_path), root="", threads=1, gpu=0.0, commit="", driver="")
+    context = WorkerContext(storage=tmp_path, data=str(tmp_path), root="", threads=1, gpu=0.0, commit="", driver="")
     with pytest.raises(DataError) as caught:
-        worker.prepare(key, "vec", place, seen)
+        preparation.train_classifier(key, "vec", context, seen)
     assert not unnamed(caught.value, HERE, "seed")
     assert "\n" not in str(caught.value)
 

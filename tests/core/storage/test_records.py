@@ -13,7 +13,7 @@ from mopoe_core.storage import record_format as core
 from mopoe_core.storage.record_format import Identity
 from orchestrator.driver import retention
 from orchestrator.errors import DamagedError, MisplacedError, SpecError
-from orchestrator.execution import plan, stacks
+from orchestrator.execution import plan, stack_sizes
 from orchestrator.ledger import records, sweep_records, training_progress
 from orchestrator.ledger.leases import leases
 from orchestrator.ledger.leases.leases import Lease
@@ -189,15 +189,15 @@ def test_a_remembered_stack_size_of_another_shape_is_measured_again(store):
     """Under another shape's name it is unknown; a file of an earlier version, plain JSON, is still read."""
     storage, config = store.ledger.storage, store.others[0].config
     (path,) = (storage / "stacks").glob("*.json")
-    known = stacks.remembered(storage, config, "a machine")
+    known = stack_sizes.remembered(storage, config, "a machine")
     assert known.size == 2
     plain = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("record", "sha256")}
-    stacks.remember(storage, config, replace(known, machine="another machine"))
+    stack_sizes.remember(storage, config, replace(known, machine="another machine"))
     (other,) = set((storage / "stacks").glob("*.json")) - {path}
     path.replace(other)
-    assert stacks.remembered(storage, config, "another machine") is None
+    assert stack_sizes.remembered(storage, config, "another machine") is None
     path.write_text(json.dumps(plain))
-    assert stacks.remembered(storage, config, "a machine") == known
+    assert stack_sizes.remembered(storage, config, "a machine") == known
 
 
 def test_a_claim_that_was_moved_to_another_trial_tells_no_more_than_its_token(store):

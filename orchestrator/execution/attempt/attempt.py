@@ -1,0 +1,261 @@
+"""One attempt at a job: each trial of the stack is seeded anew, and leaves its result in the ledger.
+
+An attempt finds a trial's checkpoint by its id and writes its result, so that neither depends on the driver staying alive. What it
+reports is for the queue and for watching only.
+"""
+
+import gc
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from mopoe_core.data.own import user_data
+from mopoe_core.metric_names import Epoch, Metric
+from mopoe_core.metrics.pictures import write_pictures
+from mopoe_core.storage.files import AnyPath, is_full
+from mopoe_core.training.training import Trained, history_in
+from orchestrator.execution import stack_sizes
+from orchestrator.execution.attempt import device as devices
+from orchestrator.execution.attempt.epoch_metrics import EpochMetrics, Stopped
+from orchestrator.execution.attempt.materials import Materials, finite_metrics
+from orchestrator.execution.attempt.rehearsal import rehearse
+from orchestrator.execution.attempt.train_stack import train_stack
+from orchestrator.execution.events import (
+    EpochsEnded,
+    Event,
+    StackHalved,
+    StorageFull,
+    TrialEnded,
+    TrialRaised,
+    TrialsBegun,
+    TrialsBusyElsewhere,
+    TrialStopped,
+)
+from orchestrator.execution.queue.job import Job, WorkerContext
+from orchestrator.ledger import attempts
+from orchestrator.ledger.attempts import Attempt
+from orchestrator.ledger.leases.leases import Lease, LeaseLost
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.result import TrialResult
+from orchestrator.ledger.training_progress import Noting
+from orchestrator.spec.trial import Trial
+
+Report = Callable[[Event], None]
+"""Tells the driver what has happened."""
+
+
+class Abandoned(BaseException):
+    """Ends an attempt as the death of its process would: no attempt is noted as failed. `error` is why."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def run(job: Job, context: WorkerContext, report: Report) -> None:
+    """Train those trials of a stack that have not ended and that no other sweep is at. Raises what ended the attempt, if that was no
+    success.
+    """
+    user_data.search_from(Path(context.root))  # before the configuration, which asks a user's dataset for its modalities
+    ledger = Ledger(context.storage)
+    try:
+        with Lease(ledger.storage, context.driver) as lease:
+            claimed = _claim(job, ledger, lease, report)
+            try:
+                if claimed:
+                    StackAttempt.begin(claimed, context, ledger, lease, report).run(job.rehearse)
+            except OSError as error:  # of a file that whoever took over has removed
+                lease.check()
+                raise error
+    except LeaseLost as error:
+        open_ids = [trial.id for trial in job.trials if ledger.result(trial) is None]
+        report(TrialsBusyElsewhere(open_ids, str(error)))
+    except OSError as error:
+        if not is_full(error):
+            raise
+        report(StorageFull(f"{ledger.storage}: {error.strerror}"))
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _claim(job: Job, ledger: Ledger, lease: Lease, report: Report) -> list[Trial]:
+    """Returns the trials of a job that are this worker's now; reports of the others who is at them, or how they ended."""
+    claimed, busy, holder = [], [], ""
+    for trial in job.trials:
+        other = None if ledger.result(trial) else lease.claim(ledger.folder(trial))
+        result = ledger.result(trial)  # once more: whoever held it may have ended just now
+        if result is not None:
+            report(TrialEnded(trial.id, result.status))
+        elif other is not None:
+            busy.append(trial.id)
+            holder = str(other)
+        else:
+            claimed.append(trial)
+    if busy:
+        report(TrialsBusyElsewhere(busy, holder))
+    return claimed
+
+
+@dataclass(frozen=True)
+class StackAttempt:
+    """An attempt at trials that this worker has claimed."""
+
+    attempts: Mapping[Trial, Attempt]
+    context: WorkerContext
+    ledger: Ledger
+    lease: Lease
+    report: Report
+    did_not_fit: list[int] = field(default_factory=list)
+    """Sizes of stacks that did not fit into memory."""
+
+    @classmethod
+    def begin(
+        cls, trials: Sequence[Trial], context: WorkerContext, ledger: Ledger, lease: Lease, report: Report
+    ) -> "StackAttempt":
+        """Note in the ledger that an attempt at each trial begins."""
+        worker = lease.holder.token
+        begun = {trial: Attempt.of(ledger.folder(trial), ledger.begin(trial, worker), worker) for trial in trials}
+        return cls(begun, context, ledger, lease, report)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Those that it trains."""
+        return list(self.attempts)
+
+    @property
+    def checkpoints(self) -> dict[str, AnyPath]:
+        """Where each trial has its own, by trial id."""
+        return {trial.id: attempt.checkpoint for trial, attempt in self.attempts.items()}
+
+    @cached_property
+    def materials(self) -> Materials:
+        """What the trials are trained with."""
+        return Materials.of(self.trials[0].config.data_key, self.context)
+
+    def run(self, with_rehearsal: bool) -> None:
+        """Train, evaluate and record the trials; what ends the attempt is noted in the ledger."""
+        try:
+            self._train(with_rehearsal)
+        except Stopped:
+            self._cancel()
+        except (Abandoned, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._note_failure("".join(traceback.format_exception(error)))
+            raise
+
+    def _cancel(self) -> None:
+        for trial, attempt in self.attempts.items():
+            if self.ledger.result(trial) is None:
+                epochs = len(history_in(attempt.checkpoint, trial.config, trial.seed, trial.id))
+                self.ledger.end_attempt(trial, attempt.number, "cancelled")
+                self.ledger.cancel(trial, epochs)
+                self.report(TrialStopped(trial.id, epochs))
+
+    def _note_failure(self, text: str) -> None:
+        for trial, attempt in self.attempts.items():
+            with suppress(OSError):  # where there is no room for the result, there may be none for this
+                if self.ledger.result(trial) is None and not self.ledger.last_error(trial):
+                    self.ledger.end_attempt(trial, attempt.number, "failed", text)
+
+    def _train(self, with_rehearsal: bool) -> None:
+        with Noting(self.trials, self.ledger) as noting:
+            if with_rehearsal:
+                rehearse(self.trials, self.materials)
+            for trial, attempt in self.attempts.items():
+                attempts.adopt(trial, attempt, self.ledger.folder(trial))
+            numbers = {trial.id: attempt.number for trial, attempt in self.attempts.items()}
+            self.report(TrialsBegun(numbers, self.lease.holder.token))
+            if len(self.trials) > 1:
+                self.ledger.note_stack(self.trials)
+            for trial, trained in train_stack(
+                self.trials,
+                self.checkpoints,
+                self.materials.dataset,
+                self.materials.device,
+                self._after_epoch(noting),
+                self._halve,
+            ):
+                self._finish(trial, trained)
+
+    def _after_epoch(self, noting: Noting) -> Callable[[dict[str, Epoch]], None]:
+        """Returns what is done with the epochs that have ended, by trial id."""
+        early = self.context.early_stopping
+        by_id = {trial.id: trial for trial in self.trials}
+        metrics = EpochMetrics(early, by_id, self.checkpoints, self.materials, self.ledger, self.report) if early else None
+
+        def after(epochs: dict[str, Epoch]) -> None:
+            self.report(EpochsEnded(epochs))
+            noting(epochs)
+            if metrics:
+                metrics.after(epochs)
+            self.lease.check()
+
+        return after
+
+    def _halve(self, size: int) -> None:
+        """A stack did not fit into memory: it is reported, kept for the results, and remembered for later stacks."""
+        self.did_not_fit.append(size)
+        self.report(StackHalved(size))
+        storage, settings = self.ledger.storage, self.trials[0].config
+        known = stack_sizes.remembered(storage, settings, devices.machine(self.context.threads, self.materials.device))
+        if known is not None:
+            stack_sizes.remember(storage, settings, replace(known, size=min(known.size, (size + 1) // 2), limit="memory"))
+
+    def _finish(self, trial: Trial, trained: Trained) -> None:
+        """Evaluate a trial and record its result. What it raises concerns this trial alone; the others of its stack go on."""
+        try:
+            result = self._record(trial, trained)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            if is_full(error):
+                raise
+            text = "".join(traceback.format_exception(error))
+            self.ledger.end_attempt(trial, self.attempts[trial].number, "failed", text)
+            self.report(TrialRaised(trial.id, text))
+        else:
+            self.report(TrialEnded(trial.id, result.status))
+
+    def _record(self, trial: Trial, trained: Trained) -> TrialResult:
+        """Evaluate a trained model and record the trial's result. Returns that of another attempt, if that was faster."""
+        attempt, started = self.attempts[trial], time.perf_counter()
+        metrics = () if trained.diverged_at_step else finite_metrics(trained, trial.seed, self.materials)
+        pictures: dict[str, str] = {}
+        if metrics:
+            pictures = write_pictures(trained.model, trial.seed, self.materials.dataset, self.materials.device, attempt.folder)
+        result = self._result(trial, trained, metrics, time.perf_counter() - started, pictures)
+        self.lease.check()
+        is_first = self.ledger.record(result, attempt)
+        self.ledger.end_attempt(trial, attempt.number, result.status if is_first else "overtaken")
+        return result if is_first else self.ledger.result(trial) or result
+
+    def _result(
+        self, trial: Trial, trained: Trained, metrics: tuple[Metric, ...], seconds: float, pictures: Mapping[str, str]
+    ) -> TrialResult:
+        last_step = trial.config.epochs * trial.config.steps_per_epoch
+        provenance = self.materials.provenance(self.context) | {
+            "stack": {"trials": len(self.trials), "did_not_fit": list(self.did_not_fit)},
+            "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        }
+        return TrialResult(
+            trial=trial,
+            status="completed" if metrics else "diverged",
+            metrics=metrics,
+            history=trained.history,
+            diverged_at_step=None if metrics else trained.diverged_at_step or last_step,
+            train_seconds=trained.seconds,
+            evaluate_seconds=seconds,
+            attempts=self.attempts[trial].number,
+            provenance=provenance,
+            checkpoint=trained.checkpoint,
+            samples=pictures,
+        )

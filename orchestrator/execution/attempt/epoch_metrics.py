@@ -1,0 +1,53 @@
+"""Metrics of trials that are still in training, for a search that stops cells early."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mopoe_core.metric_names import Epoch
+from mopoe_core.storage.files import AnyPath
+from mopoe_core.training.training import Trained, history_in, load
+from orchestrator.execution.attempt.materials import Materials, finite_metrics
+from orchestrator.execution.events import Event, MetricsAtEpoch
+from orchestrator.execution.queue.job import EarlyStopping
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.trial import Trial
+
+
+class Stopped(Exception):
+    """A search has stopped the cell that is being trained."""
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """Evaluates trials after the epochs that the search asks for, and stops them where it has stopped their cell."""
+
+    early_stopping: EarlyStopping
+    trials: Mapping[str, Trial]
+    """By id."""
+    checkpoints: Mapping[str, AnyPath]
+    """By trial id."""
+    materials: Materials
+    ledger: Ledger
+    report: Callable[[Event], None]
+
+    def after(self, epochs: Mapping[str, Epoch]) -> None:
+        """Takes the epochs that have ended, by trial id. Raises Stopped where the search has stopped a cell."""
+        for trial_id, epoch in epochs.items():
+            trial = self.trials[trial_id]
+            if epoch.epoch in self.early_stopping.rule.epochs(trial.config):
+                self._measure(trial, epoch.epoch)
+        if any((self.early_stopping.stopped / f"{self.trials[trial_id].cell.id}.json").exists() for trial_id in epochs):
+            raise Stopped
+
+    def _measure(self, trial: Trial, epoch: int) -> None:
+        """Evaluates the model that the checkpoint holds, and not the one in training, which must not notice."""
+        values = self.ledger.at_epoch(trial, epoch)
+        if values is None:
+            history = history_in(self.checkpoints[trial.id], trial.config, trial.seed, trial.id)
+            if len(history) != epoch:
+                return  # trained beyond it before anybody asked
+            model = load(self.checkpoints[trial.id], self.materials.dataset, self.materials.device)
+            metrics = finite_metrics(Trained(model, history, None, 0.0), trial.seed, self.materials)
+            self.ledger.note_epoch(trial, epoch, metrics)
+            values = {metric.name: metric.value for metric in metrics}
+        self.report(MetricsAtEpoch(trial.id, epoch, values))

@@ -1,0 +1,31 @@
+"""A rehearsal: a few steps of everything, so that what fails for every seed fails within seconds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mopoe_core.config.training_config import LEAST_PROBED, LEAST_TESTED, TrainingConfig
+from mopoe_core.metrics.pictures import write_pictures
+from mopoe_core.storage.files import AnyPath, scratch
+from orchestrator.execution.attempt.materials import Materials, finite_metrics
+from orchestrator.execution.attempt.train_stack import train_stack
+from orchestrator.spec.trial import Cell, Trial
+
+
+def rehearse(trials: Sequence[Trial], materials: Materials) -> None:
+    """A few steps of training, a checkpoint, and a small evaluation of each model."""
+    small = [Trial(Cell(_small(trial.config, len(materials.dataset.test))), trial.seed) for trial in trials]
+    evaluated = set()
+    with scratch("rehearsal") as folder:
+        checkpoints: dict[str, AnyPath] = {trial.id: Path(folder) / f"{trial.id}.pt" for trial in small}
+        for trial, trained in train_stack(small, checkpoints, materials.dataset, materials.device):
+            # Divergence is a result, and the trial's own.
+            if trained.diverged_at_step is None and trial.config.model not in evaluated:
+                finite_metrics(trained, trial.seed, materials)
+                write_pictures(trained.model, trial.seed, materials.dataset, materials.device, Path(folder))
+                evaluated.add(trial.config.model)
+
+
+def _small(config: TrainingConfig, test_examples: int) -> TrainingConfig:
+    few = min(max(LEAST_PROBED, config.batch_size), config.examples_per_epoch)
+    sizes = {"scale": None, "epochs": 1, "train_examples": few, "test_examples": min(LEAST_TESTED, test_examples)}
+    return TrainingConfig.model_validate(config.model_dump() | sizes)

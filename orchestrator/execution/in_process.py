@@ -1,0 +1,91 @@
+"""Runs jobs one after another in this process: with the queue, the attempt and the events of a sweep on Ray, without Ray.
+
+`rerun --here` and `audit` train so, and tests whose subject is not Ray. A sweep of users runs on Ray Tune.
+"""
+
+import gc
+import time
+import traceback
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+
+from mopoe_core.data.cards import DataKey
+from mopoe_core.metrics.classifier_quality import Quality
+from orchestrator.execution.attempt import attempt, preparation
+from orchestrator.execution.attempt.attempt import Abandoned
+from orchestrator.execution.events import Event, Observer
+from orchestrator.execution.executor import Outcome, Work, prepare
+from orchestrator.execution.queue.job import Job, WorkerContext
+from orchestrator.execution.queue.job_queue import Queue
+from orchestrator.execution.queue.job_reports import JobReports
+from orchestrator.execution.queue.search_jobs import Proposer
+from orchestrator.execution.stack_sizes import StackSizes
+
+WAIT_SECONDS = 0.02
+"""Between two looks at a queue whose jobs wait for another sweep, or for their next attempt."""
+
+
+def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outcome:
+    """Run the work until all of its trials have ended, failed for good, or the user interrupts; returns how it ended.
+
+    What `observer` raises ends the run, and is raised here.
+    """
+    context = work.context(work.resources.gpu, search)
+    prepare(work.todo, observer, partial(_train_classifiers, context))
+    why_unstackable = partial(preparation.why_unstackable, context=context)
+    measure = partial(preparation.measure_stack_size, context=context)
+    sizes = StackSizes(work.resources, why_unstackable, measure, observer).choose(work.todo, work.every, slots=1)
+    queue = work.queue(sizes, 1, search)
+    abandoned = None
+    gc.freeze()  # an attempt collects garbage at its end: to look through all that was imported takes a quarter of a second
+    try:
+        _run_jobs(queue, context, observer)
+    except Abandoned as error:
+        abandoned = error.error
+    except KeyboardInterrupt:
+        pass  # what has begun is for the driver to note
+    finally:
+        gc.unfreeze()
+    if abandoned is not None:
+        raise abandoned
+    return Outcome(queue.failed, queue.stopped)
+
+
+def _train_classifiers(context: WorkerContext, key: DataKey, modalities: Sequence[str], data_hash: str) -> dict[str, Quality]:
+    stored = preparation.stored_classifiers(key, modalities, context, data_hash)
+    missing = [modality for modality in modalities if modality not in stored]
+    return stored | {modality: preparation.train_classifier(key, modality, context, data_hash) for modality in missing}
+
+
+def _run_jobs(queue: Queue, context: WorkerContext, observer: Observer) -> None:
+    for number in count():
+        if queue.over:
+            return
+        key = f"job {number}"
+        job = queue.next(key)
+        if job is None:
+            time.sleep(WAIT_SECONDS)
+        else:
+            _run_job(job, context, JobReports(key, job, queue, observer))
+
+
+def _run_job(job: Job, context: WorkerContext, reports: JobReports) -> None:
+    try:
+        attempt.run(job, context, partial(_report, reports))
+    except (Abandoned, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        reports.job_broke("".join(traceback.format_exception(error)))
+    else:
+        reports.job_ended()
+
+
+def _report(reports: JobReports, event: Event) -> None:
+    """Hand an event on. What an observer raises is not the attempt's own error, and passes through it."""
+    try:
+        reports.notify(event)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise Abandoned(error) from None

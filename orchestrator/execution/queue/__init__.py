@@ -1,0 +1,1 @@
+"""Which job is next, and what is tried again. Knows nothing of Ray, and trains nothing."""

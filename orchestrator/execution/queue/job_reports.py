@@ -1,0 +1,75 @@
+"""What an attempt at a job reports, on its way to the queue and to the sweep's observer."""
+
+from orchestrator.execution.events import (
+    Event,
+    Observer,
+    StorageFull,
+    TrialEnded,
+    TrialFailed,
+    TrialRaised,
+    TrialRetried,
+    TrialsBegun,
+    TrialsBusyElsewhere,
+    TrialStopped,
+)
+from orchestrator.execution.queue.job import Job
+from orchestrator.execution.queue.job_queue import Queue
+
+MOST_SHOWN = 200
+"""Characters of an error in a line of progress."""
+
+
+class JobReports(Observer):
+    """Receives the events of a job that was handed out under `key`; tells the queue, and then the sweep's observer."""
+
+    def __init__(self, key: str, job: Job, queue: Queue, observer: Observer) -> None:
+        self.error = ""
+        """The last traceback of the job or of one of its trials."""
+        self._key, self._job, self._queue, self._observer = key, job, queue, observer
+
+    def notify(self, event: Event) -> None:
+        """Tell the queue what concerns it, and the observer everything."""
+        super().notify(event)
+        self._observer.notify(event)
+
+    def on_trials_begun(self, event: TrialsBegun) -> None:
+        """The rehearsal went well."""
+        self._queue.rehearsed(self._key)
+
+    def on_trial_ended(self, event: TrialEnded) -> None:
+        """The trial needs no further attempt."""
+        self._queue.ended(self._key, event.trial_id)
+
+    def on_trial_stopped(self, event: TrialStopped) -> None:
+        """The trial needs no further attempt."""
+        self._queue.ended(self._key, event.trial_id)
+
+    def on_trials_busy_elsewhere(self, event: TrialsBusyElsewhere) -> None:
+        """The trials come again later."""
+        self._queue.busy(self._key, event.trial_ids)
+
+    def on_trial_raised(self, event: TrialRaised) -> None:
+        """The trial is tried again when the others of its stack have ended."""
+        self.error = event.error
+        self._queue.raised(self._key, event.trial_id)
+        self._observer.notify(TrialRetried(event.trial_id, last_line(event.error)))
+
+    def on_storage_full(self, event: StorageFull) -> None:
+        """Nothing more is handed out."""
+        self._queue.stop(event.error)
+
+    def job_ended(self) -> None:
+        """The attempt has come to its end by itself."""
+        self._queue.done(self._key, self.error)
+
+    def job_broke(self, error: str, node: str = "") -> None:
+        """The attempt has ended with an error; `node` is where its process was, if that died."""
+        self._queue.broke(self._key, error, node)
+        for trial_id in self._job.ids:
+            kind = TrialFailed if trial_id in self._queue.failed else TrialRetried
+            self._observer.notify(kind(trial_id, last_line(error)))
+
+
+def last_line(error: str) -> str:
+    """Returns what a traceback ends with; the ledger has the whole of it."""
+    return error.strip().rpartition("\n")[2][:MOST_SHOWN]

@@ -1,0 +1,67 @@
+"""Hands what Tune and its workers report to the queue and to the sweep's observer."""
+
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+
+from orchestrator.execution.events import Event, Observer
+from orchestrator.execution.queue.job import Job
+from orchestrator.execution.queue.job_queue import Queue
+from orchestrator.execution.queue.job_reports import JobReports
+from orchestrator.execution.ray_tune.job_search import WorkerStart
+from orchestrator.execution.ray_tune.worker import MESSAGES, JobEnded, JobRaised, JobTaken, WorkerStarted
+
+DIED = "its worker was killed, or crashed, or its node was lost"
+
+
+class MessageCallback(tune.Callback):
+    """Receives the messages of all workers. Tune has a trial of its own for each handing out of a job; its id is the queue's key."""
+
+    def __init__(self, queue: Queue, worker_start: WorkerStart, observer: Observer) -> None:
+        self._queue, self._worker_start, self._observer = queue, worker_start, observer
+        self._reports: dict[str, JobReports] = {}
+        """By key, of the jobs that run."""
+        self._nodes: dict[str, str] = {}
+        """Key to the node that the job runs on."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that is never made, and an observer holds threads and locks."""
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A worker has sent a message."""
+        (message,) = result[MESSAGES]
+        key = trial.trial_id
+        if isinstance(message, WorkerStarted):
+            self._worker_start.started()
+        elif isinstance(message, JobTaken):
+            self._nodes[key] = message.node
+        elif isinstance(message, JobRaised):
+            self._reports_of(trial).error = message.error
+        elif isinstance(message, Event):
+            self._reports_of(trial).notify(message)
+        elif isinstance(message, JobEnded) and trial.config["job"]:
+            self._reports_of(trial).job_ended()
+            self._forget(key)
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Where the worker has not sent what it raised, its process has died."""
+        if not trial.config["job"]:
+            return
+        reports = self._reports_of(trial)
+        node = "" if reports.error else self._nodes.get(trial.trial_id, "")
+        reports.job_broke(reports.error or DIED, node)
+        self._forget(trial.trial_id)
+
+    def _reports_of(self, trial: TuneTrial) -> JobReports:
+        key = trial.trial_id
+        if key not in self._reports:
+            self._reports[key] = JobReports(key, Job(**trial.config["job"]), self._queue, self._observer)
+        return self._reports[key]
+
+    def _forget(self, key: str) -> None:
+        self._reports.pop(key, None)
+        self._nodes.pop(key, None)

@@ -1,0 +1,96 @@
+"""How many trials of one shape a worker trains at once: as the user asks, or as measured on this machine."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.storage.files import AnyPath
+from orchestrator.errors import DamagedError
+from orchestrator.execution.events import Observer, StackSizeChosen
+from orchestrator.execution.queue.job import in_order
+from orchestrator.ledger import records
+from orchestrator.ledger.records import Identity
+from orchestrator.spec.sweep_spec import Resources
+from orchestrator.spec.trial import Trial
+
+SPEEDLESS = ("epochs", "train_examples", "test_examples", "scale", "evaluate_on", "data_hash")
+"""Fields of a shape that do not change how fast its steps are."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How fast stacks of one shape are on one kind of machine, as storage remembers it."""
+
+    size: int
+    """The fastest; 1 where none is worth it."""
+    gain: dict[str, float]
+    """Size to the time of its trials one after another over that of the stack."""
+    most: int
+    """The largest size that was asked for."""
+    limit: str
+    """Why no larger size was tried: `most`, `slower`, `memory`, or the layer that does not stack."""
+    machine: str
+
+    def answers(self, most: int) -> bool:
+        """Whether it says what is best for stacks of up to this size."""
+        return most <= self.most or self.limit != "most"
+
+
+@dataclass(frozen=True)
+class StackSizes:
+    """Chooses the largest stack by shape."""
+
+    resources: Resources
+    why_unstackable: Callable[[dict[str, Any]], str]
+    """From a configuration to why such trials do not stack; empty where they do."""
+    measure: Callable[[dict[str, Any], int], Measured]
+    """From a configuration and the largest size in question to the best size on a worker's machine."""
+    observer: Observer
+
+    def choose(self, todo: Sequence[Trial], every: Sequence[Trial], slots: int) -> dict[str, int]:
+        """Returns the largest stack by shape, for the shapes of `todo` that stack; empty where nothing is to be stacked.
+
+        No stack is so large that one of the `slots` workers would have none of the trials of `every` that have its shape.
+        """
+        if self.resources.stack == 1:
+            return {}
+        count = Counter(trial.config.shape for trial in every)
+        first = {trial.config.shape: trial for trial in reversed(in_order(every))}
+        most = {shape: -(-count[shape] // slots) for shape in dict.fromkeys(trial.config.shape for trial in todo)}
+        return {shape: self._size(first[shape], largest) for shape, largest in most.items() if largest > 1}
+
+    def _size(self, trial: Trial, most: int) -> int:
+        config = trial.config.model_dump()
+        if self.resources.stack != "auto":
+            why_not = self.why_unstackable(config)
+            size = 1 if why_not else self.resources.stack
+            self.observer.notify(StackSizeChosen(trial.label, size, why_not=why_not))
+            return size
+        measured = self.measure(config, most)
+        self.observer.notify(StackSizeChosen(trial.label, measured.size, measured.gain))
+        return measured.size
+
+
+def remembered(storage: AnyPath, config: TrainingConfig, machine: str) -> Measured | None:
+    """Returns what storage knows of a shape on a machine; None where it was not measured, or what is there cannot be read."""
+    path = _path(storage, config, machine)
+    try:
+        return Measured(**records.read(path, Identity("stack size", key=path.stem), bare=True))
+    except (DamagedError, TypeError):
+        return None
+
+
+def remember(storage: AnyPath, config: TrainingConfig, measured: Measured) -> None:
+    """Write what was measured to storage."""
+    path = _path(storage, config, measured.machine)
+    records.write(path, Identity("stack size", key=path.stem), asdict(measured))
+
+
+def _path(storage: AnyPath, config: TrainingConfig, machine: str) -> AnyPath:
+    shape = {name: value for name, value in json.loads(config.shape).items() if name not in SPEEDLESS}
+    key = hashlib.sha256(json.dumps([shape, config.model, machine], sort_keys=True).encode()).hexdigest()[:16]
+    return storage / "stacks" / f"{key}.json"
