@@ -34,7 +34,7 @@ def test_a_second_driver_is_refused_and_another_sweep_with_the_same_trials_train
     first = user.starts("sweep", one)
     try:
         wait_for(lambda: running(user, one) or first.poll() is not None)
-        again = user.types("sweep", one, code=2)
+        again = user.types_here("sweep", one, code=2)
         assert names_in_order(line_naming(again.stderr, "error", first.pid), "one", first.pid, platform.node())
         assert re.search(r"\b20\d\d-\d\d-\d\d", again.stderr)
         beside = user.types("sweep", two)
@@ -50,7 +50,7 @@ def test_a_second_driver_is_refused_and_another_sweep_with_the_same_trials_train
     assert list((user.storage / "alive").iterdir()) == []
 
 
-def test_an_impatient_user_is_obeyed_and_nothing_is_lost(user):
+def test_an_impatient_user_is_obeyed_and_nothing_is_lost(user, undrawn):
     """Ctrl-C twice ends the command within seconds, with exit code 130 and what to type. The same command then goes on without being told
     to wait, and in the end no run of MLflow is left RUNNING.
     """
@@ -70,7 +70,7 @@ def test_an_impatient_user_is_obeyed_and_nothing_is_lost(user):
     assert "Traceback" not in err
     assert not running(user, path)
     assert {state.status for state in user.states(path)} == {"cancelled"}
-    done = user.types("sweep", path)
+    done = user.types_here("sweep", path)
     assert line_naming(done.stdout, "2 completed", 2)
     assert "waiting" not in done.stdout
     assert user.kinds("hasty") == {("trial", "FINISHED"): 2, ("cell", "FINISHED"): 2}

@@ -76,7 +76,7 @@ def test_a_search_whose_driver_is_killed_tells_every_cell_once(user, cells, kill
     assert user.kinds("killed")["trial", "FINISHED"] == cells
 
 
-def test_cells_are_stopped_early_and_never_count_as_completed(user):
+def test_cells_are_stopped_early_and_never_count_as_completed(user, undrawn):
     """One objective, halving after a third of the epochs, stacks of two seeds: of eight cells some are stopped, all trials of each,
     before their last epoch and after the first; they have no result, the study calls them pruned with their value at that epoch, no
     table counts them, and the command says that all is done. The same command again trains nothing.
@@ -87,7 +87,7 @@ def test_cells_are_stopped_early_and_never_count_as_completed(user):
     resources = {"stack": 2}
     base = {"model": "mopoe", "epochs": 12}
     path = user.spec("early", grid=None, base=base, objectives=[objective], search=block, seeds=2, resources=resources)
-    done = user.types("sweep", path)
+    done = user.types_here("sweep", path)
     spec, ledger = searched(user, path), Ledger(user.storage)
     stopped = {cell_id: note.epoch for cell_id, note in Proposals(user.storage, "early").stopped().items()}
     assert 0 < len(stopped) < 8, done.stdout

@@ -22,6 +22,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_spec import parse, trials
 from orchestrator.spec.trial import Trial
 from tests.support.builders import COHERENCE, cell, result
+from tests.support.commands import typed_here
 from tests.support.said import ran
 from tests.support.stores import KEY, SECRET, s3
 from tests.support.toys import TOYS, random_dataset
@@ -228,7 +229,7 @@ def test_local_uris_are_folders(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_sweep_whose_storage_is_s3(store, tmp_path, classifier_folder, data_folder, jury):
+def test_a_sweep_whose_storage_is_s3(store, tmp_path, classifier_folder, data_folder, jury, undrawn):
     """Two trials end as in a folder, to the last bit; ledger and report are in the bucket; no file, log or run holds the secret."""
     base = {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 2, "batch_size": 64}
     raw = {
@@ -256,7 +257,8 @@ def test_a_sweep_whose_storage_is_s3(store, tmp_path, classifier_folder, data_fo
     outputs = [types(), types("--storage", raw["storage"])]
     said = "".join(outputs)
     assert [ran(output) for output in outputs] == [2, 0]
-    types("--storage", str(tmp_path / "near"))
+    done = typed_here("sweep", file, "--storage", tmp_path / "near")
+    assert done.returncode == 0, done.stdout + done.stderr
     far, close = Ledger(place(raw["storage"])), Ledger(tmp_path / "near")
     for trial in trials(parse(raw)):
         assert far.result(trial).metrics == close.result(trial).metrics
