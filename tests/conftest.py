@@ -13,7 +13,6 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 import pytest
 import torch
 from filelock import FileLock
-from matplotlib.figure import Figure
 
 from mopoe_core.data.cards import DatasetCard
 from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
@@ -23,6 +22,7 @@ from mopoe_core.metrics.classifiers import Judges, judges
 from orchestrator.cli import app
 from orchestrator.tracking.mlflow import projection
 from tests.support import own_cards, recorded
+from tests.support.drawings import without_drawing
 from tests.support.users import User
 
 torch.set_num_threads(1)  # as workers do: repeatable, and not slowed many times over by a neighbour on the other core
@@ -114,9 +114,10 @@ def empty_mlflow_store(shared: Path) -> Path:
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets reports write an empty drawing for each figure, for tests that look at the rest: figures are most of the time of a report."""
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b"<svg/>"))
+def undrawn() -> Iterator[None]:
+    """Lets reports write an empty drawing for each figure, for tests that look at the rest."""
+    with without_drawing():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class Home:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, empty_mlflow_store):
     """All trials have completed, with known results; commands are typed in its folder."""
     folder, before = tmp_path_factory.mktemp("home"), Path.cwd()
     two_groups.write_datasets(folder)
@@ -66,6 +67,7 @@ def home(tmp_path_factory):
     made = Home(folder)
     for name, datasets in ((BOTH, (FIRST, SECOND)), (ALONE[FIRST], (FIRST,)), (ALONE[SECOND], (SECOND,))):
         spec, ledger = swept(made.storage(name), name, datasets)
+        shutil.copy(empty_mlflow_store, made.storage(name) / "mlflow.db")
         assert driver.track(spec, ledger.storage, f"python -m orchestrator sweep {name}.yaml", rebuild=False)[1] == ()
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(two_groups.raw(name, datasets, storage=str(ledger.storage))))
     yield made
@@ -283,7 +285,7 @@ def test_markers_of_every_front_open_their_cards(home, tmp_path):
         assert tab.complaints == []
 
 
-def test_a_figure_of_a_front_that_is_no_more_does_not_stay(home, tmp_path):
+def test_a_figure_of_a_front_that_is_no_more_does_not_stay(home, tmp_path, undrawn):
     """A sweep that loses a dataset has `front.svg`, and the other way round."""
     both_spec, ledger = swept(tmp_path, "x")
     one_spec = parse(two_groups.raw("x", [FIRST]))
@@ -358,7 +360,7 @@ HASHES = re.compile(r"different content: ([\w, ]+)")
 """The warning of a page that lists the hashes of data sets of one name."""
 
 
-def test_a_report_names_what_it_has_set_aside(tmp_path):
+def test_a_report_names_what_it_has_set_aside(tmp_path, undrawn):
     """The page names trial and hashes; the table says 1/2; MLflow's run of the cell has the mean of the seed that counts."""
     spec, results = measured(lambda beta, seed: "old" if (beta, seed) == (2.0, 1) else "new")
     ledger = Ledger(tmp_path)
@@ -439,7 +441,7 @@ def hunt(tmp_path):
     return found
 
 
-def test_a_search_has_one_group_and_sets_the_rest_aside(hunt, tmp_path):
+def test_a_search_has_one_group_and_sets_the_rest_aside(hunt, tmp_path, undrawn):
     """Its report has one front, of the cells that most results agree with; `sweep` refuses to go on and names the trial."""
     (group,) = groups_of(hunt.spec, hunt.results).groups
     assert [r.trial.config.latent_dim for r in group.results] == [8, 9]
