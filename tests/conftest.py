@@ -153,20 +153,7 @@ def stored_mlflow(store: recorded.Store, empty_mlflow_store: Path) -> None:
     shutil.copy(empty_mlflow_store, Path(str(store.ledger.storage)) / "mlflow.db")
 
 
-LONGEST = (
-    "test_chaos",
-    "test_search",
-    "test_after",
-    "test_faults",
-    "test_sweep",
-    "test_cluster",
-    "test_storage",
-    "test_security",
-    "test_tracking",
-)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take minutes first, so that no process is left with one of them when the others have ended."""
-    order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+    """The files with slow tests first, so that no process is left with one of them when the others have ended."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)

@@ -90,7 +90,7 @@ def test_failed_trials_are_grouped_with_what_they_share_and_a_command(swept, typ
     assert (code, err) == (0, "")
     raised, killed, diverged = out.split("\n\n1. ")[1].split("\n\n2. ")[0], *out.split("\n\n2. ")[1].split("\n\n3. ")
     assert names_in_order(out.splitlines()[0], "t", "11 failed", "2 diverged", 30)
-    assert raised.startswith("ValueError at mopoe_core/config.py:")
+    assert raised.startswith("ValueError at mopoe_core/spelling.py:")
     assert names(raised.splitlines()[0], "choose", 10)
     assert line_naming(raised, "more", 5)
     assert line_naming(raised, "latent_dim=5", "(0)", 20)

@@ -38,8 +38,8 @@ PASSING, LASTING = ("EIO", "ESTALE"), ("EACCES", "ENOSPC")
     ],
 )
 def test_one_error_at_any_line_loses_nothing(names, part, template):
-    """The first call of a line fails, line by line. All trials are completed by the same command again, with weights and numbers of a run without
-    errors; no command has a traceback, and each is exit 0 or names what failed. Of what is over in a moment nobody hears.
+    """The first call of a line fails, line by line. All trials are completed by the same command again, with weights and numbers of a run
+    without errors; no command has a traceback, and each is exit 0 or names what failed. Of what is over in a moment nobody hears.
     """
     outcomes = list(storage_errors.tried(template, storage_errors.Plan(names, in_turns=True, part=part), template.storage.parent))
     assert len({outcome.call.site for outcome in outcomes}) > (50 if part == slice(None) else 25)

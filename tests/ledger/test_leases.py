@@ -17,7 +17,7 @@ from orchestrator.ledger.leases.leases import Lease, LeaseLost, living
 HOLD = """
 import sys, time
 from pathlib import Path
-from orchestrator.leases import Lease
+from orchestrator.ledger.leases.leases import Lease
 storage = Path(sys.argv[1])
 with Lease(storage) as lease:
     assert lease.claim(storage / "thing") is None

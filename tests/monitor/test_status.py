@@ -42,7 +42,7 @@ EVERY = trials(SPEC)
 HOLD = """
 import sys, time
 from pathlib import Path
-from orchestrator.leases import Lease
+from orchestrator.ledger.leases.leases import Lease
 with Lease(Path(sys.argv[1])) as lease:
     for folder in sys.argv[2:]:
         assert lease.claim(Path(folder)) is None

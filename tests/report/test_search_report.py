@@ -293,7 +293,7 @@ def test_importances_are_drawn_where_there_are_cells_enough(many, eventful):
     assert not unnamed(search_section.section_notes(searched(eventful), False)[-1], "fANOVA", 4, 10)
 
 
-def test_a_report_that_can_draw_less_leaves_no_figure_of_before(many, eventful, tmp_path):
+def test_a_report_that_can_draw_less_leaves_no_figure_of_before(many, eventful, tmp_path, undrawn):
     """The folder is that of the present search."""
     search_section.write(searched(many), many.results, tmp_path / "r")
     assert list((tmp_path / "r" / "search").glob("importances*"))

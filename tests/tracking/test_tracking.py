@@ -249,7 +249,7 @@ def test_a_database_that_was_deleted_is_made_again(eventful, storage):
     live = stored(eventful.uri)
     (storage / "mlflow.db").unlink()
     code = (
-        "from tests.test_tracking import *\n"
+        "from tests.tracking.test_tracking import *\n"
         f"sweep = small_sweep(Path({str(storage)!r}), seeds=3, model=['mvae', 'mmvae', 'mopoe'])\n"
         "assert sweep.runs(rebuild) == ()"
     )
