@@ -15,7 +15,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_spec import parse, trials
 from orchestrator.tracking.mlflow.projection import catch_up
 from tests.support.builders import result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ from orchestrator.tracking.mlflow import ui as serving
 from orchestrator.tracking.mlflow.artifact_location import follow
 from orchestrator.tracking.mlflow.projection import catch_up, default_uri, rebuild
 from orchestrator.tracking.mlflow.run_links import run_links
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.tracking.test_tracking import Sweep, complete, curve, ended, search_of, small_sweep
 
 

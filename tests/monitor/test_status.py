@@ -24,7 +24,7 @@ from orchestrator.monitor.progress import Progress
 from orchestrator.monitor.snapshot import Seen, Sight, Watch
 from orchestrator.spec.sweep_spec import cell_of, parse, trials
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
-from tests.support.said import counts, unnamed
+from tests.support.naming import counts, unnamed
 
 ROOT = Path(__file__).parents[2]
 RAW = {

@@ -13,7 +13,7 @@ from mopoe_core.metric_names import metric_names
 from orchestrator.report.paper.paper_tables import caption, frame, latex, markdown, paper_tables
 from orchestrator.spec.trial import Cell
 from tests.support.builders import result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 HEADINGS = {
     "table2": "M; S; T; M,S; M,T; S,T; M,S,T",

@@ -20,7 +20,7 @@ from orchestrator.spec.sweep_spec import parse, trials
 from orchestrator.spec.trial import Cell
 from tests.support.builders import cell, grid_results, result
 from tests.support.drawings import without_drawing
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 RAW = {
     "name": "demo",

@@ -24,7 +24,7 @@ from orchestrator.spec.sweep_spec import cells, parse, trials
 from orchestrator.tracking.mlflow import run_links
 from tests.support.browser import CHROMIUM, browser
 from tests.support.builders import COHERENCE, LIKELIHOOD, grid_results, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 RAW = {
     "name": "page",

@@ -23,7 +23,7 @@ from orchestrator.spec.sweep_spec import Objective, seeds_of
 from tests.report.test_report import Page
 from tests.report.test_report_page import Parsed
 from tests.support.builders import COHERENCE, LIKELIHOOD
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.support.searches import OBJECTIVES, Hunt, of, raw
 
 CONSTRAINED = {"constraints": [{"metric": "probe/mnist", "at_least": 0.5}], "early": {"rule": "dominated", "at": [0.5]}}

@@ -22,7 +22,7 @@ from orchestrator.search import early_stopping, outcomes
 from orchestrator.search.engine import MOST_REPEATS, Searching
 from orchestrator.spec.sweep_spec import Resources, cells, parse, seeds_of, trials, wanted
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 OBJECTIVES = [{"metric": COHERENCE, "goal": "max", "reference": 0}, {"metric": LIKELIHOOD, "goal": "max", "reference": -3000}]
 

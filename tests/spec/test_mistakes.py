@@ -7,7 +7,7 @@ import pytest
 from mopoe_core.spelling import suggestion
 from orchestrator.spec import sweep_spec as specs
 from orchestrator.spec.sweep_spec import PLACES, Objective, Resources, SweepSpec
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 SOUND = {
     "name": "x",

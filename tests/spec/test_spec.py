@@ -15,7 +15,7 @@ from orchestrator.errors import SpecError
 from orchestrator.spec import sweep_spec as specs
 from orchestrator.spec import trial
 from orchestrator.spec.trial import Cell, Trial
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 GOOD = {

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposals, resolve
 from orchestrator.spec.sweep_spec import parse, trials
-from tests.support.said import counts, ran, unnamed
+from tests.support.naming import counts, ran, unnamed
 from tests.support.users import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]

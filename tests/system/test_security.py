@@ -42,7 +42,7 @@ from orchestrator.spec.sweep_spec import load, parse, trials
 from tests.support.builders import result
 from tests.support.commands import typed_here
 from tests.support.listening import descendants, listeners
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

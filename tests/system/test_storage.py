@@ -23,7 +23,7 @@ from orchestrator.spec.sweep_spec import parse, trials
 from orchestrator.spec.trial import Trial
 from tests.support.builders import COHERENCE, cell, result
 from tests.support.commands import typed_here
-from tests.support.said import ran
+from tests.support.naming import ran
 from tests.support.stores import KEY, SECRET, s3
 from tests.support.toys import TOYS, random_dataset
 from tests.support.toys import config as settings

@@ -18,8 +18,8 @@ from orchestrator.execution import plan
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_spec import Resources, parse, trials
 from orchestrator.tracking.mlflow.projection import default_uri
+from tests.support.naming import counts, ran, unnamed
 from tests.support.recorded import exchange
-from tests.support.said import counts, ran, unnamed
 from tests.support.users import User
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

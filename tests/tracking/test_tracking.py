@@ -32,7 +32,7 @@ from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow import projection
 from orchestrator.tracking.mlflow.projection import CellSummary, SweepSummary, Tracker, catch_up, default_uri, rebuild
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.support.searches import Hunt, of, raw
 from tests.support.stores import free_ports
 

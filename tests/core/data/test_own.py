@@ -26,8 +26,8 @@ from mopoe_core.metrics.evaluation import evaluate
 from mopoe_core.training.training import new_model, train
 from orchestrator.execution.attempt import preparation
 from orchestrator.execution.queue.job import WorkerContext
+from tests.support.naming import unnamed
 from tests.support.own_cards import HERE
-from tests.support.said import unnamed
 from tests.support.toys import spelled
 
 ROOT = Path(__file__).parents[3]

@@ -12,8 +12,8 @@ from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import DataError
 from mopoe_core.metrics.pictures import write_contact_sheet, write_pictures
 from mopoe_core.training.training import new_model
+from tests.support.naming import unnamed
 from tests.support.own_cards import HERE
-from tests.support.said import unnamed
 
 TRAIN = 60
 GREYS = (np.arange(TRAIN * 4 * 6) * 7 % 256).reshape(TRAIN, 1, 4, 6).astype(np.uint8)

@@ -12,8 +12,8 @@ from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import UserError
 from orchestrator.cli import data_remarks
 from orchestrator.spec.sweep_spec import parse
+from tests.support.naming import unnamed
 from tests.support.own_cards import HERE
-from tests.support.said import unnamed
 
 COUNT = 300
 Y = np.arange(COUNT) % 3

@@ -11,7 +11,7 @@ from torch.distributions import Independent, MixtureSameFamily, Normal
 from mopoe_core.models import objective
 from mopoe_core.models.objective import Gaussians, Objective, draw, kl_divergence, products
 from tests.support.naive import Naive, powerset
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.support.toys import LATENT, MODELS, TOYS, config, spoilt, toy_batch, toy_draws, toy_mask, toy_model
 
 BATCH = 14

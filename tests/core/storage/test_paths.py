@@ -12,7 +12,7 @@ from mopoe_core.storage.files import expand, place
 from orchestrator.spec import sweep_spec as specs
 from orchestrator.spec.sweep_spec import Resources, parse, trials
 from orchestrator.tracking import tracking_uri
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 BASE = "{dataset: mnist_svhn_text, model: mopoe, networks: small}"
 
