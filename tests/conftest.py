@@ -1,6 +1,7 @@
-"""What tests share: folders that live for the session, and one data folder, because rendering and classifiers cost a minute."""
+"""Fixtures that many test files use. What takes long to build is built once, also where several processes run the tests."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 import pytest
 import torch
+from filelock import FileLock
 
 from mopoe_core.data.cards import DatasetCard
 from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
@@ -18,33 +20,51 @@ from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.classifiers import Classifiers, trained_classifiers
 from orchestrator.cli import app
+from orchestrator.tracking.mlflow.client import make_database
 from tests.support import own_cards, recorded
+from tests.support.drawings import without_drawing
+from tests.support.users import User
 
 torch.set_num_threads(1)  # as workers do: repeatable, and not slowed many times over by a neighbour on the other core
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the whole session."""
-    return tmp_path_factory.mktemp("shared")
+    """Returns a folder that all processes of this test session share; nothing in it may be changed."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def data_folder(shared: Path) -> Path:
-    """Where the embedded dataset is built once."""
+    """Returns the folder in which the embedded dataset is built once."""
     return shared / "data"
 
 
 @pytest.fixture(scope="session")
 def dataset(data_folder: Path) -> Dataset:
-    """Embedded MNIST-SVHN-Text."""
+    """Returns the embedded MNIST-SVHN-Text."""
     return mnist_svhn_text.load("embedded", data_folder)
 
 
 @pytest.fixture(scope="session")
-def jury(dataset: Dataset, shared: Path) -> Classifiers:
-    """Its classifiers, trained once, in `shared / "storage"`."""
-    return trained_classifiers(dataset, shared / "storage" / "classifiers", torch.device("cpu"))
+def classifier_folder(shared: Path) -> Path:
+    """Returns the folder in which the classifiers of the embedded dataset are trained once; `jury` sees to it that they are."""
+    return shared / "classifiers"
+
+
+@pytest.fixture(scope="session")
+def jury(dataset: Dataset, classifier_folder: Path) -> Classifiers:
+    """Returns the classifiers of the embedded dataset."""
+    return trained_classifiers(dataset, classifier_folder, torch.device("cpu"))
+
+
+@pytest.fixture
+def user(jury: Classifiers, classifier_folder: Path, data_folder: Path, tmp_path: Path) -> User:
+    """Returns a user with a storage that holds trained classifiers and nothing else."""
+    return User.with_classifiers(tmp_path, classifier_folder, data_folder)
 
 
 @pytest.fixture
@@ -87,9 +107,34 @@ def card_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object], Data
 
 
 @pytest.fixture(scope="session")
-def recorded_once(tmp_path_factory: pytest.TempPathFactory) -> recorded.Store:
-    """Trained trials and every kind of record; made once, to be copied and not changed."""
-    return recorded.make(tmp_path_factory.mktemp("recorded"))
+def empty_mlflow_store(shared: Path) -> Path:
+    """Returns a database with MLflow's tables, which take seconds to make, to be copied."""
+    made = built_once(shared / "mlflow", lambda folder: make_database(f"sqlite:///{folder / 'mlflow.db'}"))
+    return made / "mlflow.db"
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    """Lets reports write an empty drawing for each figure, for tests that look at the rest."""
+    with without_drawing():
+        yield
+
+
+@pytest.fixture(scope="session")
+def recorded_once(shared: Path) -> recorded.Store:
+    """Returns trained trials and every kind of record, to be copied and not changed."""
+    return recorded.Store(built_once(shared / "recorded", recorded.make))
+
+
+def built_once(folder: Path, build: Callable[[Path], object]) -> Path:
+    """Returns the folder, which the first process that asks for it has filled with `build`."""
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = folder.with_name(f"{folder.name}.unfinished")
+            unfinished.mkdir()
+            build(unfinished)
+            unfinished.rename(folder)
+    return folder
 
 
 @pytest.fixture
@@ -102,20 +147,13 @@ def store(recorded_once: recorded.Store, tmp_path: Path, monkeypatch: pytest.Mon
     user_data.search_from(Path())
 
 
-LONGEST = (
-    "test_chaos",
-    "test_search",
-    "test_after",
-    "test_faults",
-    "test_sweep",
-    "test_cluster",
-    "test_storage",
-    "test_security",
-    "test_tracking",
-)
+@pytest.fixture
+def stored_mlflow(store: recorded.Store, empty_mlflow_store: Path) -> None:
+    """Gives the storage of `store` an MLflow database without runs, which a command would take seconds to make."""
+    shutil.copy(empty_mlflow_store, Path(str(store.ledger.storage)) / "mlflow.db")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take minutes first, so that no process is left with one of them when the others have ended."""
-    order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+    """The files with slow tests first, so that no process is left with one of them when the others have ended."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)

@@ -212,6 +212,9 @@ class Plan:
     """The call does its work, and fails all the same."""
     in_turns: bool = False
     """Each call fails once, with one error after the other, and not with each of them."""
+    first: int = 0
+    step: int = 1
+    """Of these failures, every `step`-th is tried, from number `first` on."""
 
 
 def tried(template: Sweep, plan: Plan, scratch: Path) -> Iterator[Outcome]:
@@ -221,7 +224,7 @@ def tried(template: Sweep, plan: Plan, scratch: Path) -> Iterator[Outcome]:
         ended = quiet.types()
     assert ended == Ended(0, ended.error), ended
     right = quiet.state()
-    for number, (place, strikes) in enumerate(_strikes(counted.calls, plan.every_call)):
+    for number, (place, strikes) in enumerate(_strikes(counted.calls, plan.every_call)[plan.first :: plan.step]):
         for name in plan.errors[number % len(plan.errors) :][:1] if plan.in_turns else plan.errors:
             victim = template.copy(scratch / "victim")
             injection = Injection(victim.storage, getattr(errno, name), strikes, plan.after)

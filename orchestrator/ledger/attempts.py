@@ -91,8 +91,8 @@ def _is_of_attempt(folder: AnyPath, trial: Trial, trial_folder: TrialFolder) -> 
 def _epochs(trial: Trial, folder: AnyPath) -> int:
     """The epochs of the newest usable checkpoint in a folder; -1 if there is none."""
     from mopoe_core.training.checkpoint import (
-        held,  # imports torch, which takes seconds, and which reading attempts does not need
-    )
+        held,
+    )  # imports torch, which takes seconds, and which reading attempts does not need
 
     headers = [held(folder / name, trial.config, trial.seed, trial.id) for name in CHECKPOINTS]
     return max((header.epochs for header in headers if header is not None), default=-1)

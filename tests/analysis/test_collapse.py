@@ -21,6 +21,7 @@ from orchestrator.spec.sweep_file import parse
 from tests.core.metrics.test_evaluation import NAMES, shown, transparent
 from tests.report.test_report import Page, written
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, result
+from tests.support.drawings import without_drawing
 from tests.support.naming import names, names_in_order
 
 CPU = torch.device("cpu")
@@ -218,7 +219,8 @@ def test_the_table_has_means_over_seeds_and_dashes_for_earlier_results():
 @pytest.fixture(scope="module")
 def report_of_it(tmp_path_factory):
     """The report of that sweep."""
-    return written(tmp_path_factory.mktemp("collapsed"), reported(), **RAW)
+    with without_drawing():
+        return written(tmp_path_factory.mktemp("collapsed"), reported(), **RAW)
 
 
 def test_the_report_names_it(report_of_it):
@@ -245,7 +247,7 @@ def test_shares_are_in_the_long_tables_and_not_in_the_wide_ones(report_of_it):
     assert "generated/mnist/3" not in Page(report_of_it.page.read_text()).text
 
 
-def test_a_report_of_earlier_results_has_no_table_of_classes(tmp_path):
+def test_a_report_of_earlier_results_has_no_table_of_classes(tmp_path, undrawn):
     """Results that count no classes are reported as ever."""
     old = [replace(one, metrics=tuple(m for m in one.metrics if m.name.startswith(("coherence", "log")))) for one in reported()]
     paths = written(tmp_path, old, **RAW)

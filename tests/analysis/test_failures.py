@@ -4,10 +4,10 @@ import traceback
 
 import pytest
 import yaml
-from orchestrator.ledger.tracebacks import cause
 
 from mopoe_core.spelling import choose
-from orchestrator.execution.ray_tune.tuner import DIED
+from orchestrator.execution.ray_tune.callback import DIED
+from orchestrator.ledger.failure import Failure
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import labels
@@ -18,6 +18,11 @@ HEAD = "Traceback (most recent call last):\n"
 LIBRARY = '  File "/usr/lib/python3.11/site-packages/torch/nn/functional.py", line 5, in linear\n    raise it\n'
 LOSS = '  File "/cluster/code/mopoe_core/loss.py", line 12, in terms\n    linear()\n    ~~~~~~^^\n'
 WORKER = '  File "/cluster/code/orchestrator/worker.py", line 3, in run\n    terms()\n'
+
+
+def cause(text, dataset):
+    """The cause that the text of an earlier version's record tells of."""
+    return Failure.parsed(text, dataset).cause
 
 
 def test_a_cause_is_the_exception_and_the_innermost_frame_of_ours():
@@ -90,7 +95,7 @@ def test_failed_trials_are_grouped_with_what_they_share_and_a_command(swept, typ
     assert (code, err) == (0, "")
     raised, killed, diverged = out.split("\n\n1. ")[1].split("\n\n2. ")[0], *out.split("\n\n2. ")[1].split("\n\n3. ")
     assert names_in_order(out.splitlines()[0], "t", "11 failed", "2 diverged", 30)
-    assert raised.startswith("ValueError at mopoe_core/")
+    assert raised.startswith("ValueError at mopoe_core/spelling.py:")
     assert names(raised.splitlines()[0], "choose", 10)
     assert line_naming(raised, "more", 5)
     assert line_naming(raised, "latent_dim=5", "(0)", 20)

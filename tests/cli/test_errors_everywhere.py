@@ -24,18 +24,31 @@ def template():
         yield made
 
 
-@pytest.mark.parametrize("names", [("EIO", "ESTALE"), ("EACCES", "ENOSPC")], ids=" and ".join)
-def test_one_error_at_any_line_loses_nothing(names, template):
-    """The first call of every line fails. All trials are completed by the same command again, with weights and numbers of a run without
-    errors; no command has a traceback, and each is exit 0 or names what failed. Of what is over in a moment nobody hears.
+PASSING, LASTING = ("EIO", "ESTALE"), ("EACCES", "ENOSPC")
+"""Errors that are over in a moment, and errors that stay."""
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "step"),
+    [
+        pytest.param(PASSING, 0, 2, id="passing at even lines"),
+        pytest.param(LASTING, 1, 2, id="lasting at odd lines"),
+        pytest.param(PASSING, 0, 1, id="passing at every line", marks=pytest.mark.long),
+        pytest.param(LASTING, 0, 1, id="lasting at every line", marks=pytest.mark.long),
+    ],
+)
+def test_one_error_at_any_line_loses_nothing(names, first, step, template):
+    """The first call of a line fails, line by line. All trials are completed by the same command again, with weights and numbers of a run
+    without errors; no command has a traceback, and each is exit 0 or names what failed. Of what is over in a moment nobody hears.
     """
-    outcomes = list(storage_errors.tried(template, storage_errors.Plan(names, in_turns=True), template.storage.parent))
-    assert len({outcome.call.site for outcome in outcomes}) > 50
+    failures = storage_errors.Plan(names, in_turns=True, first=first, step=step)
+    outcomes = list(storage_errors.tried(template, failures, template.storage.parent))
+    assert len({outcome.call.site for outcome in outcomes}) > 50 / step
     assert [outcome for outcome in outcomes if not storage_errors.is_well(outcome)] == []
     for outcome in outcomes:
         lines = [line for line in outcome.first.error.splitlines() if line.startswith("error: ")]
         assert bool(lines) == (outcome.first.code != 0), outcome
-        if names == ("EIO", "ESTALE"):
+        if names == PASSING:
             assert outcome.first.code == 0, outcome
 
 

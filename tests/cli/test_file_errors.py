@@ -84,7 +84,7 @@ def test_a_storage_that_takes_nothing_is_said_in_one_line(name, error, store, ty
     assert "Traceback" not in err
 
 
-def test_a_report_goes_to_another_folder_and_nothing_of_storage_changes(store, types_here, tmp_path):
+def test_a_report_goes_to_another_folder_and_nothing_of_storage_changes(store, types_here, tmp_path, undrawn):
     """With `--to`: a second time over the first; never over what is no report."""
 
     def there():

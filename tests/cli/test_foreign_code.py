@@ -109,7 +109,7 @@ def test_every_command_is_tried():
 
 
 @pytest.mark.parametrize("typed", TYPED)
-def test_no_command_runs_code_that_other_records_name(typed, store, canary, types_here):
+def test_no_command_runs_code_that_other_records_name(typed, store, canary, types_here, stored_mlflow, undrawn):
     """With four foreign names in other sweeps' and trials' records, each command does what it does without them."""
     for number, named in enumerate(NAMED):
         spoil_others(store, named.format(home=store.home), number)
@@ -139,7 +139,7 @@ def test_no_command_runs_code_that_a_proposal_names(typed, store, canary, types_
 
 
 @pytest.mark.parametrize("typed", [name for name in TYPED if name != "sweep"])
-def test_no_command_runs_code_that_the_sweeps_own_records_name(typed, store, canary, types_here):
+def test_no_command_runs_code_that_the_sweeps_own_records_name(typed, store, canary, types_here, stored_mlflow, undrawn):
     """A typed trial's configuration and checkpoint that name other code: the command works, or is refused in one line."""
     ledger = store.ledger
     for trial in (*store.trials, *store.others):

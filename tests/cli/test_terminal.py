@@ -66,7 +66,7 @@ def test_nothing_else_prints():
 
 
 @pytest.mark.parametrize("typed", [name for name in TYPED if name not in ("sweep", "data")])
-def test_records_reach_the_terminal_escaped(typed, store, types_here, monkeypatch):
+def test_records_reach_the_terminal_escaped(typed, store, types_here, monkeypatch, stored_mlflow, undrawn):
     """With such text in errors, tracebacks, hosts, configurations, names and MLflow's messages, every command prints it spelled."""
     monkeypatch.setattr("os.execve", lambda *arguments: None)
     spoil(store)

@@ -16,7 +16,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.connection import catch_up
 from tests.support.builders import result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 
 def contents(folder):

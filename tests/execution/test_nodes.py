@@ -6,7 +6,7 @@ import yaml
 from mopoe_core.errors import UserError
 from orchestrator.execution.ray_tune import node_slots
 from orchestrator.spec.sections import Resources
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.system.test_cluster import AWS, OWN, prepared
 
 BOX = {"CPU": 64.0, "GPU": 8.0}

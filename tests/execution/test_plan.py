@@ -16,7 +16,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Cell, Trial
 from tests.support.builders import COHERENCE, cell, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 ROOT = Path(__file__).parents[2]
 

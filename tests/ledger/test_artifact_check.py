@@ -15,9 +15,9 @@ from mopoe_core.data import loading
 from mopoe_core.errors import CheckpointError, ClassifierError
 from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.storage.files import Digest
-from mopoe_core.training.checkpoint import before, held, history_in, resumed
+from mopoe_core.training.checkpoint import before, held, history_in
 from mopoe_core.training.stacked_training import Member, train_stack
-from mopoe_core.training.training import train
+from mopoe_core.training.training import resumed, train
 from orchestrator.driver import retention
 from orchestrator.errors import DamagedError
 from orchestrator.execution import plan
@@ -221,7 +221,7 @@ def test_accepting_a_checkpoint_that_was_cut_removes_the_rest_of_it(store, types
 
 
 @pytest.mark.parametrize("how", ["exchanged", "a byte turned", "deleted"])
-def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here, how):
+def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here, how, stored_mlflow, undrawn):
     """`track` says which file, and exits 1; that trial's run has no checkpoint. Mended, the next `track` uploads it."""
     one, other = checkpoints(store)
     safe = one.with_suffix(".safe")
@@ -248,7 +248,7 @@ def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here
     assert uploaded() == {trial.id: True for trial in store.trials}
 
 
-def test_exchanged_pictures_come_neither_into_a_report_nor_into_mlflow(store, types_here, tmp_path):
+def test_exchanged_pictures_come_neither_into_a_report_nor_into_mlflow(store, types_here, tmp_path, undrawn):
     """Both name the picture; untouched, both have it."""
     result = store.ledger.result(store.trials[0])
     run_files.put(tmp_path / "into", store.ledger, result)

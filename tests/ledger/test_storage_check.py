@@ -8,7 +8,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from mopoe_core.storage import exclusive_creation, files
 from mopoe_core.storage.files import copy, create, name_unless_taken, place
 from orchestrator.ledger.storage.check import remark, what_is_wrong
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.support.stores import s3
 
 

@@ -24,7 +24,7 @@ from orchestrator.tracking.mlflow.artifact_location import follow
 from orchestrator.tracking.mlflow.connection import catch_up
 from orchestrator.tracking.mlflow.run_links import run_links
 from orchestrator.tracking.mlflow.store_address import default_uri
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.tracking.test_tracking import Sweep, complete, curve, ended, search_of, small_sweep
 
 rebuild = partial(catch_up, anew=True)

@@ -10,7 +10,7 @@ from orchestrator.monitor.live_state import LiveSweep, LiveTrial
 from orchestrator.monitor.progress import FRONT_REST, FRONT_SECONDS, Progress
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 SPEC = parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"}, "seeds": 200})
 EVERY = SPEC.trials

@@ -25,8 +25,8 @@ from orchestrator.monitor.live_state import LiveSweep, LiveTrial, StorageWatch
 from orchestrator.monitor.progress import Progress
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
+from tests.support.naming import counts, unnamed
 from tests.support.opened import of_name, opened
-from tests.support.said import counts, unnamed
 
 ROOT = Path(__file__).parents[2]
 RAW = {

@@ -19,7 +19,7 @@ from orchestrator.report.paper import paper_figures
 from orchestrator.report.paper.paper_tables import paper_tables
 from orchestrator.spec.trial import Cell
 from tests.support.builders import cell, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 MODELS = ("mvae", "mmvae", "mopoe")
 CELLS = [cell(model, beta) for model in MODELS for beta in (0.5, 2.5, 5)]

@@ -15,7 +15,7 @@ from orchestrator.report.paper.paper_table_text import caption, frame, latex, ma
 from orchestrator.report.paper.paper_tables import paper_tables
 from orchestrator.spec.trial import Cell
 from tests.support.builders import result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 HEADINGS = {
     "table2": "M; S; T; M,S; M,T; S,T; M,S,T",

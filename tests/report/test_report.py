@@ -19,7 +19,8 @@ from orchestrator.report.render import tables
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Cell
 from tests.support.builders import cell, grid_results, result
-from tests.support.said import unnamed
+from tests.support.drawings import without_drawing
+from tests.support.naming import unnamed
 
 RAW = {
     "name": "demo",
@@ -97,7 +98,7 @@ def test_the_page_needs_no_network_and_shows_every_cell(demo):
     assert all(f"{model} beta={beta}" in page.text for model in ("mvae", "mmvae", "mopoe") for beta in ("0.5", "2.5", "10"))
 
 
-def test_what_is_written_by_others_is_escaped(tmp_path):
+def test_what_is_written_by_others_is_escaped(tmp_path, undrawn):
     """A provenance field that holds markup is shown, not run."""
     results = [r for r in grid_results([cell("mvae", 0.5)], 2)]
     results[0].provenance["commit"] = "<script>alert(1)</script>"
@@ -106,7 +107,7 @@ def test_what_is_written_by_others_is_escaped(tmp_path):
     assert "<script>alert(1)</script>" in page.text
 
 
-def test_trials_of_different_data_or_code_are_pointed_out(tmp_path):
+def test_trials_of_different_data_or_code_are_pointed_out(tmp_path, undrawn):
     """Mixed data hashes and commits in one table are a warning at the top."""
     results = grid_results([cell("mvae", 0.5)], 2)
     results[0].provenance["data_hash"] = "other"
@@ -114,7 +115,7 @@ def test_trials_of_different_data_or_code_are_pointed_out(tmp_path):
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_a_sweep_without_results_has_a_report(tmp_path, seeds):
+def test_a_sweep_without_results_has_a_report(tmp_path, seeds, undrawn):
     """Before any trial has completed the report says so."""
     paths = written(tmp_path, [], seeds=seeds)
     assert "0 of" in Page(paths.page.read_text()).text
@@ -125,7 +126,8 @@ def test_a_sweep_without_results_has_a_report(tmp_path, seeds):
 def lacking(tmp_path_factory):
     """Where the report is of a sweep whose last cell has one of two seeds."""
     every = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (0.5, 2.5, 10)]
-    return written(tmp_path_factory.mktemp("lacking"), grid_results(every, 2)[:-1])
+    with without_drawing():
+        return written(tmp_path_factory.mktemp("lacking"), grid_results(every, 2)[:-1])
 
 
 def test_missing_seeds_are_said_in_the_tables(lacking):
@@ -158,7 +160,7 @@ def test_the_best_of_a_column_is_bold():
     assert re.findall(r"mathbf\{(.+?)\}", tables.latex(table, "x")) == [r"0.400 \pm 0.010"]
 
 
-def test_a_single_seed_has_no_spread_in_the_tables(tmp_path):
+def test_a_single_seed_has_no_spread_in_the_tables(tmp_path, undrawn):
     """With n = 1 a number stands alone: no sd, no nan."""
     every = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (0.5, 2.5, 10)]
     paths = written(tmp_path, grid_results(every, 1), seeds=1)
@@ -195,7 +197,7 @@ FACES = {
 }
 
 
-def test_attributes_are_labelled_as_average_precisions(tmp_path, monkeypatch):
+def test_attributes_are_labelled_as_average_precisions(tmp_path, monkeypatch, undrawn):
     """CelebA's front has the unit of the long table on its axis, and no note speaks of shares of examples or of accuracy."""
     drawn = []
     monkeypatch.setattr(
@@ -216,7 +218,7 @@ def test_classes_are_labelled_as_shares(demo):
 
 
 @pytest.mark.parametrize(("preset", "count"), [("paper", 15), ("released_code", 12)])
-def test_the_number_of_samples_is_the_configurations(tmp_path, preset, count):
+def test_the_number_of_samples_is_the_configurations(tmp_path, preset, count, undrawn):
     """The page says how many samples the bound has: 15 in the paper, 12 in its released code."""
     base = {"dataset": "mnist_svhn_text", "networks": "small", "preset": preset}
     spec = parse(RAW | {"base": base})

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from orchestrator.analysis import failure_causes
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.analysis.sweep_analysis import analyse
-from orchestrator.cli import after
+from orchestrator.cli.result_commands import PORT
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
 from orchestrator.report.render.numbers import to_spread
@@ -25,7 +25,7 @@ from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow import run_links
 from tests.support.browser import CHROMIUM, browser
 from tests.support.builders import COHERENCE, LIKELIHOOD, grid_results, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 RAW = {
     "name": "page",
@@ -277,7 +277,7 @@ def test_runs_are_found_in_mlflows_own_file(tmp_path):
     cell = client.create_run(experiment, tags={"kind": "cell", "cell_id": "c1"}).info.run_id
     client.create_run(other, tags={"kind": "trial", "trial_id": "t2", "cell_id": "c1"})
     client.delete_run(client.create_run(experiment, tags={"kind": "trial", "trial_id": "t3", "cell_id": "c1"}).info.run_id)
-    address = f"http://127.0.0.1:{after.PORT}/#/experiments/{experiment}/runs"
+    address = f"http://127.0.0.1:{PORT}/#/experiments/{experiment}/runs"
     assert run_links.run_links(uri, "mine") == {"t1": f"{address}/{made}", "c1": f"{address}/{cell}"}
     (tmp_path / "broken.db").write_text("this is no database")
     assert [run_links.run_links(f"sqlite:///{tmp_path}/{name}.db", "mine") for name in ("broken", "none")] == [{}, {}]

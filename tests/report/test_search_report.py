@@ -23,7 +23,7 @@ from orchestrator.spec.sections import Objective
 from tests.report.test_report import Page
 from tests.report.test_report_page import Parsed
 from tests.support.builders import COHERENCE, LIKELIHOOD
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.support.searches import OBJECTIVES, Hunt, of, raw
 
 CONSTRAINED = {"constraints": [{"metric": "probe/mnist", "at_least": 0.5}], "early": {"rule": "dominated", "at": [0.5]}}
@@ -179,7 +179,7 @@ def test_one_wild_cell_does_not_squeeze_the_others(many):
     assert not unnamed(figure.get_supxlabel().replace("\n", " "), "1 cell")
 
 
-def test_the_table_has_what_the_ledger_has(eventful, tmp_path):
+def test_the_table_has_what_the_ledger_has(eventful, tmp_path, undrawn):
     """A row a cell in order, with means and spreads that numpy computes from the ledger, and numbers for completed cells alone."""
     paths = eventful.report(tmp_path / "r")
     table = pd.read_parquet(paths.search.parquet)
@@ -205,7 +205,7 @@ def test_the_table_has_what_the_ledger_has(eventful, tmp_path):
     assert list(csv["detail"]) == list(table["detail"])
 
 
-def test_the_page_says_what_came_of_each_cell(eventful, tmp_path):
+def test_the_page_says_what_came_of_each_cell(eventful, tmp_path, undrawn):
     """Constraint and excess, diverged seeds, epoch and reason of a stop; what others wrote is escaped."""
     page = Page(eventful.report(tmp_path / "r").page.read_text())
     assert not unnamed(
@@ -231,7 +231,7 @@ def test_markers_of_a_search_have_cards_by_number(eventful, tmp_path):
     assert not unnamed(page.texts[stopped.replace("cell-", "card-")], "stopped", "epoch 5")
 
 
-def test_an_infeasible_cell_is_on_no_front_though_it_beats_all(eventful, tmp_path):
+def test_an_infeasible_cell_is_on_no_front_though_it_beats_all(eventful, tmp_path, undrawn):
     """It is left out of the table's stars, of the hypervolume, and of what is said of seeds."""
     paths = eventful.report(tmp_path / "r")
     of_seeds = Page(paths.page.read_text()).text.partition("Hypervolume of a series")[2].partition("Cells")[0]
@@ -260,7 +260,7 @@ def test_the_same_search_gives_the_same_bytes(many, tmp_path):
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
 
 
-def test_a_search_with_one_objective_has_a_whole_report(eventful, tmp_path):
+def test_a_search_with_one_objective_has_a_whole_report(eventful, tmp_path, undrawn):
     """No second axis is asked for anywhere; values stand over the numbers of the proposals."""
     hunt = Hunt(eventful.storage, raw(OBJECTIVES[:1], **CONSTRAINED))
     paths = hunt.report(tmp_path / "r")
@@ -271,7 +271,7 @@ def test_a_search_with_one_objective_has_a_whole_report(eventful, tmp_path):
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_a_search_that_has_hardly_begun_has_a_report(tmp_path, count):
+def test_a_search_that_has_hardly_begun_has_a_report(tmp_path, count, undrawn):
     """Without a cell, and with one that is open, it says so and nothing breaks."""
     hunt = Hunt(tmp_path / "storage", raw())
     for _ in range(count):
@@ -293,7 +293,7 @@ def test_importances_are_drawn_where_there_are_cells_enough(many, eventful):
     assert not unnamed(search_section.section_notes(searched(eventful), False)[-1], "fANOVA", 4, 10)
 
 
-def test_a_report_that_can_draw_less_leaves_no_figure_of_before(many, eventful, tmp_path):
+def test_a_report_that_can_draw_less_leaves_no_figure_of_before(many, eventful, tmp_path, undrawn):
     """The folder is that of the present search."""
     search_section.write(searched(many), many.results, tmp_path / "r")
     assert list((tmp_path / "r" / "search").glob("importances*"))
@@ -379,7 +379,7 @@ def test_the_section_says_what_the_numbers_are(tmp_path, changes, base, named):
     assert ("evaluate_on" in text) == (base == {"dataset": "celeba"})
 
 
-def test_the_notes_are_on_the_page(eventful, tmp_path):
+def test_the_notes_are_on_the_page(eventful, tmp_path, undrawn):
     """Every sentence of them."""
     paths = eventful.report(tmp_path / "r")
     text = Page(paths.page.read_text()).text
@@ -387,7 +387,7 @@ def test_the_notes_are_on_the_page(eventful, tmp_path):
     assert all(note in text for note in paths.search.notes)
 
 
-def test_further_seeds_move_the_front_and_not_what_was_told(tmp_path):
+def test_further_seeds_move_the_front_and_not_what_was_told(tmp_path, undrawn):
     """The table of the search keeps the mean of the two starting seeds; the front has that of all four."""
     hunt = Hunt(tmp_path / "storage", raw(seeds={"start": 2, "max": 4}))
     cell = hunt.propose(beta=1.0, latent_dim=8, model="mopoe")

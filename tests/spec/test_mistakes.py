@@ -10,7 +10,7 @@ from orchestrator.spec import sweep_file
 from orchestrator.spec.sections import Objective, Resources
 from orchestrator.spec.sweep_file import PLACES
 from orchestrator.spec.sweep_spec import SweepSpec
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 SOUND = {
     "name": "x",

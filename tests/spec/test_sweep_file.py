@@ -17,7 +17,7 @@ from orchestrator.errors import SpecError
 from orchestrator.spec import expansion, rescaling, sweep_file, trial
 from orchestrator.spec.sweep_spec import PlannedCell
 from orchestrator.spec.trial import Cell, Trial
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 GOOD = {

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.spec import sweep_file
 from orchestrator.spec.yaml_reader import read
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 HEAD = "name: x\nbase: {dataset: mnist_svhn_text, model: mopoe, networks: small}\n"
 

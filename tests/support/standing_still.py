@@ -1,13 +1,14 @@
 """Processes that take one another for those of other machines, and stop themselves where they are told to.
 
-python -m tests.standing_still worker HOME MACHINE [checkpoint|result|publish]
-python -m tests.standing_still driver HOME MACHINE
+python -m tests.support.standing_still worker HOME MACHINE [checkpoint|result|publish]
+python -m tests.support.standing_still driver HOME MACHINE [ray]
 """
 
 import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from orchestrator.ledger import attempts, records
 from orchestrator.ledger.leases import heartbeat, holder
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
+from tests.support.commands import without_ray
 
 RAW: dict[str, Any] = {
     "name": "own",
@@ -30,6 +32,12 @@ RAW: dict[str, Any] = {
     "resources": {"cpu": 1, "stack": 1},
     "storage": "runs",
 }
+
+
+STALE = 3.0
+"""Seconds without a heartbeat after which a process of another machine is taken for dead."""
+STALE_ON_RAY = 12.0
+"""The same on Ray, whose workers beat every five seconds: they are processes of their own, which nothing here makes quicker."""
 
 
 def prepare(home: Path, **base: Any) -> Path:
@@ -62,7 +70,7 @@ def stop_before(module: Any, name: str, number: int) -> None:
 
 def work(home: Path, machine: str, stop: str = "") -> None:
     """Train the first trial of the sweep; come again while another is at it."""
-    quick(machine, 0.5, 3.0)
+    quick(machine, 0.5, STALE)
     os.chdir(home)
     user_data.search_from(home)
     trial = parse(RAW).trials[0]
@@ -83,12 +91,18 @@ def work(home: Path, machine: str, stop: str = "") -> None:
         time.sleep(0.1)
 
 
+def drive(home: Path, machine: str, on_ray: bool) -> None:
+    """Run the sweep's command; without Ray, its trials are trained in this process and stand still with it."""
+    quick(machine, *((2.0, STALE_ON_RAY) if on_ray else (0.5, STALE)))
+    os.chdir(home)
+    sys.argv = ["orchestrator", "sweep", "own.yaml"]
+    with nullcontext() if on_ray else without_ray():
+        app.main()
+
+
 if __name__ == "__main__":
     role, where, name, *more = sys.argv[1:]
     if role == "worker":
         work(Path(where), name, *more)
     else:
-        quick(name, 2.0, 12.0)  # their workers are not so quick: they beat every five seconds
-        os.chdir(where)
-        sys.argv = ["orchestrator", "sweep", "own.yaml"]
-        app.main()
+        drive(Path(where), name, on_ray=bool(more))

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.store_address import default_uri
+from tests.support.commands import typed_here
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +23,14 @@ class User:
 
     def __init__(self, home: Path, storage: Path, data: Path) -> None:
         self.home, self.storage, self.data = home, storage, data
+
+    @classmethod
+    def with_classifiers(cls, home: Path, classifiers: Path, data: Path) -> "User":
+        """Returns a user whose storage holds nothing but trained classifiers."""
+        storage = home / "storage"
+        storage.mkdir()
+        (storage / "classifiers").symlink_to(classifiers)
+        return cls(home, storage, data)
 
     def spec(self, name="tiny", **changes) -> Path:
         """A sweep file of three small trials, changed as asked; None takes a field out."""
@@ -46,6 +55,12 @@ class User:
         done = subprocess.run(
             self.command(*words), cwd=ROOT, capture_output=True, text=True, timeout=400, env=os.environ | environment
         )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def types_here(self, *words, code=0, **environment) -> subprocess.CompletedProcess:
+        """Run a command in this process, which is quicker, and expect an exit code."""
+        done = typed_here(*words, **environment)
         assert done.returncode == code, done.stdout + done.stderr
         return done
 

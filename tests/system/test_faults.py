@@ -19,14 +19,6 @@ from tests.support.users import ROOT, User, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.fixture
-def user(shared, data_folder, jury, tmp_path):
-    """A user with an empty storage but for trained classifiers."""
-    (tmp_path / "storage").mkdir()
-    (tmp_path / "storage" / "classifiers").symlink_to(shared / "storage" / "classifiers")
-    return User(tmp_path, tmp_path / "storage", data_folder)
-
-
 def running(user: User, path: Path) -> list:
     """Trials that somebody trains now."""
     ledger = Ledger(user.storage)
@@ -42,7 +34,7 @@ def test_a_second_driver_is_refused_and_another_sweep_with_the_same_trials_train
     first = user.starts("sweep", one)
     try:
         wait_for(lambda: running(user, one) or first.poll() is not None)
-        again = user.types("sweep", one, code=2)
+        again = user.types_here("sweep", one, code=2)
         assert names_in_order(line_naming(again.stderr, "error", first.pid), "one", first.pid, platform.node())
         assert re.search(r"\b20\d\d-\d\d-\d\d", again.stderr)
         beside = user.types("sweep", two)
@@ -58,7 +50,7 @@ def test_a_second_driver_is_refused_and_another_sweep_with_the_same_trials_train
     assert list((user.storage / "alive").iterdir()) == []
 
 
-def test_an_impatient_user_is_obeyed_and_nothing_is_lost(user):
+def test_an_impatient_user_is_obeyed_and_nothing_is_lost(user, undrawn):
     """Ctrl-C twice ends the command within seconds, with exit code 130 and what to type. The same command then goes on without being told
     to wait, and in the end no run of MLflow is left RUNNING.
     """
@@ -78,7 +70,7 @@ def test_an_impatient_user_is_obeyed_and_nothing_is_lost(user):
     assert "Traceback" not in err
     assert not running(user, path)
     assert {state.status for state in user.states(path)} == {"cancelled"}
-    done = user.types("sweep", path)
+    done = user.types_here("sweep", path)
     assert line_naming(done.stdout, "2 completed", 2)
     assert "waiting" not in done.stdout
     assert user.kinds("hasty") == {("trial", "FINISHED"): 2, ("cell", "FINISHED"): 2}
@@ -134,7 +126,7 @@ rm {disk}/filler
 """
 
 
-def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(user, shared):
+def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(user, classifier_folder):
     """On a disk of a few megabytes the sweep ends with one clear line and exit code 1; no trial has failed. With room the same command
     completes it.
     """
@@ -152,7 +144,7 @@ def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(user, shared):
         home=user.home,
         command=command,
         status=status,
-        classifiers=shared / "storage" / "classifiers",
+        classifiers=classifier_folder,
     )
     done = subprocess.run([*isolated, script], cwd=ROOT, capture_output=True, text=True, timeout=400)
     said = {name: (user.home / name).read_text() for name in ("full.out", "full.err", "full.code", "full.status", "room.out")}

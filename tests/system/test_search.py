@@ -12,19 +12,11 @@ from optuna.storages.journal import JournalFileBackend
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposals, resolve
 from orchestrator.spec.sweep_file import parse
-from tests.support.said import counts, ran, unnamed
-from tests.support.users import User, wait_for
+from tests.support.naming import counts, ran, unnamed
+from tests.support.users import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 OBJECTIVES = [{"metric": "coherence/joint", "goal": "max", "reference": 0}, {"metric": "log_likelihood/joint", "goal": "max"}]
-
-
-@pytest.fixture
-def user(shared, data_folder, jury, tmp_path):
-    """A user with an empty storage but for trained classifiers."""
-    (tmp_path / "storage").mkdir()
-    (tmp_path / "storage" / "classifiers").symlink_to(shared / "storage" / "classifiers")
-    return User(tmp_path, tmp_path / "storage", data_folder)
 
 
 def searched(user, path):
@@ -49,21 +41,22 @@ def kill_when(user, path, ended):
         driver.communicate()
 
 
-def test_a_search_whose_driver_is_killed_three_times_tells_every_cell_once(user):
-    """Thirty cells; the driver is killed when 5, 13 and 22 have ended. In the end thirty proposals are thirty cells, each trained once
-    (an attempt that was killed is the only reason for another, and goes on from its checkpoint), the study has thirty trials, all
+@pytest.mark.parametrize(("cells", "kills"), [(9, (4,)), pytest.param(30, (5, 13, 22), marks=pytest.mark.long)])
+def test_a_search_whose_driver_is_killed_tells_every_cell_once(user, cells, kills):
+    """The driver is killed when so many trials have ended. In the end as many proposals as were asked for are as many cells, each trained
+    once (an attempt that was killed is the only reason for another, and goes on from its checkpoint), the study has as many trials, all
     complete, with the numbers of the ledger to the last bit, and one more command changes no byte of it.
     """
     space = {"model": ["mvae", "mmvae", "mopoe"], "beta": {"low": 0.1, "high": 10, "log": True}}
-    path = user.spec("killed", grid=None, objectives=OBJECTIVES, search={"space": space, "cells": 30, "concurrent": 3})
-    for ended in (5, 13, 22):
+    path = user.spec("killed", grid=None, objectives=OBJECTIVES, search={"space": space, "cells": cells, "concurrent": 3})
+    for ended in kills:
         kill_when(user, path, ended)
     done = user.types("sweep", path)
-    assert counts(done.stdout) == {"completed": 30}
+    assert counts(done.stdout) == {"completed": cells}
     spec, ledger = searched(user, path), Ledger(user.storage)
     proposals = Proposals(user.storage, "killed").every()
-    assert [proposal.number for proposal in proposals] == list(range(30))
-    assert len({proposal.cell_id for proposal in proposals}) == 30
+    assert [proposal.number for proposal in proposals] == list(range(cells))
+    assert len({proposal.cell_id for proposal in proposals}) == cells
     attempts = 0
     for trial, told, proposal in zip(spec.trials, study(user, "killed").trials, proposals, strict=True):
         result = ledger.result(trial)
@@ -75,15 +68,15 @@ def test_a_search_whose_driver_is_killed_three_times_tells_every_cell_once(user)
         assert ends[-1] == "completed"
         assert set(ends[:-1]) <= {None}, "an attempt that ended by itself was followed by another"
         attempts += len(ends)
-    assert attempts <= 30 + 3 * 2, "two workers, three kills"
+    assert attempts <= cells + 2 * len(kills), "two workers"
     journal = user.storage / "sweeps" / "killed" / "study.journal"
     before = journal.read_bytes()
-    assert ran(user.types("sweep", path).stdout) == 0
+    assert ran(user.types_here("sweep", path).stdout) == 0
     assert journal.read_bytes() == before
-    assert user.kinds("killed")["trial", "FINISHED"] == 30
+    assert user.kinds("killed")["trial", "FINISHED"] == cells
 
 
-def test_cells_are_stopped_early_and_never_count_as_completed(user):
+def test_cells_are_stopped_early_and_never_count_as_completed(user, undrawn):
     """One objective, halving after a third of the epochs, stacks of two seeds: of eight cells some are stopped, all trials of each,
     before their last epoch and after the first; they have no result, the study calls them pruned with their value at that epoch, no
     table counts them, and the command says that all is done. The same command again trains nothing.
@@ -94,7 +87,7 @@ def test_cells_are_stopped_early_and_never_count_as_completed(user):
     resources = {"stack": 2}
     base = {"model": "mopoe", "epochs": 12}
     path = user.spec("early", grid=None, base=base, objectives=[objective], search=block, seeds=2, resources=resources)
-    done = user.types("sweep", path)
+    done = user.types_here("sweep", path)
     spec, ledger = searched(user, path), Ledger(user.storage)
     stopped = {cell_id: note.epoch for cell_id, note in Proposals(user.storage, "early").stopped().items()}
     assert 0 < len(stopped) < 8, done.stdout
@@ -113,7 +106,7 @@ def test_cells_are_stopped_early_and_never_count_as_completed(user):
         else:
             assert told.state.name == "COMPLETE", number
     assert counts(done.stdout) == {"completed": 16 - 2 * len(stopped), "cancelled": 2 * len(stopped)}
-    again = user.types("sweep", path)
+    again = user.types_here("sweep", path)
     assert ran(again.stdout) == 0
     assert again.stdout.count("0/2") == len(stopped)
     assert user.kinds("early")["trial", "KILLED"] == 2 * len(stopped)
@@ -129,7 +122,7 @@ def test_a_bad_space_is_refused_before_anything_starts(user):
         ({"bata": {"low": 0, "high": 1}}, ["search.space.bata", "'beta'"]),
     ):
         path = user.spec("bad", grid=None, base={"model": "mopoe"}, search={"space": space, "cells": 3})
-        done = user.types("sweep", path, code=2)
+        done = user.types_here("sweep", path, code=2)
         assert not unnamed(done.stderr, *named)
         assert done.stderr.count("\n") == 1
     assert sorted(user.storage.rglob("*")) == before

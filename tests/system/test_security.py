@@ -40,8 +40,9 @@ from orchestrator.report import report
 from orchestrator.report.render import markdown
 from orchestrator.spec.sweep_file import load, parse
 from tests.support.builders import result
+from tests.support.commands import typed_here
 from tests.support.listening import descendants, listeners
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -50,16 +51,9 @@ SOUND = {"name": "s", "base": {"dataset": "mnist_svhn_text", "networks": "small"
 EXAMPLE = "examples/tabular.py:tumours"
 
 
-def typed(folder, *words, **environment):
-    """`python -m orchestrator ...`, typed in a folder."""
-    command = [sys.executable, "-m", "orchestrator", *map(str, words)]
-    variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120)
-
-
 def refused(folder, *words):
     """The one line with which a command is refused."""
-    done = typed(folder, *words)
+    done = typed_here(*words, folder=folder)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
@@ -359,9 +353,7 @@ def test_a_command_writes_nothing_for_a_modality_that_is_a_path(tmp_path):
     """The real command that draws a contact sheet refuses the dataset, and leaves no file."""
     home = tmp_path / "deep" / "home"
     home.mkdir(parents=True)
-    source = (
-        "import numpy as np\nfrom tests.test_security import of_names\ndef made():\n    return of_names('sound', '../../x')\n"
-    )
+    source = "import numpy as np\nfrom tests.system.test_security import of_names\ndef made():\n    return of_names('sound', '../../x')\n"
     (home / "mine.py").write_text(source)
     before = content(tmp_path)
     assert not unnamed(refused(home, "data", "mine.py:made"), "mine.py:made", "'../../x'")
@@ -409,7 +401,7 @@ def hostile(tmp_path_factory):
     file = home / f"{MARKUP}.py"
     file.parent.mkdir(parents=True)
     for path in (file, home / "plain.py"):
-        path.write_text("from tests.test_security import of_names\ndef made():\n    return of_names('a', 'b')\n")
+        path.write_text("from tests.system.test_security import of_names\ndef made():\n    return of_names('a', 'b')\n")
     user_data.search_from(home)
     try:
         base = {"model": "mopoe", "latent_dim": 2, "batch_size": 10}
@@ -575,14 +567,14 @@ def test_the_command_that_is_shown_has_no_secret(words, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_tracking_servers_password_is_told_nowhere(tmp_path):
+def test_the_tracking_servers_password_is_told_nowhere(tmp_path, undrawn):
     """With credentials in MLFLOW_TRACKING_URI and no server there, neither the output nor any file of storage has them."""
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(SOUND))
     (trial,) = parse(SOUND).trials
     ledger = Ledger(tmp_path / "storage")
     ledger.begin(trial)
     ledger.record(result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -3.0}))
-    done = typed(tmp_path, "sweep", "s.yaml", MLFLOW_TRACKING_URI="http://somebody:S3cretPassw0rd@127.0.0.1:9")
+    done = typed_here("sweep", "s.yaml", folder=tmp_path, MLFLOW_TRACKING_URI="http://somebody:S3cretPassw0rd@127.0.0.1:9")
     assert done.returncode == 0, done.stderr
     assert "http://***@127.0.0.1:9" in done.stdout
     assert "MLflow: " in done.stderr
@@ -596,7 +588,8 @@ def test_the_tracking_servers_password_is_told_nowhere(tmp_path):
 def test_a_sweep_listens_on_loopback_alone_and_keeps_its_token(tmp_path):
     """While a real sweep runs, no process of it has a socket that others could reach; Ray's token is its owner's and in no file."""
     base = {"dataset": EXAMPLE, "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 1}
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": base, "storage": str(tmp_path / "storage")}))
+    sweep_file = {"name": "s", "base": base, "seeds": 2, "resources": {"stack": "auto"}, "storage": str(tmp_path / "storage")}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep_file))
     command = [sys.executable, "-m", "orchestrator", "sweep", str(tmp_path / "s.yaml")]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"HOME": str(tmp_path)}
     found, looks = set(), 0
@@ -615,6 +608,7 @@ def test_a_sweep_listens_on_loopback_alone_and_keeps_its_token(tmp_path):
     assert looks > 10
     assert {"gcs_server", "raylet", "ray::Worker"} <= {one.process for one in found}
     assert [one for one in found if not one.is_loopback] == []
+    assert len(list((tmp_path / "storage" / "stacks").glob("*.json"))) == 1, "workers have measured the size of stacks"
     token = tmp_path / ".ray" / "auth_token"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     secret = token.read_bytes()

@@ -15,11 +15,11 @@ from mlflow import MlflowClient
 from mopoe_core.data.own import user_data
 from mopoe_core.storage.files import Digest
 from orchestrator.ledger.integrity import inspection
-from orchestrator.ledger.leases import heartbeat, overlaps
+from orchestrator.ledger.leases import overlaps
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.store_address import default_uri
-from tests.support.standing_still import RAW, prepare
+from tests.support.standing_still import RAW, STALE, STALE_ON_RAY, prepare
 from tests.support.users import ROOT, wait_for
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -63,9 +63,9 @@ def test_a_worker_that_stood_still_harms_nothing_when_it_wakes(home, starts, whe
     """
     prepare(home)
     (trial, *_), ledger = parse(RAW).trials, Ledger(home / "runs")
-    sleeper = starts("tests.standing_still", "worker", home, "a", where)
+    sleeper = starts("tests.support.standing_still", "worker", home, "a", where)
     wait_for(lambda: sleeper.poll() is not None or is_stopped(sleeper))
-    other = starts("tests.standing_still", "worker", home, "b")
+    other = starts("tests.support.standing_still", "worker", home, "b")
     out, err = other.communicate(timeout=180)
     assert other.returncode == 0, out + err
     record = (ledger.folder(trial) / "result.json").read_bytes()
@@ -98,45 +98,53 @@ def ended(home):
 WHOLE = ({1}, Counter({("trial", "FINISHED"): 3, ("cell", "FINISHED"): 1, ("sweep", "FINISHED"): 1}))
 
 
+on_executors = pytest.mark.parametrize("executor", ["here", pytest.param("ray", marks=pytest.mark.long)])
+"""Trials in the driver's process, or in workers of Ray."""
+
+
+def driver_words(home, machine, executor):
+    """The words that start a driver of that machine."""
+    return ["tests.support.standing_still", "driver", home, machine, *(["ray"] if executor == "ray" else [])]
+
+
+@on_executors
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_driver_that_was_stopped_is_not_replaced_on_its_machine(home, starts):
-    """After Ctrl-Z and more than half a minute the same command says that the sweep is stopped, and exits 2. With `fg` the sweep goes on
-    and ends, with each run in MLflow once.
+def test_a_driver_that_was_stopped_is_not_replaced_on_its_machine(home, starts, executor):
+    """After Ctrl-Z and longer than a silent process is waited for, the same command says that the sweep is stopped, and exits 2. With
+    `fg` the sweep goes on and ends, with each run in MLflow once.
     """
-    file = prepare(home, epochs=60)
-    driver = starts("orchestrator", "sweep", file, cwd=home)
+    prepare(home, epochs=60)
+    driver = starts(*driver_words(home, "a", executor))
     wait_for(lambda: driver.poll() is not None or any(Ledger(home / "runs").storage.glob("trials/*/attempts/*.json")))
     driver.send_signal(signal.SIGSTOP)
-    time.sleep(heartbeat.STALE_SECONDS + 1)
-    again = subprocess.run(
-        [sys.executable, "-m", "orchestrator", "sweep", str(file)], cwd=home, env=ENVIRONMENT, capture_output=True, text=True
-    )
+    time.sleep((STALE_ON_RAY if executor == "ray" else STALE) + 1)
+    again = starts(*driver_words(home, "a", executor))
+    _, err = again.communicate(timeout=120)
     driver.send_signal(signal.SIGCONT)
-    assert (again.returncode, f"process {driver.pid} " in again.stderr, "stopped" in again.stderr) == (2, True, True), (
-        again.stderr
-    )
+    assert (again.returncode, f"process {driver.pid} " in err, "stopped" in err) == (2, True, True), err
     out, err = driver.communicate(timeout=300)
     assert driver.returncode == 0, out + err
     assert ended(home) == ["completed"] * 3
     assert runs(home) == WHOLE
 
 
+@on_executors
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_driver_that_was_taken_over_leaves_when_it_wakes(home, starts):
+def test_a_driver_that_was_taken_over_leaves_when_it_wakes(home, starts, executor):
     """Stopped, it is taken for dead by a driver of another machine. When it wakes it says so in one line and exits 2, and the other ends
     the sweep. Then MLflow has each run once, and no note of the two is left.
     """
-    prepare(home, epochs=100)
-    first = starts("tests.standing_still", "driver", home, "a")
+    prepare(home, epochs=100 if executor == "ray" else 300)
+    first = starts(*driver_words(home, "a", executor))
     wait_for(lambda: first.poll() is not None or any(Ledger(home / "runs").storage.glob("trials/*/attempts/*.json")))
-    time.sleep(3)
+    time.sleep(3 if executor == "ray" else 1)
     first.send_signal(signal.SIGSTOP)
-    second = starts("tests.standing_still", "driver", home, "b")
+    second = starts(*driver_words(home, "b", executor))
     sweep_folder = home / "runs" / "sweeps" / "own"
     wait_for(lambda: second.poll() is not None or overlaps.noted(sweep_folder))
-    time.sleep(5)
+    time.sleep(5 if executor == "ray" else 1)
     first.send_signal(signal.SIGCONT)
     out, err = first.communicate(timeout=120)
     errors = [line for line in err.splitlines() if line.startswith("error: ")]

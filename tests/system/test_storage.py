@@ -22,7 +22,8 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Trial
 from tests.support.builders import COHERENCE, cell, result
-from tests.support.said import ran
+from tests.support.commands import typed_here
+from tests.support.naming import ran
 from tests.support.stores import KEY, SECRET, s3
 from tests.support.toys import TOYS, random_dataset
 from tests.support.toys import config as settings
@@ -228,7 +229,7 @@ def test_local_uris_are_folders(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_sweep_whose_storage_is_s3(store, tmp_path, shared, data_folder, jury):
+def test_a_sweep_whose_storage_is_s3(store, tmp_path, classifier_folder, data_folder, jury, undrawn):
     """Two trials end as in a folder, to the last bit; ledger and report are in the bucket; no file, log or run holds the secret."""
     base = {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 2, "batch_size": 64}
     raw = {
@@ -240,10 +241,10 @@ def test_a_sweep_whose_storage_is_s3(store, tmp_path, shared, data_folder, jury)
     }
     file = tmp_path / "far.yaml"
     file.write_text(yaml.safe_dump(raw))
-    for path in (shared / "storage").glob("classifiers/*/*.pt"):
+    for path in classifier_folder.glob("*/*.pt"):
         write_bytes(place(raw["storage"]) / "classifiers" / path.parent.name / path.name, path.read_bytes())
     (tmp_path / "near").mkdir()
-    (tmp_path / "near" / "classifiers").symlink_to(shared / "storage" / "classifiers")
+    (tmp_path / "near" / "classifiers").symlink_to(classifier_folder)
     scratch = Path(tempfile.mkdtemp(prefix="m-"))  # a short name: Ray makes sockets in it, whose paths have a limit
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(scratch)}
 
@@ -256,7 +257,8 @@ def test_a_sweep_whose_storage_is_s3(store, tmp_path, shared, data_folder, jury)
     outputs = [types(), types("--storage", raw["storage"])]
     said = "".join(outputs)
     assert [ran(output) for output in outputs] == [2, 0]
-    types("--storage", str(tmp_path / "near"))
+    done = typed_here("sweep", file, "--storage", tmp_path / "near")
+    assert done.returncode == 0, done.stdout + done.stderr
     far, close = Ledger(place(raw["storage"])), Ledger(tmp_path / "near")
     for trial in parse(raw).trials:
         assert far.result(trial).metrics == close.result(trial).metrics

@@ -38,7 +38,7 @@ from orchestrator.tracking.mlflow.store_address import default_uri
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
 from orchestrator.tracking.writer import Writer
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.support.searches import Hunt, of, raw
 from tests.support.stores import free_ports
 
@@ -194,20 +194,12 @@ def other_store(storage: Path) -> str:
     return f"sqlite:///{storage / 'another.db'}"
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory) -> Path:
-    """A database with MLflow's tables, which take seconds to make."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def storage(tmp_path, empty_store, monkeypatch) -> Path:
+def storage(tmp_path, empty_mlflow_store, monkeypatch) -> Path:
     """A storage folder with two empty stores, for trackers that hurry."""
     monkeypatch.setattr(writing, "BATCH_SECONDS", 0.1)
     for name in ("mlflow.db", "another.db"):
-        shutil.copy(empty_store, tmp_path / name)
+        shutil.copy(empty_mlflow_store, tmp_path / name)
     return tmp_path
 
 
@@ -265,7 +257,7 @@ def test_a_database_that_was_deleted_is_made_again(eventful, storage):
     live = stored(eventful.uri)
     (storage / "mlflow.db").unlink()
     code = (
-        "from tests.test_tracking import *\n"
+        "from tests.tracking.test_tracking import *\n"
         f"sweep = small_sweep(Path({str(storage)!r}), seeds=3, model=['mvae', 'mmvae', 'mopoe'])\n"
         "assert sweep.runs(rebuild) == ()"
     )
@@ -643,7 +635,7 @@ def test_a_long_course_is_written_whole(storage):
     assert curve_of(stored(sweep.uri)["sweep", "t"]) == [(n + 4, float(n)) for n in range(2500)]
 
 
-def test_track_draws_and_writes_what_a_search_has_found(storage):
+def test_track_draws_and_writes_what_a_search_has_found(storage, undrawn):
     """From proposals and results alone: parameters, course, figures; with `--rebuild` the same."""
     hunt = Hunt(storage, raw())
     for beta in (1.0, 2.0):
@@ -882,7 +874,7 @@ def wait_for(happened, seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-def test_the_run_of_a_sweep_has_the_report_and_its_hypervolume(storage):
+def test_the_run_of_a_sweep_has_the_report_and_its_hypervolume(storage, undrawn):
     """Of a grid, after `track`: the page, the front and the tables are artifacts of one run, with the front's hypervolume as by hand; a
     second `track` leaves it.
     """

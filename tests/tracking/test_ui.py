@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from orchestrator.tracking.mlflow import ui
 from orchestrator.tracking.mlflow.store_address import default_uri
 from tests.support.listening import descendants, listeners
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.support.users import User, wait_for
 
 

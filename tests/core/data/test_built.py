@@ -110,7 +110,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from mopoe_core.data.built import Recipe, open_built, save
+from mopoe_core.data.dataset_cache import Recipe, open_built, save
 from mopoe_core.errors import DataError
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
@@ -133,8 +133,8 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mopoe_core.data.built import open_built
-from tests.test_built import ARRAYS, PLAIN, Recipe, save
+from mopoe_core.data.dataset_cache import open_built
+from tests.core.data.test_built import ARRAYS, PLAIN, Recipe, save
 def write(into):
     save(into, ARRAYS)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -27,8 +27,8 @@ from mopoe_core.training.run import new_model
 from mopoe_core.training.training import train
 from orchestrator.execution.attempt import preparation
 from orchestrator.execution.queue.job import WorkerContext
+from tests.support.naming import unnamed
 from tests.support.own_cards import HERE
-from tests.support.said import unnamed
 from tests.support.toys import spelled
 
 ROOT = Path(__file__).parents[3]

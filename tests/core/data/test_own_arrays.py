@@ -12,8 +12,8 @@ from torch.masked import masked_tensor
 
 from mopoe_core.data.own import OwnDataset, OwnModality, user_data
 from mopoe_core.errors import DataError
+from tests.support.naming import unnamed
 from tests.support.own_cards import HERE
-from tests.support.said import unnamed
 
 COUNT = 40
 Y = np.arange(COUNT) % 2

@@ -11,8 +11,8 @@ from mopoe_core.data.own import OwnDataset, OwnModality, user_data
 from mopoe_core.errors import DataError
 from mopoe_core.metrics.pictures import write_contact_sheet, write_pictures
 from mopoe_core.training.run import new_model
+from tests.support.naming import unnamed
 from tests.support.own_cards import HERE
-from tests.support.said import unnamed
 
 TRAIN = 60
 GREYS = (np.arange(TRAIN * 4 * 6) * 7 % 256).reshape(TRAIN, 1, 4, 6).astype(np.uint8)

@@ -12,7 +12,7 @@ import yaml
 
 from mopoe_core.data.own import user_data
 from mopoe_core.errors import DataError
-from tests.support.said import counts, unnamed
+from tests.support.naming import counts, unnamed
 
 ROOT = Path(__file__).parents[3]
 DATASET = """

@@ -20,7 +20,7 @@ from mopoe_core.data.polymnist import polymnist, polymnist_files
 from mopoe_core.data.polymnist.backgrounds import PHOTOGRAPHS, fuse
 from mopoe_core.errors import DataError
 from mopoe_core.random_streams import seed_of
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 NAMES = ("m0", "m1", "m2", "m3", "m4")
 PAGE = b"\n<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"

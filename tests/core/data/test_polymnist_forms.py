@@ -10,7 +10,7 @@ from PIL import Image
 
 from mopoe_core.data.polymnist import polymnist
 from mopoe_core.errors import DataError
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 NAMES = ("m0", "m1", "m2", "m3", "m4")
 

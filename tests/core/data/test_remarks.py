@@ -11,8 +11,8 @@ from mopoe_core.data.own import OwnDataset, OwnModality, user_data
 from mopoe_core.errors import UserError
 from orchestrator.cli import data_remarks
 from orchestrator.spec.sweep_file import parse
+from tests.support.naming import unnamed
 from tests.support.own_cards import HERE
-from tests.support.said import unnamed
 
 COUNT = 300
 Y = np.arange(COUNT) % 3

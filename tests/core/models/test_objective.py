@@ -15,7 +15,7 @@ from mopoe_core.models.draws import draw
 from mopoe_core.models.gaussians import Gaussians, kl_divergence, products
 from mopoe_core.models.objective import Objective
 from tests.support.naive import Naive, powerset
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 from tests.support.toys import LATENT, MODELS, TOYS, config, spoilt, toy_batch, toy_draws, toy_mask, toy_model
 
 BATCH = 14

@@ -276,12 +276,12 @@ def test_the_log_likelihoods_agree(judged):
         assert abs(judged.theirs[name] - judged.ours[name].value) <= 5 * error, name
 
 
-def test_a_plain_loop_gives_each_trial_what_it_gives_alone(dataset, jury, data_folder, shared):
+def test_a_plain_loop_gives_each_trial_what_it_gives_alone(dataset, jury, data_folder, classifier_folder):
     """Two trials in two processes: in the order given, each with the numbers of `plain_trial` in this process."""
     sizes = {"networks": "small", "epochs": 1, "train_examples": 512, "test_examples": 100}
     fields = {"dataset": "mnist_svhn_text", **sizes}
     trials = [(TrainingConfig.model_validate({**fields, "model": model}), seed) for model, seed in (("mopoe", 0), ("mvae", 1))]
-    found = plain_trials(trials, data_folder, shared / "storage" / "classifiers", processes=2)
+    found = plain_trials(trials, data_folder, classifier_folder, processes=2)
     with torch.random.fork_rng(), threadpool_limits(1):  # as in the processes
         alone = [plain_trial(settings, seed, dataset, jury) for settings, seed in trials]
     for one, other in zip(found, alone, strict=True):

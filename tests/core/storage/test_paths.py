@@ -14,7 +14,7 @@ from orchestrator.spec import sweep_file
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking import tracking_uri
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 BASE = "{dataset: mnist_svhn_text, model: mopoe, networks: small}"
 

@@ -21,8 +21,8 @@ from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposals
 from tests.support import recorded
+from tests.support.naming import unnamed
 from tests.support.recorded import Store, errors_in, exchange
-from tests.support.said import unnamed
 
 EXPECTED = {
     "trial": {"trial"},

@@ -1,8 +1,10 @@
 """The helper with which other tests ask what a message names."""
 
+import re
+
 import pytest
 
-from tests.support.naming import line_naming, names, names_in_order
+from tests.support.naming import counts, line_naming, names, names_in_order, ran, unnamed
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,16 @@ def test_order_and_the_only_line():
     assert line_naming("a 1\nb 2\n", "b") == "b 2"
     with pytest.raises(AssertionError):
         line_naming("a 1\na 2\n", "a")
+
+
+def test_a_text_of_many_lines_is_asked_for_all_that_it_does_not_name():
+    """What is missing is returned; a compiled pattern may stand for a word."""
+    assert unnamed("beta 1\nalpha 2\n", "beta", 2, re.compile("al.ha")) == []
+    assert unnamed("betas 12\n", "beta", 1, re.compile("gam+a")) == ["beta", "1", "re.compile('gam+a')"]
+
+
+def test_the_last_count_of_trials_is_read():
+    """Counts by status of the last line that has any, and how many trials a sweep has trained."""
+    output = "done 3: 3 pending\nt: 2 completed, 1 failed of 3 trials; 2 ran now, 5 s in all\nMLflow  x\n"
+    assert (counts(output), ran(output)) == ({"completed": 2, "failed": 1}, 2)
+    assert counts("nothing") == {}

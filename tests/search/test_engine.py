@@ -23,7 +23,7 @@ from orchestrator.search.engine import MOST_REPEATS, Searching
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
-from tests.support.said import unnamed
+from tests.support.naming import unnamed
 
 OBJECTIVES = [{"metric": COHERENCE, "goal": "max", "reference": 0}, {"metric": LIKELIHOOD, "goal": "max", "reference": -3000}]
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,6 @@ import pandas as pd
 import pytest
 import yaml
 from mlflow import MlflowClient
-from orchestrator.monitor.snapshot import slim
-from orchestrator.tracking.mlflow.projection import default_uri
 
 from mopoe_core.data.own import user_data
 from mopoe_core.storage.files import write_text
@@ -19,18 +18,20 @@ from orchestrator.analysis import comparable_groups, fronts
 from orchestrator.analysis.comparable_groups import check_search, groups_of
 from orchestrator.analysis.hypervolume import hypervolume
 from orchestrator.analysis.model_groups import groups
-from orchestrator.driver import retention
+from orchestrator.driver import report_step, retention, tracking_step
 from orchestrator.driver import sweep as driver
 from orchestrator.errors import LedgerError
 from orchestrator.ledger import sweep_records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.monitor.current_front import front_lines
+from orchestrator.monitor.live_state import condensed
 from orchestrator.report import export
 from orchestrator.report.paper import paper_tables
 from orchestrator.report.report import ReportPaths
 from orchestrator.report.sections import picture_section
 from orchestrator.search.engine import Searching
 from orchestrator.spec.sweep_file import parse
+from orchestrator.tracking.mlflow.store_address import default_uri
 from tests.report.test_report_page import Parsed
 from tests.support import searches, two_groups
 from tests.support.browser import CHROMIUM, browser
@@ -58,7 +59,7 @@ class Home:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, empty_mlflow_store):
     """All trials have completed, with known results; commands are typed in its folder."""
     folder, before = tmp_path_factory.mktemp("home"), Path.cwd()
     two_groups.write_datasets(folder)
@@ -67,7 +68,8 @@ def home(tmp_path_factory):
     made = Home(folder)
     for name, datasets in ((BOTH, (FIRST, SECOND)), (ALONE[FIRST], (FIRST,)), (ALONE[SECOND], (SECOND,))):
         spec, ledger = swept(made.storage(name), name, datasets)
-        assert driver.track(spec, ledger.storage, f"python -m orchestrator sweep {name}.yaml", rebuild=False)[1] == ()
+        shutil.copy(empty_mlflow_store, made.storage(name) / "mlflow.db")
+        assert tracking_step.track(spec, ledger.storage, f"python -m orchestrator sweep {name}.yaml", rebuild=False)[1] == ()
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(two_groups.raw(name, datasets, storage=str(ledger.storage))))
     yield made
     os.chdir(before)
@@ -174,7 +176,7 @@ def test_status_has_a_front_for_each_group(home, both, types_here, monkeypatch):
         alone = parse(two_groups.raw("x", [dataset]))
         own_results = [r for r in results if r.trial.config.dataset == dataset]
         expected += [f"{dataset}: {line}" for line in front_lines(alone, own_results)]
-    assert front_lines(spec, [slim(r, spec) for r in results]) == expected
+    assert front_lines(spec, [condensed(r, spec) for r in results]) == expected
     assert sum("hypervolume" in line for line in expected) == 2
     code, out, _ = types_here("status", f"{BOTH}.yaml")
     assert code == 0
@@ -284,13 +286,13 @@ def test_markers_of_every_front_open_their_cards(home, tmp_path):
         assert tab.complaints == []
 
 
-def test_a_figure_of_a_front_that_is_no_more_does_not_stay(home, tmp_path):
+def test_a_figure_of_a_front_that_is_no_more_does_not_stay(home, tmp_path, undrawn):
     """A sweep that loses a dataset has `front.svg`, and the other way round."""
     both_spec, ledger = swept(tmp_path, "x")
     one_spec = parse(two_groups.raw("x", [FIRST]))
 
     def drawn(spec) -> ReportPaths:
-        return driver.write_report(spec, ledger.storage, "python -m orchestrator report x.yaml")
+        return report_step.write_report(spec, ledger.storage, "python -m orchestrator report x.yaml")
 
     assert [front.svg.name for front in drawn(both_spec).fronts] == [f"front-{slug}.svg" for slug in SLUGS.values()]
     folder = drawn(one_spec).page.parent
@@ -359,20 +361,20 @@ HASHES = re.compile(r"different content: ([\w, ]+)")
 """The warning of a page that lists the hashes of data sets of one name."""
 
 
-def test_a_report_names_what_it_has_set_aside(tmp_path):
+def test_a_report_names_what_it_has_set_aside(tmp_path, undrawn):
     """The page names trial and hashes; the table says 1/2; MLflow's run of the cell has the mean of the seed that counts."""
     spec, results = measured(lambda beta, seed: "old" if (beta, seed) == (2.0, 1) else "new")
     ledger = Ledger(tmp_path)
     for one in results:
         ledger.begin(one.trial)
         ledger.record(one)
-    paths = driver.write_report(spec, tmp_path, "python -m orchestrator report x.yaml")
+    paths = report_step.write_report(spec, tmp_path, "python -m orchestrator report x.yaml")
     text = paths.page.read_text()
     (aside,) = groups_of(spec, results).set_aside
     assert re.search(rf"\b1 trial\b[^<]*\b{aside.trial.id}\b[^<]*\bdata\b", text)
     assert HASHES.search(text).group(1) == "new, old"
     assert [line.split("|")[2].strip() for line in paths.markdown.read_text().splitlines()[2:]] == ["2/2", "1/2", "2/2"]
-    assert [(s.n, s.n_planned) for s in driver.summaries(spec, ledger)] == [(2, 2), (1, 2), (2, 2)]
+    assert [(s.n, s.n_planned) for s in tracking_step.cell_summaries(spec, results)] == [(2, 2), (1, 2), (2, 2)]
 
 
 def test_no_warning_says_that_datasets_have_different_content(home):
@@ -441,7 +443,7 @@ def hunt(tmp_path):
     return found
 
 
-def test_a_search_has_one_group_and_sets_the_rest_aside(hunt, tmp_path):
+def test_a_search_has_one_group_and_sets_the_rest_aside(hunt, tmp_path, undrawn):
     """Its report has one front, of the cells that most results agree with; `sweep` refuses to go on and names the trial."""
     (group,) = groups_of(hunt.spec, hunt.results).groups
     assert [r.trial.config.latent_dim for r in group.results] == [8, 9]
