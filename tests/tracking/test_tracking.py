@@ -108,7 +108,7 @@ def ended(trial: Trial, history: tuple[Epoch, ...], status: str = "completed") -
 def checkpoint(ledger: Ledger, trial: Trial, history: Sequence[Epoch]) -> None:
     """What a worker leaves after each epoch."""
     whose = {"trial": trial.id, "seed": trial.seed, "config": trial.config.model_dump()}
-    state = {"format": FORMAT, "history": [vars(epoch) for epoch in history], **whose}
+    state = {"format": FORMAT, "history": [vars(epoch) for epoch in history], "diverged_at_step": None, **whose}
     torch.save(state, ledger.checkpoint(trial))
 
 

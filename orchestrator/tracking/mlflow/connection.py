@@ -7,7 +7,24 @@ from orchestrator.ledger.storage.identity import identify
 from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
+from orchestrator.tracking.tracker import Connect
 from orchestrator.tracking.writer import Writer
+
+
+def connect(sweep: str, ledger: Ledger, uri: str, commit: str, check: Callable[[], None] = lambda: None) -> Connect:
+    """Returns what makes the tracker of a sweep: its name, its ledger, MLflow's address and the commit of the code.
+
+    `check` is called before each request, and raises LeaseLost if another driver may have taken over. Raises DamagedError if the record
+    of the storage's identity is damaged.
+    """
+    identity = identify(
+        ledger.storage
+    )  # here, and not in the writer's thread: a damaged record is refused before anything is written
+
+    def made(trials: Mapping[str, Sequence[Trial]], show_progress: Callable[[], None]) -> MlflowTracker:
+        return MlflowTracker(sweep, trials, ledger, identity, uri, commit, show_progress, check)
+
+    return made
 
 
 def start_writer(
@@ -20,17 +37,8 @@ def start_writer(
     look: bool = False,
     anew: bool = False,
 ) -> Writer:
-    """Returns a writer to the MLflow store at `uri`; see `Writer`.
-
-    `sweep` is the sweep's name. `check` is called before each request to MLflow, and raises LeaseLost if another driver may have taken
-    over.
-    """
-    identity = identify(ledger.storage)  # here, and not in the thread: a damaged record is refused before anything is written
-
-    def connect(by_cell: Mapping[str, Sequence[Trial]], show_progress: Callable[[], None]) -> MlflowTracker:
-        return MlflowTracker(sweep, by_cell, ledger, identity, uri, commit, show_progress, check)
-
-    return Writer(connect, trials, ledger, uri, look, anew)
+    """Returns a writer to the MLflow store at `uri`; see `connect` and `Writer`."""
+    return Writer(connect(sweep, ledger, uri, commit, check), trials, ledger, uri, look, anew)
 
 
 def catch_up(
