@@ -42,8 +42,8 @@ class Writer(Observer):
     """An observer of a sweep's events that writes them to a tracker.
 
     `look` compares every run with the ledger at the end, even if the tracker says that it is complete. `anew` writes every run anew.
-    If the tracker raises LeaseLost, another driver may have taken over, and nothing more is written. `address` is the tracker's; its
-    secrets are left out of `problems`.
+    If the tracker raises LeaseLost, another driver may have taken over, and nothing more is written. `problems` call the tracker
+    by `name`, and leave out the secrets of its `address`.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Writer(Observer):
         connect: Connect,
         trials: Sequence[Trial],
         ledger: Ledger,
+        name: str = "tracker",
         address: str = "",
         look: bool = False,
         anew: bool = False,
@@ -63,13 +64,13 @@ class Writer(Observer):
         self.add(trials)
         self._connect = partial(connect, self._trials_by_cell, self.breaker.show_progress)
         self._look, self._anew = look, anew
-        self._address, self._password = address, urlsplit(address).password
+        self._name, self._address, self._password = name, address, urlsplit(address).password
         self._tracker: Tracker | None = None
         self._queue: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._missed: set[str] = set()
         """Trials whose end could not be written yet."""
-        self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def add(self, trials: Sequence[Trial]) -> None:
@@ -124,7 +125,7 @@ class Writer(Observer):
                 self.breaker.give_up("interrupted before all was written")
                 return
             if self.breaker.silent_seconds() > PATIENCE_SECONDS:
-                self.breaker.give_up(f"the tracker has not answered for {PATIENCE_SECONDS:.0f} s")
+                self.breaker.give_up(f"{self._name} has not answered for {PATIENCE_SECONDS:.0f} s")
                 return
         if self._lost is not None:
             raise self._lost

@@ -340,7 +340,7 @@ def test_a_run_left_running_by_a_killed_driver_is_put_right(storage):
     killed = sweep.tracker()
     histories = [begin(sweep, killed, trial, 2) for trial in sweep.every]
     wait_for(lambda: curves_begun(sweep, 3))
-    killed.outages.give_up("the driver was killed")
+    killed.breaker.give_up("the driver was killed")
     sweep.ledger.record(ended(sweep.every[0], histories[0]))
     fewer = small_sweep(storage, seeds=2, model=["mopoe"])
     assert fewer.runs(catch_up) == ()
@@ -551,7 +551,7 @@ def test_a_search_has_one_run_with_its_course_and_figures(storage):
     assert [time for *_, time in run["points"]["hypervolume"]] == [cells[0], max(cells)]
     assert run["times"][1] == max(cells)
     for command, uri in ((catch_up, sweep.uri), (rebuild, sweep.uri), (rebuild, other_store(storage))):
-        assert command(sweep.spec, sweep.every, sweep.ledger, uri, "abc", sweep.summaries(), search) == ()
+        assert command(sweep.spec.name, sweep.every, sweep.ledger, uri, "abc", sweep.summaries(), search) == ()
         assert stored(uri) == live
 
 
@@ -692,7 +692,7 @@ def test_artifacts_come_from_files_that_are_not_on_this_machine(storage, monkeyp
 
 def writers() -> set[threading.Thread]:
     """The threads that write to MLflow."""
-    return {thread for thread in threading.enumerate() if thread.name == "mlflow"}
+    return {thread for thread in threading.enumerate() if thread.name == "MLflow"}
 
 
 def test_events_return_at_once_and_problems_are_bounded_while_mlflow_hangs(storage, monkeypatch):

@@ -38,7 +38,7 @@ def start_writer(
     anew: bool = False,
 ) -> Writer:
     """Returns a writer to the MLflow store at `uri`; see `connect` and `Writer`."""
-    return Writer(connect(sweep, ledger, uri, commit, check), trials, ledger, uri, look, anew)
+    return Writer(connect(sweep, ledger, uri, commit, check), trials, ledger, "MLflow", uri, look, anew)
 
 
 def catch_up(

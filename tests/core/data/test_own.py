@@ -172,7 +172,7 @@ def test_a_fingerprint_costs_no_chance(card_of):
 
 CUSTOM = """
 import numpy as np
-from tests import test_own
+from tests.core.data import test_own
 def custom():
     return test_own.dataset(vec={"encoder": test_own.Encoder, "decoder": test_own.wide})
 """

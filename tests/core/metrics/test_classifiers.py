@@ -192,7 +192,7 @@ def loaded(monkeypatch):
     """An own dataset, loaded as if by a fresh process."""
 
     def load(data):
-        monkeypatch.setattr("tests.test_classifiers.made", lambda: data, raising=False)
+        monkeypatch.setattr("tests.core.metrics.test_classifiers.made", lambda: data, raising=False)
         user_data.forget()
         return user_data.load(HERE)
 
