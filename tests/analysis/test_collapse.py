@@ -218,9 +218,8 @@ def test_the_table_has_means_over_seeds_and_dashes_for_earlier_results():
 
 @pytest.fixture(scope="module")
 def report_of_it(tmp_path_factory):
-    """The report of that sweep."""
-    with without_drawing():
-        return written(tmp_path_factory.mktemp("collapsed"), reported(), **RAW)
+    """The report of that sweep, with its figures: the page has the text of the front's markers."""
+    return written(tmp_path_factory.mktemp("collapsed"), reported(), **RAW)
 
 
 def test_the_report_names_it(report_of_it):

@@ -88,7 +88,7 @@ def test_each_group_has_the_front_of_a_sweep_of_its_own(home, both):
     spec, results = both
     found = groups_of(spec, results)
     assert [group.label for group in found.groups] == [FIRST, SECOND]
-    assert [c for group in found.groups for c in group.cells] == spec.cells
+    assert tuple(c for group in found.groups for c in group.cells) == spec.cells
     assert found.set_aside == ()
     for group in found.groups:
         alone = parse(two_groups.raw("x", [group.label]))

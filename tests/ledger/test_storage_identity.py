@@ -116,7 +116,7 @@ def test_two_storages_leave_each_others_runs_bit_equal(tmp_path, new_store):
         before = rows(uri, others)
         assert len(before) >= 2
         for command in (catch_up, rebuild, catch_up):
-            assert command(sweep.spec, sweep.every, sweep.ledger, uri, "abc", sweep.summaries(), search) == ()
+            assert command(sweep.spec.name, sweep.every, sweep.ledger, uri, "abc", sweep.summaries(), search) == ()
             assert rows(uri, others) == before
         (trial,) = sweep.every
         sweep.ledger.record(ended(trial, curve(trial)))
