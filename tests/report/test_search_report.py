@@ -373,7 +373,7 @@ def test_the_section_says_what_the_numbers_are(tmp_path, changes, base, named):
     made["base"] |= base
     hunt = Hunt(tmp_path, made)
     hunt.propose(beta=1.0, latent_dim=8, model="mopoe")
-    text = " ".join(search_section.section_notes(searched(hunt), judged=True))
+    text = " ".join(search_section.section_notes(searched(hunt), has_importances=True))
     assert not unnamed(text, "optimistic", *named)
     assert ("stopped early" in text) == ("early" in changes)
     assert ("evaluate_on" in text) == (base == {"dataset": "celeba"})

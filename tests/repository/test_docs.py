@@ -80,3 +80,31 @@ def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if not re.match(r"[a-z]+:", target):
             assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+NAMED_FILE = re.compile(r"(?<![\w/.-])((?:mopoe_core|orchestrator|tests|benchmarks|sweeps|examples|docs)/[\w./-]*\w/?)")
+NAMED_MODULE = re.compile(r"(?<![\w/.])((?:mopoe_core|orchestrator|benchmarks)(?:\.\w+)+)")
+NAMED_TEST = re.compile(r"(?<![\w/])(test_\w+\.py)")
+
+
+def names_something(dotted):
+    """Whether a dotted name is a module, a package, or a name in one of these, as far as files can tell."""
+    parts = dotted.split(".")
+    path = ROOT.joinpath(*parts)
+    if path.is_dir() or path.with_suffix(".py").exists():
+        return True
+    home = ROOT.joinpath(*parts[:-1])
+    files = [home / "__init__.py"] if home.is_dir() else [home.with_suffix(".py")]
+    return any(file.exists() and re.search(rf"\b{parts[-1]}\b", file.read_text(encoding="utf-8")) for file in files)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_files_and_modules_that_a_page_names_are_there(page):
+    """So that a renamed file is renamed in the docs too."""
+    text = page.read_text(encoding="utf-8")
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    named = [name for name in NAMED_FILE.findall(text) if not name.endswith("NAME.py")]  # a placeholder
+    missing = [name for name in named if not (ROOT / name).exists() and not list(ROOT.glob(f"{name}.*"))]
+    missing += [name for name in NAMED_MODULE.findall(text) if not names_something(name)]
+    missing += [name for name in NAMED_TEST.findall(text) if name not in there]
+    assert not missing, page
