@@ -25,7 +25,9 @@ from mopoe_core.metrics.classifier_quality import LEVEL, Quality
 from mopoe_core.networks.networks import Transpose, celeba_image_features, celeba_text_features, svhn_convolutions
 from mopoe_core.networks.residual import Residual1d
 from mopoe_core.random_streams import generator, seed_of
-from mopoe_core.storage.files import AnyPath, create, lock
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.scratch import lock
+from mopoe_core.storage.whole_files import create
 
 VERSION = 3
 """Raised by hand when training or architecture changes."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mopoe_core.errors import CheckpointError
-from mopoe_core.storage.files import Digest
+from mopoe_core.storage.file_facts import Digest
 from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, parsed
 
 

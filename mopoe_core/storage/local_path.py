@@ -1,6 +1,6 @@
 """Paths of local folders and mounted shares, whose calls are tried again where the file system fails for a moment (see `retries`).
 
-`files.place` makes them, so that whoever has a path of storage has this. They are equal to plain paths of the same name.
+`paths.storage_path` makes them, so that whoever has a path of storage has this. They are equal to plain paths of the same name.
 """
 
 import os

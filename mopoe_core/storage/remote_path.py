@@ -16,52 +16,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from mopoe_core.storage import exclusive_creation
 from mopoe_core.storage.retries import is_transient, retried, retried_unless_done
+from mopoe_core.storage.uri_secrets import masked, without_secrets
 
 OBJECT_STORES = ("s3", "gcs", "abfs")
-HARMLESS = ("region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion", "anonymous")
-"""Options of a URI that are no secrets."""
 
 _T = TypeVar("_T")
-
-
-def masked(uri: str) -> str:
-    """The URI without user, password and whatever options could be secret; a string that is no URI as it is."""
-    scheme, user, rest, options = _parts(uri)
-    if not scheme:
-        return uri
-    shown = [(key, value if key in HARMLESS else "***") for key, value in options]
-    return f"{scheme}://{'***@' if user else ''}{rest}{'?' if shown else ''}{urlencode(shown, safe='*:/')}"
-
-
-def credentials(uri: str) -> str:
-    """User and password of a URI as they are written; empty where it has none."""
-    return _parts(uri)[1]
-
-
-def _secrets(uri: str) -> list[str]:
-    _, user, _, options = _parts(uri)
-    found = [*user.split(":"), *unquote(user).split(":"), *(value for key, value in options if key not in HARMLESS)]
-    return [secret for secret in found if len(secret) > 3]
-
-
-def _parts(uri: str) -> tuple[str, str, str, list[tuple[str, str]]]:
-    """Scheme, user and password, host and path, options. A secret with a `/` in it that was not quoted is still seen as one."""
-    scheme, mark, after = uri.partition("://")
-    if not mark or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-        return "", "", uri, []
-    before, _, query = after.partition("?")
-    if "@" not in before and "@" in query and not re.fullmatch(r"[^:]*(:\d*)?", before.partition("/")[0]):
-        user, _, after = after.rpartition("@")  # a secret with a question mark in it
-        before, _, query = after.partition("?")
-        return scheme, user, before, parse_qsl(query, keep_blank_values=True)
-    user, at, rest = before.rpartition("@")
-    if at and "/" in user and ":" not in user.partition("/")[0]:
-        user, rest = "", before  # an @ in a path
-    return scheme, user, rest, parse_qsl(query, keep_blank_values=True)
 
 
 @lru_cache(maxsize=8)
@@ -83,14 +46,6 @@ def _filesystem(uri: str) -> tuple[Any, str]:
     except (ImportError, ValueError, OSError) as error:
         raise ValueError(without_secrets(error, uri)) from None
     return fs.PyFileSystem(fs.FSSpecHandler(opened)), root
-
-
-def without_secrets(error: Exception | str, uri: str) -> str:
-    """What an error says, on one line, without what `uri` must not tell."""
-    text = " ".join(str(error).replace(uri, masked(uri)).split())
-    for secret in _secrets(uri):
-        text = text.replace(secret, "***")
-    return text
 
 
 @dataclass(frozen=True)

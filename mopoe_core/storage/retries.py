@@ -23,12 +23,20 @@ TRANSIENT = frozenset({
 PAUSES = (0.1, 0.4, 1.6)
 """Seconds before each further try."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Error numbers of a disk that takes no more."""
+
 _T = TypeVar("_T")
 
 
 def is_transient(error: OSError) -> bool:
     """Whether an error may be over in a moment. Some libraries give errors of a network no number, but a class."""
     return error.errno in TRANSIENT or (error.errno is None and isinstance(error, (ConnectionError, TimeoutError)))
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means that storage takes no more: no fault of a trial, and the same for every other trial."""
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def retried(call: Callable[[], _T], transient: Callable[[OSError], bool] = is_transient) -> _T:
