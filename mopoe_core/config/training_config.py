@@ -14,20 +14,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from mopoe_core.config import presets
+from mopoe_core.config.consistency import check_consistency
 from mopoe_core.config.field_types import Number, Weight, Whole, same_number, text_or_empty
 from mopoe_core.config.filling_in import all_is_none, card_of, preset_and_model_defaults, scale_fields, with_own_data
 from mopoe_core.config.roles import Role
 from mopoe_core.data.cards import DATASETS, DataKey, DatasetCard, find, is_own
-from mopoe_core.family.model_card import ModelCard
 from mopoe_core.family.registry import ALIASES, MODELS
 from mopoe_core.metric_names import metric_names
 from mopoe_core.spelling import choose
 
 RECIPE = 3
 """Raised by hand when code changes what a finished trial means; it is part of every identity, so every trial is then a new one."""
-
-LEAST_PROBED = 500
-LEAST_TESTED = 100
 
 
 class TrainingConfig(BaseModel):
@@ -134,86 +131,8 @@ class TrainingConfig(BaseModel):
         choose("source", self.source, card.sources)
         choose("model", self.model, [*MODELS, *ALIASES])
         choose("networks", self.networks, card.networks)
-        self._check_modalities(card)
-        self._check_model()
-        self._check_estimator()
-        self._check_sizes(card)
+        check_consistency(self, card)
         return self
-
-    def _check_modalities(self, card: DatasetCard) -> None:
-        count = self.modality_count
-        if count is not None and not card.fewest_modalities:
-            raise ValueError(f"modality_count: {self.dataset} has its {len(card.modalities)} modalities only; leave it out")
-        if count is not None and not card.fewest_modalities <= count <= len(card.modalities):
-            allowed = f"{card.fewest_modalities} to {len(card.modalities)}"
-            raise ValueError(f"modality_count: {count} is not offered for {self.dataset}; allowed: {allowed}")
-        if self.evaluate_on == "validation" and not card.validation_examples:
-            raise ValueError(f"evaluate_on: {self.dataset} has no validation partition; allowed: test")
-        for field in ("private_weights", "reconstruction_weights"):
-            weights = getattr(self, field)
-            if isinstance(weights, tuple) and len(weights) not in ((0, self.M) if field == "private_weights" else (self.M,)):
-                raise ValueError(f"{field}: has {len(weights)} weights; {self.M} are needed, for {', '.join(self.modalities)}")
-        if self.private_dim == 0 and (self.private_weights or self.beta_private != 1):
-            raise ValueError(
-                "private_dim: is 0, so that there are no private latents to weight; set it, or leave the weights out"
-            )
-        if self.private_dim == 0 and self.given_private != "prior":
-            raise ValueError(
-                "given_private: private_dim is 0, so that there are no private latents; set private_dim, or leave it out"
-            )
-
-    def _check_model(self) -> None:
-        model = MODELS[self.model]
-        if not model.is_mixture:
-            if self.estimator != "enumerate":
-                raise ValueError(
-                    f"estimator: {self.estimator!r} does not apply to model {self.model!r}, which is no mixture; leave it out"
-                )
-            if self.kl != "sum":
-                raise ValueError(f"kl: {self.kl!r} does not apply to model {self.model!r}, which is no mixture; leave it out")
-        if self.kl != "sum" and not model.pulls_to_prior_only:
-            raise ValueError(
-                f"kl: {self.kl!r} does not apply to model {self.model!r}, whose KLs are not to the prior; leave it out"
-            )
-        if model.chooses_a_member and self.prior_expert == "full":
-            raise ValueError(
-                f"prior_expert: 'full' does not apply to model {self.model!r}, which has no full product; allowed: none, all"
-            )
-        self._check_fields_of_others(model)
-        if self.unimodal_reconstruction == "unweighted" and not all(self.reconstruction_weights):
-            raise ValueError(
-                "reconstruction_weights: a weight of 0 cannot be taken out again, as `unimodal_reconstruction: unweighted` asks; "
-                "use weights above 0, or weighted"
-            )
-
-    def _check_fields_of_others(self, model: ModelCard) -> None:
-        for other in MODELS.values():
-            for field in set(other.own_fields) - set(model.own_fields):
-                if getattr(self, field) != type(self).model_fields[field].default:
-                    raise ValueError(f"{field}: applies to model {other.name!r} only, not to {self.model!r}; leave it out")
-
-    def _check_estimator(self) -> None:
-        if MODELS[self.model].chooses_a_member and self.importance_samples < self.M:
-            raise ValueError(
-                f"importance_samples: {self.importance_samples} is too few for model {self.model!r}, whose posterior is a mixture of "
-                f"{self.M}; at least {self.M}"
-            )
-        if self.estimator == "slices" and self.missing:
-            raise ValueError("estimator: 'slices' cannot leave out hidden modalities; use stratified, categorical or enumerate")
-        if self.estimator == "slices" and self.batch_size < self.components:
-            raise ValueError(f"batch_size: {self.batch_size} is too small for estimator 'slices': at least {self.components}")
-
-    def _check_sizes(self, card: DatasetCard) -> None:
-        tested = card.validation_examples if self.evaluate_on == "validation" else card.test_examples
-        sizes = (("train_examples", card.train_examples, LEAST_PROBED), ("test_examples", tested, LEAST_TESTED))
-        for field, available, least in sizes:
-            value, most = getattr(self, field), available[self.source]
-            if value is not None and value > most:
-                raise ValueError(f"{field}: {value} is more than the {most} that {self.source} {self.dataset} has")
-            if value is not None and value < min(least, most):
-                raise ValueError(f"{field}: {value} is too few; at least {min(least, most)}")
-        if self.batch_size > self.examples_per_epoch:
-            raise ValueError(f"batch_size: {self.batch_size} is more than the {self.examples_per_epoch} training examples")
 
     @property
     def card(self) -> DatasetCard:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mopoe_core.config.training_config import LEAST_PROBED, LEAST_TESTED, TrainingConfig
+from mopoe_core.config.consistency import LEAST_PROBED, LEAST_TESTED
+from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.metrics.pictures import write_pictures
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.scratch import scratch
