@@ -17,14 +17,14 @@ from mopoe_core.networks.residual import Residual1d
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a modality's classifier is made and what it must reach."""
+    """How a modality's classifier is built and trained, and how good it must be."""
 
     build: Callable[[Modality, int], nn.Module]
-    """From the modality and the number of classes or attributes."""
+    """Returns the network for a modality and a number of classes or attributes."""
     epochs: int
     least: float
-    """On test items: balanced accuracy, or mean average precision over attributes; below this a classifier is no judge. On the original
-    data, classifiers of the released shapes reach more. One that is not better than chance is no judge either, whatever stands here."""
+    """On test items: balanced accuracy, or mean average precision over attributes; below this a classifier may not judge. On the original
+    data, classifiers of the released shapes reach more. One that is not better than chance may not judge either."""
 
 
 def _mnist(modality: Modality, classes: int) -> nn.Module:
@@ -62,7 +62,7 @@ def _celeba_text(modality: Modality, classes: int) -> nn.Module:
 
 
 def _small_image(modality: Modality, classes: int) -> nn.Module:
-    """Three convolutions, then whatever size is left, flattened: where something is in the picture matters."""
+    """Returns three convolutions and a linear layer on what they leave, flattened: where something is in the picture matters."""
     channels = [modality.shape[0], 16, 32, 64]
     layers = [
         p for i, o in zip(channels, channels[1:], strict=False) for p in (nn.Conv2d(i, o, 3, 2, 1), nn.BatchNorm2d(o), nn.ReLU())
@@ -75,7 +75,7 @@ class _Anywhere(nn.Module):
     """The largest value over a sequence: whether something occurs, wherever it stands."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, length) to (B, channels)."""
+        """Returns (B, channels) of x (B, channels, length)."""
         return x.amax(-1)
 
 
@@ -105,15 +105,15 @@ RECIPES = {
 
 
 def recipe(modality: Modality) -> Recipe:
-    """How a modality's classifier is made; a user's own comes first."""
+    """Returns how a modality's classifier is built and trained; a user's own judge takes precedence."""
     usual = RECIPES[modality.judge or modality.architecture or f"small_{modality.kind}"]
     if not modality.own:
         return usual
-    mine = user_data.architecture(modality.own, modality.name)
-    build = mine.judge
-    return Recipe(usual.build if build is None else lambda _, classes: build(classes), usual.epochs, mine.judge_accuracy)
+    architecture = user_data.architecture(modality.own, modality.name)
+    build = architecture.judge
+    return Recipe(usual.build if build is None else lambda _, classes: build(classes), usual.epochs, architecture.judge_accuracy)
 
 
 def classifier(modality: Modality, classes: int) -> nn.Module:
-    """The classifier of a modality, untrained."""
+    """Returns the untrained classifier of a modality."""
     return recipe(modality).build(modality, classes)

@@ -14,12 +14,12 @@ BATCH = 128
 MINIMUM_STEPS = 300  # a text modality has only some 40 distinct strings: one small batch an epoch
 LEARNING_RATE = 1e-3
 IMBALANCE = 5
-"""Where the commonest class has more than so many times the items of the rarest, training draws every class equally often: otherwise a
-classifier may ignore the rare ones. The original SVHN has 3, and its classifier is trained as published."""
+"""If the commonest class has more than this many times the items of the rarest, training draws every class equally often: otherwise a
+classifier may ignore the rare ones. The original SVHN has a ratio of 3, and its classifier is trained as published."""
 
 
 def fit(dataset: Dataset, modality: Modality) -> nn.Module:
-    """Adam on cross-entropy over the distinct training items, of the class or of each attribute."""
+    """Returns a classifier trained by Adam on the distinct training items, on the cross-entropy of the class or of each attribute."""
     items, labels = dataset.train.items[modality.name], dataset.train.item_labels[modality.name]
     batch = min(BATCH, len(labels))
     per_epoch = len(labels) // batch
@@ -44,7 +44,7 @@ def fit(dataset: Dataset, modality: Modality) -> nn.Module:
 
 
 def epoch_order(labels: Tensor, rng: torch.Generator) -> Tensor:
-    """The items of one epoch: each once, in random order; of very unequal classes as many, drawn so that each class is as likely."""
+    """Returns the items of one epoch: each once, in random order; for very unequal classes as many, with every class equally likely."""
     if labels.ndim == 1:
         count = labels.bincount().double()
         if count.max() > IMBALANCE * count[count > 0].min():
@@ -53,7 +53,7 @@ def epoch_order(labels: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Cross-entropy of classes (B,), or of each attribute, (B, A)."""
+    """Returns the cross-entropy of classes (B,), or of each attribute, (B, A)."""
     if wanted.ndim == 2:
         return F.binary_cross_entropy_with_logits(logits, wanted.float())
     return F.cross_entropy(logits, wanted)

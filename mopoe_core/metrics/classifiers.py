@@ -35,63 +35,63 @@ class Classifiers:
     networks: Mapping[str, nn.Module]
     quality: Mapping[str, Quality]
     hash: str
-    """Of what determines them: dataset content, architecture, training."""
+    """A hash of all that determines them: dataset content, architecture, training."""
 
     def measured(self) -> dict[str, dict[str, Any]]:
-        """Every measure of quality by its name, and by modality: what provenance records."""
-        found: dict[str, dict[str, Any]] = {}
+        """Returns every measure of quality by its name and modality, as provenance records it."""
+        measures: dict[str, dict[str, Any]] = {}
         for modality, quality in self.quality.items():
             for measure, value in quality.recorded().items():
-                found.setdefault(measure, {})[modality] = value
-        return found
+                measures.setdefault(measure, {})[modality] = value
+        return measures
 
     def logits(self, modality: str, x: Tensor) -> Tensor:
-        """(B, *shape) as the likelihood's mean to logits of classes or attributes (B, A)."""
+        """Returns the logits of classes or attributes (B, A) of x (B, *shape), which is a likelihood's mean."""
         logits: Tensor = self.networks[modality](x)
         return logits
 
     def classify(self, modality: str, x: Tensor) -> Tensor:
-        """(B, *shape) as the likelihood's mean to classes (B,)."""
+        """Returns the classes (B,) of x (B, *shape), which is a likelihood's mean."""
         return self.logits(modality, x).argmax(-1)
 
 
 def trained_classifiers(dataset: Dataset, folder: AnyPath, device: torch.device) -> Classifiers:
-    """The dataset's classifiers, trained if `folder` does not hold them yet, in evaluation mode on `device`.
+    """Returns the dataset's classifiers, trained if `folder` does not hold them yet, in evaluation mode on `device`.
 
-    Raises ClassifierError where one of them must not judge (`check_quality`).
+    Raises ClassifierError if one of them must not judge (`check_quality`).
     """
     networks, quality = {}, {}
     for modality in dataset.modalities:
         quality[modality.name] = checked_classifier(dataset, modality, folder)
-        kept = _load(classifier_path(dataset, modality, folder), device)
+        stored = _load(classifier_path(dataset, modality, folder), device)
         network = classifier(modality, dataset.classes).to(device).eval().requires_grad_(False)
         try:
-            network.load_state_dict(kept["weights"])
+            network.load_state_dict(stored["weights"])
         except (RuntimeError, TypeError):
             raise _unusable(classifier_path(dataset, modality, folder), "its weights are of another network") from None
         networks[modality.name] = network
-    every = json.dumps([_identity(dataset, modality) for modality in dataset.modalities])
-    return Classifiers(networks, quality, hashlib.sha256(every.encode()).hexdigest()[:16])
+    identities = json.dumps([_identity(dataset, modality) for modality in dataset.modalities])
+    return Classifiers(networks, quality, hashlib.sha256(identities.encode()).hexdigest()[:16])
 
 
 def quality_if_trained(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality | None:
-    """As `checked_classifier`, of a classifier that `folder` holds; None where it has to be trained."""
+    """As `checked_classifier`, if `folder` holds the classifier; None if it has to be trained."""
     return checked_classifier(dataset, modality, folder) if classifier_path(dataset, modality, folder).exists() else None
 
 
 def checked_classifier(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality:
-    """See that `folder` holds one modality's classifier, training it if need be; returns its quality on test items.
+    """Trains one modality's classifier if `folder` does not hold it yet; returns its quality on test items.
 
-    Raises ClassifierError where it must not judge (`check_quality`).
+    Raises ClassifierError if it must not judge (`check_quality`).
     """
     path = classifier_path(dataset, modality, folder)
     if not path.exists():
         with lock(path):
             if not path.exists():
-                _train_and_keep(dataset, modality, path)
-    kept = _load(path, torch.device("cpu"))
+                _train_and_store(dataset, modality, path)
+    stored = _load(path, torch.device("cpu"))
     try:
-        quality = Quality(**kept["quality"])
+        quality = Quality(**stored["quality"])
     except TypeError as error:
         raise _unusable(path, str(error)) from None
     check_quality(modality, quality, path)
@@ -99,32 +99,35 @@ def checked_classifier(dataset: Dataset, modality: Modality, folder: AnyPath) ->
 
 
 def classifier_path(dataset: Dataset, modality: Modality, folder: AnyPath) -> AnyPath:
-    """Returns the file in which the classifier of one modality is kept, whether it is there or not."""
+    """Returns the path of one modality's classifier, whether it is there or not."""
     return folder / _identity(dataset, modality) / f"{modality.name}.pt"
 
 
 def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
-    """What was kept: tensors and plain values; nothing that a file says is executed. Raises ClassifierError for anything else."""
+    """Returns what a classifier's file holds: tensors and plain values. No code in it is executed.
+
+    Raises ClassifierError for any other file.
+    """
     content = io.BytesIO(path.read_bytes())
     try:
         with zipfile.ZipFile(content) as archive:
             changed = archive.testzip()  # `torch.load` does not notice a changed byte
         content.seek(0)
-        kept = torch.load(content, map_location=device, weights_only=True)
-        if changed is None and set(kept) == {"of", "weights", "quality"} and kept["of"] == _of(path):
-            return dict(kept)
-        reason = f"no classifier of this version: it holds {', '.join(sorted(map(str, kept)))}"
+        stored = torch.load(content, map_location=device, weights_only=True)
+        if changed is None and set(stored) == {"of", "weights", "quality"} and stored["of"] == _of(path):
+            return dict(stored)
+        reason = f"no classifier of this version: it holds {', '.join(sorted(map(str, stored)))}"
         if changed is not None:
             reason = "changed bytes"
-        elif kept.get("of", _of(path)) != _of(path):
-            reason = f"it is the classifier {kept['of']}"
+        elif stored.get("of", _of(path)) != _of(path):
+            reason = f"it is the classifier {stored['of']}"
     except Exception as error:  # damaged archives raise nearly anything
         reason = type(error).__name__
     raise _unusable(path, reason)
 
 
 def _of(path: AnyPath) -> str:
-    """What the classifier at that place is of: the identity of its dataset and training, and the modality."""
+    """Returns what a classifier's file is of: the identity of dataset and training, and the modality."""
     return f"{path.parent.name}/{path.stem}"
 
 
@@ -133,7 +136,7 @@ def _unusable(path: AnyPath, reason: str) -> ClassifierError:
 
 
 def check_quality(modality: Modality, quality: Quality, path: AnyPath) -> None:
-    """Raise ClassifierError if a classifier must not judge: below its recipe's least, or, whatever that is, not better than chance."""
+    """Raises ClassifierError if a classifier must not judge: it is below its recipe's least, or not better than chance."""
     least = recipe(modality).least
     if not quality.better_than_chance:
         why, user = f"which is not better than chance (p = {quality.p:.2g}, at most {LEVEL:g} is needed)", "a `judge`"
@@ -147,17 +150,17 @@ def check_quality(modality: Modality, quality: Quality, path: AnyPath) -> None:
 
 
 def _identity(dataset: Dataset, modality: Modality) -> str:
-    """Changes with whatever determines the classifier; its layers are in it as text."""
-    made = recipe(modality)
-    network = str(made.build(modality, dataset.classes))
-    parts = [VERSION, dataset.name, dataset.hash, dataset.classes, network, made.epochs, BATCH, MINIMUM_STEPS, LEARNING_RATE]
+    """Returns a hash of all that determines the classifier; its layers are in it as text."""
+    plan = recipe(modality)
+    network = str(plan.build(modality, dataset.classes))
+    parts = [VERSION, dataset.name, dataset.hash, dataset.classes, network, plan.epochs, BATCH, MINIMUM_STEPS, LEARNING_RATE]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _train_and_keep(dataset: Dataset, modality: Modality, path: AnyPath) -> None:
-    # On the CPU whatever the device, so that every machine of a cluster would train the same judge.
+def _train_and_store(dataset: Dataset, modality: Modality, path: AnyPath) -> None:
+    # On the CPU whatever the device, so that every machine of a cluster trains the same judge.
     network = fit(dataset, modality)
-    kept = {"of": _of(path), "weights": network.state_dict(), "quality": asdict(quality_of(network, dataset, modality))}
+    stored = {"of": _of(path), "weights": network.state_dict(), "quality": asdict(quality_of(network, dataset, modality))}
     content = io.BytesIO()
-    torch.save(kept, content)
-    create(path, content.getvalue())  # another machine may have been faster: then its classifier is everybody's
+    torch.save(stored, content)
+    create(path, content.getvalue())  # another machine may have been faster: then all use its classifier

@@ -1,17 +1,17 @@
 """Final metrics of a trained model: linear probe, coherence, log-likelihood, for every subset of modalities (Appendix B).
 
-The test set streams through in batches: each is encoded once, all subsets' posteriors come from that one encoding as one tensor, all
-that they decode into is decoded and judged in parts of bounded size (`mopoe_core.metrics.decoding`), and only
-the numbers of each example are kept. The metrics and their Monte-Carlo errors follow from them. The numbers stay on the device until
-all are there: but for the fits of the probes, the host waits for it once.
+The test set is evaluated in batches. Each batch is encoded once, and the posteriors of all subsets come from that encoding as one tensor.
+What they decode into is decoded and judged in parts of bounded size (`mopoe_core.metrics.decoding`), and only the numbers of each example
+are stored. `mopoe_core.metrics.metric_table` computes the metrics and their Monte-Carlo errors from them. The numbers stay on the device
+until all are there: apart from the fits of the probes, the host waits for the device once.
 
 q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE, MoPoE and MVTCAE, the members of S
-for MMVAE, mmJSD and MMVM. Where a single sample or mean is wanted, a mixture gives one member of S, chosen at random, as released. A
-private latent that is decoded comes from the prior, as released; with `given_private: posterior`, that of a given modality comes from its
-own posterior.
+for MMVAE, mmJSD and MMVM. If a single sample or mean is needed, one member of S is chosen at random for a mixture, as released. A private
+latent that is decoded comes from the prior, as released; with `given_private: posterior`, that of a given modality comes from its own
+posterior.
 
-Where labels are attributes, probe and coherence are average precisions of scores, an attribute each and their mean (Appendix E.2); the
-released code feeds hard decisions to them, batch by batch.
+If labels are attributes, probe and coherence are average precisions of scores, one for each attribute and their mean (Appendix E.2). The
+released code computes them from hard decisions, batch by batch.
 
 Shape suffixes: B batch, M modality, R distinct product, S subset, D latent dimension, P private dimension, A class or attribute, N
 examples.
@@ -43,7 +43,7 @@ PROBE_EXAMPLES = 500
 PRIOR_SAMPLES = 5000
 BATCH = 256
 FINITE = "finite"
-"""Beside the kinds of metrics: whether an example's posterior means are finite."""
+"""A key beside the kinds of metrics: whether an example's posterior means are finite."""
 
 Array = NDArray[Any]
 
@@ -68,13 +68,13 @@ class _Proposals:
 def evaluate(
     model: MultimodalVAE, seed: int, dataset: Dataset, classifiers: Classifiers, device: torch.device
 ) -> tuple[Metric, ...]:
-    """The long table of a trained model: every metric of `names.metric_names`, in that order.
+    """Returns the long table of a trained model: every metric of `metric_names.metric_names`, in that order.
 
-    All chance comes from `seed`. Raises FloatingPointError where the model's posteriors, or what they lead to, are not finite.
+    All random numbers come from `seed`. Raises FloatingPointError if a posterior of the model, or what follows from it, is not finite.
     """
     config, model = model.config, laid_out(model, device)
     classifiers = laid_out_classifiers(classifiers, dataset.modalities, device)
-    # In random order also where all are taken: they lie sorted by class, and paper_view mixes the examples of a batch.
+    # In random order even if all are taken: they are sorted by class, and paper_view mixes the examples of a batch.
     test = dataset.test.take(config.test_examples or len(dataset.test), SELECTION_SEED).to(device)
     train = dataset.train.take(config.train_examples, SELECTION_SEED)
     chance = generator(device, seed, "evaluation")
@@ -83,7 +83,7 @@ def evaluate(
     seen_MNA = _seen_from_prior(model, classifiers, dataset, chance)
     agreement_N = _joint_coherence(seen_MNA)
     parts = [_batch(model, test, rows, proposals, probes, classifiers, chance) for rows in _batches(len(test), device)]
-    # Examples stand on the axis that is last but for scores of attributes.
+    # Examples are on the last axis, or on the one before it for scores of attributes.
     axis = {kind: -2 if dataset.attributes and kind in (metric_names.PROBE, metric_names.COHERENCE) else -1 for kind in parts[0]}
     numbers = {kind: torch.cat([part[kind] for part in parts], axis[kind]).double().cpu().numpy() for kind in parts[0]}
     _check_finite(numbers.pop(FINITE))
@@ -111,20 +111,20 @@ def _proposals(model: MultimodalVAE) -> _Proposals:
         members.append([rows.index(row) for row in wanted])
     exponents_RE = model.objective.experts_CE.new_tensor(rows)
     device = exponents_RE.device
-    members_M = [torch.tensor(rows_of_one, device=device) for rows_of_one in members]
+    members_M = [torch.tensor(rows_of_subset, device=device) for rows_of_subset in members]
     given_SM = torch.tensor([[m in indices for m in range(len(order))] for indices in given], device=device)
     return _Proposals(metric_names.subsets(order), exponents_RE, members, members_M, given, given_SM)
 
 
 def _one_member(products_RBD: Gaussians, members_M: Tensor, chance: torch.Generator) -> Gaussians:
-    """For each example one member of a subset's mixture, each member as often as the others: (B, D)."""
+    """Returns (B, D): for each example one member of a subset's mixture, each member as often as the others."""
     batch = products_RBD.mu.shape[1]
     order_B = torch.randperm(batch, generator=chance, device=chance.device)
     return products_RBD.select(members_M[order_B % len(members_M)])
 
 
 def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, chance: torch.Generator) -> Gaussians:
-    """(S, B, D): each subset's posterior, one member an example where it is a mixture."""
+    """Returns (S, B, D): each subset's posterior; for a mixture, one member for each example."""
     if all(len(members) == 1 for members in proposals.members):
         rows_S = torch.cat(proposals.members_M)
         return Gaussians(products_RBD.mu[rows_S], products_RBD.logvar[rows_S])
@@ -140,7 +140,7 @@ def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, chance: t
 def _fit_probes(
     model: MultimodalVAE, train: Split, seed: int, proposals: _Proposals, chance: torch.Generator, device: torch.device
 ) -> Probes:
-    """For each subset a probe on the posterior means of 500 training examples."""
+    """Returns for each subset a probe, fitted on the posterior means of 500 training examples."""
     rows = torch.randperm(len(train), generator=generator(torch.device("cpu"), seed, "probe"))[:PROBE_EXAMPLES]
     x = {name: values.to(device) for name, values in train.batch(rows).items()}
     experts_MBD = model.encode(x).shared
@@ -150,9 +150,9 @@ def _fit_probes(
 
 
 def _seen_from_prior(model: MultimodalVAE, classifiers: Classifiers, dataset: Dataset, chance: torch.Generator) -> Tensor:
-    """(M, N, 1): for each of 5,000 draws from the prior, the class that each modality's classifier sees in what is decoded.
+    """Returns (M, N, 1): for each of 5,000 draws from the prior, the class that each modality's classifier sees in the decoded item.
 
-    Of attributes (M, N, A), whether it sees each: more likely than not, or not.
+    For attributes returns (M, N, A): whether the classifier sees each, which it does if the attribute is more likely than not.
     """
     latents_MNL = _prior_latents(model, chance)
     seen = []
@@ -163,12 +163,12 @@ def _seen_from_prior(model: MultimodalVAE, classifiers: Classifiers, dataset: Da
 
 
 def _joint_coherence(seen_MNA: Tensor) -> Tensor:
-    """(N,): for each draw whether all classifiers see the same class; of attributes, the share on which all say the same."""
+    """Returns (N,): for each draw whether all classifiers see the same class; for attributes, the share on which all agree."""
     return (seen_MNA == seen_MNA[0]).all(0).double().mean(-1)
 
 
 def _prior_latents(model: MultimodalVAE, chance: torch.Generator) -> list[Tensor]:
-    """For each modality (5000, D + P): one z for all, and private latents of its own."""
+    """Returns for each modality (5000, D + P): the same z for all, and private latents of its own."""
     drawn: list[list[Tensor]] = [[] for _ in model.modalities]
     for start in range(0, PRIOR_SAMPLES, BATCH):
         count = min(BATCH, PRIOR_SAMPLES - start)
@@ -188,7 +188,7 @@ def _batch(
     classifiers: Classifiers,
     chance: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Every number of one batch of test examples."""
+    """Returns every number of each example of one batch of test examples."""
     x, labels = test.batch(rows), test.labels[rows]
     encoded = model.encode(x)
     products_RBD = products(encoded.shared, proposals.exponents_RE)
@@ -216,7 +216,7 @@ def _coherence(
     labels: Tensor,
     chance: torch.Generator,
 ) -> Tensor:
-    """(S, M, B): whether the classifier sees the input's class in each decoded target; of attributes its scores, (S, M, B, A)."""
+    """Returns (S, M, B): whether the classifier sees the input's class in each decoded target; for attributes scores, (S, M, B, A)."""
     seen = []
     for m, modality in enumerate(model.modalities):
         unseen_BP = torch.randn(private_MBP[m].shape, generator=chance, device=chance.device)

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 class MetricTable:
-    """The long table of one evaluation."""
+    """Collects the rows of one evaluation's long table."""
 
     def __init__(self, dataset: Dataset, test: Split, modalities: list[str], subsets: list[tuple[str, ...]]) -> None:
         self.attributes, self.classes, self.modalities, self.subsets = dataset.attributes, dataset.classes, modalities, subsets
@@ -29,7 +29,7 @@ class MetricTable:
         self.rows: dict[str, Metric] = {}
 
     def metrics(self, seen_MNA: Array, agreement_N: Array, numbers: dict[str, Array]) -> tuple[Metric, ...]:
-        """Every metric, in the order of `names.metric_names`."""
+        """Returns every metric, in the order of `metric_names.metric_names`."""
         self._row(metric_names.COHERENCE, "prior", "", mean(agreement_N), short=metric_names.JOINT)
         sizes = range(1, len(self.modalities) + 1)
         coherence = self._judged(metric_names.COHERENCE, numbers[metric_names.COHERENCE], self.modalities)
@@ -50,7 +50,7 @@ class MetricTable:
         return tuple(self.rows[name] for name in metric_names.metric_names(self.modalities, self.attributes, self.classes))
 
     def _classes(self, seen_MNA: Array) -> None:
-        """How often each class or attribute is generated from the prior, and how often the test examples have it."""
+        """Adds how often each class or attribute is generated from the prior, and how often the test examples have it."""
         shown, labels_NA = metric_names.class_names(self.attributes, self.classes), self.labels.reshape(len(self.labels), -1)
         for target, values_NA in zip(self.modalities, seen_MNA, strict=True):
             for name, share in class_shares.shares(values_NA, shown, bool(self.attributes)):
@@ -62,7 +62,7 @@ class MetricTable:
         self._row(metric_names.EFFECTIVE_CLASSES, "", metric_names.LABELS, effective)
 
     def _judged(self, kind: str, numbers: Array, targets: Sequence[str]) -> dict[tuple[tuple[str, ...], str], Array]:
-        """The rows of every subset and target; returns what they can be averaged from."""
+        """Adds the rows of every subset and target; returns the vectors that averages are taken of."""
         vectors = {}
         for s, subset in enumerate(self.subsets):
             for t, target in enumerate(targets):
@@ -71,7 +71,7 @@ class MetricTable:
         return vectors
 
     def _vector(self, kind: str, subset: tuple[str, ...], target: str, numbers: Array) -> Array:
-        """The examples' numbers; of attributes, the replicates of the mean average precision, and a row for each attribute."""
+        """Returns the examples' numbers; for attributes, adds a row for each and returns the replicates of the mean average precision."""
         if not self.attributes:
             return numbers
         precisions_AG = average_precisions(numbers, self.labels)
@@ -92,7 +92,7 @@ class MetricTable:
             self._row(kind, metric_names.given(size), "", mean(np.mean(of_size, 0), self.sharing))
 
     def _row(self, kind: str, subset: str, target: str, estimate: Estimate, short: str = "", attribute: str = "") -> None:
-        """Note a metric; `short` stands for the subset in its name."""
+        """Adds a metric; `short` stands for the subset in its name."""
         given = short or ("" if kind in metric_names.OF_THE_PRIOR else subset)
         name = "/".join(part for part in (kind, given, target, attribute) if part)
         judged = kind in (metric_names.COHERENCE, metric_names.PROBE) and subset != "prior"

@@ -85,7 +85,7 @@ class TrialRecords:
         if not self.folder.note(kind).exists():
             return False
         try:
-            identity = self._load(self.folder.note(kind), self.identity(kind)).said
+            identity = self._load(self.folder.note(kind), self.identity(kind)).identity
         except MisplacedError:
             raise
         except DamagedError:

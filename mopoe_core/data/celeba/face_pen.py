@@ -13,6 +13,7 @@ Look = Mapping[str, float]
 Colour = tuple[int, ...]
 
 TURN = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+"""Angles of the points of a circle."""
 _CIRCLE = np.stack([np.cos(TURN), np.sin(TURN)], 1)
 
 
