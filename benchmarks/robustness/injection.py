@@ -18,7 +18,8 @@ CALLS = (
 )  # fmt: skip
 """The functions of `os` that can fail."""
 LAYERS = (
-    "local_path.py", "retries.py", "files.py", "exclusive_creation.py", "remote_path.py", "record_format.py", "records.py",
+    "local_path.py", "retries.py", "paths.py", "durability.py", "scratch.py", "file_facts.py", "folders.py", "whole_files.py",
+    "exclusive_creation.py", "remote_path.py", "record_format.py", "records.py",
 )  # fmt: skip
 """Modules through which others call: a call's site is who calls them."""
 

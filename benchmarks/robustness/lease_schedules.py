@@ -25,8 +25,9 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from mopoe_core.config.training_config import TrainingConfig
-from mopoe_core.storage.files import Digest, copy
+from mopoe_core.storage.file_facts import Digest
 from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.whole_files import copy
 from orchestrator.ledger import attempts
 from orchestrator.ledger.attempts import Attempt
 from orchestrator.ledger.layout import CHECKPOINTS

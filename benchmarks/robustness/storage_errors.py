@@ -29,7 +29,8 @@ from benchmarks.robustness.injection import Call, Injection
 from mopoe_core.data.own import user_data
 from mopoe_core.metric_names import UNITS, Metric
 from mopoe_core.storage import retries
-from mopoe_core.storage.files import Digest, write_text
+from mopoe_core.storage.file_facts import Digest
+from mopoe_core.storage.whole_files import write_text
 from orchestrator.cli import app
 from orchestrator.driver import sweep
 from orchestrator.execution import in_process, provenance

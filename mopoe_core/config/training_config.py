@@ -1,9 +1,9 @@
-"""What determines a trained model, and nothing else. Pure: no torch.
+"""What determines a trained model, and nothing else. It does not import torch.
 
-`TrainingConfig` is the configuration of one model without its seed. How it is run (threads, devices, folders, retries) is not in
-here, because it must not change a trial's identity.
+`TrainingConfig` is the configuration of one model without its seed. How it is run (threads, devices, folders, retries) is
+not part of it, because that must not change a trial's identity.
 
-A field that is left out takes the first of these that says anything: an alias of the model (`eq5`), the scale, the preset, the
+A field that is left out takes its value from the first of these that has one: an alias of the model (`eq5`), the scale, the preset, the
 model's own default, the field's default.
 """
 
@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from mopoe_core.config import presets
+from mopoe_core.config.consistency import check_consistency
 from mopoe_core.config.field_types import Number, Weight, Whole, same_number, text_or_empty
 from mopoe_core.config.filling_in import all_is_none, card_of, preset_and_model_defaults, scale_fields, with_own_data
 from mopoe_core.config.roles import Role
 from mopoe_core.data.cards import DATASETS, DataKey, DatasetCard, find, is_own
-from mopoe_core.family.model_card import ModelCard
 from mopoe_core.family.registry import ALIASES, MODELS
 from mopoe_core.metric_names import metric_names
 from mopoe_core.spelling import choose
@@ -26,15 +26,12 @@ from mopoe_core.spelling import choose
 RECIPE = 3
 """Raised by hand when code changes what a finished trial means; it is part of every identity, so every trial is then a new one."""
 
-LEAST_PROBED = 500
-LEAST_TESTED = 100
-
 
 class TrainingConfig(BaseModel):
     """One configuration of dataset, model and training, without a seed.
 
-    `preset` (`paper`, the default, or `released_code`) may be given beside the fields: it fills in what they leave out. Fields that a
-    model or dataset cannot have are refused, never ignored.
+    `preset` (`paper`, the default, or `released_code`) may be given beside the fields: it fills in those that are left out. A field
+    that has no effect for the model or dataset is refused, never ignored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -46,11 +43,11 @@ class TrainingConfig(BaseModel):
     source: Annotated[str, Role.MEANING | Role.NAMED] = "embedded"
     """Where the data come from: `embedded` needs no download, `original` is the published data, `own` the user's."""
     scale: Annotated[Literal["paper", "small", "smoke"] | None, Role.MEANING | Role.NAMED | Role.LABELLED | Role.SPEEDLESS] = None
-    """How much data and how many epochs: fixed by `presets.SIZES`; None for sizes of the user's own."""
+    """How much data and how many epochs, as `presets.SIZES` fixes them; None for sizes that the user sets."""
     modality_count: Annotated[Whole | None, Role.MEANING | Role.LABELLED] = None
-    """The first so many modalities, where a dataset allows it; all when left out."""
+    """How many modalities are used, from the first on, if the dataset allows it; all when left out."""
     evaluate_on: Annotated[Literal["test", "validation"], Role.MEANING | Role.SPEEDLESS] = "test"
-    """Which partition the final metrics are taken on; `validation` (CelebA only) as the released code."""
+    """Which partition the final metrics are computed on; `validation` (CelebA only) as in the released code."""
     model: Annotated[str, Role.STACKABLE | Role.OBJECTIVE]
     """One of `MODELS`, or `eq5` for MoPoE trained on Eq. (5)."""
     networks: Annotated[Literal["paper", "small"], Role.NAMED] = "paper"
@@ -77,19 +74,19 @@ class TrainingConfig(BaseModel):
     prior_expert: Annotated[Literal["none", "full", "all"], Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE] = "none"
     """Which products include the expert N(0, I): none, the full set's only (as MoPoE's released code), or all."""
     alpha: Annotated[Number, Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE] = Field(default=5 / 6, ge=0, le=1)
-    """MVTCAE: share of the KLs to the unimodal posteriors; 5/6 as its authors use for five modalities."""
+    """MVTCAE: share of the KLs to the unimodal posteriors; 5/6, as its authors use for five modalities."""
     unimodal_reconstruction: Annotated[Literal["weighted", "unweighted"], Role.STACKABLE | Role.OBJECTIVE] = "weighted"
     """MVAE: whether its unimodal ELBOs have the reconstruction weights too; `unweighted` as released."""
     likelihood: Annotated[Literal["laplace", "normal", "bernoulli"], Role.LABELLED | Role.MEANING] = "laplace"
     """Likelihood of image modalities; text is always categorical over characters."""
     reconstruction_weights: Annotated[Literal["size", "equal"] | tuple[Weight, ...], Role.STACKABLE | Role.LABELLED] = "size"
-    """`size`: the largest modality's number of elements over this one's (Appendix B); `equal`: 1 each; or a weight a modality."""
+    """`size`: the largest modality's number of elements over this one's (Appendix B); `equal`: 1 each; or a weight for each modality."""
     missing: Annotated[Number, Role.STACKABLE | Role.LABELLED] = Field(default=0.0, ge=0, lt=1)
-    """Share of the training set's entries (example, modality) that are hidden; an example always keeps one modality."""
+    """Share of the training set's entries (example, modality) that are hidden; an example always has one modality left."""
     epochs: Annotated[Whole, Role.SIZE | Role.SPEEDLESS] = Field(default=150, ge=1, le=1_000_000)
     """Passes over the training examples."""
     batch_size: Annotated[Whole, Role.NONE] = Field(default=256, ge=1)
-    """Examples a step; the last, partial batch of an epoch is dropped."""
+    """Examples in each step; the last, partial batch of an epoch is dropped."""
     learning_rate: Annotated[Number, Role.STACKABLE] = Field(default=1e-3, gt=0)
     """Adam's step size."""
     weight_decay: Annotated[Number, Role.STACKABLE] = Field(default=0.0, ge=0)
@@ -99,9 +96,9 @@ class TrainingConfig(BaseModel):
     test_examples: Annotated[Whole | None, Role.SIZE | Role.SPEEDLESS | Role.MEANING] = Field(default=None, ge=1)
     """Evaluate on this many test examples (a fixed random selection); all when left out."""
     importance_samples: Annotated[Whole, Role.STACKABLE | Role.MEANING] = Field(default=15, ge=1, le=10_000)
-    """Samples an example and subset, for the log-likelihoods."""
+    """Samples for each example and subset, for the log-likelihoods."""
     _card: DatasetCard | None = PrivateAttr(None)
-    """Of a dataset of the user's own, so that no later question runs the user's code."""
+    """The card of a dataset of the user's own, stored so that the user's code runs once."""
 
     @model_validator(mode="before")
     @classmethod
@@ -134,86 +131,8 @@ class TrainingConfig(BaseModel):
         choose("source", self.source, card.sources)
         choose("model", self.model, [*MODELS, *ALIASES])
         choose("networks", self.networks, card.networks)
-        self._check_modalities(card)
-        self._check_model()
-        self._check_estimator()
-        self._check_sizes(card)
+        check_consistency(self, card)
         return self
-
-    def _check_modalities(self, card: DatasetCard) -> None:
-        count = self.modality_count
-        if count is not None and not card.fewest_modalities:
-            raise ValueError(f"modality_count: {self.dataset} has its {len(card.modalities)} modalities only; leave it out")
-        if count is not None and not card.fewest_modalities <= count <= len(card.modalities):
-            allowed = f"{card.fewest_modalities} to {len(card.modalities)}"
-            raise ValueError(f"modality_count: {count} is not offered for {self.dataset}; allowed: {allowed}")
-        if self.evaluate_on == "validation" and not card.validation_examples:
-            raise ValueError(f"evaluate_on: {self.dataset} has no validation partition; allowed: test")
-        for field in ("private_weights", "reconstruction_weights"):
-            weights = getattr(self, field)
-            if isinstance(weights, tuple) and len(weights) not in ((0, self.M) if field == "private_weights" else (self.M,)):
-                raise ValueError(f"{field}: has {len(weights)} weights; {self.M} are needed, for {', '.join(self.modalities)}")
-        if self.private_dim == 0 and (self.private_weights or self.beta_private != 1):
-            raise ValueError(
-                "private_dim: is 0, so that there are no private latents to weight; set it, or leave the weights out"
-            )
-        if self.private_dim == 0 and self.given_private != "prior":
-            raise ValueError(
-                "given_private: private_dim is 0, so that there are no private latents; set private_dim, or leave it out"
-            )
-
-    def _check_model(self) -> None:
-        model = MODELS[self.model]
-        if not model.is_mixture:
-            if self.estimator != "enumerate":
-                raise ValueError(
-                    f"estimator: {self.estimator!r} does not apply to model {self.model!r}, which is no mixture; leave it out"
-                )
-            if self.kl != "sum":
-                raise ValueError(f"kl: {self.kl!r} does not apply to model {self.model!r}, which is no mixture; leave it out")
-        if self.kl != "sum" and not model.pulls_to_prior_only:
-            raise ValueError(
-                f"kl: {self.kl!r} does not apply to model {self.model!r}, whose KLs are not to the prior; leave it out"
-            )
-        if model.chooses_a_member and self.prior_expert == "full":
-            raise ValueError(
-                f"prior_expert: 'full' does not apply to model {self.model!r}, which has no full product; allowed: none, all"
-            )
-        self._check_fields_of_others(model)
-        if self.unimodal_reconstruction == "unweighted" and not all(self.reconstruction_weights):
-            raise ValueError(
-                "reconstruction_weights: a weight of 0 cannot be taken out again, as `unimodal_reconstruction: unweighted` asks; "
-                "use weights above 0, or weighted"
-            )
-
-    def _check_fields_of_others(self, model: ModelCard) -> None:
-        for other in MODELS.values():
-            for field in set(other.own_fields) - set(model.own_fields):
-                if getattr(self, field) != type(self).model_fields[field].default:
-                    raise ValueError(f"{field}: applies to model {other.name!r} only, not to {self.model!r}; leave it out")
-
-    def _check_estimator(self) -> None:
-        if MODELS[self.model].chooses_a_member and self.importance_samples < self.M:
-            raise ValueError(
-                f"importance_samples: {self.importance_samples} is too few for model {self.model!r}, whose posterior is a mixture of "
-                f"{self.M}; at least {self.M}"
-            )
-        if self.estimator == "slices" and self.missing:
-            raise ValueError("estimator: 'slices' cannot leave out hidden modalities; use stratified, categorical or enumerate")
-        if self.estimator == "slices" and self.batch_size < self.components:
-            raise ValueError(f"batch_size: {self.batch_size} is too small for estimator 'slices': at least {self.components}")
-
-    def _check_sizes(self, card: DatasetCard) -> None:
-        tested = card.validation_examples if self.evaluate_on == "validation" else card.test_examples
-        sizes = (("train_examples", card.train_examples, LEAST_PROBED), ("test_examples", tested, LEAST_TESTED))
-        for field, available, least in sizes:
-            value, most = getattr(self, field), available[self.source]
-            if value is not None and value > most:
-                raise ValueError(f"{field}: {value} is more than the {most} that {self.source} {self.dataset} has")
-            if value is not None and value < min(least, most):
-                raise ValueError(f"{field}: {value} is too few; at least {min(least, most)}")
-        if self.batch_size > self.examples_per_epoch:
-            raise ValueError(f"batch_size: {self.batch_size} is more than the {self.examples_per_epoch} training examples")
 
     @property
     def card(self) -> DatasetCard:
@@ -270,7 +189,7 @@ class TrainingConfig(BaseModel):
 
     @property
     def shape(self) -> str:
-        """What the trials of one stack have in common: every field but the stackable ones, and whether modalities are hidden."""
+        """All that the trials of one stack have in common: every field except the stackable ones, and whether modalities are hidden."""
         stackable = fields_with(Role.STACKABLE)
         common = {name: value for name, value in self.model_dump(mode="json").items() if name not in stackable}
         if self.missing:
@@ -278,7 +197,7 @@ class TrainingConfig(BaseModel):
         return json.dumps(common, sort_keys=True)
 
     def canonical(self) -> dict[str, Any]:
-        """The fields that differ from their defaults, as plain values: what an identity is a hash of.
+        """Returns the fields that differ from their defaults, as plain values. An identity is a hash of them.
 
         A new field with a default therefore changes no identity. A model's own defaults count as defaults; presets do not.
         """
@@ -293,12 +212,12 @@ class TrainingConfig(BaseModel):
 
 @cache
 def fields_with(role: Role) -> tuple[str, ...]:
-    """The fields that have a role, in the order of `TrainingConfig`."""
+    """Returns the fields that have a role, in the order of `TrainingConfig`."""
     return tuple(name for name, field in TrainingConfig.model_fields.items() if role in role_of(name, field.metadata))
 
 
 def role_of(name: str, metadata: list[Any]) -> Role:
-    """The role that a field's annotation gives it. Raises TypeError where it gives none, `Role.NONE` included, or several."""
+    """Returns the role in a field's annotation. Raises TypeError if there is none (`Role.NONE` counts as one) or several."""
     roles = [mark for mark in metadata if isinstance(mark, Role)]
     if len(roles) != 1:
         raise TypeError(f"{name}: needs one Role in its annotation (several are joined by |; Role.NONE for none)")

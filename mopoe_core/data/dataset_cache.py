@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mopoe_core.data.fingerprints import Places, changed, fingerprints
 from mopoe_core.errors import DataError
-from mopoe_core.storage.files import sync
+from mopoe_core.storage.durability import sync
 from mopoe_core.terminal import complain
 
 Array = NDArray[np.generic]

@@ -24,7 +24,7 @@ class Modality:
     architecture: str = ""
     """Which published networks and classifier it has (`mopoe_core.networks.networks.PAPER`); empty for none."""
     judge: str = ""
-    """Which classifier judges it (`mopoe_core.metrics.classifiers.RECIPES`), where it is not the published one."""
+    """Which classifier judges it (`mopoe_core.metrics.classifier_networks.RECIPES`), where it is not the published one."""
     alphabet: str = ""
     """Of text: the character of each symbol."""
     likelihood: str = ""

@@ -1,17 +1,17 @@
 """Final metrics of a trained model: linear probe, coherence, log-likelihood, for every subset of modalities (Appendix B).
 
-The test set streams through in batches: each is encoded once, all subsets' posteriors come from that one encoding as one tensor, all
-that they decode into is decoded and judged in parts of bounded size (`mopoe_core.metrics.decoding`), and only
-the numbers of each example are kept. The metrics and their Monte-Carlo errors follow from them. The numbers stay on the device until
-all are there: but for the fits of the probes, the host waits for it once.
+The test set is evaluated in batches. Each batch is encoded once, and the posteriors of all subsets come from that encoding as one tensor.
+What they decode into is decoded and judged in parts of bounded size (`mopoe_core.metrics.decoding`), and only the numbers of each example
+are stored. `mopoe_core.metrics.metric_table` computes the metrics and their Monte-Carlo errors from them. The numbers stay on the device
+until all are there: apart from the fits of the probes, the host waits for the device once.
 
 q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE, MoPoE and MVTCAE, the members of S
-for MMVAE, mmJSD and MMVM. Where a single sample or mean is wanted, a mixture gives one member of S, chosen at random, as released. A
-private latent that is decoded comes from the prior, as released; with `given_private: posterior`, that of a given modality comes from its
-own posterior.
+for MMVAE, mmJSD and MMVM. If a single sample or mean is needed, one member of S is chosen at random for a mixture, as released. A private
+latent that is decoded comes from the prior, as released; with `given_private: posterior`, that of a given modality comes from its own
+posterior.
 
-Where labels are attributes, probe and coherence are average precisions of scores, an attribute each and their mean (Appendix E.2); the
-released code feeds hard decisions to them, batch by batch.
+If labels are attributes, probe and coherence are average precisions of scores, one for each attribute and their mean (Appendix E.2). The
+released code computes them from hard decisions, batch by batch.
 
 Shape suffixes: B batch, M modality, R distinct product, S subset, D latent dimension, P private dimension, A class or attribute, N
 examples.
@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -29,11 +28,10 @@ from torch import Tensor
 from mopoe_core import metric_names
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.metric_names import Metric
-from mopoe_core.metrics import class_shares
 from mopoe_core.metrics.classifiers import Classifiers
 from mopoe_core.metrics.decoding import class_logits, laid_out, laid_out_classifiers
-from mopoe_core.metrics.estimates import Estimate, Sharing, average_precisions, jackknifed, mean, mean_over_attributes
 from mopoe_core.metrics.importance_weights import log_likelihoods
+from mopoe_core.metrics.metric_table import MetricTable
 from mopoe_core.metrics.probes import Probes, fit_probes
 from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.models.loss import with_private
@@ -45,7 +43,7 @@ PROBE_EXAMPLES = 500
 PRIOR_SAMPLES = 5000
 BATCH = 256
 FINITE = "finite"
-"""Beside the kinds of metrics: whether an example's posterior means are finite."""
+"""A key beside the kinds of metrics: whether an example's posterior means are finite."""
 
 Array = NDArray[Any]
 
@@ -70,13 +68,13 @@ class _Proposals:
 def evaluate(
     model: MultimodalVAE, seed: int, dataset: Dataset, classifiers: Classifiers, device: torch.device
 ) -> tuple[Metric, ...]:
-    """The long table of a trained model: every metric of `names.metric_names`, in that order.
+    """Returns the long table of a trained model: every metric of `metric_names.metric_names`, in that order.
 
-    All chance comes from `seed`. Raises FloatingPointError where the model's posteriors, or what they lead to, are not finite.
+    All random numbers come from `seed`. Raises FloatingPointError if a posterior of the model, or what follows from it, is not finite.
     """
     config, model = model.config, laid_out(model, device)
     classifiers = laid_out_classifiers(classifiers, dataset.modalities, device)
-    # In random order also where all are taken: they lie sorted by class, and paper_view mixes the examples of a batch.
+    # In random order even if all are taken: they are sorted by class, and paper_view mixes the examples of a batch.
     test = dataset.test.take(config.test_examples or len(dataset.test), SELECTION_SEED).to(device)
     train = dataset.train.take(config.train_examples, SELECTION_SEED)
     chance = generator(device, seed, "evaluation")
@@ -85,11 +83,11 @@ def evaluate(
     seen_MNA = _seen_from_prior(model, classifiers, dataset, chance)
     agreement_N = _joint_coherence(seen_MNA)
     parts = [_batch(model, test, rows, proposals, probes, classifiers, chance) for rows in _batches(len(test), device)]
-    # Examples stand on the axis that is last but for scores of attributes.
+    # Examples are on the last axis, or on the one before it for scores of attributes.
     axis = {kind: -2 if dataset.attributes and kind in (metric_names.PROBE, metric_names.COHERENCE) else -1 for kind in parts[0]}
     numbers = {kind: torch.cat([part[kind] for part in parts], axis[kind]).double().cpu().numpy() for kind in parts[0]}
     _check_finite(numbers.pop(FINITE))
-    table = _Table(dataset, test, [m.name for m in model.modalities], proposals.subsets)
+    table = MetricTable(dataset, test, [m.name for m in model.modalities], proposals.subsets)
     return table.metrics(seen_MNA.cpu().numpy(), agreement_N.cpu().numpy(), numbers)
 
 
@@ -113,20 +111,20 @@ def _proposals(model: MultimodalVAE) -> _Proposals:
         members.append([rows.index(row) for row in wanted])
     exponents_RE = model.objective.experts_CE.new_tensor(rows)
     device = exponents_RE.device
-    members_M = [torch.tensor(rows_of_one, device=device) for rows_of_one in members]
+    members_M = [torch.tensor(rows_of_subset, device=device) for rows_of_subset in members]
     given_SM = torch.tensor([[m in indices for m in range(len(order))] for indices in given], device=device)
     return _Proposals(metric_names.subsets(order), exponents_RE, members, members_M, given, given_SM)
 
 
 def _one_member(products_RBD: Gaussians, members_M: Tensor, chance: torch.Generator) -> Gaussians:
-    """For each example one member of a subset's mixture, each member as often as the others: (B, D)."""
+    """Returns (B, D): for each example one member of a subset's mixture, each member as often as the others."""
     batch = products_RBD.mu.shape[1]
     order_B = torch.randperm(batch, generator=chance, device=chance.device)
     return products_RBD.select(members_M[order_B % len(members_M)])
 
 
 def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, chance: torch.Generator) -> Gaussians:
-    """(S, B, D): each subset's posterior, one member an example where it is a mixture."""
+    """Returns (S, B, D): each subset's posterior; for a mixture, one member for each example."""
     if all(len(members) == 1 for members in proposals.members):
         rows_S = torch.cat(proposals.members_M)
         return Gaussians(products_RBD.mu[rows_S], products_RBD.logvar[rows_S])
@@ -142,7 +140,7 @@ def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, chance: t
 def _fit_probes(
     model: MultimodalVAE, train: Split, seed: int, proposals: _Proposals, chance: torch.Generator, device: torch.device
 ) -> Probes:
-    """For each subset a probe on the posterior means of 500 training examples."""
+    """Returns for each subset a probe, fitted on the posterior means of 500 training examples."""
     rows = torch.randperm(len(train), generator=generator(torch.device("cpu"), seed, "probe"))[:PROBE_EXAMPLES]
     x = {name: values.to(device) for name, values in train.batch(rows).items()}
     experts_MBD = model.encode(x).shared
@@ -152,9 +150,9 @@ def _fit_probes(
 
 
 def _seen_from_prior(model: MultimodalVAE, classifiers: Classifiers, dataset: Dataset, chance: torch.Generator) -> Tensor:
-    """(M, N, 1): for each of 5,000 draws from the prior, the class that each modality's classifier sees in what is decoded.
+    """Returns (M, N, 1): for each of 5,000 draws from the prior, the class that each modality's classifier sees in the decoded item.
 
-    Of attributes (M, N, A), whether it sees each: more likely than not, or not.
+    For attributes returns (M, N, A): whether the classifier sees each, which it does if the attribute is more likely than not.
     """
     latents_MNL = _prior_latents(model, chance)
     seen = []
@@ -165,12 +163,12 @@ def _seen_from_prior(model: MultimodalVAE, classifiers: Classifiers, dataset: Da
 
 
 def _joint_coherence(seen_MNA: Tensor) -> Tensor:
-    """(N,): for each draw whether all classifiers see the same class; of attributes, the share on which all say the same."""
+    """Returns (N,): for each draw whether all classifiers see the same class; for attributes, the share on which all agree."""
     return (seen_MNA == seen_MNA[0]).all(0).double().mean(-1)
 
 
 def _prior_latents(model: MultimodalVAE, chance: torch.Generator) -> list[Tensor]:
-    """For each modality (5000, D + P): one z for all, and private latents of its own."""
+    """Returns for each modality (5000, D + P): the same z for all, and private latents of its own."""
     drawn: list[list[Tensor]] = [[] for _ in model.modalities]
     for start in range(0, PRIOR_SAMPLES, BATCH):
         count = min(BATCH, PRIOR_SAMPLES - start)
@@ -190,7 +188,7 @@ def _batch(
     classifiers: Classifiers,
     chance: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Every number of one batch of test examples."""
+    """Returns every number of each example of one batch of test examples."""
     x, labels = test.batch(rows), test.labels[rows]
     encoded = model.encode(x)
     products_RBD = products(encoded.shared, proposals.exponents_RE)
@@ -218,7 +216,7 @@ def _coherence(
     labels: Tensor,
     chance: torch.Generator,
 ) -> Tensor:
-    """(S, M, B): whether the classifier sees the input's class in each decoded target; of attributes its scores, (S, M, B, A)."""
+    """Returns (S, M, B): whether the classifier sees the input's class in each decoded target; for attributes scores, (S, M, B, A)."""
     seen = []
     for m, modality in enumerate(model.modalities):
         unseen_BP = torch.randn(private_MBP[m].shape, generator=chance, device=chance.device)
@@ -227,85 +225,3 @@ def _coherence(
         seen.append(class_logits(model, classifiers, latents_SBL.flatten(0, 1), modality).unflatten(0, z_SBD.shape[:2]))
     logits_SMBA = torch.stack(seen, 1)
     return logits_SMBA if labels.ndim == 2 else logits_SMBA.argmax(-1) == labels
-
-
-class _Table:
-    """The long table of one evaluation."""
-
-    def __init__(self, dataset: Dataset, test: Split, modalities: list[str], subsets: list[tuple[str, ...]]) -> None:
-        self.attributes, self.classes, self.modalities, self.subsets = dataset.attributes, dataset.classes, modalities, subsets
-        self.labels = test.labels.cpu().numpy()
-        units_NM = test.units()
-        self.sharing = None if units_NM is None else Sharing.of(units_NM.cpu().numpy())
-        self.rows: dict[str, Metric] = {}
-
-    def metrics(self, seen_MNA: Array, agreement_N: Array, numbers: dict[str, Array]) -> tuple[Metric, ...]:
-        """Every metric, in the order of `names.metric_names`."""
-        self._row(metric_names.COHERENCE, "prior", "", mean(agreement_N), short=metric_names.JOINT)
-        sizes = range(1, len(self.modalities) + 1)
-        coherence = self._judged(metric_names.COHERENCE, numbers[metric_names.COHERENCE], self.modalities)
-        probe = self._judged(metric_names.PROBE, numbers[metric_names.PROBE][:, None], [""])
-        for size in sizes[:-1]:
-            outside = [vector for (S, m), vector in coherence.items() if len(S) == size and m not in S]
-            self._row(metric_names.COHERENCE, metric_names.given(size), "", self._estimate(np.mean(outside, 0)))
-        for size in sizes:
-            self._row(
-                metric_names.PROBE,
-                metric_names.given(size),
-                "",
-                self._estimate(np.mean([v for (S, _), v in probe.items() if len(S) == size], 0)),
-            )
-        for kind in (metric_names.LOG_LIKELIHOOD, metric_names.LOG_LIKELIHOOD_PAPER_VIEW):
-            self._likelihoods(kind, numbers[kind], sizes)
-        self._classes(seen_MNA)
-        return tuple(self.rows[name] for name in metric_names.metric_names(self.modalities, self.attributes, self.classes))
-
-    def _classes(self, seen_MNA: Array) -> None:
-        """How often each class or attribute is generated from the prior, and how often the test examples have it."""
-        shown, labels_NA = metric_names.class_names(self.attributes, self.classes), self.labels.reshape(len(self.labels), -1)
-        for target, values_NA in zip(self.modalities, seen_MNA, strict=True):
-            for name, share in class_shares.shares(values_NA, shown, bool(self.attributes)):
-                self._row(metric_names.GENERATED, "prior", target, share, attribute=name)
-            self._row(metric_names.EFFECTIVE_CLASSES, "prior", target, class_shares.effective_classes(values_NA))
-        for name, share in class_shares.shares(labels_NA, shown, bool(self.attributes), self.sharing):
-            self._row(metric_names.LABELS, "", "", share, attribute=name)
-        effective = class_shares.effective_classes(labels_NA, self.sharing)
-        self._row(metric_names.EFFECTIVE_CLASSES, "", metric_names.LABELS, effective)
-
-    def _judged(self, kind: str, numbers: Array, targets: Sequence[str]) -> dict[tuple[tuple[str, ...], str], Array]:
-        """The rows of every subset and target; returns what they can be averaged from."""
-        vectors = {}
-        for s, subset in enumerate(self.subsets):
-            for t, target in enumerate(targets):
-                vectors[subset, target] = self._vector(kind, subset, target, numbers[s, t])
-                self._row(kind, metric_names.subset_name(subset), target, self._estimate(vectors[subset, target]))
-        return vectors
-
-    def _vector(self, kind: str, subset: tuple[str, ...], target: str, numbers: Array) -> Array:
-        """The examples' numbers; of attributes, the replicates of the mean average precision, and a row for each attribute."""
-        if not self.attributes:
-            return numbers
-        precisions_AG = average_precisions(numbers, self.labels)
-        for attribute, replicates in zip(self.attributes, precisions_AG, strict=True):
-            estimate = jackknifed(replicates, len(self.labels))
-            self._row(kind, metric_names.subset_name(subset), target, estimate, attribute=attribute)
-        return mean_over_attributes(precisions_AG, self.labels)
-
-    def _estimate(self, vector: Array) -> Estimate:
-        return jackknifed(vector, len(self.labels)) if self.attributes else mean(vector, self.sharing)
-
-    def _likelihoods(self, kind: str, numbers_SN: Array, sizes: range) -> None:
-        for subset, values_N in zip(self.subsets, numbers_SN, strict=True):
-            short = metric_names.likelihood_subset_name(subset, self.modalities)
-            self._row(kind, metric_names.subset_name(subset), "", mean(values_N, self.sharing), short=short)
-        for size in sizes:
-            of_size = [values for S, values in zip(self.subsets, numbers_SN, strict=True) if len(S) == size]
-            self._row(kind, metric_names.given(size), "", mean(np.mean(of_size, 0), self.sharing))
-
-    def _row(self, kind: str, subset: str, target: str, estimate: Estimate, short: str = "", attribute: str = "") -> None:
-        """Note a metric; `short` stands for the subset in its name."""
-        given = short or ("" if kind in metric_names.OF_THE_PRIOR else subset)
-        name = "/".join(part for part in (kind, given, target, attribute) if part)
-        judged = kind in (metric_names.COHERENCE, metric_names.PROBE) and subset != "prior"
-        unit = metric_names.AVERAGE_PRECISION if self.attributes and judged else metric_names.UNITS[kind]
-        self.rows[name] = Metric(name, kind, subset, target, estimate.value, estimate.error, estimate.n, unit, attribute)

@@ -16,7 +16,9 @@ from mopoe_core.models.gaussians import products
 from mopoe_core.models.loss import Encoded, with_private
 from mopoe_core.models.model import MultimodalVAE
 from mopoe_core.random_streams import generator
-from mopoe_core.storage.files import AnyPath, Digest, write_bytes
+from mopoe_core.storage.file_facts import Digest
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import write_bytes
 from mopoe_core.training.run import SELECTION_SEED
 
 TILE = 56  # pixels: an 8-character word in Pillow's own font is just legible

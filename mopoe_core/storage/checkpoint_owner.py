@@ -1,4 +1,4 @@
-"""Whether a checkpoint is the one that the files around it say it is: those of a ledger's folder of a trial."""
+"""Whether a checkpoint in a trial's folder of a ledger is that trial's, and the one of its result."""
 
 import json
 from collections.abc import Mapping
@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from mopoe_core.errors import CheckpointError
-from mopoe_core.storage.files import Digest
+from mopoe_core.storage.file_facts import Digest
 from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, parsed
 
 
 def check_bound(state: Mapping[str, Any], digest: Digest, checkpoint: Path) -> None:
-    """Raise CheckpointError where a checkpoint lies in the folder of a trial and is not that trial's, or not the one of its result.
+    """Raises CheckpointError if a checkpoint in a trial's folder is another trial's, or not the one of the result beside it.
 
-    Elsewhere nothing is known of it, and nothing is checked.
+    A checkpoint elsewhere is not checked, because nothing is known of it.
     """
     folder = checkpoint.absolute().parent
     trial = folder.name if folder.parent.name == "trials" else None
@@ -30,27 +30,27 @@ def check_bound(state: Mapping[str, Any], digest: Digest, checkpoint: Path) -> N
         raise CheckpointError(
             f"{result}: cannot be used ({error}), so that {checkpoint.name} cannot be checked; restore it"
         ) from None
-    if said := not_of(content, state, digest):
+    if reason := mismatch(content, state, digest):
         raise CheckpointError(
-            f"{checkpoint}: is not the checkpoint of the result beside it ({said}); restore it, or let `sweep --retrain-damaged` train "
+            f"{checkpoint}: is not the checkpoint of the result beside it ({reason}); restore it, or let `sweep --retrain-damaged` train "
             "the trial again"
         )
 
 
-def not_of(result: Mapping[str, Any], state: Mapping[str, Any], digest: Digest) -> str:
-    """In what a checkpoint differs from the one that a result's record names; empty where it is that one.
+def mismatch(result: Mapping[str, Any], state: Mapping[str, Any], digest: Digest) -> str:
+    """Returns how a checkpoint differs from the one that a result names; empty if it is that one.
 
-    A result of an earlier version names none. Its history must then be the checkpoint's: losses, with the times of their epochs.
+    A result of an earlier version names none. Then its history must be the checkpoint's: losses, with the times of their epochs.
     """
     if "checkpoint" in result:
         named = result["checkpoint"]
         return "" if named is None else difference(Digest(**named), digest)
-    was, now = (json.dumps(history, sort_keys=True) for history in (result.get("history"), state["history"]))
-    return "" if was == now else "its epochs are not the result's"
+    recorded, actual = (json.dumps(history, sort_keys=True) for history in (result.get("history"), state["history"]))
+    return "" if recorded == actual else "its epochs are not the result's"
 
 
 def difference(named: Digest, found: Digest) -> str:
-    """In what the bytes of a file differ from those that a result names; empty where they do not."""
+    """Returns how a file differs from the one that a result names; empty if it does not."""
     if named == found:
         return ""
     if named.size != found.size:

@@ -1,7 +1,7 @@
-"""Creating a file under a URI only where there is none, by the store itself: of several that come at once, one succeeds.
+"""Creating a file under a URI only if there is none. The store itself decides: of several writers at once, one succeeds.
 
-pyarrow cannot ask a store for that. So S3 is asked through boto3, with `If-None-Match`, and Google's and Azure's stores are asked through
-fsspec, where these packages are installed. Of other file systems it is not known.
+pyarrow cannot ask a store for that. S3 is asked through boto3, with `If-None-Match`. Google's and Azure's stores are asked through
+fsspec. Without these packages, and on other file systems, creation is not exclusive.
 """
 
 from functools import lru_cache
@@ -10,15 +10,15 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 BY_FSSPEC = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "s3a": "s3fs", "memory": "fsspec"}
-"""URI schemes whose file system in fsspec creates exclusively, and the package that has it."""
+"""URI schemes whose fsspec file system creates exclusively, and the package that provides it."""
 TAKEN = ("PreconditionFailed", "412")
 CONFLICT = ("ConditionalRequestConflict", "409")
-"""Two wrote at once, and S3 has not yet decided; it asks to try again."""
+"""Two clients wrote at once, and S3 has not yet decided; it asks to try again."""
 MOST_TRIES = 5
 
 
 def creates(uri: str, filesystem: Any) -> bool:
-    """Whether the store behind a URI creates a file only where there is none. `filesystem` is what opens it."""
+    """Whether the store of a URI can create a file only if there is none. `filesystem` is the one that opens the URI."""
     scheme = urlsplit(uri).scheme
     if filesystem.type_name == "s3":
         return find_spec("boto3") is not None
@@ -26,7 +26,7 @@ def creates(uri: str, filesystem: Any) -> bool:
 
 
 def create(uri: str, filesystem: Any, path: str, content: bytes) -> bool:
-    """Write the file at `path`, unless there is one; returns whether it was written. `path` is as `filesystem` spells it."""
+    """Writes the file at `path`, unless there is one; returns whether it was written. `path` is spelled as `filesystem` spells it."""
     if filesystem.type_name == "s3":
         bucket, _, key = path.partition("/")
         return _put(_client(uri), bucket, key, content)
@@ -58,7 +58,7 @@ def _put(client: Any, bucket: str, key: str, content: bytes) -> bool:
 
 @lru_cache(maxsize=8)
 def _client(uri: str) -> Any:
-    """boto3's client of the server, region and key that a URI names for pyarrow. What it does not name, both find in the same places."""
+    """Returns boto3's client for the server, region and key of a URI. boto3 and pyarrow look up what it leaves out in the same places."""
     import boto3
 
     parts = urlsplit(uri)
@@ -80,11 +80,11 @@ def _fsspec(uri: str, filesystem: Any) -> Any:
 
 
 def open_by_fsspec(uri: str) -> tuple[Any, str]:
-    """fsspec's file system of a URI, and the folder in it. It keeps no listings: what others write has to be seen."""
+    """Returns fsspec's file system of a URI, and the folder in it. It caches no listings, so that it sees what others write."""
     import fsspec
 
     try:
-        found: tuple[Any, str] = fsspec.core.url_to_fs(uri, use_listings_cache=False)
-    except TypeError:  # some, such as SFTP's, hand every option on, and keep no listings anyway
-        found = fsspec.core.url_to_fs(uri)
-    return found
+        filesystem_and_folder: tuple[Any, str] = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    except TypeError:  # some, such as SFTP's, pass every option on, and cache no listings anyway
+        filesystem_and_folder = fsspec.core.url_to_fs(uri)
+    return filesystem_and_folder

@@ -2,8 +2,8 @@
 
     {"record": {"format": 2, "kind": "result", "trial": "4f0c…", "attempt": 1}, …, "sha256": "…"}
 
-A reader says which record it expects, so that a file that was cut, changed or moved from another place is named and never used. Records
-of format 1 have no `record`. Of them is compared what they say of themselves in other fields (`FORMAT_1_FIELDS`).
+A reader names the record that it expects, so that a file that was cut, changed or moved from another place is reported and never used.
+Records of format 1 have no `record`. Their identity is read from other fields (`FORMAT_1_FIELDS`).
 """
 
 import hashlib
@@ -18,22 +18,22 @@ FORMAT_1_FIELDS: dict[str, dict[str, str]] = {
     "epoch": {"epoch": "epoch"},
     "proposal": {"proposal": "number"},
 }
-"""By kind: what of the identity a record of format 1 says, and in which field. Other kinds say nothing."""
+"""By kind: the fields of the identity that a record of format 1 has, and their names there. Records of other kinds have none."""
 SINCE_FORMAT_2 = ("deleted", "storage", "overlap", "report", "projection")
 """Kinds that no record of format 1 has."""
 
 
 class NotWhole(ValueError):
-    """A record that was cut or changed, or that this version cannot read; the message says how."""
+    """A record was cut or changed, or this version cannot read it; the message says how."""
 
 
 class NotHere(ValueError):
-    """A whole record, of something else than the reader expects."""
+    """A whole record is not the one that the reader expects."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a record is, and of what. A field is None where it does not apply, or where the reader does not know it."""
+    """What a record is, and of which trial, cell or sweep. A field is None if it does not apply, or if the reader does not know it."""
 
     kind: str
     trial: str | None = None
@@ -47,17 +47,17 @@ class Identity:
     proposal: int | None = None
     """The proposal's number."""
     folder: str | None = None
-    """Of a claim: the folder of what it claims, such as `trials/4f0c…`."""
+    """For a claim: the folder that it claims, such as `trials/4f0c…`."""
     key: str | None = None
-    """What else the file's name says."""
+    """Whatever else is in the file's name."""
 
-    def said(self) -> dict[str, Any]:
-        """The fields that apply."""
+    def known(self) -> dict[str, Any]:
+        """Returns the fields that are not None."""
         pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {name: value for name, value in pairs if value is not None}
 
     def __str__(self) -> str:
-        return spelled(self.said())
+        return spelled(self.known())
 
 
 @dataclass(frozen=True)
@@ -67,28 +67,28 @@ class Record:
     content: dict[str, Any]
     """Without identity and checksum."""
     format: int
-    said: dict[str, Any]
-    """Its identity as it is written in it; empty for format 1."""
+    identity: dict[str, Any]
+    """As it is written in the record; empty for format 1."""
     text: str = ""
-    """The text that it was read from."""
+    """The text that the record was read from."""
 
 
 def spelled(identity: dict[str, Any]) -> str:
-    """An identity for a message: `result of trial 4f0c, attempt 1`."""
+    """Returns an identity for a message: `result of trial 4f0c, attempt 1`."""
     rest = ", ".join(f"{name} {value}" for name, value in identity.items() if name not in ("kind", "format"))
     return f"{identity.get('kind')!s}{' of ' if rest else ''}{rest}"
 
 
 def dumped(identity: Identity, content: dict[str, Any]) -> str:
-    """The text of a record."""
-    whole = {"record": {"format": FORMAT, **identity.said()}, **content}
+    """Returns the text of a record."""
+    whole = {"record": {"format": FORMAT, **identity.known()}, **content}
     return json.dumps(whole | {"sha256": _checksum(whole)}, indent=1)
 
 
 def parsed(text: str, expected: Identity, bare: bool = False) -> Record:
-    """The record that a text holds. With `bare`, the text may be plain JSON, as this kind was written before it was a record.
+    """Returns the record that a text holds. With `bare`, the text may be plain JSON, as this kind was written before it was a record.
 
-    Raises NotWhole where it was cut or changed, and NotHere where it is not the record that is expected.
+    Raises NotWhole if it was cut or changed, and NotHere if it is not the expected record.
     """
     try:
         content = json.loads(text)
@@ -104,28 +104,28 @@ def parsed(text: str, expected: Identity, bare: bool = False) -> Record:
         raise NotWhole("it is nested too deeply") from None
     if not is_whole:
         raise NotWhole("its checksum is not that of its content")
-    said = content.get("record") or {}
-    return Record(content, _compared(content, expected), said, text)
+    identity = content.get("record") or {}
+    return Record(content, _compared(content, expected), identity, text)
 
 
 def _compared(content: dict[str, Any], expected: Identity) -> int:
-    """The record's format, after its identity was compared; takes the identity out of `content`."""
-    said = content.pop("record", None)
-    if said is None:
+    """Compares the record's identity, takes it out of `content`, and returns the record's format."""
+    identity = content.pop("record", None)
+    if identity is None:
         _compare_format_1(content, expected)
         return 1
-    if not isinstance(said, dict) or not isinstance(said.get("format"), int) or said["format"] < FORMAT:
-        raise NotWhole(f"its identity is {said!r}")
-    if said["format"] > FORMAT:
-        raise NotWhole(f"it has format {said['format']}; this version reads formats up to {FORMAT}")
-    _compare(said, expected.said())
-    return int(said["format"])
+    if not isinstance(identity, dict) or not isinstance(identity.get("format"), int) or identity["format"] < FORMAT:
+        raise NotWhole(f"its identity is {identity!r}")
+    if identity["format"] > FORMAT:
+        raise NotWhole(f"it has format {identity['format']}; this version reads formats up to {FORMAT}")
+    _compare(identity, expected.known())
+    return int(identity["format"])
 
 
 def _compare_format_1(content: dict[str, Any], expected: Identity) -> None:
     if expected.kind in SINCE_FORMAT_2:
         raise NotWhole("it does not say what it is of")
-    names, wanted = FORMAT_1_FIELDS.get(expected.kind, {}), expected.said()
+    names, wanted = FORMAT_1_FIELDS.get(expected.kind, {}), expected.known()
     found = {name: content[old] for name, old in names.items() if old in content}
     if len(found) < len(names):
         raise NotWhole("it does not say what it is of")
@@ -138,5 +138,5 @@ def _compare(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 def _checksum(content: dict[str, Any]) -> str:
-    """By a spelling that does not depend on how the file was indented. A diverged trial's history holds NaN, which `json` can spell."""
+    """Returns a checksum that does not depend on the file's indentation. A diverged trial's history holds NaN, which `json` can write."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,9 +1,9 @@
 """Files under a URI, with as much of pathlib's interface as storage needs.
 
-Opened by pyarrow's file systems (S3, GCS, Azure, HDFS) or, for other schemes, by fsspec's. What is written is there whole or not at all:
-object stores show an object when its upload is complete, and elsewhere a file is written under another name and then moved.
+pyarrow's file systems open them (S3, GCS, Azure, HDFS) or, for other schemes, fsspec's. A file is written whole or not at all: object
+stores show an object when its upload is complete, and elsewhere a file is written under another name and then moved.
 
-A URI may hold a key and a secret: `str` hides them, so that no message, report or record has them.
+A URI may hold a key and a secret. `str` hides them, so that they are in no message, report or record.
 """
 
 import fnmatch
@@ -16,57 +16,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from mopoe_core.storage import exclusive_creation
 from mopoe_core.storage.retries import is_transient, retried, retried_unless_done
+from mopoe_core.storage.uri_secrets import masked, without_secrets
 
 OBJECT_STORES = ("s3", "gcs", "abfs")
-HARMLESS = ("region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion", "anonymous")
-"""Options of a URI that are no secrets."""
 
 _T = TypeVar("_T")
 
 
-def masked(uri: str) -> str:
-    """The URI without user, password and whatever options could be secret; a string that is no URI as it is."""
-    scheme, user, rest, options = _parts(uri)
-    if not scheme:
-        return uri
-    shown = [(key, value if key in HARMLESS else "***") for key, value in options]
-    return f"{scheme}://{'***@' if user else ''}{rest}{'?' if shown else ''}{urlencode(shown, safe='*:/')}"
-
-
-def credentials(uri: str) -> str:
-    """User and password of a URI as they are written; empty where it has none."""
-    return _parts(uri)[1]
-
-
-def _secrets(uri: str) -> list[str]:
-    _, user, _, options = _parts(uri)
-    found = [*user.split(":"), *unquote(user).split(":"), *(value for key, value in options if key not in HARMLESS)]
-    return [secret for secret in found if len(secret) > 3]
-
-
-def _parts(uri: str) -> tuple[str, str, str, list[tuple[str, str]]]:
-    """Scheme, user and password, host and path, options. A secret with a `/` in it that was not quoted is still seen as one."""
-    scheme, mark, after = uri.partition("://")
-    if not mark or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-        return "", "", uri, []
-    before, _, query = after.partition("?")
-    if "@" not in before and "@" in query and not re.fullmatch(r"[^:]*(:\d*)?", before.partition("/")[0]):
-        user, _, after = after.rpartition("@")  # a secret with a question mark in it
-        before, _, query = after.partition("?")
-        return scheme, user, before, parse_qsl(query, keep_blank_values=True)
-    user, at, rest = before.rpartition("@")
-    if at and "/" in user and ":" not in user.partition("/")[0]:
-        user, rest = "", before  # an @ in a path
-    return scheme, user, rest, parse_qsl(query, keep_blank_values=True)
-
-
 @lru_cache(maxsize=8)
 def _filesystem(uri: str) -> tuple[Any, str]:
-    """The file system that opens a URI, and the folder in it."""
+    """Returns the file system that opens a URI, and the folder in it."""
     import pyarrow
     from pyarrow import fs
 
@@ -85,25 +48,17 @@ def _filesystem(uri: str) -> tuple[Any, str]:
     return fs.PyFileSystem(fs.FSSpecHandler(opened)), root
 
 
-def without_secrets(error: Exception | str, uri: str) -> str:
-    """What an error says, on one line, without what `uri` must not tell."""
-    text = " ".join(str(error).replace(uri, masked(uri)).split())
-    for secret in _secrets(uri):
-        text = text.replace(secret, "***")
-    return text
-
-
 @dataclass(frozen=True)
 class RemotePath:
     """A file or folder at `path` below the folder that a URI names."""
 
     base: str
-    """The URI as the user wrote it, secrets included: for opening only."""
+    """The URI as the user wrote it, with its secrets: for opening only."""
     path: str = ""
 
     @classmethod
     def open(cls, uri: str) -> "RemotePath":
-        """The folder that `uri` names. Raises ValueError where nothing opens it."""
+        """Returns the folder that `uri` names. Raises ValueError if no file system opens it."""
         if not urlsplit(uri).netloc:
             raise ValueError("names no bucket or host")
         _filesystem(uri)
@@ -134,34 +89,34 @@ class RemotePath:
 
     @property
     def parent(self) -> "RemotePath":
-        """The folder that holds it; of the URI's folder, itself."""
+        """The folder that holds it; for the URI's own folder, that folder."""
         return RemotePath(self.base, self.path.rpartition("/")[0])
 
     def with_name(self, name: str) -> "RemotePath":
-        """A neighbour of that name."""
+        """Returns the path of that name in the same folder."""
         return self.parent / name
 
     def with_suffix(self, suffix: str) -> "RemotePath":
-        """The neighbour with another suffix."""
+        """Returns the path with another suffix in the same folder."""
         return self.with_name(self.stem + suffix)
 
     def exists(self) -> bool:
-        """Whether there is such a file, or anything below such a folder."""
+        """Whether there is such a file, or any file below such a folder."""
         return bool(self._info().type.value)
 
     def modified(self) -> float | None:
-        """When it was last written, by the clock of the store (now, where that keeps no times); None if it is not there."""
+        """Returns when it was last written, by the clock of the store; now if the store keeps no times; None if there is no such file."""
         info = self._info()
         if not info.type.value:
             return None
         return time.time() if info.mtime_ns is None else info.mtime_ns / 1e9
 
     def size(self) -> int:
-        """Bytes of the file; 0 where there is none."""
+        """Returns the number of bytes of the file; 0 if there is none."""
         return int(self._info().size or 0)
 
     def read_bytes(self) -> bytes:
-        """The file's content. Raises FileNotFoundError where there is none."""
+        """Returns the file's content. Raises FileNotFoundError if there is no such file."""
         return retried(self._read, _may_be_over)
 
     def _read(self) -> bytes:
@@ -172,7 +127,7 @@ class RemotePath:
         except FileNotFoundError:
             raise self._missing() from None
         except Exception as error:
-            # Of fsspec's file systems some tell what is missing only so.
+            # Some of fsspec's file systems raise other errors for a file that is missing.
             if not self.exists():
                 raise self._missing() from None
             raise self._error(error) from None
@@ -182,14 +137,14 @@ class RemotePath:
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, content: bytes | memoryview) -> None:
-        """Write the file, whole or not at all. Raises OSError where that fails; what was there before is then there still."""
+        """Writes the file, whole or not at all. Raises OSError if that fails; a former file then stays."""
         filesystem, full = self.filesystem_and_path()
         write = self._upload if filesystem.type_name in OBJECT_STORES else self._write_and_move
         self._asked(lambda: write(filesystem, full, content))
 
     @staticmethod
     def _upload(filesystem: Any, full: str, content: bytes | memoryview) -> None:
-        """An object appears when its upload is completed: one whose parts did not all arrive cannot be."""
+        """Uploads an object. It appears when its upload is complete, so that it is never there in part."""
         with filesystem.open_output_stream(full) as stream:
             stream.write(content)
 
@@ -210,22 +165,22 @@ class RemotePath:
 
     @property
     def is_exclusive(self) -> bool:
-        """Whether `create` is exclusive whatever happens: whether the store itself refuses to create a file that is there."""
+        """Whether the store itself refuses to create a file that is there, so that of several writers one wins."""
         return exclusive_creation.creates(self.base, self.filesystem_and_path()[0])
 
     def create(self, content: bytes) -> bool:
-        """Write the file, whole, unless there is one; returns whether it was written. See `is_exclusive`."""
+        """Writes the whole file, unless there is one; returns whether it was written. See `is_exclusive`."""
         filesystem, full = self.filesystem_and_path()
         if self.is_exclusive:
-            made = self._asked(lambda: exclusive_creation.create(self.base, filesystem, full, content))
-            return made or self.read_bytes() == content  # a store may have lost its first answer, and was asked again
+            is_written = self._asked(lambda: exclusive_creation.create(self.base, filesystem, full, content))
+            return is_written or self.read_bytes() == content  # the answer to the first try may have been lost
         if self.exists():
             return False
         self.write_bytes(content)
         return True
 
     def copy(self, target: "RemotePath") -> None:
-        """Let the file be there under another name as well, whole. Raises FileNotFoundError where there is no such file."""
+        """Copies the whole file. Raises FileNotFoundError if there is no such file."""
         filesystem, full = self.filesystem_and_path()
         if filesystem.type_name not in OBJECT_STORES:
             target.write_bytes(self.read_bytes())
@@ -238,7 +193,7 @@ class RemotePath:
             raise
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Delete the file. Raises FileNotFoundError where there is none, unless `missing_ok`."""
+        """Deletes the file. Raises FileNotFoundError if there is none, unless `missing_ok`."""
         try:
             retried_unless_done(self._delete, lambda error: isinstance(error, FileNotFoundError), _may_be_over)
         except FileNotFoundError:
@@ -251,17 +206,17 @@ class RemotePath:
             filesystem.delete_file(full)
         except FileNotFoundError:
             raise self._missing() from None
-        except Exception as error:  # may be that of an answer which was lost
+        except Exception as error:  # the file may be deleted, and the answer lost
             if self.exists():
                 raise self._error(error) from None
 
     def replace(self, target: "RemotePath") -> None:
-        """Give it another name, in place of whatever has that. Raises FileNotFoundError where there is nothing to move."""
+        """Moves the file, in place of any file of that name. Raises FileNotFoundError if there is no file to move."""
         target.write_bytes(self.read_bytes())  # object stores copy and delete all the same; others do not all replace
         self.unlink()
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
-        """The files below whose path matches, part by part. Hidden ones are passed over, unless the pattern's part begins with a dot."""
+        """Yields the files below whose path matches, part by part. A hidden one matches only a part that begins with a dot."""
         from pyarrow import fs
 
         filesystem, full = self.filesystem_and_path()
@@ -270,12 +225,12 @@ class RemotePath:
         start, wanted = "/".join([full, *fixed]), parts[len(fixed) :]
         selector = fs.FileSelector(start, allow_not_found=True, recursive=len(wanted) > 1)
         for info in sorted(self._asked(lambda: filesystem.get_file_info(selector)), key=lambda info: info.path):
-            found = info.path.removeprefix(start).strip("/").split("/")
-            if info.is_file and len(found) == len(wanted) and all(map(_matches, found, wanted)):
-                yield RemotePath(self.base, "/".join([*([self.path] if self.path else []), *fixed, *found]))
+            names = info.path.removeprefix(start).strip("/").split("/")
+            if info.is_file and len(names) == len(wanted) and all(map(_matches, names, wanted)):
+                yield RemotePath(self.base, "/".join([*([self.path] if self.path else []), *fixed, *names]))
 
     def below(self) -> Iterator[tuple["RemotePath", float | None]]:
-        """Every file below, hidden ones too, with when it was written, where the store keeps that."""
+        """Yields every file below, hidden ones too, with the time of its writing, or None if the store keeps no times."""
         from pyarrow import fs
 
         filesystem, full = self.filesystem_and_path()
@@ -286,19 +241,19 @@ class RemotePath:
                 yield self / path, None if info.mtime_ns is None else info.mtime_ns / 1e9
 
     def without_secrets(self, error: Exception) -> str:
-        """What an error says, on one line, without what the URI must not tell."""
+        """Returns an error's text on one line, with the secrets of the URI replaced by `***`."""
         return without_secrets(error, self.base)
 
     def _error(self, error: Exception) -> OSError:
-        """What a store's library raised, which may be any class, as an OSError that names the path and tells no secret."""
-        said, number = f"{self}: {without_secrets(error, self.base)}", getattr(error, "errno", None)
-        return OSError(number, said) if isinstance(number, int) else OSError(said)
+        """Returns an error of a store's library, of whatever class, as an OSError that names the path and holds no secret."""
+        text, number = f"{self}: {without_secrets(error, self.base)}", getattr(error, "errno", None)
+        return OSError(number, text) if isinstance(number, int) else OSError(text)
 
     def _missing(self) -> FileNotFoundError:
         return FileNotFoundError(f"{self}: there is no such file")
 
     def _asked(self, call: Callable[[], _T]) -> _T:
-        """What the store answers, which is asked again where it failed for a moment. Raises OSError, as `_error` makes it."""
+        """Returns the answer of the store, which is asked again if it fails for a moment. Raises the OSError of `_error`."""
 
         def asked() -> _T:
             try:
@@ -319,7 +274,7 @@ class RemotePath:
 
 
 def _may_be_over(error: OSError) -> bool:
-    """Whether a store's error may be over in a moment: also one without a number, which says too little to be sure that it stays."""
+    """Whether a store's error may be over in a moment. One without a number says too little, and counts as such."""
     return is_transient(error) or (error.errno is None and not isinstance(error, FileNotFoundError))
 
 

@@ -1,7 +1,7 @@
-"""Storage that fails for a moment is asked again, a few times, after pauses that grow: one error of a mount or a network loses nothing.
+"""Trying a call of storage again if it fails for a moment, so that one error of a mount or a network loses nothing.
 
-Only errors that may be over in a moment are worth another try. A disk that is full, a file that is missing and a folder that nobody may
-write say the same the next time.
+It is tried a few times, after growing pauses. Only errors that may be over in a moment are worth another try: a full disk, a missing file
+and a folder that nobody may write fail the same way the next time.
 """
 
 import errno
@@ -16,23 +16,31 @@ TRANSIENT = frozenset({
     errno.ETIMEDOUT, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.EPIPE, errno.ESHUTDOWN,
     errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EREMOTEIO, errno.ENOLINK,
     errno.ECOMM, errno.EPROTO,
-    errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENOLCK,  # somebody else is at it
+    errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENOLCK,  # another process uses it
     errno.ENFILE, errno.EMFILE, errno.ENOBUFS,  # the machine is short of something
 })  # fmt: skip
 """Error numbers that may be over in a moment."""
 PAUSES = (0.1, 0.4, 1.6)
 """Seconds before each further try."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Error numbers of a disk that takes no more."""
+
 _T = TypeVar("_T")
 
 
 def is_transient(error: OSError) -> bool:
-    """Whether an error may be over in a moment. Some libraries give errors of a network no number, but a class."""
+    """Whether an error may be over in a moment. Some libraries' network errors have no number, only a class."""
     return error.errno in TRANSIENT or (error.errno is None and isinstance(error, (ConnectionError, TimeoutError)))
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether an error means that storage takes no more: no fault of a trial, and the same for every other trial."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
 def retried(call: Callable[[], _T], transient: Callable[[OSError], bool] = is_transient) -> _T:
-    """Returns what `call` returns, which is called again where it failed for a moment."""
+    """Returns what `call` returns. It is called again if it fails for a moment."""
     for pause in PAUSES:
         try:
             return call()
@@ -46,10 +54,10 @@ def retried(call: Callable[[], _T], transient: Callable[[OSError], bool] = is_tr
 def retried_unless_done(
     call: Callable[[], object], is_done: Callable[[OSError], bool], transient: Callable[[OSError], bool] = is_transient
 ) -> None:
-    """Does `call`, again where it failed for a moment.
+    """Calls `call`, and calls it again if it fails for a moment.
 
-    A call may do its work and still report an error, because the answer was lost. The next try then fails, because the work is done: what
-    was to be deleted is gone. `is_done` says whether the error of such a next try is of that kind.
+    A call may do its work and still report an error, because the answer was lost. The next try then fails, because the work is done: the
+    file that was to be deleted is gone. `is_done` says whether the error of a next try is of that kind.
     """
     failed = False
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.errors import CheckpointError
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath, Digest
+from mopoe_core.storage.file_facts import Digest
+from mopoe_core.storage.paths import AnyPath
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,9 @@ from mopoe_core.metric_names import Epoch
 from mopoe_core.models.draws import Draws, draw
 from mopoe_core.models.model import MultimodalVAE
 from mopoe_core.random_streams import GlobalStream, generator, seed_of
-from mopoe_core.storage.files import AnyPath, Digest, keep, write_bytes
+from mopoe_core.storage.file_facts import Digest
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import keep, write_bytes
 from mopoe_core.training.checkpoint import FORMAT, before, packed
 
 SELECTION_SEED = 0  # which examples `train_examples` keeps: the same for every trial

@@ -16,7 +16,8 @@ import torch
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath, keep, move
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import keep, move
 from mopoe_core.training.checkpoint import Held, before, held
 from mopoe_core.training.run import Run, Trained
 from mopoe_core.training.stack import Stack

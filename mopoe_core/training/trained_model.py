@@ -19,7 +19,8 @@ from mopoe_core.data.types import Dataset, Modality
 from mopoe_core.errors import CheckpointError
 from mopoe_core.models.model import MultimodalVAE
 from mopoe_core.storage.checkpoint_owner import check_bound
-from mopoe_core.storage.files import AnyPath, Digest
+from mopoe_core.storage.file_facts import Digest
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.training.checkpoint import opened
 
 

@@ -10,7 +10,8 @@ import torch
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath, move
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import move
 from mopoe_core.training.checkpoint import before, check_owner, opened
 from mopoe_core.training.run import Run, Trained
 

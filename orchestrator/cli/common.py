@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.files import AnyPath, expand, place
-from mopoe_core.storage.remote_path import RemotePath, masked
+from mopoe_core.storage.paths import AnyPath, expand, storage_path
+from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain
 from orchestrator.errors import Mistake, SpecError
 from orchestrator.ledger.layout import Layout
@@ -111,7 +112,7 @@ def _storage_folder(spec: SweepSpec, storage: str | None) -> AnyPath:
     address, option = (spec.storage, "storage") if storage is None else (storage, "--storage")
     refuse: type[UserError] = SpecError if storage is None else UserError
     try:
-        folder = place(address)
+        folder = storage_path(address)
     except (ValueError, RuntimeError) as error:
         raise refuse(f"{option}: {masked(address)!r} {error}") from None
     if isinstance(folder, RemotePath):

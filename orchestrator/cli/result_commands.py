@@ -9,7 +9,7 @@ import typer
 
 from mopoe_core.errors import UserError
 from mopoe_core.storage.local_path import LocalPath
-from mopoe_core.storage.remote_path import masked
+from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain, say
 from orchestrator.cli import exit_codes
 from orchestrator.cli.common import (

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.files import AnyPath, is_full
-from mopoe_core.storage.remote_path import RemotePath, masked
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.retries import is_full
+from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain, say
 from orchestrator.cli import data_remarks, exit_codes
 from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, typed_command, warn

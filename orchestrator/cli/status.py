@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.terminal import say
 from orchestrator.cli import exit_codes

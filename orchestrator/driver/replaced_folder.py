@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mopoe_core.storage.files import make_folder
+from mopoe_core.storage.durability import make_folder
 from mopoe_core.storage.local_path import LocalPath
 
 MOST_SWAPS = 100

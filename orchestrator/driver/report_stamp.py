@@ -17,7 +17,8 @@ from typing import Any
 
 import mopoe_core
 import orchestrator
-from mopoe_core.storage.files import AnyPath, size_if_there
+from mopoe_core.storage.file_facts import size_if_there
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import records

@@ -8,8 +8,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mopoe_core.storage.files import AnyPath, near, write_bytes
+from mopoe_core.storage.paths import AnyPath, local_counterpart
 from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.whole_files import write_bytes
 from orchestrator.analysis import failure_causes
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.driver import replaced_folder, report_stamp
@@ -62,7 +63,7 @@ class Material:
 
 def report_folder(storage: AnyPath, spec: SweepSpec) -> Path:
     """Where a sweep's report is on this machine, whether it is there or not."""
-    folder = Layout(near(storage)).sweep(spec.name).report
+    folder = Layout(local_counterpart(storage)).sweep(spec.name).report
     assert isinstance(folder, Path)
     return folder
 

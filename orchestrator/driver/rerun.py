@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mopoe_core.errors import UserError
 from mopoe_core.metric_names import Epoch
 from mopoe_core.spelling import nearest
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.driver import reset_trials
 from orchestrator.driver.reset_trials import PutBack

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.leases.holder import Holder

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mopoe_core.storage.files import AnyPath, near, size
+from mopoe_core.storage.file_facts import size
+from mopoe_core.storage.paths import AnyPath, local_counterpart
 from orchestrator.analysis import fronts
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.ledger import sweep_records
@@ -115,6 +116,6 @@ def _results_of(every: Sequence[Trial], ledger: Ledger, seen: Snapshot | None) -
 def mlflow_links(storage: AnyPath, paths: Sequence[AnyPath]) -> Iterator[AnyPath]:
     """Yields the names under which MLflow's artifacts hold these files too, as hard links."""
     wanted = {path.stat().st_ino for path in paths if isinstance(path, Path)}
-    for path in near(storage).glob("mlartifacts/**/artifacts/checkpoint.pt"):
+    for path in local_counterpart(storage).glob("mlartifacts/**/artifacts/checkpoint.pt"):
         if path.stat().st_ino in wanted:
             yield path

@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mopoe_core.storage.files import AnyPath, write_text
-from mopoe_core.storage.remote_path import masked
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.uri_secrets import masked
+from mopoe_core.storage.whole_files import write_text
 from mopoe_core.terminal import say
 from orchestrator.analysis.comparable_groups import check_search
 from orchestrator.driver import report_step, reset_trials, tracking_step

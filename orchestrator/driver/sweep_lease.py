@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.errors import SweepHeldError
 from orchestrator.ledger.layout import Layout

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.driver import report_step
 from orchestrator.driver.report_stamp import DrawnReport

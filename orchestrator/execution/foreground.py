@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath, listed, scratch, write_bytes
+from mopoe_core.storage.folders import listed
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.scratch import scratch
+from mopoe_core.storage.whole_files import write_bytes
 from orchestrator.execution.events import EpochsEnded, Event, Observer
 from orchestrator.execution.executor import Work
 from orchestrator.ledger.ledger import Ledger

@@ -9,7 +9,7 @@ from typing import Any
 
 from mopoe_core.config.roles import Role
 from mopoe_core.config.training_config import TrainingConfig, fields_with
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.errors import DamagedError
 from orchestrator.execution.events import Observer, StackSizeChosen
 from orchestrator.execution.queue.job import in_order

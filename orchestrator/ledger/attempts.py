@@ -9,7 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mopoe_core.storage.files import AnyPath, copy, listed, sync
+from mopoe_core.storage.durability import sync
+from mopoe_core.storage.folders import listed
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import copy
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import records
 from orchestrator.ledger.layout import CHECKPOINT, CHECKPOINTS, TrialFolder

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from mopoe_core.storage.files import AnyPath, listed
+from mopoe_core.storage.folders import listed
+from mopoe_core.storage.paths import AnyPath
 
 TRIALS, ATTEMPTS, SWEEPS, CLAIMS, ALIVE, CLASSIFIERS = "trials", "attempts", "sweeps", "claims", "alive", "classifiers"
 MLFLOW_ARTIFACTS = "mlartifacts"

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 from mopoe_core.config.training_config import RECIPE, TrainingConfig
 from mopoe_core.data.cards import is_own
 from mopoe_core.metric_names import Metric
-from mopoe_core.storage.files import AnyPath, listed, move_folder
+from mopoe_core.storage.folders import listed, move_folder
 from mopoe_core.storage.local_path import LocalPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.errors import LedgerError
 from orchestrator.ledger import attempts, records, state

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.errors import DamagedError, SpecError
 from orchestrator.ledger import records
 from orchestrator.ledger.leases.lease import LeaseLost

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from mopoe_core.storage.files import AnyPath, create, write_text
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, Record, dumped, parsed
+from mopoe_core.storage.whole_files import create, write_text
 from orchestrator.errors import DamagedError, MisplacedError
 
 NOTES = ("attempt", "progress", "claim", "stack")

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from mopoe_core.metric_names import Epoch, Metric
-from mopoe_core.storage.files import Digest
+from mopoe_core.storage.file_facts import Digest
 from orchestrator.ledger import result_columns
 from orchestrator.ledger.result_columns import MetricColumns
 from orchestrator.spec.trial import Trial

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.errors import DamagedError, SpecError
 from orchestrator.ledger import records
 from orchestrator.ledger.layout import Layout

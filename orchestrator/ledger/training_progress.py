@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import records

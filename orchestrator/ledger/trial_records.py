@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mopoe_core.storage.files import AnyPath, size_if_there
+from mopoe_core.storage.file_facts import size_if_there
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.errors import DamagedError, MisplacedError
 from orchestrator.ledger import attempts, records
 from orchestrator.ledger.layout import CHECKPOINT, TrialFolder
@@ -84,7 +85,7 @@ class TrialRecords:
         if not self.folder.note(kind).exists():
             return False
         try:
-            identity = self._load(self.folder.note(kind), self.identity(kind)).said
+            identity = self._load(self.folder.note(kind), self.identity(kind)).identity
         except MisplacedError:
             raise
         except DamagedError:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.files import AnyPath, near
+from mopoe_core.storage.paths import AnyPath, local_counterpart
 from orchestrator.analysis.aggregation import METRIC_COLUMNS, trial_table
 from orchestrator.analysis.comparable_groups import trial_labels
 from orchestrator.ledger.result import TrialResult
@@ -22,7 +22,7 @@ ALWAYS = ("dataset", "source", "scale", "networks", "model", "beta", "epochs")
 
 def default_path(spec: SweepSpec, storage: AnyPath) -> Path:
     """The file beside the report, on this machine."""
-    return near(storage) / "sweeps" / spec.name / "export.parquet"
+    return local_counterpart(storage) / "sweeps" / spec.name / "export.parquet"
 
 
 def tidy(trials: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:

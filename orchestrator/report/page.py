@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis import collapse
 from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.analysis.fronts import Front

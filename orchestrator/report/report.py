@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mopoe_core.storage.files import AnyPath, write_text
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import write_text
 from orchestrator.analysis import collapse
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.analysis.failure_causes import FailureGroup

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from mopoe_core.storage.files import near
+from mopoe_core.storage.paths import local_counterpart
 from orchestrator.analysis import fronts
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.errors import SpecError
@@ -65,7 +65,7 @@ class Searching(Observer):
         self._halted = {t.id for cell in self._cells.values() if cell.id in self._stopped for t in self._trials(cell)}
         """Trials of stopped cells that no worker is at."""
         self._note_epochs()
-        path = near(ledger.storage) / "sweeps" / spec.name / "study.journal"
+        path = local_counterpart(ledger.storage) / "sweeps" / spec.name / "study.journal"
         told = [(proposal, self.telling(proposal)) for proposal in self._proposals]
         self._study = Study(path, spec.name, self._search, self._space, spec.objectives, told)
         self._open = {p.number: p for p, telling in told if telling.kind == "open"}

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis import dominance, fronts
 from orchestrator.analysis import hypervolume as volume_of
 from orchestrator.errors import LedgerError

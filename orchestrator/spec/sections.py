@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from mopoe_core.config.field_types import Number, Whole
 from mopoe_core.spelling import several
-from mopoe_core.storage.files import expand
+from mopoe_core.storage.paths import expand
 from orchestrator.errors import SpecError
 
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from mopoe_core.storage.files import expand
+from mopoe_core.storage.paths import expand
 from orchestrator.errors import Location, Mistake, SpecError
 
 MOST_VALUES = 100_000  # in a file

@@ -3,8 +3,8 @@
 import os
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.files import expand
-from mopoe_core.storage.remote_path import masked
+from mopoe_core.storage.paths import expand
+from mopoe_core.storage.uri_secrets import masked
 
 
 def named() -> str | None:

@@ -9,7 +9,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.remote_path import without_secrets
+from mopoe_core.storage.uri_secrets import without_secrets
 from orchestrator.errors import LedgerError
 from orchestrator.execution.events import EpochsEnded, Observer, TrialEnded, TrialsBegun, TrialStopped
 from orchestrator.ledger.leases.lease import LeaseLost

@@ -13,7 +13,7 @@ import yaml
 from mlflow import MlflowClient
 
 from mopoe_core.data.own import user_data
-from mopoe_core.storage.files import write_text
+from mopoe_core.storage.whole_files import write_text
 from orchestrator.analysis import comparable_groups, fronts
 from orchestrator.analysis.comparable_groups import check_search, groups_of
 from orchestrator.analysis.hypervolume import hypervolume

@@ -14,7 +14,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data import loading
 from mopoe_core.data.own import user_code, user_data
 from mopoe_core.errors import CheckpointError, DataError
-from mopoe_core.storage.files import write_text
+from mopoe_core.storage.whole_files import write_text
 from mopoe_core.training import checkpoint, training
 from mopoe_core.training.trained_model import load_on
 from orchestrator.cli import app

@@ -9,7 +9,7 @@ import yaml
 
 from mopoe_core.errors import UserError
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import Digest
+from mopoe_core.storage.file_facts import Digest
 from orchestrator.analysis.reproducibility import TOLERANCE, WEIGHTS_TOLERANCE, compare, distance
 from orchestrator.driver.audit import choose
 from orchestrator.execution.foreground import Foreground

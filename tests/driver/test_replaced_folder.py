@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mopoe_core.storage.files import place
+from mopoe_core.storage.paths import storage_path
 from orchestrator.driver import replaced_folder, report_step
 from orchestrator.report import report
 
@@ -161,7 +161,7 @@ def test_paths_are_moved_wherever_they_are(tmp_path):
 
 def test_a_remote_report_loses_the_files_of_the_one_before_and_no_others(tmp_path):
     """The page is written last; notes of others stay."""
-    there = place(f"memory://{uuid.uuid4().hex}") / "sweeps" / "s" / "report"
+    there = storage_path(f"memory://{uuid.uuid4().hex}") / "sweeps" / "s" / "report"
     for name in ("front-old.svg", "notes.txt", "paper/old.md", "paper/claims.md", report.PAGE):
         (there / name).write_bytes(b"old")
     fill("new")(tmp_path)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mopoe_core.storage.files import write_text
+from mopoe_core.storage.whole_files import write_text
 from orchestrator.driver import retention
 from orchestrator.errors import SpecError
 from orchestrator.ledger import sweep_records

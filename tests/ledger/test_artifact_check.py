@@ -14,7 +14,7 @@ import mopoe_core
 from mopoe_core.data import loading
 from mopoe_core.errors import CheckpointError, ClassifierError
 from mopoe_core.metrics.classifiers import trained_classifiers
-from mopoe_core.storage.files import Digest
+from mopoe_core.storage.file_facts import Digest
 from mopoe_core.training.checkpoint import before, held, history_in
 from mopoe_core.training.stacked_training import Member, train_stack
 from mopoe_core.training.training import resumed, train

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from mopoe_core.errors import CheckpointError
-from mopoe_core.storage.files import Digest, place, write_bytes
+from mopoe_core.storage.file_facts import Digest
+from mopoe_core.storage.paths import storage_path
+from mopoe_core.storage.whole_files import write_bytes
 from mopoe_core.training import checkpoint
 from mopoe_core.training.checkpoint import FORMAT
 from orchestrator.execution import plan as planning
@@ -28,7 +30,7 @@ WEIGHTS, PICTURES = b"weights of three epochs", {"given_a": b"picture a", "joint
 @pytest.fixture(params=["folder", "memory"])
 def ledger(request, tmp_path):
     """An empty one, in a folder or by URI."""
-    return Ledger(tmp_path / "runs" if request.param == "folder" else place(f"memory://{tmp_path.name}/runs"))
+    return Ledger(tmp_path / "runs" if request.param == "folder" else storage_path(f"memory://{tmp_path.name}/runs"))
 
 
 def begun(ledger, worker, checkpoint=WEIGHTS):

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.robustness.lease_schedules import KINDS, Actor, MemoryPath, SimulatedLease, World, every_order, simulate
-from mopoe_core.storage.files import Digest
+from mopoe_core.storage.file_facts import Digest
 from orchestrator.ledger.attempts import Attempt
 from orchestrator.ledger.leases import heartbeat
 from orchestrator.ledger.ledger import Ledger

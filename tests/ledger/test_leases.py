@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from mopoe_core.storage.files import place
+from mopoe_core.storage.paths import storage_path
 from orchestrator.ledger.leases import claims, heartbeat
 from orchestrator.ledger.leases import holder as holder_module
 from orchestrator.ledger.leases.claims import living
@@ -32,7 +32,7 @@ with Lease(storage) as lease:
 @pytest.fixture(params=["folder", "memory"])
 def storage(request, tmp_path):
     """A local folder, and a file system that is reached by URI."""
-    return tmp_path if request.param == "folder" else place(f"memory://{tmp_path.name}")
+    return tmp_path if request.param == "folder" else storage_path(f"memory://{tmp_path.name}")
 
 
 def claims_in(storage):
@@ -280,13 +280,13 @@ def test_a_claim_that_was_cut_is_that_of_a_dead_process_or_of_a_living_one(tmp_p
 
 
 def _contend(storage, start, inside, most, wins):
-    from mopoe_core.storage.files import place
+    from mopoe_core.storage.paths import storage_path
 
-    with Lease(place(storage)) as lease:
+    with Lease(storage_path(storage)) as lease:
         start.wait()
         deadline = time.monotonic() + 60
         while wins.value < 40 and time.monotonic() < deadline:
-            things = place(storage) / "thing"
+            things = storage_path(storage) / "thing"
             if lease.claim(things) is None:
                 with inside.get_lock():
                     inside.value += 1
@@ -295,7 +295,7 @@ def _contend(storage, start, inside, most, wins):
                 with inside.get_lock():
                     inside.value -= 1
                     wins.value += 1
-                (claim,) = place(storage).glob(f"claims/**/{lease.holder.token}.json")
+                (claim,) = storage_path(storage).glob(f"claims/**/{lease.holder.token}.json")
                 claim.unlink()
             time.sleep(0.001 * (os.getpid() % 7))
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mopoe_core.storage import files
-from mopoe_core.storage.files import place, write_text
+from mopoe_core.storage.paths import storage_path
 from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.scratch import scratch
+from mopoe_core.storage.whole_files import write_text
 from orchestrator.driver import replaced_folder
 from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.storage import leftovers
@@ -64,7 +65,7 @@ KEPT = (
 @pytest.fixture(params=["folder", "memory"])
 def storage(request, tmp_path):
     """A storage of each kind with files of both sorts, all of them a year old."""
-    return tmp_path / "storage" if request.param == "folder" else place(f"memory://{uuid.uuid4().hex}")
+    return tmp_path / "storage" if request.param == "folder" else storage_path(f"memory://{uuid.uuid4().hex}")
 
 
 def make_old(folder):
@@ -132,7 +133,7 @@ def test_scratch_folders_of_processes_that_are_gone_are_found(tmp_path, monkeypa
     (tmp_path / own).touch()
     for name in (f"mopoe-tune-{gone.stdout.strip()}-a1b2c3d4", "mopoe-here-abcd_123", "mopoe-mine", "other-tune-1-a1b2c3d4"):
         write_text(tmp_path / name / "deep" / "file", "x")
-    with files.scratch("tune") as running:
+    with scratch("tune") as running:
         assert leftovers.SCRATCH.fullmatch(Path(running).name)
         make_old(tmp_path)
         expected = [own, f"mopoe-tune-{gone.stdout.strip()}-a1b2c3d4", "mopoe-here-abcd_123"]

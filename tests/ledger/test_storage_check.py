@@ -5,8 +5,9 @@ import pytest
 import yaml
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mopoe_core.storage import exclusive_creation, files
-from mopoe_core.storage.files import copy, create, name_unless_taken, place
+from mopoe_core.storage import exclusive_creation, whole_files
+from mopoe_core.storage.paths import storage_path
+from mopoe_core.storage.whole_files import copy, create, name_unless_taken
 from orchestrator.ledger.storage.check import remark, what_is_wrong
 from tests.support.naming import unnamed
 from tests.support.stores import s3
@@ -86,9 +87,9 @@ def storage(request, tmp_path):
     """A folder, a file system in memory and a bucket."""
     if request.param == "s3":
         with s3() as store:
-            yield place(store.uri("sweeps"))
+            yield storage_path(store.uri("sweeps"))
     else:
-        yield tmp_path if request.param == "folder" else place(f"memory://{tmp_path.name}")
+        yield tmp_path if request.param == "folder" else storage_path(f"memory://{tmp_path.name}")
 
 
 def test_folders_buckets_and_memory_can_be_relied_on(storage):
@@ -109,14 +110,14 @@ def test_of_two_that_create_a_file_the_first_wins(storage):
         copy(storage / "nothing", storage / "aside" / "nothing")
 
 
-@pytest.mark.parametrize("number", files.WITHOUT_LINKS)
+@pytest.mark.parametrize("number", whole_files.WITHOUT_LINKS)
 def test_without_hard_links_the_first_wins_too(tmp_path, monkeypatch, number):
     """Network and memory-stick file systems have none."""
 
     def refused(*paths):
         raise OSError(number, "no links here")
 
-    monkeypatch.setattr(files.os, "link", refused)
+    monkeypatch.setattr(whole_files.os, "link", refused)
     path = tmp_path / "result.json"
     assert [create(path, content) for content in (b"first", b"second")] == [True, False]
     copy(path, tmp_path / "copy.json")
@@ -127,13 +128,13 @@ def test_a_link_whose_answer_was_lost_counts(tmp_path, monkeypatch):
     """A network file system made the link and then said that the name is taken: by this very file."""
     draft, path = tmp_path / "draft", tmp_path / "path"
     draft.write_bytes(b"mine")
-    link = files.os.link
+    link = whole_files.os.link
 
     def asked_twice(source, target):
         link(source, target)
         link(source, target)
 
-    monkeypatch.setattr(files.os, "link", asked_twice)
+    monkeypatch.setattr(whole_files.os, "link", asked_twice)
     assert name_unless_taken(draft, path)
     assert ([one.name for one in tmp_path.iterdir()], path.read_bytes()) == (["path"], b"mine")
 
@@ -158,11 +159,11 @@ def test_a_store_that_cannot_be_relied_on_is_refused(kind, said, registered, mon
 
 def test_a_file_system_that_takes_no_options_is_opened(registered):
     """The wish to keep no listings is left out then."""
-    assert what_is_wrong(place("strict://bucket")) == ""
+    assert what_is_wrong(storage_path("strict://bucket")) == ""
 
 
 def test_a_store_without_times_can_be_relied_on(registered):
     """Leases look at what a beat says, and at no time."""
-    storage = place("timeless://bucket")
+    storage = storage_path("timeless://bucket")
     assert what_is_wrong(storage) == ""
     assert remark(storage)

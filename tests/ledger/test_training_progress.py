@@ -4,7 +4,7 @@ import json
 import time
 
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import place
+from mopoe_core.storage.paths import storage_path
 from orchestrator.ledger import training_progress
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Identity
@@ -92,5 +92,5 @@ def test_a_note_that_was_cut_is_no_note(tmp_path):
 
 def test_object_stores_are_written_less_often():
     """A request each costs money: every 30 s at most, and locally every 2."""
-    assert training_progress.interval(place("memory://bucket/x")) == 30
-    assert training_progress.interval(place("/tmp/x")) == 2
+    assert training_progress.interval(storage_path("memory://bucket/x")) == 30
+    assert training_progress.interval(storage_path("/tmp/x")) == 2

@@ -10,7 +10,7 @@ import yaml
 
 from mopoe_core.data.own import user_data
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.execution import stack_sizes
 from orchestrator.execution.attempt import attempt, preparation
 from orchestrator.execution.events import EpochsEnded, Event

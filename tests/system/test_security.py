@@ -30,7 +30,7 @@ from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import CheckpointError, ClassifierError, DataError, UserError
 from mopoe_core.metric_names import metric_names, subset_name
 from mopoe_core.metrics.classifiers import trained_classifiers
-from mopoe_core.storage.remote_path import masked
+from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.training import checkpoint, training
 from mopoe_core.training.trained_model import load_on
 from orchestrator.cli.common import Typed, typed_command

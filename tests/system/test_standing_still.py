@@ -13,7 +13,7 @@ import yaml
 from mlflow import MlflowClient
 
 from mopoe_core.data.own import user_data
-from mopoe_core.storage.files import Digest
+from mopoe_core.storage.file_facts import Digest
 from orchestrator.ledger.integrity import inspection
 from orchestrator.ledger.leases import overlaps
 from orchestrator.ledger.ledger import Ledger

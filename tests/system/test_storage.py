@@ -15,8 +15,13 @@ import torch
 import yaml
 from mlflow import MlflowClient
 
-from mopoe_core.storage.files import listed, lock, modified, move_folder, near, place, write_bytes, write_text
-from mopoe_core.storage.remote_path import RemotePath, masked
+from mopoe_core.storage.file_facts import modified
+from mopoe_core.storage.folders import listed, move_folder
+from mopoe_core.storage.paths import local_counterpart, storage_path
+from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.scratch import lock
+from mopoe_core.storage.uri_secrets import masked
+from mopoe_core.storage.whole_files import write_bytes, write_text
 from mopoe_core.training.training import train
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
@@ -44,8 +49,8 @@ def folder(request, tmp_path):
     if request.param == "folder":
         return tmp_path / "storage"
     if request.param == "memory":
-        return place(f"memory://{uuid.uuid4().hex}")
-    return place(request.getfixturevalue("store").uri(uuid.uuid4().hex))
+        return storage_path(f"memory://{uuid.uuid4().hex}")
+    return storage_path(request.getfixturevalue("store").uri(uuid.uuid4().hex))
 
 
 def test_every_kind_of_storage_does_what_a_dictionary_of_files_does(folder):
@@ -127,7 +132,10 @@ def test_training_goes_on_from_a_checkpoint_wherever_that_is(folder, tmp_path):
 def test_a_write_that_is_cut_half_way_leaves_what_was_there(store):
     """The line breaks in the middle of twelve megabytes: an error, the old content, no half file; and later it works."""
     name = uuid.uuid4().hex
-    direct, through = place(store.uri(name)) / "checkpoint.pt", place(store.uri(name, store.line.port)) / "checkpoint.pt"
+    direct, through = (
+        storage_path(store.uri(name)) / "checkpoint.pt",
+        storage_path(store.uri(name, store.line.port)) / "checkpoint.pt",
+    )
     through.write_bytes(b"old")
     new = os.urandom(12_000_000)
     store.line.most = 3_000_000
@@ -139,14 +147,14 @@ def test_a_write_that_is_cut_half_way_leaves_what_was_there(store):
     assert store.line.cuts > 0
     assert SECRET not in str(caught.value)
     assert direct.read_bytes() == b"old"
-    assert [path.name for path in listed(place(store.uri(name)), "*")] == ["checkpoint.pt"]
+    assert [path.name for path in listed(storage_path(store.uri(name)), "*")] == ["checkpoint.pt"]
     through.write_bytes(new)
     assert direct.read_bytes() == new
 
 
 def test_a_write_that_fails_half_way_leaves_what_was_there_on_other_file_systems(monkeypatch):
     """Where a store would show half a file, the file is written under another name first, which is removed."""
-    path = place(f"memory://{uuid.uuid4().hex}") / "a.json"
+    path = storage_path(f"memory://{uuid.uuid4().hex}") / "a.json"
     path.write_bytes(b"old")
     filesystem, full = path.filesystem_and_path()
 
@@ -215,16 +223,16 @@ def test_a_uri_is_shown_without_what_could_be_secret(uri, shown):
 
 def test_no_spelling_of_a_remote_path_tells_a_secret(store):
     """str, repr and the local folder beside it; the same for what is below it."""
-    path = place(store.uri("x")) / "a" / "b.json"
-    said = f"{path} {path!r} {path.parent} {near(path)} {lock(path).lock_file}"
+    path = storage_path(store.uri("x")) / "a" / "b.json"
+    said = f"{path} {path!r} {path.parent} {local_counterpart(path)} {lock(path).lock_file}"
     assert SECRET not in said
     assert KEY not in said
 
 
 def test_local_uris_are_folders(tmp_path):
     """`file://` is the folder itself."""
-    assert place(f"file://{tmp_path}") == tmp_path
-    assert near(tmp_path) == tmp_path
+    assert storage_path(f"file://{tmp_path}") == tmp_path
+    assert local_counterpart(tmp_path) == tmp_path
 
 
 @pytest.mark.slow
@@ -242,7 +250,7 @@ def test_a_sweep_whose_storage_is_s3(store, tmp_path, classifier_folder, data_fo
     file = tmp_path / "far.yaml"
     file.write_text(yaml.safe_dump(raw))
     for path in classifier_folder.glob("*/*.pt"):
-        write_bytes(place(raw["storage"]) / "classifiers" / path.parent.name / path.name, path.read_bytes())
+        write_bytes(storage_path(raw["storage"]) / "classifiers" / path.parent.name / path.name, path.read_bytes())
     (tmp_path / "near").mkdir()
     (tmp_path / "near" / "classifiers").symlink_to(classifier_folder)
     scratch = Path(tempfile.mkdtemp(prefix="m-"))  # a short name: Ray makes sockets in it, whose paths have a limit
@@ -259,7 +267,7 @@ def test_a_sweep_whose_storage_is_s3(store, tmp_path, classifier_folder, data_fo
     assert [ran(output) for output in outputs] == [2, 0]
     done = typed_here("sweep", file, "--storage", tmp_path / "near")
     assert done.returncode == 0, done.stdout + done.stderr
-    far, close = Ledger(place(raw["storage"])), Ledger(tmp_path / "near")
+    far, close = Ledger(storage_path(raw["storage"])), Ledger(tmp_path / "near")
     for trial in parse(raw).trials:
         assert far.result(trial).metrics == close.result(trial).metrics
         assert far.state(trial).attempts == 1

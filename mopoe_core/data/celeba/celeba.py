@@ -20,7 +20,8 @@ from mopoe_core.data.celeba.attributes import CELEBA, DRAWN
 from mopoe_core.data.celeba.celeba_decoding import CROP, SIDE, decode_all
 from mopoe_core.data.celeba.celeba_files import SPLITS, read_parts, remarks
 from mopoe_core.data.celeba.celeba_layouts import other_places, places
-from mopoe_core.data.celeba.drawn_faces import RENDERER_VERSION, faces, sample_attributes
+from mopoe_core.data.celeba.drawn_faces import RENDERER_VERSION, faces
+from mopoe_core.data.celeba.face_attributes import sample_attributes
 from mopoe_core.data.dataset_cache import Array, Recipe, check_counts, open_built, save, save_remarks
 from mopoe_core.data.mnist_svhn_text.mnist_svhn_text import ALPHABET
 from mopoe_core.data.types import Dataset, Modality, Split

@@ -24,7 +24,7 @@ from mopoe_core.data.celeba.celeba_layouts import (
 )
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
-from mopoe_core.storage.files import write_text
+from mopoe_core.storage.whole_files import write_text
 from mopoe_core.terminal import complain
 
 ORIGINAL_SIZE = (178, 218)

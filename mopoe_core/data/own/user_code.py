@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from mopoe_core.errors import DataError
-from mopoe_core.storage.files import expand
+from mopoe_core.storage.paths import expand
 
 OURS = ("mopoe_core", "orchestrator")
 

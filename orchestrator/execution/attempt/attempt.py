@@ -17,7 +17,8 @@ import torch
 from mopoe_core.data.own import user_data
 from mopoe_core.metric_names import Epoch, Metric
 from mopoe_core.metrics.pictures import write_pictures
-from mopoe_core.storage.files import AnyPath, is_full
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.retries import is_full
 from mopoe_core.training.checkpoint import history_in
 from mopoe_core.training.run import Trained
 from orchestrator.execution import stack_sizes

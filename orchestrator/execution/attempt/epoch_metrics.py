@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.training.checkpoint import history_in
 from mopoe_core.training.run import Trained
 from mopoe_core.training.trained_model import load_on

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mopoe_core.config.training_config import LEAST_PROBED, LEAST_TESTED, TrainingConfig
+from mopoe_core.config.consistency import LEAST_PROBED, LEAST_TESTED
+from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.metrics.pictures import write_pictures
-from mopoe_core.storage.files import AnyPath, scratch
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.scratch import scratch
 from orchestrator.execution.attempt.materials import Materials, finite_metrics
 from orchestrator.execution.attempt.train_stack import train_stack
 from orchestrator.spec.trial import Cell, Trial

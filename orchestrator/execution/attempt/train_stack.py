@@ -6,7 +6,7 @@ import torch
 
 from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Epoch
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.training import stacked_training
 from mopoe_core.training.run import Trained
 from mopoe_core.training.stacked_training import Member

@@ -6,7 +6,7 @@ from typing import Any
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.cards import DataKey
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.spec.search_block import Early
 from orchestrator.spec.trial import Cell, Trial
 

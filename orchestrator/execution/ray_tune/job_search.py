@@ -7,7 +7,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from mopoe_core.storage.files import AnyPath, write_text
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import write_text
 from orchestrator.execution.queue.job_queue import Queue
 
 MOST_JOBS = 2_000

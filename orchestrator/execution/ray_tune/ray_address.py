@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.files import scratch
+from mopoe_core.storage.scratch import scratch
 
 ALLOWED = "allowed: auto, or HOST:PORT of a cluster's head; unset it to run on this machine"
 CONNECT_SECONDS = 10.0

@@ -21,7 +21,7 @@ from ray import tune
 from mopoe_core.data.cards import DataKey
 from mopoe_core.errors import UserError
 from mopoe_core.metrics.classifier_quality import Quality
-from mopoe_core.storage import files
+from mopoe_core.storage.scratch import scratch
 from orchestrator.execution.attempt import preparation
 from orchestrator.execution.events import Observer
 from orchestrator.execution.executor import Outcome, Work, prepare
@@ -41,7 +41,7 @@ def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outco
     `observer` is called in this thread, and so is `search`, which finds further trials.
     """
     resources = work.resources
-    with session.running_ray(), files.scratch("tune") as scratch:
+    with session.running_ray(), scratch("tune") as scratch_folder:
         nodes = session.nodes()
         context = work.context(node_slots.gpus(resources, node_slots.in_the_end(nodes)), search)
         prepare(work.todo, observer, partial(_train_classifiers, context))
@@ -52,23 +52,25 @@ def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outco
         queue = work.queue(sizes, slots, search, session.lost_nodes(observer))
         jobs = queue.waiting if search is None else slots
         workers = min(node_slots.slots(resources, context.gpu, nodes), resources.at_once or jobs, jobs)
-        _run_queue(queue, workers, observer, context, resources, scratch)
+        _run_queue(queue, workers, observer, context, resources, scratch_folder)
         return Outcome(queue.failed, queue.stopped)
 
 
 def _run_queue(
-    queue: Queue, workers: int, observer: Observer, context: WorkerContext, resources: Resources, scratch: str
+    queue: Queue, workers: int, observer: Observer, context: WorkerContext, resources: Resources, scratch_folder: str
 ) -> None:
     """Run the queue's jobs, by one Tuner after another, until it is over or the user interrupts."""
     while not queue.over:
         with WorkerStart(context.storage, workers) as worker_start:
             job_search = JobSearch(queue, worker_start)
-            _tune(job_search, MessageCallback(queue, worker_start, observer), context, resources, scratch)
+            _tune(job_search, MessageCallback(queue, worker_start, observer), context, resources, scratch_folder)
         if not job_search.spent:
             return  # the user interrupted
 
 
-def _tune(job_search: JobSearch, callback: MessageCallback, context: WorkerContext, resources: Resources, scratch: str) -> None:
+def _tune(
+    job_search: JobSearch, callback: MessageCallback, context: WorkerContext, resources: Resources, scratch_folder: str
+) -> None:
     """Hand jobs to Tune until the search has no more or the user interrupts.
 
     Without Tune's own retries: it would start again at once, and take a lost node for a failure.
@@ -79,7 +81,7 @@ def _tune(job_search: JobSearch, callback: MessageCallback, context: WorkerConte
         tune_config=tune.TuneConfig(search_alg=job_search, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
             name=f"sweep-{uuid.uuid4().hex}",
-            storage_path=scratch,
+            storage_path=scratch_folder,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),
             callbacks=[callback],

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from mopoe_core.storage.checkpoint_owner import difference
-from mopoe_core.storage.files import AnyPath, Digest, size_if_there
+from mopoe_core.storage.file_facts import Digest, size_if_there
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.ledger import records
 from orchestrator.ledger.layout import TrialFolder
 from orchestrator.ledger.records import Identity

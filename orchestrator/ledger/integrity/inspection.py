@@ -1,7 +1,7 @@
 """Checks everything that the ledger has of a trial, down to the bytes of its checkpoint and pictures, for `sweep --retrain-damaged`."""
 
 from mopoe_core.errors import CheckpointError
-from mopoe_core.storage.files import listed
+from mopoe_core.storage.folders import listed
 from orchestrator.errors import MisplacedError
 from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger

@@ -1,6 +1,7 @@
 """Claims: files by which a process says that it holds a trial or a sweep."""
 
-from mopoe_core.storage.files import AnyPath, listed
+from mopoe_core.storage.folders import listed
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import records
 from orchestrator.ledger.layout import Layout

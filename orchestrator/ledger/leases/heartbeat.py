@@ -8,7 +8,8 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from mopoe_core.storage.files import AnyPath, modified
+from mopoe_core.storage.file_facts import modified
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.leases.holder import Holder, runs_here

@@ -22,7 +22,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 
-from mopoe_core.storage.files import AnyPath, write_text
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import write_text
 from orchestrator.ledger import records
 from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.leases import heartbeat

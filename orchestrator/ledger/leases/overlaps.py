@@ -6,7 +6,7 @@ have runs twice. While there is such a note, MLflow is compared with the ledger 
 
 import time
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.ledger import records
 from orchestrator.ledger.layout import SweepFolder
 from orchestrator.ledger.leases.holder import Holder

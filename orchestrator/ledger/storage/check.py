@@ -6,8 +6,9 @@ file is created only where there is none. A storage that does otherwise would lo
 
 import uuid
 
-from mopoe_core.storage.files import AnyPath, create, write_text
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.whole_files import create, write_text
 from orchestrator.ledger.layout import Layout
 
 CONTENT = "written to see what this storage does\n" * 100

@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mopoe_core.storage.files import SCRATCH, AnyPath
 from mopoe_core.storage.local_path import LocalPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.scratch import SCRATCH
 from orchestrator.ledger.layout import (
     ALIVE,
     ATTEMPTS,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mopoe_core.config.presets import PAPER
 from mopoe_core.family.registry import PAPER_MODELS
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.spec.trial import Cell, Trial, spelled
 

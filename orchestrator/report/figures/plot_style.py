@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mopoe_core.storage.files import write_whole
+from mopoe_core.storage.whole_files import write_whole
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.spec.sections import Objective
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures import curve_figures, picture_figures, tradeoff_figures
 from orchestrator.report.figures.picture_figures import Samples

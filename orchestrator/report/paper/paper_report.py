@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mopoe_core.storage.files import AnyPath, write_text, write_whole
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import write_text, write_whole
 from orchestrator.analysis.comparable_groups import FrontGroup
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.paper import beside_published, claim_tables, claims, paper_figures, paper_table_text, paper_tables

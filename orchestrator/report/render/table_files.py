@@ -8,7 +8,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from mopoe_core.storage.files import AnyPath, write_whole
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.whole_files import write_whole
 
 AT_ONCE = 1_000
 """Trials in a part: usually sixty thousand rows, some thirty megabytes."""

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.comparable_groups import FrontGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.ledger.result import TrialResult

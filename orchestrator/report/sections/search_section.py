@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mopoe_core.data.cards import find
-from mopoe_core.storage.files import write_whole
+from mopoe_core.storage.whole_files import write_whole
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures import search_course_figure, search_front_figure, search_space_figures
 from orchestrator.report.figures.plot_style import save

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from mopoe_core.storage.files import AnyPath, near
+from mopoe_core.storage.paths import AnyPath, local_counterpart
 from orchestrator.ledger.storage.identity import StorageIdentity, current
 from orchestrator.tracking.mlflow.store_address import sqlite_file
 
@@ -39,7 +39,7 @@ where runs.artifact_uri like 'file:%/mlartifacts/' || runs.run_uuid || '/artifac
 
 def folder_of(storage: AnyPath) -> Path:
     """The local folder with the artifacts of a storage's runs. MLflow refuses an address with `..`."""
-    place = near(storage).absolute()
+    place = local_counterpart(storage).absolute()
     return (place.resolve() if ".." in place.parts else place) / FOLDER
 
 
@@ -74,7 +74,7 @@ def follow(uri: str, storage: AnyPath, owner: StorageIdentity | None) -> bool:
     if file is None or not file.is_file():
         return False
     with closing(sqlite3.connect(file, timeout=WAIT_SECONDS)) as store:
-        moves = _Moves(store, storage, owner, near(storage).resolve() in file.resolve().parents)
+        moves = _Moves(store, storage, owner, local_counterpart(storage).resolve() in file.resolve().parents)
         experiments, runs, copied = list(moves.experiments()), list(moves.runs()), moves.copied()
         if not (experiments or runs or copied):
             return False

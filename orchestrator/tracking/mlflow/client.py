@@ -12,7 +12,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # set_t
 
 from mlflow import MlflowClient
 
-from mopoe_core.storage.files import name_unless_taken, new_file
+from mopoe_core.storage.whole_files import name_unless_taken, new_file
 from orchestrator.tracking.mlflow.store_address import sqlite_file
 
 for noisy in ("alembic", "mlflow"):

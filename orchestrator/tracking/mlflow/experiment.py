@@ -9,7 +9,7 @@ from typing import Any
 
 from mlflow.entities import Run as StoredRun
 
-from mopoe_core.storage.files import AnyPath
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.ledger.storage.identity import StorageIdentity
 from orchestrator.tracking.mlflow import artifact_location
 from orchestrator.tracking.mlflow.artifact_location import STORAGE_TAG

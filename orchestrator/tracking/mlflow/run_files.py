@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from mopoe_core.metric_names import Metric
-from mopoe_core.storage.files import AnyPath, make_folder, sync
+from mopoe_core.storage.durability import make_folder, sync
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult

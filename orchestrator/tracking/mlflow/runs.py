@@ -12,7 +12,8 @@ from mlflow.entities import Metric as Point
 from mlflow.entities import Param, RunTag
 from mlflow.entities import Run as StoredRun
 
-from mopoe_core.storage.files import make_folder, scratch, sync
+from mopoe_core.storage.durability import make_folder, sync
+from mopoe_core.storage.scratch import scratch
 from orchestrator.tracking.ledger_marks import is_stamp
 from orchestrator.tracking.mlflow.experiment import Experiment
 

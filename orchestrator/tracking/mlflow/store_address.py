@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.files import AnyPath, near
 from mopoe_core.storage.local_path import LocalPath
+from mopoe_core.storage.paths import AnyPath, local_counterpart
 from orchestrator.tracking import tracking_uri
 
 
 def default_uri(storage: AnyPath) -> str:
     """MLFLOW_TRACKING_URI if it is set, else a SQLite file in or near storage (MLflow refuses its old file store)."""
-    return tracking_uri.named() or f"sqlite:///{near(storage).absolute() / 'mlflow.db'}"
+    return tracking_uri.named() or f"sqlite:///{local_counterpart(storage).absolute() / 'mlflow.db'}"
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -24,7 +24,7 @@ def check_folder(uri: str, storage: AnyPath) -> None:
     if file is None:
         return
     folder = file.absolute().parent
-    if not folder.is_dir() and not folder.is_relative_to(near(storage).absolute()):
+    if not folder.is_dir() and not folder.is_relative_to(local_counterpart(storage).absolute()):
         raise UserError(
             f"MLFLOW_TRACKING_URI: {uri}: the folder {folder} is not there; allowed: a file in a folder that is there; "
             "make the folder, name another file, or unset the variable"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.remote_path import masked
+from mopoe_core.storage.uri_secrets import masked
 from orchestrator.tracking.mlflow.store_address import sqlite_file
 
 HOST = "127.0.0.1"

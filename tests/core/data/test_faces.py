@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mopoe_core.data.celeba.attributes import DRAWN
-from mopoe_core.data.celeba.drawn_faces import HAIR_COLOURS, NOT_WITH_BALD, faces, sample_attributes
+from mopoe_core.data.celeba.drawn_faces import faces
+from mopoe_core.data.celeba.face_attributes import HAIR_COLOURS, NOT_WITH_BALD, sample_attributes
 from tests.support.naming import naming
 
 PLACES = {

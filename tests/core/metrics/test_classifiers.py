@@ -12,9 +12,10 @@ from torch import nn
 
 from mopoe_core.data.own import OwnDataset, OwnModality, user_data
 from mopoe_core.errors import ClassifierError
-from mopoe_core.metrics import classifier_quality, classifiers
+from mopoe_core.metrics import classifier_quality, classifier_training, classifiers
+from mopoe_core.metrics.classifier_networks import recipe
 from mopoe_core.metrics.classifier_quality import LEVEL, Quality, of_attributes, of_classes
-from mopoe_core.metrics.classifiers import check_quality, recipe, trained_classifiers
+from mopoe_core.metrics.classifiers import check_quality, trained_classifiers
 from tests.support.naming import names, naming
 
 CPU = torch.device("cpu")
@@ -249,8 +250,8 @@ def test_classes_that_are_nearly_equal_are_drawn_as_before():
     """Up to a ratio of five each item comes once an epoch, in the order of the plain permutation; beyond it each class as often."""
     few = torch.tensor([0] * 500 + [1] * 100)
     permuted = torch.randperm(600, generator=torch.Generator().manual_seed(3))
-    assert torch.equal(classifiers.epoch_order(few, torch.Generator().manual_seed(3)), permuted)
-    drawn = few[torch.arange(600) != 599][classifiers.epoch_order(few[:599], torch.Generator().manual_seed(3))]
+    assert torch.equal(classifier_training.epoch_order(few, torch.Generator().manual_seed(3)), permuted)
+    drawn = few[torch.arange(600) != 599][classifier_training.epoch_order(few[:599], torch.Generator().manual_seed(3))]
     assert len(drawn) == 599
     assert abs(float(drawn.double().mean()) - 0.5) < 4 * 0.5 / np.sqrt(599)
 

@@ -14,7 +14,7 @@ from mopoe_core.data.celeba import celeba
 from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
 from mopoe_core.data.polymnist import polymnist
 from mopoe_core.data.types import Modality
-from mopoe_core.metrics.classifiers import classifier
+from mopoe_core.metrics.classifier_networks import classifier
 from mopoe_core.models.model import MultimodalVAE
 from mopoe_core.networks.networks import (
     LOGVAR_LIMIT,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mopoe_core.data.dataset_cache import Recipe, open_built, save
-from mopoe_core.storage import files
-from mopoe_core.storage.files import Digest
+from mopoe_core.storage import durability, folders, whole_files
+from mopoe_core.storage.file_facts import Digest
 from orchestrator.ledger import records
 from orchestrator.ledger.attempts import Attempt
 from orchestrator.ledger.ledger import Ledger
@@ -70,7 +70,7 @@ def disk(monkeypatch, tmp_path):
 
 def test_a_file_is_synced_before_it_has_its_name_and_its_folder_afterwards(disk, tmp_path):
     """So neither is a name without content after a power cut, nor content without a name; folders that were made for it as well."""
-    files.write_text(tmp_path / "a" / "b" / "file", "text")
+    whole_files.write_text(tmp_path / "a" / "b" / "file", "text")
     acts = [(what, Path(path)) for what, path in disk.calls if what != "synced inode"]
     (named,) = [place for place, (what, path) in enumerate(acts) if (what, path.name) == ("named", "file")]
     assert acts[named - 1][0] == "sync"
@@ -82,26 +82,26 @@ def test_a_file_is_synced_before_it_has_its_name_and_its_folder_afterwards(disk,
 def moved(folder):
     """A file takes the name of another."""
     (folder / "next").write_text("x")
-    files.move(folder / "next", folder / "file")
+    whole_files.move(folder / "next", folder / "file")
 
 
 def unless_taken(folder):
     """A finished file takes a name that is free."""
     (folder / "draft").write_text("x")
-    files.name_unless_taken(folder / "draft", folder / "file")
+    whole_files.name_unless_taken(folder / "draft", folder / "file")
 
 
 def folder_moved(folder):
     """A folder takes another place."""
     (folder / "old").mkdir()
-    files.move_folder(folder / "old", folder / "aside" / "new")
+    folders.move_folder(folder / "old", folder / "aside" / "new")
 
 
 def kept(folder):
     """What is replaced stays under another name."""
     for number in "12":
-        files.keep(folder / "file", folder / "file.before")
-        files.write_bytes(folder / "file", number.encode())
+        whole_files.keep(folder / "file", folder / "file.before")
+        whole_files.write_bytes(folder / "file", number.encode())
 
 
 @pytest.mark.parametrize("give", [moved, unless_taken, folder_moved, kept])
@@ -116,8 +116,8 @@ def record_trial(ledger):
     """A trial from its beginning to its result, as a worker records it; returns it with the result."""
     trial = Trial(cell(epochs=1), 0)
     attempt = Attempt.of(ledger.folder(trial), ledger.begin(trial, "worker"), "worker")
-    files.write_bytes(attempt.checkpoint, b"weights")
-    files.write_bytes(attempt.folder / "unconditional.png", b"picture", durable=False)
+    whole_files.write_bytes(attempt.checkpoint, b"weights")
+    whole_files.write_bytes(attempt.folder / "unconditional.png", b"picture", durable=False)
     found = result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -1.0})
     named = {"checkpoint": Digest.of(b"weights"), "samples": {"unconditional": Digest.of(b"picture").sha256}}
     found = replace(found, **named)
@@ -194,12 +194,12 @@ def test_a_file_system_that_cannot_sync_folders_will_do(tmp_path, monkeypatch):
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    for number in files.NOT_SYNCED:
-        files.write_text(tmp_path / "file", str(number))
+    for number in durability.NOT_SYNCED:
+        whole_files.write_text(tmp_path / "file", str(number))
         assert (tmp_path / "file").read_text() == str(number)
     number = 5
     with pytest.raises(OSError, check=lambda error: error.errno == number):
-        files.write_text(tmp_path / "file", "lost")
+        whole_files.write_text(tmp_path / "file", "lost")
 
 
 def test_a_built_dataset_is_on_disk_before_it_has_its_name(disk, tmp_path):
@@ -232,7 +232,7 @@ def test_files_have_the_rights_that_the_user_gives(umask, tmp_path, monkeypatch)
     ledger = Ledger(tmp_path / "runs")
     _, found = record_trial(ledger)
     (tmp_path / "old").write_text("x")
-    files.write_text(tmp_path / "old", "y")
+    whole_files.write_text(tmp_path / "old", "y")
     run_files.put(tmp_path / "artifacts", ledger, found)
     client.make_database(f"sqlite:///{tmp_path}/runs/mlflow.db")
     for path in tmp_path.rglob("*"):

@@ -8,7 +8,7 @@ import pytest
 
 from mopoe_core.data.own import user_data
 from mopoe_core.errors import DataError
-from mopoe_core.storage.files import expand, place
+from mopoe_core.storage.paths import expand, storage_path
 from orchestrator.errors import SpecError
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sections import Resources
@@ -33,9 +33,9 @@ def scratch(tmp_path, monkeypatch):
 def test_home_and_variables_are_replaced(scratch):
     """At the beginning and within; `$$` is a dollar sign, and a `~` elsewhere is a name."""
     for said in ("$SCRATCH/a", "${SCRATCH}/a", "~/a", "file://$SCRATCH/a", "file://~/a"):
-        assert place(said) == scratch / "a"
-    assert place("runs/~x") == Path("runs/~x").absolute()
-    assert place("$$x") == Path("$x").absolute()
+        assert storage_path(said) == scratch / "a"
+    assert storage_path("runs/~x") == Path("runs/~x").absolute()
+    assert storage_path("$$x") == Path("$x").absolute()
     assert expand("~") == str(scratch)
 
 
@@ -86,7 +86,7 @@ def test_storage_and_data_are_where_the_variables_say(scratch, types_here):
     path.write_text(f"name: s\nbase: {BASE}\nresources: {{data: ~/data}}\nstorage: $SCRATCH/sweeps\n")
     spec = sweep_file.load(Path("$SCRATCH/s.yaml"))
     assert spec.resources.data_folder == str(scratch / "data")
-    assert place(spec.storage) == scratch / "sweeps"
+    assert storage_path(spec.storage) == scratch / "sweeps"
     code, _, err = types_here("report", "~/s.yaml")
     assert code == 2
     assert not unnamed(err, "storage", scratch / "sweeps")

@@ -6,10 +6,13 @@ import uuid
 import pytest
 
 from benchmarks.robustness.injection import Injection
-from mopoe_core.storage import files, retries
-from mopoe_core.storage.files import listed, modified, place, size, write_text
+from mopoe_core.storage import folders, retries, whole_files
+from mopoe_core.storage.file_facts import Digest, modified, size
+from mopoe_core.storage.folders import listed
 from mopoe_core.storage.local_path import LocalPath
+from mopoe_core.storage.paths import storage_path
 from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.whole_files import write_text
 
 
 @pytest.fixture(autouse=True)
@@ -27,22 +30,22 @@ OPERATIONS = {
     "exists": lambda folder: (folder / "a.json").exists(),
     "modified": lambda folder: modified(folder / "a.json") is not None,
     "size": lambda folder: size(folder / "a.json"),
-    "digest": lambda folder: files.Digest.of_file(folder / "a.json"),
+    "digest": lambda folder: Digest.of_file(folder / "a.json"),
     "delete": lambda folder: (folder / "a.json").unlink(),
     "delete if there": lambda folder: (folder / "a.json").unlink(missing_ok=True),
-    "replace": lambda folder: files.move(folder / "a.json", folder / "b.json"),
-    "move a folder": lambda folder: files.move_folder(folder / "one", folder / "two" / "three"),
+    "replace": lambda folder: whole_files.move(folder / "a.json", folder / "b.json"),
+    "move a folder": lambda folder: folders.move_folder(folder / "one", folder / "two" / "three"),
     "link": lambda folder: (folder / "l.json").hardlink_to(folder / "a.json"),
-    "name unless taken": lambda folder: files.name_unless_taken(folder / "a.json", folder / "n.json"),
-    "name that is taken": lambda folder: files.name_unless_taken(folder / "a.json", folder / "b.json"),
+    "name unless taken": lambda folder: whole_files.name_unless_taken(folder / "a.json", folder / "n.json"),
+    "name that is taken": lambda folder: whole_files.name_unless_taken(folder / "a.json", folder / "b.json"),
 }
 
 
 def filled(folder):
     """A folder with three files."""
     for name in ("a.json", "b.json", "one/d.json"):
-        write_text(place(str(folder)) / name, name)
-    return place(str(folder))
+        write_text(storage_path(str(folder)) / name, name)
+    return storage_path(str(folder))
 
 
 def content(folder):
@@ -124,8 +127,8 @@ def test_a_folder_that_must_not_be_read_is_not_taken_for_an_empty_one(tmp_path):
 
 
 def test_storage_is_made_of_paths_that_try_again(tmp_path):
-    """What `place` makes, and all that is reached from there."""
-    folder = place(str(tmp_path))
+    """What `storage_path` makes, and all that is reached from there."""
+    folder = storage_path(str(tmp_path))
     assert folder == tmp_path
     assert {type(path) for path in (folder, folder / "a" / "b", (folder / "a").parent, *listed(filled(tmp_path), "*"))} == {
         LocalPath
@@ -157,7 +160,7 @@ class Shaky:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_remote_storage_is_asked_again(after, error, monkeypatch):
     """Whatever class a store's library raises: every call fails once, and files are as if none had."""
-    folder = place(f"memory://{uuid.uuid4().hex}")
+    folder = storage_path(f"memory://{uuid.uuid4().hex}")
     filesystem, root = folder.filesystem_and_path()
     for name in ("a.json", "b.json"):
         (folder / name).write_bytes(b"old")

@@ -1,0 +1,33 @@
+"""Folders of storage: the files in one, and moving one as a whole."""
+
+from pathlib import Path
+
+from mopoe_core.storage.durability import make_folder, sync
+from mopoe_core.storage.local_path import LocalPath
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.whole_files import copy
+
+
+def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
+    """Returns the files of a folder whose path in it matches, in order; none if there is no such folder."""
+    paths: list[AnyPath] = [*(folder if isinstance(folder, RemotePath) else LocalPath(folder)).glob(pattern)]
+    return sorted(paths, key=str)
+
+
+def move_folder(folder: AnyPath, target: AnyPath) -> None:
+    """Moves a folder with all that is in it, three levels deep at most. `target` must not exist yet."""
+    if isinstance(folder, Path) and isinstance(target, Path):
+        make_folder(target.parent)
+        LocalPath(folder).rename(target)
+        sync(target.parent)
+        sync(folder.parent)
+        return
+    for path in (path for pattern in ("*", "*/*", "*/*/*") for path in listed(folder, pattern)):
+        copy(path, _moved(path, folder, target))
+        path.unlink()
+
+
+def _moved(path: AnyPath, folder: AnyPath, target: AnyPath) -> AnyPath:
+    """Returns the path in `target` of a file that lies in `folder`."""
+    return target / path.name if path.parent == folder else _moved(path.parent, folder, target) / path.name

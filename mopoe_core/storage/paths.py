@@ -1,0 +1,78 @@
+"""From what a user wrote to a path of storage: variables and home folders, local folders and URIs."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from mopoe_core.storage.local_path import LocalPath
+from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.uri_secrets import credentials
+
+AnyPath = Path | RemotePath
+"""A path of storage. Code uses only what both kinds offer."""
+
+
+def expand(text: str) -> str:
+    """Returns a path or URI with `~`, `~user`, `$NAME` and `${NAME}` replaced by their values; `$$` is a dollar sign.
+
+    In a URI, variables are replaced in host and path, and not in user, password and options: a secret may contain a dollar sign. Raises
+    ValueError if a variable is not set, a user does not exist, or a dollar sign begins no variable.
+    """
+    scheme, mark, rest = text.partition("://")
+    if not mark or "$" in scheme or "/" in scheme or not scheme:
+        replaced = _with_variables(text)
+        return replaced if "://" in replaced else _with_home(replaced)
+    if scheme == "file":
+        return f"file://{_with_home(_with_variables(rest))}"
+    user = credentials(text)
+    head = f"{scheme}://{user}@" if user else f"{scheme}://"
+    path, question, options = text.removeprefix(head).partition("?")
+    return f"{head}{_with_variables(path)}{question}{options}"
+
+
+def _with_variables(text: str) -> str:
+    return re.sub(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\}|.?)", _value_of, text)
+
+
+def _value_of(variable: re.Match[str]) -> str:
+    dollar, name = variable[1], variable[2] or variable[3]
+    if dollar:
+        return "$"
+    if not name:
+        raise ValueError("has a dollar sign that begins no variable; write $NAME or ${NAME}, or $$ for the sign itself")
+    if not os.environ.get(name):
+        state = "empty" if name in os.environ else "not set"
+        raise ValueError(f"names the variable {name}, which is {state}; set it, or write $$ for a dollar sign")
+    return os.environ[name]
+
+
+def _with_home(text: str) -> str:
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        user = path.partition("/")[0]
+        raise ValueError(f"begins with {user}, and there is no such user; write the folder out, or ./{user} for one of that name")
+    return path
+
+
+def storage_path(text: str) -> AnyPath:
+    """Returns the folder that a path or URI names; a `file:` URI is a local folder. Raises ValueError if it names none."""
+    if not text.strip() or not text.isprintable():
+        raise ValueError("names no folder")
+    expanded = expand(text)
+    if not expanded.strip() or not expanded.isprintable():
+        raise ValueError("names no folder")
+    if "://" not in expanded:
+        return LocalPath(expanded).absolute()
+    if expanded.startswith("file://"):
+        return LocalPath(expanded.removeprefix("file://")).absolute()
+    return RemotePath.open(expanded)
+
+
+def local_counterpart(folder: AnyPath) -> Path:
+    """Returns a local folder for files that must be local: the folder itself, or for a remote one a folder in the user's cache."""
+    if isinstance(folder, Path):
+        return folder
+    words = "-".join(re.findall(r"[A-Za-z0-9]+", str(folder).partition("?")[0]))
+    key = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    return LocalPath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mopoe" / f"{words[:60]}-{key}"

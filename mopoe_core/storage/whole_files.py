@@ -1,0 +1,177 @@
+"""Writing files so that a reader sees the whole file or none, in a local folder or under a URI."""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from mopoe_core.storage.durability import make_folder, sync
+from mopoe_core.storage.local_path import LocalPath
+from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.remote_path import RemotePath
+from mopoe_core.storage.retries import retried, retried_unless_done
+from mopoe_core.storage.scratch import scratch
+
+WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+"""Error numbers of a file system that makes no hard links."""
+
+
+def write_whole(path: AnyPath, write: Callable[[Path], None], durable: bool = True) -> None:
+    """Lets `write` fill a temporary file, then gives it its name: a reader sees the old file or the new one.
+
+    On return the file and its name are on disk, so that a machine that goes down loses neither. If the file is not `durable`, its name
+    may be lost, which spares the disk a write.
+    """
+    if isinstance(path, RemotePath):
+        with scratch("upload") as folder:
+            temporary = Path(folder) / path.name
+            write(temporary)
+            path.write_bytes(temporary.read_bytes())
+        return
+    make_folder(path.parent, durable)
+    draft = _draft_of(path)
+    retried_unless_done(lambda: new_file(draft), lambda error: isinstance(error, FileExistsError))
+    try:
+        retried(lambda: _fill(Path(draft), write))
+        draft.replace(path)
+        if durable:
+            sync(path.parent)  # else a machine that goes down could leave the old name, or none
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # an error of writing has no file name
+            error.filename = str(path)
+        with suppress(OSError):  # `gc` removes what is left then
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def _draft_of(path: Path) -> LocalPath:
+    """Returns the path under which a file is written before it gets its name; `gc` knows such names."""
+    return LocalPath(path.with_name(f".{path.name}.{uuid.uuid4().hex}"))
+
+
+def _fill(draft: Path, write: Callable[[Path], None]) -> None:
+    write(draft)
+    sync(draft)  # else a machine that goes down could leave the new name with nothing behind it
+
+
+def new_file(path: Path) -> None:
+    """Makes an empty local file. Raises FileExistsError if there is one.
+
+    The system takes the user's umask off its rights, and heeds a folder's default ACL. `mkstemp` and SQLite do neither.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+
+
+def name_unless_taken(draft: Path, path: Path, durable: bool = True) -> bool:
+    """Gives a finished file its name, unless that is taken; returns whether the file has it. `draft` is gone afterwards.
+
+    If several processes ask at once, one gets the name. If the file is to be `durable`, its name is on disk on return.
+    """
+    draft, path = LocalPath(draft), LocalPath(path)
+    sync(draft)
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        return draft.samefile(path)  # a network file system may have lost its first answer, and asked again
+    except OSError as error:
+        if error.errno not in WITHOUT_LINKS:
+            raise
+        return _name_without_links(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    if durable:
+        sync(path.parent)
+    return True
+
+
+def _name_without_links(draft: Path, path: Path) -> bool:
+    """As `name_unless_taken`, on a file system without links: an empty file takes the name, and the draft then replaces it."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return False
+    draft.replace(path)
+    return True
+
+
+def create(path: AnyPath, content: bytes, durable: bool = True) -> bool:
+    """Writes a whole file, unless there is one of that name; returns whether it was written. The first of several writers wins.
+
+    On a remote store that is not exclusive (`RemotePath.is_exclusive`), two writers of one moment may both be told that they won.
+    """
+    if isinstance(path, RemotePath):
+        return path.create(content)
+    draft = _draft_of(path)
+    make_folder(path.parent, durable)
+    try:
+        retried(lambda: draft.write_bytes(content))
+        return name_unless_taken(draft, path, durable)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def copy(source: AnyPath, target: AnyPath) -> None:
+    """Copies a whole file, in place of any file of that name. A local file is linked if possible, so that its bytes are there once.
+    Raises FileNotFoundError if there is no such file.
+
+    The name is not yet on disk on return: one `sync` of a folder does that for all the files copied into it.
+    """
+    if isinstance(source, RemotePath) or isinstance(target, RemotePath):
+        _copy_remote(source, target)
+        return
+    make_folder(target.parent)
+    draft = _draft_of(target)
+    try:
+        try:
+            draft.hardlink_to(source)
+        except OSError as error:
+            if error.errno not in WITHOUT_LINKS:
+                raise
+            retried(lambda: shutil.copyfile(source, draft))
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)  # two names of one file: `replace` leaves both where the target was that file already
+
+
+def _copy_remote(source: AnyPath, target: AnyPath) -> None:
+    if isinstance(source, RemotePath) and isinstance(target, RemotePath) and source.base == target.base:
+        source.copy(target)
+    else:
+        write_bytes(target, source.read_bytes())
+
+
+def write_bytes(path: AnyPath, content: bytes | memoryview, durable: bool = True) -> None:
+    """As `write_whole`, for bytes."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    if isinstance(path, RemotePath):
+        path.write_bytes(content)
+    else:
+        write_whole(path, write, durable)
+
+
+def write_text(path: AnyPath, text: str, durable: bool = True) -> None:
+    """As `write_whole`, for text. A character that UTF-8 lacks, as a file name's undecoded bytes become, is written as an escape."""
+    write_bytes(path, text.encode(errors="backslashreplace"), durable)
+
+
+def move(source: AnyPath, target: AnyPath) -> None:
+    """Gives a file another name in the same storage, in place of any file of that name."""
+    source.replace(target)  # type: ignore[arg-type]  # both are local, or both remote
+    if isinstance(target, Path):
+        sync(target.parent)
+
+
+def keep(path: AnyPath, under: AnyPath) -> None:
+    """Gives a local file that is about to be replaced a second name, so that it stays; nothing is copied. Does nothing for a remote
+    file: a remote store loses nothing that it has taken.
+    """
+    if isinstance(path, Path) and isinstance(under, Path) and path.exists():
+        under.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system without links: then there is no second chance
+            under.hardlink_to(path)
