@@ -14,7 +14,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from mopoe_core.data.cards import DatasetCard
+from mopoe_core.data.dataset_card import DatasetCard
 from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
 from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset

@@ -16,7 +16,7 @@ import torch
 from benchmarks.reference.evaluation import evaluate
 from benchmarks.reference.models import Reference, adam, shuffled_loader, train_epoch
 from mopoe_core.config.training_config import TrainingConfig
-from mopoe_core.data.cards import DataKey
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.data.loading import load
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.classifiers import Classifiers, trained_classifiers

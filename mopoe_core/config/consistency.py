@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mopoe_core.data.cards import DatasetCard
+from mopoe_core.data.dataset_card import DatasetCard
 from mopoe_core.family.model_card import ModelCard
 from mopoe_core.family.registry import MODELS
 

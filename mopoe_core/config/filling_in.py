@@ -6,7 +6,8 @@ from pydantic import ValidationInfo
 
 from mopoe_core.config import presets
 from mopoe_core.config.field_types import same_number, text_or_empty
-from mopoe_core.data.cards import DatasetCard, find
+from mopoe_core.data.cards import find
+from mopoe_core.data.dataset_card import DatasetCard
 from mopoe_core.family.registry import MODELS
 
 

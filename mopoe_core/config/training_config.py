@@ -18,7 +18,8 @@ from mopoe_core.config.consistency import check_consistency
 from mopoe_core.config.field_types import Number, Weight, Whole, same_number, text_or_empty
 from mopoe_core.config.filling_in import all_is_none, card_of, preset_and_model_defaults, scale_fields, with_own_data
 from mopoe_core.config.roles import Role
-from mopoe_core.data.cards import DATASETS, DataKey, DatasetCard, find, is_own
+from mopoe_core.data.cards import DATASETS, find, is_own
+from mopoe_core.data.dataset_card import DataKey, DatasetCard
 from mopoe_core.family.registry import ALIASES, MODELS
 from mopoe_core.metric_names import metric_names
 from mopoe_core.spelling import choose

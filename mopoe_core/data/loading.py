@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mopoe_core.data.cards import DATASETS, DataKey, DatasetCard, is_own
+from mopoe_core.data.cards import DATASETS, is_own
+from mopoe_core.data.dataset_card import DataKey, DatasetCard
 from mopoe_core.data.types import Dataset
 from mopoe_core.errors import DataError
 from mopoe_core.spelling import choose

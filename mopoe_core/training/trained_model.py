@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data import loading
-from mopoe_core.data.cards import DatasetCard, is_own
+from mopoe_core.data.cards import is_own
+from mopoe_core.data.dataset_card import DatasetCard
 from mopoe_core.data.own.as_arrays import in_one_line
 from mopoe_core.data.types import Dataset, Modality
 from mopoe_core.errors import CheckpointError

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mopoe_core.data import loading
-from mopoe_core.data.cards import DataKey, DatasetCard, is_own
+from mopoe_core.data.cards import is_own
+from mopoe_core.data.dataset_card import DataKey, DatasetCard
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.errors import DataError
 from mopoe_core.metrics.pictures import write_contact_sheet

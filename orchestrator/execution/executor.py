@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from mopoe_core.data.cards import DataKey
+from mopoe_core.data.dataset_card import DataKey
 from orchestrator.execution import stacks
 from orchestrator.execution.events import ClassifiersReady, Observer, PreparationBegun
 from orchestrator.execution.queue.job import WorkerContext, in_order, jobs

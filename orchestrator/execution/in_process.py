@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import count
 
-from mopoe_core.data.cards import DataKey
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.metrics.classifier_quality import Quality
 from orchestrator.execution.attempt import attempt, preparation
 from orchestrator.execution.attempt.attempt import Abandoned

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mopoe_core.config import presets
-from mopoe_core.data.cards import DATASETS, DatasetCard, is_own
+from mopoe_core.data.cards import DATASETS, is_own
+from mopoe_core.data.dataset_card import DatasetCard
 from mopoe_core.metric_names import metric_names
 from mopoe_core.spelling import choose, nearest
 from orchestrator.errors import Location, Mistake, SpecError

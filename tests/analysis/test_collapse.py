@@ -21,7 +21,6 @@ from orchestrator.spec.sweep_file import parse
 from tests.core.metrics.test_evaluation import NAMES, shown, transparent
 from tests.report.test_report import Page, written
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, result
-from tests.support.drawings import without_drawing
 from tests.support.naming import names, names_in_order
 
 CPU = torch.device("cpu")

@@ -5,8 +5,9 @@ import pytest
 from mopoe_core.config import presets
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data import loading
-from mopoe_core.data.cards import DATASETS, DataKey
+from mopoe_core.data.cards import DATASETS
 from mopoe_core.data.celeba import celeba
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.data.mnist_svhn_text import mnist_svhn_text
 from mopoe_core.data.polymnist import polymnist
 from mopoe_core.data.types import Modality

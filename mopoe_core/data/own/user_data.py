@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mopoe_core.data.cards import DatasetCard
 from mopoe_core.data.dataset_cache import Array, content_hash
+from mopoe_core.data.dataset_card import DatasetCard
 from mopoe_core.data.own import as_arrays, remarks
 from mopoe_core.data.own.as_arrays import in_one_line
 from mopoe_core.data.own.checks import LIKELIHOODS, check

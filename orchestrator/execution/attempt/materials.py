@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mopoe_core.data.cards import DataKey
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Metric
 from mopoe_core.metrics.classifiers import Classifiers

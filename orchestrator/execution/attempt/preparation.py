@@ -9,7 +9,7 @@ import torch
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data import loading
-from mopoe_core.data.cards import DataKey
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.classifier_quality import Quality

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mopoe_core.config.training_config import TrainingConfig
-from mopoe_core.data.cards import DataKey
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.spec.search_block import Early
 from orchestrator.spec.trial import Cell, Trial

@@ -18,7 +18,7 @@ from orchestrator.execution.ray_tune import environment  # noqa: F401  # first: 
 import ray
 from ray import tune
 
-from mopoe_core.data.cards import DataKey
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.errors import UserError
 from mopoe_core.metrics.classifier_quality import Quality
 from mopoe_core.storage.scratch import scratch

@@ -16,9 +16,10 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from mopoe_core.data import loading
-from mopoe_core.data.cards import DATASETS, DataKey
+from mopoe_core.data.cards import DATASETS
 from mopoe_core.data.celeba import celeba, celeba_decoding, celeba_files
 from mopoe_core.data.celeba.attributes import CELEBA, DRAWN
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.data.mnist_svhn_text.mnist_svhn_text import ALPHABET
 from mopoe_core.errors import DataError
 from tests.support.naming import names, naming

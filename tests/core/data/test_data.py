@@ -11,7 +11,8 @@ import scipy.io
 import torch
 
 from mopoe_core.data import loading
-from mopoe_core.data.cards import DATASETS, DataKey
+from mopoe_core.data.cards import DATASETS
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.data.mnist_svhn_text import mnist_svhn_text as mst
 from mopoe_core.errors import DataError
 from tests.support.naming import names, naming

@@ -17,7 +17,7 @@ from torch import nn
 from mopoe_core import metric_names
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data import loading
-from mopoe_core.data.cards import DataKey
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.data.own import user_data
 from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import DataError

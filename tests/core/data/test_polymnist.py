@@ -15,8 +15,10 @@ import torch
 from PIL import Image
 
 from mopoe_core.data import loading
-from mopoe_core.data.cards import DATASETS, DataKey
-from mopoe_core.data.polymnist import backgrounds, polymnist, polymnist_files
+from mopoe_core.data.cards import DATASETS
+from mopoe_core.data.dataset_card import DataKey
+from mopoe_core.data.polymnist import backgrounds as background_rule
+from mopoe_core.data.polymnist import polymnist, polymnist_files
 from mopoe_core.data.polymnist.backgrounds import PHOTOGRAPHS, fuse
 from mopoe_core.errors import DataError
 from mopoe_core.random_streams import seed_of
@@ -226,7 +228,7 @@ def test_two_builds_are_equal_and_fewer_modalities_are_the_first_ones(place, emb
 
 def test_a_missing_photograph_is_named(tmp_path, monkeypatch):
     """Without scikit-image's files the message says which package to install again."""
-    monkeypatch.setattr(backgrounds, "find_spec", lambda name: None)
+    monkeypatch.setattr(background_rule, "find_spec", lambda name: None)
     monkeypatch.setattr(polymnist, "embedded_digits", dict)
     with pytest.raises(DataError, match=r"^[^\n]*astronaut\.png[^\n]*scikit-image[^\n]*$"):
         polymnist.load("embedded", tmp_path)
