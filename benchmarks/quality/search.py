@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.search
 
-Everything is the real thing (sweep file, `Searching`, proposals, ledger, Optuna's journal) but training: a stand-in computes the two
+Everything is the real thing (sweep file, `SearchEngine`, proposals, ledger, Optuna's journal) but training: a stand-in computes the two
 objectives of a cell. It is DTLZ2 with two objectives and five distance variables (Deb, Thiele, Laumanns and Zitzler, Scalable
 multi-objective optimization test problems, CEC 2002): with every field scaled to x in [0, 1] over its range,
 
@@ -31,7 +31,7 @@ from orchestrator.analysis.hypervolume import hypervolume
 from orchestrator.analysis.intervals import summary
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.search.engine import Searching
+from orchestrator.search.engine import SearchEngine
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
@@ -118,7 +118,7 @@ def sweep(sampler: str, cells: int, seeds: int, concurrent: int, chance: int) ->
 def run(spec: SweepSpec, storage: Path) -> Found:
     """One search to its end, its cells trained by the stand-in in the order in which they were proposed."""
     ledger, found, spent = Ledger(storage), dict[str, TrialResult](), 0.0
-    search = Searching(spec, ledger, found, lambda wider: None, lambda line: None)
+    search = SearchEngine(spec, ledger, found, lambda wider: None, lambda line: None)
     todo = search.start()
     while not search.over:
         started = core_seconds()

@@ -31,7 +31,7 @@ from benchmarks.scale.many_trials import made_up
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.result import TrialResult
-from orchestrator.search.study import of_fields
+from orchestrator.search.distributions import of_fields
 from orchestrator.spec import sweep_file
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_spec import SweepSpec

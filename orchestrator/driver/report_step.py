@@ -30,7 +30,7 @@ from orchestrator.tracking.mlflow.store_address import default_uri
 
 if TYPE_CHECKING:  # pandas and matplotlib: seconds, which a sweep with nothing new need not wait
     from orchestrator.report.report import ReportPaths
-    from orchestrator.search.outcomes import Told
+    from orchestrator.search.outcomes import ProposedCell
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Material:
     pictures: Mapping[str, Mapping[str, AnyPath]]
     """Generated samples by trial id and name."""
     failures: Sequence[failure_causes.FailureGroup]
-    outcomes: Sequence["Told"]
+    outcomes: Sequence["ProposedCell"]
     """What has come of the cells of a search; empty for any other sweep."""
     run_links: Mapping[str, str]
     """Addresses of MLflow's runs by the id of their trial or cell."""
@@ -82,7 +82,7 @@ def gather(seen: Snapshot, ledger: Ledger) -> Material:
     )
 
 
-def _outcomes(seen: Snapshot, ledger: Ledger) -> "list[Told]":
+def _outcomes(seen: Snapshot, ledger: Ledger) -> "list[ProposedCell]":
     from orchestrator.search import outcomes  # pandas and scipy
 
     given_up = {trial_id for trial_id, status in seen.statuses.items() if status == "failed"}

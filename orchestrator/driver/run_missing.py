@@ -42,9 +42,9 @@ def run_missing(
         ended = _EndedTrials(spec, ledger, tracker, progress, results)
         search, todo = None, made.to_run
         if spec.search is not None:
-            from orchestrator.search.engine import Searching  # optuna, which no other sweep need wait for
+            from orchestrator.search.engine import SearchEngine  # optuna, which no other sweep need wait for
 
-            search = Searching(spec, ledger, results, ended.widen, progress.say, lease.check)
+            search = SearchEngine(spec, ledger, results, ended.widen, progress.say, lease.check)
             todo = tuple(search.start())
         if not todo:
             return ""

@@ -35,7 +35,7 @@ from orchestrator.report.sections.front_section import Card
 from orchestrator.report.sections.group_section import Part
 from orchestrator.report.sections.search_section import SearchReport
 from orchestrator.report.sections.seed_section import SeedReport
-from orchestrator.search.outcomes import Told
+from orchestrator.search.outcomes import ProposedCell
 from orchestrator.spec.trial import Trial, spelled
 
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
@@ -52,7 +52,7 @@ class Contents:
     """The status of each planned trial, by its id."""
     samples: Mapping[str, Mapping[str, AnyPath]]
     """Pictures by trial id and name."""
-    told: Sequence[Told]
+    proposed: Sequence[ProposedCell]
     """The cells of a search."""
     command: str
     failed: Sequence[FailureGroup]
@@ -120,7 +120,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "search": search,
         "search_figures": [_inline_svg(path) for path in (search.shown if search else ())],
         "parts": parts,
-        "told_ids": [one.cell.id for one in contents.told],
+        "proposed_ids": [one.cell.id for one in contents.proposed],
         "shown": tables.shown,
         "spelled": spelled,
         "seeds": contents.seeds,
@@ -142,7 +142,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         ],
         "heat_maps": heat_map_section.of_groups([(part.group, part.table) for part in parts]),
         "pictures": picture_section.pictures(spec, pictured, contents.samples, [part.group for part in parts]),
-        "missing": failure_section.not_completed(spec, contents.states, contents.failed, contents.told, contents.command),
+        "missing": failure_section.not_completed(spec, contents.states, contents.failed, contents.proposed, contents.command),
         "provenance": origin_section.provenance(analysis.cells, contents.results),
         "command": contents.command,
         "yaml": contents.yaml,

@@ -24,7 +24,7 @@ from orchestrator.report.sections import group_section, search_section, seed_sec
 from orchestrator.report.sections.group_section import FrontFiles
 from orchestrator.report.sections.search_section import SearchReport
 from orchestrator.search import outcomes
-from orchestrator.search.outcomes import Told
+from orchestrator.search.outcomes import ProposedCell
 from orchestrator.spec.sweep_spec import SweepSpec
 
 PAGE = "index.html"
@@ -81,13 +81,13 @@ def write(
     command: str,
     folder: Path,
     against_paper: bool = False,
-    told: Sequence[Told] = (),
+    proposed: Sequence[ProposedCell] = (),
     beside: Beside | None = None,
 ) -> ReportPaths:
     """Write the whole report into `folder`; `against_paper` puts the published numbers beside it.
 
-    `states` has each planned trial's status by its id, `samples` its pictures by id and name, `told` the cells of a search, `beside` what
-    is known of failures and of MLflow's runs.
+    `states` has each planned trial's status by its id, `samples` its pictures by id and name, `proposed` the cells of a search, `beside`
+    what is known of failures and of MLflow's runs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     beside = beside or Beside()
@@ -100,7 +100,7 @@ def write(
         group_section.write_fronts(parts, folder)
     else:
         (part,) = parts
-        searched = Searched(spec, tuple(told), part.front, part.units, part.title)
+        searched = Searched(spec, tuple(proposed), part.front, part.units, part.title)
         search = search_section.write(searched, analysis.results, folder)
     group_section.remove_others(parts, folder)
     seeds = seed_section.write(analysis, folder, beside.unequal)
@@ -130,7 +130,7 @@ def write(
         results=results,
         states=states,
         samples=samples,
-        told=told,
+        proposed=proposed,
         command=command,
         failed=beside.failed,
         runs=beside.runs,

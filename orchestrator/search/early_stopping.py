@@ -1,7 +1,7 @@
 """Which cells of a search are stopped before their last epoch. Pure.
 
-What is compared is the mean over all seeds of a cell after the same share of its epochs; a cell of which a seed has not come that far, or
-has diverged on the way, is not judged.
+The rules compare the means over all seeds of cells after the same share of their epochs. A cell is not judged while one of its seeds has
+not come that far, nor if one has diverged on the way.
 """
 
 import math
@@ -17,78 +17,79 @@ Values = tuple[float, ...]
 
 
 def judge(spec: SweepSpec, early: Early) -> "Judge":
-    """The judge that a search asks for."""
+    """The judge for the rule of a search."""
     return {"halving": Halving, "dominated": Dominated}[early.rule](spec, early)
 
 
 class Judge(ABC):
-    """Remembers what cells had after some epochs."""
+    """Remembers the objectives of cells after some epochs, and says which cells to stop."""
 
     def __init__(self, spec: SweepSpec, early: Early) -> None:
         self._objectives, self._seeds, self._early = spec.objectives, spec.seed_list, early
         self._signs = [1.0 if objective.goal == "max" else -1.0 for objective in spec.objectives]
         self._seen: dict[tuple[str, int], dict[str, Values]] = {}
-        """Cell id and epoch to its trials' objectives."""
+        """The objectives of trials, by cell id and epoch, then by trial id."""
         self._cells: dict[str, Cell] = {}
 
     def note(self, cell: Cell, trial_id: str, epoch: int, values: Mapping[str, float]) -> None:
-        """A trial's metrics after an epoch, by name; none where it has diverged."""
+        """Remember the metrics of a trial after an epoch, by name; empty if the trial has diverged."""
         self._cells[cell.id] = cell
         if values:
             self._seen.setdefault((cell.id, epoch), {})[trial_id] = tuple(values[o.metric] for o in self._objectives)
 
     def course(self, cell: Cell) -> dict[int, float]:
-        """The first objective of a cell after the epochs at which all its seeds were seen; empty where there are several objectives."""
+        """The objective of a cell after each epoch that all its seeds have reached; empty if there are several objectives."""
         if len(self._objectives) > 1:
             return {}
-        found = {epoch: self._at(cell, epoch) for epoch in self._early.epochs(cell.config)}
-        return {epoch: values[0] for epoch, values in found.items() if values is not None}
+        means = {epoch: self._means_at(cell, epoch) for epoch in self._early.epochs(cell.config)}
+        return {epoch: values[0] for epoch, values in means.items() if values is not None}
 
     def why_stop(self, cell: Cell, epoch: int, completed: Mapping[str, Values]) -> str:
-        """Why a cell is to be stopped now; empty where it is not. `completed` has the objectives of completed cells by id."""
-        now = self._at(cell, epoch)
+        """Why to stop a cell now; empty if it goes on. `completed` has the objectives of completed cells by id."""
+        now = self._means_at(cell, epoch)
         shares = [share for share in self._early.at if self._early.epoch(share, cell.config) == epoch]
         return "" if now is None or not shares else self._why(now, self._others(cell, shares[0]), completed)
 
     @abstractmethod
     def _why(self, now: Values, others: Mapping[str, Values], completed: Mapping[str, Values]) -> str:
-        """As `why_stop`, of a cell with these objectives; `others` has those of other cells after the same share of their epochs."""
+        """Why to stop a cell with the objectives `now`; `others` has those of other cells after the same share of their epochs."""
 
-    def _at(self, cell: Cell, epoch: int) -> Values | None:
+    def _means_at(self, cell: Cell, epoch: int) -> Values | None:
         seen = self._seen.get((cell.id, epoch), {})
-        wanted = [Trial(cell, seed).id for seed in self._seeds]
-        if not set(wanted) <= seen.keys():
+        trial_ids = [Trial(cell, seed).id for seed in self._seeds]
+        if not set(trial_ids) <= seen.keys():
             return None
-        return tuple(math.fsum(column) / len(wanted) for column in zip(*(seen[key] for key in wanted), strict=True))
+        return tuple(math.fsum(column) / len(trial_ids) for column in zip(*(seen[key] for key in trial_ids), strict=True))
 
     def _others(self, cell: Cell, share: float) -> dict[str, Values]:
-        found = {other.id: self._at(other, self._early.epoch(share, other.config)) for other in self._cells.values()}
-        return {cell_id: values for cell_id, values in found.items() if values is not None and cell_id != cell.id}
+        means = {other.id: self._means_at(other, self._early.epoch(share, other.config)) for other in self._cells.values()}
+        return {cell_id: values for cell_id, values in means.items() if values is not None and cell_id != cell.id}
 
 
 class Halving(Judge):
-    """Asynchronous successive halving (Li et al. 2020) in its stopping form: a cell goes on if it is among the best `keep` of all that
-    came to this point so far. The first cells, too few to have a part that is not kept, all go on.
+    """Asynchronous successive halving (Li et al. 2020) in its stopping form.
+
+    A cell goes on if it is among the best `keep` of all cells that have reached this point so far. The first cells all go on, because
+    the share `keep` of so few is less than one cell.
     """
 
     def _why(self, now: Values, others: Mapping[str, Values], completed: Mapping[str, Values]) -> str:
-        came = sorted((self._signs[0] * value[0] for value in [now, *others.values()]), reverse=True)
-        kept = math.floor(len(came) * self._early.keep)
-        place = came.index(self._signs[0] * now[0]) + 1
-        if kept < 1 or place <= kept:
+        ranking = sorted((self._signs[0] * value[0] for value in [now, *others.values()]), reverse=True)
+        count = math.floor(len(ranking) * self._early.keep)
+        place = ranking.index(self._signs[0] * now[0]) + 1
+        if count < 1 or place <= count:
             return ""
-        return (
-            f"{self._objectives[0].metric} {now[0]:.4g} is number {place} of {len(came)} that came so far; the best {kept} go on"
-        )
+        metric = self._objectives[0].metric
+        return f"{metric} {now[0]:.4g} is number {place} of {len(ranking)} that came so far; the best {count} go on"
 
 
 class Dominated(Judge):
-    """A cell is stopped when a completed one is at least as good as its bound in every objective, and better in one.
+    """Stops a cell if a completed one is at least as good as its bound in every objective, and better in one.
 
-    The bound: what the cell has now, and in each objective the largest gain (or none) that a completed cell had from this share of its
-    epochs to its end. It assumes that no cell gains more than those did, so that it is asked only when several have been seen, and only
-    cells that were seen on their way count, as those that gained and as those that dominate: so a cell that is ahead of the other in
-    some objective at the same share of the epochs is never stopped for it.
+    The bound adds to each objective of the cell the largest gain (or none) that a completed cell had from this share of its epochs to its
+    end. The rule assumes that no cell gains more than those did, so it waits until `after` completed cells have been seen at this
+    share. Only these cells count, for the gain and for the domination. So no cell is stopped because of one that it is ahead of, in
+    some objective, at the same share of the epochs.
     """
 
     def _why(self, now: Values, others: Mapping[str, Values], completed: Mapping[str, Values]) -> str:

@@ -1,7 +1,7 @@
-"""A search while it runs: which cell comes next, what the study is told, which cells are stopped, who gets further seeds.
+"""A search while it runs: it proposes cells, tells Optuna their outcomes, stops cells early and gives out further seeds.
 
-A cell is proposed, written down, trained with all its seeds, and told: the means over its seeds if all of them completed, and no number
-if one did not. When enough cells have been told, further seeds go to those whose place on the front is undecided.
+A cell is proposed, recorded and trained with all its seeds. Then Optuna is told the means over the seeds if all of them completed, and no
+number if one did not. When all cells have been told, further seeds go to the cells whose place on the front is undecided.
 """
 
 import math
@@ -9,174 +9,175 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from mopoe_core.storage.paths import local_counterpart
-from orchestrator.analysis import fronts
-from orchestrator.analysis.comparable_groups import groups_of
-from orchestrator.errors import SpecError
 from orchestrator.execution.events import MetricsAtEpoch, Observer, TrialStopped
 from orchestrator.execution.queue.job import EarlyStopping
-from orchestrator.ledger import sweep_records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, cell_of, seeds, with_cells
 from orchestrator.ledger.result import TrialResult
 from orchestrator.search import early_stopping
-from orchestrator.search.outcomes import Telling, Told, feasible, hypervolumes, of_cell, of_results
-from orchestrator.search.study import Study, of_fields
+from orchestrator.search.distributions import of_fields
+from orchestrator.search.further_seeds import undecided_cells
+from orchestrator.search.outcomes import CellOutcome, ProposedCell, hypervolumes, of_cell, of_results
+from orchestrator.search.study import Study
+from orchestrator.search.warm_start import trained_cells
 from orchestrator.spec.comparison_key import MeasuredWith, measured_with
 from orchestrator.spec.search_space import Space
-from orchestrator.spec.sections import Replicates
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial, spelled
 
 MOST_REPEATS = 100
-"""Proposals of known cells, one after another, after which a space is taken to be spent."""
+"""A space is exhausted after so many proposals of known cells in a row."""
 
 
-class Searching(Observer):
-    """What a search wants trained. `found` has the results so far by trial id, and is kept up to date by the caller.
+class SearchEngine(Observer):
+    """Finds the trials of a search.
 
-    `widen` is told of the search with its cells whenever it has new ones, or new seeds, before their trials are handed out. `check`
-    raises LeaseLost where another driver may have taken over; it is called before anything is proposed.
+    `results` has the results so far by trial id; the caller keeps it up to date. `widen` is called with the search and its cells whenever
+    there are new cells or seeds, before their trials are handed out. `say` shows a line to the user. `check` is called before anything
+    is proposed; it raises LeaseLost if another driver may have taken over.
     """
 
     def __init__(
         self,
         spec: SweepSpec,
         ledger: Ledger,
-        found: Mapping[str, TrialResult],
+        results: Mapping[str, TrialResult],
         widen: Callable[[SweepSpec], None],
         say: Callable[[str], None],
         check: Callable[[], None] = lambda: None,
     ) -> None:
         assert spec.search is not None
         self.spec, self._search, self._space = spec, spec.search, Space(spec.search)
-        self._ledger, self._found, self._widen, self._say = ledger, found, widen, say
-        self._check = check
-        self._kept = Proposals(ledger.storage, spec.name)
-        self._stopped = self._kept.stopped()
-        self._seed_counts = self._kept.seed_counts()
-        self._failed: set[str] = set()
-        self._measured: MeasuredWith | None = None
+        self._ledger, self._results, self._widen, self._say, self._check = ledger, results, widen, say, check
+        self._records = Proposals(ledger.storage, spec.name)
+        self._stopped = self._records.stopped()
+        self._seed_counts = self._records.seed_counts()
+        self._given_up: set[str] = set()
+        """Trials that have failed for good."""
+        self._measured_with: MeasuredWith | None = None
         """What the first result of the search was measured with."""
         self._judge = early_stopping.judge(spec, self._search.early) if self._search.early else None
-        self._proposals = self._kept.every()
+        self._proposals = self._records.every()
         self._cells = {p.number: cell_of(p, spec) for p in self._proposals}
-        self._cell_of: dict[str, Cell] = {}
-        """Trial id to its cell."""
+        self._cell_by_trial: dict[str, Cell] = {}
         self._halted = {t.id for cell in self._cells.values() if cell.id in self._stopped for t in self._trials(cell)}
-        """Trials of stopped cells that no worker is at."""
-        self._note_epochs()
+        """Trials of stopped cells that no worker trains."""
+        self._note_recorded_epochs()
         path = local_counterpart(ledger.storage) / "sweeps" / spec.name / "study.journal"
-        told = [(proposal, self.telling(proposal)) for proposal in self._proposals]
-        self._study = Study(path, spec.name, self._search, self._space, spec.objectives, told)
-        self._open = {p.number: p for p, telling in told if telling.kind == "open"}
-        self._spent = ""
-        """Why no further cell is proposed, once that is so."""
-        self._extra: set[str] = set()
+        history = [(proposal, self.outcome(proposal)) for proposal in self._proposals]
+        self._study = Study(path, spec.name, self._search, self._space, spec.objectives, history)
+        self._open = {proposal.number: proposal for proposal, outcome in history if outcome.kind == "open"}
+        self._why_no_more = ""
+        """Why no further cell is proposed; empty while the search goes on."""
+        self._further_trials: set[str] = set()
         """Trials of further seeds that have not ended."""
-        self._decided = False
+        self._front_decided = False
 
     @property
     def over(self) -> bool:
-        """Whether there will be no more."""
-        return bool(self._spent) and not self._open and not self._extra and self._decided
+        """Whether there will be no more trials."""
+        return bool(self._why_no_more) and not self._open and not self._further_trials and self._front_decided
 
     @property
     def early_stopping(self) -> EarlyStopping | None:
-        """What the workers have to do for it."""
-        return EarlyStopping(self._search.early, self._kept.stopped_folder) if self._search.early else None
+        """What workers need to know to stop cells early; None if the search stops none."""
+        return EarlyStopping(self._search.early, self._records.stopped_folder) if self._search.early else None
 
     def start(self) -> list[Trial]:
-        """What to begin with: the trials that a search before left, or those of the first cell; none where it is over.
+        """The first trials: those that an earlier command left, or those of the first cell. Empty if the search is over.
 
-        A search that has no cell yet is first told those of the sweeps that it starts from.
+        A search without a cell of its own first takes the cells of the sweeps that it starts from.
         """
         if all(proposal.source for proposal in self._proposals):
             for name in self._search.warm_start:
                 self._take_from(name)
-        self._changed()
-        left = [trial for trial in self.spec.wanted if trial.id not in self._found]
-        self._extra = {trial.id for trial in left if trial.seed not in self.spec.seed_list}
+        self._update_spec()
+        left = [trial for trial in self.spec.wanted if trial.id not in self._results]
+        self._further_trials = {trial.id for trial in left if trial.seed not in self.spec.seed_list}
         while not left and not self.over:
             left = self.next({}, 1)
         return left
 
     def next(self, failed: Mapping[str, str], at_once: int) -> list[Trial]:
-        """The trials of the next cell, or further seeds; none where cells that train have to be waited for.
+        """The trials of the next cell, or further seeds. Empty if the search has to wait for cells that train.
 
-        `failed` has the trials that were given up; `at_once` is how many cells train at a time, where the search does not say.
+        `failed` has the trials that were given up. `at_once` is how many cells train at a time if the sweep file does not say it.
         """
         self._check()
-        self._failed = set(failed)
-        self._settle()
-        while not self._spent and len(self._open) < (self._search.concurrent or at_once):
-            self._spent = self._why_no_more()
-            if not self._spent and (trials := self._propose()):
+        self._given_up = set(failed)
+        self._tell_ended()
+        while not self._why_no_more and len(self._open) < (self._search.concurrent or at_once):
+            self._why_no_more = self._limit_reached()
+            if not self._why_no_more and (trials := self._propose()):
                 return trials
-        if self._spent and not self._open and not self._extra and not self._decided:
+        if self._why_no_more and not self._open and not self._further_trials and not self._front_decided:
             return self._further_seeds()
         return []
 
     def on_metrics_at_epoch(self, event: MetricsAtEpoch) -> None:
-        """What a trial has after an epoch; may stop its cell."""
-        cell = self._cell_of.get(event.trial_id)
+        """Note the metrics of a trial after an epoch, and stop its cell if the rule says so."""
+        cell = self._cell_by_trial.get(event.trial_id)
         if cell is None or self._judge is None:
             return
         self._judge.note(cell, event.trial_id, event.epoch, event.values)
-        why = self._judge.why_stop(cell, event.epoch, self._means_of_completed()) if cell.id not in self._stopped else ""
+        why = self._judge.why_stop(cell, event.epoch, self._feasible_means()) if cell.id not in self._stopped else ""
         if why:
-            self._kept.stop(cell.id, event.epoch, why)
-            self._stopped = self._kept.stopped()
+            self._records.stop(cell.id, event.epoch, why)
+            self._stopped = self._records.stopped()
             self._say(f"stopped    {cell.label} at epoch {event.epoch}: {why}")
 
     def on_trial_stopped(self, event: TrialStopped) -> None:
-        """A trial of a stopped cell has stopped."""
+        """Note that a trial of a stopped cell has stopped."""
         self._halted.add(event.trial_id)
 
-    def told(self) -> list[Told]:
-        """Every cell that was proposed, in order, with what has come of it."""
-        return [Told(p, self._cells[p.number], self.telling(p)) for p in self._proposals if p.same_as is None]
+    def proposed_cells(self) -> list[ProposedCell]:
+        """Every proposed cell, in order, with its outcome."""
+        return [ProposedCell(p, self._cells[p.number], self.outcome(p)) for p in self._proposals if p.same_as is None]
 
-    def telling(self, proposal: Proposal) -> Telling:
-        """What the ledger says of a proposal: of the seeds that all cells have, and of nothing but all of them."""
+    def outcome(self, proposal: Proposal) -> CellOutcome:
+        """The outcome of a proposal, by the seeds that all cells have; a repeated cell has failed."""
         if proposal.same_as is not None:
-            return Telling("failed")
+            return CellOutcome("failed")
         cell = self._cells[proposal.number]
-        stopped = cell.id in self._stopped and all(t.id in self._halted for t in self._left(cell))
-        alike, others = self._comparable(cell)
-        telling = of_cell(cell, self.spec, alike, stopped, {*self._failed, *others})
-        return replace(telling, epochs=self._judge.course(cell)) if self._judge and telling.kind == "stopped" else telling
+        stopped = cell.id in self._stopped and all(t.id in self._halted for t in self._without_result(cell))
+        comparable, others = self._comparable(cell)
+        outcome = of_cell(cell, self.spec, comparable, stopped, {*self._given_up, *others})
+        return replace(outcome, epochs=self._judge.course(cell)) if self._judge and outcome.kind == "stopped" else outcome
 
     def _comparable(self, cell: Cell) -> tuple[dict[str, TrialResult], list[str]]:
-        """The results of a cell that may be compared with the first of the search, and the ids of trials with others: a worker may have
-        other data than the one before it. The next command refuses to go on from those (`front_groups.check_search`).
+        """The results of a cell that are comparable with the first of the search, and the ids of trials whose results are not.
+
+        A worker may have other data than the one before it. The next command refuses to go on from such results
+        (`comparable_groups.check_search`).
         """
-        own = {trial.id: self._found[trial.id] for trial in self._trials(cell) if trial.id in self._found}
-        alike = {trial_id: result for trial_id, result in own.items() if self._can_be_told([result])}
-        return alike, [trial_id for trial_id in own if trial_id not in alike]
+        results = {trial.id: self._results[trial.id] for trial in self._trials(cell) if trial.id in self._results}
+        comparable = {trial_id: result for trial_id, result in results.items() if self._measured_alike([result])}
+        return comparable, [trial_id for trial_id in results if trial_id not in comparable]
 
-    def _can_be_told(self, results: Sequence[TrialResult]) -> bool:
-        """Whether those of them that completed were measured as the first that was told."""
+    def _measured_alike(self, results: Sequence[TrialResult]) -> bool:
+        """Whether the completed ones of these results were measured like the first result of the search."""
         measured = [measured_with(result.provenance) for result in results if result.status == "completed"]
-        self._measured = self._measured or next(iter(measured), None)
-        return all(one == self._measured for one in measured)
+        self._measured_with = self._measured_with or next(iter(measured), None)
+        return all(measured_by == self._measured_with for measured_by in measured)
 
-    def _settle(self) -> None:
-        """Tell what has ended."""
+    def _tell_ended(self) -> None:
+        """Tell Optuna the outcomes of cells that have ended since the last call."""
         for number, proposal in list(self._open.items()):
-            telling = self.telling(proposal)
-            if telling.kind != "open":
-                self._study.tell(proposal, telling)
+            outcome = self.outcome(proposal)
+            if outcome.kind != "open":
+                self._study.tell(proposal, outcome)
                 del self._open[number]
                 for trial_id in self._comparable(self._cells[number])[1]:
                     self._say(
                         f"not told: trial {trial_id} was measured on other data or judged by other classifiers than the first"
                     )
-        self._extra -= {*self._found, *self._failed}
+        self._further_trials -= {*self._results, *self._given_up}
 
-    def _why_no_more(self) -> str:
-        stop, mine = self._search.stop, [p for p in self._proposals if p.same_as is None and not p.source]
-        if len(mine) >= self._search.cells:
-            return f"{len(mine)} cells have been proposed"
+    def _limit_reached(self) -> str:
+        """Why no further cell may be proposed; empty if one may."""
+        stop, own = self._search.stop, [p for p in self._proposals if p.same_as is None and not p.source]
+        if len(own) >= self._search.cells:
+            return f"{len(own)} cells have been proposed"
         if stop.trial_hours is not None and (spent := self._trial_hours()) >= stop.trial_hours:
             return f"{spent:.3g} of {spelled(stop.trial_hours)} trial hours are used"
         if stop.no_gain and (since := self._cells_without_gain()) >= stop.no_gain:
@@ -189,98 +190,84 @@ class Searching(Observer):
         return f"{repeats} proposals were known cells" if repeats >= MOST_REPEATS else ""
 
     def _trial_hours(self) -> float:
-        seconds = (result.train_seconds + result.evaluate_seconds for result in self._results())
-        return math.fsum(seconds) / 3600
+        return math.fsum(result.train_seconds + result.evaluate_seconds for result in self._results_of_spec()) / 3600
 
     def _cells_without_gain(self) -> int:
-        """Cells told since the hypervolume last rose. Cells that did not complete have not raised it."""
-        ended = [one for one in self.told() if one.telling.kind != "open"]
+        """The number of cells that ended since the hypervolume last rose. Cells that did not complete have not raised it."""
+        ended = [proposed for proposed in self.proposed_cells() if proposed.outcome.kind != "open"]
         volumes = hypervolumes(ended, self.spec)
         best = max(volumes, default=0.0)
         return len(volumes) - 1 - volumes.index(best) if best > 0 else 0
 
     def _propose(self) -> list[Trial]:
-        """A new cell's trials that are to be trained; none if it was known, or has all its results."""
-        asked = self._study.ask()
-        if asked is None:
-            self._spent = "the grid has no more cells"
+        """The trials of a new cell that have to be trained. Empty if the cell was known, or has all its results."""
+        drawn = self._study.ask()
+        if drawn is None:
+            self._why_no_more = "the grid has no more cells"
             return []
-        cell = self.spec.cell_of(asked.fields)
+        cell = self.spec.cell_of(drawn.fields)
         same = next((p.number for p in self._proposals if p.cell_id == cell.id), None)
-        proposal = replace(asked, cell_id=cell.id, same_as=same)
+        proposal = replace(drawn, cell_id=cell.id, same_as=same)
         self._add(proposal, cell)
         self._open[proposal.number] = proposal
         if same is None:
-            self._changed()
-        self._settle()
-        return self._left(cell) if proposal.number in self._open else []
+            self._update_spec()
+        self._tell_ended()
+        return self._without_result(cell) if proposal.number in self._open else []
 
     def _add(self, proposal: Proposal, cell: Cell) -> None:
-        self._kept.add(proposal)
+        self._records.add(proposal)
         self._proposals.append(proposal)
         self._cells[proposal.number] = cell
 
-    def _take_from(self, name: str) -> None:
-        """The completed cells of another sweep that could have been proposed here."""
+    def _take_from(self, source: str) -> None:
+        """Tell Optuna the completed cells of another sweep that the search could have proposed."""
         taken = passed_over = 0
-        for cell in _other(self._ledger, name, self.spec.own_datasets).cells:
-            fields = _within(self._space, self.spec, cell)
-            if fields is None or any(p.cell_id == cell.id for p in self._proposals):
-                continue
-            results = [self._ledger.result(Trial(cell, seed)) for seed in self.spec.seed_list]
-            if any(result is None or result.status != "completed" for result in results):
-                continue
-            complete = [result for result in results if result is not None]
-            if not self._can_be_told(complete):
+        known = {proposal.cell_id for proposal in self._proposals}
+        for trained in trained_cells(source, self.spec, self._space, self._ledger, known):
+            if not self._measured_alike(trained.results):
                 passed_over += 1
                 continue
-            telling = of_results(complete, self.spec)
-            drawn, distributions = of_fields(self._space, fields)
-            proposal = Proposal(self._study.next_number(), cell.id, fields, drawn, distributions, {}, source=name)
-            self._add(proposal, cell)
-            self._study.add(proposal, telling)
+            drawn, distributions = of_fields(self._space, trained.fields)
+            number = self._study.next_number()
+            proposal = Proposal(number, trained.cell.id, trained.fields, drawn, distributions, {}, source=source)
+            self._add(proposal, trained.cell)
+            self._study.add(proposal, of_results(trained.results, self.spec))
             taken += 1
         other = f"; {passed_over} were measured on other data or judged by other classifiers, and are not" if passed_over else ""
-        self._say(f"{taken} cells of {name} are told, and not trained again{other}")
+        self._say(f"{taken} cells of {source} are told, and not trained again{other}")
 
     def _further_seeds(self) -> list[Trial]:
-        """One more seed for each cell whose place on the front is undecided; none when all are decided or have the most."""
-        limits, self._decided = self.spec.seeds, True
-        if not isinstance(limits, Replicates):
+        """One more seed for each cell whose place on the front is undecided. Empty if none is, or all have the most seeds."""
+        undecided = undecided_cells(self.spec, self._results_of_spec())
+        self._front_decided = not undecided
+        if self._front_decided:
             return []
-        before = {trial.id for trial in self.spec.trials}
-        counts, results = self.spec.seeds_by_cell, groups_of(self.spec, self._results()).results
-        front = fronts.front(self.spec.objectives, feasible(self.spec, results), counts, results, pooled=True)
-        for point in front.points:
-            undecided = point.probability is not None and 1 - limits.until < point.probability < limits.until
-            if undecided and len(counts[point.cell_id]) < limits.max:
-                self._seed_counts[point.cell_id] = len(counts[point.cell_id]) + 1
-                self._kept.give_seeds(point.cell_id, self._seed_counts[point.cell_id])
-                self._decided = False
-        if not self._decided:
-            self._changed()
+        before, counts = {trial.id for trial in self.spec.trials}, self.spec.seeds_by_cell
+        for cell_id in undecided:
+            self._seed_counts[cell_id] = len(counts[cell_id]) + 1
+            self._records.give_seeds(cell_id, self._seed_counts[cell_id])
+        self._update_spec()
         new = [trial for trial in self.spec.trials if trial.id not in before]
-        self._extra = {trial.id for trial in new}
-        if new:
-            self._say(f"one more seed for each of {len(new)} cells of which it is not sure whether they are on the front")
+        self._further_trials = {trial.id for trial in new}
+        self._say(f"one more seed for each of {len(new)} cells that may be on the front or not")
         return new
 
-    def _left(self, cell: Cell) -> list[Trial]:
-        """The trials of a cell that have no result yet."""
-        return [trial for trial in self._trials(cell) if trial.id not in self._found]
+    def _without_result(self, cell: Cell) -> list[Trial]:
+        return [trial for trial in self._trials(cell) if trial.id not in self._results]
 
     def _trials(self, cell: Cell) -> list[Trial]:
         return [Trial(cell, seed) for seed in seeds(self.spec, self._seed_counts.get(cell.id, 0))]
 
-    def _results(self) -> list[TrialResult]:
-        return [self._found[t.id] for t in self.spec.trials if t.id in self._found]
+    def _results_of_spec(self) -> list[TrialResult]:
+        return [self._results[t.id] for t in self.spec.trials if t.id in self._results]
 
-    def _means_of_completed(self) -> dict[str, tuple[float, ...]]:
-        """Cell id to the means of its objectives, of completed cells that keep to the constraints."""
-        return {one.cell.id: one.telling.values for one in self.told() if one.telling.is_feasible}
+    def _feasible_means(self) -> dict[str, tuple[float, ...]]:
+        """The means of the objectives of each completed cell that keeps to the constraints, by cell id."""
+        return {p.cell.id: p.outcome.values for p in self.proposed_cells() if p.outcome.is_feasible}
 
-    def _note_epochs(self) -> None:
-        """What the ledger has of metrics at epochs."""
+    def _note_recorded_epochs(self) -> None:
+        """Give the judge the metrics at epochs that the ledger has."""
         if self._judge is None or self._search.early is None:
             return
         for cell in self._cells.values():
@@ -290,30 +277,9 @@ class Searching(Observer):
                     if values is not None:
                         self._judge.note(cell, trial.id, epoch, values)
 
-    def _changed(self) -> None:
-        every = [self._cells[proposal.number] for proposal in self._proposals if proposal.same_as is None]
-        self.spec = with_cells(self.spec, every, self._stopped, self._seed_counts)
-        self._cell_of = {trial.id: trial.cell for trial in self.spec.trials}
+    def _update_spec(self) -> None:
+        """Make the sweep anew from its cells, and hand it to the caller."""
+        cells = [self._cells[proposal.number] for proposal in self._proposals if proposal.same_as is None]
+        self.spec = with_cells(self.spec, cells, self._stopped, self._seed_counts)
+        self._cell_by_trial = {trial.id: trial.cell for trial in self.spec.trials}
         self._widen(self.spec)
-
-
-def _other(ledger: Ledger, name: str, code_of: frozenset[str]) -> SweepSpec:
-    try:
-        return sweep_records.recorded(ledger.storage, name, code_of)
-    except FileNotFoundError:
-        raise SpecError(
-            f"search.warm_start: {ledger.storage} has no sweep {name!r}; run it there first, or leave it out"
-        ) from None
-
-
-def _within(space: Space, spec: SweepSpec, cell: Cell) -> dict[str, object] | None:
-    """The fields of the space at which this search would have that cell; None where it cannot have it."""
-    config = cell.config.model_dump()
-    fields: dict[str, object] = {}
-    for name in space.order:
-        if space.active(name, fields):
-            value = config[name]
-            fields[name] = list(value) if isinstance(value, tuple) else value
-    if not space.holds(fields):
-        return None
-    return fields if spec.cell_of(fields).id == cell.id else None

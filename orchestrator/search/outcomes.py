@@ -1,6 +1,6 @@
-"""What has come of the cells of a search. Pure.
+"""The outcomes of the cells of a search. Pure.
 
-A cell counts with all the seeds that every cell has, or not at all: one that lost a seed has no number, and is told as what it is.
+A cell counts with all the seeds that every cell has, or not at all. A cell that lost a seed has no number; its outcome says how it ended.
 """
 
 import math
@@ -20,17 +20,22 @@ from orchestrator.spec.trial import Cell, Trial
 
 
 @dataclass(frozen=True)
-class Telling:
-    """What is told of a proposal."""
+class CellOutcome:
+    """The outcome of a cell, as Optuna is told it."""
 
     kind: str
-    """`completed`, `diverged`, `stopped`, `failed` (also of a cell that was told before), or `open` while nothing is to be told."""
+    """`completed`, `diverged`, `stopped`, `failed` (also for a repeated cell), or `open` while the cell has not ended."""
     values: tuple[float, ...] = ()
-    """Means over the seeds, an objective each; only of a completed cell."""
+    """The mean over the seeds of each objective; empty unless the cell completed."""
     excess: Mapping[str, float] = field(default_factory=dict)
-    """How far it is on the wrong side of each constraint; zero or less where it keeps to it."""
+    """By how much the cell breaks each constraint; zero or less if it keeps to it."""
     epochs: Mapping[int, float] = field(default_factory=dict)
-    """The single objective after some epochs, of a cell that was stopped."""
+    """The objective after some epochs, if the cell was stopped and there is only one objective."""
+
+    @property
+    def label(self) -> str:
+        """The kind for tables and figures: `infeasible` instead of `completed` if the cell breaks a constraint."""
+        return "infeasible" if self.kind == "completed" and not self.is_feasible else self.kind
 
     @property
     def is_feasible(self) -> bool:
@@ -39,94 +44,94 @@ class Telling:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A cell that was proposed, and what has come of it."""
+class ProposedCell:
+    """A proposed cell with its outcome."""
 
     proposal: Proposal
     cell: Cell
-    telling: Telling
+    outcome: CellOutcome
     stopped: Stopped | None = None
-    """When and why it was stopped early, where that is asked for."""
+    """When and why the cell was stopped early. Only `of_search` fills it in."""
     so_far: tuple[float, ...] = ()
-    """Means over the seeds when it was stopped, an objective each; empty of any other cell."""
-
-    @property
-    def outcome(self) -> str:
-        """The telling's kind, or `infeasible` of a completed cell that breaks a constraint."""
-        return "infeasible" if self.telling.kind == "completed" and not self.telling.is_feasible else self.telling.kind
+    """The mean over the seeds of each objective when the cell was stopped; empty for any other cell."""
 
 
 def of_cell(
-    cell: Cell, spec: SweepSpec, found: Mapping[str, TrialResult], stopped: bool, given_up: Collection[str] = ()
-) -> Telling:
-    """Of a cell whose results so far are `found`, by trial id; `given_up` has the trials that have failed for good."""
+    cell: Cell, spec: SweepSpec, results_by_id: Mapping[str, TrialResult], stopped: bool, given_up: Collection[str] = ()
+) -> CellOutcome:
+    """The outcome of a cell. `results_by_id` has the results so far by trial id, `given_up` the trials that have failed for good."""
     trials = [Trial(cell, seed) for seed in spec.seed_list]
-    results = [found[trial.id] for trial in trials if trial.id in found]
+    results = [results_by_id[trial.id] for trial in trials if trial.id in results_by_id]
     if len(results) == len(trials):
         return of_results(results, spec)
     if stopped:
-        return Telling("stopped")
-    lost = [trial for trial in trials if trial.id in given_up and trial.id not in found]
-    return Telling("failed" if len(lost) + len(results) == len(trials) else "open")
+        return CellOutcome("stopped")
+    lost = [trial for trial in trials if trial.id in given_up and trial.id not in results_by_id]
+    return CellOutcome("failed" if len(lost) + len(results) == len(trials) else "open")
 
 
-def of_search(spec: SweepSpec, storage: AnyPath, results: Sequence[TrialResult], given_up: Collection[str] = ()) -> list[Told]:
-    """Every cell that a search has proposed, in order, with what has come of it; `given_up` as in `of_cell`."""
-    kept, found = Proposals(storage, spec.name), {result.trial.id: result for result in results}
-    ledger, stopped = Ledger(storage), kept.stopped()
-    told = []
-    for proposal in kept.every():
+def of_search(
+    spec: SweepSpec, storage: AnyPath, results: Sequence[TrialResult], given_up: Collection[str] = ()
+) -> list[ProposedCell]:
+    """Every cell that a search has proposed, in order, with its outcome; `given_up` is as in `of_cell`."""
+    proposals, ledger = Proposals(storage, spec.name), Ledger(storage)
+    results_by_id, stopped = {result.trial.id: result for result in results}, proposals.stopped()
+    cells = []
+    for proposal in proposals.every():
         if proposal.same_as is None:
             cell = cell_of(proposal, spec)
             stop = stopped.get(cell.id)
-            so_far = _at(stop.epoch, cell, spec, ledger) if stop else ()
-            told.append(Told(proposal, cell, of_cell(cell, spec, found, stop is not None, given_up), stop, so_far))
-    return told
+            so_far = _means_at(stop.epoch, cell, spec, ledger) if stop else ()
+            outcome = of_cell(cell, spec, results_by_id, stop is not None, given_up)
+            cells.append(ProposedCell(proposal, cell, outcome, stop, so_far))
+    return cells
 
 
-def _at(epoch: int, cell: Cell, spec: SweepSpec, ledger: Ledger) -> tuple[float, ...]:
-    """Means over the seeds after an epoch, an objective each; empty where a seed lacks them."""
-    seen = [ledger.at_epoch(Trial(cell, seed), epoch) for seed in spec.seed_list]
-    values = [[one[o.metric] for o in spec.objectives] for one in seen if one and all(o.metric in one for o in spec.objectives)]
-    if len(values) < len(seen):
+def _means_at(epoch: int, cell: Cell, spec: SweepSpec, ledger: Ledger) -> tuple[float, ...]:
+    """The mean over the seeds of each objective after an epoch; empty if a seed lacks one."""
+    recorded = [ledger.at_epoch(Trial(cell, seed), epoch) for seed in spec.seed_list]
+    metrics = [objective.metric for objective in spec.objectives]
+    values = [[at_epoch[metric] for metric in metrics] for at_epoch in recorded if at_epoch and set(metrics) <= at_epoch.keys()]
+    if len(values) < len(recorded):
         return ()
     return tuple(math.fsum(column) / len(values) for column in zip(*values, strict=True))
 
 
-def of_results(results: Sequence[TrialResult], spec: SweepSpec) -> Telling:
-    """Of a cell with results for all its seeds. A diverged seed breaks a constraint of its own: there shall be none."""
+def of_results(results: Sequence[TrialResult], spec: SweepSpec) -> CellOutcome:
+    """The outcome of a cell with results for all its seeds. Each diverged seed breaks the constraint `diverged` by one."""
     diverged = sum(result.status == "diverged" for result in results)
     if diverged:
-        return Telling("diverged", excess={"diverged": float(diverged)})
-    return Telling("completed", fronts.means(results, spec.objectives), _excess(results, _constraints(spec)))
+        return CellOutcome("diverged", excess={"diverged": float(diverged)})
+    return CellOutcome("completed", fronts.means(results, spec.objectives), _excess(results, _constraints(spec)))
 
 
 def feasible(spec: SweepSpec, results: Sequence[TrialResult]) -> list[Cell]:
     """The cells of a sweep without those that break a constraint of its search."""
-    out = broken(spec, results)
-    return [cell for cell in spec.cells if cell.id not in out]
+    infeasible = broken(spec, results)
+    return [cell for cell in spec.cells if cell.id not in infeasible]
 
 
 def broken(spec: SweepSpec, results: Sequence[TrialResult]) -> dict[str, dict[str, float]]:
-    """Cells that break a constraint of their search, by id, with how far they are on the wrong side of each that they break."""
+    """By how much cells break the constraints of their search, by cell id and constraint; without constraints that are kept."""
     if not _constraints(spec):
         return {}
     by_cell: dict[str, list[TrialResult]] = {}
     for result in results:
         if result.status == "completed" and result.trial.seed in spec.seed_list:
             by_cell.setdefault(result.trial.cell.id, []).append(result)
-    excess = {cell_id: _excess(own, _constraints(spec)) for cell_id, own in by_cell.items()}
-    wrong = {cell_id: {name: value for name, value in found.items() if value > 0} for cell_id, found in excess.items()}
-    return {cell_id: found for cell_id, found in wrong.items() if found}
+    excess = {cell_id: _excess(completed, _constraints(spec)) for cell_id, completed in by_cell.items()}
+    too_much = {cell_id: {name: value for name, value in by_name.items() if value > 0} for cell_id, by_name in excess.items()}
+    return {cell_id: by_name for cell_id, by_name in too_much.items() if by_name}
 
 
-def hypervolumes(told: Sequence[Told], spec: SweepSpec) -> list[float]:
-    """The hypervolume after each of these cells, in their order; zeros where an objective has no reference."""
+def hypervolumes(cells: Sequence[ProposedCell], spec: SweepSpec) -> list[float]:
+    """The hypervolume after each of these cells, in their order; zeros if an objective has no reference."""
     front: list[tuple[float, ...]] = []
     volumes: list[float] = []
-    for one in told:
-        wider = dominance.front_of([*front, one.telling.values], spec.objectives) if one.telling.is_feasible else front
-        if wider != front or not volumes:  # what is dominated adds nothing: the volume of all cells each time took n^2
+    for proposed in cells:
+        outcome = proposed.outcome
+        wider = dominance.front_of([*front, outcome.values], spec.objectives) if outcome.is_feasible else front
+        if wider != front or not volumes:  # a dominated cell adds nothing, and the volume of all cells each time took n^2
             volumes.append(volume_of.hypervolume(wider, spec.objectives) or 0.0)
         else:
             volumes.append(volumes[-1])
@@ -134,24 +139,24 @@ def hypervolumes(told: Sequence[Told], spec: SweepSpec) -> list[float]:
     return volumes
 
 
-def best_so_far(told: Sequence[Told], spec: SweepSpec, objective: int) -> list[float]:
+def best_so_far(cells: Sequence[ProposedCell], spec: SweepSpec, objective: int) -> list[float]:
     """The best value of an objective after each of these cells, among those that keep to the constraints; NaN before the first."""
-    better, best, found = max if spec.objectives[objective].goal == "max" else min, math.nan, []
-    for one in told:
-        if one.telling.is_feasible:
-            value = one.telling.values[objective]
+    better, best, course = max if spec.objectives[objective].goal == "max" else min, math.nan, []
+    for proposed in cells:
+        if proposed.outcome.is_feasible:
+            value = proposed.outcome.values[objective]
             best = value if math.isnan(best) else better(best, value)
-        found.append(best)
-    return found
+        course.append(best)
+    return course
 
 
-def courses(told: Sequence[Told], spec: SweepSpec) -> dict[str, list[float]]:
-    """What a search has reached after each of these cells: the `hypervolume`; `best <metric>` of each objective where that is the
-    only one, or one has no reference.
+def courses(cells: Sequence[ProposedCell], spec: SweepSpec) -> dict[str, list[float]]:
+    """What a search has reached after each of these cells: the `hypervolume`, or `best <metric>` for each objective if there is only one
+    objective, or one without a reference.
     """
     if len(spec.objectives) > 1 and all(objective.reference is not None for objective in spec.objectives):
-        return {"hypervolume": hypervolumes(told, spec)}
-    return {f"best {objective.metric}": best_so_far(told, spec, place) for place, objective in enumerate(spec.objectives)}
+        return {"hypervolume": hypervolumes(cells, spec)}
+    return {f"best {objective.metric}": best_so_far(cells, spec, place) for place, objective in enumerate(spec.objectives)}
 
 
 def _constraints(spec: SweepSpec) -> Sequence[Constraint]:

@@ -29,7 +29,7 @@ from orchestrator.report import export
 from orchestrator.report.paper import paper_tables
 from orchestrator.report.report import ReportPaths
 from orchestrator.report.sections import picture_section
-from orchestrator.search.engine import Searching
+from orchestrator.search.engine import SearchEngine
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow.store_address import default_uri
 from tests.report.test_report_page import Parsed
@@ -462,5 +462,5 @@ def test_a_search_has_one_group_and_sets_the_rest_aside(hunt, tmp_path, undrawn)
 
 def test_a_search_is_not_told_what_was_measured_on_other_data(hunt):
     """The study gets no number for such a cell."""
-    search = Searching(hunt.spec, hunt.ledger, {r.trial.id: r for r in hunt.results}, lambda spec: None, lambda line: None)
-    assert [one.telling.kind for one in search.told()] == ["completed", "completed", "failed"]
+    search = SearchEngine(hunt.spec, hunt.ledger, {r.trial.id: r for r in hunt.results}, lambda spec: None, lambda line: None)
+    assert [one.outcome.kind for one in search.proposed_cells()] == ["completed", "completed", "failed"]

@@ -33,7 +33,7 @@ def searched(hunt):
     """What its report is made from."""
     spec = hunt.spec
     found = front(spec.objectives, outcomes.feasible(spec, hunt.results), spec.seeds_by_cell, hunt.results)
-    return Searched(spec, tuple(hunt.told), found, ("share", "nats")[: len(spec.objectives)], "a title")
+    return Searched(spec, tuple(hunt.proposed), found, ("share", "nats")[: len(spec.objectives)], "a title")
 
 
 @pytest.fixture
@@ -98,11 +98,11 @@ def test_every_fate_has_its_mark_at_its_number(eventful):
 def test_without_a_hypervolume_the_course_is_the_best_so_far(eventful, goal, expected):
     """Of a single objective the largest or smallest mean of the feasible cells; of two without references, one course each."""
     hunt = Hunt(eventful.storage, raw([OBJECTIVES[0] | {"goal": goal}], **CONSTRAINED))
-    course = outcomes.courses(hunt.told, hunt.spec)
+    course = outcomes.courses(hunt.proposed, hunt.spec)
     assert course[f"best {COHERENCE}"][:3] == pytest.approx(expected)
     bare = [{"metric": objective["metric"], "goal": "max"} for objective in OBJECTIVES]
     hunt = Hunt(eventful.storage, raw(bare, **CONSTRAINED))
-    assert list(outcomes.courses(hunt.told, hunt.spec)) == [f"best {COHERENCE}", f"best {LIKELIHOOD}"]
+    assert list(outcomes.courses(hunt.proposed, hunt.spec)) == [f"best {COHERENCE}", f"best {LIKELIHOOD}"]
     assert len(search_course_figure.history(searched(hunt)).axes) == 2
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_best_before_the_first_feasible_cell(tmp_path):
     hunt = Hunt(tmp_path, raw(OBJECTIVES[:1]))
     hunt.diverge(hunt.propose(beta=1.0, latent_dim=8, model="mopoe"), 0)
     hunt.diverge(hunt.propose(beta=1.0, latent_dim=8, model="mopoe"), 1)
-    assert [math.isnan(value) for value in outcomes.best_so_far(hunt.told, hunt.spec, 0)] == [True]
+    assert [math.isnan(value) for value in outcomes.best_so_far(hunt.proposed, hunt.spec, 0)] == [True]
 
 
 @pytest.mark.parametrize("goals", list(itertools.product(("max", "min"), repeat=2)))
@@ -223,7 +223,7 @@ def test_markers_of_a_search_have_cards_by_number(eventful, tmp_path):
     eventful.report(tmp_path / "r")
     page = Parsed((tmp_path / "r" / "index.html").read_text())
     marks = [attributes["id"] for _, attributes in page.elements if attributes.get("class") == "mark"]
-    told = {f"cell-{one.cell.id}": one for one in eventful.told}
+    told = {f"cell-{one.cell.id}": one for one in eventful.proposed}
     assert marks
     assert all(page.texts[mark].startswith(f"{told[mark].proposal.number}: ") for mark in marks)
     assert all(f"{told[mark].proposal.number}: " in page.texts[mark.replace("cell-", "card-")] for mark in marks)
@@ -244,7 +244,7 @@ def test_an_infeasible_cell_is_on_no_front_though_it_beats_all(eventful, tmp_pat
 
 
 def test_the_line_counts_every_fate(eventful):
-    """Told are all but the open one; the repeat is none."""
+    """ProposedCell are all but the open one; the repeat is none."""
     said = line(searched(eventful))
     assert said.startswith("search  7 cells told: 3 completed, 1 infeasible, 1 diverged, 1 failed, 1 stopped; 1 open")
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 ONLY_IN = {
     "ray": ("orchestrator/execution/ray_tune/",),
     "mlflow": ("orchestrator/tracking/mlflow/",),
-    "optuna": ("orchestrator/search/study.py",),
+    "optuna": ("orchestrator/search/",),
     "matplotlib": ("orchestrator/report/figures/", "orchestrator/report/paper/paper_figures.py"),
     "jinja2": ("orchestrator/report/page.py",),
 }

@@ -19,7 +19,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.sweep_records import record
 from orchestrator.search import early_stopping, outcomes
-from orchestrator.search.engine import MOST_REPEATS, Searching
+from orchestrator.search.engine import MOST_REPEATS, SearchEngine
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
@@ -52,7 +52,7 @@ class Driver:
         self.spec = resolve(spec, storage)
         self.found = {r.trial.id: r for r in self.ledger.results_of(self.spec.trials)}
         self.trained, self.said, self.failed, self.most_open = [], [], {}, 0
-        self.search = Searching(self.spec, self.ledger, self.found, self.widen, self.said.append)
+        self.search = SearchEngine(self.spec, self.ledger, self.found, self.widen, self.said.append)
 
     def widen(self, spec):
         """As the driver of a sweep does."""
@@ -82,7 +82,7 @@ class Driver:
         return self
 
     @property
-    def told(self):
+    def proposed(self):
         """What has come of the cells, as the report has it."""
         return outcomes.of_search(self.spec, self.ledger.storage, list(self.found.values()))
 
@@ -157,7 +157,7 @@ def test_a_cell_that_lost_a_seed_is_never_a_number(tmp_path, how, kind, state):
     states = {trial.user_attrs["cell_id"]: (trial.state.name, trial.values) for trial in driver.study().trials}
     assert states[lost] == (state, None)
     assert sum(name == "COMPLETE" for name, _ in states.values()) == 5
-    assert {one.telling.kind for one in driver.told if one.cell.id == lost} == ({kind} if kind == "diverged" else {"open"})
+    assert {one.outcome.kind for one in driver.proposed if one.cell.id == lost} == ({kind} if kind == "diverged" else {"open"})
     front = fronts.front(driver.spec.objectives, driver.spec.cells, driver.spec.seeds_by_cell, list(driver.found.values()))
     assert lost in {cell.cell_id for cell in front.left_out}
 
@@ -199,9 +199,9 @@ def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_end
             driver.end(two)
         driver.search.on_trial_stopped(TrialStopped(two.id, 5))
         driver.search.next({}, 1)
-        (told,) = driver.study().trials
-        assert told.state == (TrialState.COMPLETE if ends else TrialState.PRUNED)
-        assert (told.values is None) != ends
+        (trial,) = driver.study().trials
+        assert trial.state == (TrialState.COMPLETE if ends else TrialState.PRUNED)
+        assert (trial.values is None) != ends
         assert driver.search.over
         again = Driver(search(f"s{ends}", cells=1, early=stopping), tmp_path).run()
         assert again.trained == []

@@ -23,8 +23,8 @@ from optuna_dashboard._storage_url import guess_storage_from_url
 from mopoe_core.config.training_config import TrainingConfig
 from orchestrator.errors import SpecError
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.search.engine import Searching
-from orchestrator.search.outcomes import Telling
+from orchestrator.search.engine import SearchEngine
+from orchestrator.search.outcomes import CellOutcome
 from orchestrator.search.study import Study
 from orchestrator.spec.search_block import Search
 from orchestrator.spec.search_space import Space
@@ -44,10 +44,10 @@ BASE = {"dataset": "mnist_svhn_text", "networks": "small"}
 GOOD = {"name": "found", "base": BASE, "search": {"space": SPACE, "cells": 10, "sampler": "random"}, "seeds": 2}
 
 
-def study(path, told=(), space=SPACE, **search):
+def study(path, past=(), space=SPACE, **search):
     """A study of a search with this space."""
     search = Search(space=space, **{"cells": 60, **search})
-    return Study(path, "found", search, Space(search), OBJECTIVES, told)
+    return Study(path, "found", search, Space(search), OBJECTIVES, past)
 
 
 def small(sampler):
@@ -59,11 +59,11 @@ def small(sampler):
 def outcome(proposal):
     """What comes of a proposal: a function of its fields, with one of each kind of ending."""
     if proposal.number == 2:
-        return Telling("diverged", excess={"diverged": 1.0})
+        return CellOutcome("diverged", excess={"diverged": 1.0})
     if proposal.number == 4:
-        return Telling("failed")
+        return CellOutcome("failed")
     beta, dims = proposal.fields["beta"], proposal.fields.get("latent_dim", 4)
-    return Telling("completed", (0.5 + 0.1 * math.log(beta) - 0.01 * dims, -2000.0 - 9.0 * beta + dims))
+    return CellOutcome("completed", (0.5 + 0.1 * math.log(beta) - 0.01 * dims, -2000.0 - 9.0 * beta + dims))
 
 
 def asked(of):
@@ -75,16 +75,16 @@ def asked(of):
 
 def history(of, cells, open_at_end=2):
     """Ask and tell, three cells at a time, so that some proposals are made while others are open; the last ones stay open."""
-    told, waiting = [], []
+    past, waiting = [], []
     for _ in range(cells):
         waiting.append(asked(of))
         if len(waiting) > 2:
-            told.append(waiting.pop(0))
-            of.tell(told[-1], outcome(told[-1]))
+            past.append(waiting.pop(0))
+            of.tell(past[-1], outcome(past[-1]))
     while len(waiting) > open_at_end:
-        told.append(waiting.pop(0))
-        of.tell(told[-1], outcome(told[-1]))
-    return [(p, outcome(p)) for p in told] + [(p, Telling("open")) for p in waiting]
+        past.append(waiting.pop(0))
+        of.tell(past[-1], outcome(past[-1]))
+    return [(p, outcome(p)) for p in past] + [(p, CellOutcome("open")) for p in waiting]
 
 
 def in_journal(path):
@@ -121,7 +121,7 @@ def search_of(raw, storage):
     """A search over what its ledger has."""
     ledger, spec = Ledger(storage), parse(raw)
     found = {one.trial.id: one for one in ledger.results()}
-    return Searching(spec, ledger, found, lambda wider: None, lambda line: None), ledger, found
+    return SearchEngine(spec, ledger, found, lambda wider: None, lambda line: None), ledger, found
 
 
 def run(raw, storage, fails=lambda trial: False):
@@ -219,12 +219,12 @@ def test_a_diverged_cell_is_pruned_beyond_a_constraint_and_a_failed_or_repeated_
     assert {beta for beta, state in ended if state == TrialState.COMPLETE} == {0.5, 1, 4}
     assert {beta for beta, state in ended if state == TrialState.PRUNED} == {10, 15}
     assert 2 in {beta for beta, state in ended if state == TrialState.FAIL}
-    told = Counter(trial.params["beta"] for trial in every if trial.state != TrialState.FAIL)
-    assert set(told.values()) == {1}, "a cell is told once"
+    counts = Counter(trial.params["beta"] for trial in every if trial.state != TrialState.FAIL)
+    assert set(counts.values()) == {1}, "a cell is told once"
     assert len(every) > 6, "the seed of this test finds no repeated cell; take another"
     assert [trial.constraints for trial in every if trial.state == TrialState.PRUNED] == [{"diverged": 1.0}] * 2
     assert all(trial.values is None and not trial.intermediate_values for trial in every if trial.state != TrialState.COMPLETE)
-    assert sum(1 for one in search.told() if one.telling.kind == "failed") == 1
+    assert sum(1 for one in search.proposed_cells() if one.outcome.kind == "failed") == 1
 
 
 # Proposals
@@ -234,9 +234,9 @@ def test_a_diverged_cell_is_pruned_beyond_a_constraint_and_a_failed_or_repeated_
 def test_the_same_history_gets_the_same_proposal(sampler, tmp_path):
     """From a study, and from another one that opened a copy of its file."""
     one = study(tmp_path / "one", **small(sampler))
-    told = history(one, 14)
+    past = history(one, 14)
     shutil.copy(tmp_path / "one", tmp_path / "two")
-    two = study(tmp_path / "two", told, **small(sampler))
+    two = study(tmp_path / "two", past, **small(sampler))
     assert [asked(one) for _ in range(3)] == [asked(two) for _ in range(3)]
 
 
@@ -244,8 +244,8 @@ def test_the_same_history_gets_the_same_proposal(sampler, tmp_path):
 def test_a_study_that_was_made_anew_proposes_what_the_unbroken_one_would(sampler, tmp_path):
     """With diverged, failed and open cells in its history, and proposals that were made while others were open."""
     one = study(tmp_path / "one", **small(sampler))
-    told = history(one, 16)
-    anew = study(tmp_path / "anew", told, **small(sampler))
+    past = history(one, 16)
+    anew = study(tmp_path / "anew", past, **small(sampler))
     for _ in range(2):
         assert asked(one).fields == asked(anew).fields
 
@@ -253,10 +253,10 @@ def test_a_study_that_was_made_anew_proposes_what_the_unbroken_one_would(sampler
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_proposal_that_was_never_written_down_is_forgotten_and_made_again(sampler, tmp_path):
     """As after a driver that was killed between the question and the note of the answer."""
-    told = history(study(tmp_path / "one", **small(sampler)), 12)
-    lost = asked(study(tmp_path / "one", told, **small(sampler)))
+    past = history(study(tmp_path / "one", **small(sampler)), 12)
+    lost = asked(study(tmp_path / "one", past, **small(sampler)))
     assert len(in_journal(tmp_path / "one")) == 13
-    again = study(tmp_path / "one", told, **small(sampler))
+    again = study(tmp_path / "one", past, **small(sampler))
     assert len(in_journal(tmp_path / "one")) == 12
     assert asked(again) == lost
 
@@ -281,7 +281,7 @@ def test_later_proposals_of_tpe_avoid_the_region_that_diverges(tmp_path):
             diverges = beta > 5
             later += diverges and number >= 10
             values = (math.log(beta), -2000 - math.log(beta))
-            of.tell(proposal, Telling("diverged", excess={"diverged": 2.0}) if diverges else Telling("completed", values))
+            of.tell(proposal, CellOutcome("diverged", excess={"diverged": 2.0}) if diverges else CellOutcome("completed", values))
         diverged = [trial for trial in in_journal(tmp_path / f"{sampler}{seed}") if trial.state == TrialState.PRUNED]
         assert all(trial.values is None and trial.constraints == {"diverged": 2.0} for trial in diverged)
         return later
@@ -298,8 +298,11 @@ def test_a_gaussian_process_does_not_propose_one_cell_for_ever(tmp_path):
         proposal = asked(of)
         beta = proposal.fields["beta"]
         values = (math.log(beta), math.log(beta) - 2000)
-        known = Telling("failed") if beta in seen else None
-        of.tell(proposal, known or (Telling("diverged", excess={"diverged": 1.0}) if beta > 5 else Telling("completed", values)))
+        known = CellOutcome("failed") if beta in seen else None
+        of.tell(
+            proposal,
+            known or (CellOutcome("diverged", excess={"diverged": 1.0}) if beta > 5 else CellOutcome("completed", values)),
+        )
         seen.append(beta)
     assert len(set(seen)) >= 10
 
@@ -307,10 +310,10 @@ def test_a_gaussian_process_does_not_propose_one_cell_for_ever(tmp_path):
 def test_points_of_sobols_sequence_fill_a_conditional_space_evenly(tmp_path):
     """Of 32 points, every eighth of the range of beta has four; and alpha is drawn anew at each point that has it."""
     space = {**SPACE, "beta": {"low": 0.1, "high": 20, "log": True}, "alpha": {"low": 0, "high": 1, "when": {"model": "mvtcae"}}}
-    told = history(study(tmp_path / "one", space=space, sampler="qmc"), 32)
-    places = [math.log(p.fields["beta"] / 0.1) / math.log(200) for p, _ in told]
+    past = history(study(tmp_path / "one", space=space, sampler="qmc"), 32)
+    places = [math.log(p.fields["beta"] / 0.1) / math.log(200) for p, _ in past]
     assert Counter(min(7, int(8 * place)) for place in places) == dict.fromkeys(range(8), 4)
-    alphas = [p.fields["alpha"] for p, _ in told if "alpha" in p.fields]
+    alphas = [p.fields["alpha"] for p, _ in past if "alpha" in p.fields]
     assert len(alphas) == len(set(alphas)) > 5
 
 
@@ -329,15 +332,15 @@ def test_points_of_sobols_sequence_fill_a_conditional_space_evenly(tmp_path):
 )
 def test_a_search_goes_on_in_a_space_that_was_changed(sampler, changed, tmp_path):
     """What lies in it still counts, with its number; what does not is told as failed; proposals are of the space as it is now."""
-    told = history(study(tmp_path / "one", **small(sampler)), 12, open_at_end=0)
+    past = history(study(tmp_path / "one", **small(sampler)), 12, open_at_end=0)
     space = SPACE | changed
-    again = study(tmp_path / "one", told, space=space, **small(sampler))
+    again = study(tmp_path / "one", past, space=space, **small(sampler))
     assert Space(Search(space=space, cells=1)).holds(asked(again).fields)
-    for trial, (proposal, telling) in zip(in_journal(tmp_path / "one"), told, strict=False):
+    for trial, (proposal, ending) in zip(in_journal(tmp_path / "one"), past, strict=False):
         (field,) = changed
         value, now = proposal.fields.get(field), changed[field]
         inside = value is None or (value in now if isinstance(now, list) else now["low"] <= value <= now["high"])
-        assert trial.values == (list(telling.values) if inside and telling.values else None)
+        assert trial.values == (list(ending.values) if inside and ending.values else None)
 
 
 # Spaces
@@ -404,7 +407,7 @@ def test_every_proposed_cell_is_one_of_its_space(sampler, seed, tmp_path):
         assert all(kept_to(space[field], value) for field, value in fields.items()), fields
         assert whole.holds(fields)
         TrainingConfig.model_validate(BASE | fields)
-        of.tell(proposal, Telling("completed", (0.01 * number, -2000.0 + number)))
+        of.tell(proposal, CellOutcome("completed", (0.01 * number, -2000.0 + number)))
 
 
 @pytest.mark.parametrize(("field", "more"), [("beta", 0.05), ("beta", 1.5), ("latent_dim", 5), ("alpha", 0.5), ("kl", "sum")])
@@ -433,8 +436,8 @@ def test_a_grid_is_every_cell_of_the_product_once_and_then_no_more(tmp_path):
     by_hand += [
         {"model": "mvtcae", "beta": b, "latent_dim": d, "alpha": a} for b, d, a in product(betas, (4, 8, 12, 16), (0.0, 0.5, 1.0))
     ]
-    told = history(study(tmp_path / "one", sampler="grid"), 30)
-    of, found = study(tmp_path / "one", told, sampler="grid"), [proposal.fields for proposal, _ in told]
+    past = history(study(tmp_path / "one", sampler="grid"), 30)
+    of, found = study(tmp_path / "one", past, sampler="grid"), [proposal.fields for proposal, _ in past]
     while (proposal := of.ask()) is not None:
         found.append(proposal.fields)
     assert Space(Search(space=SPACE, cells=1)).grid_size() == len(by_hand)

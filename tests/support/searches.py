@@ -10,8 +10,8 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report import report
-from orchestrator.search.outcomes import Told, of_search
-from orchestrator.search.study import of_fields
+from orchestrator.search.distributions import of_fields
+from orchestrator.search.outcomes import ProposedCell, of_search
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -100,7 +100,7 @@ class Hunt:
         return self.ledger.results_of(self.spec.trials)
 
     @property
-    def told(self) -> list[Told]:
+    def proposed(self) -> list[ProposedCell]:
         """What has come of its cells."""
         states = {trial.id: self.ledger.state(trial).status for trial in self.spec.trials}
         return of_search(self.spec, self.storage, self.results, {key for key, status in states.items() if status == "failed"})
@@ -109,7 +109,9 @@ class Hunt:
         """Its report, with no pictures."""
         every = self.spec.trials
         states = {trial.id: self.ledger.state(trial).status for trial in every}
-        return report.write(self.spec, self.results, states, {}, "python -m orchestrator report x.yaml", folder, told=self.told)
+        return report.write(
+            self.spec, self.results, states, {}, "python -m orchestrator report x.yaml", folder, proposed=self.proposed
+        )
 
 
 def of(coherence: float, likelihood: float, **more: float) -> dict[str, float]:

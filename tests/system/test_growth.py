@@ -33,7 +33,7 @@ from orchestrator.report.render import table_files
 from orchestrator.report.sections import group_section
 from orchestrator.report.sections.heat_map_section import heat_maps
 from orchestrator.search import outcomes
-from orchestrator.search.outcomes import Telling
+from orchestrator.search.outcomes import CellOutcome
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.sweep_spec import SweepSpec
 from tests.support.builders import COHERENCE, grid_results, metric, result
@@ -165,12 +165,12 @@ def test_the_course_of_a_search_looks_at_its_front_and_not_at_all_cells(tmp_path
     """The hypervolume after each cell is that of all cells so far, and none is taken for a cell that is dominated."""
     hunt = Hunt(tmp_path, raw())
     values = [(float(x), -float(x % 5)) for x in np.random.default_rng(0).integers(0, 40, 60)]
-    told = [type("T", (), {"telling": Telling("completed", one)})() for one in values]
+    cells = [type("T", (), {"outcome": CellOutcome("completed", one)})() for one in values]
     expected = [hypervolume.hypervolume(values[: place + 1], hunt.spec.objectives) for place in range(len(values))]
     asked = []
     whole = hypervolume.hypervolume
     monkeypatch.setattr(hypervolume, "hypervolume", lambda points, objectives: asked.append(points) or whole(points, objectives))
-    assert outcomes.hypervolumes(told, hunt.spec) == expected
+    assert outcomes.hypervolumes(cells, hunt.spec) == expected
     assert len(asked) < len(values) / 2
     assert all(points == dominance.front_of(points, hunt.spec.objectives) for points in asked)
 

@@ -27,8 +27,11 @@ def history(searched: Searched) -> Figure:
         f", against ({references_text(searched.spec.objectives)})." if "hypervolume" in found else "."
     )
     more = " Dots: the cells' means." if "hypervolume" not in found else " Dots: completed cells."
-    told = [one for one in searched.ended if one.proposal.source]
-    warm = " Grey: cells of other sweeps, told before the first proposal." if told else ""
+    warm = (
+        " Grey: cells of other sweeps, told before the first proposal."
+        if any(one.proposal.source for one in searched.ended)
+        else ""
+    )
     handles = [outcome_handle(outcome, hollow=False) for outcome in searched.counts if outcome in OUTCOMES]
     frame(figure, heading("Course of the search", searched, 8.2), words + more + warm, handles)
     return figure
@@ -41,12 +44,12 @@ def _course(axes: Axes, searched: Searched, course: Sequence[float], objective: 
         axes.axvspan(-0.5, max(warm) + 0.5, color="#f0f0f0", linewidth=0)
     axes.step(numbers, course, where="post", color=COLOURS[0], linewidth=1.5)
     for one, height in zip(searched.ended, course, strict=True):
-        if one.outcome in OUTCOMES:
-            marker, colour = OUTCOMES[one.outcome]
+        if one.outcome.label in OUTCOMES:
+            marker, colour = OUTCOMES[one.outcome.label]
             axes.plot(one.proposal.number, 0.045, marker=marker, color=colour, markersize=5.5, linestyle="none",
                       transform=axes.get_xaxis_transform(), zorder=4)  # fmt: skip
         else:
-            value = height if objective is None else one.telling.values[objective]
+            value = height if objective is None else one.outcome.values[objective]
             axes.plot(one.proposal.number, value, marker="o", color=COLOURS[0], markersize=3.2, linestyle="none", alpha=0.7)
     if not numbers:
         nothing_yet(axes)

@@ -87,16 +87,16 @@ def front(searched: Searched) -> Figure:
 
 
 def marks(searched: Searched) -> list[Mark]:
-    """The cells that can be drawn: complete ones over all their seeds, infeasible ones as they were told, stopped ones as they were
-    when they were stopped.
+    """The cells that can be drawn: complete ones over all their seeds, infeasible ones with the means that Optuna was told, stopped
+    ones as they were when they were stopped.
     """
     points, made = {point.cell_id: point for point in searched.front.points}, []
-    for one in searched.told:
+    for one in searched.proposed:
         point, number = points.get(one.cell.id), one.proposal.number
-        values = point.means if point else one.telling.values or one.so_far
+        values = point.means if point else one.outcome.values or one.so_far
         if values:
             at = (values[0], values[1]) if len(values) > 1 else (float(number), values[0])
-            made.append(Mark(one.cell.id, number, at, _sds(point), one.outcome, one.cell.id in searched.members))
+            made.append(Mark(one.cell.id, number, at, _sds(point), one.outcome.label, one.cell.id in searched.members))
     return made
 
 

@@ -16,7 +16,7 @@ from orchestrator.report.figures.plot_style import COLOURS, FAINT, blank, dress,
 from orchestrator.report.figures.search_parts import NUMBER, ORDER, draw_marker, heading, member_handle, outcome_handle
 from orchestrator.report.render.axis_scales import Scale, broken, of_field, of_values
 from orchestrator.report.render.search_table import Searched
-from orchestrator.search.outcomes import Told
+from orchestrator.search.outcomes import ProposedCell
 
 ACROSS = 4  # panels of slices in a row
 TICKS = 4
@@ -47,10 +47,10 @@ def importances(searched: Searched, numbers: Mapping[str, Mapping[str, float]]) 
 
 def parallel(searched: Searched) -> Figure:
     """Parallel coordinates: an axis a field and an objective, a line a cell. A field that a cell does not have is a gap."""
-    shown = [one for one in searched.told if one.telling.kind != "open"]
+    shown = [one for one in searched.proposed if one.outcome.kind != "open"]
     scales = [of_field(field, searched.space.dimensions[field]) for field in searched.space.order]
     scales += [
-        of_values(o.metric, [one.telling.values[place] for one in shown if one.telling.values])
+        of_values(o.metric, [one.outcome.values[place] for one in shown if one.outcome.values])
         for place, o in enumerate(searched.spec.objectives)
     ]
     width = max(8.2, 1.6 + 1.3 * len(scales))
@@ -72,7 +72,7 @@ def parallel(searched: Searched) -> Figure:
         Line2D([], [], label="on the front", color="#444444", linewidth=2.4),
         Line2D([], [], label="not on it", color="#444444", linewidth=0.9, alpha=FAINT),
     ]
-    lost = any(not one.telling.values for one in shown)
+    lost = any(not one.outcome.values for one in shown)
     handles += [Line2D([], [], label="no number", color="#888888", linewidth=0.9, linestyle=":")] if lost else []
     handles += [Line2D([], [], label="infeasible", color="#444444", linewidth=0.9, linestyle="--")] * (
         "infeasible" in searched.counts
@@ -93,7 +93,7 @@ def slices(searched: Searched) -> Figure:
     width = max(8.2, 1.9 + 2.1 * columns)
     figure = blank(width, 1.3 + 1.9 * rows)
     panels = figure.subplots(rows, columns, squeeze=False)
-    shown = [one for one in searched.told if one.telling.values]
+    shown = [one for one in searched.proposed if one.outcome.values]
     colours = Normalize(0, max([1, *(one.proposal.number for one in shown)]))
     for place in range(rows * groups):
         for index, objective in enumerate(objectives):
@@ -114,11 +114,13 @@ def slices(searched: Searched) -> Figure:
     return figure
 
 
-def _slice(axes: Axes, searched: Searched, shown: Sequence[Told], scale: Scale, objective: int, colours: Normalize) -> None:
+def _slice(
+    axes: Axes, searched: Searched, shown: Sequence[ProposedCell], scale: Scale, objective: int, colours: Normalize
+) -> None:
     for one in shown:
         if scale.name in one.proposal.fields:
-            at = (scale.position(one.proposal.fields[scale.name]), one.telling.values[objective])
-            draw_marker(axes, at, one.outcome, one.cell.id in searched.members, ORDER(colours(one.proposal.number)), 5.0)
+            at = (scale.position(one.proposal.fields[scale.name]), one.outcome.values[objective])
+            draw_marker(axes, at, one.outcome.label, one.cell.id in searched.members, ORDER(colours(one.proposal.number)), 5.0)
     ticks = scale.ticks(TICKS)
     axes.set_xticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=7)
     if sum(len(label) for _, label in ticks) > CROWDED:
@@ -131,15 +133,15 @@ def _slice(axes: Axes, searched: Searched, shown: Sequence[Told], scale: Scale, 
     dress(axes)
 
 
-def _line(axes: Axes, searched: Searched, one: Told, scales: Sequence[Scale], colours: Normalize) -> None:
+def _line(axes: Axes, searched: Searched, one: ProposedCell, scales: Sequence[Scale], colours: Normalize) -> None:
     fields = searched.space.order
-    values = [one.proposal.fields.get(field) for field in fields] + list(one.telling.values)
+    values = [one.proposal.fields.get(field) for field in fields] + list(one.outcome.values)
     heights = [np.nan if value is None else scale.position(value) for scale, value in zip(scales, values, strict=False)]
     heights = [h if f in one.proposal.fields else np.nan for f, h in zip(fields, heights, strict=False)] + heights[len(fields) :]
-    member, has = one.cell.id in searched.members, bool(one.telling.values)
-    colour = matplotlib.colormaps["viridis"](colours(one.telling.values[0])) if has else "#888888"
+    member, has = one.cell.id in searched.members, bool(one.outcome.values)
+    colour = matplotlib.colormaps["viridis"](colours(one.outcome.values[0])) if has else "#888888"
     style = "-" if has else ":"
-    style = "--" if one.outcome == "infeasible" else style
+    style = "--" if one.outcome.label == "infeasible" else style
     axes.plot(range(len(heights)), heights, color=colour, linestyle=style, linewidth=2.4 if member else 0.9,
               alpha=1.0 if member else 0.5, marker="o", markersize=4 if member else 2.2, zorder=3 if member else 2)  # fmt: skip
 

@@ -18,7 +18,7 @@ from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.intervals import summary
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.render.numbers import field_value, mean_and_sd
-from orchestrator.search.outcomes import Told, courses
+from orchestrator.search.outcomes import ProposedCell, courses
 from orchestrator.spec.search_block import Range, Search
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -32,7 +32,7 @@ class Searched:
     """The inputs of the report of a search."""
 
     spec: SweepSpec
-    told: tuple[Told, ...]
+    proposed: tuple[ProposedCell, ...]
     front: Front
     """The front over all seeds, of the cells that keep to the constraints."""
     units: tuple[str, ...]
@@ -52,9 +52,9 @@ class Searched:
         return Space(self.search)
 
     @cached_property
-    def ended(self) -> list[Told]:
-        """The cells that the search was told an outcome of."""
-        return [one for one in self.told if one.telling.kind != "open"]
+    def ended(self) -> list[ProposedCell]:
+        """The cells that have an outcome."""
+        return [one for one in self.proposed if one.outcome.kind != "open"]
 
     @cached_property
     def courses(self) -> dict[str, list[float]]:
@@ -69,7 +69,7 @@ class Searched:
     @property
     def counts(self) -> dict[str, int]:
         """The number of cells by outcome, in the order of `OUTCOMES`, without outcomes that did not occur."""
-        counts = Counter(one.outcome for one in self.told)
+        counts = Counter(one.outcome.label for one in self.proposed)
         return {outcome: counts[outcome] for outcome in OUTCOMES if counts[outcome]}
 
 
@@ -91,7 +91,7 @@ class Row:
 def rows(searched: Searched, table: pd.DataFrame) -> list[Row]:
     """A row for each cell, as a reader sees it; `table` comes from `frame`."""
     shown = []
-    for one, line in zip(searched.told, table.to_dict("records"), strict=True):
+    for one, line in zip(searched.proposed, table.to_dict("records"), strict=True):
         fields = tuple(field_value(one.proposal.fields[f]) if f in one.proposal.fields else "" for f in searched.space.order)
         means = [(line[o.metric], line[f"{o.metric}.sd"]) for o in searched.spec.objectives]
         values = tuple("" if math.isnan(mean) else mean_and_sd(mean, sd) for mean, sd in means)
@@ -107,35 +107,35 @@ def frame(searched: Searched, results: Sequence[TrialResult]) -> pd.DataFrame:
     A row for each cell has `number`, `cell_id`, the fields of the space, each objective and its `.sd`, `n` of the seeds that all cells
     have, `outcome`, `detail`, `on_front`, `from_sweep`. Means are those that the search was told; missing if it was told none.
     """
-    completed = completed_of_each([one.cell for one in searched.told], searched.spec.seed_list, results)
+    completed = completed_of_each([one.cell for one in searched.proposed], searched.spec.seed_list, results)
     columns: dict[str, Any] = {
-        "number": [t.proposal.number for t in searched.told],
-        "cell_id": [t.cell.id for t in searched.told],
+        "number": [t.proposal.number for t in searched.proposed],
+        "cell_id": [t.cell.id for t in searched.proposed],
     }
     for field in searched.space.order:
         columns[field] = _column(searched, field)
     for place, objective in enumerate(searched.spec.objectives):
-        told = [one.telling.values[place] if one.telling.values else math.nan for one in searched.told]
-        values = [[result.value(objective.metric) for result in completed[one.cell.id]] for one in searched.told]
+        means = [one.outcome.values[place] if one.outcome.values else math.nan for one in searched.proposed]
+        values = [[result.value(objective.metric) for result in completed[one.cell.id]] for one in searched.proposed]
         sds = [summary([v for v in own if v is not None]).sd for own in values]
-        columns[objective.metric] = pd.Series(told, dtype="float64")
+        columns[objective.metric] = pd.Series(means, dtype="float64")
         columns[f"{objective.metric}.sd"] = pd.Series(
-            [math.nan if math.isnan(mean) else sd for mean, sd in zip(told, sds, strict=True)], dtype="float64"
+            [math.nan if math.isnan(mean) else sd for mean, sd in zip(means, sds, strict=True)], dtype="float64"
         )
-    columns["n"] = [len(completed[one.cell.id]) for one in searched.told]
-    columns["outcome"] = [one.outcome for one in searched.told]
-    columns["detail"] = [detail(one, searched.search) for one in searched.told]
-    columns["on_front"] = [one.cell.id in searched.members for one in searched.told]
-    columns["from_sweep"] = [one.proposal.source for one in searched.told]
+    columns["n"] = [len(completed[one.cell.id]) for one in searched.proposed]
+    columns["outcome"] = [one.outcome.label for one in searched.proposed]
+    columns["detail"] = [detail(one, searched.search) for one in searched.proposed]
+    columns["on_front"] = [one.cell.id in searched.members for one in searched.proposed]
+    columns["from_sweep"] = [one.proposal.source for one in searched.proposed]
     return pd.DataFrame(columns)
 
 
-def detail(one: Told, search: Search) -> str:
+def detail(one: ProposedCell, search: Search) -> str:
     """More on a cell's outcome: which constraints it breaks and by how much, or when and why it was stopped."""
-    if one.outcome == "infeasible":
-        return broken_text({name: value for name, value in one.telling.excess.items() if value > 0}, search)
-    if one.outcome == "diverged":
-        seeds = int(one.telling.excess["diverged"])
+    if one.outcome.label == "infeasible":
+        return broken_text({name: value for name, value in one.outcome.excess.items() if value > 0}, search)
+    if one.outcome.label == "diverged":
+        seeds = int(one.outcome.excess["diverged"])
         return f"{seeds} seed{'' if seeds == 1 else 's'}"
     return f"at epoch {one.stopped.epoch}; {one.stopped.why}" if one.stopped else ""
 
@@ -162,9 +162,9 @@ def line(searched: Searched) -> str:
 
 def _column(searched: Searched, field: str) -> "pd.Series[Any]":
     """A field over all cells: numbers for a range, texts for a choice; missing if a cell does not have the field."""
-    values = [one.proposal.fields.get(field) for one in searched.told]
+    values = [one.proposal.fields.get(field) for one in searched.proposed]
     dimension = searched.space.dimensions[field]
     if isinstance(dimension, Range):
         return pd.Series(values, dtype="Int64" if isinstance(dimension.low, int) else "float64")
-    return pd.Series([field_value(v) if field in t.proposal.fields else None for v, t in zip(values, searched.told, strict=True)],
+    return pd.Series([field_value(v) if field in t.proposal.fields else None for v, t in zip(values, searched.proposed, strict=True)],
                      dtype="object")  # fmt: skip

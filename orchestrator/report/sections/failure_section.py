@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.report.render.failure_lines import in_common
-from orchestrator.search.outcomes import Told
+from orchestrator.search.outcomes import ProposedCell
 from orchestrator.spec.sweep_spec import SweepSpec
 
 SWEEP_OPTIONS = ("--scale", "--storage")
@@ -39,11 +39,11 @@ class NotCompleted:
 
 
 def not_completed(
-    spec: SweepSpec, states: Mapping[str, str], groups: Sequence[FailureGroup], told: Sequence[Told], command: str
+    spec: SweepSpec, states: Mapping[str, str], groups: Sequence[FailureGroup], proposed: Sequence[ProposedCell], command: str
 ) -> NotCompleted:
     """What the section shows. `states` has each trial's status by its id; `command` is the one that was typed."""
     names, by_id = spec.labels, {trial.id: trial for trial in spec.trials}
-    stopped = {one.cell.id: f"at epoch {one.stopped.epoch}; {one.stopped.why}" for one in told if one.stopped}
+    stopped = {one.cell.id: f"at epoch {one.stopped.epoch}; {one.stopped.why}" for one in proposed if one.stopped}
     grouped = {trial.id for group in groups for trial in group.trials}
     others = [
         (f"{names[by_id[key].cell.id]} seed={by_id[key].seed}", status)

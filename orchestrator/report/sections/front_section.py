@@ -89,7 +89,7 @@ def cards(
     """
     short, standings = labels(cells), _standings(front, searched)
     if searched is not None:
-        short = {one.cell.id: f"{one.proposal.number}: {short[one.cell.id]}" for one in searched.told if one.cell.id in short}
+        short = {one.cell.id: f"{one.proposal.number}: {short[one.cell.id]}" for one in searched.proposed if one.cell.id in short}
     runs: dict[str, list[Run]] = {cell.id: [] for cell in cells}
     for trial in trials:
         runs[trial.cell.id].append(Run(trial.id, trial.seed, states.get(trial.id, "pending"), links.get(trial.id, "")))
@@ -143,9 +143,9 @@ def drawn(svg: str) -> frozenset[str]:
 def _standings(front: Front, searched: Searched | None) -> dict[str, str]:
     standings = {}
     if searched is not None:
-        for one in searched.told:
+        for one in searched.proposed:
             more = detail(one, searched.search)
-            standings[one.cell.id] = f"{one.outcome}{f': {more}' if more else ''}"
+            standings[one.cell.id] = f"{one.outcome.label}{f': {more}' if more else ''}"
     for cell in front.left_out:
         missing = "not compared, as seeds are missing"
         standings[cell.cell_id] = f"{standings[cell.cell_id]}; {missing}" if cell.cell_id in standings else missing

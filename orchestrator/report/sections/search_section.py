@@ -48,7 +48,7 @@ class SearchReport:
     counts: Mapping[str, int]
     """The number of cells by outcome."""
     courses: Mapping[str, Sequence[float]]
-    """What the search had reached after each cell that it was told of (`outcomes.courses`)."""
+    """What the search had reached after each cell that has an outcome (`outcomes.courses`)."""
     told: tuple[str, ...]
     """Ids of these cells."""
     line: str
@@ -95,12 +95,12 @@ def field_importances(searched: Searched) -> dict[str, dict[str, float]]:
         return {}
     from orchestrator.search.study import importances  # optuna, which no other report need wait for
 
-    found = importances([(one.proposal, one.telling) for one in searched.told], searched.spec.objectives)
+    found = importances([(one.proposal, one.outcome) for one in searched.proposed], searched.spec.objectives)
     return {metric: shares for metric, shares in found.items() if shares}
 
 
 def _completed(searched: Searched) -> int:
-    return sum(one.telling.kind == "completed" for one in searched.told)
+    return sum(one.outcome.kind == "completed" for one in searched.proposed)
 
 
 def section_notes(searched: Searched, has_importances: bool) -> list[str]:
