@@ -245,7 +245,7 @@ WRONG = {
     "likelihood": (dataset(vec={"likelihood": "poisson"}), "vec", "likelihood", "'poisson'", "vector", "normal"),
     "network that is none": (dataset(vec={"decoder": "linear"}), "vec", "decoder", "str"),
     "network that raises": (dataset(vec={"judge": lambda classes: 1 // 0}), "vec", "judge", 3, "ZeroDivisionError"),
-    "network of another kind": (dataset(vec={"encoder": lambda latent: "x"}), "vec", "encoder", 20, "torch.nn"),
+    "network of another kind": (dataset(vec={"encoder": lambda latent: "x"}), "vec", "encoder", 20, "torch.nn.Module"),
     "accuracy": (dataset(vec={"judge_accuracy": 70}), "vec", "judge_accuracy", 70, 0, 1),
     "unequal lists": (dataset(vec={"train": [[1, 2], [3]]}), "vec", "train", "ValueError"),
     "axes": (both("vec", lambda x: x[:, 0]), "vec", "train", "(60,)", 2, 60),
