@@ -56,8 +56,9 @@ def test_the_failure_is_told_from_the_divergence_and_its_command_reproduces_it(h
     """Two groups; the printed command, typed as it stands, ends with the very exception that the sweep recorded."""
     told = types_here(home, "failures own.yaml").stdout
     raised, diverged = told.split("\n2. ")
-    assert "ValueError" in raised.splitlines()[0]
-    assert "mine.py:" in raised.splitlines()[0]
+    cause = raised.partition("\n1. ")[2].splitlines()[0]
+    assert "ValueError" in cause
+    assert "mine.py:" in cause
     assert line_naming(raised, "latent_dim=5", "(0)")
     assert line_naming(diverged, "learning_rate=1e+18", "(0)")
     assert "ValueError" not in diverged
