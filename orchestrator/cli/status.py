@@ -1,8 +1,11 @@
 """The command `status`: how a sweep does, from any terminal."""
 
+import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -50,10 +53,32 @@ def status(
     if not watch:
         progress.show()
         return
+    seconds = REMOTE_SECONDS if isinstance(folder, RemotePath) else LOCAL_SECONDS
     try:
-        follow(watching, live, progress, command, REMOTE_SECONDS if isinstance(folder, RemotePath) else LOCAL_SECONDS)
-    except KeyboardInterrupt:
+        with _ctrl_c_noted() as interrupted:
+            follow(watching, live, progress, command, seconds, interrupted.wait)
+    except KeyboardInterrupt:  # the second one
         raise typer.Exit(exit_codes.DONE) from None
+
+
+@contextmanager
+def _ctrl_c_noted() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event; a second one raises KeyboardInterrupt.
+
+    An exception that a signal raises is lost where it falls into an import of numpy or a callback: the watch went on.
+    """
+    interrupted = threading.Event()
+
+    def note(signal_number: int, frame: object) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def follow(
@@ -62,14 +87,15 @@ def follow(
     progress: Progress,
     command: str,
     seconds: float,
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], bool | None] = time.sleep,
 ) -> None:
-    """Show what changes until the sweep is over."""
+    """Show what changes until the sweep is over, or until `pause` returns true."""
     with progress:
         progress.say(progress.note)
         progress.tell()
         while not live.is_over:
-            pause(seconds)
+            if pause(seconds):
+                return
             try:
                 live = watching.look()
             except OSError as error:  # of a store that is away for a while
