@@ -212,7 +212,7 @@ def test_a_watch_says_what_happens_and_ends_by_itself(ledger, file, capsys):
         lambda: None,
         lambda: (ledger.begin(EVERY[-1]), ledger.fail(EVERY[-1], "x\nValueError: no")),
     ]
-    status.follow(watch, seen, progress, "command", 2.0, pause=lambda seconds: bool(happens.pop(0)() and False))
+    status.follow(watch, seen, progress, "command", 2.0, pause=lambda seconds: happens.pop(0)() and False)
     out = capsys.readouterr().out
     assert happens == []
     assert out.count("] completed  mvae beta=1 seed=0") == 1
