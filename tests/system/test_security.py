@@ -588,7 +588,7 @@ def test_the_tracking_servers_password_is_told_nowhere(tmp_path, undrawn):
 def test_a_sweep_listens_on_loopback_alone_and_keeps_its_token(tmp_path):
     """While a real sweep runs, no process of it has a socket that others could reach; Ray's token is its owner's and in no file."""
     base = {"dataset": EXAMPLE, "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 1}
-    sweep_file = {"name": "s", "base": base, "seeds": 2, "resources": {"stack": "auto"}, "storage": str(tmp_path / "storage")}
+    sweep_file = {"name": "s", "base": base, "seeds": 4, "resources": {"stack": "auto"}, "storage": str(tmp_path / "storage")}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep_file))
     command = [sys.executable, "-m", "orchestrator", "sweep", str(tmp_path / "s.yaml")]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"HOME": str(tmp_path)}

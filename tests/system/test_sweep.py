@@ -171,7 +171,7 @@ def test_failure_and_divergence_are_results(user, undrawn):
     done = user.types_here("sweep", path, code=1)
     assert [ledger.state(t).status for t in (failing, fine, diverging)] == ["failed", "completed", "diverged"]
     assert ledger.state(failing).attempts == 2
-    assert "FileNotFoundError" in ledger.last_error(failing)
+    assert "FileNotFoundError" in ledger.failure(failing).type
     assert ledger.result(diverging).diverged_at_step > 0
     assert not unnamed(done.stderr.splitlines()[-1], 1, f"python -m orchestrator sweep {path}")
     by_status = {run.data.tags["status"]: run for run in user.runs("trouble") if run.data.tags["kind"] == "trial"}
