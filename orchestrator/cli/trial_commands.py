@@ -85,7 +85,7 @@ def rerun(
 
 def audit(
     file: SpecArgument,
-    sample: Annotated[int, typer.Option("--sample", metavar="N", help="Completed trials to train rerunning.")],
+    sample: Annotated[int, typer.Option("--sample", metavar="N", help="Completed trials to train again.")],
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="K", help="Seed of the random choice; a new one when left out.")
     ] = None,
