@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mopoe_core.storage.paths import AnyPath, local_counterpart
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.whole_files import write_bytes
 from orchestrator.analysis import failure_causes
@@ -18,7 +18,7 @@ from orchestrator.driver.report_stamp import DrawnReport
 from orchestrator.driver.sweep_lease import sweep_folder
 from orchestrator.ledger import snapshot, sweep_records
 from orchestrator.ledger.integrity import artifact_check
-from orchestrator.ledger.layout import Layout
+from orchestrator.ledger.layout import SweepFolder, local_sweep_folder
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import ENDED
 from orchestrator.ledger.snapshot import Snapshot
@@ -63,9 +63,7 @@ class Material:
 
 def report_folder(storage: AnyPath, spec: SweepSpec) -> Path:
     """Where a sweep's report is on this machine, whether it is there or not."""
-    folder = Layout(local_counterpart(storage)).sweep(spec.name).report
-    assert isinstance(folder, Path)
-    return folder
+    return local_sweep_folder(storage, spec.name) / SweepFolder.REPORT
 
 
 def gather(seen: Snapshot, ledger: Ledger) -> Material:

@@ -17,6 +17,7 @@ from mopoe_core.storage.scratch import scratch
 from mopoe_core.storage.whole_files import write_bytes
 from orchestrator.execution.events import EpochsEnded, Event, Observer
 from orchestrator.execution.executor import Work
+from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sections import Resources
@@ -80,6 +81,6 @@ class Foreground:
 def beside(storage: AnyPath, data: str, commit: str) -> Iterator[Foreground]:
     """A place for trials in the foreground, with the classifiers that `storage` holds; removed afterwards."""
     with scratch("here") as folder:
-        for path in listed(storage / "classifiers", "*/*.pt"):
-            write_bytes(Path(folder) / "classifiers" / path.parent.name / path.name, path.read_bytes())
+        for path in listed(Layout(storage).classifiers, "*/*.pt"):
+            write_bytes(Layout(Path(folder)).classifiers / path.parent.name / path.name, path.read_bytes())
         yield Foreground(Path(folder), os.path.abspath(data), commit)

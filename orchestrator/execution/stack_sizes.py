@@ -14,6 +14,7 @@ from orchestrator.errors import DamagedError
 from orchestrator.execution.events import Observer, StackSizeChosen
 from orchestrator.execution.queue.job import in_order
 from orchestrator.ledger import records
+from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.records import Identity
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
@@ -92,4 +93,4 @@ def _path(storage: AnyPath, config: TrainingConfig, machine: str) -> AnyPath:
     speedless = fields_with(Role.SPEEDLESS)
     shape = {name: value for name, value in json.loads(config.shape).items() if name not in speedless}
     key = hashlib.sha256(json.dumps([shape, config.model, machine], sort_keys=True).encode()).hexdigest()[:16]
-    return storage / "stacks" / f"{key}.json"
+    return Layout(storage).stack_size(key)

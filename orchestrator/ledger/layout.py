@@ -1,9 +1,10 @@
 """Where everything lies on storage. No other module of the ledger spells such a path; docs/ledger-format.md says what each file holds."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mopoe_core.storage.folders import listed
-from mopoe_core.storage.paths import AnyPath
+from mopoe_core.storage.paths import AnyPath, local_counterpart
 
 TRIALS, ATTEMPTS, SWEEPS, CLAIMS, ALIVE, CLASSIFIERS = "trials", "attempts", "sweeps", "claims", "alive", "classifiers"
 MLFLOW_ARTIFACTS = "mlartifacts"
@@ -15,6 +16,11 @@ OF_TRAINING = (*CHECKPOINTS[1:], PROGRESS)
 """Files of a trial's folder that mean nothing once the trial has a result."""
 PROBE = "probe-"
 """Names of the files by which storage is tried begin so."""
+
+
+def local_sweep_folder(storage: AnyPath, name: str) -> Path:
+    """A sweep's folder on this machine: the one in storage, or where storage is remote, one in the user's cache."""
+    return local_counterpart(storage) / SWEEPS / name
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ class TrialFolder:
 class SweepFolder:
     """The paths in a sweep's folder."""
 
-    RECORD = "sweep.json"
+    RECORD, REPORT = "sweep.json", "report"
 
     path: AnyPath
 
@@ -189,7 +195,7 @@ class SweepFolder:
     @property
     def report(self) -> AnyPath:
         """The folder of the report."""
-        return self.path / "report"
+        return self.path / self.REPORT
 
     @property
     def export(self) -> AnyPath:

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.paths import AnyPath, local_counterpart
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.aggregation import METRIC_COLUMNS, trial_table
 from orchestrator.analysis.comparable_groups import trial_labels
+from orchestrator.ledger.layout import local_sweep_folder
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.render.table_files import parts_of, write_parquet
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -22,7 +23,7 @@ ALWAYS = ("dataset", "source", "scale", "networks", "model", "beta", "epochs")
 
 def default_path(spec: SweepSpec, storage: AnyPath) -> Path:
     """The file beside the report, on this machine."""
-    return local_counterpart(storage) / "sweeps" / spec.name / "export.parquet"
+    return local_sweep_folder(storage, spec.name) / "export.parquet"
 
 
 def tidy(trials: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:

@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from mopoe_core.storage.paths import local_counterpart
 from orchestrator.execution.events import MetricsAtEpoch, Observer, TrialStopped
 from orchestrator.execution.queue.job import EarlyStopping
+from orchestrator.ledger.layout import local_sweep_folder
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, cell_of, seeds, with_cells
 from orchestrator.ledger.result import TrialResult
@@ -63,7 +63,7 @@ class SearchEngine(Observer):
         self._halted = {t.id for cell in self._cells.values() if cell.id in self._stopped for t in self._trials(cell)}
         """Trials of stopped cells that no worker trains."""
         self._note_recorded_epochs()
-        path = local_counterpart(ledger.storage) / "sweeps" / spec.name / "study.journal"
+        path = local_sweep_folder(ledger.storage, spec.name) / "study.journal"
         history = [(proposal, self.outcome(proposal)) for proposal in self._proposals]
         self._study = Study(path, spec.name, self._search, self._space, spec.objectives, history)
         self._open = {proposal.number: proposal for proposal, outcome in history if outcome.kind == "open"}

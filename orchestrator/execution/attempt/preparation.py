@@ -23,6 +23,7 @@ from orchestrator.execution import stack_sizes
 from orchestrator.execution.attempt import device as devices
 from orchestrator.execution.queue.job import WorkerContext
 from orchestrator.execution.stack_sizes import Measured
+from orchestrator.ledger.layout import Layout
 
 
 def train_classifier(key: DataKey, modality: str, context: WorkerContext, data_hash: str) -> Quality:
@@ -34,7 +35,7 @@ def train_classifier(key: DataKey, modality: str, context: WorkerContext, data_h
     torch.set_num_threads(1)
     loaded = _checked(key, context, data_hash)
     wanted = next(m for m in loaded.modalities if m.name == modality)
-    return checked_classifier(loaded, wanted, context.storage / "classifiers")
+    return checked_classifier(loaded, wanted, Layout(context.storage).classifiers)
 
 
 def stored_classifiers(key: DataKey, modalities: Sequence[str], context: WorkerContext, data_hash: str) -> dict[str, Quality]:
@@ -45,7 +46,9 @@ def stored_classifiers(key: DataKey, modalities: Sequence[str], context: WorkerC
     torch.set_num_threads(1)
     loaded = _checked(key, context, data_hash)
     stored = {
-        m.name: quality_if_trained(loaded, m, context.storage / "classifiers") for m in loaded.modalities if m.name in modalities
+        m.name: quality_if_trained(loaded, m, Layout(context.storage).classifiers)
+        for m in loaded.modalities
+        if m.name in modalities
     }
     return {name: quality for name, quality in stored.items() if quality is not None}
 
@@ -102,4 +105,4 @@ def _dataset(key: DataKey, data: str, root: str) -> Dataset:
 
 @lru_cache(maxsize=2)
 def _classifiers(key: DataKey, data: str, root: str, storage: AnyPath, device: str) -> Classifiers:
-    return trained_classifiers(_dataset(key, data, root), storage / "classifiers", torch.device(device))
+    return trained_classifiers(_dataset(key, data, root), Layout(storage).classifiers, torch.device(device))

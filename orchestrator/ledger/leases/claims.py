@@ -4,7 +4,7 @@ from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import records
-from orchestrator.ledger.layout import Layout
+from orchestrator.ledger.layout import SWEEPS, Layout
 from orchestrator.ledger.leases import heartbeat
 from orchestrator.ledger.leases.holder import Holder, surely_lives
 from orchestrator.ledger.records import Identity
@@ -54,7 +54,7 @@ def _remove(storage: AnyPath, claim: AnyPath) -> None:
 
 def _claims_on(storage: AnyPath, folder: AnyPath) -> list[AnyPath]:
     """The claims on the trial or sweep of that folder. A driver of an earlier version may still run, and has its claim in the folder."""
-    before = listed(folder / "claims", "*.json") if folder.parent.name == "sweeps" else []
+    before = listed(folder / "claims", "*.json") if folder.parent.name == SWEEPS else []
     return [*listed(Layout(storage).claims_on(folder), "*.json"), *before]
 
 
