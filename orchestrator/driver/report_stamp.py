@@ -24,6 +24,7 @@ from orchestrator.errors import DamagedError
 from orchestrator.ledger import records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Identity
+from orchestrator.tracking.ledger_marks import digest
 
 STAMP = ".stamp.json"
 LIBRARIES = ("jinja2", "matplotlib", "moocore", "numpy", "pandas", "pyarrow", "scipy")
@@ -50,11 +51,6 @@ class DrawnReport:
     """What was reached after each of these cells: the `hypervolume`, or the best of each objective. NaN is nothing yet."""
     counts: Mapping[str, int]
     """Cells by what came of them."""
-
-
-def digest(*parts: object) -> str:
-    """A hash of plain values and of dataclasses that hold such."""
-    return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:32]
 
 
 def fingerprint(paths: Iterable[AnyPath]) -> list[tuple[str, int, int]]:

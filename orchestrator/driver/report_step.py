@@ -25,6 +25,7 @@ from orchestrator.ledger.snapshot import Snapshot
 from orchestrator.ledger.storage.identity import current_id
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
+from orchestrator.tracking.ledger_marks import digest
 from orchestrator.tracking.mlflow.run_links import run_links
 from orchestrator.tracking.mlflow.store_address import default_uri
 
@@ -94,14 +95,14 @@ def inputs(material: Material, options: Options) -> dict[str, str]:
     pictures = [(trial_id, report_stamp.fingerprint(paths.values())) for trial_id, paths in material.pictures.items()]
     return {
         "code": report_stamp.code(),
-        "sweep": report_stamp.digest(sweep_records.record(seen.spec), material.source),
-        "states": report_stamp.digest(states),
-        "results": report_stamp.digest(sorted(seen.stamps.items())),
-        "pictures": report_stamp.digest(pictures),
-        "failures": report_stamp.digest(material.failures),
-        "search": report_stamp.digest(material.outcomes),
-        "runs": report_stamp.digest(sorted(material.run_links.items())),
-        "options": report_stamp.digest(*astuple(options)),
+        "sweep": digest(sweep_records.record(seen.spec), material.source),
+        "states": digest(states),
+        "results": digest(sorted(seen.stamps.items())),
+        "pictures": digest(pictures),
+        "failures": digest(material.failures),
+        "search": digest(material.outcomes),
+        "runs": digest(sorted(material.run_links.items())),
+        "options": digest(*astuple(options)),
     }
 
 

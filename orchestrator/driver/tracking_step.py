@@ -44,9 +44,7 @@ SPREAD = ("mean", "sd", "low", "high")
 
 def on_mlflow(spec: SweepSpec, ledger: Ledger, lease: Lease, look: bool) -> Writer:
     """Starts the writer to MLflow, the tracker of users' sweeps."""
-    from orchestrator.tracking.mlflow.connection import (
-        start_writer,  # MLflow: seconds, which a sweep with nothing new need not wait
-    )
+    from orchestrator.tracking.mlflow.connection import start_writer  # MLflow: seconds, for which nobody waits with nothing new
 
     uri = default_uri(ledger.storage)
     return start_writer(spec.name, spec.trials, ledger, uri, provenance.commit(), lease.check, look)

@@ -21,7 +21,7 @@ def mark_of(ledger: Ledger, trial: Trial) -> str:
 
 
 def digest(*parts: Any) -> str:
-    """A hash of plain values; by `repr`, because a spread may be NaN, which JSON refuses."""
+    """A hash of plain values and of dataclasses that hold such; by `repr`, because a spread may be NaN, which JSON refuses."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

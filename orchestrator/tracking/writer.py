@@ -176,7 +176,7 @@ class Writer(Observer):
             self._project(trial.id)
 
     def _project(self, trial_id: str) -> None:
-        self._opened().project(self._trials[trial_id], mark_of(self._ledger, self._trials[trial_id]))
+        self._write_trial(trial_id, mark_of(self._ledger, self._trials[trial_id]))
 
     def _write_everything(self, summaries: Sequence[CellSummary], sweep: SweepSummary | None) -> None:
         """Write every trial, every cell, then the sweep as the ledger has them; nothing if the tracker says that it has all that."""
