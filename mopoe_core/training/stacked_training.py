@@ -121,7 +121,8 @@ def _save(runs: dict[AnyPath, Run]) -> None:
 
 def _settle(members: Sequence[Member]) -> None:
     """After a cut, put every member where all of them can be: at the newest epoch that each has a checkpoint of, if need be that of the
-    epoch before. One that has diverged stays where it is, and one that is further behind than the others catches up in training.
+    epoch before, which for the first epoch is the start. One that has diverged stays where it is, and one that is further behind than
+    the others catches up in training.
 
     Raises CheckpointError, and moves nothing, where one is that of another trial.
     """
@@ -129,10 +130,14 @@ def _settle(members: Sequence[Member]) -> None:
     newest = {path: max(kept, default=0) for path, kept in found.items() if not any(one.diverged for _, one in kept.values())}
     common = min(newest.values(), default=0)
     for path, kept in found.items():
-        wanted = common if path in newest and common in kept else max(kept, default=0)
-        source = kept[wanted][0] if kept else path
-        if source != path:
-            move(source, path)
+        places = {epochs: place for epochs, (place, _) in kept.items()}
+        if common == 0 and path in newest and 1 in kept:
+            for place in places.values():
+                place.unlink()
+        elif kept:
+            source = places[common if path in newest and common in kept else max(kept)]
+            if source != path:
+                move(source, path)
         _next(path).unlink(missing_ok=True)
 
 

@@ -52,8 +52,8 @@ def line_naming(text: str, *what: object) -> str:
 
 
 def counts(output: str) -> dict[str, int]:
-    """Returns the number of trials by status, from the last line of a command's output that counts them."""
-    lines = [re.findall(rf"(\d+) ({'|'.join(STATUSES)})\b", line) for line in output.splitlines()]
+    """Returns the number of trials by status, from the last line of a command's output that counts them (a search counts cells too)."""
+    lines = [re.findall(rf"(\d+) ({'|'.join(STATUSES)})\b", line) for line in output.splitlines() if " trials" in line]
     return {status: int(count) for count, status in ([counted for counted in lines if counted] or [[]])[-1]}
 
 

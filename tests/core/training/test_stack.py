@@ -291,12 +291,15 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("call", range(9))
-def test_a_stack_that_is_cut_between_checkpoints_ends_bit_equal(toys, tmp_path, monkeypatch, call):
-    """Killed at any of the nine steps in which the second epoch's three checkpoints are saved (three are written, each written file is
-    moved beside the old one, and each then takes its place), the stack goes on to the same bits and leaves no file over."""
+@pytest.mark.parametrize("epochs_before", [0, 1])
+def test_a_stack_that_is_cut_between_checkpoints_ends_bit_equal(toys, tmp_path, monkeypatch, epochs_before, call):
+    """Killed at any of the nine steps in which an epoch's three checkpoints are saved (three are written, each written file is moved
+    beside the old one, and each then takes its place), the stack goes on to the same bits and leaves no file over. This holds for the
+    first epoch, before which no trial has a checkpoint, and for the second."""
     whole = trained(members(tmp_path / "whole", *THREE, epochs=3), toys)
     cut = members(tmp_path / "cut", *THREE, epochs=3)
-    cut_at(1, lambda told: trained(cut, toys, told))
+    if epochs_before:
+        cut_at(epochs_before, lambda told: trained(cut, toys, told))
     steps: list[str] = []
 
     def killing(name, do):
@@ -346,6 +349,19 @@ def test_a_stack_that_loses_its_newest_checkpoints_goes_back_together(toys, tmp_
     again = trained(cut, toys, told.append)
     assert [sorted(epochs) for epochs in told] == [[0], [0], [1], [1], [2], [2], [0, 1, 2], [0, 1, 2]]
     for one, other in zip(whole, again, strict=True):
+        assert torch.equal(weights(one.model), weights(other.model))
+
+
+@pytest.mark.parametrize("lost", [("0.pt",), ("1.pt", "2.pt"), ("0.pt", "1.pt", "2.pt")])
+def test_a_stack_that_loses_a_first_checkpoint_starts_again_together(toys, tmp_path, lost):
+    """Cut after its first epoch, some files cut short: there is no epoch before, so all start again, and end bit-equal."""
+    peace, cut = members(tmp_path / "a", *THREE, epochs=2), members(tmp_path / "b", *THREE, epochs=2)
+    whole = trained(peace, toys)
+    cut_at(1, lambda told: trained(cut, toys, told))
+    for name in lost:
+        path = tmp_path / "b" / name
+        path.write_bytes(path.read_bytes()[:-500])
+    for one, other in zip(whole, trained(cut, toys), strict=True):
         assert torch.equal(weights(one.model), weights(other.model))
 
 
