@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: quickstart test test-long bench lint install
 
 quickstart: install
-	$(BIN)/python -m orchestrator sweep sweeps/quickstart.yaml
+	$(BIN)/mopoe sweep sweeps/quickstart.yaml
 
 test: lint
 	$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile --no-loadscope-reorder -m "not long"

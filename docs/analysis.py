@@ -1,4 +1,4 @@
-"""A first look at a sweep: `python -m orchestrator export SWEEP.yaml`, then `python docs/analysis.py <the table that it names>`."""
+"""A first look at a sweep: `mopoe export SWEEP.yaml`, then `python docs/analysis.py <the table that it names>`."""
 
 import sys
 from pathlib import Path

@@ -3,7 +3,7 @@
 The Wisconsin breast cancer data that scikit-learn ships describe 569 tumours by the mean, the standard error and the worst value of ten
 properties of their cells: three modalities of ten numbers each, and two classes. Run all of it with
 
-    python -m orchestrator sweep examples/tabular.yaml
+    mopoe sweep examples/tabular.yaml
 """
 
 from sklearn.datasets import load_breast_cancer

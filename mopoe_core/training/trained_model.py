@@ -58,9 +58,7 @@ def _opened(checkpoint: AnyPath) -> tuple[dict[str, Any], Digest]:
     if found is None:
         if not checkpoint.exists():
             raise FileNotFoundError(f"{checkpoint}: there is no such file")
-        raise CheckpointError(
-            f"{checkpoint}: is damaged, or no checkpoint of this version; use one that `python -m orchestrator sweep` wrote"
-        )
+        raise CheckpointError(f"{checkpoint}: is damaged, or no checkpoint of this version; use one that `mopoe sweep` wrote")
     return found
 
 
@@ -100,7 +98,7 @@ def _dataset_of(state: Mapping[str, Any], checkpoint: AnyPath) -> str:
     config = state.get("config")
     named = config.get("dataset") if isinstance(config, dict) else None
     if not isinstance(named, str):
-        raise CheckpointError(f"{checkpoint}: names no dataset; use one that `python -m orchestrator sweep` wrote")
+        raise CheckpointError(f"{checkpoint}: names no dataset; use one that `mopoe sweep` wrote")
     return named
 
 

@@ -9,14 +9,16 @@ storage_commands   gc, data
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from mopoe_core.data.own.user_code import only_permitted
 from mopoe_core.errors import UserError
-from mopoe_core.terminal import complain
+from mopoe_core.terminal import complain, say
 from orchestrator.cli import exit_codes, storage_errors
-from orchestrator.cli.common import typed_command
+from orchestrator.cli.program import typed_command
 from orchestrator.cli.result_commands import export, report, track, ui
 from orchestrator.cli.run_commands import plan, sweep
 from orchestrator.cli.status import status
@@ -24,12 +26,30 @@ from orchestrator.cli.storage_commands import data, gc
 from orchestrator.cli.trial_commands import audit, failures, rerun
 from orchestrator.errors import DamagedError
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"mopoe {version('mopoe')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Sweeps of multimodal VAEs on Ray: seeds x beta x model x dataset, with MLflow and fronts of coherence against likelihood.",
 )
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What can stand before the name of a command."""
+
+
 for command in (sweep, plan, report, track, gc, data, status, failures, rerun, audit, export, ui):  # the order of `--help`
     app.command()(command)
 

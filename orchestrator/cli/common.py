@@ -1,8 +1,6 @@
-"""What several commands need: arguments, opening a sweep file and its storage, commands to paste, warnings."""
+"""What several commands need: arguments, opening a sweep file and its storage, commands on the same sweep, warnings."""
 
 import os
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from mopoe_core.storage.paths import AnyPath, expand, storage_path
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain
+from orchestrator.cli.program import pasted
 from orchestrator.errors import Mistake, SpecError
 from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.proposals import resolve
@@ -45,21 +44,6 @@ class Typed:
         options = [("--scale", self.scale), ("--storage", self.storage)]
         words = [word for option, value in options if value is not None for word in (option, value)]
         return pasted([name, str(self.file), *words, *more])
-
-
-def typed_command() -> str:
-    """What was typed, to be pasted into a shell again, without secrets."""
-    return pasted(sys.argv[1:])
-
-
-def pasted(words: list[str]) -> str:
-    """A command of this program, to be pasted into a shell, without secrets."""
-    return f"python -m orchestrator {shlex.join(map(_masked_word, words))}"
-
-
-def _masked_word(word: str) -> str:
-    option, mark, value = word.partition("=")
-    return f"{option}={masked(value)}" if mark and option.startswith("--") else masked(word)
 
 
 def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[SweepSpec, AnyPath]:
@@ -132,7 +116,7 @@ def _storage_folder(spec: SweepSpec, storage: str | None) -> AnyPath:
 def check_there(file: Path, folder: AnyPath) -> None:
     """Raise UserError where storage holds nothing yet."""
     if not folder.exists():
-        raise UserError(f"storage: {folder} is not there; run `python -m orchestrator sweep {file}` first")
+        raise UserError(f"storage: {folder} is not there; run `{pasted(['sweep', str(file)])}` first")
 
 
 def warn(lines: Iterable[str]) -> None:

@@ -20,8 +20,8 @@ from orchestrator.cli.common import (
     check_there,
     expanded,
     open_sweep,
-    typed_command,
 )
+from orchestrator.cli.program import recorded_command
 from orchestrator.ledger import snapshot
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.tracking.mlflow.artifact_location import follow_for_reading
@@ -53,7 +53,7 @@ def report(
     from orchestrator.report.paper import beside_published  # pandas and matplotlib
 
     into = _report_folder(to) if to else None
-    paths = report_step.write_report(spec, folder, typed_command(), against_paper, rank_unequal, into)
+    paths = report_step.write_report(spec, folder, recorded_command(), against_paper, rank_unequal, into)
     say(paths.summary)
     if paths.search:
         say(paths.search.line)

@@ -13,8 +13,9 @@ from mopoe_core.storage.retries import is_full
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain, say
 from orchestrator.cli import data_remarks, exit_codes
-from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, typed_command, warn
+from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, warn
 from orchestrator.cli.plan_text import plan_lines
+from orchestrator.cli.program import recorded_command, typed_command
 from orchestrator.cli.result_commands import report_places, tell_tracking_problems
 from orchestrator.errors import SpecError
 from orchestrator.execution import cpus
@@ -46,7 +47,7 @@ def sweep(
     from orchestrator.driver import sweep as driver
 
     try:
-        outcome = driver.run(spec, spec.source, folder, typed_command(), retrain_damaged)
+        outcome = driver.run(spec, spec.source, folder, recorded_command(), retrain_damaged)
     except KeyboardInterrupt:
         # A second one, or before or after the trials; at the first, Ray ends them in order and `run` returns.
         complain(f"interrupted; `{typed_command()}` goes on")

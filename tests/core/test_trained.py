@@ -108,7 +108,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
 
 
 def test_three_lines_load_a_model_from_an_mlflow_run(checkpoint, given, tmp_path):
-    """As the README has them: from a run in a real SQLite store, by its id alone, to the numbers of the trained model."""
+    """As `docs/trained-models.md` has them: from a run in a real SQLite store, by its id alone, to the numbers of the trained model."""
     path, trained = checkpoint
     spec = parse({"name": "t", "base": trained.config.model_dump(exclude_defaults=True)})
     (trial,), ledger = spec.trials, Ledger(tmp_path)

@@ -61,7 +61,7 @@ def test_failed_trials_start_over_and_nothing_of_them_is_lost(swept, types_here)
     assert not ledger.state(every[0]).has_checkpoint
     (aside,) = (ledger.storage / "aside").iterdir()
     assert contents(aside) == before
-    assert not unnamed(out, every[0].label, "failed", aside, f"python -m orchestrator sweep {path}")
+    assert not unnamed(out, every[0].label, "failed", aside, f" sweep {path}")
     assert [contents(ledger.folder(trial)) for trial in every[1:]] == others
     assert not list((ledger.storage / "alive").iterdir())
 

@@ -37,7 +37,7 @@ RAW = {
         {"metric": LIKELIHOOD, "goal": "max", "reference": -2600},
     ],
 }
-COMMAND = "python -m orchestrator sweep page.yaml --storage 'my runs' --retrain-damaged"
+COMMAND = "mopoe sweep page.yaml --storage 'my runs' --retrain-damaged"
 ERROR = 'Traceback (most recent call last):\n  File "/x/orchestrator/worker.py", line 3, in run\nValueError: </pre><b id=evil>no'
 VOID = {"meta", "br", "img", "wbr", "hr", "input", "link"}
 
@@ -231,7 +231,7 @@ def test_what_failed_is_shown_with_its_traceback_and_a_command(swept, page):
     assert "ValueError: &lt;/pre&gt;&lt;b id=evil&gt;no" in text
     assert not unnamed(text, "ValueError", "orchestrator/worker.py:3", "run", "step 7")
     failed = next(t for t in swept[0].trials if (t.config.model, t.config.beta, t.seed) == ("mmvae", 2.5, 2))
-    command = f"python -m orchestrator rerun page.yaml --storage 'my runs' --trial {failed.id} --here"
+    command = f"mopoe rerun page.yaml --storage 'my runs' --trial {failed.id} --here"
     assert command.replace("'", "&#39;") in text
     assert "name: page  # &lt;i id=evil&gt;" in text
 
@@ -246,7 +246,8 @@ def test_what_failed_is_shown_with_its_traceback_and_a_command(swept, page):
 )
 def test_the_command_that_shows_a_failure_again_is_of_the_same_sweep(command, expected):
     """File, scale and storage are as they were typed, and nothing else is."""
-    assert rerun_command(f"python -m orchestrator {command}", "t") == f"python -m orchestrator {expected}"
+    for program in ("mopoe", "python -m orchestrator"):  # earlier versions recorded the second
+        assert rerun_command(f"{program} {command}", "t") == f"mopoe {expected}"
 
 
 def test_groups_that_differ_in_their_setting_are_not_compared(tmp_path):

@@ -14,7 +14,8 @@ from orchestrator.spec.sweep_file import load, parse
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-COMMAND = re.compile(r"python -m orchestrator[^\n`#|']*")
+COMMANDS = get_command(app.app).commands
+COMMAND = re.compile(rf"(?:python -m orchestrator|mopoe(?= (?:{'|'.join(COMMANDS)})\b))[^\n`#|']*")
 PLACEHOLDER = re.compile(r"^(FILE|DATASET|ID|N|P)$")
 
 
@@ -36,7 +37,7 @@ def sweeps(page):
 def commands(page):
     """Every command of ours that a page shows, as words without the program."""
     for line in COMMAND.findall(re.sub(r"`[^`\n]*\n[^`\n]*`", "", page.read_text(encoding="utf-8"))):
-        yield shlex.split(line.replace("...", "").rstrip(" .,;:)"))[3:]
+        yield shlex.split(line.removeprefix("python -m orchestrator").removeprefix("mopoe").replace("...", "").rstrip(" .,;:)"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -51,13 +52,12 @@ def test_every_command_that_a_page_shows_is_taken(page):
     """By the parser of the command line: the command and its options exist, and have their arguments. Sweep files that are named in
     `sweeps/` or `examples/` exist and are accepted.
     """
-    program = get_command(app.app)
     for words in commands(page):
         if not words:
             continue  # the program by itself
         name, rest = words[0].split("|")[0].strip(), [word for word in words[1:] if word not in ("[", "]")]
-        assert name in program.commands, f"{page}: {' '.join(words)}"
-        command = program.commands[name]
+        assert name in COMMANDS, f"{page}: {' '.join(words)}"
+        command = COMMANDS[name]
         filled = ["1" if PLACEHOLDER.match(word) and word in ("N", "P") else word for word in rest]
         if not filled:
             continue  # the name of a command in a sentence
@@ -67,10 +67,10 @@ def test_every_command_that_a_page_shows_is_taken(page):
                 load(ROOT / word)
 
 
-def test_every_command_stands_in_the_readme():
+def test_every_command_stands_on_the_page_of_commands():
     """So that nobody has to find one by chance."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in get_command(app.app).commands:
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    for name in COMMANDS:
         assert re.search(rf"`{name}( [^`]*)?`", text), name
 
 

@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -33,7 +34,8 @@ from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.training import checkpoint, training
 from mopoe_core.training.trained_model import load_on
-from orchestrator.cli.common import Typed, typed_command
+from orchestrator.cli.common import Typed
+from orchestrator.cli.program import program, recorded_command, typed_command
 from orchestrator.driver.sweep_lease import sweep_folder
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import report
@@ -517,7 +519,7 @@ def words_of(command, folder):
 def test_the_command_that_goes_on_is_the_one_that_was_typed(word, monkeypatch, tmp_path):
     """Pasted into a shell it gives the program the very words, and runs nothing else."""
     monkeypatch.setattr(sys, "argv", ["orchestrator", "sweep", word, "--storage", word])
-    command = typed_command().replace("python -m orchestrator", "./program", 1)
+    command = typed_command().replace(shlex.join(program()), "./program", 1)
     assert words_of(command, tmp_path) == ["sweep", word, "--storage", word]
 
 
@@ -525,7 +527,7 @@ def test_the_command_that_goes_on_is_the_one_that_was_typed(word, monkeypatch, t
 def test_a_command_on_the_same_sweep_names_it_as_it_was_named(word, tmp_path):
     """Pasted into a shell it gives the program another command with the very file, scale and storage, and runs nothing else."""
     named = Typed(Path(f"{word}.yaml"), word, word)
-    command = named.command("ui").replace("python -m orchestrator", "./program", 1)
+    command = named.command("ui").replace(shlex.join(program()), "./program", 1)
     assert words_of(command, tmp_path) == ["ui", str(Path(f"{word}.yaml")), "--scale", word, "--storage", word]
 
 
@@ -561,8 +563,9 @@ def test_an_address_without_secrets_is_shown_as_it_is(uri):
 def test_the_command_that_is_shown_has_no_secret(words, monkeypatch):
     """It stands on the report's page and in messages."""
     monkeypatch.setattr(sys, "argv", ["orchestrator", "sweep", "s.yaml", *words])
-    assert "***@bucket" in typed_command()
-    assert not re.search("KEY|SECRET", typed_command())
+    for command in (typed_command(), recorded_command()):
+        assert "***@bucket" in command
+        assert not re.search("KEY|SECRET", command)
 
 
 @pytest.mark.slow

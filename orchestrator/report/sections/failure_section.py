@@ -65,9 +65,11 @@ def _block(group: FailureGroup, names: Mapping[str, str], command: str) -> Block
 def rerun_command(command: str, trial_id: str) -> str:
     """The command that trains a trial of the same sweep alone; empty if `command` is not one on a sweep's file.
 
-    `python -m orchestrator sweep x.yaml --scale small` gives `python -m orchestrator rerun x.yaml --scale small --trial ID --here`.
+    `mopoe sweep x.yaml --scale small` gives `mopoe rerun x.yaml --scale small --trial ID --here`. Earlier versions recorded
+    `python -m orchestrator sweep x.yaml`.
     """
-    words = iter(shlex.split(command)[4:])  # after `python -m orchestrator sweep`
+    recorded = shlex.split(command)
+    words = iter(recorded[4:] if recorded[1:2] == ["-m"] else recorded[2:])
     file, options = "", []
     for word in words:
         option, mark, _ = word.partition("=")
@@ -77,4 +79,4 @@ def rerun_command(command: str, trial_id: str) -> str:
             file = file or word
     if not file:
         return ""
-    return f"python -m orchestrator {shlex.join(['rerun', file, *options, '--trial', trial_id, '--here'])}"
+    return shlex.join(["mopoe", "rerun", file, *options, "--trial", trial_id, "--here"])

@@ -18,7 +18,7 @@ and coalesce(owner.value, '') = ?
 
 
 def run_links(uri: str, experiment: str, storage_id: str = "") -> dict[str, str]:
-    """Id of a trial or cell to the address of its run, as `python -m orchestrator ui` serves it.
+    """Id of a trial or cell to the address of its run, as `mopoe ui` serves it.
 
     A storage without an id has the runs that name no storage, which earlier versions wrote. Empty where the store is a server, is not
     there yet, or cannot be read: a report does without.

@@ -12,7 +12,8 @@ from orchestrator.report.paper.published import FILES, published
 from tests.support.naive import Naive
 
 ROOT = Path(__file__).parents[3]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+FIELDS = (ROOT / "docs/sweep-file.md").read_text(encoding="utf-8")
+ROWS = (ROOT / "docs/models.md").read_text(encoding="utf-8")
 
 
 def test_every_file_of_the_folder_is_a_model_of_its_name():
@@ -30,11 +31,11 @@ def test_places_in_legends_differ():
 
 @pytest.mark.parametrize("name", [*MODELS, *ALIASES])
 def test_a_model_has_a_title_a_formula_and_a_row_in_the_readme(name):
-    """Its title is its own; `Naive` writes out its loss; the README has it in the list of values and in the table of rows."""
+    """Its title is its own; `Naive` writes out its loss; the docs have it in the list of values and in the table of rows."""
     assert [title for title in TITLES.values()].count(TITLES[name]) == 1
     assert callable(getattr(Naive, ALIASES.get(name, {"model": name})["model"], None))
-    assert f"`{name}`" in README
-    assert f"\n| {TITLES[name]} |" in README
+    assert f"`{name}`" in FIELDS
+    assert f"\n| {TITLES[name]} |" in ROWS
 
 
 @pytest.mark.parametrize("name", MODELS)
