@@ -1,0 +1,55 @@
+"""`init` writes sweep files that can be used as they are."""
+
+import pytest
+
+from orchestrator.spec.sweep_file import load
+from tests.support.commands import typed_here
+from tests.support.naming import counts, unnamed
+
+
+@pytest.mark.parametrize("dataset", ["mnist_svhn_text", "polymnist", "celeba"])
+@pytest.mark.parametrize("purpose", ["grid", "search"])
+def test_a_file_for_each_dataset_is_accepted(tmp_path, purpose, dataset):
+    """It is on that dataset, named as its file, compares models and betas, and has a comment on most lines."""
+    file = tmp_path / "my-first.yaml"
+    assert typed_here("init", "my-first.yaml", "--purpose", purpose, "--dataset", dataset, folder=tmp_path).returncode == 0
+    spec = load(file)
+    assert spec.name == "my_first"
+    assert spec.base["dataset"] == dataset
+    assert (spec.search is not None) == (purpose == "search")
+    if purpose == "grid":
+        assert {trial.config.dataset for trial in spec.trials} == {dataset}
+        assert len({(trial.config.model, trial.config.beta) for trial in spec.trials}) == 12
+    assert "@" not in file.read_text()
+
+
+def test_a_sweep_on_own_data_runs_as_it_is_written(tmp_path, undrawn):
+    """With the Python file beside it, shortened to two epochs of two models."""
+    assert typed_here("init", "mine.yaml", "--purpose", "own", folder=tmp_path).returncode == 0
+    file = tmp_path / "mine.yaml"
+    text = file.read_text()
+    for was, now in {"epochs: 50": "epochs: 2", "[mvae, mmvae, mopoe]": "[mopoe]", "beta: [0.1, 1]": "beta: [1]"}.items():
+        assert was in text
+        text = text.replace(was, now)
+    file.write_text(text)
+    done = typed_here("sweep", "mine.yaml", folder=tmp_path)
+    assert (done.returncode, counts(done.stdout)) == (0, {"completed": 3}), done.stderr
+
+
+def test_a_file_that_is_there_stays(tmp_path):
+    """Neither the sweep file nor the data file is written over, and where one is there the other is not written."""
+    (tmp_path / "mine_data.py").write_text("kept")
+    done = typed_here("init", "mine.yaml", "--purpose", "own", folder=tmp_path)
+    assert done.returncode == 2
+    assert unnamed(done.stderr, "mine_data.py") == []
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("mine_data.py", "kept")]
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "mine", "my sweep.yaml", "1.yaml", "nowhere/mine.yaml"])
+def test_a_name_that_is_no_sweeps_is_refused(tmp_path, name):
+    """In one line that names it, and nothing is written."""
+    done = typed_here("init", name, folder=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert unnamed(done.stderr, name.split("/")[0].removesuffix(".yaml")) == []
+    assert not list(tmp_path.iterdir())
