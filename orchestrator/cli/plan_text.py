@@ -1,10 +1,12 @@
 """A plan as lines for a terminal. Pure."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from orchestrator.execution import cpus
 from orchestrator.execution import plan as planning
 from orchestrator.execution.costs import Evaluation
+from orchestrator.monitor import durations
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
@@ -42,10 +44,11 @@ def _cost(spec: SweepSpec, plan: planning.Plan) -> list[str]:
     basis = f"from past trials for {known}" if known else ""
     guess = f"guessed for {estimate.guessed}: no past trial of that dataset, networks and model" if estimate.guessed else ""
     here = f"{most} CPU{'' if most == 1 else 's'}"
+    every, evaluation = (durations.about(hours * 3600) for hours in (estimate.trial_hours, estimate.evaluation_hours))
     return [
-        f"  about {estimate.trial_hours:.2g} trial hours, {wall:.2g} hours on the {here} of this process "
-        f"({'; '.join(part for part in (basis, guess) if part)})",
-        f"  {estimate.evaluation_hours:.2g} of the trial hours are evaluation: {_evaluations(estimate.work)}",
+        f"  {durations.about(wall * 3600)} on the {here} of this process, {durations.done_about(wall * 3600, datetime.now())} "
+        f"if it starts now ({'; '.join(part for part in (basis, guess) if part)})",
+        f"  {every} over all trials; {evaluation} of that is evaluation: {_evaluations(estimate.work)}",
     ]
 
 

@@ -12,7 +12,7 @@ from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.retries import is_full
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain, say
-from orchestrator.cli import data_remarks, exit_codes
+from orchestrator.cli import data_remarks, exit_codes, long_sweeps
 from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, warn
 from orchestrator.cli.plan_text import plan_lines
 from orchestrator.cli.program import recorded_command, typed_command
@@ -30,8 +30,15 @@ RetrainOption = Annotated[
 ]
 
 
+YesOption = Annotated[bool, typer.Option("--yes", help="Start without asking, also if it takes above a day.")]
+
+
 def sweep(
-    file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, retrain_damaged: RetrainOption = False
+    file: SpecArgument,
+    scale: ScaleOption = None,
+    storage: StorageOption = None,
+    retrain_damaged: RetrainOption = False,
+    yes: YesOption = False,
 ) -> None:
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = open_sweep(file, scale, storage)
@@ -41,6 +48,7 @@ def sweep(
     say("\n".join(plan_lines(spec, made)))
     if made.damaged and not retrain_damaged:
         raise UserError(planning.damage(made, folder))
+    long_sweeps.confirm(spec, made, yes)
     if made.to_run or spec.search:
         ray_address.check_address()
     _prepare(folder)

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from mopoe_core.config.training_config import TrainingConfig
+from orchestrator.execution import costs
 from orchestrator.ledger.result import ENDED
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import Trial
@@ -72,32 +74,36 @@ def capacity_of(resources: Resources, cores: int | None) -> Capacity:
     return Capacity(resources.cpu, 0.0 if resources.cpu_will_do else resources.gpu, cores, resources.at_once)
 
 
-@dataclass(frozen=True)
-class Eta:
-    """How long the rest will take."""
+def seconds_left(views: Collection[TrialView], workers: int, to_be_proposed: int = 0) -> float | None:
+    """Returns the seconds until all trials have ended, also those that a search has still to propose; None before the first epoch.
 
-    seconds: float
-    with_evaluation: bool
-    """Whether a trial has been evaluated, so that its seconds could be counted."""
-
-
-def eta(views: Collection[TrialView], workers: int) -> Eta | None:
-    """Time until all trials have ended, from the measured speeds of trials of the same kind, or of any kind while there are none; None
-    before the first epoch. What is left is spread over the workers, and takes no less than its longest trial.
+    A trial takes what trials of its kind took, or those of any kind while there are none. Until a trial has been evaluated, evaluation
+    is counted as `costs` has it, scaled as training is. What is left is spread over the workers, and takes no less than its longest
+    trial.
     """
     epochs = _means((view.kind, view.epoch_seconds) for view in views if view.epoch_seconds)
     if not epochs:
         return None
     evaluations = _means((view.kind, view.evaluate_seconds) for view in views if view.evaluate_seconds is not None)
     usual = sum(epochs.values()) / len(epochs)
-    usual_evaluation = sum(evaluations.values()) / len(evaluations) if evaluations else 0.0
-    left = [
-        (view.trial.config.epochs - view.epoch) * (view.epoch_seconds or epochs.get(view.kind, usual))
-        + evaluations.get(view.kind, usual_evaluation)
-        for view in views
-        if not view.is_over
-    ]
-    return Eta(max(sum(left) / workers, max(left, default=0.0)), bool(evaluations))
+    usual_evaluation = sum(evaluations.values()) / len(evaluations) if evaluations else None
+
+    def needed(view: TrialView, epochs_left: int) -> float:
+        epoch_seconds = view.epoch_seconds or epochs.get(view.kind, usual)
+        evaluation = evaluations.get(view.kind, usual_evaluation)
+        if evaluation is None:
+            evaluation = _guessed_evaluation(view.trial.config, epoch_seconds)
+        return epochs_left * epoch_seconds + evaluation
+
+    whole = [needed(view, view.trial.config.epochs) for view in views]
+    left = [needed(view, view.trial.config.epochs - view.epoch) for view in views if not view.is_over]
+    left += [sum(whole) / len(whole)] * to_be_proposed
+    return max(sum(left) / workers, max(left, default=0.0))
+
+
+def _guessed_evaluation(config: TrainingConfig, epoch_seconds: float) -> float:
+    """Returns the seconds of an evaluation on a machine on which an epoch takes so long."""
+    return costs.evaluation_seconds(config) * epoch_seconds / costs.training_seconds(config, 1)
 
 
 def _many(count: float, noun: str) -> str:

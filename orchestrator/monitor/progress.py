@@ -226,7 +226,7 @@ class Progress(Observer):
     def tell(self) -> None:
         """Say everything in plain lines."""
         views = list(self._views.values())
-        self.say(view.summary(views, self._capacity))
+        self.say(view.summary(views, self._capacity, self._to_be_proposed()))
         if self._front:
             self.say(f"           front so far: {'; '.join(self._front)}")
         for line in self._collapsed:
@@ -248,7 +248,17 @@ class Progress(Observer):
         """Everything that is known, as it is now."""
         heading = self._heading or f"{view.clock(time.monotonic() - self._started)} elapsed"
         is_search = self._spec.search is not None
-        return view.view(heading, list(self._views.values()), self._capacity, self._front, is_search, self.note, self._collapsed)
+        views = list(self._views.values())
+        return view.view(
+            heading, views, self._capacity, self._front, is_search, self.note, self._collapsed, self._to_be_proposed()
+        )
+
+    def _to_be_proposed(self) -> int:
+        """How many trials a search may still propose."""
+        if self._spec.search is None:
+            return 0
+        cells = len({shown.trial.cell.id for shown in self._views.values()})
+        return max(0, self._spec.search.cells - cells) * len(self._spec.seed_list)
 
 
 def _front(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:

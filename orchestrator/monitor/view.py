@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import groupby
 
 from rich.console import Group, RenderableType
@@ -9,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mopoe_core.terminal import escaped
-from orchestrator.monitor.eta import Capacity, TrialView, eta
+from orchestrator.monitor import durations
+from orchestrator.monitor.eta import Capacity, TrialView, seconds_left
 
 MARKS = {"damaged": "?", "pending": "·", "running": "◐", "completed": "●", "diverged": "!", "failed": "✗", "cancelled": "○"}
 COLOURS = {
@@ -28,24 +30,24 @@ LATEST = 20  # cells of a search
 MOST_CELLS = 60  # of a model, in any other sweep
 
 
-def summary(views: Sequence[TrialView], capacity: Capacity) -> str:
-    """Counts by status, what is in use, and the time to go."""
+def summary(views: Sequence[TrialView], capacity: Capacity, to_be_proposed: int = 0) -> str:
+    """Counts by status, what is in use, and the time to go, with that of trials which a search has still to propose."""
     counts = Counter(view.status for view in views)
     statuses = ", ".join(f"{counts[status]} {status}" for status in MARKS if counts[status]) or "0"
     parts = [f"{statuses} of {len(views)} trials"]
     workers = len({view.worker for view in views if view.status == "running"})
     if workers:
         parts.append(capacity.in_use(workers))
-    return "; ".join([*parts, *_time_to_go(views, capacity, workers)])
+    return "; ".join([*parts, *_time_to_go(views, capacity, workers, to_be_proposed)])
 
 
-def _time_to_go(views: Sequence[TrialView], capacity: Capacity, workers: int) -> list[str]:
+def _time_to_go(views: Sequence[TrialView], capacity: Capacity, workers: int, to_be_proposed: int) -> list[str]:
     if all(view.is_over for view in views):
         return []
-    rest = eta(views, capacity.workers(workers))
-    if rest is None:
+    seconds = seconds_left(views, capacity.workers(workers), to_be_proposed)
+    if seconds is None:
         return ["time to go unknown until a first epoch is done"]
-    return [f"about {clock(rest.seconds)} to go{'' if rest.with_evaluation else ', evaluation not counted'}"]
+    return [f"{durations.about(seconds)} to go, {durations.done_about(seconds, datetime.now())}"]
 
 
 def running_lines(views: Sequence[TrialView]) -> list[str]:
@@ -70,9 +72,13 @@ def view(
     is_search: bool,
     note: str = "",
     collapsed: Sequence[str] = (),
+    to_be_proposed: int = 0,
 ) -> Group:
     """Everything: the heading and the summary, a note, seeds as marks, running trials, the front so far, collapses, failures."""
-    parts: list[RenderableType] = [_text(f"{heading}: {summary(views, capacity)}"), *([_text(note)] if note else [])]
+    parts: list[RenderableType] = [
+        _text(f"{heading}: {summary(views, capacity, to_be_proposed)}"),
+        *([_text(note)] if note else []),
+    ]
     parts.append(marks(views, is_search))
     parts += [_text(f"  {MARKS['running']} {line}", COLOURS["running"]) for line in running_lines(views)]
     sections = (

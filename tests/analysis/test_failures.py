@@ -102,7 +102,7 @@ def test_failed_trials_are_grouped_with_what_they_share_and_a_command(swept, typ
     assert raised.count("Traceback (most recent call last):") == 1
     assert line_naming(raised, "ValueError", "field", "'b'")
     first = next(trial for trial in every if trial.config.latent_dim == 5)
-    assert f"python -m orchestrator rerun {path} --trial {first.id} --here" in raised
+    assert f"mopoe rerun {path} --trial {first.id} --here" in raised
     assert killed.startswith(f"{DIED}: ")
     assert names(killed.splitlines()[0].removeprefix(DIED), 1)
     assert "Traceback" not in killed + diverged

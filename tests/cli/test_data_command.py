@@ -1,4 +1,4 @@
-"""`python -m orchestrator data`: what it shows of a dataset, and that whatever is wrong is one line and exit code 2."""
+"""`mopoe data`: what it shows of a dataset, and that whatever is wrong is one line and exit code 2."""
 
 import shutil
 from dataclasses import replace

@@ -45,7 +45,7 @@ def test_an_error_of_a_file_is_one_line(number, code, says, capsys, monkeypatch)
     assert line.startswith("error: /data/a\\nb.json: ")
     assert os.strerror(number) in line
     assert says in line
-    assert "python -m orchestrator sweep x.yaml" in line or number == errno.ENAMETOOLONG
+    assert "mopoe sweep x.yaml" in line or number == errno.ENAMETOOLONG
 
 
 @pytest.mark.parametrize("name", ["report", "export"])

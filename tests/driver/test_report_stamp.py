@@ -30,7 +30,7 @@ RAW = {
     ],
 }
 PLAIN = Options("a")
-COMMAND = "python -m orchestrator sweep t.yaml"
+COMMAND = "mopoe sweep t.yaml"
 
 
 class Home:
@@ -78,7 +78,7 @@ def test_a_sweep_with_nothing_new_reads_each_result_at_most_twice(home, types_he
     checked = []
     validate = TrainingConfig.model_validate
     monkeypatch.setattr(TrainingConfig, "model_validate", lambda fields: (checked.append(fields), validate(fields))[1])
-    home.sweeps("python -m orchestrator sweep " + str(home.file))
+    home.sweeps("mopoe sweep " + str(home.file))
     checked.clear()
     with opened() as count:
         assert types_here("sweep", home.file)[0] == 0

@@ -2,7 +2,8 @@
 
 import pytest
 
-from orchestrator.monitor.eta import Capacity, TrialView, eta
+from orchestrator.execution import costs
+from orchestrator.monitor.eta import Capacity, TrialView, seconds_left
 from orchestrator.spec.trial import Trial
 from tests.support.builders import cell
 
@@ -20,31 +21,44 @@ DONE = shown("completed", epoch=10, epoch_seconds=3.0, evaluate_seconds=20.0)
 def test_what_is_left_is_trained_and_evaluated_at_the_measured_speed():
     """Three trials of ten epochs of 3 s and 20 s of evaluation, two at a time: 75 s; one alone takes its 50 s whatever is free."""
     left = [shown("pending", seed) for seed in (1, 2, 3)]
-    assert eta([DONE, *left], 2).seconds == pytest.approx(75)
-    assert eta([DONE, left[0]], 2).seconds == pytest.approx(50)
+    assert seconds_left([DONE, *left], 2) == pytest.approx(75)
+    assert seconds_left([DONE, left[0]], 2) == pytest.approx(50)
 
 
 def test_a_running_trial_counts_with_its_own_speed_and_what_it_has_left():
     """Four epochs of ten are left at 5 s, and the evaluation."""
-    assert eta([DONE, shown("running", 1, epoch=6, epoch_seconds=5.0)], 1).seconds == pytest.approx(4 * 5 + 20)
+    assert seconds_left([DONE, shown("running", 1, epoch=6, epoch_seconds=5.0)], 1) == pytest.approx(4 * 5 + 20)
 
 
 def test_a_kind_of_its_own_has_its_own_speed():
     """A trial of a slow kind is not estimated by the fast one."""
     slow = shown("completed", 1, "b", epoch=10, epoch_seconds=30.0, evaluate_seconds=0.0)
-    assert eta([DONE, slow, shown("pending", 2, "b")], 1).seconds == pytest.approx(300)
+    assert seconds_left([DONE, slow, shown("pending", 2, "b")], 1) == pytest.approx(300)
 
 
 def test_nothing_is_claimed_before_anything_is_measured():
-    """Before the first epoch there is no number; before the first evaluation it says that it does not count one."""
-    assert eta([shown("pending")], 1) is None
-    assert not eta([shown("running", epoch=1, epoch_seconds=1.0)], 1).with_evaluation
-    assert eta([DONE], 1).seconds == 0
+    """Before the first epoch there is no number."""
+    assert seconds_left([shown("pending")], 1) is None
+    assert seconds_left([DONE], 1) == 0
+
+
+def test_evaluation_is_counted_before_one_was_measured():
+    """By the cost of an evaluation relative to that of an epoch, on this machine: twice as slow in training is twice as slow in both."""
+    ratio = costs.evaluation_seconds(CELL.config) / costs.training_seconds(CELL.config, 1)
+    for pace in (1.0, 2.0):
+        left = seconds_left([shown("running", epoch=4, epoch_seconds=pace)], 1)
+        assert left == pytest.approx(pace * (6 + ratio))
+
+
+def test_trials_that_a_search_has_still_to_propose_are_counted():
+    """Each as an average trial, 50 s, spread over the workers; the shortest way is still the longest trial."""
+    assert seconds_left([DONE, shown("pending", 1)], 1, to_be_proposed=3) == pytest.approx(200)
+    assert seconds_left([DONE, shown("pending", 1)], 4, to_be_proposed=3) == pytest.approx(50)
 
 
 def test_what_was_given_up_or_stopped_takes_no_time():
     """A failed trial and one that a search stopped are not waited for."""
-    assert eta([DONE, shown("failed", 1), shown("cancelled", 2, stopped=True)], 1).seconds == 0
+    assert seconds_left([DONE, shown("failed", 1), shown("cancelled", 2, stopped=True)], 1) == 0
 
 
 def test_room_is_counted_in_workers():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.cli import status
+from orchestrator.cli import program, status
 from orchestrator.ledger import records
 from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
@@ -108,7 +108,7 @@ def test_status_says_everything_at_once(ledger, file, types_here):
     (heading,) = [line for line in out.splitlines() if line.startswith("t: ")]
     assert counts(heading) == {"pending": 2, "running": 1, "completed": 4, "failed": 1}
     assert not unnamed(heading, "8 trials", re.compile(rf"\b1 of {os.cpu_count()} cores?\b"), "about")
-    assert f"`python -m orchestrator sweep {file}`" in " ".join(out.split())  # a long path wraps
+    assert f"`{program.pasted(['sweep', str(file)])}`" in " ".join(out.split())  # a long path wraps
     assert "beta=1:●●   beta=2:●●" in out
     assert "beta=1:✗◐   beta=2:··" in out
     assert "◐ mopoe beta=1 seed=1: epoch 4/10" in out

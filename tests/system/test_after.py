@@ -32,7 +32,7 @@ def home(tmp_path_factory):
     (folder / "own.yaml").write_text(yaml.safe_dump(raw))
     done = types(folder, "sweep own.yaml", code=1)
     assert names(line_naming(done.stdout, "completed", "failed", "diverged"), "2 completed", "1 failed", "1 diverged", 4)
-    assert "python -m orchestrator ui own.yaml" in done.stdout
+    assert "mopoe ui own.yaml" in done.stdout
     return folder
 
 
@@ -62,7 +62,7 @@ def test_the_failure_is_told_from_the_divergence_and_its_command_reproduces_it(h
     assert line_naming(raised, "latent_dim=5", "(0)")
     assert line_naming(diverged, "learning_rate=1e+18", "(0)")
     assert "ValueError" not in diverged
-    command = line_naming(raised, "rerun", "--trial", "--here").partition("python -m orchestrator ")[2]
+    command = line_naming(raised, "rerun", "--trial", "--here").partition("mopoe ")[2]
     done = types(home, command, code=1)
     assert done.stderr.strip().endswith("ValueError: five is too many")  # raised by the user's own dataset
     assert "in forward" in done.stderr

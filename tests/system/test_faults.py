@@ -66,7 +66,7 @@ def test_an_impatient_user_is_obeyed_and_nothing_is_lost(user, undrawn):
         driver.kill()
         driver.wait()
     assert driver.returncode == 130, out + err
-    assert line_naming(err, f"`python -m orchestrator sweep {path}`")
+    assert line_naming(err, f"mopoe sweep {path}`")
     assert "Traceback" not in err
     assert not running(user, path)
     assert {state.status for state in user.states(path)} == {"cancelled"}
@@ -151,7 +151,7 @@ def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(user, classifier_fol
     assert done.returncode == 0, f"{said}{done.stderr}"
     assert said["full.code"] == "1\n"
     assert os.strerror(errno.ENOSPC)[1:] in said["full.err"]
-    assert f"`python -m orchestrator sweep {path} --storage {disk}/runs`" in said["full.err"]
+    assert f"mopoe sweep {path} --storage {disk}/runs`" in said["full.err"]
     assert "Traceback" not in said["full.err"]
     assert "failed" not in said["full.status"]
     assert line_naming(said["room.out"], "2 completed", 2)

@@ -173,7 +173,7 @@ def test_failure_and_divergence_are_results(user, undrawn):
     assert ledger.state(failing).attempts == 2
     assert "FileNotFoundError" in ledger.failure(failing).type
     assert ledger.result(diverging).diverged_at_step > 0
-    assert not unnamed(done.stderr.splitlines()[-1], 1, f"python -m orchestrator sweep {path}")
+    assert not unnamed(done.stderr.splitlines()[-1], 1, f"mopoe sweep {path}")
     by_status = {run.data.tags["status"]: run for run in user.runs("trouble") if run.data.tags["kind"] == "trial"}
     assert {status: run.info.status for status, run in by_status.items()} == {
         "failed": "FAILED",

@@ -94,7 +94,7 @@ def test_where_there_is_nothing_to_show_that_is_said_in_one_line(path, types_her
     """A store that is not there yet, and a server that has a UI of its own, without its password."""
     code, _, err = types_here("ui", path, "--port", free_port())
     assert (code, err.count("\n")) == (2, 1)
-    assert not unnamed(err, f"python -m orchestrator sweep {path}")
+    assert not unnamed(err, f"mopoe sweep {path}")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:SECRET@host:5000")
     code, _, err = types_here("ui", path, "--port", free_port())
     assert (code, err.count("\n")) == (2, 1)
