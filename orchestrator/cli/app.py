@@ -1,6 +1,7 @@
 """The command line. Imports nothing heavy before a command needs it, so that `--help` and `plan` answer at once.
 
 init_command       init
+describe_commands  metrics, schema
 run_commands       sweep, plan
 status             status
 result_commands    report, export, track, ui
@@ -19,6 +20,7 @@ from mopoe_core.data.own.user_code import only_permitted
 from mopoe_core.errors import UserError
 from mopoe_core.terminal import complain, say
 from orchestrator.cli import exit_codes, storage_errors
+from orchestrator.cli.describe_commands import metrics, schema
 from orchestrator.cli.init_command import init
 from orchestrator.cli.program import typed_command
 from orchestrator.cli.result_commands import export, report, track, ui
@@ -52,7 +54,23 @@ def options(
     """What can stand before the name of a command."""
 
 
-for command in (init, sweep, plan, report, track, gc, data, status, failures, rerun, audit, export, ui):  # the order of `--help`
+for command in (
+    init,
+    sweep,
+    plan,
+    report,
+    track,
+    gc,
+    data,
+    status,
+    failures,
+    rerun,
+    audit,
+    export,
+    ui,
+    metrics,
+    schema,
+):  # the order of `--help`
     app.command()(command)
 
 

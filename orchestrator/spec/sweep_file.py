@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.cards import is_own
+from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.data.own.user_code import permit
 from mopoe_core.errors import DataError
 from mopoe_core.spelling import choose
@@ -110,12 +111,21 @@ def _check_constraints(search: Search, cell: Cell) -> None:
         _check_offered(f"search.constraints[{index}].metric", constraint.metric, measured)
 
 
+def offered_metrics(spec: SweepSpec) -> dict[DataKey, list[str]]:
+    """Returns the metrics that trials on each of a sweep's datasets report. Each of them can be an objective."""
+    return _offered_by(spec.cells if spec.search is None else _example_cells(spec, spec.search))
+
+
+def _offered_by(cells: Sequence[Cell]) -> dict[DataKey, list[str]]:
+    return {key: config.metrics for key, config in {cell.config.data_key: cell.config for cell in cells}.items()}
+
+
 def _check_objectives(spec: SweepSpec, cells: Sequence[Cell]) -> None:
-    kinds = {cell.config.data_key: cell.config for cell in cells}
-    for key, config in kinds.items():
+    offered = _offered_by(cells)
+    for key, metrics in offered.items():
         for index, objective in enumerate(spec.objectives):
-            of = f"; of {key.dataset}" if len(kinds) > 1 else ""
-            _check_offered(f"objectives[{index}].metric", objective.metric, config.metrics, of)
+            of = f"; of {key.dataset}" if len(offered) > 1 else ""
+            _check_offered(f"objectives[{index}].metric", objective.metric, metrics, of)
     names = [objective.metric for objective in spec.objectives]
     if len(set(names)) < len(names):
         raise SpecError(f"objectives: a metric is named twice ({', '.join(names)})")

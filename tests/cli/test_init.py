@@ -1,7 +1,10 @@
 """`init` writes sweep files that can be used as they are."""
 
+import json
+
 import pytest
 
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import load
 from tests.support.commands import typed_here
 from tests.support.naming import counts, unnamed
@@ -23,8 +26,10 @@ def test_a_file_for_each_dataset_is_accepted(tmp_path, purpose, dataset):
     assert "@" not in file.read_text()
 
 
-def test_a_sweep_on_own_data_runs_as_it_is_written(tmp_path, undrawn):
-    """With the Python file beside it, shortened to two epochs of two models."""
+def test_a_sweep_on_own_data_runs_as_it_is_written(tmp_path, undrawn, monkeypatch):
+    """With the Python file beside it, shortened to two epochs of one model. Its trials have the metrics that `metrics` lists, no more and
+    no less, and the objectives are among them.
+    """
     assert typed_here("init", "mine.yaml", "--purpose", "own", folder=tmp_path).returncode == 0
     file = tmp_path / "mine.yaml"
     text = file.read_text()
@@ -34,6 +39,12 @@ def test_a_sweep_on_own_data_runs_as_it_is_written(tmp_path, undrawn):
     file.write_text(text)
     done = typed_here("sweep", "mine.yaml", folder=tmp_path)
     assert (done.returncode, counts(done.stdout)) == (0, {"completed": 3}), done.stderr
+    (listed,) = json.loads(typed_here("metrics", "mine.yaml", "--json", folder=tmp_path).stdout).values()
+    monkeypatch.chdir(tmp_path)
+    ledger = Ledger(tmp_path / "runs")
+    for trial in load(file).trials:
+        result = ledger.result(trial)
+        assert sorted(metric.name for metric in result.metrics) == sorted(listed)
 
 
 def test_a_file_that_is_there_stays(tmp_path):

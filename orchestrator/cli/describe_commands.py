@@ -1,0 +1,40 @@
+"""The commands that say what a sweep file may hold: `schema` and `metrics`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mopoe_core.data.dataset_card import DataKey
+from mopoe_core.terminal import say
+from orchestrator.cli.common import ScaleOption, SpecArgument
+from orchestrator.spec import sweep_file
+from orchestrator.spec.json_schema import json_schema
+
+ToOption = Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Write it to this file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def schema(to: ToOption = None) -> None:
+    """Print a JSON schema of sweep files, with which an editor completes and checks them."""
+    text = json.dumps(json_schema(), indent=1)
+    if to is None:
+        say(text)
+    else:
+        to.write_text(f"{text}\n", encoding="utf-8")
+        say(f"schema  {to}")
+
+
+def metrics(file: SpecArgument, scale: ScaleOption = None, as_json: JsonOption = False) -> None:
+    """List the metrics that a sweep's trials will have. Each can be an objective. Creates nothing."""
+    by_data = {_data_name(key): names for key, names in sweep_file.offered_metrics(sweep_file.load(file, scale)).items()}
+    if as_json:
+        say(json.dumps(by_data, indent=1))
+        return
+    for data, names in by_data.items():
+        say("\n".join([f"{data}:", *(f"  {name}" for name in names)]))
+
+
+def _data_name(key: DataKey) -> str:
+    return f"{key.dataset}, {key.source}, {key.modalities} modalities"
