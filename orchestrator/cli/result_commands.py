@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from mopoe_core.errors import UserError
+from mopoe_core.spelling import choose
 from mopoe_core.storage.local_path import LocalPath
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain, say
 from orchestrator.cli import exit_codes
@@ -24,6 +26,8 @@ from orchestrator.cli.common import (
 from orchestrator.cli.program import recorded_command
 from orchestrator.ledger import snapshot
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec import sweep_file
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.artifact_location import follow_for_reading
 from orchestrator.tracking.mlflow.store_address import default_uri
 from orchestrator.tracking.mlflow.ui import PORT
@@ -45,10 +49,17 @@ def report(
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="Write into this folder, and not into the one in storage.")
     ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option("--table", metavar="METRIC,METRIC", help="Only print a LaTeX table of these metrics; see `metrics`."),
+    ] = None,
 ) -> None:
     """Write figure, tables and page from what the ledger holds."""
     spec, folder = open_sweep(file, scale, storage)
     check_there(file, folder)
+    if table is not None:
+        say(_latex_table(spec, folder, table))
+        return
     from orchestrator.driver import report_step
     from orchestrator.report.paper import beside_published  # pandas and matplotlib
 
@@ -60,6 +71,23 @@ def report(
     for comparison in paths.paper.comparisons:
         say(beside_published.markdown(comparison))
     say("\n".join(report_places(paths.page, [(front.label, front.png) for front in paths.fronts])))
+
+
+def _latex_table(spec: SweepSpec, folder: AnyPath, metrics: str) -> str:
+    """Raises UserError where a name is no metric of the sweep."""
+    chosen, offered = [name.strip() for name in metrics.split(",")], sweep_file.offered_metrics(spec)
+    for name in chosen:
+        for names in offered.values():
+            try:
+                choose("--table", name, names)
+            except ValueError as error:
+                raise UserError(str(error)) from None
+    from orchestrator.report.sections import chosen_table  # pandas
+
+    seen = snapshot.read(spec, Ledger(folder))
+    if not seen.results:
+        raise UserError(f"--table: {spec.name} has no result yet")
+    return chosen_table.latex(spec, seen.results, chosen, recorded_command())
 
 
 def export(

@@ -64,15 +64,17 @@ def cell_rows(
     table: pd.DataFrame,
     front: Front,
     results: Sequence[TrialResult],
+    chosen: Sequence[str] = (),
 ) -> CellRows:
     """A row for each cell, with or without results, in the sweep's order. `n_planned` has the number of seeds by cell id.
 
-    `table` is the cell table of `results`. The results themselves are needed for paired differences and for commits and dates.
+    `table` is the cell table of `results`, `chosen` the metrics to show in place of the usual ones. The results themselves are needed for
+    paired differences and for commits and dates.
     """
     goals = {objective.metric: objective.goal for objective in front.objectives}
     given = [name for name in dict.fromkeys(table["name"]) if name.startswith((f"{COHERENCE}/given_", f"{PROBE}/given_"))]
     joint = [name for name in dict.fromkeys(table["name"]) if name == f"{LOG_LIKELIHOOD}/{JOINT}"]
-    metrics = tuple(dict.fromkeys([*goals, *joint, *given]))
+    metrics = tuple(chosen) or tuple(dict.fromkeys([*goals, *joint, *given]))
     reported = table[["cell_id", "name", "n", "mean", "sd"]][table["n"] > 0]
     most = reported.groupby("cell_id")["n"].max().to_dict()
     by_cell = _by_cell(reported[reported["name"].isin(metrics)])
@@ -143,12 +145,17 @@ def latex(table: CellRows, command: str) -> str:
     """
     rows = []
     for row in table.rows:
-        entries = [_latex_entry(row.entries.get(metric), metric in row.near) for metric in table.metrics]
+        entries = [latex_entry(row.entries.get(metric), metric in row.near) for metric in table.metrics]
         rows.append(to_latex.row([to_latex.escape(row.label), f"{row.n}/{row.n_planned}", _membership(row, STAR), *entries]))
     head = [to_latex.escape(text) for text in ("cell", "n", "front", *table.metrics)]
-    lines = [to_latex.comment(line) for line in (command, *_origin(table))]
+    lines = comments(table, command)
     lines += to_latex.tabular("lcc" + "r" * len(table.metrics), [head], [rows])
-    return "\n".join([*lines, rf"\par\smallskip{{\footnotesize {_latex_note(table)}}}", ""])
+    return "\n".join([*lines, rf"\par\smallskip{{\footnotesize {latex_note(table)}}}", ""])
+
+
+def comments(table: CellRows, command: str) -> list[str]:
+    """Comments that say where the numbers come from."""
+    return [to_latex.comment(line) for line in (command, *_origin(table))]
 
 
 def shown(entry: Entry) -> str:
@@ -164,13 +171,15 @@ def _origin(table: CellRows) -> list[str]:
     return [f"commit {', '.join(table.commits)}; the latest result was trained until {when} UTC"]
 
 
-def _latex_note(table: CellRows) -> str:
+def latex_note(table: CellRows, with_probability: bool = True) -> str:
+    """What the numbers and marks of a table mean; `with_probability` says that it has the probabilities of being on the front."""
     entries = [entry for row in table.rows for entry in row.entries.values()]
     parts = [r"Mean $\pm$ sd over n seeds" if any(not math.isnan(entry.sd) for entry in entries) else "Values of one seed"]
     parts += ["bold: best of the complete cells"] if any(entry.best for entry in entries) else []
     if any(row.near for row in table.rows):
         parts.append(rf"{DAGGER}: the 95\,\% $t$ interval of the paired difference to the best over seeds includes 0")
-    parts += [rf"{STAR}: on the front, before it how probable that is"] if any(row.on_front for row in table.rows) else []
+    if any(row.on_front for row in table.rows):
+        parts.append(f"{STAR}: on the front" + (", before it how probable that is" if with_probability else ""))
     return "; ".join(parts) + "."
 
 
@@ -191,7 +200,8 @@ def _markdown_entry(entry: Entry | None) -> str:
     return "" if entry is None else to_markdown.bold(shown(entry), entry.best)
 
 
-def _latex_entry(entry: Entry | None, near: bool) -> str:
+def latex_entry(entry: Entry | None, near: bool) -> str:
+    """A number with its mark; `near` says that its seeds do not tell it from the best."""
     if entry is None:
         return "--"
     text = to_latex.math(mean_and_sd(entry.mean, entry.sd, r"\pm"), entry.best)

@@ -1,0 +1,146 @@
+"""A LaTeX table of chosen metrics for a paper: it has a caption and a label, and fits a column or a page."""
+
+from collections.abc import Sequence
+
+from mopoe_core.errors import UserError
+from mopoe_core.family.registry import TITLES
+from orchestrator.analysis.comparable_groups import groups_of
+from orchestrator.analysis.sweep_analysis import GroupAnalysis, analyse
+from orchestrator.ledger.result import TrialResult
+from orchestrator.report.render import latex as to_latex
+from orchestrator.report.render import tables
+from orchestrator.report.render.tables import CellRows, Row
+from orchestrator.report.sections import group_section
+from orchestrator.search import outcomes
+from orchestrator.spec.sweep_spec import SweepSpec
+
+COLUMN_POINTS = 229.0
+"""Width of a column of LaTeX's two-column article, the narrowest that is common."""
+CHARACTER_POINTS, PLUS_MINUS_POINTS, GAP_POINTS = 4.25, 6.0, 6.0
+"""Widths in \\footnotesize: a digit, the space about a plus-minus sign beyond its characters, and the space between two columns."""
+PAGE_POINTS = 345.0
+"""Width of a page of LaTeX's article in one column."""
+SCRIPT = 7 / 8
+"""How wide \\scriptsize is, beside \\footnotesize."""
+MOST_ROWS = 40
+"""Rows that fit a page; longer tables go over several."""
+NAMES = {
+    "log_likelihood": "log-likelihood",
+    "log_likelihood_paper_view": "log-likelihood, paper's view",
+    "effective_classes": "classes",
+}
+"""Beginnings of metrics as a paper has them."""
+
+
+def latex(spec: SweepSpec, results: Sequence[TrialResult], metrics: Sequence[str], command: str) -> str:
+    """Returns a table for each group of cells that may be compared, with these metrics as columns and a row for each cell.
+
+    A table of up to 40 rows is a float, as wide as a column if it fits one, else as the page. A longer one is a `longtable`, which LaTeX
+    allows in one column only. Raises UserError where the metrics are wider than a page.
+    """
+    grouped = groups_of(spec, results)
+    analysis = analyse(spec, grouped, {cell.id for cell in outcomes.feasible(spec, grouped.results)})
+    return "\n".join(_table(spec, group, metrics, command) for group in analysis.groups)
+
+
+def _table(spec: SweepSpec, analysis: GroupAnalysis, metrics: Sequence[str], command: str) -> str:
+    group = analysis.group
+    planned = {cell_id: len(seeds) for cell_id, seeds in analysis.seeds.items()}
+    rows = tables.cell_rows(group.cells, planned, analysis.table, analysis.front, group.results, metrics)
+    title = group_section.title(group.cells, analysis.seeds, spec, group.label)
+    points = _points(rows)
+    if points * SCRIPT > PAGE_POINTS:
+        raise UserError(
+            f"--table: {len(metrics)} metrics are about {points * SCRIPT:.0f} pt wide, and a page has 345 pt; name fewer"
+        )
+    caption = f"{to_latex.escape(title, to_latex.CAPTION_SIGNS)}. {tables.latex_note(rows, with_probability=False)}"
+    label = f"tab:{spec.name}{f'-{group.slug}' if group.slug else ''}"
+    size = "footnotesize" if points <= PAGE_POINTS else "scriptsize"
+    look = rf"\{size}\setlength{{\tabcolsep}}{{3pt}}"
+    if len(rows.rows) > MOST_ROWS:
+        return _long(rows, caption, label, command, look)
+    return _floating(rows, caption, label, command, look, "table" if points <= COLUMN_POINTS else "table*")
+
+
+def _floating(rows: CellRows, caption: str, label: str, command: str, look: str, kind: str) -> str:
+    body = to_latex.tabular(_columns(rows), _heads(rows), [_body(rows)])
+    before = [rf"\begin{{{kind}}}[t]", rf"\centering{look}", *_title(caption, label)]
+    return "\n".join([*tables.comments(rows, command), *before, *body, rf"\end{{{kind}}}", ""])
+
+
+def _long(rows: CellRows, caption: str, label: str, command: str, look: str) -> str:
+    heads = [*map(to_latex.row, _heads(rows)), r"\midrule"]
+    lines = [
+        *tables.comments(rows, command),
+        rf"\begingroup{look}",
+        rf"\begin{{longtable}}{{{_columns(rows)}}}",
+        rf"\caption{{{caption}}}\label{{{label}}}\\",
+        r"\toprule",
+        *heads,
+        r"\endfirsthead",
+        r"\toprule",
+        *heads,
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+        *_body(rows),
+        r"\end{longtable}",
+        r"\endgroup",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _title(caption: str, label: str) -> list[str]:
+    return [rf"\caption{{{caption}}}", rf"\label{{{label}}}"]
+
+
+def _columns(rows: CellRows) -> str:
+    return "l" + "c" * _has_counts(rows) + "r" * len(rows.metrics)
+
+
+def _has_counts(rows: CellRows) -> bool:
+    """Whether a column has to say how many seeds each cell has; the caption says it where all have theirs."""
+    return len({(row.n, row.n_planned) for row in rows.rows}) > 1 or any(row.n < row.n_planned for row in rows.rows)
+
+
+def _heads(rows: CellRows) -> list[list[str]]:
+    """The parts of each metric's name, one below another: `coherence` above `joint`."""
+    parts = [[NAMES.get(part, part.replace("_", " ")) for part in metric.split("/")] for metric in rows.metrics]
+    deepest = max(map(len, parts))
+    columns = [["cell"], *([["n"]] if _has_counts(rows) else []), *parts]
+    padded = [[*[""] * (deepest - len(column)), *column] for column in columns]
+    return [[to_latex.escape(column[depth]) for column in padded] for depth in range(deepest)]
+
+
+def _body(rows: CellRows) -> list[str]:
+    counted = _has_counts(rows)
+    return [
+        to_latex.row([_label(row), *([f"{row.n}/{row.n_planned}"] if counted else []), *_entries(row, rows.metrics)])
+        for row in rows.rows
+    ]
+
+
+def _label(row: Row) -> str:
+    return to_latex.escape(_name(row), to_latex.CAPTION_SIGNS) + (tables.STAR if row.on_front else "")
+
+
+def _name(row: Row) -> str:
+    """A cell's label with the published name of its model and a letter for beta: `MoPoE β=5`."""
+    return " ".join(TITLES.get(word, word.replace("beta=", "β=")) for word in row.label.split(" "))
+
+
+def _entries(row: Row, metrics: Sequence[str]) -> list[str]:
+    return [tables.latex_entry(row.entries.get(metric), metric in row.near) for metric in metrics]
+
+
+def _points(rows: CellRows) -> float:
+    """Returns about how wide the table is."""
+    heads = _heads(rows)
+    widths = [max((len(_name(row)) + row.on_front for row in rows.rows), default=0) * CHARACTER_POINTS]
+    widths += [4 * CHARACTER_POINTS] if _has_counts(rows) else []
+    first = len(widths)
+    for place, metric in enumerate(rows.metrics, first):
+        head = max(len(line[place]) for line in heads) * CHARACTER_POINTS
+        numbers = [len(tables.shown(row.entries[metric])) for row in rows.rows if metric in row.entries]
+        widths.append(max(head, max(numbers, default=0) * CHARACTER_POINTS + PLUS_MINUS_POINTS))
+    return sum(widths) + GAP_POINTS * len(widths)
