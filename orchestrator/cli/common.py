@@ -26,6 +26,7 @@ SpecArgument = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sw
 ScaleOption = Annotated[
     str | None, typer.Option("--scale", metavar="SCALE", help="paper, small or smoke, in place of the sizes in the file.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 StorageOption = Annotated[
     str | None, typer.Option("--storage", metavar="FOLDER", help="Folder or URI, in place of the file's `storage`.")
 ]

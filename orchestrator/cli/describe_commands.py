@@ -8,12 +8,11 @@ import typer
 
 from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.terminal import say
-from orchestrator.cli.common import ScaleOption, SpecArgument
+from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument
 from orchestrator.spec import sweep_file
 from orchestrator.spec.json_schema import json_schema
 
 ToOption = Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Write it to this file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def schema(to: ToOption = None) -> None:

@@ -13,7 +13,8 @@ from mopoe_core.storage.retries import is_full
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain, say
 from orchestrator.cli import data_remarks, exit_codes, long_sweeps
-from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, warn
+from orchestrator.cli.as_json import plan_json
+from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, warn
 from orchestrator.cli.plan_text import plan_lines
 from orchestrator.cli.program import recorded_command, typed_command
 from orchestrator.cli.result_commands import report_places, tell_tracking_problems
@@ -78,12 +79,15 @@ def sweep(
         raise typer.Exit(exit_codes.UNFINISHED)
 
 
-def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
+def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, as_json: JsonOption = False) -> None:
     """Show which trials are done, to resume and new, and what the rest would cost. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
     made = planning.make(spec.wanted, Ledger(folder))
     warn(data_remarks.of_sweep(spec))
-    say("\n".join(plan_lines(spec, made, list_cells=True)))
+    if as_json:
+        say(plan_json(spec, made, planning.wall_hours(made, spec.resources, cpus.usable()) * 3600))
+    else:
+        say("\n".join(plan_lines(spec, made, list_cells=True)))
     if made.damaged:
         raise UserError(planning.damage(made, folder))
 

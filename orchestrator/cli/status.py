@@ -14,7 +14,8 @@ from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.terminal import say
 from orchestrator.cli import exit_codes
-from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep
+from orchestrator.cli.as_json import status_json
+from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.snapshot import state_or_damage
 from orchestrator.monitor.live_state import LiveSweep, StorageWatch
@@ -40,6 +41,7 @@ def status(
     trials: TrialsOption = False,
     scale: ScaleOption = None,
     storage: StorageOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how a sweep is doing, while it runs and after: counts, time to go, seeds, front so far, failures. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
@@ -49,6 +51,9 @@ def status(
     watching, command = StorageWatch(spec, folder), Typed(file, scale, storage).command("sweep")
     live = watching.look()
     progress = Progress(live, spec.name)
+    if as_json:
+        say(status_json(spec, progress.views, None if live.driver is None else str(live.driver), progress.seconds_left()))
+        return
     progress.note = _driver(live, command)
     if not watch:
         progress.show()

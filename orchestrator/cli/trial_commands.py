@@ -10,7 +10,8 @@ from mopoe_core.errors import UserError
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.cli import exit_codes
-from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, Typed, check_there, open_sweep
+from orchestrator.cli.as_json import failures_json
+from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument, StorageOption, Typed, check_there, open_sweep
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.snapshot import state_or_damage
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -22,7 +23,7 @@ DivergedOption = Annotated[bool, typer.Option("--diverged", help="All diverged t
 HereOption = Annotated[bool, typer.Option("--here", help="Train the one trial now, in this process; the ledger does not change.")]
 
 
-def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None) -> None:
+def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, as_json: JsonOption = False) -> None:
     """Group failed and diverged trials by cause, with what they share and the command that runs one here. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator.analysis import failure_causes as causes
@@ -31,12 +32,19 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     ledger, every, typed = Ledger(folder), spec.trials, Typed(file, scale, storage)
     states = dict(zip((t.id for t in every), ledger.each(lambda trial: state_or_damage(trial, ledger), every), strict=True))
     groups = causes.find(every, states, ledger)
+
+    def rerun_command(trial: Trial) -> str:
+        return typed.command("rerun", "--trial", trial.id, "--here")
+
+    if as_json:
+        say(failures_json(spec, groups, {group.trials[0].id: rerun_command(group.trials[0]) for group in groups}))
+        return
     counts = Counter(state.status for state in states.values())
     damaged = f", {counts['damaged']} damaged (`status --trials` says which)" if counts["damaged"] else ""
     failures = f"{counts['failed']} failed, {counts['diverged']} diverged{damaged}" if groups else f"nothing failed{damaged}"
     say(f"{spec.name}: {failures}, of {len(every)} trials")
     names = spec.labels
-    for line in failure_lines(groups, names, lambda trial: typed.command("rerun", "--trial", trial.id, "--here")):
+    for line in failure_lines(groups, names, rerun_command):
         say(line)
 
 

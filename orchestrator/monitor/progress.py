@@ -28,7 +28,7 @@ from orchestrator.execution.events import (
 )
 from orchestrator.ledger.result import TrialResult
 from orchestrator.monitor import view
-from orchestrator.monitor.eta import TrialView
+from orchestrator.monitor.eta import TrialView, seconds_left
 from orchestrator.monitor.live_state import LiveSweep, LiveTrial
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels
@@ -252,6 +252,16 @@ class Progress(Observer):
         return view.view(
             heading, views, self._capacity, self._front, is_search, self.note, self._collapsed, self._to_be_proposed()
         )
+
+    @property
+    def views(self) -> list[TrialView]:
+        """What is shown of each trial."""
+        return list(self._views.values())
+
+    def seconds_left(self) -> float | None:
+        """Returns the seconds until the sweep ends; None while that is not known."""
+        workers = len({shown.worker for shown in self.views if shown.status == "running"})
+        return seconds_left(self.views, self._capacity.workers(workers), self._to_be_proposed())
 
     def _to_be_proposed(self) -> int:
         """How many trials a search may still propose."""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 COMMANDS = get_command(app.app).commands
-COMMAND = re.compile(rf"(?:python -m orchestrator|mopoe(?= (?:{'|'.join(COMMANDS)})\b))[^\n`#|']*")
+COMMAND = re.compile(rf"(?:python -m orchestrator|mopoe(?= (?:{'|'.join(COMMANDS)})\b))[^\n`#|>']*")
 PLACEHOLDER = re.compile(r"^(FILE|DATASET|ID|N|P)$")
 
 

@@ -1,0 +1,72 @@
+"""What `plan`, `status` and `failures` show, as JSON for programs. Pure."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.analysis.failure_causes import FailureGroup
+from orchestrator.execution.plan import Plan
+from orchestrator.monitor.eta import TrialView
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import Trial
+
+
+def plan_json(spec: SweepSpec, plan: Plan, wall_seconds: float) -> str:
+    """Returns a plan: trials by what has to be done for them, and seconds, `wall_seconds` on the CPUs of this process."""
+    estimate = plan.estimate
+    content = {
+        "sweep": spec.name,
+        "cells": len(spec.cells),
+        "trials": len(spec.trials),
+        "done": _ids(plan.done),
+        "resume": _ids(plan.resume),
+        "new": _ids(plan.fresh),
+        "damaged": {trial.id: why for trial, why in plan.damaged.items()},
+        "seconds": wall_seconds,
+        "trial_seconds": estimate.trial_hours * 3600,
+        "evaluation_seconds": estimate.evaluation_hours * 3600,
+        "guessed_trials": estimate.guessed,
+    }
+    return _text(content)
+
+
+def status_json(spec: SweepSpec, views: Sequence[TrialView], driver: str | None, seconds_left: float | None) -> str:
+    """Returns how a sweep is doing: its driver, the time to go (null where it is not known), and each trial."""
+    names = spec.labels
+    trials = [
+        {
+            "id": view.trial.id,
+            "cell": names[view.trial.cell.id],
+            "seed": view.trial.seed,
+            "status": view.status,
+            "epoch": view.epoch,
+            "epochs": view.trial.config.epochs,
+            "reason": view.reason,
+        }
+        for view in views
+    ]
+    counts = Counter(view.status for view in views)
+    return _text({"sweep": spec.name, "driver": driver, "counts": counts, "seconds_left": seconds_left, "trials": trials})
+
+
+def failures_json(spec: SweepSpec, groups: Sequence[FailureGroup], commands: Mapping[str, str]) -> str:
+    """Returns failed and diverged trials by cause; `commands` has, by trial id, the command that runs one here."""
+    found = [
+        {
+            "cause": group.cause,
+            "trials": [{"id": trial.id, "note": note} for trial, note in zip(group.trials, group.notes, strict=True)],
+            "command": commands[group.trials[0].id],
+            "traceback": group.traceback,
+        }
+        for group in groups
+    ]
+    return _text({"sweep": spec.name, "groups": found})
+
+
+def _ids(trials: Sequence[Trial]) -> list[str]:
+    return [trial.id for trial in trials]
+
+
+def _text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1)

@@ -1,0 +1,68 @@
+"""`--json` has what the text shows, and nothing else is printed."""
+
+import json
+
+import pytest
+import yaml
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sweep_file import parse
+from tests.support.builders import result
+from tests.support.commands import typed_here
+
+RAW = {
+    "name": "t",
+    "base": {"dataset": "mnist_svhn_text", "scale": "smoke"},
+    "grid": {"model": ["mvae", "mopoe"]},
+    "seeds": 2,
+}
+EVERY = parse(RAW).trials
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A folder with a sweep file and its storage: one trial of four has completed, one has failed."""
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(RAW))
+    ledger = Ledger(tmp_path / "runs")
+    ledger.begin(EVERY[0])
+    ledger.record(result(EVERY[0].cell, EVERY[0].seed, {"coherence/joint": 0.5}))
+    ledger.begin(EVERY[1])
+    ledger.fail(EVERY[1], "Traceback\n  somewhere\nValueError: it broke")
+    return tmp_path
+
+
+def printed(folder, *words):
+    """The JSON that a command prints."""
+    done = typed_here(*words, "t.yaml", "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_plan_has_each_trial_once_and_its_seconds(begun):
+    """By what has to be done for it; the wall time is not above the sum over the trials, and evaluation is a part of that."""
+    plan = printed(begun, "plan")
+    assert plan["done"] == [EVERY[0].id]
+    assert sorted(plan["done"] + plan["resume"] + plan["new"]) == sorted(trial.id for trial in EVERY)
+    assert 0 < plan["seconds"] <= plan["trial_seconds"]
+    assert 0 < plan["evaluation_seconds"] < plan["trial_seconds"]
+
+
+def test_a_status_has_each_trial_with_its_state(begun):
+    """And the reason of a failure; nobody drives the sweep."""
+    status = printed(begun, "status")
+    assert status["driver"] is None
+    assert status["counts"] == {"completed": 1, "failed": 1, "pending": 2}
+    by_id = {trial["id"]: trial for trial in status["trials"]}
+    assert {trial.id: (trial.seed, by_id[trial.id]["status"]) for trial in EVERY} == {
+        trial.id: (trial.seed, status) for trial, status in zip(EVERY, ("completed", "failed", "pending", "pending"), strict=True)
+    }
+    assert by_id[EVERY[1].id]["reason"] == "ValueError: it broke"
+
+
+def test_failures_have_a_cause_trials_and_a_command(begun):
+    """The command names the first trial."""
+    (group,) = printed(begun, "failures")["groups"]
+    assert [trial["id"] for trial in group["trials"]] == [EVERY[1].id]
+    assert "ValueError" in group["cause"]
+    assert set(group) == {"cause", "trials", "command", "traceback"}
+    assert EVERY[1].id in group["command"].split()
