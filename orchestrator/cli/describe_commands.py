@@ -26,14 +26,18 @@ def schema(to: ToOption = None) -> None:
 
 
 def metrics(file: SpecArgument, scale: ScaleOption = None, as_json: JsonOption = False) -> None:
-    """List the metrics that a sweep's trials will have. Each can be an objective. Creates nothing."""
+    """List the metrics that a sweep's trials will have. Those of every dataset can be an objective. Creates nothing."""
     by_data = {_data_name(key): names for key, names in sweep_file.offered_metrics(sweep_file.load(file, scale)).items()}
+    first, *others = by_data.values()
+    shared = [name for name in first if all(name in names for names in others)]
     if as_json:
-        say(json.dumps(by_data, indent=1))
+        say(json.dumps({"objectives": shared, "data": by_data}, indent=1))
         return
+    say("\n".join(["can be an objective:", *(f"  {name}" for name in shared)]))
     for data, names in by_data.items():
-        say("\n".join([f"{data}:", *(f"  {name}" for name in names)]))
+        if rest := [name for name in names if name not in shared]:
+            say("\n".join([f"only of {data}:", *(f"  {name}" for name in rest)]))
 
 
 def _data_name(key: DataKey) -> str:
-    return f"{key.dataset}, {key.source}, {key.modalities} modalities"
+    return f"{key.dataset}, {key.source}, {key.modalities} modalities, evaluated on {key.evaluate_on}"

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from mopoe_core.errors import UserError
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.terminal import say
@@ -44,6 +45,8 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how a sweep is doing, while it runs and after: counts, time to go, seeds, front so far, failures. Creates nothing."""
+    if as_json and (watch or trials):
+        raise UserError("--json: has every trial, once; leave --watch and --trials out")
     spec, folder = open_sweep(file, scale, storage)
     if trials:
         _list(spec, folder)

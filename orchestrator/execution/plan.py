@@ -9,6 +9,7 @@ from orchestrator.errors import DamagedError
 from orchestrator.execution import costs
 from orchestrator.execution.costs import Evaluation
 from orchestrator.execution.one_field_apart import Differing, find
+from orchestrator.ledger import training_progress
 from orchestrator.ledger.integrity import inspection
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
@@ -93,7 +94,10 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: 
     others = ledger.finished({trial.id for trial in trials}) if left else []
     past = [*own, *(_costs(result) for _, result in others if result is not None)]
     differing = find(fresh, trials, (identity for identity, _ in others))
-    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, estimate(left, past), tuple(differing), tuple(unpublished))
+    paces = {trial.id: training_progress.pace(trial, ledger) for trial in resume}
+    trained = {trial_id: pace.epoch for trial_id, pace in paces.items() if pace is not None}
+    cost = estimate(left, past, trained)
+    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, cost, tuple(differing), tuple(unpublished))
 
 
 def damage(made: Plan, storage: AnyPath) -> str:
@@ -122,9 +126,9 @@ def _costs(result: TrialResult) -> TrialResult:
     return replace(result, metrics=(), provenance={})
 
 
-def estimate(left: Iterable[Trial], past: Iterable[TrialResult]) -> Estimate:
+def estimate(left: Iterable[Trial], past: Iterable[TrialResult], trained: Mapping[str, int] | None = None) -> Estimate:
     """Returns the cost of trials that are left: the seconds of `costs` for one core, scaled by what past trials of the same dataset,
-    networks and model took. Where there are none, `costs` alone is a guess.
+    networks and model took. Where there are none, `costs` alone is a guess. `trained` has the epochs that trials have behind them, by id.
     """
     known: dict[tuple[str, ...], list[TrialResult]] = {}
     for result in past:
@@ -136,7 +140,8 @@ def estimate(left: Iterable[Trial], past: Iterable[TrialResult]) -> Estimate:
         train, evaluate = factors.get(_kind(trial), (1.0, 1.0))
         guessed += _kind(trial) not in factors
         evaluation[trial.id] = evaluate * costs.evaluation_seconds(trial.config)
-        seconds[trial.id] = train * costs.training_seconds(trial.config) + evaluation[trial.id]
+        epochs_left = max(0, trial.config.epochs - (trained or {}).get(trial.id, 0))
+        seconds[trial.id] = train * costs.training_seconds(trial.config, epochs_left) + evaluation[trial.id]
         work[costs.evaluation(trial.config)] = None
     return Estimate(seconds, guessed, evaluation, tuple(work))
 

@@ -1,11 +1,17 @@
 """`--json` has what the text shows, and nothing else is printed."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import yaml
 
+from mopoe_core.storage.whole_files import write_text
+from orchestrator.execution import costs
+from orchestrator.ledger import records
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Identity
+from orchestrator.ledger.training_progress import Pace
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import result
 from tests.support.commands import typed_here
@@ -57,6 +63,29 @@ def test_a_status_has_each_trial_with_its_state(begun):
         trial.id: (trial.seed, status) for trial, status in zip(EVERY, ("completed", "failed", "pending", "pending"), strict=True)
     }
     assert by_id[EVERY[1].id]["reason"] == "ValueError: it broke"
+
+
+@pytest.mark.parametrize("option", ["--watch", "--trials"])
+def test_what_the_json_of_a_status_cannot_be_is_refused(begun, option):
+    """With exit code 2, and nothing on standard output."""
+    done = typed_here("status", "t.yaml", "--json", option, folder=begun)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_trial_that_goes_on_is_planned_with_the_epochs_that_are_left(begun):
+    """One of two epochs behind it, it needs half of its training, and all of its evaluation."""
+    ledger, trial = Ledger(begun / "runs"), EVERY[2]
+    whole = printed(begun, "plan")
+    ledger.begin(trial)
+    write_text(ledger.folder(trial) / "attempts/0001-x/checkpoint.pt", "")
+    epochs = trial.config.epochs
+    records.write(
+        ledger.folder(trial) / "progress.json", Identity("progress", trial.id), asdict(Pace(epochs - 1, epochs, 1.0, 0))
+    )
+    rest = printed(begun, "plan")
+    assert trial.id in rest["resume"]
+    saved = costs.training_seconds(trial.config, epochs - 1)
+    assert whole["trial_seconds"] - rest["trial_seconds"] == pytest.approx(saved, rel=1e-6) != 0
 
 
 def test_failures_have_a_cause_trials_and_a_command(begun):

@@ -1,11 +1,14 @@
 """`init` writes sweep files that can be used as they are."""
 
 import json
+from contextlib import suppress
 
 import pytest
+import yaml
 
+from orchestrator.errors import SpecError
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.spec.sweep_file import load
+from orchestrator.spec.sweep_file import load, parse
 from tests.support.commands import typed_here
 from tests.support.naming import counts, unnamed
 
@@ -39,7 +42,7 @@ def test_a_sweep_on_own_data_runs_as_it_is_written(tmp_path, undrawn, monkeypatc
     file.write_text(text)
     done = typed_here("sweep", "mine.yaml", folder=tmp_path)
     assert (done.returncode, counts(done.stdout)) == (0, {"completed": 3}), done.stderr
-    (listed,) = json.loads(typed_here("metrics", "mine.yaml", "--json", folder=tmp_path).stdout).values()
+    listed = json.loads(typed_here("metrics", "mine.yaml", "--json", folder=tmp_path).stdout)["objectives"]
     monkeypatch.chdir(tmp_path)
     ledger = Ledger(tmp_path / "runs")
     for trial in load(file).trials:
@@ -64,3 +67,24 @@ def test_a_name_that_is_no_sweeps_is_refused(tmp_path, name):
     assert len(done.stderr.splitlines()) == 1
     assert unnamed(done.stderr, name.split("/")[0].removesuffix(".yaml")) == []
     assert not list(tmp_path.iterdir())
+
+
+def test_metrics_of_several_datasets_are_objectives_where_all_have_them(tmp_path):
+    """The reader accepts exactly those that are listed as objectives."""
+    raw = {
+        "name": "two",
+        "base": {"scale": "smoke", "model": "mopoe"},
+        "grid": {"dataset": ["mnist_svhn_text", "polymnist"]},
+        "objectives": [{"metric": "coherence/joint", "goal": "max"}, {"metric": "log_likelihood/joint", "goal": "max"}],
+    }
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(raw))
+    listed = json.loads(typed_here("metrics", "two.yaml", "--json", folder=tmp_path).stdout)
+    every = {name for names in listed["data"].values() for name in names}
+    accepted = set()
+    for name in every:
+        other = "probe/given_1" if name == "coherence/joint" else "coherence/joint"
+        with suppress(SpecError):
+            parse(raw | {"objectives": [{"metric": name, "goal": "max"}, {"metric": other, "goal": "max"}]})
+            accepted.add(name)
+    assert set(listed["objectives"]) == accepted
+    assert len(accepted) < len(every)
