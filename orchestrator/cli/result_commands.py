@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from mopoe_core.errors import UserError
-from mopoe_core.spelling import choose
 from mopoe_core.storage.local_path import LocalPath
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.uri_secrets import masked
@@ -75,13 +74,8 @@ def report(
 
 def _latex_table(spec: SweepSpec, folder: AnyPath, metrics: str) -> str:
     """Raises UserError where a name is no metric of the sweep."""
-    chosen, offered = [name.strip() for name in metrics.split(",")], sweep_file.offered_metrics(spec)
-    for name in chosen:
-        for names in offered.values():
-            try:
-                choose("--table", name, names)
-            except ValueError as error:
-                raise UserError(str(error)) from None
+    chosen = [name.strip() for name in metrics.split(",")]
+    sweep_file.check_metrics([("--table", name) for name in chosen], sweep_file.offered_metrics(spec))
     from orchestrator.report.sections import chosen_table  # pandas
 
     seen = snapshot.read(spec, Ledger(folder))

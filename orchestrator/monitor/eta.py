@@ -74,6 +74,11 @@ def capacity_of(resources: Resources, cores: int | None) -> Capacity:
     return Capacity(resources.cpu, 0.0 if resources.cpu_will_do else resources.gpu, cores, resources.at_once)
 
 
+def running_workers(views: Collection[TrialView]) -> int:
+    """How many workers train now: trials of one stack have the same."""
+    return len({view.worker for view in views if view.status == "running"})
+
+
 def seconds_left(views: Collection[TrialView], workers: int, to_be_proposed: int = 0) -> float | None:
     """Returns the seconds until all trials have ended, also those that a search has still to propose; None before the first epoch.
 
@@ -85,6 +90,8 @@ def seconds_left(views: Collection[TrialView], workers: int, to_be_proposed: int
     if not epochs:
         return None
     evaluations = _means((view.kind, view.evaluate_seconds) for view in views if view.evaluate_seconds is not None)
+    if all(view.is_over for view in views):
+        return 0.0  # a search that has ended proposes nothing more, whatever room it has left
     usual = sum(epochs.values()) / len(epochs)
     usual_evaluation = sum(evaluations.values()) / len(evaluations) if evaluations else None
 

@@ -28,7 +28,7 @@ from orchestrator.execution.events import (
 )
 from orchestrator.ledger.result import TrialResult
 from orchestrator.monitor import view
-from orchestrator.monitor.eta import TrialView, seconds_left
+from orchestrator.monitor.eta import TrialView, running_workers, seconds_left
 from orchestrator.monitor.live_state import LiveSweep, LiveTrial
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels
@@ -225,13 +225,12 @@ class Progress(Observer):
 
     def tell(self) -> None:
         """Say everything in plain lines."""
-        views = list(self._views.values())
-        self.say(view.summary(views, self._capacity, self._to_be_proposed()))
+        self.say(view.summary(self.views, self._capacity, self._to_be_proposed()))
         if self._front:
             self.say(f"           front so far: {'; '.join(self._front)}")
         for line in self._collapsed:
             self.say(f"           {line}")
-        for line in view.running_lines(views):
+        for line in view.running_lines(self.views):
             self.say(f"           {line}")
 
     def say(self, line: str) -> None:
@@ -248,9 +247,8 @@ class Progress(Observer):
         """Everything that is known, as it is now."""
         heading = self._heading or f"{view.clock(time.monotonic() - self._started)} elapsed"
         is_search = self._spec.search is not None
-        views = list(self._views.values())
         return view.view(
-            heading, views, self._capacity, self._front, is_search, self.note, self._collapsed, self._to_be_proposed()
+            heading, self.views, self._capacity, self._front, is_search, self.note, self._collapsed, self._to_be_proposed()
         )
 
     @property
@@ -260,14 +258,14 @@ class Progress(Observer):
 
     def seconds_left(self) -> float | None:
         """Returns the seconds until the sweep ends; None while that is not known."""
-        workers = len({shown.worker for shown in self.views if shown.status == "running"})
-        return seconds_left(self.views, self._capacity.workers(workers), self._to_be_proposed())
+        workers = self._capacity.workers(running_workers(self.views))
+        return seconds_left(self.views, workers, self._to_be_proposed())
 
     def _to_be_proposed(self) -> int:
         """How many trials a search may still propose."""
         if self._spec.search is None:
             return 0
-        cells = len({shown.trial.cell.id for shown in self._views.values()})
+        cells = len({shown.trial.cell.id for shown in self.views})
         return max(0, self._spec.search.cells - cells) * len(self._spec.seed_list)
 
 

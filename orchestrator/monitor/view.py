@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mopoe_core.terminal import escaped
 from orchestrator.monitor import durations
-from orchestrator.monitor.eta import Capacity, TrialView, seconds_left
+from orchestrator.monitor.eta import Capacity, TrialView, running_workers, seconds_left
 
 MARKS = {"damaged": "?", "pending": "·", "running": "◐", "completed": "●", "diverged": "!", "failed": "✗", "cancelled": "○"}
 COLOURS = {
@@ -35,7 +35,7 @@ def summary(views: Sequence[TrialView], capacity: Capacity, to_be_proposed: int 
     counts = Counter(view.status for view in views)
     statuses = ", ".join(f"{counts[status]} {status}" for status in MARKS if counts[status]) or "0"
     parts = [f"{statuses} of {len(views)} trials"]
-    workers = len({view.worker for view in views if view.status == "running"})
+    workers = running_workers(views)
     if workers:
         parts.append(capacity.in_use(workers))
     return "; ".join([*parts, *_time_to_go(views, capacity, workers, to_be_proposed)])

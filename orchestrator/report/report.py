@@ -13,7 +13,6 @@ from mopoe_core.storage.whole_files import write_text
 from orchestrator.analysis import collapse
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.analysis.failure_causes import FailureGroup
-from orchestrator.analysis.sweep_analysis import analyse
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report import page
 from orchestrator.report.paper import paper_report
@@ -23,7 +22,6 @@ from orchestrator.report.render.table_files import write_both
 from orchestrator.report.sections import group_section, search_section, seed_section
 from orchestrator.report.sections.group_section import FrontFiles
 from orchestrator.report.sections.search_section import SearchReport
-from orchestrator.search import outcomes
 from orchestrator.search.outcomes import ProposedCell
 from orchestrator.spec.sweep_spec import SweepSpec
 
@@ -92,7 +90,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     beside = beside or Beside()
     grouped = groups_of(spec, results)
-    analysis = analyse(spec, grouped, {cell.id for cell in outcomes.feasible(spec, grouped.results)})
+    analysis = group_section.analysed(spec, grouped)
     collapsed = collapse.by_cell(results)
     parts = [group_section.make(spec, group) for group in analysis.groups]
     search = searched = None

@@ -1,6 +1,6 @@
 """Reads sweep files: YAML in, a checked sweep out. `yaml_reader` reads the YAML and knows the line of each value."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -120,12 +120,17 @@ def _offered_by(cells: Sequence[Cell]) -> dict[DataKey, list[str]]:
     return {key: config.metrics for key, config in {cell.config.data_key: cell.config for cell in cells}.items()}
 
 
-def _check_objectives(spec: SweepSpec, cells: Sequence[Cell]) -> None:
-    offered = _offered_by(cells)
+def check_metrics(named: Sequence[tuple[str, str]], offered: Mapping[DataKey, Sequence[str]]) -> None:
+    """Takes places, as errors name them, with the metrics that stand there. Raises SpecError where a dataset lacks one."""
     for key, metrics in offered.items():
-        for index, objective in enumerate(spec.objectives):
-            of = f"; of {key.dataset}" if len(offered) > 1 else ""
-            _check_offered(f"objectives[{index}].metric", objective.metric, metrics, of)
+        of = f"; of {key.dataset}" if len(offered) > 1 else ""
+        for place, metric in named:
+            _check_offered(place, metric, metrics, of)
+
+
+def _check_objectives(spec: SweepSpec, cells: Sequence[Cell]) -> None:
+    named = [(f"objectives[{index}].metric", objective.metric) for index, objective in enumerate(spec.objectives)]
+    check_metrics(named, _offered_by(cells))
     names = [objective.metric for objective in spec.objectives]
     if len(set(names)) < len(names):
         raise SpecError(f"objectives: a metric is named twice ({', '.join(names)})")

@@ -56,6 +56,11 @@ def test_trials_that_a_search_has_still_to_propose_are_counted():
     assert seconds_left([DONE, shown("pending", 1)], 4, to_be_proposed=3) == pytest.approx(50)
 
 
+def test_a_search_that_has_ended_takes_no_time():
+    """Also if it ended before it had proposed all the cells that it might have."""
+    assert seconds_left([DONE], 1, to_be_proposed=3) == 0
+
+
 def test_what_was_given_up_or_stopped_takes_no_time():
     """A failed trial and one that a search stopped are not waited for."""
     assert seconds_left([DONE, shown("failed", 1), shown("cancelled", 2, stopped=True)], 1) == 0

@@ -9,25 +9,15 @@ import pytest
 from mopoe_core.errors import UserError
 from orchestrator.report.sections import chosen_table
 from orchestrator.spec.sweep_file import parse
-from tests.support.builders import COHERENCE, LIKELIHOOD, grid_results
+from tests.support.builders import COHERENCE, LIKELIHOOD, PAGE, grid_results
 
-RAW = {
-    "name": "page",
-    "base": {"dataset": "mnist_svhn_text", "networks": "small"},
-    "grid": {"model": ["mvae", "mmvae", "mopoe"], "beta": [0.5, 2.5]},
-    "seeds": 3,
-    "objectives": [
-        {"metric": COHERENCE, "goal": "max", "reference": 0},
-        {"metric": LIKELIHOOD, "goal": "max", "reference": -2600},
-    ],
-}
 COMMAND = "mopoe report page.yaml --table x"
 MANY = {"model": ["mvae", "mmvae", "mopoe"], "beta": [0.5 + step for step in range(20)]}
 
 
 def table_of(metrics, seeds=3, **changes):
     """The table of a sweep with plausible results."""
-    spec = parse(RAW | changes)
+    spec = parse(PAGE | changes)
     return chosen_table.latex(spec, grid_results(spec.cells, seeds), metrics, COMMAND)
 
 

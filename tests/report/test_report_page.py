@@ -24,19 +24,9 @@ from orchestrator.report.sections.failure_section import rerun_command
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow import run_links
 from tests.support.browser import CHROMIUM, browser
-from tests.support.builders import COHERENCE, LIKELIHOOD, grid_results, result
+from tests.support.builders import COHERENCE, LIKELIHOOD, PAGE, grid_results, result
 from tests.support.naming import unnamed
 
-RAW = {
-    "name": "page",
-    "base": {"dataset": "mnist_svhn_text", "networks": "small"},
-    "grid": {"model": ["mvae", "mmvae", "mopoe"], "beta": [0.5, 2.5]},
-    "seeds": 3,
-    "objectives": [
-        {"metric": COHERENCE, "goal": "max", "reference": 0},
-        {"metric": LIKELIHOOD, "goal": "max", "reference": -2600},
-    ],
-}
 COMMAND = "mopoe sweep page.yaml --storage 'my runs' --retrain-damaged"
 ERROR = 'Traceback (most recent call last):\n  File "/x/orchestrator/worker.py", line 3, in run\nValueError: </pre><b id=evil>no'
 VOID = {"meta", "br", "img", "wbr", "hr", "input", "link"}
@@ -87,7 +77,7 @@ class Parsed(HTMLParser):
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """The page of a sweep in which of mmvae's six trials one raised and one diverged; with its spec, results and folder."""
-    home, spec = tmp_path_factory.mktemp("swept"), parse(RAW)
+    home, spec = tmp_path_factory.mktemp("swept"), parse(PAGE)
     ledger, every = Ledger(home / "runs"), spec.trials
     for found in grid_results(spec.cells, 3):
         trial = found.trial
@@ -252,7 +242,7 @@ def test_the_command_that_shows_a_failure_again_is_of_the_same_sweep(command, ex
 
 def test_groups_that_differ_in_their_setting_are_not_compared(tmp_path):
     """Two sizes of the latent are two blocks, with a figure each."""
-    spec = parse(RAW | {"grid": {"latent_dim": [8, 16], "model": ["mvae", "mopoe"]}})
+    spec = parse(PAGE | {"grid": {"latent_dim": [8, 16], "model": ["mvae", "mopoe"]}})
     results = grid_results(spec.cells, 2)
     made = seed_section.write(analysed(spec, results), tmp_path, False)
     assert [block.label.rpartition(", ")[2] for block in made.blocks] == ["latent_dim=8", "latent_dim=16"]

@@ -8,6 +8,17 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.trial import Cell, Trial
 
 COHERENCE, LIKELIHOOD = "coherence/joint", "log_likelihood/joint"
+PAGE = {
+    "name": "page",
+    "base": {"dataset": "mnist_svhn_text", "networks": "small"},
+    "grid": {"model": ["mvae", "mmvae", "mopoe"], "beta": [0.5, 2.5]},
+    "seeds": 3,
+    "objectives": [
+        {"metric": COHERENCE, "goal": "max", "reference": 0},
+        {"metric": LIKELIHOOD, "goal": "max", "reference": -2600},
+    ],
+}
+"""A sweep of six cells, as a file has it."""
 
 
 def cell(model: str = "mopoe", beta: float = 1.0, **more: object) -> Cell:

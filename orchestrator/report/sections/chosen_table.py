@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from mopoe_core.errors import UserError
 from mopoe_core.family.registry import TITLES
 from orchestrator.analysis.comparable_groups import groups_of
-from orchestrator.analysis.sweep_analysis import GroupAnalysis, analyse
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.render import latex as to_latex
 from orchestrator.report.render import tables
 from orchestrator.report.render.tables import CellRows, Row
 from orchestrator.report.sections import group_section
-from orchestrator.search import outcomes
+from orchestrator.report.sections.group_section import Part
 from orchestrator.spec.sweep_spec import SweepSpec
 
 COLUMN_POINTS = 229.0
@@ -38,23 +37,21 @@ def latex(spec: SweepSpec, results: Sequence[TrialResult], metrics: Sequence[str
     A table of up to 40 rows is a float, as wide as a column if it fits one, else as the page. A longer one is a `longtable`, which LaTeX
     allows in one column only. Raises UserError where the metrics are wider than a page.
     """
-    grouped = groups_of(spec, results)
-    analysis = analyse(spec, grouped, {cell.id for cell in outcomes.feasible(spec, grouped.results)})
-    return "\n".join(_table(spec, group, metrics, command) for group in analysis.groups)
+    analysis = group_section.analysed(spec, groups_of(spec, results))
+    return "\n".join(_table(spec, group_section.make(spec, group, metrics), command) for group in analysis.groups)
 
 
-def _table(spec: SweepSpec, analysis: GroupAnalysis, metrics: Sequence[str], command: str) -> str:
-    group = analysis.group
-    planned = {cell_id: len(seeds) for cell_id, seeds in analysis.seeds.items()}
-    rows = tables.cell_rows(group.cells, planned, analysis.table, analysis.front, group.results, metrics)
-    title = group_section.title(group.cells, analysis.seeds, spec, group.label)
+def _table(spec: SweepSpec, part: Part, command: str) -> str:
+    rows, slug = part.rows, part.group.slug
     points = _points(rows)
-    if points * SCRIPT > PAGE_POINTS:
+    narrowest = points * SCRIPT
+    if narrowest > PAGE_POINTS:
+        count = len(rows.metrics)
         raise UserError(
-            f"--table: {len(metrics)} metrics are about {points * SCRIPT:.0f} pt wide, and a page has 345 pt; name fewer"
+            f"--table: {count} metrics are about {narrowest:.0f} pt wide, and a page has {PAGE_POINTS:.0f} pt; name fewer"
         )
-    caption = f"{to_latex.escape(title, to_latex.CAPTION_SIGNS)}. {tables.latex_note(rows, with_probability=False)}"
-    label = f"tab:{spec.name}{f'-{group.slug}' if group.slug else ''}"
+    caption = f"{to_latex.escape(part.title, to_latex.CAPTION_SIGNS)}. {tables.latex_note(rows, with_probability=False)}"
+    label = f"tab:{spec.name}{f'-{slug}' if slug else ''}"
     size = "footnotesize" if points <= PAGE_POINTS else "scriptsize"
     look = rf"\{size}\setlength{{\tabcolsep}}{{3pt}}"
     if len(rows.rows) > MOST_ROWS:

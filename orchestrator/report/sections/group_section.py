@@ -9,10 +9,10 @@ import pandas as pd
 
 from mopoe_core import metric_names
 from orchestrator.analysis.aggregation import trial_table
-from orchestrator.analysis.comparable_groups import FrontGroup, trial_labels
+from orchestrator.analysis.comparable_groups import FrontGroup, FrontGroups, trial_labels
 from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.model_groups import setting
-from orchestrator.analysis.sweep_analysis import GroupAnalysis
+from orchestrator.analysis.sweep_analysis import GroupAnalysis, SweepAnalysis, analyse
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures import front_figure
 from orchestrator.report.figures.plot_style import FORMATS
@@ -21,6 +21,7 @@ from orchestrator.report.render import markdown as to_markdown
 from orchestrator.report.render import tables
 from orchestrator.report.render.table_files import parts_of
 from orchestrator.report.render.tables import CellRows
+from orchestrator.search import outcomes
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell
 
@@ -79,11 +80,16 @@ class Part:
         return FrontFiles(self.group.label, self.group.slug, png, svg, pdf, reached)
 
 
-def make(spec: SweepSpec, analysis: GroupAnalysis) -> Part:
-    """The group's part of the report."""
+def analysed(spec: SweepSpec, grouped: FrontGroups) -> SweepAnalysis:
+    """The analysis of a sweep's groups, whose fronts have feasible cells only."""
+    return analyse(spec, grouped, {cell.id for cell in outcomes.feasible(spec, grouped.results)})
+
+
+def make(spec: SweepSpec, analysis: GroupAnalysis, chosen: Sequence[str] = ()) -> Part:
+    """The group's part of the report; its table has the `chosen` metrics, or the usual ones."""
     group, table = analysis.group, analysis.table
     planned = {cell_id: len(seeds) for cell_id, seeds in analysis.seeds.items()}
-    rows = tables.cell_rows(group.cells, planned, table, analysis.front, group.results)
+    rows = tables.cell_rows(group.cells, planned, table, analysis.front, group.results, chosen)
     units = tuple(_unit(table, objective.metric) for objective in spec.objectives)
     return Part(analysis, rows, units, title(group.cells, analysis.seeds, spec, group.label))
 

@@ -286,6 +286,13 @@ def test_a_stack_that_was_cut_goes_on_as_it_was_formed(toys, tmp_path):
     assert sorted(told) == [(place, epoch) for place in range(3) for epoch in range(1, 5)]
 
 
+def cut_short(folder: Path, names: tuple[str, ...]) -> None:
+    """Take the end of these files away, as a loss of power may."""
+    for name in names:
+        path = folder / name
+        path.write_bytes(path.read_bytes()[:-500])
+
+
 class Killed(BaseException):
     """What stops the writing of checkpoints in a test."""
 
@@ -342,9 +349,7 @@ def test_a_stack_that_loses_its_newest_checkpoints_goes_back_together(toys, tmp_
     peace, cut = members(tmp_path / "a", *THREE, epochs=4), members(tmp_path / "b", *THREE, epochs=4)
     whole = trained(peace, toys)
     cut_at(3, lambda told: trained(cut, toys, told))
-    for name in lost:
-        path = tmp_path / "b" / name
-        path.write_bytes(path.read_bytes()[:-500])
+    cut_short(tmp_path / "b", lost)
     told: list[dict[int, Epoch]] = []
     again = trained(cut, toys, told.append)
     assert [sorted(epochs) for epochs in told] == [[0], [0], [1], [1], [2], [2], [0, 1, 2], [0, 1, 2]]
@@ -358,9 +363,7 @@ def test_a_stack_that_loses_a_first_checkpoint_starts_again_together(toys, tmp_p
     peace, cut = members(tmp_path / "a", *THREE, epochs=2), members(tmp_path / "b", *THREE, epochs=2)
     whole = trained(peace, toys)
     cut_at(1, lambda told: trained(cut, toys, told))
-    for name in lost:
-        path = tmp_path / "b" / name
-        path.write_bytes(path.read_bytes()[:-500])
+    cut_short(tmp_path / "b", lost)
     for one, other in zip(whole, trained(cut, toys), strict=True):
         assert torch.equal(weights(one.model), weights(other.model))
 
