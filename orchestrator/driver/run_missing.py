@@ -57,6 +57,7 @@ def run_missing(
             commit,
             lease.holder.token,
             made.estimate.seconds,
+            made.failed,
         )
         try:
             outcome = execute(work, Observers(*observers), search)

@@ -39,6 +39,8 @@ class Work:
     """The token of the driver's lease."""
     seconds: Mapping[str, float]
     """What each trial should take, by id."""
+    failed: frozenset[str] = frozenset()
+    """Ids of trials that an earlier command gave up: they come last."""
     rehearse: bool = True
     """Whether canaries try a few steps of everything first."""
 
@@ -68,7 +70,8 @@ class Work:
 
         if search is None:
             source = None
-            first = jobs(stacks.form(in_order(self.todo), in_order(self.every), sizes, slots, self.ledger), self.seconds)
+            formed = stacks.form(in_order(self.todo), in_order(self.every), sizes, slots, self.ledger)
+            first = jobs(formed, self.seconds, self.failed)
         else:
             source = SearchJobs(search, self.ledger, max(sizes.values(), default=1), slots, by_id)
             first = source.first(self.todo)

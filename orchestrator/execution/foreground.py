@@ -69,7 +69,7 @@ class Foreground:
         from orchestrator.execution import in_process  # torch
 
         resources = Resources(cpu=threads, gpu=gpu, retries=0, data=self.data)
-        work = Work([trial], [trial], Ledger(self.storage), resources, self.commit, "", {}, rehearse)
+        work = Work([trial], [trial], Ledger(self.storage), resources, self.commit, "", {}, rehearse=rehearse)
         in_process.run(work, _Raiser(on_epoch))
         result = work.ledger.result(trial)
         if result is None:  # whatever else kept it from ending was raised

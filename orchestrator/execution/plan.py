@@ -61,6 +61,8 @@ class Plan:
     """Why some are new although storage has finished trials that are nearly the same."""
     unpublished: tuple[Trial, ...] = ()
     """Those of `done` whose files a worker had no time to move to their place."""
+    failed: frozenset[str] = frozenset()
+    """Ids of trials to run that an earlier command gave up."""
 
     @property
     def to_run(self) -> tuple[Trial, ...]:
@@ -80,6 +82,7 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: 
     damaged: dict[Trial, str] = {}
     own: list[TrialResult] = []
     unpublished: list[Trial] = []
+    failed: set[str] = set()
     checked = ledger.each(lambda trial: _checked(trial, ledger, thorough, read or ledger.known), trials)
     for trial, known in zip(trials, checked, strict=True):
         if isinstance(known, str):
@@ -90,6 +93,7 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: 
             unpublished += [trial] if known.state.unpublished else []
         else:
             (resume if known.state.has_checkpoint else fresh).append(trial)
+            failed |= {trial.id} if known.state.status == "failed" else set()
     left = [*resume, *fresh]
     others = ledger.finished({trial.id for trial in trials}) if left else []
     past = [*own, *(_costs(result) for _, result in others if result is not None)]
@@ -97,7 +101,7 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: 
     paces = {trial.id: training_progress.pace(trial, ledger) for trial in resume}
     trained = {trial_id: pace.epoch for trial_id, pace in paces.items() if pace is not None}
     cost = estimate(left, past, trained)
-    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, cost, tuple(differing), tuple(unpublished))
+    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, cost, tuple(differing), tuple(unpublished), frozenset(failed))
 
 
 def damage(made: Plan, storage: AnyPath) -> str:

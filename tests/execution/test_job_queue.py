@@ -83,6 +83,15 @@ def test_of_one_seed_the_longest_comes_first_and_seeds_come_in_order():
     assert said == [(model, seed, seed == 0) for seed in (0, 1) for model in ("mopoe", "mmvae", "mvae")]
 
 
+def test_what_failed_before_comes_last_and_is_no_canary():
+    """Neither where another trial of its kind can rehearse, nor where none is left: it would stop the sweep at each command."""
+    every = planned(["mvae", "mopoe"], seeds=2)
+    failed = {trial.id for trial in every if trial.config.model == "mvae" or trial.seed == 0}
+    made = jobs(one_by_one(every), dict.fromkeys(failed, 100.0), failed)
+    said = [(job.trials[0].config.model, job.trials[0].seed, job.rehearse) for job in made]
+    assert said == [("mopoe", 1, True), ("mvae", 0, False), ("mopoe", 0, False), ("mvae", 1, False)]
+
+
 def test_at_once_bounds_what_runs():
     """With at_once 1, a second job is handed out only after the first has ended."""
     queue, _ = queue_of(one_by_one(planned(["mopoe"])), at_once=1)

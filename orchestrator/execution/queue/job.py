@@ -1,6 +1,6 @@
 """Jobs: stacks of trials on their way to workers, and what workers are told beside them. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,19 +73,27 @@ def in_order(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda trial: trial.seed)
 
 
-def jobs(stacks: Sequence[tuple[Trial, ...]], seconds: Mapping[str, float]) -> list[Job]:
+def jobs(stacks: Sequence[tuple[Trial, ...]], seconds: Mapping[str, float], failed: Collection[str] = frozenset()) -> list[Job]:
     """Returns jobs in the order in which they should start.
 
     The canaries come first. The others follow by their first seed, and of one seed the longest comes first, so that no worker is left
     with a long one when the others have ended. `seconds` is what each trial should take, by id.
+
+    Stacks with trials that have `failed` before come last, and are no canaries: they would stop the sweep at each command again.
     """
     seen: set[tuple[DataKey, str, str]] = set()
     canaries: list[Job] = []
     others: list[Job] = []
-    longest_first = sorted(stacks, key=lambda stack: (stack[0].seed, -sum(seconds.get(trial.id, 0.0) for trial in stack)))
-    for stack in longest_first:
+
+    def rank(stack: tuple[Trial, ...]) -> tuple[bool, int, float]:
+        return has_failed(stack), stack[0].seed, -sum(seconds.get(trial.id, 0.0) for trial in stack)
+
+    def has_failed(stack: tuple[Trial, ...]) -> bool:
+        return any(trial.id in failed for trial in stack)
+
+    for stack in sorted(stacks, key=rank):
         kinds = {(trial.config.data_key, trial.config.networks, trial.config.model) for trial in stack}
-        job = Job([(trial.config.model_dump(), trial.seed) for trial in stack], rehearse=not kinds <= seen)
+        job = Job([(trial.config.model_dump(), trial.seed) for trial in stack], rehearse=not (has_failed(stack) or kinds <= seen))
         (canaries if job.rehearse else others).append(job)
         seen |= kinds
     return canaries + others
