@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mopoe_core import metric_names
 from mopoe_core.data.types import Dataset, Modality, Split
+from mopoe_core.metrics.picture_layout import GAP, GRID, SAMPLES
 from mopoe_core.models.gaussians import products
 from mopoe_core.models.loss import Encoded, with_private
 from mopoe_core.models.model import MultimodalVAE
@@ -24,9 +25,6 @@ from mopoe_core.training.run import SELECTION_SEED
 TILE = 56  # pixels: an 8-character word in Pillow's own font is just legible
 LONG_TILE = 120  # and so are 256 characters here
 SHORT_TEXT = 16  # characters
-GAP = 4
-GRID = 10
-SAMPLES = 3
 BARS = 3.0  # the vectors' values that fill a tile, in standard deviations
 
 Pixels = NDArray[np.uint8]

@@ -17,6 +17,9 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import Cell, labels, series
 
+FEWEST_SEEDS = 4
+"""Seeds below which no probability of being on the front is shown: three seeds have ten different resamples, two have three."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -32,6 +35,11 @@ class Point:
     on_front: bool
     probability: float | None
     """How sure it is that the cell is on the front (`front_probability`); None for a single seed, and where it was not asked for."""
+
+    @property
+    def shown_probability(self) -> float | None:
+        """The probability for a reader; None below `FEWEST_SEEDS` seeds. A search decides on further seeds by the other one."""
+        return self.probability if self.n >= FEWEST_SEEDS else None
 
 
 @dataclass(frozen=True)

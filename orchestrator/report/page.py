@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from typing import Any
 import jinja2
 
 from mopoe_core.storage.paths import AnyPath
-from orchestrator.analysis import collapse
+from orchestrator.analysis import cautions, collapse
 from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.paper import beside_published, claim_tables
 from orchestrator.report.paper.paper_report import PaperReport
+from orchestrator.report.render import embedded_figures as figures
 from orchestrator.report.render import tables
+from orchestrator.report.render.numbers import with_minus
+from orchestrator.report.render.proper_names import proper
 from orchestrator.report.render.search_table import Searched
 from orchestrator.report.sections import (
     classes_section,
@@ -30,6 +34,7 @@ from orchestrator.report.sections import (
     heat_map_section,
     origin_section,
     picture_section,
+    summary_section,
 )
 from orchestrator.report.sections.front_section import Card
 from orchestrator.report.sections.group_section import Part
@@ -77,6 +82,8 @@ class _ShownFront:
     """The label of its group; empty for the only one."""
     front: Front
     svg: str
+    files: Sequence[str]
+    """Addresses of the figure's files."""
     cards: Sequence[Card]
     drawn: frozenset[str]
     """Ids of the cells that have a marker."""
@@ -92,13 +99,17 @@ def rendered(contents: Contents, folder: Path) -> str:
     script = _source(environment, "report.js")
     completed = sum(status == "completed" for status in contents.states.values())
     warnings = origin_section.warnings(contents.results, analysis.set_aside)
+    collapsed = collapse.lines_of(analysis.cells, contents.collapsed)
     return _render(
         environment,
         "report.html.j2",
         name=analysis.spec.name,
         title=group_section.title(analysis.cells, analysis.seeds, analysis.spec),
         counts=f"{completed} of {len(contents.states)} trials completed",
-        warnings=[*warnings, *collapse.lines_of(analysis.cells, contents.collapsed)],
+        summary=summary_section.sentences(
+            [(part.group.label, part.front) for part in contents.parts], contents.seeds, contents.states
+        ),
+        warnings=[proper(line) for line in (*warnings, *cautions.sentences(analysis), *collapsed)],
         contents=[(anchor, unescape(title)) for anchor, title in HEADING.findall(body)],
         body=body,
         style=_source(environment, "report.css"),
@@ -121,10 +132,12 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "search_figures": [_inline_svg(path) for path in (search.shown if search else ())],
         "parts": parts,
         "proposed_ids": [one.cell.id for one in contents.proposed],
-        "shown": tables.shown,
+        "shown": lambda entry: with_minus(tables.shown(entry)),
         "spelled": spelled,
         "seeds": contents.seeds,
-        "data_uri": picture_section.data_uri,
+        "proper": proper,
+        "figure": figures.embedded,
+        "figure_files": partial(figures.addresses, folder=folder),
         "paper": paper,
         "claim_rows": [(claim, claim_tables.row(claim)) for claim in paper.claims],
         "claim_header": claim_tables.CLAIM_HEADER,
@@ -141,7 +154,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
             table for part in parts for table in classes_section.tables(part.group.cells, analysis.seeds, contents.results)
         ],
         "heat_maps": heat_map_section.of_groups([(part.group, part.table) for part in parts]),
-        "pictures": picture_section.pictures(spec, pictured, contents.samples, [part.group for part in parts]),
+        "sample_tables": picture_section.tables(spec, pictured, contents.samples, [part.group for part in parts]),
         "missing": failure_section.not_completed(spec, contents.states, contents.failed, contents.proposed, contents.command),
         "provenance": origin_section.provenance(analysis.cells, contents.results),
         "command": contents.command,
@@ -151,14 +164,17 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
 
 def _shown_front(contents: Contents, part: Part, planned: Sequence[Trial], folder: Path) -> _ShownFront:
     """A group's front. If the page shows several, the ids of the SVG's elements are made different from those of the others."""
-    svg = _inline_svg(part.files(folder).svg)
+    path = part.files(folder).svg
+    svg = _inline_svg(path)
     if part.group.slug:
         svg = front_section.with_own_ids(svg, part.group.slug)
     own = [trial for trial in planned if trial.cell.id in part.group.ids]
     cards = front_section.cards(part.group.cells, own, part.table, part.front, contents.states, contents.runs, contents.searched)
     cards = classes_section.noted(cards, contents.collapsed)
     interactive = front_section.interactive(svg, cards)
-    return _ShownFront(part.group.label, part.front, interactive, cards, front_section.drawn(svg))
+    return _ShownFront(
+        part.group.label, part.front, interactive, figures.addresses(path, folder), cards, front_section.drawn(svg)
+    )
 
 
 def _render(environment: jinja2.Environment, template: str, **values: Any) -> str:

@@ -13,9 +13,10 @@ from torch import nn
 from mopoe_core.metric_names import LABELS
 from mopoe_core.metrics.classifiers import Classifiers
 from mopoe_core.metrics.evaluation import evaluate
-from orchestrator.analysis import collapse
+from orchestrator.analysis import chance, collapse
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.monitor.live_state import StorageWatch, condensed
+from orchestrator.report.render.proper_names import proper
 from orchestrator.report.sections import classes_section
 from orchestrator.spec.sweep_file import parse
 from tests.core.metrics.test_evaluation import NAMES, shown, transparent
@@ -195,11 +196,11 @@ def test_agreement_by_chance_is_that_of_independent_draws():
     """Against all combinations, one by one: of classes and of attributes; one class alone always agrees."""
     shares = [(0.5, 0.3, 0.2), (0.1, 0.6, 0.3), (0.2, 0.2, 0.6)]
     by_hand = sum(shares[0][i] * shares[1][j] * shares[2][k] for i in range(3) for j in range(3) for k in range(3) if i == j == k)
-    assert classes_section.agreement_by_chance(shares, attributes=False) == pytest.approx(by_hand)
+    assert chance.agreement(shares, attributes=False) == pytest.approx(by_hand)
     two = [(0.5, 0.9), (0.2, 0.8)]
     by_hand = np.mean([0.5 * 0.2 + 0.5 * 0.8, 0.9 * 0.8 + 0.1 * 0.2])
-    assert classes_section.agreement_by_chance(two, attributes=True) == pytest.approx(by_hand)
-    assert classes_section.agreement_by_chance([(1.0, 0.0)] * 4, attributes=False) == 1
+    assert chance.agreement(two, attributes=True) == pytest.approx(by_hand)
+    assert chance.agreement([(1.0, 0.0)] * 4, attributes=False) == 1
 
 
 def test_the_table_has_means_over_seeds_and_dashes_for_earlier_results():
@@ -226,11 +227,11 @@ def test_the_report_names_it(report_of_it):
     page = report_of_it.page.read_text()
     text = Page(page).text
     (line,) = collapse.lines(SPEC, reported())
-    assert line in text
-    assert 'class="warning">' + BAD in page
+    assert proper(line) in text
+    assert 'class="warning">' + proper(BAD) in page
     assert page.count(line.partition("; ")[2].partition(" of draws")[0]) >= 3
     assert "Classes generated" in text
-    assert "mvae beta=5: collapsed" not in text
+    assert "MVAE β=5: collapsed" not in text
     assert line in " ".join(report_of_it.summary.split())
 
 

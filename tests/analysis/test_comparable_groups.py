@@ -13,6 +13,7 @@ import yaml
 from mlflow import MlflowClient
 
 from mopoe_core.data.own import user_data
+from mopoe_core.family.registry import TITLES
 from mopoe_core.storage.whole_files import write_text
 from orchestrator.analysis import comparable_groups, fronts
 from orchestrator.analysis.comparable_groups import check_search, groups_of
@@ -223,12 +224,14 @@ def test_the_page_shows_every_group_under_its_name(home, page, both):
     assert page.strays == []
     spec, results = both
     every = spec.cells
-    assert set(page.ids("section")) == {f"card-{c.id}" for c in every}
+    assert set(page.ids("section")) - {"summary"} == {f"card-{c.id}" for c in every}
     assert {a["id"] for _, a in page.elements if a.get("class") == "mark"} == {f"cell-{c.id}" for c in every}
     text = (home.report(BOTH) / "index.html").read_text()
     sections = {part.partition('"')[0]: part for part in text.split('<h2 id="')[1:]}
-    for anchor in ("front", "cells", f"heat-coherence-{SLUGS[FIRST]}"):
+    for anchor in ("front", "cells"):
         assert [sections[anchor].count(f"<h3>{dataset}</h3>") for dataset in (FIRST, SECOND)] == [1, 1]
+    coherence = text.partition(f'<h3 id="heat-coherence-{SLUGS[FIRST]}">')[2].partition("<h3")[0]
+    assert [coherence.count(f"<h4>{dataset}</h4>") for dataset in (FIRST, SECOND)] == [1, 1]
     each = [fronts.front(spec.objectives, g.cells, spec.seed_list, g.results) for g in groups_of(spec, results).groups]
     volumes = [front.hypervolume for front in each]
     assert all(f"Hypervolume {volume:.5g}, against" in sections["front"] for volume in volumes)
@@ -239,17 +242,17 @@ def test_the_page_shows_every_group_under_its_name(home, page, both):
 
 
 def test_pictures_are_headed_by_their_group(both, tmp_path):
-    """Two datasets have cells of the same model and beta: their samples have headings that differ. Those of one group name none."""
+    """Two datasets have cells of the same model and beta: their samples are in tables of their own. Those of one group name none."""
     spec, results = both
     (tmp_path / "x.png").write_bytes(b"")
     samples = {r.trial.id: {"unconditional": tmp_path / "x.png"} for r in results}
     grouped = groups_of(spec, results).groups
-    headings = [heading for heading, _ in picture_section.pictures(spec, results, samples, grouped)]
-    assert len(set(headings)) == len(headings) == 4
-    assert [heading.partition(", ")[0] for heading in headings] == [FIRST, SECOND] * 2
+    tables = picture_section.tables(spec, results, samples, grouped)
+    assert [heading for heading, _ in tables] == [FIRST, SECOND]
     alone, kept = parse(two_groups.raw("x", [FIRST])), grouped[0].results
-    headings = [heading for heading, _ in picture_section.pictures(alone, kept, samples, groups_of(alone, kept).groups)]
-    assert [heading.partition(" ")[0] for heading in headings] == ["mvae", "mopoe"]
+    ((heading, (table,)),) = picture_section.tables(alone, kept, samples, groups_of(alone, kept).groups)
+    assert heading == ""
+    assert [model.partition(" ")[0] for model in table.models] == ["MVAE", "MoPoE"]
 
 
 def test_pairs_of_series_are_of_one_group(home):
@@ -277,7 +280,7 @@ def test_markers_of_every_front_open_their_cards(home, tmp_path):
                 tab.run(f"""document.querySelector('.wide a[href="#cell-{chosen.id}"]').click()""")
                 assert (
                     tab.run("document.querySelector('#tip h4').textContent")
-                    == f"{chosen.config.model} beta={chosen.config.beta:g}"
+                    == f"{TITLES[chosen.config.model]} β={chosen.config.beta:g}"
                 )
                 box = tab.run(
                     f"(r => [r.top, r.bottom, innerHeight])(document.getElementById('cell-{chosen.id}').getBoundingClientRect())"

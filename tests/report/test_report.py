@@ -94,8 +94,10 @@ def test_the_page_needs_no_network_and_shows_every_cell(demo):
     """Every picture is inside the page, and each of the nine cells is in its table."""
     page = Page(demo.page.read_text())
     assert page.sources
-    assert all(source.startswith(("data:", "#")) for source in page.sources)
-    assert all(f"{model} beta={beta}" in page.text for model in ("mvae", "mmvae", "mopoe") for beta in ("0.5", "2.5", "10"))
+    files = [source for source in page.sources if not source.startswith(("data:", "#"))]
+    assert all((demo.page.parent / source).is_file() for source in files)
+    assert {"front.pdf", "cells.csv", "cells.tex", "paper/claims.md"} <= set(files)
+    assert all(f"{model} β={beta}" in page.text for model in ("MVAE", "MMVAE", "MoPoE") for beta in ("0.5", "2.5", "10"))
 
 
 def test_what_is_written_by_others_is_escaped(tmp_path, undrawn):
@@ -173,7 +175,7 @@ def test_a_single_seed_has_no_spread_in_the_tables(tmp_path, undrawn):
 def test_heat_maps_name_the_cells_that_lack_seeds(lacking):
     """Every table of the page that shows a mean over surviving seeds says over how many."""
     text = Page(lacking.page.read_text()).text
-    assert text.count("mopoe beta=10 (1/2)") >= 4
+    assert text.count("MoPoE β=10 (1/2)") >= 4
 
 
 def faces(seeds=2):

@@ -234,9 +234,9 @@ def test_markers_of_a_search_have_cards_by_number(eventful, tmp_path):
 def test_an_infeasible_cell_is_on_no_front_though_it_beats_all(eventful, tmp_path, undrawn):
     """It is left out of the table's stars, of the hypervolume, and of what is said of seeds."""
     paths = eventful.report(tmp_path / "r")
-    of_seeds = Page(paths.page.read_text()).text.partition("Hypervolume of a series")[2].partition("Cells")[0]
-    assert "mvae" in of_seeds
-    assert "mvtcae" not in of_seeds
+    of_seeds = Page(paths.page.read_text()).text.partition("Hypervolume of a series")[2].partition("Subset by")[0]
+    assert "MVAE" in of_seeds
+    assert "MVTCAE" not in of_seeds
     rows = [text for text in paths.markdown.read_text().splitlines() if "beta=4 " in text or "beta=4|" in text]
     assert len(rows) == 1
     assert "*" not in rows[0].split("|")[3]

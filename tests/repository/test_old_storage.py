@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 import mopoe_core
 
@@ -100,12 +101,23 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def save(figure: Figure, to: Any, *args: Any, **more: Any) -> None:
         text = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
-        if isinstance(to, str | os.PathLike):
+        if more.get("format") == "png":
+            Image.new("RGB", (1, 1)).save(to, "PNG")
+        elif isinstance(to, str | os.PathLike):
             Path(to).write_text(text)
         else:
             to.write(text if isinstance(to, io.TextIOBase) else text.encode())
 
     monkeypatch.setattr(Figure, "savefig", save)
+
+
+def as_now(table: str) -> str:
+    """Returns a table of the earlier version as it is written today: the command has a shorter name, and no probability of being on the
+    front is shown for two or three seeds.
+    """
+    text = table.replace("% python -m orchestrator ", "% mopoe ", 1).replace(", before it how probable that is", "")
+    text = re.sub(r"^(\|[^|]*\| [0-3]/\d +\| )\d\.\d\d(\*?)( *\|)", r"\1\2    \3", text, flags=re.MULTILINE)
+    return re.sub(r"( & [0-3]/\d & )\d\.\d\d", r"\1", text)
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
@@ -117,8 +129,7 @@ def test_the_report_has_the_same_tables(home, types_here, undrawn, sweep):
     found, expected = tables(home / "runs" / "sweeps" / sweep / "report"), expected_files("report", sweep)
     assert sorted(found) == sorted(expected)
     for name, content in expected.items():
-        was = content.decode().replace("% python -m orchestrator ", "% mopoe ", 1)  # the same command has a shorter name now
-        assert found[name].decode() == was, name
+        assert found[name].decode() == as_now(content.decode()), name
     assert records(home) == before
 
 

@@ -88,7 +88,7 @@ def cell_rows(
         entries = {m: Entry(*values[m], values[m][0] == best[m]) for m in metrics if m in values}
         point = points.get(cell.id)
         n = int(most.get(cell.id, 0))
-        probability, on_front = (point.probability, point.on_front) if point else (None, False)
+        probability, on_front = (point.shown_probability, point.on_front) if point else (None, False)
         alike = frozenset(metric for metric in metrics if cell.id in near[metric])
         rows.append(Row(short[cell.id], n, n_planned[cell.id], probability, on_front, entries, alike))
     commits = {str(result.provenance.get("commit", "unknown")) for result in results}
@@ -179,7 +179,8 @@ def latex_note(table: CellRows, with_probability: bool = True) -> str:
     if any(row.near for row in table.rows):
         parts.append(rf"{DAGGER}: the 95\,\% $t$ interval of the paired difference to the best over seeds includes 0")
     if any(row.on_front for row in table.rows):
-        parts.append(f"{STAR}: on the front" + (", before it how probable that is" if with_probability else ""))
+        known = any(row.probability is not None for row in table.rows)
+        parts.append(f"{STAR}: on the front" + (", before it how probable that is" if with_probability and known else ""))
     return "; ".join(parts) + "."
 
 
@@ -191,7 +192,7 @@ def _best(table: pd.DataFrame, metric: str, goal: str) -> float:
 
 
 def _membership(row: Row, mark: str) -> str:
-    """The probability of being on the front, and a mark for being on it."""
+    """The probability of being on the front, if there are seeds enough for one, and a mark for being on it."""
     star = mark if row.on_front else ""
     return star if row.probability is None else f"{row.probability:.2f}{star}"
 

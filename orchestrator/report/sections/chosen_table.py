@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from mopoe_core.errors import UserError
-from mopoe_core.family.registry import TITLES
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.render import latex as to_latex
 from orchestrator.report.render import tables
+from orchestrator.report.render.proper_names import proper
 from orchestrator.report.render.tables import CellRows, Row
 from orchestrator.report.sections import group_section
 from orchestrator.report.sections.group_section import Part
@@ -118,12 +118,7 @@ def _body(rows: CellRows) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return to_latex.escape(_name(row), to_latex.CAPTION_SIGNS) + (tables.STAR if row.on_front else "")
-
-
-def _name(row: Row) -> str:
-    """A cell's label with the published name of its model and a letter for beta: `MoPoE β=5`."""
-    return " ".join(TITLES.get(word, word.replace("beta=", "β=")) for word in row.label.split(" "))
+    return to_latex.escape(proper(row.label), to_latex.CAPTION_SIGNS) + (tables.STAR if row.on_front else "")
 
 
 def _entries(row: Row, metrics: Sequence[str]) -> list[str]:
@@ -133,7 +128,7 @@ def _entries(row: Row, metrics: Sequence[str]) -> list[str]:
 def _points(rows: CellRows) -> float:
     """Returns about how wide the table is."""
     heads = _heads(rows)
-    widths = [max((len(_name(row)) + row.on_front for row in rows.rows), default=0) * CHARACTER_POINTS]
+    widths = [max((len(proper(row.label)) + row.on_front for row in rows.rows), default=0) * CHARACTER_POINTS]
     widths += [4 * CHARACTER_POINTS] if _has_counts(rows) else []
     first = len(widths)
     for place, metric in enumerate(rows.metrics, first):

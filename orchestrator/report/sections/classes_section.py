@@ -1,11 +1,10 @@
 """The classes that cells generate: their effective number, the commonest class, and the joint coherence that they explain. Pure."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mopoe_core import metric_names
-from orchestrator.analysis import collapse
+from orchestrator.analysis import chance, collapse
 from orchestrator.analysis.aggregation import Seeds, completed_of_each, planned
 from orchestrator.analysis.intervals import mean
 from orchestrator.ledger.result import TrialResult
@@ -49,18 +48,6 @@ def noted(cards: Sequence[Card], collapsed: Mapping[str, str]) -> list[Card]:
     return [replace(c, standing=f"{c.standing}; {collapsed[c.cell_id]}") if c.cell_id in collapsed else c for c in cards]
 
 
-def agreement_by_chance(shares: Sequence[Sequence[float]], attributes: bool) -> float:
-    """The joint coherence that modalities with these shares of classes would have if they were generated independently.
-
-    For attributes, it is the mean over attributes: either all modalities show the attribute, or none does.
-    """
-    together = [math.prod(column) for column in zip(*shares, strict=True)]
-    if not attributes:
-        return math.fsum(together)
-    neither = [math.prod(1 - share for share in column) for column in zip(*shares, strict=True)]
-    return mean([both + none for both, none in zip(together, neither, strict=True)])
-
-
 def _reports(result: TrialResult) -> bool:
     return result.value(f"{metric_names.EFFECTIVE_CLASSES}/{metric_names.LABELS}") is not None
 
@@ -73,8 +60,8 @@ def _numbers(cell: Cell, results: Sequence[TrialResult]) -> list[str]:
     modalities = cell.config.modalities
     if not reporting:
         return [coherence, *[MISSING] * (len(modalities) + 2)]
-    shares = [[_share(result, modality, shown) for modality in modalities] for result in reporting]
-    by_chance = [agreement_by_chance(of_seed, bool(cell.config.attributes)) for of_seed in shares if all(of_seed)]
+    shares = [[chance.generated_shares(result, modality) for modality in modalities] for result in reporting]
+    by_chance = [chance.agreement(of_seed, bool(cell.config.attributes)) for of_seed in shares if all(of_seed)]
     count = sum(bool(collapse.collapses(result)) for result in reporting)
     generated = [_generated(reporting, modality, [] if cell.config.attributes else shown) for modality in modalities]
     return [coherence, _mean(by_chance), *generated, f"{count}/{len(reporting)}" if count else ""]
@@ -83,7 +70,7 @@ def _numbers(cell: Cell, results: Sequence[TrialResult]) -> list[str]:
 def _generated(results: Sequence[TrialResult], modality: str, shown: Sequence[str]) -> str:
     """`8.91; most: 3 (14 %)`, from means over seeds."""
     effective = _mean([result.value(f"{metric_names.EFFECTIVE_CLASSES}/{modality}") for result in results], ".2f")
-    shares = [share for result in results if (share := _share(result, modality, shown))]
+    shares = [share for result in results if (share := chance.generated_shares(result, modality))]
     return f"{effective}{_most([mean(of_class) for of_class in zip(*shares, strict=True)], shown)}"
 
 
@@ -91,18 +78,11 @@ def _of_labels(result: TrialResult, modalities: Sequence[str]) -> tuple[str, ...
     """The row of the test examples, whose classes are the same in every modality."""
     config = result.trial.config
     shown = metric_names.class_names(config.attributes, config.card.classes)
-    shares = _share(result, "", shown)
+    shares = chance.label_shares(result)
     effective = _mean([result.value(f"{metric_names.EFFECTIVE_CLASSES}/{metric_names.LABELS}")], ".2f")
-    by_chance = [agreement_by_chance([shares] * len(modalities), bool(config.attributes))] if shares else []
+    by_chance = [chance.joint_coherence(result)]
     text = f"{effective}{_most(shares, [] if config.attributes else shown)}"
     return "test examples", "", "", _mean(by_chance), *[text] * len(modalities), ""
-
-
-def _share(result: TrialResult, modality: str, shown: Sequence[str]) -> list[float]:
-    """The share of each class in a modality, or without one, among the test examples. Empty if a share is not reported."""
-    prefix = f"{metric_names.GENERATED}/{modality}" if modality else metric_names.LABELS
-    shares = [result.value(f"{prefix}/{name}") for name in shown]
-    return [share for share in shares if share is not None] if None not in shares else []
 
 
 def _most(shares: Sequence[float], shown: Sequence[str]) -> str:

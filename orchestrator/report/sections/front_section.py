@@ -150,7 +150,8 @@ def _standings(front: Front, searched: Searched | None) -> dict[str, str]:
         missing = "not compared, as seeds are missing"
         standings[cell.cell_id] = f"{standings[cell.cell_id]}; {missing}" if cell.cell_id in standings else missing
     for point in front.points:
-        likely = "" if point.probability is None else f"; probability {point.probability:.2f} of being on it"
+        probability = point.shown_probability
+        likely = "" if probability is None else f"; probability {probability:.2f} of being on it"
         standings[point.cell_id] = f"{'on' if point.on_front else 'not on'} the front{likely}"
     return standings
 

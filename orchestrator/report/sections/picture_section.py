@@ -1,14 +1,64 @@
-"""Samples, as pictures inside the page."""
+"""Samples as the page shows them: a table for the prior and for each subset; a row a modality, a column a model. Pure but for reading.
+
+The pictures of a trial are grids whose layout `mopoe_core.metrics.picture_layout` describes. They are cut into modalities here, so that
+models stand side by side. The page has the first `COLUMNS` columns of each grid, as WebP.
+"""
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from PIL import Image
+
+from mopoe_core.metrics.picture_layout import GAP, GRID, SAMPLES
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.comparable_groups import FrontGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.ledger.result import TrialResult
+from orchestrator.report.render.proper_names import proper
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.spec.trial import Trial, series
+from orchestrator.spec.trial import Trial, labels, series
+
+COLUMNS = 4
+"""Three models and the test examples fit a page of 1280 pixels."""
+QUALITY = 80  # of WebP: strokes and words are as sharp as in the PNG, at a quarter of its size
+PRIOR = "unconditional"
+GIVEN = "given_"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A part of a picture, inside the page."""
+
+    uri: str
+    width: int
+    """In pixels."""
+    height: int
+    alt: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One modality of a table."""
+
+    modality: str
+    examples: Strip | None
+    """The given test examples; None if the modality is not given."""
+    generated: tuple[Strip | None, ...]
+    """A strip a model; None if the trial has no such picture."""
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """What all models draw from the prior, or given one subset of modalities."""
+
+    caption: str
+    is_given: bool
+    """Whether it has a column of test examples."""
+    models: tuple[str, ...]
+    """Labels of the trials, a column each."""
+    rows: tuple[Row, ...]
 
 
 def pictured(spec: SweepSpec, results: Sequence[TrialResult], front: Front) -> Sequence[TrialResult]:
@@ -17,23 +67,26 @@ def pictured(spec: SweepSpec, results: Sequence[TrialResult], front: Front) -> S
     return results if spec.search is None else [result for result in results if result.trial.cell.id in members]
 
 
-def pictures(
+def tables(
     spec: SweepSpec, results: Sequence[TrialResult], samples: Mapping[str, Mapping[str, AnyPath]], grouped: Sequence[FrontGroup]
-) -> list[tuple[str, list[tuple[str, str]]]]:
-    """For each series, the name of a trial and its captions and pictures as data URIs: the lowest completed seed at the middle beta.
+) -> list[tuple[str, list[SampleTable]]]:
+    """For each group of cells that may be compared, its label and its tables; the prior first, then small subsets first.
 
-    If there are several groups of cells that may be compared, the label of the group stands before the name.
+    A series is shown by one trial: the lowest completed seed at the middle beta. Trials with other modalities have tables of their own.
     """
-    labels = {cell.id: group.label for group in grouped for cell in group.cells}
-    shown = []
-    lines = series(spec.cells)
+    group_labels = {cell.id: group.label for group in grouped for cell in group.cells}
+    alike: dict[tuple[str, tuple[str, ...]], list[Trial]] = {}
+    lines, short = series(spec.cells), labels(spec.cells)
     for line in dict.fromkeys(lines.values()):
         drawn = [r.trial for r in results if lines.get(r.trial.cell.id) == line and samples.get(r.trial.id)]
         if drawn:
             trial = _middle(drawn)
-            pictures = [(_caption(name), data_uri(path)) for name, path in _in_order(samples[trial.id])]
-            shown.append((", ".join(filter(None, (labels[trial.cell.id], trial.label))), pictures))
-    return shown
+            alike.setdefault((group_labels[trial.cell.id], trial.config.modalities), []).append(trial)
+    by_label: dict[str, list[SampleTable]] = {}
+    for (label, modalities), trials in alike.items():
+        titles = [f"{proper(short[trial.cell.id])}, seed {trial.seed}" for trial in trials]
+        by_label.setdefault(label, []).extend(_tables_of(trials, titles, modalities, samples))
+    return list(by_label.items())
 
 
 def _middle(drawn: Sequence[Trial]) -> Trial:
@@ -42,16 +95,83 @@ def _middle(drawn: Sequence[Trial]) -> Trial:
     return min((trial for trial in drawn if trial.config.beta == middle), key=lambda trial: trial.seed)
 
 
-def _in_order(pictures: Mapping[str, AnyPath]) -> list[tuple[str, AnyPath]]:
-    """Unconditional first, then small subsets first."""
-    return sorted(pictures.items(), key=lambda item: (item[0] != "unconditional", item[0].count("."), item[0]))
+def _tables_of(
+    trials: Sequence[Trial], titles: Sequence[str], modalities: Sequence[str], samples: Mapping[str, Mapping[str, AnyPath]]
+) -> list[SampleTable]:
+    names = sorted(
+        {name for trial in trials for name in samples[trial.id] if name == PRIOR or name.startswith(GIVEN)},
+        key=lambda name: (name != PRIOR, name.count("."), name),
+    )
+    made = []
+    for name in names:
+        given = [] if name == PRIOR else name.removeprefix(GIVEN).split(".")
+        cuts = [_cut(samples[trial.id].get(name), given, modalities, title) for trial, title in zip(trials, titles, strict=True)]
+        examples = next((cut.examples for cut in cuts if cut), {})
+        rows = tuple(
+            Row(modality, examples.get(modality), tuple(cut.generated[modality] if cut else None for cut in cuts))
+            for modality in modalities
+        )
+        caption = f"Given {' and '.join(given)}" if given else "Drawn from the prior"
+        made.append(SampleTable(caption, bool(given), tuple(titles), rows))
+    return made
 
 
-def _caption(name: str) -> str:
-    return "from the prior" if name == "unconditional" else f"given {name.removeprefix('given_').replace('.', ' and ')}"
+@dataclass(frozen=True)
+class _Cut:
+    """A trial's picture in parts, by modality."""
+
+    examples: Mapping[str, Strip]
+    generated: Mapping[str, Strip]
 
 
-def data_uri(path: AnyPath) -> str:
-    """A PNG or SVG as an address that needs no network."""
-    kind = "svg+xml" if path.name.endswith(".svg") else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def _cut(path: AnyPath | None, given: Sequence[str], modalities: Sequence[str], label: str) -> _Cut | None:
+    """The parts of a picture; None if there is no picture, if it is damaged, or if its layout is another."""
+    if path is None:
+        return None
+    content = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            pixels = picture.convert("RGB")
+    except OSError:
+        return None
+    return _of_subset(pixels, given, modalities, label) if given else _of_prior(pixels, modalities, label)
+
+
+def _of_prior(pixels: Image.Image, modalities: Sequence[str], label: str) -> _Cut | None:
+    """A block of `GRID` x `GRID` draws a modality, beside each other; the same place in each is one joint draw."""
+    side = pixels.height
+    if side % GRID or pixels.width != len(modalities) * (side + GAP) - GAP:
+        return None
+    tile = side // GRID
+    boxes = {name: (place * (side + GAP), 0, COLUMNS * tile, SAMPLES * tile) for place, name in enumerate(modalities)}
+    return _Cut({}, {name: _strip(pixels, box, f"{name} drawn from the prior by {label}") for name, box in boxes.items()})
+
+
+def _of_subset(pixels: Image.Image, given: Sequence[str], modalities: Sequence[str], label: str) -> _Cut | None:
+    """Above a line a row a given modality, below it `SAMPLES` rows a modality."""
+    rows = len(given) + SAMPLES * len(modalities)
+    if (pixels.height - GAP) % rows:
+        return None
+    tile = (pixels.height - GAP) // rows
+    width = min(COLUMNS * tile, pixels.width)
+    observed = [name for name in modalities if name in given]
+    examples = {
+        name: _strip(pixels, (0, place * tile, width, tile), f"{name} of the test examples")
+        for place, name in enumerate(observed)
+    }
+    top, subset = len(given) * tile + GAP, " and ".join(given)
+    generated = {
+        name: _strip(pixels, (0, top + place * SAMPLES * tile, width, SAMPLES * tile), f"{name} drawn by {label} given {subset}")
+        for place, name in enumerate(modalities)
+    }
+    return _Cut(examples, generated)
+
+
+def _strip(pixels: Image.Image, box: tuple[int, int, int, int], alt: str) -> Strip:
+    """The part of a picture at left, top, width, height; without the white pixel after its last tile."""
+    left, top, width, height = box
+    part = pixels.crop((left, top, left + width - 1, top + height - 1))
+    content = io.BytesIO()
+    part.save(content, "WEBP", quality=QUALITY, method=4)
+    uri = f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return Strip(uri, part.width, part.height, alt)

@@ -44,6 +44,8 @@ class Block:
     """First and second, mean, sd and 95 % interval of their difference, n, p-values, and whether it is shown; dashes if not ranked."""
     sentences: tuple[str, ...]
     """A sentence for each pair."""
+    differences: tuple[Difference | NotRanked, ...]
+    """The pairs themselves."""
     knee: str
 
 
@@ -92,6 +94,7 @@ def _block(analysis: SweepAnalysis, group: ModelGroup, of_series: Sequence[Attai
         volumes=tuple(_volume_row(volume) for volume in volumes),
         pairs=tuple(_pair_row(pair) for pair in pairs),
         sentences=tuple(sentence(pair) for pair in pairs),
+        differences=pairs,
         knee=_knee(analysis.front_of(group)),
     )
 

@@ -1,4 +1,41 @@
 "use strict";
+// A click on a heading of a table sorts its rows: by the first number of a cell if it has one, else by its text. Again turns the order.
+(() => {
+  const key = (row, place) => {
+    const text = row.cells[place].textContent.trim().replace(/\u2212/g, "-");
+    const number = parseFloat(text);
+    return { text, number, empty: text === "" || text === "\u2013" };
+  };
+  const compare = (a, b) => {
+    if (Number.isNaN(a.number) || Number.isNaN(b.number)) return a.text.localeCompare(b.text, "en", { numeric: true });
+    return a.number - b.number;
+  };
+  const sort = (heading) => {
+    const table = heading.closest("table");
+    const place = heading.cellIndex;
+    const sign = heading.getAttribute("aria-sort") === "descending" ? 1 : -1; // large numbers first
+    for (const other of table.querySelectorAll("th")) other.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+    const keyed = [...table.tBodies[0].rows].map((row) => [key(row, place), row]);
+    keyed.sort(([a], [b]) => a.empty - b.empty || sign * compare(a, b)); // what is missing stays below
+    table.tBodies[0].append(...keyed.map(([, row]) => row));
+  };
+  for (const heading of document.querySelectorAll(".sortable thead th")) {
+    heading.tabIndex = 0;
+    heading.addEventListener("click", () => sort(heading));
+    heading.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      sort(heading);
+    });
+  }
+  for (const link of document.querySelectorAll("nav a")) {
+    link.addEventListener("click", () => {
+      const fold = document.getElementById(link.hash.slice(1)).closest("details");
+      if (fold) fold.open = true;
+    });
+  }
+})();
 // A marker of the front that is hovered, focused or tapped shows its cell's card. All content is in the page already.
 (() => {
   const tip = document.getElementById("tip");

@@ -1,0 +1,43 @@
+"""What coherence would be by chance, without any model. Pure."""
+
+import math
+from collections.abc import Sequence
+
+from mopoe_core import metric_names
+from orchestrator.analysis.intervals import mean
+from orchestrator.ledger.result import TrialResult
+
+
+def agreement(shares: Sequence[Sequence[float]], attributes: bool) -> float:
+    """Returns the joint coherence that modalities with these shares of classes would have if they were generated independently.
+
+    For attributes, it is the mean over attributes: either all modalities show the attribute, or none does.
+    """
+    together = [math.prod(column) for column in zip(*shares, strict=True)]
+    if not attributes:
+        return math.fsum(together)
+    neither = [math.prod(1 - share for share in column) for column in zip(*shares, strict=True)]
+    return mean([both + none for both, none in zip(together, neither, strict=True)])
+
+
+def generated_shares(result: TrialResult, modality: str) -> list[float]:
+    """Returns the share of each class among a modality's draws from the prior; empty if the trial does not report all of them."""
+    return _shares(result, f"{metric_names.GENERATED}/{modality}")
+
+
+def label_shares(result: TrialResult) -> list[float]:
+    """Returns the share of each class among the test examples; empty if the trial does not report all of them."""
+    return _shares(result, metric_names.LABELS)
+
+
+def joint_coherence(result: TrialResult) -> float | None:
+    """Returns the joint coherence of a model whose modalities have the test examples' classes, each on its own; None if not reported."""
+    shares = label_shares(result)
+    config = result.trial.config
+    return agreement([shares] * len(config.modalities), bool(config.attributes)) if shares else None
+
+
+def _shares(result: TrialResult, prefix: str) -> list[float]:
+    config = result.trial.config
+    shares = [result.value(f"{prefix}/{name}") for name in metric_names.class_names(config.attributes, config.card.classes)]
+    return [share for share in shares if share is not None] if None not in shares else []
