@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -121,6 +122,7 @@ def rendered(contents: Contents, folder: Path) -> str:
 def _values(contents: Contents, folder: Path) -> dict[str, Any]:
     """What the templates of the body show, by name."""
     analysis, paper, search, parts = contents.analysis, contents.paper, contents.search, contents.parts
+    claims = paper.claims if _has_seeds_for_claims(analysis) else ()
     spec, planned = analysis.spec, analysis.spec.trials
     fronts = [_shown_front(contents, part, planned, folder) for part in parts]
     pictured = picture_section.pictured(spec, contents.results, parts[0].front)
@@ -139,11 +141,11 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "figure": figures.embedded,
         "figure_files": partial(figures.addresses, folder=folder),
         "paper": paper,
-        "claim_rows": [(claim, claim_tables.row(claim)) for claim in paper.claims],
+        "claim_rows": [(claim, claim_tables.row(claim)) for claim in claims],
         "claim_header": claim_tables.CLAIM_HEADER,
         "detail_header": claim_tables.DETAIL_HEADER,
-        "claim_details": claim_tables.grouped_details(paper.claims),
-        "claim_limits": claim_tables.limits(paper.claims),
+        "claim_details": claim_tables.grouped_details(claims),
+        "claim_limits": claim_tables.limits(claims),
         "against_rows": [
             (beside_published.title(comparison), beside_published.note(comparison), beside_published.table_rows(comparison))
             for comparison in paper.comparisons
@@ -160,6 +162,11 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "command": contents.command,
         "yaml": contents.yaml,
     }
+
+
+def _has_seeds_for_claims(analysis: SweepAnalysis) -> bool:
+    """Whether a cell has three complete seeds: with fewer, no claim of the paper can be decided."""
+    return any(count >= cautions.FEWEST_SEEDS for count in Counter(result.trial.cell.id for result in analysis.results).values())
 
 
 def _shown_front(contents: Contents, part: Part, planned: Sequence[Trial], folder: Path) -> _ShownFront:
