@@ -1,5 +1,6 @@
 # `make quickstart`, `make test`, `make test-long`, `make bench` and `make docs`. Each makes the virtual environment first, if it is not there.
 # `make quickstart` installs what users need; the others also install the tools of developers.
+# With TORCH=cpu, torch is installed without CUDA, which saves most of the disk: from PyTorch's own index, not from PyPI.
 # CI runs `make test`. `make test-long` runs the tests that take minutes, each of which has a smaller one in `make test`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -28,12 +29,19 @@ lint: .venv/installed-dev
 
 install: .venv/installed
 
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL = $(PIP) --editable
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: '$(PYTHON)' is not Python 3.11 or newer; install Python 3.11, or type make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Installing into .venv; see the README for how long that takes and how much disk."
+	@[ "$(TORCH)" = cpu ] || command -v nvidia-smi > /dev/null || \
+	    echo "No NVIDIA GPU was found: 'make $(MAKECMDGOALS) TORCH=cpu' would install a smaller torch, without CUDA."
 	$(PYTHON) -m venv .venv
+ifeq ($(TORCH),cpu)
+	$(PIP) --index-url https://download.pytorch.org/whl/cpu torch torchvision
+endif
 	$(INSTALL) .
 	touch $@
 

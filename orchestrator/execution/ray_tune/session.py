@@ -3,13 +3,15 @@
 import logging
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
-from orchestrator.execution.ray_tune import environment  # noqa: F401  # first: Ray reads its settings when it is imported
+from orchestrator.execution.ray_tune import environment  # first: Ray reads its settings when it is imported
 
 # isort: split
 import ray
@@ -20,11 +22,19 @@ from orchestrator.execution.ray_tune import node_slots, ray_address
 
 LONGEST_JOIN = 120.0
 """Seconds to wait for a first worker."""
+WORKER = "orchestrator.execution.ray_tune.worker"
+"""Imports torch and Tune, which takes as long as Ray takes to start."""
 
 
 @contextmanager
 def running_ray() -> Iterator[None]:
-    """A Ray to run on: the one of this process, that of RAY_ADDRESS, or a local one that is stopped afterwards."""
+    """A Ray to run on: the one of this process, that of RAY_ADDRESS, or a local one that is stopped afterwards.
+
+    While Ray's processes start, a thread imports what this process needs next.
+    """
+    threading.Thread(
+        target=import_module, args=(f"{environment.__package__}.tune_jobs",), name="import torch", daemon=True
+    ).start()
     if ray.is_initialized():
         yield
         return
@@ -63,6 +73,14 @@ def _start(folder: str | None) -> None:
 
 def _like_ctrl_c(number: int, frame: object) -> None:
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def start_workers(count: int, cpu: int) -> None:
+    """Start processes here that import what an attempt needs, while data are prepared. Ray hands idle processes to Tune."""
+    if "RAY_ADDRESS" not in os.environ:
+        task = ray.remote(import_module).options(num_cpus=cpu, max_retries=0)
+        for _ in range(count):
+            task.remote(WORKER)
 
 
 def nodes() -> list[node_slots.Node]:

@@ -1,14 +1,21 @@
-"""Writing a sweep to MLflow: what the driver calls."""
+"""Writing a sweep to MLflow: what the driver calls. MLflow itself, which takes seconds to import, is loaded beside it."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage.identity import identify
 from orchestrator.spec.trial import Trial
-from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
 from orchestrator.tracking.tracker import Connect
 from orchestrator.tracking.writer import Writer
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.mlflow.tracker import MlflowTracker
+
+TRACKER = "orchestrator.tracking.mlflow.tracker"
 
 
 def connect(sweep: str, ledger: Ledger, uri: str, commit: str, check: Callable[[], None] = lambda: None) -> Connect:
@@ -21,7 +28,9 @@ def connect(sweep: str, ledger: Ledger, uri: str, commit: str, check: Callable[[
         ledger.storage
     )  # here, and not in the writer's thread: a damaged record is refused before anything is written
 
-    def made(trials: Mapping[str, Sequence[Trial]], show_progress: Callable[[], None]) -> MlflowTracker:
+    def made(trials: Mapping[str, Sequence[Trial]], show_progress: Callable[[], None]) -> "MlflowTracker":
+        from orchestrator.tracking.mlflow.tracker import MlflowTracker
+
         return MlflowTracker(sweep, trials, ledger, identity, uri, commit, show_progress, check)
 
     return made
@@ -37,7 +46,8 @@ def start_writer(
     look: bool = False,
     anew: bool = False,
 ) -> Writer:
-    """Returns a writer to the MLflow store at `uri`; see `connect` and `Writer`."""
+    """Returns a writer to the MLflow store at `uri`; see `connect` and `Writer`. MLflow is imported in a thread meanwhile."""
+    threading.Thread(target=import_module, args=(TRACKER,), name="import MLflow", daemon=True).start()
     return Writer(connect(sweep, ledger, uri, commit, check), trials, ledger, "MLflow", uri, look, anew)
 
 
