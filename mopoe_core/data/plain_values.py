@@ -42,8 +42,8 @@ def plain(modality: Modality, values: Tensor) -> NDArray[Any]:
     """What a model has generated, (B, *shape), as an array: images in [0, 1], vectors, and text as strings, (B,)."""
     if modality.kind == "text":
         return np.array(decoded_texts(modality, values), dtype=np.str_)
-    found: NDArray[Any] = (values.clamp(0, 1) if modality.kind == "image" else values).detach().cpu().numpy()
-    return found
+    array: NDArray[Any] = (values.clamp(0, 1) if modality.kind == "image" else values).detach().cpu().numpy()
+    return array
 
 
 def decoded_texts(modality: Modality, values_BLS: Tensor) -> list[str]:

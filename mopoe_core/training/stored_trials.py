@@ -75,24 +75,26 @@ def find(storage: AnyPath, selection: Selection) -> CompletedTrial:
 
     Raises CheckpointError if not exactly one fits, or if it has not completed.
     """
-    wanted, place = selection.values, f"{storage}, sweep {selection.sweep}" if selection.sweep else str(storage)
+    wanted = selection.values
+    trials, unusable = _begun(storage)
+    if selection.sweep:
+        sweep = RecordedSweep.read(storage, selection.sweep)
+        trials = [trial for trial in trials if sweep.has(trial.cell_id, trial.values)]
+    fitting = [trial for trial in trials if trial.fits(wanted)]
+    if len(fitting) == 1:
+        return _completed(fitting[0].folder)
+    place = f"{storage}, sweep {selection.sweep}" if selection.sweep else str(storage)
+    raise CheckpointError(f"{place}: {_several_fit(fitting, wanted) if fitting else _none_fits(trials, wanted, unusable)}")
+
+
+def _begun(storage: AnyPath) -> tuple[list[StoredTrial], int]:
+    """The trials that have begun, and the number of those whose records are damaged or of another recipe."""
     paths = listed(storage, "trials/*/trial.json")
     if not paths:
         raise CheckpointError(f"{storage}: holds no trials; name the storage of a sweep, or a checkpoint.pt")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         trials = [trial for trial in pool.map(_read, paths) if trial is not None]
-    unusable = len(paths) - len(trials)
-    if selection.sweep:
-        sweep = RecordedSweep.read(storage, selection.sweep)
-        trials = [trial for trial in trials if sweep.has(trial.cell_id, trial.values)]
-    fitting = [trial for trial in trials if trial.fits(wanted)]
-    if not fitting:
-        raise CheckpointError(f"{place}: no trial that has begun has {_spelled(wanted)}; {_offer(trials, wanted, unusable)}")
-    if len(fitting) > 1:
-        differing = _values(fitting, [name for name in SELECTING if _differs(name, fitting)])
-        given = f"have {_spelled(wanted)}" if wanted else "are there"
-        raise CheckpointError(f"{place}: {len(fitting)} trials {given}; say which one: {differing}")
-    return _completed(fitting[0].folder)
+    return trials, len(paths) - len(trials)
 
 
 def _read(path: AnyPath) -> StoredTrial | None:
@@ -150,10 +152,18 @@ def _record(folder: AnyPath, kind: str) -> Record | None:
         raise CheckpointError(f"{path}: cannot be used ({error}); restore it") from None
 
 
-def _offer(trials: Sequence[StoredTrial], wanted: Mapping[str, Any], unusable: int) -> str:
-    """What there is of the fields that the user named."""
+def _none_fits(trials: Sequence[StoredTrial], wanted: Mapping[str, Any], unusable: int) -> str:
+    """That no trial fits, with what there is of the fields that the user named."""
+    there = f"; there: {_values(trials, list(wanted))}" if trials and wanted else ""
     more = f" ({unusable} further trial.json are damaged or of another recipe)" if unusable else ""
-    return (f"there: {_values(trials, list(wanted))}" if trials and wanted else "none has begun") + more
+    return f"no trial has begun{f' with {_spelled(wanted)}' if wanted else ''}{there}{more}"
+
+
+def _several_fit(trials: Sequence[StoredTrial], wanted: Mapping[str, Any]) -> str:
+    """That several trials fit, with what tells them apart."""
+    differing = [name for name in SELECTING if _differs(name, trials)]
+    having = f"have {_spelled(wanted)}" if wanted else "are there"
+    return f"{len(trials)} trials {having}; say which one: {_values(trials, differing)}"
 
 
 def _differs(name: str, trials: Sequence[StoredTrial]) -> bool:
@@ -179,4 +189,4 @@ def _listed(values: Sequence[Any]) -> str:
 
 
 def _spelled(wanted: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in wanted.items()) or "this version's recipe"
+    return ", ".join(f"{name}={value!r}" for name, value in wanted.items())

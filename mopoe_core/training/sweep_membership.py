@@ -59,13 +59,18 @@ class RecordedSweep:
         raw = _sweep_in(there[name], name)
         cells = [cell for point in _points(raw) if (cell := _cell(point)) is not None]
         excluded = [_with_alias(entry) for entry in raw.get("exclude", ())]
-        left = [cell for cell in cells if not any(all(same(cell[field], entry[field]) for field in entry) for entry in excluded)]
-        left += [cell for entry in raw.get("include", ()) if (cell := _cell({**raw.get("base", {}), **entry})) is not None]
-        return cls(frozenset(map(_key, left)), frozenset(_proposed(storage, name)), _seeds(raw.get("seeds", 1)))
+        cells = [cell for cell in cells if not any(_matches(cell, entry) for entry in excluded)]
+        cells += [cell for entry in raw.get("include", ()) if (cell := _cell({**raw.get("base", {}), **entry})) is not None]
+        return cls(frozenset(map(_key, cells)), frozenset(_proposed(storage, name)), _seeds(raw.get("seeds", 1)))
 
     def has(self, cell_id: str, values: Fields) -> bool:
         """Whether a trial with this cell, configuration and seed is of the sweep."""
         return values["seed"] in self.seeds and (cell_id in self.cell_ids or _key(values) in self.configs)
+
+
+def _matches(cell: Fields, entry: Fields) -> bool:
+    """Whether a cell has all values that an entry of `exclude` names."""
+    return all(same(cell[field], value) for field, value in entry.items())
 
 
 def _sweep_in(path: AnyPath, name: str) -> dict[str, Any]:

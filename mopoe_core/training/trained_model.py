@@ -76,7 +76,7 @@ def _model(state: Mapping[str, Any], checkpoint: AnyPath, device: str, data: Pat
 def load_on(checkpoint: AnyPath, dataset: Dataset, device: torch.device) -> TrainedModel:
     """The model of a trial's checkpoint, in evaluation mode, for the dataset that it was trained on, which is in memory.
 
-    Raises CheckpointError where the checkpoint is of another dataset of the user's own, or cannot be used.
+    Raises CheckpointError if the checkpoint is of another dataset of the user's own, or cannot be used.
     """
     state, _ = _opened(checkpoint)
     named = _dataset_of(state, checkpoint)
@@ -90,12 +90,12 @@ def load_on(checkpoint: AnyPath, dataset: Dataset, device: torch.device) -> Trai
 
 
 def _opened(checkpoint: AnyPath) -> tuple[dict[str, Any], Digest]:
-    found = opened(checkpoint)
-    if found is None:
+    state_and_digest = opened(checkpoint)
+    if state_and_digest is None:
         if not checkpoint.exists():
             raise FileNotFoundError(f"{checkpoint}: there is no such file or storage")
         raise CheckpointError(f"{checkpoint}: is damaged, or no checkpoint of this version; use one that `mopoe sweep` wrote")
-    return found
+    return state_and_digest
 
 
 def _with_weights(
@@ -140,11 +140,11 @@ def _dataset_of(state: Mapping[str, Any], checkpoint: AnyPath) -> str:
 
 
 def _check_needs_no_code(state: Mapping[str, Any], named: str, checkpoint: AnyPath) -> None:
-    """Raise CheckpointError where a model cannot be made without the code of the dataset that its checkpoint names."""
-    said = state.get("own")
-    if isinstance(said, dict) and said.get("networks") == [] and "modalities" in state:
+    """Raises CheckpointError if a model cannot be made without the code of the dataset that its checkpoint names."""
+    of_own_data = state.get("own")
+    if isinstance(of_own_data, dict) and of_own_data.get("networks") == [] and "modalities" in state:
         return
-    why = "has networks of your own" if isinstance(said, dict) else "does not say whether its networks are your own"
+    why = "has networks of your own" if isinstance(of_own_data, dict) else "does not say whether its networks are your own"
     raise CheckpointError(
         f"{checkpoint}: {why}, and names the code {named!r}, which is not run unless you name it; if you trust that code, pass "
         f"dataset={named!r}"
@@ -162,7 +162,7 @@ def _config(state: Mapping[str, Any], named: str, dataset: str) -> TrainingConfi
 
 
 def _modalities(state: Mapping[str, Any], config: TrainingConfig, data: Path, dataset: str) -> tuple[Modality, ...]:
-    """The checkpoint's modalities. Their networks are the user's only where the caller names the dataset."""
+    """The checkpoint's modalities. Their networks are the user's only if the caller names the dataset."""
     if "modalities" not in state:
         return loading.load(config.data_key, data).modalities
     return tuple(Modality(**{**fields, "shape": tuple(fields["shape"]), "own": dataset}) for fields in state["modalities"])

@@ -63,7 +63,7 @@ def mlflow_run(spec, trial, ledger):
 
 def test_storage_and_mlflow_have_the_trial_that_the_page_asks_for(names):
     """MoPoE at beta 2.5 of the sweep, whichever of the two it was loaded from: the file from MLflow has the weights of the storage's."""
-    (model, path) = (names["model"], names["path"])
+    model, path = names["model"], names["path"]
     weights = torch.load(path, weights_only=True)["model"]
     assert (model.config.model, model.config.beta) == ("mopoe", 2.5)
     assert all(torch.equal(value, weights[name]) for name, value in names["of_storage"].items())
@@ -84,7 +84,7 @@ def test_samples_and_tables_are_as_the_comments_say(names):
 def test_tensors_are_as_the_comments_say(names):
     """Of the posterior, of every modality and of a decoder."""
     assert names["q"].mu.shape == names["q"].logvar.shape == (5, names["model"].config.latent_dim)
-    assert {name: value.shape[0] for name, value in names["every"].items()} == {"mnist": 5, "svhn": 5, "text": 5}
+    assert {name: value.shape[0] for name, value in names["generated"].items()} == {"mnist": 5, "svhn": 5, "text": 5}
     assert names["digits"].shape == (8, 1, 28, 28)
 
 

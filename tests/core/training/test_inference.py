@@ -60,12 +60,12 @@ def test_samples_of_the_prior_are_images_and_strings(model):
 @pytest.mark.parametrize("subset", [("svhn",), ("mnist", "text"), ("mnist", "svhn", "text")])
 def test_samples_given_any_subset(subset, model, given):
     """One example gives `count` samples, three give three times as many with an axis of their own."""
-    one = model.sample(4, given={name: given[name][0] for name in subset})
-    three = model.sample(4, given={name: given[name] for name in subset})
-    assert {name: values.shape for name, values in one.items()} == {name: (4, *shape) for name, shape in SHAPES.items()}
-    assert {name: values.shape for name, values in three.items()} == {name: (3, 4, *shape) for name, shape in SHAPES.items()}
-    check_values(one)
-    check_values(three)
+    single = model.sample(4, given={name: given[name][0] for name in subset})
+    several = model.sample(4, given={name: given[name] for name in subset})
+    assert {name: values.shape for name, values in single.items()} == {name: (4, *shape) for name, shape in SHAPES.items()}
+    assert {name: values.shape for name, values in several.items()} == {name: (3, 4, *shape) for name, shape in SHAPES.items()}
+    check_values(single)
+    check_values(several)
 
 
 def test_the_seed_decides_and_torchs_own_generator_does_not(model, given):
@@ -85,10 +85,10 @@ def test_samples_given_examples_are_those_of_the_models_own_generation(model, gi
     """`sample(1)` is what `generate_given` makes of the same draws, with images cut to [0, 1] and text at its likeliest characters."""
     samples = model.sample(1, given={"mnist": given["mnist"], "text": given["text"]}, seed=4)
     chance = inference.generator(CPU, 4, "sample")
-    made = model.generate_given({"mnist": given["mnist"], "text": given["text"]}, chance)
-    assert np.array_equal(samples["svhn"][:, 0], made["svhn"].clamp(0, 1).numpy())
+    generated = model.generate_given({"mnist": given["mnist"], "text": given["text"]}, chance)
+    assert np.array_equal(samples["svhn"][:, 0], generated["svhn"].clamp(0, 1).numpy())
     alphabet = np.array(list(model.modalities[2].alphabet))
-    assert samples["text"][:, 0].tolist() == ["".join(row) for row in alphabet[made["text"].argmax(-1).numpy()]]
+    assert samples["text"][:, 0].tolist() == ["".join(row) for row in alphabet[generated["text"].argmax(-1).numpy()]]
 
 
 def test_whatever_form_an_example_has_it_is_the_same_example(model, given, dataset):

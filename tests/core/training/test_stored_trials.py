@@ -6,6 +6,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 
@@ -203,6 +204,19 @@ def test_a_storage_is_a_string_or_a_uri(store):
     """A relative folder and a `file:` URI lead to the same model."""
     models = [mopoe_core.load(place, seed=0) for place in ("runs", f"file://{store.home / 'runs'}")]
     assert all(torch.equal(a, b) for a, b in zip(*(model.state_dict().values() for model in models), strict=True))
+
+
+def test_a_storage_may_be_remote(store):
+    """Files on an object store lead to the same model as on disk, and a trial that has not completed to its status."""
+    remote = fsspec.filesystem("memory")
+    remote.put(str(store.home / "runs"), "/bucket/runs", recursive=True)
+    try:
+        model, expected = (mopoe_core.load(place, sweep="own", seed=1) for place in ("memory://bucket/runs", "runs"))
+        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), expected.state_dict().values(), strict=True))
+        with pytest.raises(CheckpointError, check=naming("failed")):
+            mopoe_core.load("memory://bucket/runs", sweep="others", seed=2)
+    finally:
+        remote.rm("/bucket", recursive=True)
 
 
 def test_a_checkpoint_that_is_not_the_results_is_refused(store):
