@@ -6,27 +6,43 @@ This file imports nothing heavy. A command that only reads a configuration impor
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mopoe_core.models.model import MultimodalVAE
+    from mopoe_core.training.inference import TrainedModel
 
 __version__ = "0.1.0"
 
 
-def load(checkpoint: str | Path, device: str = "cpu", data: str | Path = "data", dataset: str = "") -> "MultimodalVAE":
-    """The trained model of a `checkpoint.pt`, in evaluation mode, on that device.
+def load(
+    place: str | Path,
+    /,
+    device: str = "cpu",
+    data: str | Path = "data",
+    dataset: str = "",
+    *,
+    sweep: str = "",
+    seed: int | None = None,
+    **fields: Any,
+) -> "TrainedModel":
+    """The trained model of one trial, in evaluation mode, on that device.
+
+    `place` is the storage of a sweep. Then `sweep`, `seed` and any fields of the configuration say which trial is meant:
+    `load("runs", sweep="mst", model="mopoe", beta=2.5, seed=0)`. What all trials there have in common can be left out. Or `place` is the
+    file of a checkpoint.
 
     The checkpoint says what its modalities are. Of one written before it did, the dataset says so, which is built under `data`. In a
-    trial's folder the checkpoint is compared with the result beside it.
+    storage, or in a trial's folder, the checkpoint is compared with the trial's result by its SHA-256.
 
-    Loading runs no code that the checkpoint names. A model on a dataset of your own needs your code only where its encoders or decoders
-    are yours, or where an earlier version wrote the checkpoint. Then name the dataset, `dataset="file.py:function"`. Its file is looked
-    for in the current folder.
+    Loading runs no code that a storage or a checkpoint names. A model on a dataset of your own needs your code only if its encoders or
+    decoders are yours, or if an earlier version wrote the checkpoint. Then name the dataset, `dataset="file.py:function"`. Its file is
+    looked for in the current folder.
 
-    Raises FileNotFoundError, or ValueError where the file is no checkpoint of a model that has been trained, or not the one of that
-    result, or where it needs code that was not named.
+    Raises FileNotFoundError if there is nothing at `place`. Raises CheckpointError, a ValueError, if no trial fits or several do, with
+    what is there; if the trial has not completed, with its status; if the file is no checkpoint of a trained model, or not that of the
+    result; or if it needs code that was not named.
     """
-    from mopoe_core.training.trained_model import load_trained  # torch, which takes seconds
+    from mopoe_core.training.stored_trials import Selection
+    from mopoe_core.training.trained_model import load_model  # torch, which takes seconds
 
-    return load_trained(Path(checkpoint), device, Path(data), dataset)
+    return load_model(place, device, Path(data), dataset, Selection(sweep, seed, fields))

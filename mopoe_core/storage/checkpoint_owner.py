@@ -7,6 +7,7 @@ from typing import Any
 
 from mopoe_core.errors import CheckpointError
 from mopoe_core.storage.file_facts import Digest
+from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, parsed
 
 
@@ -17,11 +18,8 @@ def check_bound(state: Mapping[str, Any], digest: Digest, checkpoint: Path) -> N
     """
     folder = checkpoint.absolute().parent
     trial = folder.name if folder.parent.name == "trials" else None
-    if trial is not None and state.get("trial", "") not in ("", trial):
-        raise CheckpointError(
-            f"{checkpoint}: is the checkpoint of trial {state['trial']}, not {trial}; move it to where it belongs"
-        )
     result = folder / "result.json"
+    _check_trial(state, checkpoint, trial)
     if not result.exists():
         return
     try:
@@ -30,10 +28,25 @@ def check_bound(state: Mapping[str, Any], digest: Digest, checkpoint: Path) -> N
         raise CheckpointError(
             f"{result}: cannot be used ({error}), so that {checkpoint.name} cannot be checked; restore it"
         ) from None
-    if reason := mismatch(content, state, digest):
+    check_is_of_result(state, digest, checkpoint, trial, content)
+
+
+def check_is_of_result(
+    state: Mapping[str, Any], digest: Digest, checkpoint: AnyPath, trial: str | None, result: Mapping[str, Any]
+) -> None:
+    """Raises CheckpointError if a checkpoint is another trial's, or not the one of this result. `trial` is None if nobody knows it."""
+    _check_trial(state, checkpoint, trial)
+    if reason := mismatch(result, state, digest):
         raise CheckpointError(
             f"{checkpoint}: is not the checkpoint of the result beside it ({reason}); restore it, or let `sweep --retrain-damaged` train "
             "the trial again"
+        )
+
+
+def _check_trial(state: Mapping[str, Any], checkpoint: AnyPath, trial: str | None) -> None:
+    if trial is not None and state.get("trial", "") not in ("", trial):
+        raise CheckpointError(
+            f"{checkpoint}: is the checkpoint of trial {state['trial']}, not {trial}; move it to where it belongs"
         )
 
 
