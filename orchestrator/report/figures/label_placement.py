@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import matplotlib.patheffects as effects
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,6 +9,8 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from orchestrator.analysis.dominance import Floats
+from orchestrator.report.figures.plot_style import halo, settle
+from orchestrator.report.figures.theme import INK
 
 OFFSETS = [(round(r * dx), round(r * dy) - 3) for r in (9, 15, 22) for dx, dy in (
     (0.7, 0.7), (0.7, -0.8), (-0.7, 0.7), (-0.7, -0.8), (0, 1), (0, -1.1), (1, 0), (-1, 0),
@@ -22,8 +23,7 @@ class LabelPlacer:
 
     def __init__(self, figure: Figure, axes: Axes, centres: Sequence[tuple[float, ...]]) -> None:
         """`centres` has the markers that no label may cover, in the units of the axes."""
-        figure.canvas.draw()
-        figure.set_layout_engine("none")  # what was measured must not move again
+        settle(figure)  # what was measured must not move again
         self._axes = axes
         pixels = axes.transData.transform(np.array(centres).reshape(-1, 2))
         self._taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in pixels]
@@ -32,12 +32,11 @@ class LabelPlacer:
             self._taken.append(legend.get_window_extent())
         self._strokes = strokes_of(axes)
 
-    def add(self, text: str, at: tuple[float, float], colour: str = "#222222", zorder: float = 5) -> None:
+    def add(self, text: str, at: tuple[float, float], colour: str = INK, zorder: float = 5) -> None:
         """Write a label beside a marker."""
         label = self._axes.annotate(
-            text, at, xytext=OFFSETS[0], textcoords="offset points", fontsize=7.5, zorder=zorder, color=colour,
-            path_effects=[effects.withStroke(linewidth=2, foreground="white")],
-        )  # fmt: skip
+            text, at, xytext=OFFSETS[0], textcoords="offset points", fontsize="small", zorder=zorder, color=colour, bbox=halo()
+        )
         self._taken.append(place_label(label, self._axes.get_window_extent(), self._taken, self._strokes))
 
 
