@@ -1,6 +1,7 @@
 """The numbers behind each figure are what it shows, and figures for a paper have the width and letters that are asked for."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -123,3 +124,37 @@ def test_the_letters_of_a_paper_have_the_size_that_is_asked_for():
     assert figure.get_suptitle() == figure.get_supxlabel() == ""
     assert draw_front(points, "a title", ["share", "nats"]).get_suptitle() == "a title"
     assert not FOR_A_PAPER.has_words
+
+
+def test_the_command_writes_figures_alone(store, types_here, tmp_path):
+    """PDFs and CSVs are in the folder, each PDF is named, and nothing of storage changes."""
+
+    def there():
+        return {path: path.stat().st_mtime_ns for path in Path(store.ledger.storage).rglob("*")}
+
+    before, into = there(), tmp_path / "figures"
+    code, out, err = types_here("report", store.file, "--figures", into, "--figure-width", 3.3, "--font-size", 8)
+    assert (code, err) == (0, "")
+    written = {path.name for path in into.iterdir()}
+    assert {"front.pdf", "front.csv"} <= written
+    assert {line.rpartition("/")[2] for line in out.splitlines()} == {name for name in written if name.endswith(".pdf")}
+    assert there() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--figure-width", 3.3], "--figure-width"),
+        (["--font-size", 8], "--font-size"),
+        (["--figures", "FILE"], "--figures"),
+        (["--figures", "FOLDER", "--figure-width", 0], "--figure-width"),
+        (["--figures", "FOLDER", "--font-size", 200], "--font-size"),
+    ],
+)
+def test_options_of_figures_that_make_no_sense_are_refused(store, types_here, tmp_path, options, named):
+    """Sizes without a folder, a file in place of a folder, and sizes that no page has are mistakes; nothing is written."""
+    places = {"FILE": store.file, "FOLDER": tmp_path / "figures"}
+    code, _, err = types_here("report", store.file, *[places.get(word, word) for word in options])
+    assert code == 2
+    assert named in err
+    assert not (tmp_path / "figures").exists()

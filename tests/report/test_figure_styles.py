@@ -128,14 +128,14 @@ def test_figures_of_one_page_share_no_id(tmp_path):
 
 
 def test_the_front_fits_a_phone(tmp_path):
-    """It is not wider than 360 pixels with a margin of eight on either side, where its smallest words still have six pixels."""
+    """It is not wider than 360 pixels with a margin of sixteen on either side, where its smallest words still have six pixels."""
     figure = draw_front(found(grid_results(CELLS, 2), 2), "t", ["share", "nats"])
     svg = theme.embedded(save(figure, tmp_path / "front")[0])
     least = float(re.search(r"min-width: (\d+)px", svg)[1])
-    assert least <= 344
+    assert least <= 328
     width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
     sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)]
-    assert min(sizes) * 344 / width >= 5.5
+    assert min(sizes) * 328 / width >= 5.4
 
 
 def tick_labels(axis):

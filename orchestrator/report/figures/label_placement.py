@@ -17,6 +17,8 @@ OFFSETS = [(round(r * dx), round(r * dy) - 3) for r in (9, 15, 22) for dx, dy in
 )]  # fmt: skip
 """Where a label may stand, in points from its marker, in order of preference; the 3 brings small text to its baseline."""
 
+ALIGNMENTS = {1: "left", 0: "center", -1: "right"}
+
 
 class LabelPlacer:
     """Puts labels beside markers, one after another. The figure must not move any more."""
@@ -55,7 +57,7 @@ def strokes_of(axes: Axes) -> Floats:
 
 def place_label(text: Annotation, frame: Bbox, taken: Sequence[Bbox], strokes: Floats) -> Bbox:
     """Move a label to the cheapest of `OFFSETS` and return the pixels that it covers."""
-    boxes = [_moved(text, offset) for offset in OFFSETS]
+    boxes = _boxes(text)
     others = np.array([other.extents for other in taken]).reshape(-1, 4)
     near = _within(strokes, Bbox.union(boxes))
 
@@ -64,18 +66,27 @@ def place_label(text: Annotation, frame: Bbox, taken: Sequence[Bbox], strokes: F
         return 1e6 * outside + 1e3 * _overlap(box, others) + len(_within(near, box))
 
     costs = [cost(box) for box in boxes]
-    return _moved(text, OFFSETS[costs.index(min(costs))])
+    offset = OFFSETS[costs.index(min(costs))]
+    text.set(position=offset, horizontalalignment=ALIGNMENTS[np.sign(offset[0])])
+    return boxes[OFFSETS.index(offset)]
+
+
+def _boxes(text: Annotation) -> list[Bbox]:
+    """The pixels that a label covers at each of `OFFSETS`. It is measured once: measuring it 24 times took a fifth of a figure."""
+    text.set(position=OFFSETS[0], horizontalalignment="left")
+    start, figure = text.get_window_extent(), text.get_figure(root=True)
+    assert figure is not None
+    boxes = []
+    for x, y in OFFSETS:
+        aligned = {1: 0.0, 0: -start.width / 2, -1: -start.width}[np.sign(x)]
+        right, up = (np.array([x, y]) - OFFSETS[0]) * figure.dpi / 72
+        boxes.append(start.translated(right + aligned, up))
+    return boxes
 
 
 def _within(points: Floats, box: Bbox) -> Floats:
     """Those of the points (P, 2) that are inside of the box."""
     return points[((points > box.min) & (points < box.max)).all(1)]
-
-
-def _moved(text: Annotation, offset: tuple[int, int]) -> Bbox:
-    text.set_position(offset)
-    text.set_horizontalalignment("left" if offset[0] > 0 else "right" if offset[0] < 0 else "center")
-    return text.get_window_extent()
 
 
 def _overlap(box: Bbox, others: Floats) -> float:

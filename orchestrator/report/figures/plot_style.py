@@ -50,6 +50,7 @@ FORMATS = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 """File formats, with the metadata that would make two files of one figure differ, or say nothing."""
+PNG = {"compress_level": 3}  # half the time of the usual 6, for a twentieth more bytes
 SD_BARS = "± 1 standard deviation over seeds"
 CHARACTERS = 19  # of the caption, in an inch, where letters have the size `BASE`
 TITLE_CHARACTERS = 15  # so too
@@ -103,7 +104,7 @@ def settle(figure: Figure) -> None:
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # with any engine, also "none", saving draws a figure twice
 
 
 def save(figure: Figure, stem: Path, suffixes: Iterable[str] = ("svg",)) -> list[Path]:
@@ -114,7 +115,9 @@ def save(figure: Figure, stem: Path, suffixes: Iterable[str] = ("svg",)) -> list
         path = stem.parent / f"{stem.name}.{suffix}"
         write_whole(
             path,
-            lambda temporary, s=suffix: figure.savefig(temporary, format=s, dpi=200, metadata=FORMATS[s]),  # type: ignore[misc]
+            lambda temporary, s=suffix: figure.savefig(  # type: ignore[misc]
+                temporary, format=s, dpi=200, metadata=FORMATS[s], **({"pil_kwargs": PNG} if s == "png" else {})
+            ),
         )
         written.append(path)
     return written

@@ -18,7 +18,7 @@ VARIABLES = {
     PAPER: ("--figure-paper", "#16181b"),
 }
 """For each colour of a light page, its CSS variable and its value on a dark page."""
-NARROWEST, WIDEST = 0.9, 1.8
+NARROWEST, WIDEST = 0.87, 1.8
 """Pixels a point between which a figure follows the width of its page: smaller letters are not legible, larger ones take space."""
 MARK = "cell-"
 """Stands before a cell's id in the id of its marker in an SVG."""
