@@ -1,6 +1,7 @@
 """Figures for a paper: each as PDF in the width and the size of letters that it asks for, with the numbers behind it as CSV.
 
-<folder>/front.{pdf,csv}, attainment-<group>.{pdf,csv}, learning-<group>.{pdf,csv}, figure1.{pdf,csv}, figure7.pdf, ...
+<folder>/front.{pdf,csv}, attainment-<group>.{pdf,csv}, learning-<group>.{pdf,csv}, heat-coherence.{pdf,csv}, figure1.{pdf,csv},
+figure7.pdf, ...
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures import (
     front_figure,
+    heat_figure,
     search_course_figure,
     search_front_figure,
     search_space_figures,
@@ -26,7 +28,7 @@ from orchestrator.report.figures.plot_style import Look, drawn_for, save, save_n
 from orchestrator.report.paper import paper_figures
 from orchestrator.report.render import search_table
 from orchestrator.report.render.search_table import Searched
-from orchestrator.report.sections import group_section
+from orchestrator.report.sections import group_section, heat_map_section
 from orchestrator.report.sections.group_section import Part
 from orchestrator.search.outcomes import ProposedCell
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -56,7 +58,7 @@ def write(
     parts = [group_section.make(spec, group) for group in analysis.groups]
     written: list[Path] = []
     with drawn_for(look):
-        for drawn in [*_of_cells(analysis, parts, proposed), *_of_seeds(analysis)]:
+        for drawn in [*_of_cells(analysis, parts, proposed), *_heat_maps(parts), *_of_seeds(analysis)]:
             written += save(drawn.figure, folder / drawn.name, ("pdf",))
             save_numbers(drawn.numbers, folder / drawn.name)
         for of_paper in paper_figures.drawn(analysis.model_groups, samples):
@@ -78,6 +80,17 @@ def _of_cells(analysis: SweepAnalysis, parts: Sequence[Part], proposed: Sequence
     yield NamedFigure("history", search_course_figure.history(searched), table)
     yield NamedFigure("slices", search_space_figures.slices(searched), table)
     yield NamedFigure("parallel", search_space_figures.parallel(searched), table)
+
+
+def _heat_maps(parts: Sequence[Part]) -> Iterator[NamedFigure]:
+    """Yields a heat map for each group and kind of metric."""
+    for part in parts:
+        for kind, heading in heat_map_section.HEADINGS.items():
+            table, cells = part.table[part.table["kind"] == kind], part.group.cells
+            figure = heat_figure.heat_map(cells, table, f"{heading}\n{part.title}")
+            if figure is not None:
+                name = part.group.named(f"heat-{kind.replace('_', '-')}")
+                yield NamedFigure(name, figure, heat_figure.heat_numbers(cells, table))
 
 
 def _of_seeds(analysis: SweepAnalysis) -> Iterator[NamedFigure]:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from orchestrator.analysis.aggregation import cell_table
 from orchestrator.analysis.attainment import attainments
 from orchestrator.report import figure_export
-from orchestrator.report.figures import curve_figures, seed_figures, tradeoff_figures
+from orchestrator.report.figures import curve_figures, heat_figure, seed_figures, tradeoff_figures
 from orchestrator.report.figures.front_figure import draw_front, front_numbers
 from orchestrator.report.figures.plot_style import FOR_A_PAPER, Look, drawn_for
 from orchestrator.spec.sweep_file import parse
@@ -95,6 +96,20 @@ def test_the_numbers_of_the_curves_by_size_are_their_lines():
     for axes, (_, panel) in zip(figure.axes, table.groupby("panel", sort=False), strict=True):
         for line, (_, rows) in zip(axes.lines, panel.groupby("cell_id", sort=False), strict=True):
             np.testing.assert_array_equal(line.get_ydata(), rows["mean"])
+
+
+def test_a_heat_map_has_one_scale_and_the_means_of_its_cells():
+    """Each tile is the mean of its cell and metric over seeds; the scale goes from the lowest to the highest tile of all columns."""
+    cells, results = CELLS[:3], trials(CELLS[:3], 2)
+    table = cell_table(cells, {of.id: [0, 1] for of in cells}, results)
+    table = table[table["kind"] == "coherence"]
+    figure, numbers = heat_figure.heat_map(cells, table, "t"), heat_figure.heat_numbers(cells, table)
+    (mesh,) = (shown for shown in figure.axes[0].collections if shown.get_array() is not None)
+    tiles = numbers.drop(columns=["cell_id", "label"])
+    np.testing.assert_array_equal(np.asarray(mesh.get_array()), tiles)
+    assert mesh.get_clim() == (tiles.to_numpy().min(), tiles.to_numpy().max())
+    own = [r.value("coherence/mnist.text/svhn") for r in results if r.trial.cell == cells[1]]
+    assert tiles["coherence/mnist.text/svhn"][1] == pytest.approx(np.mean(own))
 
 
 @pytest.mark.parametrize(("width", "points"), [(3.3, 7), (6.9, 9)])
