@@ -5,11 +5,7 @@ figure7.pdf, ...
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
-from matplotlib.figure import Figure
 
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.attainment import attainments
@@ -24,7 +20,7 @@ from orchestrator.report.figures import (
     search_space_figures,
     seed_figures,
 )
-from orchestrator.report.figures.plot_style import Look, drawn_for, save, save_numbers
+from orchestrator.report.figures.plot_style import Look, NamedFigure, drawn_for, save, save_numbers
 from orchestrator.report.paper import paper_figures
 from orchestrator.report.render import search_table
 from orchestrator.report.render.search_table import Searched
@@ -32,15 +28,6 @@ from orchestrator.report.sections import group_section, heat_map_section
 from orchestrator.report.sections.group_section import Part
 from orchestrator.search.outcomes import ProposedCell
 from orchestrator.spec.sweep_spec import SweepSpec
-
-
-@dataclass(frozen=True)
-class NamedFigure:
-    """A figure and the numbers behind it."""
-
-    name: str
-    figure: Figure
-    numbers: pd.DataFrame
 
 
 def write(

@@ -44,13 +44,13 @@ def heat_map(cells: Sequence[Cell], table: pd.DataFrame, heading: str) -> Figure
                 ink = INK if scale(value) > LIGHT else PAPER
                 axes.text(column + 0.5, row + 0.5, number(value), ha="center", va="center", fontsize="x-small", color=ink)
     turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_wide else {"rotation": 90}
-    axes.set_xticks(np.arange(columns) + 0.5, [_column(name) for name in values], **turned)
+    axes.set_xticks(np.arange(columns) + 0.5, [_column(str(name)) for name in values], **turned)
     axes.set_yticks(np.arange(rows) + 0.5, [titled(label) for label in means["label"]])
     axes.tick_params(length=0, labelsize="x-small")
     axes.spines[:].set_visible(False)
     axes.invert_yaxis()
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=str(table["unit"].iloc[0]), aspect=30, pad=0.02)
-    bar.outline.set_edgecolor(EDGE)  # type: ignore[operator]
+    bar.outline.set_edgecolor(EDGE)
     write_words(figure, heading, "Means over seeds. All columns have one scale of colours.")
     return figure
 

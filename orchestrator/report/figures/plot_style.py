@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -70,6 +72,15 @@ class Look:
     """Whether title and caption are in the figure; in a paper they stand below it."""
 
 
+@dataclass(frozen=True)
+class NamedFigure:
+    """A figure and the numbers behind it."""
+
+    name: str
+    figure: Figure
+    numbers: pd.DataFrame
+
+
 ON_A_PAGE = Look()
 FOR_A_PAPER = Look(font_size=8, has_words=False)
 _LOOK: ContextVar[Look] = ContextVar("look", default=ON_A_PAGE)
@@ -113,12 +124,8 @@ def save(figure: Figure, stem: Path, suffixes: Iterable[str] = ("svg",)) -> list
     written = []
     for suffix in suffixes:
         path = stem.parent / f"{stem.name}.{suffix}"
-        write_whole(
-            path,
-            lambda temporary, s=suffix: figure.savefig(  # type: ignore[misc]
-                temporary, format=s, dpi=200, metadata=FORMATS[s], **({"pil_kwargs": PNG} if s == "png" else {})
-            ),
-        )
+        options: dict[str, Any] = {"pil_kwargs": PNG} if suffix == "png" else {}
+        write_whole(path, partial(figure.savefig, format=suffix, dpi=200, metadata=FORMATS[suffix], **options))
         written.append(path)
     return written
 
