@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,18 @@ def report(
         str | None,
         typer.Option("--table", metavar="METRIC,METRIC", help="Only print a LaTeX table of these metrics; see `metrics`."),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures", metavar="FOLDER", help="Only write each figure as PDF, and its numbers as CSV, into this folder."
+        ),
+    ] = None,
+    figure_width: Annotated[
+        float | None, typer.Option("--figure-width", metavar="INCHES", min=1.5, max=30, help="How wide these figures are.")
+    ] = None,
+    font_size: Annotated[
+        float | None, typer.Option("--font-size", metavar="POINTS", min=4, max=30, help="How large their letters are.")
+    ] = None,
 ) -> None:
     """Write figure, tables and page from what the ledger holds."""
     spec, folder = open_sweep(file, scale, storage)
@@ -59,6 +72,12 @@ def report(
     if table is not None:
         say(_latex_table(spec, folder, table))
         return
+    if figures is not None:
+        say("\n".join(f"figure  {path}" for path in _figures(spec, folder, figures, figure_width, font_size)))
+        return
+    if figure_width is not None or font_size is not None:
+        option = "--font-size" if figure_width is None else "--figure-width"
+        raise UserError(f"{option}: is for figures that are written alone; add --figures FOLDER")
     from orchestrator.driver import report_step
     from orchestrator.report.paper import beside_published  # pandas and matplotlib
 
@@ -70,6 +89,18 @@ def report(
     for comparison in paths.paper.comparisons:
         say(beside_published.markdown(comparison))
     say("\n".join(report_places(paths.page, [(front.label, front.png) for front in paths.fronts])))
+
+
+def _figures(spec: SweepSpec, storage: AnyPath, to: Path, width: float | None, font_size: float | None) -> list[Path]:
+    """Write the figures of a paper, and return their paths. Raises UserError where the folder is a file."""
+    from orchestrator.driver import report_step
+    from orchestrator.report.figures.plot_style import FOR_A_PAPER  # pandas and matplotlib
+
+    folder = LocalPath(expanded("--figures", to)).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--figures: {folder} is a file; name a folder")
+    look = replace(FOR_A_PAPER, width=width, font_size=font_size or FOR_A_PAPER.font_size)
+    return report_step.write_figures(spec, storage, look, folder)
 
 
 def _latex_table(spec: SweepSpec, folder: AnyPath, metrics: str) -> str:

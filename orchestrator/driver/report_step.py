@@ -30,6 +30,7 @@ from orchestrator.tracking.mlflow.run_links import run_links
 from orchestrator.tracking.mlflow.store_address import default_uri
 
 if TYPE_CHECKING:  # pandas and matplotlib: seconds, which a sweep with nothing new need not wait
+    from orchestrator.report.figures.plot_style import Look
     from orchestrator.report.report import ReportPaths
     from orchestrator.search.outcomes import ProposedCell
 
@@ -131,13 +132,27 @@ def write_report(
     return draw(gather(snapshot.read(spec, ledger), ledger), ledger, Options(command, against_paper, unequal), to)
 
 
+def write_figures(spec: SweepSpec, storage: AnyPath, look: "Look", folder: Path) -> list[Path]:
+    """Write each figure of the report as PDF, and its numbers as CSV, into a local folder; returns the paths of the PDFs."""
+    from orchestrator.report import figure_export
+
+    ledger = Ledger(storage)
+    material = gather(snapshot.read(spec, ledger), ledger)
+    results = material.snapshot.results
+    pictures = {**material.pictures, **_checked_pictures(material)}
+    return figure_export.write(spec, results, pictures, material.outcomes, look, folder)
+
+
+def _checked_pictures(material: Material) -> dict[str, artifact_check.CheckedPictures]:
+    return {r.trial.id: artifact_check.CheckedPictures(material.pictures[r.trial.id], r) for r in material.snapshot.results}
+
+
 def draw(material: Material, ledger: Ledger, options: Options, to: Path | None = None) -> "ReportPaths":
     """Draw a report, and let it take the place of the one that is there, or of what is in `to`."""
     from orchestrator.report import report
 
     seen, there = material.snapshot, ledger.layout.sweep(material.snapshot.spec.name).report
     made_from = inputs(material, options)  # before anything is read for it: what changes meanwhile is new to the next command
-    checked = {r.trial.id: artifact_check.CheckedPictures(material.pictures[r.trial.id], r) for r in seen.results}
     beside = report.Beside(tuple(material.failures), material.run_links, material.source, options.unequal)
 
     def build(into: Path) -> "ReportPaths":
@@ -145,7 +160,7 @@ def draw(material: Material, ledger: Ledger, options: Options, to: Path | None =
             seen.spec,
             seen.results,
             seen.statuses,
-            {**material.pictures, **checked},
+            {**material.pictures, **_checked_pictures(material)},
             options.command,
             into,
             options.against_paper,

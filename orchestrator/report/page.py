@@ -20,6 +20,7 @@ from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.ledger.result import TrialResult
+from orchestrator.report.figures import theme
 from orchestrator.report.paper import beside_published, claim_tables
 from orchestrator.report.paper.paper_report import PaperReport
 from orchestrator.report.render import embedded_figures as figures
@@ -113,7 +114,7 @@ def rendered(contents: Contents, folder: Path) -> str:
         warnings=[proper(line) for line in (*warnings, *cautions.sentences(analysis), *collapsed)],
         contents=[(anchor, unescape(title)) for anchor, title in HEADING.findall(body)],
         body=body,
-        style=_source(environment, "report.css"),
+        style=_source(environment, "report.css") + theme.css(),
         script=script,
         script_hash=_sha256(script),
     )
@@ -131,7 +132,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "objectives": spec.objectives,
         "drawn": frozenset().union(*(shown.drawn for shown in fronts)),
         "search": search,
-        "search_figures": [_inline_svg(path) for path in (search.shown if search else ())],
+        "search_figures": [theme.embedded(path, path.stem) for path in (search.shown if search else ())],
         "parts": parts,
         "proposed_ids": [one.cell.id for one in contents.proposed],
         "shown": lambda entry: with_minus(tables.shown(entry)),
@@ -150,7 +151,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
             (beside_published.title(comparison), beside_published.note(comparison), beside_published.table_rows(comparison))
             for comparison in paper.comparisons
         ],
-        "paper_figures": [(path.stem, path) for name, path in paper.figures.items() if name.endswith(".png")],
+        "paper_figures": [(path.stem, path) for path in paper.figures.values() if path.suffix != ".csv"],
         "samples": heat_map_section.sample_count(analysis.cells),
         "class_tables": [
             table for part in parts for table in classes_section.tables(part.group.cells, analysis.seeds, contents.results)
@@ -170,11 +171,9 @@ def _has_seeds_for_claims(analysis: SweepAnalysis) -> bool:
 
 
 def _shown_front(contents: Contents, part: Part, planned: Sequence[Trial], folder: Path) -> _ShownFront:
-    """A group's front. If the page shows several, the ids of the SVG's elements are made different from those of the others."""
+    """A group's front."""
     path = part.files(folder).svg
-    svg = _inline_svg(path)
-    if part.group.slug:
-        svg = front_section.with_own_ids(svg, part.group.slug)
+    svg = theme.embedded(path)
     own = [trial for trial in planned if trial.cell.id in part.group.ids]
     cards = front_section.cards(part.group.cells, own, part.table, part.front, contents.states, contents.runs, contents.searched)
     cards = classes_section.noted(cards, contents.collapsed)
@@ -200,9 +199,3 @@ def _source(environment: jinja2.Environment, name: str) -> str:
 def _sha256(text: str) -> str:
     """The hash of a script, as a Content-Security-Policy names it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _inline_svg(path: Path) -> str:
-    """The figure without the XML prologue, which has no place inside HTML."""
-    text = path.read_text(encoding="utf-8")
-    return text[text.index("<svg") :]

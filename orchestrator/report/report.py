@@ -27,7 +27,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 PAGE = "index.html"
 PARTS = re.compile(
-    r"index\.html|front(-.*)?\.(svg|png|pdf)|cells\.(md|tex|csv|parquet)|trials\.(csv|parquet)|seeds|search|paper|\..*"
+    r"index\.html|front(-.*)?\.(svg|png|pdf|csv)|cells\.(md|tex|csv|parquet)|trials\.(csv|parquet)|seeds|search|paper|\..*"
 )
 """Names of files and folders that belong to a report."""
 

@@ -102,14 +102,12 @@ def test_each_group_has_the_front_of_a_sweep_of_its_own(home, both):
 
 @pytest.mark.parametrize("dataset", [FIRST, SECOND])
 def test_the_figures_of_a_group_are_those_of_a_sweep_of_its_own(home, dataset):
-    """The front and what the seeds attain, to the byte, in all three formats."""
+    """The front and what the seeds attain, and their numbers, to the byte."""
     ours, alone = home.report(BOTH), home.report(ALONE[dataset])
-    for suffix in ("svg", "png", "pdf"):
-        for name, other in (
-            (f"front-{SLUGS[dataset]}", "front"),
-            *[(f"seeds/{kind}-{SLUGS[dataset]}-own-own",) * 2 for kind in ("attainment", "learning")],
-        ):
-            assert (ours / f"{name}.{suffix}").read_bytes() == (alone / f"{other}.{suffix}").read_bytes(), name
+    of_seeds = [f"seeds/{kind}-{SLUGS[dataset]}-own-own" for kind in ("attainment", "learning")]
+    pairs = [(f"front-{SLUGS[dataset]}.{suffix}", f"front.{suffix}") for suffix in ("svg", "png", "pdf", "csv")]
+    for name, other in [*pairs, *((f"{stem}.{suffix}",) * 2 for stem in of_seeds for suffix in ("svg", "csv"))]:
+        assert (ours / name).read_bytes() == (alone / other).read_bytes(), name
     assert not list(ours.glob("front.*"))
 
 
@@ -299,9 +297,9 @@ def test_a_figure_of_a_front_that_is_no_more_does_not_stay(home, tmp_path, undra
 
     assert [front.svg.name for front in drawn(both_spec).fronts] == [f"front-{slug}.svg" for slug in SLUGS.values()]
     folder = drawn(one_spec).page.parent
-    assert sorted(path.name for path in folder.glob("front*")) == ["front.pdf", "front.png", "front.svg"]
+    assert sorted(path.name for path in folder.glob("front*")) == ["front.csv", "front.pdf", "front.png", "front.svg"]
     drawn(both_spec)
-    assert len(list(folder.glob("front-*"))) == 6
+    assert len(list(folder.glob("front-*"))) == 8
     assert not list(folder.glob("front.*"))
 
 

@@ -2,7 +2,6 @@
 
 from itertools import combinations
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib.text import Annotation
@@ -11,7 +10,8 @@ from matplotlib.transforms import Bbox
 from orchestrator.analysis.fronts import front
 from orchestrator.report.figures.front_figure import MOST_LABELLED, caption, draw_front
 from orchestrator.report.figures.label_placement import OFFSETS, place_label, strokes_of
-from orchestrator.report.figures.seed_figures import MOST_CURVES, learning
+from orchestrator.report.figures.seed_figures import MOST_CURVES, PALEST, learning
+from orchestrator.report.figures.theme import PAPER
 from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result
 from tests.support.naming import names, names_in_order
@@ -51,7 +51,7 @@ def test_a_marker_is_filled_if_and_only_if_its_cell_is_on_the_front(drawn):
     """Every point's marker is looked up by its place; white is hollow."""
     points = found(grid_results(CELLS, 2), 2)
     markers = {
-        (float(line.get_xdata()[0]), float(line.get_ydata()[0])): line.get_markerfacecolor() != "white"
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0])): line.get_markerfacecolor() != PAPER
         for line in drawn(points).axes[0].lines
         if line.get_marker() not in ("None", "|", "_")
     }
@@ -74,7 +74,7 @@ def test_an_incomplete_cell_is_faint_named_and_off_the_line(drawn):
     points = found([r for r in grid_results(CELLS, 2) if r.trial.id != grid_results(CELLS, 2)[5].trial.id], 2)
     figure = drawn(points)
     assert "β 2.5, 1/2" in [text.get_text() for text in beta_labels(figure)]
-    assert "mvae beta=2.5 (1/2)" in caption(points)
+    assert "MVAE, beta 2.5 (1/2)" in caption(points)
     assert [line.get_alpha() for line in figure.axes[0].lines].count(0.35) == 1
     assert sum(x != x for line in figure.axes[0].lines for x in line.get_xdata()) == 1
 
@@ -159,8 +159,8 @@ def test_of_many_cells_learning_curves_have_a_few_over_the_whole_range_of_betas(
     figure = learning(cells, results, "some data")
     assert len(figure.axes[0].lines) == MOST_CURVES
     assert names_in_order(figure.get_supxlabel().replace("\n", " "), MOST_CURVES, 40, "cells")
-    colours = {line.get_color() for line in figure.axes[0].lines}
-    assert {matplotlib.colormaps["viridis_r"](0.0), matplotlib.colormaps["viridis_r"](1.0)} <= colours
+    opacities = [line.get_alpha() for line in figure.axes[0].lines]
+    assert (min(opacities), max(opacities)) == (PALEST, 1.0)
 
 
 def test_between_the_bars_of_two_cells_there_is_no_stroke(drawn):

@@ -122,11 +122,14 @@ def as_now(table: str) -> str:
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_the_report_has_the_same_tables(home, types_here, undrawn, sweep):
-    """Every table of the report is equal byte for byte, and there is none more and none less; the records stay as they are."""
+    """Every table of the report is equal byte for byte, and there is none more and none less but the numbers beside each figure; the
+    records stay as they are.
+    """
     before = records(home)
     code, _, _ = types_here("report", f"{sweep}.yaml")
     assert code == 0
-    found, expected = tables(home / "runs" / "sweeps" / sweep / "report"), expected_files("report", sweep)
+    report, expected = home / "runs" / "sweeps" / sweep / "report", expected_files("report", sweep)
+    found = {name: text for name, text in tables(report).items() if not (report / name).with_suffix(".svg").exists()}
     assert sorted(found) == sorted(expected)
     for name, content in expected.items():
         assert found[name].decode() == as_now(content.decode()), name

@@ -62,17 +62,17 @@ def test_two_near_betas_have_different_tags_in_mlflow():
     assert [cell_tags(cell("mopoe", beta))["beta"] for beta in NEAR] == ["2.5", "2.5000001"]
 
 
-def colour_bar(betas):
-    """The labels of the learning curves' colours."""
+def legend(betas):
+    """The labels of the learning curves' shades."""
     every = [cell("mopoe", beta) for beta in betas]
     figure = seed_figures.learning(every, grid_results(every, 1), "t")
-    return [text.get_text() for text in figure.axes[-1].get_yticklabels()]
+    return [text.get_text().removeprefix("β ") for text in figure.legends[0].get_texts()]
 
 
 def test_two_near_betas_have_different_labels_beside_the_learning_curves():
     """So have 0, which has no logarithm, and the number that stood for it."""
-    assert colour_bar(NEAR) == ["2.5", "2.5000001"]
-    assert colour_bar([0.0, seed_figures.LEAST_BETA, 1.0]) == ["0", "1e-06", "1"]
+    assert legend(NEAR) == ["2.5", "2.5000001"]
+    assert legend([0.0, seed_figures.LEAST_BETA, 1.0]) == ["0", "1e-06", "1"]
 
 
 def test_of_many_betas_the_labels_beside_the_learning_curves_are_true():

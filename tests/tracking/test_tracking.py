@@ -646,7 +646,7 @@ def test_track_draws_and_writes_what_a_search_has_found(storage, undrawn):
     assert dict(curve_of(run)) == pytest.approx({1: 20.0, 2: 40.0})
     assert json.loads(run["params"]["space"])["beta"] == {"low": 0.1, "high": 20, "log": True}
     assert (run["params"]["sampler"], run["params"]["cells"], run["params"]["seed"]) == ("tpe", "20", "0")
-    assert {"front.png", "history.svg", "slices.pdf"} <= set(run["artifacts"])
+    assert {"front.png", "history.svg", "slices.svg"} <= set(run["artifacts"])
     assert tracking_step.track(hunt.spec, hunt.storage, "sweep", rebuild=True) == (default_uri(storage), ())
     assert stored(default_uri(storage), "hunt") == live
 

@@ -1,9 +1,12 @@
 """Figures 3, 12 and 13: curves over the number of modalities given, and attributes one by one, at one beta."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,9 +15,10 @@ from mopoe_core.config.presets import PAPER
 from mopoe_core.family.registry import PAPER_MODELS
 from orchestrator.analysis.intervals import Summary, summary
 from orchestrator.analysis.model_groups import ModelGroup
-from orchestrator.report.figures.plot_style import FAINT, SD_BARS, blank, dress, frame, handle, style, title
+from orchestrator.report.figures.model_styles import SeriesStyle, series_styles
+from orchestrator.report.figures.plot_style import CAP, FAINT, SD_BARS, blank, dress, frame, handle, panels_across, title
 from orchestrator.report.render.numbers import number
-from orchestrator.spec.trial import Cell, series, spelled
+from orchestrator.spec.trial import Cell, series, spelled, titled
 
 FEWEST = 3  # modalities that make a curve
 SPREAD = f"{SD_BARS}; a cell that lacks seeds is faint, has no spread, and says how many it has."
@@ -32,7 +36,7 @@ class Line:
 
     cell: Cell
     label: str
-    index: int
+    style: SeriesStyle
     complete: bool
 
     @property
@@ -43,63 +47,112 @@ class Line:
 
 def by_size(group: ModelGroup) -> Figure | None:
     """Figure 3: probe, coherence and log-likelihood against the number of modalities given; None for fewer than three."""
-    M, (beta, lines) = group.config.M, _lines(group)
-    sizes = {metric_names.PROBE: M, metric_names.COHERENCE: M - 1, metric_names.LOG_LIKELIHOOD: M}
-    metrics = {kind: [f"{kind}/{metric_names.given(size)}" for size in range(1, most + 1)] for kind, most in sizes.items()}
-    if M < FEWEST or not _reported(group, lines, [metric for of in metrics.values() for metric in of]):
+    M, (beta, lines), metrics = group.config.M, _lines(group), by_size_metrics(group)
+    if not _reported(group, lines, [metric for of in metrics.values() for metric in of]):
         return None
-    figure = blank(12.5, 4.3)
-    for axes, (kind, of) in zip(figure.subplots(1, 3), metrics.items(), strict=True):
+    columns = panels_across(len(metrics), 2.2)
+    rows = -(-len(metrics) // columns)
+    figure = blank(2.2 * columns + 2.4, 2.5 * rows + 0.7)
+    for axes, (kind, of) in zip(_panels(figure, rows, columns, len(metrics)), metrics.items(), strict=True):
         for line in lines:
             _curve(axes, group, line, of)
         dress(axes)
-        axes.set_title(TITLES[kind], fontsize=9, loc="left")
-        axes.set(xlabel="number of modalities given", ylabel=group.unit(of[0]), xlim=(0.8, M + 0.2), xticks=range(1, M + 1))
-    handles = [handle(line.label + _joint_coherence(group, line), line.index) for line in lines]
+        axes.set_title(textwrap.fill(TITLES[kind], 24), fontsize="small", loc="left")
+        axes.set_xlabel("number of modalities given", fontsize="small")
+        axes.set(ylabel=group.unit(of[0]), xlim=(0.8, M + 0.2), xticks=range(1, M + 1))
+    handles = [handle(line.label + _joint_coherence(group, line), line.style) for line in lines]
     caption = f"Means over all subsets of a size, larger is better; the legend has the joint coherence. Bands: {SPREAD}"
     frame(figure, title("By the number of modalities given", group, f", β = {spelled(beta)}"), caption, handles)
     return figure
 
 
+def by_size_metrics(group: ModelGroup) -> dict[str, list[str]]:
+    """The metrics of each panel of Figure 3, by the number of modalities given; empty for fewer than three modalities."""
+    M = group.config.M
+    sizes = {metric_names.PROBE: M, metric_names.COHERENCE: M - 1, metric_names.LOG_LIKELIHOOD: M}
+    if M < FEWEST:
+        return {}
+    return {kind: [f"{kind}/{metric_names.given(size)}" for size in range(1, most + 1)] for kind, most in sizes.items()}
+
+
 def attribute_coherence(group: ModelGroup) -> Figure | None:
     """Figure 12: average precision of each attribute in what is generated; a panel a subset given and modality generated."""
-    modalities = group.config.modalities
-    panels = {
-        f"{_and(subset)} → {target}": f"{metric_names.COHERENCE}/{metric_names.subset_name(subset)}/{target}"
-        for subset in metric_names.subsets(modalities)
-        for target in modalities
-    }
-    return _attributes(group, "Attributes of what is generated", panels)
+    return _attributes(group, "Attributes of what is generated", coherence_panels(group))
 
 
 def attribute_probe(group: ModelGroup) -> Figure | None:
     """Figure 13: average precision of each attribute, read linearly off the posterior's mean; a panel a subset given."""
-    panels = {
+    return _attributes(group, "Attributes in the latents", probe_panels(group))
+
+
+def coherence_panels(group: ModelGroup) -> dict[str, list[str]]:
+    """The metrics of each panel of Figure 12, an attribute each."""
+    modalities = group.config.modalities
+    metrics = {
+        f"{_and(subset)} → {target}": f"{metric_names.COHERENCE}/{metric_names.subset_name(subset)}/{target}"
+        for subset in metric_names.subsets(modalities)
+        for target in modalities
+    }
+    return _of_attributes(group, metrics)
+
+
+def probe_panels(group: ModelGroup) -> dict[str, list[str]]:
+    """The metrics of each panel of Figure 13, an attribute each."""
+    metrics = {
         f"given {_and(subset)}": f"{metric_names.PROBE}/{metric_names.subset_name(subset)}"
         for subset in metric_names.subsets(group.config.modalities)
     }
-    return _attributes(group, "Attributes in the latents", panels)
+    return _of_attributes(group, metrics)
 
 
-def _attributes(group: ModelGroup, what: str, panels: Mapping[str, str]) -> Figure | None:
+def _of_attributes(group: ModelGroup, panels: Mapping[str, str]) -> dict[str, list[str]]:
+    return {heading: [f"{metric}/{attribute}" for attribute in group.config.attributes] for heading, metric in panels.items()}
+
+
+def numbers(group: ModelGroup, panels: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """A row for each panel, cell of the figure's beta and metric: n, mean and standard deviation."""
+    rows = []
+    for heading, metrics in panels.items():
+        for line in _lines(group)[1]:
+            for metric in metrics:
+                found, config = _summary(group, line, metric), line.cell.config
+                row = {"panel": heading, "metric": metric, "cell_id": line.cell.id, "model": config.model, "beta": config.beta}
+                rows.append(
+                    row
+                    | {"n": len(group.sample(line.cell, metric)), "complete": line.complete, "mean": found.mean, "sd": found.sd}
+                )
+    return pd.DataFrame(rows)
+
+
+def _attributes(group: ModelGroup, what: str, panels: Mapping[str, Sequence[str]]) -> Figure | None:
     """One row of panels with a shared axis of attributes, in the dataset's order from above."""
     attributes, (beta, lines) = group.config.attributes, _lines(group)
-    if not _reported(group, lines, [f"{metric}/{attribute}" for metric in panels.values() for attribute in attributes]):
+    if not _reported(group, lines, [metric for metrics in panels.values() for metric in metrics]):
         return None
-    figure = blank(2.0 * len(panels) + 3.2, 0.21 * len(attributes) + 1.8)
-    for axes, (heading, metric) in zip(figure.subplots(1, len(panels), sharex=True, sharey=True), panels.items(), strict=True):
+    columns = panels_across(len(panels), 1.5)
+    rows = -(-len(panels) // columns)
+    figure = blank(1.5 * columns + 2.6, 0.17 * len(attributes) * rows + 1.5)
+    grid = _panels(figure, rows, columns, len(panels), shared=True)
+    for axes, (heading, metrics) in zip(grid, panels.items(), strict=True):
         for place, line in enumerate(lines):
-            _dots(
-                axes, group, line, [f"{metric}/{attribute}" for attribute in attributes], DODGE * (place - (len(lines) - 1) / 2)
-            )
+            _dots(axes, group, line, metrics, DODGE * (place - (len(lines) - 1) / 2))
         dress(axes)
-        axes.set_title(heading, fontsize=9, loc="left")
-        axes.set(xlabel=metric_names.AVERAGE_PRECISION, xlim=(-0.03, 1.03), ylim=(len(attributes) - 0.4, -0.6))
-        axes.set_yticks(range(len(attributes)), [attribute.replace("_", " ") for attribute in attributes], fontsize=7.5)
+        axes.set_title(heading, fontsize="small", loc="left")
+        axes.set_xlabel(metric_names.AVERAGE_PRECISION, fontsize="small")
+        axes.set(xlim=(-0.03, 1.03), ylim=(len(attributes) - 0.4, -0.6))
+        axes.set_yticks(range(len(attributes)), [attribute.replace("_", " ") for attribute in attributes], fontsize="small")
     caption = f"Average precision of a classifier's scores, larger is better; chance is the attribute's share of examples. Bars: {SPREAD}"
-    handles = [handle(line.label, line.index, 0) for line in lines]
+    handles = [handle(line.label, line.style, 0) for line in lines]
     frame(figure, title(what, group, f", β = {spelled(beta)}"), caption, handles)
     return figure
+
+
+def _panels(figure: Figure, rows: int, columns: int, count: int, shared: bool = False) -> list[Axes]:
+    """The first so many axes of a grid; those that are left over are taken away."""
+    grid = list(np.ravel(figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared)))
+    for axes in grid[count:]:
+        axes.remove()
+    return grid[:count]
 
 
 def _lines(group: ModelGroup) -> tuple[float, list[Line]]:
@@ -108,14 +161,15 @@ def _lines(group: ModelGroup) -> tuple[float, list[Line]]:
     shared = group.beta(wanted, among=[model for model in PAPER_MODELS if group.line(model)] or list(group.lines))
     beta = group.cells[0].config.beta if shared is None else shared
     found = series(group.cells)
-    order = list(dict.fromkeys(found.values()))
+    styles = series_styles(found.values())
+    order = list(styles)
     cells = [cell for cell in group.cells if cell.config.beta == beta]
     cells.sort(key=lambda cell: order.index(found[cell.id]))
     lines = []
     for cell in cells:
         n, planned = group.reported(cell), len(group.seeds)
-        label = found[cell.id] + ("" if n == planned else f" ({n}/{planned})")
-        lines.append(Line(cell, label, order.index(found[cell.id]), n == planned))
+        label = titled(found[cell.id]) + ("" if n == planned else f" ({n}/{planned})")
+        lines.append(Line(cell, label, styles[found[cell.id]], n == planned))
     return beta, lines
 
 
@@ -124,26 +178,28 @@ def _reported(group: ModelGroup, lines: Sequence[Line], metrics: Sequence[str]) 
 
 
 def _curve(axes: Axes, group: ModelGroup, line: Line, metrics: Sequence[str]) -> None:
-    colour, marker = style(line.index)
+    style = line.style
     shown = [(size, _summary(group, line, metric)) for size, metric in enumerate(metrics, 1)]
     shown = [(size, found) for size, found in shown if not math.isnan(found.mean)]
     sizes, means = [size for size, _ in shown], [found.mean for _, found in shown]
-    axes.plot(sizes, means, color=colour, marker=marker, linewidth=1.3, markersize=5, alpha=line.alpha)
+    axes.plot(
+        sizes, means, color=style.colour, marker=style.marker, linestyle=style.line, linewidth=1.3, markersize=5, alpha=line.alpha
+    )
     if line.complete and len(group.seeds) > 1:
         sds = [found.sd for _, found in shown]
         low, high = ([mean + sign * sd for mean, sd in zip(means, sds, strict=True)] for sign in (-1, 1))
-        axes.fill_between(sizes, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(sizes, low, high, color=style.colour, alpha=0.18, linewidth=0)
 
 
 def _dots(axes: Axes, group: ModelGroup, line: Line, metrics: Sequence[str], dodge: float) -> None:
-    colour, marker = style(line.index)
     shown = [_summary(group, line, metric) for metric in metrics]
     rows = [row + dodge for row in range(len(metrics))]
     means, sds = [found.mean for found in shown], [found.sd for found in shown]
     spread = sds if line.complete and len(group.seeds) > 1 else None
     axes.errorbar(
-        means, rows, xerr=spread, color=colour, marker=marker, markersize=3.2, linestyle="none", elinewidth=0.8, alpha=line.alpha
-    )
+        means, rows, xerr=spread, color=line.style.colour, marker=line.style.marker, markersize=3.2, linestyle="none",
+        elinewidth=0.8, capsize=CAP * 0.6, alpha=line.alpha,
+    )  # fmt: skip
 
 
 def _summary(group: ModelGroup, line: Line, metric: str) -> Summary:

@@ -1,54 +1,80 @@
 """The front: a marker for each cell at its means, a line for each series, bars of one standard deviation."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from orchestrator.analysis.dominance import Floats
 from orchestrator.analysis.fronts import Front, LeftOut, Point
 from orchestrator.analysis.hypervolume import references_text
 from orchestrator.report.figures.label_placement import LabelPlacer
+from orchestrator.report.figures.model_styles import SeriesStyle, model_of, series_styles
 from orchestrator.report.figures.plot_style import (
+    CAP,
     FAINT,
+    FORMATS,
     bars_text,
     blank,
     dress,
+    few_ticks,
+    handle,
+    legend_above,
     listed,
     nothing_yet,
     objective_label,
     save,
-    style,
+    save_numbers,
+    write_words,
 )
+from orchestrator.report.figures.theme import FAINT_INK, INK, MARK, PAPER
+from orchestrator.report.render.proper_names import proper
 from orchestrator.spec.trial import spelled
 
 MOST_LABELLED = 60
 """Markers that have labels. Of more, labels cover one another, and placing them took minutes."""
-MARK = "cell-"
-"""Stands before a cell's id in the id of its marker in the SVG."""
 
 
 def write_front(front: Front, title: str, units: Sequence[str], stem: Path) -> None:
-    """Write `<stem>.svg`, `<stem>.png` and `<stem>.pdf`."""
-    save(draw_front(front, title, units), stem)
+    """Write `<stem>.svg`, `<stem>.png`, `<stem>.pdf` and the numbers as `<stem>.csv`."""
+    save(draw_front(front, title, units), stem, FORMATS)
+    save_numbers(front_numbers(front), stem)
 
 
 def draw_front(front: Front, title: str, units: Sequence[str]) -> Figure:
-    """The figure of the first two objectives."""
-    figure = blank(7.2, 5.0)
+    """The figure of the first two objectives, narrow enough for a phone and for a column of a paper."""
+    figure = blank(5.2, 4.7)
     axes = figure.subplots()
     draw_marks(axes, front)
     are_cut = limit_frame(axes, front)
-    axes.set_title(title, fontsize=10, loc="left")
     for place, (objective, unit) in enumerate(zip(front.objectives[:2], units, strict=False)):
         (axes.set_ylabel if place else axes.set_xlabel)(objective_label(objective, unit))
-    figure.supxlabel(textwrap.fill(caption(front, are_cut), 125), x=0.01, ha="left", fontsize=7, color="#444444")
+    write_words(figure, title, caption(front, are_cut))
     label_marks(figure, axes, front)
     return figure
+
+
+def front_numbers(front: Front) -> pd.DataFrame:
+    """A row for each cell of the figure: its mean and standard deviation in each objective, and whether it is on the front."""
+    rows = []
+    for cell in _shown(front):
+        complete = isinstance(cell, Point)
+        sds = cell.sds if isinstance(cell, Point) and cell.n > 1 else [None] * len(cell.means)
+        row = {
+            "cell_id": cell.cell_id,
+            "label": cell.label,
+            "model": model_of(cell.series),
+            "series": cell.series,
+            "beta": cell.beta,
+        }
+        row |= {"n": cell.n, "complete": complete, "on_front": isinstance(cell, Point) and cell.on_front}
+        for objective, mean, sd in zip(front.objectives, cell.means, sds, strict=True):
+            row |= {objective.metric: mean, f"{objective.metric}.sd": sd}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def caption(front: Front, are_cut: bool = False) -> str:
@@ -63,34 +89,40 @@ def caption(front: Front, are_cut: bool = False) -> str:
     if front.hypervolume is not None and front.points:
         sentences.append(f"Hypervolume {front.hypervolume:.5g} against ({references_text(front.objectives)}).")
     if front.left_out:
-        cells = listed([f"{cell.label} ({cell.n}/{cell.n_planned})" for cell in front.left_out])
+        cells = listed([f"{proper(cell.label)} ({cell.n}/{cell.n_planned})" for cell in front.left_out])
         sentences.append(f"Not compared, and faint, because seeds are missing: {cells}.")
     return " ".join(sentences)
 
 
-def draw_marks(axes: Axes, front: Front) -> None:
-    """Draw a line for each series with a marker for each cell, bars of one standard deviation, and a legend."""
+def draw_marks(axes: Axes, front: Front, is_panel: bool = False) -> None:
+    """Draw a line for each series with a marker for each cell, and bars of one standard deviation.
+
+    The front of a sweep has a legend, and markers that lead to the cells of a page; a panel of another figure has neither.
+    """
     dress(axes)
-    handles = []
-    for index, line in enumerate(front.series):
-        colour, marker = style(index)
-        _draw_series(axes, [point for point in _shown(front) if point.series == line], colour, marker)
-        handles.append(Line2D([], [], label=line, linewidth=1.3, markerfacecolor="white", color=colour, marker=marker))
+    few_ticks(axes, 4)
+    styles = series_styles(front.series)
+    for series, style in styles.items():
+        _draw_series(axes, [cell for cell in _shown(front) if cell.series == series], style, "" if is_panel else MARK)
     if not _shown(front):
         nothing_yet(axes)
-    else:
-        axes.legend(handles=handles, fontsize=8, frameon=True, framealpha=0.9, edgecolor="#cccccc")
+    elif not is_panel:
+        legend_above(axes, [handle(proper(series), style) for series, style in styles.items()])
 
 
-def _draw_series(axes: Axes, points: Sequence[Point | LeftOut], colour: str, marker: str) -> None:
-    """Draw a line through the complete cells in order of beta, broken at an incomplete one, and each cell's marker and bars."""
-    path = np.array([point.means[:2] if isinstance(point, Point) else (np.nan, np.nan) for point in points]).reshape(-1, 2)
-    axes.plot(path[:, 0], path[:, 1], color=colour, linewidth=1.3, alpha=0.55, zorder=2)
-    _draw_bars(axes, [point for point in points if isinstance(point, Point) and point.n > 1], colour)
-    for point in points:
-        filled = isinstance(point, Point) and point.on_front
-        axes.plot(*point.means[:2], linestyle="none", color=colour, marker=marker, markerfacecolor=colour if filled else "white",
-                  markersize=7, zorder=4, alpha=1.0 if isinstance(point, Point) else FAINT, gid=f"{MARK}{point.cell_id}")  # fmt: skip
+def _draw_series(axes: Axes, cells: Sequence[Point | LeftOut], style: SeriesStyle, mark: str) -> None:
+    """Draw a line through the complete cells in order of beta, broken at an incomplete one, and each cell's marker and bars.
+
+    `mark` stands before the cell's id in the id of its marker, which has none if it is empty.
+    """
+    path = np.array([cell.means[:2] if isinstance(cell, Point) else (np.nan, np.nan) for cell in cells]).reshape(-1, 2)
+    axes.plot(path[:, 0], path[:, 1], color=style.colour, linestyle=style.line, linewidth=1.3, alpha=0.55, zorder=2)
+    _draw_bars(axes, [cell for cell in cells if isinstance(cell, Point) and cell.n > 1], style.colour)
+    for cell in cells:
+        filled = isinstance(cell, Point) and cell.on_front
+        axes.plot(*cell.means[:2], linestyle="none", color=style.colour, marker=style.marker, markersize=6.5, zorder=4,
+                  markerfacecolor=style.colour if filled else PAPER, alpha=1.0 if isinstance(cell, Point) else FAINT,
+                  gid=f"{mark}{cell.cell_id}" if mark else None)  # fmt: skip
 
 
 def _draw_bars(axes: Axes, points: Sequence[Point], colour: str) -> None:
@@ -98,7 +130,7 @@ def _draw_bars(axes: Axes, points: Sequence[Point], colour: str) -> None:
     if points:
         x, y = np.array([point.means[:2] for point in points]).T
         sd_x, sd_y = np.array([point.sds[:2] for point in points]).T
-        axes.errorbar(x, y, sd_y, sd_x, color=colour, linestyle="none", elinewidth=0.9, capsize=2.5, alpha=0.6, zorder=3)
+        axes.errorbar(x, y, sd_y, sd_x, color=colour, linestyle="none", elinewidth=0.9, capsize=CAP, alpha=0.6, zorder=3)
 
 
 def labelled(front: Front) -> list[Point | LeftOut]:
@@ -149,8 +181,18 @@ def limits(means: Floats, ends: Floats) -> tuple[float, float, tuple[float, floa
 
 def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
     """Write the beta beside the markers of `labelled` cells, and n if seeds are missing."""
-    placer = LabelPlacer(figure, axes, [cell.means[:2] for cell in _shown(front)])
+    cells = _shown(front)
+    placer = LabelPlacer(figure, axes, [cell.means[:2] for cell in cells])
+    lone = _lone_series(cells)
     for cell in labelled(front):
         seeds = "" if isinstance(cell, Point) else f", {cell.n}/{cell.n_planned}"
-        colour = "#222222" if isinstance(cell, Point) else "#777777"
-        placer.add(f"β {spelled(cell.beta)}{seeds}", (cell.means[0], cell.means[1]), colour)
+        series = proper(cell.series).partition(", ")[2] if cell.series in lone else ""
+        text = ", ".join(filter(None, (series, f"β {spelled(cell.beta)}")))
+        placer.add(text + seeds, (cell.means[0], cell.means[1]), INK if isinstance(cell, Point) else FAINT_INK)
+
+
+def _lone_series(cells: Sequence[Point | LeftOut]) -> set[str]:
+    """Series of a single cell that share their model with another series: they have no line that would tell them apart."""
+    models = [model_of(series) for series in {cell.series for cell in cells}]
+    counts = {cell.series: sum(other.series == cell.series for other in cells) for cell in cells}
+    return {series for series, count in counts.items() if count == 1 and models.count(model_of(series)) > 1}

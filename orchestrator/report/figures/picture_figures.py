@@ -14,7 +14,8 @@ from mopoe_core.config.presets import PAPER
 from mopoe_core.family.registry import PAPER_MODELS
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.model_groups import ModelGroup
-from orchestrator.spec.trial import Cell, Trial, spelled
+from orchestrator.report.figures.theme import EDGE
+from orchestrator.spec.trial import Cell, Trial, spelled, titled
 
 Samples = Mapping[str, Mapping[str, AnyPath]]
 Pixels = NDArray[np.uint8]
@@ -94,7 +95,7 @@ def _panels(pictured: Pictured, group: ModelGroup, samples: Samples) -> list[Pan
         drawn = [seed for seed in sorted(group.values[cell.id]) if _path(cell, seed, pictured, samples)] if cell else []
         if cell and drawn:
             path = samples[Trial(cell, drawn[0]).id][pictured.picture]
-            title = "" if pictured.of_the_data else f"{model}, β = {spelled(cell.config.beta)}, seed {drawn[0]}"
+            title = "" if pictured.of_the_data else f"{titled(model)}, β = {spelled(cell.config.beta)}, seed {drawn[0]}"
             panels.append(Panel(title, np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB"))))
         if panels and pictured.of_the_data:
             break
@@ -123,7 +124,7 @@ def _laid_out(panels: Sequence[Panel], title: str, caption: str) -> Figure:
     height = 2 * MARGIN + LINE * (len(above) + len(below)) + body + MARGIN
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     figure.text(MARGIN / width, 1 - MARGIN / height, "\n".join(above), fontsize=9, va="top")
-    figure.text(MARGIN / width, MARGIN / height, "\n".join(below), fontsize=8, va="bottom", color="#444444")
+    figure.text(MARGIN / width, MARGIN / height, "\n".join(below), fontsize=8, va="bottom", color=EDGE)
     x, y = MARGIN, height - MARGIN - LINE * len(above)
     for panel in panels:
         h, w = panel.pixels.shape[:2]

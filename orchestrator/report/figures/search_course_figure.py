@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from orchestrator.analysis.hypervolume import references_text
-from orchestrator.report.figures.plot_style import COLOURS, blank, dress, frame, nothing_yet
+from orchestrator.report.figures.model_styles import COLOURS
+from orchestrator.report.figures.plot_style import blank, dress, frame, nothing_yet
 from orchestrator.report.figures.search_parts import NUMBER, OUTCOMES, heading, outcome_handle
+from orchestrator.report.figures.theme import SHADE
 from orchestrator.report.render.search_table import Searched
 
 
@@ -33,7 +35,7 @@ def history(searched: Searched) -> Figure:
         else ""
     )
     handles = [outcome_handle(outcome, hollow=False) for outcome in searched.counts if outcome in OUTCOMES]
-    frame(figure, heading("Course of the search", searched, 8.2), words + more + warm, handles)
+    frame(figure, heading("Course of the search", searched), words + more + warm, handles)
     return figure
 
 
@@ -41,7 +43,7 @@ def _course(axes: Axes, searched: Searched, course: Sequence[float], objective: 
     numbers = [one.proposal.number for one in searched.ended]
     warm = [one.proposal.number for one in searched.ended if one.proposal.source]
     if warm:
-        axes.axvspan(-0.5, max(warm) + 0.5, color="#f0f0f0", linewidth=0)
+        axes.axvspan(-0.5, max(warm) + 0.5, color=SHADE, linewidth=0)
     axes.step(numbers, course, where="post", color=COLOURS[0], linewidth=1.5)
     for one, height in zip(searched.ended, course, strict=True):
         if one.outcome.label in OUTCOMES:

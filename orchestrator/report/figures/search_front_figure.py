@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from orchestrator.analysis.dominance import Floats
 from orchestrator.analysis.fronts import Point
 from orchestrator.analysis.hypervolume import references_text
-from orchestrator.report.figures.front_figure import MARK, limits
+from orchestrator.report.figures.front_figure import limits
 from orchestrator.report.figures.label_placement import LabelPlacer, keep_legible
-from orchestrator.report.figures.plot_style import bars_text, blank, dress, frame, nothing_yet, objective_label
+from orchestrator.report.figures.plot_style import CAP, bars_text, blank, dress, frame, nothing_yet, objective_label
 from orchestrator.report.figures.search_parts import (
     NUMBER,
     ORDER,
@@ -28,6 +28,7 @@ from orchestrator.report.figures.search_parts import (
     member_handle,
     outcome_handle,
 )
+from orchestrator.report.figures.theme import FAINT_INK, MARK
 from orchestrator.report.render.search_table import Searched
 from orchestrator.search.outcomes import best_so_far
 from orchestrator.spec.sections import Objective
@@ -59,13 +60,13 @@ def front(searched: Searched) -> Figure:
     lines = [draw_marker(axes, mark.at, mark.outcome, mark.on_front, ORDER(colours(mark.number))) for mark in found]
     if single:
         numbers = [one.proposal.number for one in searched.ended]
-        axes.step(numbers, best_so_far(searched.ended, searched.spec, 0), where="post", color="#555555", linewidth=1.1, zorder=2)
+        axes.step(numbers, best_so_far(searched.ended, searched.spec, 0), where="post", color=FAINT_INK, linewidth=1.1, zorder=2)
         axes.set(xlabel=NUMBER, ylabel=objective_label(searched.spec.objectives[0], searched.units[0]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     else:
         corners = staircase([mark.at for mark in found if mark.on_front], searched.spec.objectives)
         if len(searched.spec.objectives) == 2:
-            axes.plot([x for x, _ in corners], [y for _, y in corners], color="#555555", linewidth=1.1, zorder=2)
+            axes.plot([x for x, _ in corners], [y for _, y in corners], color=FAINT_INK, linewidth=1.1, zorder=2)
         axes.set(xlabel=objective_label(searched.spec.objectives[0], searched.units[0]))
         axes.set(ylabel=objective_label(searched.spec.objectives[1], searched.units[1]))
     if found and not single:
@@ -78,7 +79,7 @@ def front(searched: Searched) -> Figure:
         line.set_gid(f"{MARK}{mark.cell_id}" if visible else None)
     frame(
         figure,
-        heading("Cells in the order of the search", searched, 8.6),
+        heading("Cells in the order of the search", searched),
         _said(searched, found, len(inside) - sum(inside), cut),
         _legend(searched, found),
     )
@@ -118,7 +119,9 @@ def _draw_bars(axes: Axes, found: Sequence[Mark]) -> None:
             x, y = np.array([mark.at for mark in own]).T
             sds = [mark.sds[axis] for mark in own]
             sd_x, sd_y = (None, sds) if axis else (sds, None)
-            axes.errorbar(x, y, sd_y, sd_x, color="#777777", elinewidth=0.6, alpha=0.6, zorder=1, linestyle="none")
+            axes.errorbar(
+                x, y, sd_y, sd_x, color=FAINT_INK, elinewidth=0.6, capsize=CAP * 0.7, alpha=0.6, zorder=1, linestyle="none"
+            )
 
 
 def _sds(point: Point | None) -> tuple[float, float]:

@@ -1,14 +1,13 @@
 """What the figures of a search share: the colours of its order, the shapes of what came of its cells, titles and legends."""
 
-import textwrap
-
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.plot_style import COLOURS
+from orchestrator.report.figures.model_styles import COLOURS
+from orchestrator.report.figures.theme import EDGE, INK, PAPER
 from orchestrator.report.render.search_table import Searched
 
 ORDER = LinearSegmentedColormap.from_list("order", matplotlib.colormaps["viridis"](np.linspace(0.92, 0.0, 256)))
@@ -16,28 +15,28 @@ ORDER = LinearSegmentedColormap.from_list("order", matplotlib.colormaps["viridis
 OUTCOMES = {
     "infeasible": ("s", COLOURS[4]),
     "diverged": ("X", COLOURS[1]),
-    "failed": ("P", COLOURS[6]),
+    "failed": ("P", INK),
     "stopped": ("v", COLOURS[3]),
 }
 """Marker and colour of the cells that are on no front."""
 NUMBER = "number of the proposal"
 
 
-def heading(what: str, searched: Searched, width: float) -> str:
+def heading(what: str, searched: Searched) -> str:
     """What is shown, and of which data, scale, networks and how many seeds."""
-    return f"{what}\n{textwrap.fill(searched.title, int(width * 12))}"
+    return f"{what}\n{searched.title}"
 
 
 def outcome_handle(outcome: str, hollow: bool) -> Line2D:
     """A legend's entry for cells that are on no front; hollow where they stand among the others, at values of their own."""
     marker, colour = OUTCOMES[outcome]
-    face = "white" if hollow else colour
+    face = PAPER if hollow else colour
     return Line2D([], [], label=outcome, color=colour, marker=marker, markerfacecolor=face, linestyle="none", markersize=6)
 
 
 def member_handle() -> Line2D:
     """A legend's entry for the ring around cells on the front."""
-    return Line2D([], [], label="on the front", marker="o", color=COLOURS[1], markerfacecolor="white", linestyle="none", markersize=8,
+    return Line2D([], [], label="on the front", marker="o", color=COLOURS[1], markerfacecolor=PAPER, linestyle="none", markersize=8,
                   markeredgewidth=1.8)  # fmt: skip
 
 
@@ -45,10 +44,10 @@ def draw_marker(axes: Axes, at: tuple[float, float], outcome: str, on_front: boo
     """A cell: filled by its number, ringed on the front; infeasible and stopped ones have the shape of `OUTCOMES`."""
     if outcome in OUTCOMES:
         marker, edge = OUTCOMES[outcome]
-        (line,) = axes.plot(*at, marker=marker, markersize=0.85 * size, markerfacecolor="white", markeredgecolor=edge,
+        (line,) = axes.plot(*at, marker=marker, markersize=0.85 * size, markerfacecolor=PAPER, markeredgecolor=edge,
                             markeredgewidth=1.2, linestyle="none", zorder=3)  # fmt: skip
         return line
-    edge, width = (COLOURS[1], 1.8) if on_front else ("#444444", 0.5)
+    edge, width = (COLOURS[1], 1.8) if on_front else (EDGE, 0.5)
     (line,) = axes.plot(*at, marker="o", markersize=size, markerfacecolor=fill, markeredgecolor=edge, markeredgewidth=width,
                         linestyle="none", zorder=5 if on_front else 4)  # fmt: skip
     return line

@@ -9,11 +9,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from orchestrator.report.figures.plot_style import COLOURS, FAINT, blank, dress, frame
+from orchestrator.report.figures.model_styles import COLOURS
+from orchestrator.report.figures.plot_style import FAINT, blank, dress, frame, halo
 from orchestrator.report.figures.search_parts import NUMBER, ORDER, draw_marker, heading, member_handle, outcome_handle
+from orchestrator.report.figures.theme import EDGE, FAINT_INK, INK
 from orchestrator.report.render.axis_scales import Scale, broken, of_field, of_values
 from orchestrator.report.render.search_table import Searched
 from orchestrator.search.outcomes import ProposedCell
@@ -33,15 +34,15 @@ def importances(searched: Searched, numbers: Mapping[str, Mapping[str, float]]) 
         shares = [found.get(field, 0.0) for field in fields]
         axes.barh(range(len(fields)), shares, height=0.62, color=COLOURS[place])
         for row, share in enumerate(shares):
-            axes.text(share + 0.02, row, f"{share:.2f}", va="center", fontsize=7.5, color="#222222")
-        axes.set_title(broken(metric, 26), fontsize=9, loc="left")
+            axes.text(share + 0.02, row, f"{share:.2f}", va="center", fontsize="small", color=INK)
+        axes.set_title(broken(metric, 26), fontsize="medium", loc="left")
         axes.set(xlim=(0, 1.14), ylim=(len(fields) - 0.5, -0.5), xlabel="share", xticks=[0, 0.5, 1])
-        axes.set_yticks(range(len(fields)), [broken(field, 18) for field in fields], fontsize=8)
+        axes.set_yticks(range(len(fields)), [broken(field, 18) for field in fields], fontsize="small")
         dress(axes)
     out = [field for field in searched.space.order if field not in fields]
     said = "fANOVA: share of the variance over the space that a field explains by itself or with others, scaled to sum to 1."
     said += f" Not judged, because not every cell has it: {', '.join(out)}." if out else ""
-    frame(figure, heading("What matters", searched, width), said, [])
+    frame(figure, heading("What matters", searched), said, [])
     return figure
 
 
@@ -63,25 +64,23 @@ def parallel(searched: Searched) -> Figure:
     for place, scale in enumerate(scales):
         _axis(axes, place, scale)
     axes.set(xlim=(-0.25, len(scales) - 0.35), ylim=(-0.06, 1.06), yticks=[])
-    axes.set_xticks(range(len(scales)), [broken(scale.name, 17) for scale in scales], fontsize=7.5)
+    axes.set_xticks(range(len(scales)), [broken(scale.name, 17) for scale in scales], fontsize="small")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     label = broken(first.name, 40)
     figure.colorbar(ScalarMappable(colours, matplotlib.colormaps["viridis"]), ax=axes, label=label, shrink=0.85, aspect=30)
     handles = [
-        Line2D([], [], label="on the front", color="#444444", linewidth=2.4),
-        Line2D([], [], label="not on it", color="#444444", linewidth=0.9, alpha=FAINT),
+        Line2D([], [], label="on the front", color=EDGE, linewidth=2.4),
+        Line2D([], [], label="not on it", color=EDGE, linewidth=0.9, alpha=FAINT),
     ]
     lost = any(not one.outcome.values for one in shown)
-    handles += [Line2D([], [], label="no number", color="#888888", linewidth=0.9, linestyle=":")] if lost else []
-    handles += [Line2D([], [], label="infeasible", color="#444444", linewidth=0.9, linestyle="--")] * (
-        "infeasible" in searched.counts
-    )
+    handles += [Line2D([], [], label="no number", color=FAINT_INK, linewidth=0.9, linestyle=":")] if lost else []
+    handles += [Line2D([], [], label="infeasible", color=EDGE, linewidth=0.9, linestyle="--")] * ("infeasible" in searched.counts)
     said = (
         "A line a cell, coloured by its first objective; fields between the ends of the space, objectives between the lowest and "
     )
     said += "highest mean. A gap: a field that the cell does not have."
-    frame(figure, heading("Fields and objectives", searched, width), said, handles)
+    frame(figure, heading("Fields and objectives", searched), said, handles)
     return figure
 
 
@@ -103,14 +102,14 @@ def slices(searched: Searched) -> Figure:
                 continue
             scale = of_field(order[place], searched.space.dimensions[order[place]])
             _slice(axes, searched, shown, scale, index, colours)
-            axes.set_ylabel(broken(objective.metric, 20), fontsize=7.5)
+            axes.set_ylabel(broken(objective.metric, 20), fontsize="small")
     if shown:
         figure.colorbar(
             ScalarMappable(colours, ORDER), ax=panels, label=NUMBER, ticks=MaxNLocator(integer=True), aspect=25 * rows
         )
     said = "A marker a cell, at its mean over the seeds that all cells have. Dark: proposed late."
     handles = [member_handle()] + [outcome_handle("infeasible", hollow=True)] * ("infeasible" in searched.counts)
-    frame(figure, heading("Objectives against fields", searched, width), said, handles)
+    frame(figure, heading("Objectives against fields", searched), said, handles)
     return figure
 
 
@@ -122,14 +121,14 @@ def _slice(
             at = (scale.position(one.proposal.fields[scale.name]), one.outcome.values[objective])
             draw_marker(axes, at, one.outcome.label, one.cell.id in searched.members, ORDER(colours(one.proposal.number)), 5.0)
     ticks = scale.ticks(TICKS)
-    axes.set_xticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=7)
+    axes.set_xticks([at for at, _ in ticks], [label for _, label in ticks], fontsize="x-small")
     if sum(len(label) for _, label in ticks) > CROWDED:
         for label in axes.get_xticklabels():
             label.set(rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_xlabel(broken(scale.name, 26) + (" (log)" if scale.log else ""), fontsize=8)
+    axes.set_xlabel(broken(scale.name, 26) + (" (log)" if scale.log else ""), fontsize="small")
     axes.set_xlim(-0.07, 1.07)
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.tick_params(axis="y", labelsize=7)
+    axes.tick_params(axis="y", labelsize="x-small")
     dress(axes)
 
 
@@ -139,7 +138,7 @@ def _line(axes: Axes, searched: Searched, one: ProposedCell, scales: Sequence[Sc
     heights = [np.nan if value is None else scale.position(value) for scale, value in zip(scales, values, strict=False)]
     heights = [h if f in one.proposal.fields else np.nan for f, h in zip(fields, heights, strict=False)] + heights[len(fields) :]
     member, has = one.cell.id in searched.members, bool(one.outcome.values)
-    colour = matplotlib.colormaps["viridis"](colours(one.outcome.values[0])) if has else "#888888"
+    colour = matplotlib.colormaps["viridis"](colours(one.outcome.values[0])) if has else FAINT_INK
     style = "-" if has else ":"
     style = "--" if one.outcome.label == "infeasible" else style
     axes.plot(range(len(heights)), heights, color=colour, linestyle=style, linewidth=2.4 if member else 0.9,
@@ -147,9 +146,9 @@ def _line(axes: Axes, searched: Searched, one: ProposedCell, scales: Sequence[Sc
 
 
 def _axis(axes: Axes, place: int, scale: Scale) -> None:
-    axes.axvline(place, color="#999999", linewidth=0.8, zorder=1)
+    axes.axvline(place, color=FAINT_INK, linewidth=0.8, zorder=1)
     for height, label in scale.ticks(TICKS):
         axes.annotate(
-            label, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7, color="#222222", zorder=5,
-            path_effects=[withStroke(linewidth=2.2, foreground="white")],
+            label, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize="x-small", color=INK, zorder=5,
+            bbox=halo(),
         )  # fmt: skip

@@ -3,46 +3,86 @@
 `tradeoff_figures`, `curve_figures` and `picture_figures` of `orchestrator.report.figures` draw them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures import curve_figures, picture_figures, tradeoff_figures
 from orchestrator.report.figures.picture_figures import Samples
-from orchestrator.report.figures.plot_style import save
+from orchestrator.report.figures.plot_style import save, save_numbers
 
-SUFFIXES = ("svg", "png")
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """One of the paper's figures for one group of cells."""
+
+    name: str
+    """`figure1`, or `figure1-<group>` where several groups have it."""
+    figure: Figure
+    numbers: pd.DataFrame | None
+    """The numbers behind it; None for a figure of pictures."""
+
+    def save(self, folder: Path, curves: Sequence[str], pictures: Sequence[str]) -> list[Path]:
+        """Write it into a folder, a figure of pictures in other formats than one of curves, and its numbers as CSV."""
+        if self.numbers is None:
+            return save(self.figure, folder / self.name, pictures)
+        return [*save(self.figure, folder / self.name, curves), save_numbers(self.numbers, folder / self.name)]
+
+
+@dataclass(frozen=True)
+class _Curves:
+    draw: Callable[[ModelGroup], Figure | None]
+    numbers: Callable[[ModelGroup], pd.DataFrame]
+
+
 CURVES = {
-    "figure1": tradeoff_figures.joint,
-    "figure3": curve_figures.by_size,
-    "figure5": tradeoff_figures.given_two,
-    "figure6": tradeoff_figures.given_one,
-    "figure12": curve_figures.attribute_coherence,
-    "figure13": curve_figures.attribute_probe,
+    "figure1": _Curves(
+        tradeoff_figures.joint, lambda group: tradeoff_figures.numbers(group, tradeoff_figures.joint_panels(group))
+    ),
+    "figure3": _Curves(curve_figures.by_size, lambda group: curve_figures.numbers(group, curve_figures.by_size_metrics(group))),
+    "figure5": _Curves(
+        tradeoff_figures.given_two, lambda group: tradeoff_figures.numbers(group, tradeoff_figures.given_two_panels(group))
+    ),
+    "figure6": _Curves(
+        tradeoff_figures.given_one, lambda group: tradeoff_figures.numbers(group, tradeoff_figures.given_one_panels(group))
+    ),
+    "figure12": _Curves(
+        curve_figures.attribute_coherence, lambda group: curve_figures.numbers(group, curve_figures.coherence_panels(group))
+    ),
+    "figure13": _Curves(
+        curve_figures.attribute_probe, lambda group: curve_figures.numbers(group, curve_figures.probe_panels(group))
+    ),
 }
 
 
 def write(groups: Sequence[ModelGroup], samples: Mapping[str, Mapping[str, AnyPath]], folder: Path) -> dict[str, Path]:
-    """Write every figure of the paper that the groups have data for, as SVG and PNG; returns paths by file name.
+    """Write every figure of the paper that the groups have data for; returns paths by file name.
 
-    `samples` maps a trial's id to its pictures by name. A figure is `figure1.svg`, or `figure1-<group>.svg` if several groups have it.
-    The same input gives the same bytes.
+    Curves are SVG, with their numbers as CSV; pictures are PNG. `samples` maps a trial's id to its pictures by name. The same input
+    gives the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, Path] = {}
+    written = [path for figure in drawn(groups, samples) for path in figure.save(folder, ("svg",), ("png",))]
+    return {path.name: path for path in written}
+
+
+def drawn(groups: Sequence[ModelGroup], samples: Samples) -> Iterator[PaperFigure]:
+    """Yields every figure of the paper that the groups have data for."""
     for name in [*CURVES, *picture_figures.PICTURES]:
-        drawn = [(group, figure) for group in groups for figure in draw(name, group, samples)]
-        for group, figure in drawn:
-            stem = name if len(drawn) == 1 else f"{name}-{group.slug}"
-            written |= {path.name: path for path in save(figure, folder / stem, SUFFIXES)}
-    return written
+        of_groups = [(group, figure) for group in groups for figure in draw(name, group, samples)]
+        for group, figure in of_groups:
+            of_group = name if len(of_groups) == 1 else f"{name}-{group.slug}"
+            yield PaperFigure(of_group, figure, CURVES[name].numbers(group) if name in CURVES else None)
 
 
 def draw(name: str, group: ModelGroup, samples: Samples) -> Iterator[Figure]:
     """Yields the figure of that name for one group of cells, if there are data for it."""
-    figure = CURVES[name](group) if name in CURVES else picture_figures.compose(picture_figures.PICTURES[name], group, samples)
+    pictures = picture_figures.PICTURES
+    figure = CURVES[name].draw(group) if name in CURVES else picture_figures.compose(pictures[name], group, samples)
     if figure is not None:
         yield figure

@@ -7,17 +7,20 @@ from pathlib import Path
 
 from PIL import Image
 
+from orchestrator.report.figures import theme
+
 QUALITY = 85  # of WebP: an eighth of the bytes of PNG, and thin lines stay thin
 
 
-def embedded(path: Path) -> str:
-    """Returns the figure as an element of HTML that needs no network: an SVG as it is, a PNG as WebP."""
+def embedded(path: Path, description: str = "") -> str:
+    """Returns the figure as an element of HTML that needs no network: an SVG that follows the page's theme, or a PNG as WebP.
+
+    `description` is what a screen reader says.
+    """
     if path.suffix == ".svg":
-        content, kind = path.read_bytes(), "svg+xml"
-    else:
-        content, kind = _webp(path), "webp"
-    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return f'<img src="{uri}" alt="{escape(path.stem)}" loading="lazy">'
+        return theme.embedded(path, description)
+    uri = f"data:image/webp;base64,{base64.b64encode(_webp(path)).decode()}"
+    return f'<img src="{uri}" alt="{escape(description)}" loading="lazy">'
 
 
 def addresses(path: Path, folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """The front on the page: a card for each cell with its numbers and runs, and markers that open the cards. Pure.
 
-The markers of the SVG have ids (`front_figure.MARK`). Here they get names for screen readers, a place in the order of the Tab key, and a
+The markers of the SVG have ids (`theme.MARK`). Here they get names for screen readers, a place in the order of the Tab key, and a
 disc that is large enough for a finger. The id of a marker leads to its card. Without the script the markers have titles, and the cards
 stand in a list.
 """
@@ -14,7 +14,6 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.analysis.fronts import Front
-from orchestrator.report.figures.front_figure import MARK
 from orchestrator.report.render.numbers import MISSING, to_spread
 from orchestrator.report.render.search_table import Searched, detail
 from orchestrator.spec.sections import Objective
@@ -24,7 +23,6 @@ _MARKER = re.compile(
     r'<g id="cell-(?P<id>[0-9a-f]+)">(?P<before>(?:(?!<g id=).)*?)(?P<use><use [^>]*?x="(?P<x>[-\d.]+)" y="(?P<y>[-\d.]+)"[^>]*/>)',
     re.DOTALL,
 )
-_ID = re.compile(r'(?P<before>\bid="|href="#|url\(#)(?P<id>[^")]+)')
 REACH = 9  # of a marker's disc, in points: with 1.3 pixels a point, a finger's 24 pixels
 
 
@@ -124,15 +122,6 @@ def interactive(svg: str, cards: Sequence[Card]) -> str:
         )
 
     return _MARKER.sub(marked, svg).replace("<svg ", '<svg role="group" aria-label="The front: a marker for each cell" ', 1)
-
-
-def with_own_ids(svg: str, prefix: str) -> str:
-    """The SVG with a prefix before every id but those of markers: two SVGs of one page may not share ids."""
-
-    def renamed(match: re.Match[str]) -> str:
-        return match[0] if match["id"].startswith(MARK) else f"{match['before']}{prefix}-{match['id']}"
-
-    return _ID.sub(renamed, svg)
 
 
 def drawn(svg: str) -> frozenset[str]:

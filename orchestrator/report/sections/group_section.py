@@ -1,6 +1,5 @@
 """Each group of cells that may be compared, as the report shows it: its front, its best, its tables."""
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +23,6 @@ from orchestrator.report.render.tables import CellRows
 from orchestrator.search import outcomes
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell
-
-TITLE_CHARACTERS = 80  # of the figure's width
 
 
 @dataclass(frozen=True)
@@ -110,14 +107,14 @@ def title(cells: Sequence[Cell], seeds: Mapping[str, Sequence[int]], spec: Sweep
 def write_fronts(parts: Sequence[Part], folder: Path) -> None:
     """Write the figure of each group's front: `front.svg`, or `front-<slug>.svg` for each of several."""
     for part in parts:
-        heading = textwrap.fill(part.title, TITLE_CHARACTERS)
-        front_figure.write_front(part.front, heading, part.units, folder / part.group.named("front"))
+        front_figure.write_front(part.front, part.title, part.units, folder / part.group.named("front"))
 
 
 def remove_others(parts: Sequence[Part], folder: Path) -> None:
     """Remove figures of fronts that the sweep no longer has."""
-    wanted = {path for part in parts for path in (part.files(folder).png, part.files(folder).svg, part.files(folder).pdf)}
-    for suffix in FORMATS:
+    suffixes = (*FORMATS, "csv")
+    wanted = {folder / f"{part.group.named('front')}.{suffix}" for part in parts for suffix in suffixes}
+    for suffix in suffixes:
         for path in {*folder.glob(f"front.{suffix}"), *folder.glob(f"front-*.{suffix}")} - wanted:
             path.unlink()
 

@@ -1,7 +1,7 @@
 """The report of a search: its figures, the table of all proposed cells, and notes on how to read them.
 
 <report>/front.{svg,png,pdf}           the cells in the order of the search, in place of a sweep's front
-<report>/search/history.{svg,png,pdf}  and `parallel`, `slices`, `importances`
+<report>/search/history.svg            and `parallel`, `slices`, `importances`
 <report>/search/search.{csv,parquet}   `orchestrator.report.render.search_table`
 """
 
@@ -14,7 +14,7 @@ from mopoe_core.data.cards import find
 from mopoe_core.storage.whole_files import write_whole
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures import search_course_figure, search_front_figure, search_space_figures
-from orchestrator.report.figures.plot_style import save
+from orchestrator.report.figures.plot_style import FORMATS, save
 from orchestrator.report.render import search_table
 from orchestrator.report.render.search_table import Row, Searched
 from orchestrator.search.outcomes import broken
@@ -65,7 +65,7 @@ def write(searched: Searched, results: Sequence[TrialResult], folder: Path) -> S
     drawn["parallel"] = search_space_figures.parallel(searched)
     if numbers:
         drawn["importances"] = search_space_figures.importances(searched, numbers)
-    written = save(search_front_figure.front(searched), folder / "front")
+    written = save(search_front_figure.front(searched), folder / "front", FORMATS)
     for name, figure in drawn.items():
         written += save(figure, into / name)
     table = search_table.frame(searched, results)

@@ -1,7 +1,7 @@
 """What the seeds show in each group of cells: attainment surfaces, hypervolumes, differences, the knee; and learning curves.
 
-<report>/seeds/attainment-<group>.{svg,png,pdf}
-<report>/seeds/learning-<group>.{svg,png,pdf}
+<report>/seeds/attainment-<group>.{svg,csv}
+<report>/seeds/learning-<group>.{svg,csv}
 """
 
 import re
@@ -17,7 +17,7 @@ from orchestrator.analysis.significance.paired_difference import Difference, Not
 from orchestrator.analysis.significance.pairwise import Volume, hypervolume_differences, hypervolumes
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.report.figures import seed_figures
-from orchestrator.report.figures.plot_style import save
+from orchestrator.report.figures.plot_style import save, save_numbers
 from orchestrator.report.render.difference_sentences import sentence
 from orchestrator.report.render.numbers import MISSING, summary_texts, to_spread
 
@@ -85,6 +85,7 @@ def _block(analysis: SweepAnalysis, group: ModelGroup, of_series: Sequence[Attai
     stem = into / f"attainment-{group.slug}"
     if figure is not None:
         save(figure, stem)
+        save_numbers(seed_figures.attainment_numbers(of_series), stem)
     volumes = hypervolumes(of_series)
     pairs = hypervolume_differences(volumes, unequal=unequal)
     return Block(
@@ -109,10 +110,12 @@ def _curves(analysis: SweepAnalysis, into: Path) -> list[tuple[str, Path]]:
         ]
     written = []
     for slug, title, cells in parts:
-        ids = {cell.id for cell in cells}
-        figure = seed_figures.learning(cells, [result for result in analysis.results if result.trial.cell.id in ids], title)
+        ids, stem = {cell.id for cell in cells}, into / f"learning-{slug}"
+        results = [result for result in analysis.results if result.trial.cell.id in ids]
+        figure = seed_figures.learning(cells, results, title)
         if figure is not None:
-            written.append((title, save(figure, into / f"learning-{slug}")[0]))
+            written.append((title, save(figure, stem)[0]))
+            save_numbers(seed_figures.learning_numbers(cells, results), stem)
     return written
 
 

@@ -1,0 +1,80 @@
+"""Figures on a page that is light or dark.
+
+A figure is drawn once, in the colours of a light page. `embedded` puts a CSS variable in place of each colour that is not data, and
+`css` gives the variables their values on a dark page. Models keep their colours: each is visible on both.
+"""
+
+import re
+from html import escape
+from pathlib import Path
+
+INK, FAINT_INK, EDGE, GRID, SHADE, PAPER = "#222222", "#666666", "#444444", "#e4e4e4", "#f0f0f0", "#ffffff"
+VARIABLES = {
+    INK: ("--figure-ink", "#e8e8e8"),
+    FAINT_INK: ("--figure-faint", "#a8a8a8"),
+    EDGE: ("--figure-edge", "#c8c8c8"),
+    GRID: ("--figure-grid", "#33363b"),
+    SHADE: ("--figure-shade", "#24272b"),
+    PAPER: ("--figure-paper", "#16181b"),
+}
+"""For each colour of a light page, its CSS variable and its value on a dark page."""
+NARROWEST, WIDEST = 0.87, 1.8
+"""Pixels a point between which a figure follows the width of its page: smaller letters are not legible, larger ones take space."""
+MARK = "cell-"
+"""Stands before a cell's id in the id of its marker in an SVG."""
+
+_COLOUR = re.compile(r"#[0-9a-f]{6}\b")
+_ID = re.compile(r' id="([^"]+)"')
+_REFERENCE = re.compile(r'(href="#|url\(#)([^")]+)')
+_HEAD = re.compile(r"<svg\b[^>]*>")
+_VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+
+
+def css() -> str:
+    """The rules that the style sheet of a page with embedded figures needs."""
+    dark = " ".join(f"{name}: {value};" for name, value in VARIABLES.values())
+    return f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+
+
+def embedded(path: Path, description: str = "", prefix: str = "") -> str:
+    """An SVG file as an element of a page: it follows the page's theme and width.
+
+    `description` is what a screen reader says. `prefix` makes the ids of the element differ from those of other figures on the page;
+    markers of cells keep theirs. Ids that nothing refers to are left out.
+    """
+    svg = path.read_text(encoding="utf-8")
+    return themed(_sized(with_own_ids(svg[svg.index("<svg") :], prefix or path.stem), description))
+
+
+def themed(svg: str) -> str:
+    """The SVG with a CSS variable in place of each colour that depends on the theme; each falls back to the light colour."""
+
+    def variable(match: re.Match[str]) -> str:
+        name = VARIABLES.get(match[0], ("",))[0]
+        return f"var({name}, {match[0]})" if name else match[0]
+
+    return _COLOUR.sub(variable, svg)
+
+
+def with_own_ids(svg: str, prefix: str) -> str:
+    """The SVG with a prefix before every id that it refers to: two SVGs of one page may not share ids. Markers of cells keep theirs."""
+    used = {target for _, target in _REFERENCE.findall(svg)}
+
+    def renamed(match: re.Match[str]) -> str:
+        if match[1].startswith(MARK):
+            return match[0]
+        return f' id="{prefix}-{match[1]}"' if match[1] in used else ""
+
+    return _REFERENCE.sub(lambda match: f"{match[1]}{prefix}-{match[2]}", _ID.sub(renamed, svg))
+
+
+def _sized(svg: str, description: str) -> str:
+    """The SVG as wide as its page, between the widths that keep its letters legible."""
+    box = _VIEW_BOX.search(svg)
+    if box is None:
+        return svg
+    width = float(box[1])
+    style = f"width: 100%; height: auto; min-width: {NARROWEST * width:.0f}px; max-width: {WIDEST * width:.0f}px"
+    label = f' role="img" aria-label="{escape(description)}"' if description else ""
+    head = f'<svg viewBox="{box[0][9:-1]}" style="{style}"{label} xmlns:xlink="http://www.w3.org/1999/xlink">'
+    return _HEAD.sub(lambda _: head, svg, count=1)
