@@ -1,8 +1,8 @@
 """Which errors are not tried again: those that the next attempt would raise in the same way. Pure.
 
 A trial fails again with certainty where the error comes from what the code does with shapes and types: a wrong argument, a missing
-attribute, matrices that cannot be multiplied. It may succeed where the error comes from the machine: memory, a GPU, a file, the network, a
-killed process. In doubt an error is tried again: a wasted attempt costs minutes, and a trial that is given up costs a result.
+attribute, matrices that cannot be multiplied. It may succeed where the error comes from the machine: memory, a GPU, a file, a lost
+process. In doubt an error is tried again: a wasted attempt costs minutes, and a trial that is given up costs a result.
 """
 
 import re
@@ -25,7 +25,8 @@ OF_SHAPES = re.compile(
     r"|size mismatch|shape mismatch|expects? each tensor to be equal size|same number of dimensions|inconsistent tensor size"
     r"|expected input\[.*\] to have \d+ channels|expected \d+D\b|kernel size can't be greater"
     r"|given normalized_shape|running_\w+ should contain|must have the same dtype|expected scalar type|expected m1 and m2"
-    r"|expanded size of the tensor|can only be broadcast|not broadcastable|same reduction dim|expected size for first two dimensions|dimension out of range",
+    r"|expanded size of the tensor|can only be broadcast|not broadcastable|same reduction dim"
+    r"|expected size for first two dimensions|dimension out of range",
     re.IGNORECASE,
 )
 """What torch says in a RuntimeError of shapes and types. Its other RuntimeErrors may come from the device."""
