@@ -63,6 +63,8 @@ class Plan:
     """Those of `done` whose files a worker had no time to move to their place."""
     failed: frozenset[str] = frozenset()
     """Ids of trials to run that an earlier command gave up."""
+    untried: frozenset[str] = frozenset()
+    """Ids of trials to run of which no attempt was ever begun."""
 
     @property
     def to_run(self) -> tuple[Trial, ...]:
@@ -83,6 +85,7 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: 
     own: list[TrialResult] = []
     unpublished: list[Trial] = []
     failed: set[str] = set()
+    untried: set[str] = set()
     checked = ledger.each(lambda trial: _checked(trial, ledger, thorough, read or ledger.known), trials)
     for trial, known in zip(trials, checked, strict=True):
         if isinstance(known, str):
@@ -94,6 +97,7 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: 
         else:
             (resume if known.state.has_checkpoint else fresh).append(trial)
             failed |= {trial.id} if known.state.status == "failed" else set()
+            untried |= set() if known.state.attempts else {trial.id}
     left = [*resume, *fresh]
     others = ledger.finished({trial.id for trial in trials}) if left else []
     past = [*own, *(_costs(result) for _, result in others if result is not None)]
@@ -101,7 +105,17 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: 
     paces = {trial.id: training_progress.pace(trial, ledger) for trial in resume}
     trained = {trial_id: pace.epoch for trial_id, pace in paces.items() if pace is not None}
     cost = estimate(left, past, trained)
-    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, cost, tuple(differing), tuple(unpublished), frozenset(failed))
+    return Plan(
+        tuple(done),
+        tuple(resume),
+        tuple(fresh),
+        damaged,
+        cost,
+        tuple(differing),
+        tuple(unpublished),
+        frozenset(failed),
+        frozenset(untried),
+    )
 
 
 def damage(made: Plan, storage: AnyPath) -> str:

@@ -35,7 +35,7 @@ class Terminal(io.StringIO):
 def two_cpus_and_no_gpu(monkeypatch):
     """The machine that is asked about."""
     monkeypatch.setattr(long_sweeps.cpus, "usable", lambda: 2)
-    monkeypatch.setattr(long_sweeps, "_has_gpu", lambda: False)
+    monkeypatch.setattr(long_sweeps.gpus, "usable", lambda: 0)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
@@ -76,7 +76,7 @@ def test_what_is_short_was_said_yes_to_or_is_not_known_is_not_asked_for(tmp_path
     spec, plan = planned(tmp_path)
     long_sweeps.confirm(spec, plan, yes=True)
     with monkeypatch.context() as on_gpus:
-        on_gpus.setattr(long_sweeps, "_has_gpu", lambda: True)
+        on_gpus.setattr(long_sweeps.gpus, "usable", lambda: 1)
         long_sweeps.confirm(spec, plan, yes=False)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     long_sweeps.confirm(spec, plan, yes=False)
