@@ -22,13 +22,13 @@ def confirm(spec: SweepSpec, plan: Plan, yes: bool) -> None:
     Trials that nobody has measured are estimated by the speed of CPUs, so a sweep that would run on GPUs or on a cluster is not asked for
     until something is known of it.
     """
-    if yes or not plan.to_run:
+    if yes or not (plan.to_run or plan.proposals.trials):
         return
-    is_guess = plan.estimate.guessed == len(plan.to_run)
+    is_guess = plan.is_guess
     if is_guess and ("RAY_ADDRESS" in os.environ or (spec.resources.gpu and gpus.usable() != 0)):
         return
     most = cpus.usable()
-    seconds = planning.wall_hours(plan, spec.resources, most) * 3600
+    seconds = planning.wall_hours(plan, spec.resources, most, gpus.usable()) * 3600
     if seconds <= LONGEST_UNASKED:
         return
     basis = "by a guess, because no such trial was ever measured here" if is_guess else "by past trials"

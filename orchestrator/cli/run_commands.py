@@ -16,7 +16,7 @@ from orchestrator.cli.program import recorded_command, typed_command
 from orchestrator.cli.result_commands import report_places, tell_tracking_problems
 from orchestrator.driver import preconditions
 from orchestrator.errors import SpecError
-from orchestrator.execution import cpus
+from orchestrator.execution import cpus, gpus
 from orchestrator.execution import plan as planning
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import check as storage_check
@@ -38,9 +38,9 @@ def sweep(
 ) -> None:
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = open_sweep(file, scale, storage)
-    made = planning.make(spec.wanted, Ledger(folder), thorough=retrain_damaged)
+    made = planning.make(spec.wanted, Ledger(folder), thorough=retrain_damaged, room=planning.room(spec))
     warn(data_remarks.of_sweep(spec))
-    say("\n".join(plan_lines(spec, made)))
+    say("\n".join(plan_lines(spec, made, folder)))
     if made.damaged and not retrain_damaged:
         raise UserError(planning.damage(made, folder))
     preconditions.check(spec, made, folder)
@@ -76,12 +76,12 @@ def sweep(
 def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, as_json: JsonOption = False) -> None:
     """Show which trials are done, to resume and new, what the rest would cost, and what would keep it from running. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
-    made = planning.make(spec.wanted, Ledger(folder))
+    made = planning.make(spec.wanted, Ledger(folder), room=planning.room(spec))
     warn(data_remarks.of_sweep(spec))
     if as_json:
-        say(plan_json(spec, made, planning.wall_hours(made, spec.resources, cpus.usable()) * 3600))
+        say(plan_json(spec, made, folder, planning.wall_hours(made, spec.resources, cpus.usable(), gpus.usable()) * 3600))
     else:
-        say("\n".join(plan_lines(spec, made, list_cells=True)))
+        say("\n".join(plan_lines(spec, made, folder, list_cells=True)))
     if made.damaged:
         raise UserError(planning.damage(made, folder))
     if made.to_run or spec.search:

@@ -116,6 +116,12 @@ def offered_metrics(spec: SweepSpec) -> dict[DataKey, list[str]]:
     return _offered_by(spec.cells if spec.search is None else _example_cells(spec, spec.search))
 
 
+def example_configs(spec: SweepSpec) -> list[TrainingConfig]:
+    """Returns the configurations of a sweep's cells; of a search that has none yet, of two at corners of its space."""
+    cells = _example_cells(spec, spec.search) if spec.search and not spec.cells else spec.cells
+    return [cell.config for cell in cells]
+
+
 def _offered_by(cells: Sequence[Cell]) -> dict[DataKey, list[str]]:
     return {key: config.metrics for key, config in {cell.config.data_key: cell.config for cell in cells}.items()}
 
