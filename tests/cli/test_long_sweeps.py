@@ -80,3 +80,18 @@ def test_what_is_short_was_said_yes_to_or_is_not_known_is_not_asked_for(tmp_path
         long_sweeps.confirm(spec, plan, yes=False)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     long_sweeps.confirm(spec, plan, yes=False)
+
+
+def test_a_search_is_asked_about_before_its_first_cell(tmp_path, monkeypatch):
+    """By what it may propose: nothing is planned yet."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    search = {"space": {"beta": {"low": 1, "high": 4}}, "cells": 50}
+    spec = parse(
+        {key: value for key, value in PAPER.items() if key != "grid"}
+        | {"search": search, "base": PAPER["base"] | {"model": "mopoe"}}
+    )
+    plan = planning.make(spec.wanted, Ledger(tmp_path / "runs"), room=planning.room(spec))
+    with pytest.raises(UserError) as caught:
+        long_sweeps.confirm(spec, plan, yes=False)
+    assert unnamed(caught.value, "days", "--yes") == []
+    long_sweeps.confirm(spec, plan, yes=True)
