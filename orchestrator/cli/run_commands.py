@@ -84,5 +84,6 @@ def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption =
         say("\n".join(plan_lines(spec, made, folder, list_cells=True)))
     if made.damaged:
         raise UserError(planning.damage(made, folder))
-    if made.to_run or spec.search:
+    if made.to_run or made.proposals.trials:
+        preconditions.check_results(spec, made, Ledger(folder))
         preconditions.check(spec, made, folder)

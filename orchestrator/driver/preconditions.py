@@ -18,9 +18,11 @@ from mopoe_core.errors import UserError
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.retries import is_full
+from orchestrator.analysis.comparable_groups import check_search
 from orchestrator.errors import SpecError
 from orchestrator.execution.plan import Plan
 from orchestrator.execution.ray_tune import node_slots, ray_address
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import check as storage_check
 from orchestrator.ledger.storage import identity
 from orchestrator.spec.search_space import Space, tried_values
@@ -38,6 +40,13 @@ def check(spec: SweepSpec, plan: Plan, storage: AnyPath) -> None:
         raise errors[0]
     if errors:
         raise UserError("\n".join(map(str, errors)))
+
+
+def check_results(spec: SweepSpec, plan: Plan, ledger: Ledger) -> None:
+    """Raises LedgerError where a search has results that may not be compared. `sweep` checks it when nobody else can add any."""
+    if spec.search:
+        known = ledger.each(ledger.result, plan.done)
+        check_search(spec, [result for result in known if result is not None])
 
 
 def check_storage(storage: AnyPath) -> None:
