@@ -108,7 +108,9 @@ def _check_machine(spec: SweepSpec) -> None:
 
 
 def _data_checks(spec: SweepSpec, plan: Plan) -> Iterator[Callable[[], None]]:
-    """Returns a check for each dataset that is to be trained on."""
+    """Returns a check for each dataset that is to be trained on; none on a cluster, where data lie on the nodes that train."""
+    if "RAY_ADDRESS" in os.environ:
+        return
     folder = Path(spec.resources.data_folder)
     for key in dict.fromkeys(config.data_key for config in _configs(spec, plan)):
         yield partial(check_available, key, folder)

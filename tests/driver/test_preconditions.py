@@ -42,6 +42,10 @@ MISSING = {
     "CelebA": ({"base": {"dataset": "celeba", "scale": "paper", "model": "mopoe"}}, ["celeba", "list_attr_celeba.txt"]),
     "PolyMNIST": ({"base": {"dataset": "polymnist", "scale": "paper", "model": "mopoe"}}, ["polymnist", "m0"]),
     "a storage that takes files": ({"base": MST, "storage": "/proc/none/runs"}, ["storage", "/proc/none/runs"]),
+    "a folder that data can be built in": (
+        {"base": MST, "resources": {"data": "/proc/none/data"}},
+        ["mnist_svhn_text", "/proc/none/data", "resources.data"],
+    ),
     "a folder of data": ({"base": MST, "resources": {"data": "s.yaml"}}, ["s.yaml", "resources.data"]),
 }
 
@@ -274,5 +278,6 @@ def test_a_cluster_is_asked_and_not_this_machine(tmp_path, monkeypatch):
     """What its nodes have is known when they are there."""
     monkeypatch.setattr("orchestrator.driver.preconditions.ray_address.check_address", lambda: None)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": MST, "resources": {"gpu": 8, "cpu": 999}}))
+    base = {"dataset": "celeba", "scale": "paper", "model": "mopoe"}  # whose files lie on the nodes
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": base, "resources": {"gpu": 8, "cpu": 999}}))
     assert typed_here("plan", "s.yaml", folder=tmp_path, RAY_ADDRESS=os.environ["RAY_ADDRESS"]).returncode == 0
