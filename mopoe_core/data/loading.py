@@ -1,9 +1,9 @@
 """From a key to a dataset. Each loader is imported when it is needed: torchvision and mlxtend take seconds."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from mopoe_core.data.availability import check_folder
 from mopoe_core.data.cards import DATASETS, is_own
 from mopoe_core.data.dataset_card import DataKey, DatasetCard
 from mopoe_core.data.types import Dataset
@@ -31,14 +31,8 @@ def load(key: DataKey, folder: Path) -> Dataset:
         loader: Loader = choose("dataset", key.dataset, LOADERS)
     except ValueError as error:  # a key that comes from a configuration has been checked; one that was made by hand has not
         raise DataError(str(error)) from None
-    _check_folder(folder)
+    check_folder(folder)
     return loader(key, folder, _expected(card, key.source))
-
-
-def _check_folder(folder: Path) -> None:
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
-    if not nearest.is_dir():
-        raise DataError(f"{nearest}: is no folder, and data are kept in one; name a folder (--data, resources.data)")
 
 
 def _expected(card: DatasetCard, source: str) -> dict[str, int]:

@@ -3,26 +3,37 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.execution.plan import Plan
 from orchestrator.monitor.eta import TrialView
+from orchestrator.spec.sweep_file import example_configs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 
-def plan_json(spec: SweepSpec, plan: Plan, wall_seconds: float) -> str:
-    """Returns a plan: trials by what has to be done for them, and seconds, `wall_seconds` on the CPUs of this process."""
-    estimate = plan.estimate
+def plan_json(spec: SweepSpec, plan: Plan, storage: AnyPath, wall_seconds: float) -> str:
+    """Returns a plan: trials by what has to be done for them, and seconds, `wall_seconds` on the CPUs of this process.
+
+    `differing` has the fields which alone tell new trials from finished ones, and `to_propose` what a search has still to find.
+    """
+    estimate, data = plan.estimate, example_configs(spec)
     content = {
         "sweep": spec.name,
+        "storage": str(storage),
+        "data": [dict(zip(("dataset", "source", "scale"), of, strict=True)) for of in dict.fromkeys(map(_data_of, data))],
         "cells": len(spec.cells),
         "trials": len(spec.trials),
         "done": _ids(plan.done),
         "resume": _ids(plan.resume),
         "new": _ids(plan.fresh),
         "damaged": {trial.id: why for trial, why in plan.damaged.items()},
+        "differing": [asdict(difference) for difference in plan.differing],
+        "to_propose": asdict(plan.proposals) if spec.search else None,
         "seconds": wall_seconds,
         "trial_seconds": estimate.trial_hours * 3600,
         "evaluation_seconds": estimate.evaluation_hours * 3600,
@@ -62,6 +73,10 @@ def failures_json(spec: SweepSpec, groups: Sequence[FailureGroup], commands: Map
         for group in groups
     ]
     return _text({"sweep": spec.name, "groups": found})
+
+
+def _data_of(config: TrainingConfig) -> tuple[str, str, str | None]:
+    return config.dataset, config.source, config.scale
 
 
 def _ids(trials: Sequence[Trial]) -> list[str]:

@@ -27,7 +27,10 @@ def schema(to: ToOption = None) -> None:
 
 def metrics(file: SpecArgument, scale: ScaleOption = None, as_json: JsonOption = False) -> None:
     """List the metrics that a sweep's trials will have. Those of every dataset can be an objective. Creates nothing."""
-    by_data = {_data_name(key): names for key, names in sweep_file.offered_metrics(sweep_file.load(file, scale)).items()}
+    by_data = {
+        _data_name(key): names
+        for key, names in sweep_file.offered_metrics(sweep_file.load(file, scale, with_metrics=False)).items()
+    }
     first, *others = by_data.values()
     shared = [name for name in first if all(name in names for names in others)]
     if as_json:

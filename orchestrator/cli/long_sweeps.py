@@ -2,12 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
 
 import typer
 
 from mopoe_core.errors import UserError
-from orchestrator.execution import cpus
+from orchestrator.execution import cpus, gpus
 from orchestrator.execution import plan as planning
 from orchestrator.execution.plan import Plan
 from orchestrator.monitor import durations
@@ -23,13 +22,13 @@ def confirm(spec: SweepSpec, plan: Plan, yes: bool) -> None:
     Trials that nobody has measured are estimated by the speed of CPUs, so a sweep that would run on GPUs or on a cluster is not asked for
     until something is known of it.
     """
-    if yes or not plan.to_run:
+    if yes or not (plan.to_run or plan.proposals.trials):
         return
-    is_guess = plan.estimate.guessed == len(plan.to_run)
-    if is_guess and ("RAY_ADDRESS" in os.environ or (spec.resources.gpu and _has_gpu())):
+    is_guess = plan.is_guess
+    if is_guess and ("RAY_ADDRESS" in os.environ or (spec.resources.gpu and gpus.usable() != 0)):
         return
     most = cpus.usable()
-    seconds = planning.wall_hours(plan, spec.resources, most) * 3600
+    seconds = planning.wall_hours(plan, spec.resources, most, gpus.usable()) * 3600
     if seconds <= LONGEST_UNASKED:
         return
     basis = "by a guess, because no such trial was ever measured here" if is_guess else "by past trials"
@@ -38,8 +37,3 @@ def confirm(spec: SweepSpec, plan: Plan, yes: bool) -> None:
         raise UserError(f"{takes}; add --yes to start it, or take a smaller --scale")
     if not typer.confirm(f"{takes}. Start it?", err=True):
         raise UserError(f"{spec.name}: not started; nothing was written")
-
-
-def _has_gpu() -> bool:
-    """Whether this machine shows a GPU to its processes. Asking torch takes seconds."""
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists() or Path("/dev/dxg").exists()

@@ -1,15 +1,11 @@
 """The commands that plan and run: `sweep` and `plan`."""
 
-import os
 from collections import Counter
 from typing import Annotated
 
 import typer
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.paths import AnyPath
-from mopoe_core.storage.remote_path import RemotePath
-from mopoe_core.storage.retries import is_full
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain, say
 from orchestrator.cli import data_remarks, exit_codes, long_sweeps
@@ -18,13 +14,12 @@ from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument, Stora
 from orchestrator.cli.plan_text import plan_lines
 from orchestrator.cli.program import recorded_command, typed_command
 from orchestrator.cli.result_commands import report_places, tell_tracking_problems
+from orchestrator.driver import preconditions
 from orchestrator.errors import SpecError
-from orchestrator.execution import cpus
+from orchestrator.execution import cpus, gpus
 from orchestrator.execution import plan as planning
-from orchestrator.execution.ray_tune import ray_address
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import check as storage_check
-from orchestrator.spec.sweep_spec import SweepSpec
 
 RetrainOption = Annotated[
     bool, typer.Option("--retrain-damaged", help="Set trials with damaged records aside, and train them again.")
@@ -43,16 +38,15 @@ def sweep(
 ) -> None:
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = open_sweep(file, scale, storage)
-    _check_cpus(spec)
-    made = planning.make(spec.wanted, Ledger(folder), thorough=retrain_damaged)
+    made = planning.make(spec.wanted, Ledger(folder), thorough=retrain_damaged, room=planning.room(spec))
     warn(data_remarks.of_sweep(spec))
-    say("\n".join(plan_lines(spec, made)))
+    say("\n".join(plan_lines(spec, made, folder)))
     if made.damaged and not retrain_damaged:
         raise UserError(planning.damage(made, folder))
+    preconditions.check(spec, made, folder)
     long_sweeps.confirm(spec, made, yes)
-    if made.to_run or spec.search:
-        ray_address.check_address()
-    _prepare(folder)
+    preconditions.make_storage(folder)
+    warn([remark] if (remark := storage_check.remark(folder)) else [])
     from orchestrator.driver import sweep as driver
 
     try:
@@ -80,38 +74,16 @@ def sweep(
 
 
 def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, as_json: JsonOption = False) -> None:
-    """Show which trials are done, to resume and new, and what the rest would cost. Creates nothing."""
+    """Show which trials are done, to resume and new, what the rest would cost, and what would keep it from running. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
-    made = planning.make(spec.wanted, Ledger(folder))
+    made = planning.make(spec.wanted, Ledger(folder), room=planning.room(spec))
     warn(data_remarks.of_sweep(spec))
     if as_json:
-        say(plan_json(spec, made, planning.wall_hours(made, spec.resources, cpus.usable()) * 3600))
+        say(plan_json(spec, made, folder, planning.wall_hours(made, spec.resources, cpus.usable(), gpus.usable()) * 3600))
     else:
-        say("\n".join(plan_lines(spec, made, list_cells=True)))
+        say("\n".join(plan_lines(spec, made, folder, list_cells=True)))
     if made.damaged:
         raise UserError(planning.damage(made, folder))
-
-
-def _check_cpus(spec: SweepSpec) -> None:
-    """Refuse here what a local Ray would refuse later; a cluster knows its own nodes."""
-    most = cpus.usable()
-    if "RAY_ADDRESS" not in os.environ and spec.resources.cpu > most:
-        message = f"resources.cpu: {spec.resources.cpu} is more than the {most} that this process may use; lower it"
-        raise spec.pointed(SpecError(message))
-
-
-def _prepare(folder: AnyPath) -> None:
-    """Make the storage folder, and see that it can be written and relied on, before anything else is done."""
-    try:
-        if not isinstance(folder, RemotePath):
-            folder.mkdir(parents=True, exist_ok=True)
-        problem = storage_check.what_is_wrong(folder)
-    except OSError as error:
-        if is_full(error) and not isinstance(folder, RemotePath):
-            raise
-        allowed = "a bucket that exists and that you may write to" if isinstance(folder, RemotePath) else "another folder"
-        reason = str(error) if isinstance(folder, RemotePath) else f"{folder} cannot be written: {error.strerror}"
-        raise UserError(f"storage: {reason}; name {allowed}") from None
-    if problem:
-        raise UserError(f"storage: {folder} cannot be relied on: {problem}; name another folder")
-    warn([remark] if (remark := storage_check.remark(folder)) else [])
+    if made.to_run or made.proposals.trials:
+        preconditions.check_results(spec, made, Ledger(folder))
+        preconditions.check(spec, made, folder)

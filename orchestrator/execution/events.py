@@ -107,6 +107,8 @@ class TrialRaised(Event):
     trial_id: str
     error: str
     """The traceback."""
+    fails_again: bool = False
+    """Whether another attempt would end in the same way."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from orchestrator.execution.executor import Outcome, Work, prepare
 from orchestrator.execution.queue.job import Job, WorkerContext
 from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.execution.queue.job_reports import JobReports
+from orchestrator.execution.queue.retries import fails_again
 from orchestrator.execution.queue.search_jobs import Proposer
 from orchestrator.execution.stack_sizes import StackSizes
 
@@ -76,7 +77,7 @@ def _run_job(job: Job, context: WorkerContext, reports: JobReports) -> None:
     except (Abandoned, KeyboardInterrupt):
         raise
     except BaseException as error:
-        reports.job_broke("".join(traceback.format_exception(error)))
+        reports.job_broke("".join(traceback.format_exception(error)), fails_again=fails_again(error))
     else:
         reports.job_ended()
 

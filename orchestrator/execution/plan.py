@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import heapreplace
+from itertools import islice
 from statistics import median
 
 from mopoe_core.storage.paths import AnyPath
@@ -14,10 +16,13 @@ from orchestrator.ledger.integrity import inspection
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.state import Known
+from orchestrator.spec.search_space import Space
 from orchestrator.spec.sections import Resources
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 MOST_NAMED = 3  # damaged records in one message
+MOST_CORNERS = 64  # of a search's space, to guess how long its trials take
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,32 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Proposals:
+    """Trials that a search may still propose, and their cost."""
+
+    cells: int = 0
+    trials: int = 0
+    seconds: float = 0.0
+    """Over all of them."""
+    guessed: bool = True
+    """Whether no past trial says how long they take."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a search may still propose, as its file has it."""
+
+    cells: int
+    seeds: int
+    like: tuple[Trial, ...]
+    """Trials that stand for those to come: the ones that it has proposed, or else trials at corners of its space."""
+    trial_hours: float | None
+    """The most hours of all trials, the past ones too; None for no limit."""
+    ends_early: bool
+    """Whether it may end before it has proposed all of its cells."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """A sweep's trials by what has to be done for them, each in the sweep's order."""
 
@@ -63,6 +94,14 @@ class Plan:
     """Those of `done` whose files a worker had no time to move to their place."""
     failed: frozenset[str] = frozenset()
     """Ids of trials to run that an earlier command gave up."""
+    untried: frozenset[str] = frozenset()
+    """Ids of trials to run of which no attempt was ever begun."""
+    proposals: Proposals = Proposals()
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether no past trial says how long any of what is left takes."""
+        return self.estimate.guessed == len(self.to_run) and (self.proposals.guessed or not self.proposals.trials)
 
     @property
     def to_run(self) -> tuple[Trial, ...]:
@@ -70,10 +109,31 @@ class Plan:
         return self.resume + self.fresh
 
 
-def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: Callable[[Trial], Known] | None = None) -> Plan:
+def room(spec: SweepSpec) -> Room | None:
+    """Returns what a search may still propose; None for a sweep that is no search, or has proposed everything."""
+    if spec.search is None:
+        return None
+    space, stop = Space(spec.search), spec.search.stop
+    most = min(spec.search.cells, space.grid_size()) if spec.search.sampler == "grid" else spec.search.cells
+    if most <= len(spec.cells):
+        return None
+    corners = islice(space.corners(), MOST_CORNERS) if not spec.cells else ()
+    cells = spec.cells or [spec.cell_of(fields) for fields in corners]
+    like = tuple(Trial(cell, 0) for cell in cells)
+    ends_early = stop.no_gain is not None or stop.trial_hours is not None
+    return Room(most - len(spec.cells), len(spec.seed_list), like, stop.trial_hours, ends_early)
+
+
+def make(
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    thorough: bool = False,
+    read: Callable[[Trial], Known] | None = None,
+    room: Room | None = None,
+) -> Plan:
     """Compare a sweep's trials with the ledger; with `thorough`, everything of each trial is read, its checkpoint and pictures too.
 
-    `read` gives state and result of a trial where they have been read already.
+    `read` gives state and result of a trial where they have been read already. `room` is what a search may still propose.
     Raises LedgerError where an identity hides another configuration.
     """
     done: list[Trial] = []
@@ -83,6 +143,7 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: 
     own: list[TrialResult] = []
     unpublished: list[Trial] = []
     failed: set[str] = set()
+    untried: set[str] = set()
     checked = ledger.each(lambda trial: _checked(trial, ledger, thorough, read or ledger.known), trials)
     for trial, known in zip(trials, checked, strict=True):
         if isinstance(known, str):
@@ -94,14 +155,38 @@ def make(trials: Sequence[Trial], ledger: Ledger, thorough: bool = False, read: 
         else:
             (resume if known.state.has_checkpoint else fresh).append(trial)
             failed |= {trial.id} if known.state.status == "failed" else set()
+            untried |= set() if known.state.attempts else {trial.id}
     left = [*resume, *fresh]
-    others = ledger.finished({trial.id for trial in trials}) if left else []
+    others = ledger.finished({trial.id for trial in trials}) if left or room else []
     past = [*own, *(_costs(result) for _, result in others if result is not None)]
     differing = find(fresh, trials, (identity for identity, _ in others))
     paces = {trial.id: training_progress.pace(trial, ledger) for trial in resume}
     trained = {trial_id: pace.epoch for trial_id, pace in paces.items() if pace is not None}
     cost = estimate(left, past, trained)
-    return Plan(tuple(done), tuple(resume), tuple(fresh), damaged, cost, tuple(differing), tuple(unpublished), frozenset(failed))
+    return Plan(
+        tuple(done),
+        tuple(resume),
+        tuple(fresh),
+        damaged,
+        cost,
+        tuple(differing),
+        tuple(unpublished),
+        frozenset(failed),
+        frozenset(untried),
+        _proposals(room, own, past, cost) if room else Proposals(),
+    )
+
+
+def _proposals(room: Room, own: Sequence[TrialResult], past: Iterable[TrialResult], left: Estimate) -> Proposals:
+    """Returns what a search may still propose. One whose trials have all ended, and that may end early, is taken to have ended."""
+    if own and not left.seconds and room.ends_early:
+        return Proposals()
+    cost, count = estimate(room.like, past), room.cells * room.seeds
+    seconds = count * sum(cost.seconds.values()) / len(room.like)
+    if room.trial_hours is not None:
+        spent = sum(result.train_seconds + result.evaluate_seconds for result in own) + sum(left.seconds.values())
+        seconds = min(seconds, max(0.0, room.trial_hours * 3600 - spent))
+    return Proposals(room.cells, count, seconds, cost.guessed == len(room.like))
 
 
 def damage(made: Plan, storage: AnyPath) -> str:
@@ -150,10 +235,22 @@ def estimate(left: Iterable[Trial], past: Iterable[TrialResult], trained: Mappin
     return Estimate(seconds, guessed, evaluation, tuple(work))
 
 
-def wall_hours(plan: Plan, resources: Resources, cpus: int) -> float:
-    """Returns the estimate spread over the trials that run at once on `cpus` CPUs (of one machine, without counting GPUs)."""
-    at_once = max(1, min(cpus // resources.cpu, resources.at_once or cpus, len(plan.to_run) or 1))
-    return plan.estimate.trial_hours / at_once
+def wall_hours(plan: Plan, resources: Resources, cpus: int, gpus: int | None = None) -> float:
+    """Returns how long one machine with so many CPUs and GPUs needs for what is left.
+
+    Trials are handed out as the queue does, each to the worker that is free first: seed by seed, and of a seed the longest first. What a
+    search has still to propose follows. `gpus` is None where they are not known, and then only CPUs bound what runs at once.
+    """
+    slots = min(cpus // resources.cpu, resources.at_once or cpus)
+    if resources.gpu and gpus:
+        slots = min(slots, int(gpus / resources.gpu + 1e-9))
+    seconds, proposals = plan.estimate.seconds, plan.proposals
+    ordered = sorted(plan.to_run, key=lambda trial: (trial.id in plan.failed, trial.seed, -seconds[trial.id]))
+    lengths = [seconds[trial.id] for trial in ordered] + [proposals.seconds / max(1, proposals.trials)] * proposals.trials
+    free_at = [0.0] * max(1, slots)
+    for length in lengths:
+        heapreplace(free_at, free_at[0] + length)
+    return max(free_at) / 3600
 
 
 def _kind(trial: Trial) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 It works on the value that YAML gave and not on a parsed sweep, so that a misspelt section does not hide a misspelt field.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mopoe_core.config import presets
@@ -116,9 +116,12 @@ def _metrics(raw: Mapping[str, Any]) -> Iterator[Mistake]:
         metric = objective.get("metric") if isinstance(objective, dict) else None
         if isinstance(metric, str) and metric not in known:
             place: Location = ("objectives", index, "metric")
-            usual = metric_names(cards[0].modalities, ())
-            text = f"{dotted(place)}: {kind(metric)} is not offered{nearest(metric, known)}; allowed: {', '.join(usual)}"
-            yield Mistake(text, place)
+            yield Mistake(unknown_metric(dotted(place), metric, known), place)
+
+
+def unknown_metric(place: str, metric: str, known: Iterable[str]) -> str:
+    """Returns the line for a metric that is not offered. There are dozens: only the nearest is named, and the command that lists all."""
+    return f"{place}: {kind(metric)} is not offered{nearest(metric, known)}; `mopoe metrics FILE` lists those that are"
 
 
 def _metrics_of(card: DatasetCard) -> Iterator[str]:

@@ -97,6 +97,25 @@ def values_of(dimension: Range | Choice) -> list[Any]:
     return list(dict.fromkeys(round(value) for value in exact)) if isinstance(low, int) else exact
 
 
+def tried_values(space: Space, field: str, config: TrainingConfig, is_grid: bool) -> list[Any]:
+    """Returns the values of a field for which it is worth trying whether a cell can be built at all.
+
+    That is each choice, each value of a grid, and else the smallest and the largest of a range. A field that is not searched has its
+    value in `config`, which is any cell of the space; one that is searched for some cells only has its default as well.
+    """
+    dimension = space.dimensions.get(field)
+    if dimension is None:
+        return [getattr(config, field)]
+    if isinstance(dimension, Choice) or is_grid or dimension.step is not None:
+        values = values_of(dimension)
+    else:
+        values = [dimension.low, dimension.high]
+    if isinstance(dimension, Range) and not is_grid:
+        values = [values[0], values[-1]]
+    usual = [TrainingConfig.model_fields[field].default] if dimension.when else []
+    return list(dict.fromkeys([*values, *usual]))
+
+
 def label(value: Any) -> Any:
     """A choice as Optuna can hold it: as it is if it is a plain value, otherwise as JSON."""
     return value if value is None or isinstance(value, str | int | float) else json.dumps(value)

@@ -12,16 +12,15 @@ from mopoe_core.data.cards import is_own
 from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.data.own.user_code import permit
 from mopoe_core.errors import DataError
-from mopoe_core.spelling import choose
 from orchestrator.errors import Mistake, SpecError
 from orchestrator.spec import mistakes, search_space, yaml_reader
 from orchestrator.spec.expansion import MOST_TRIALS
-from orchestrator.spec.field_checks import field_mistakes, own_datasets
+from orchestrator.spec.field_checks import field_mistakes, own_datasets, unknown_metric
 from orchestrator.spec.fields import FIELDS
 from orchestrator.spec.mistakes import kind
 from orchestrator.spec.rescaling import check_scale, rescaled
 from orchestrator.spec.search_block import MEASURED_BESIDE, Search
-from orchestrator.spec.sections import Objective, Replicates, Resources
+from orchestrator.spec.sections import DEFAULT_OBJECTIVES, Objective, Replicates, Resources
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell
 from orchestrator.spec.yaml_reader import Document
@@ -36,8 +35,11 @@ PLACES = {
 """Where each field of a sweep file belongs."""
 
 
-def load(path: Path, scale: str | None = None) -> SweepSpec:
+def load(path: Path, scale: str | None = None, with_metrics: bool = True) -> SweepSpec:
     """The sweep that a YAML file describes, fully checked. `scale` takes the place of what the file says of sizes.
+
+    Without `with_metrics`, objectives and constraints are those of a sweep that names none: whoever asks which metrics there are may have
+    named a wrong one.
 
     Raises SpecError: one line a mistake, which names the file, the line, the field, the value found and what is allowed.
     """
@@ -47,7 +49,8 @@ def load(path: Path, scale: str | None = None) -> SweepSpec:
     try:
         raw = document.value
         permit(own_datasets(raw) if isinstance(raw, dict) else ())  # the user named the file, and so the code that it names
-        spec = parse(raw if scale is None else rescaled(raw, scale))
+        scaled = raw if scale is None else rescaled(raw, scale)
+        spec = parse(scaled if with_metrics else _without_metrics(scaled))
     except SpecError as error:
         raise document.pointed(error.mistakes) from None
     except DataError as error:  # from a dataset of the user's own
@@ -55,6 +58,17 @@ def load(path: Path, scale: str | None = None) -> SweepSpec:
     if document.mistakes:
         raise document.pointed(())
     return spec.read_from(document)
+
+
+def _without_metrics(raw: Any) -> Any:
+    """A raw sweep with the usual objectives, as many as it has, and without constraints."""
+    if not isinstance(raw, dict):
+        return raw
+    search, named = raw.get("search"), raw.get("objectives")
+    count = len(named) if isinstance(search, dict) and isinstance(named, list) else len(DEFAULT_OBJECTIVES)
+    usual = [objective.model_dump() | {"reference": 0.0} for objective in DEFAULT_OBJECTIVES][: max(1, count)]
+    unbound = {key: value for key, value in search.items() if key != "constraints"} if isinstance(search, dict) else search
+    return raw | {"objectives": usual} | ({"search": unbound} if "search" in raw else {})
 
 
 def _line_of_data(document: Document, message: str) -> int:
@@ -116,6 +130,12 @@ def offered_metrics(spec: SweepSpec) -> dict[DataKey, list[str]]:
     return _offered_by(spec.cells if spec.search is None else _example_cells(spec, spec.search))
 
 
+def example_configs(spec: SweepSpec) -> list[TrainingConfig]:
+    """Returns the configurations of a sweep's cells; of a search that has none yet, of two at corners of its space."""
+    cells = _example_cells(spec, spec.search) if spec.search and not spec.cells else spec.cells
+    return [cell.config for cell in cells]
+
+
 def _offered_by(cells: Sequence[Cell]) -> dict[DataKey, list[str]]:
     return {key: config.metrics for key, config in {cell.config.data_key: cell.config for cell in cells}.items()}
 
@@ -137,7 +157,5 @@ def _check_objectives(spec: SweepSpec, cells: Sequence[Cell]) -> None:
 
 
 def _check_offered(place: str, metric: str, offered: Sequence[str], of: str = "") -> None:
-    try:
-        choose(place, metric, offered)
-    except ValueError as error:
-        raise SpecError(f"{error}{of}") from None
+    if metric not in offered:
+        raise SpecError(f"{unknown_metric(place, metric, offered)}{of}")

@@ -19,9 +19,10 @@ from orchestrator.analysis import comparable_groups, fronts
 from orchestrator.analysis.comparable_groups import check_search, groups_of
 from orchestrator.analysis.hypervolume import hypervolume
 from orchestrator.analysis.model_groups import groups
-from orchestrator.driver import report_step, retention, tracking_step
+from orchestrator.driver import preconditions, report_step, retention, tracking_step
 from orchestrator.driver import sweep as driver
 from orchestrator.errors import LedgerError
+from orchestrator.execution import plan
 from orchestrator.ledger import sweep_records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.monitor.current_front import front_lines
@@ -456,6 +457,9 @@ def test_a_search_has_one_group_and_sets_the_rest_aside(hunt, tmp_path, undrawn)
     with pytest.raises(LedgerError, check=naming(wrong.id)):
         check_search(hunt.spec, hunt.results)
     check_search(hunt.spec, [r for r in hunt.results if r.trial != wrong])
+    ledger = Ledger(hunt.storage)
+    with pytest.raises(LedgerError, check=naming(wrong.id)):  # as `plan` says it
+        preconditions.check_results(hunt.spec, plan.make(hunt.spec.wanted, ledger), ledger)
     with pytest.raises(LedgerError, check=naming(wrong.id)):
         driver.run(hunt.spec, "", hunt.storage, "python -m orchestrator sweep hunt.yaml")
     assert not (hunt.storage / "sweeps" / "hunt" / "sweep.json").exists()

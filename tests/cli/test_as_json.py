@@ -53,6 +53,29 @@ def test_a_plan_has_each_trial_once_and_its_seconds(begun):
     assert 0 < plan["evaluation_seconds"] < plan["trial_seconds"]
 
 
+def test_a_plan_says_why_trials_are_new(begun):
+    """The field that alone tells them from finished ones, and both its values; and which data, scale and storage they are of."""
+    plan = printed(begun, "plan")
+    assert plan["differing"] == []
+    assert plan["to_propose"] is None
+    assert plan["data"] == [{"dataset": "mnist_svhn_text", "source": "embedded", "scale": "smoke"}]
+    assert plan["storage"] == str(begun / "runs")
+    usual = EVERY[0].config.learning_rate
+    (begun / "t.yaml").write_text(yaml.safe_dump(RAW | {"base": RAW["base"] | {"learning_rate": 0.5}}))
+    assert printed(begun, "plan")["differing"] == [{"field": "learning_rate", "trials": 1, "here": [0.5], "there": [usual]}]
+
+
+def test_the_plan_of_a_search_counts_what_is_to_be_proposed(tmp_path):
+    """Cells, trials and their seconds, which are a part of the time on the clock."""
+    search = {"space": {"beta": {"low": 1, "high": 4}}, "cells": 5}
+    (tmp_path / "t.yaml").write_text(
+        yaml.safe_dump({"name": "t", "base": RAW["base"] | {"model": "mopoe"}, "search": search, "seeds": 2})
+    )
+    plan = printed(tmp_path, "plan")
+    assert (plan["to_propose"]["cells"], plan["to_propose"]["trials"], plan["to_propose"]["guessed"]) == (5, 10, True)
+    assert 0 < plan["seconds"] <= plan["to_propose"]["seconds"]
+
+
 def test_a_status_has_each_trial_with_its_state(begun):
     """And the reason of a failure; nobody drives the sweep."""
     status = printed(begun, "status")

@@ -69,6 +69,25 @@ def test_a_name_that_is_no_sweeps_is_refused(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("searched", [False, True])
+def test_metrics_are_listed_for_whoever_named_a_wrong_one(tmp_path, searched):
+    """As an objective or in a constraint: the error sends to this command."""
+    raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", "scale": "smoke"}, "grid": {"model": ["mvae", "mopoe"]}}
+    if searched:
+        constraints = [{"metric": "no/such", "at_most": 1}]
+        raw = raw | {"grid": None, "search": {"space": {"model": ["mvae", "mopoe"]}, "cells": 2, "constraints": constraints}}
+        del raw["grid"]
+    raw["objectives"] = [{"metric": "coherence/jiont", "goal": "max"}, {"metric": "log_likelihood/joint", "goal": "max"}][
+        : 2 - searched
+    ]
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(raw))
+    refused, listed = (typed_here(command, "t.yaml", folder=tmp_path) for command in ("plan", "metrics"))
+    assert refused.returncode == 2
+    assert "coherence/joint" in refused.stderr
+    assert listed.returncode == 0, listed.stderr
+    assert unnamed(listed.stdout, "coherence/joint", "probe/mnist") == []
+
+
 def test_metrics_of_several_datasets_are_objectives_where_all_have_them(tmp_path):
     """The reader accepts exactly those that are listed as objectives."""
     raw = {

@@ -35,7 +35,7 @@ class Terminal(io.StringIO):
 def two_cpus_and_no_gpu(monkeypatch):
     """The machine that is asked about."""
     monkeypatch.setattr(long_sweeps.cpus, "usable", lambda: 2)
-    monkeypatch.setattr(long_sweeps, "_has_gpu", lambda: False)
+    monkeypatch.setattr(long_sweeps.gpus, "usable", lambda: 0)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
@@ -76,7 +76,22 @@ def test_what_is_short_was_said_yes_to_or_is_not_known_is_not_asked_for(tmp_path
     spec, plan = planned(tmp_path)
     long_sweeps.confirm(spec, plan, yes=True)
     with monkeypatch.context() as on_gpus:
-        on_gpus.setattr(long_sweeps, "_has_gpu", lambda: True)
+        on_gpus.setattr(long_sweeps.gpus, "usable", lambda: 1)
         long_sweeps.confirm(spec, plan, yes=False)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     long_sweeps.confirm(spec, plan, yes=False)
+
+
+def test_a_search_is_asked_about_before_its_first_cell(tmp_path, monkeypatch):
+    """By what it may propose: nothing is planned yet."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    search = {"space": {"beta": {"low": 1, "high": 4}}, "cells": 50}
+    spec = parse(
+        {key: value for key, value in PAPER.items() if key != "grid"}
+        | {"search": search, "base": PAPER["base"] | {"model": "mopoe"}}
+    )
+    plan = planning.make(spec.wanted, Ledger(tmp_path / "runs"), room=planning.room(spec))
+    with pytest.raises(UserError) as caught:
+        long_sweeps.confirm(spec, plan, yes=False)
+    assert unnamed(caught.value, "days", "--yes") == []
+    long_sweeps.confirm(spec, plan, yes=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from orchestrator.execution import costs, cpus, one_field_apart
 from orchestrator.execution import plan as planning
 from orchestrator.ledger import records
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.sections import Resources
 from orchestrator.spec.sweep_file import parse
+from orchestrator.spec.sweep_spec import PlannedCell
 from orchestrator.spec.trial import Cell, Trial
 from tests.support.builders import COHERENCE, cell, result
-from tests.support.naming import unnamed
+from tests.support.naming import line_naming, unnamed
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,6 +96,113 @@ def test_the_plan_says_what_evaluation_does(tmp_path, types_here):
     (line,) = [line for line in out.splitlines() if "700" in line]
     assert not unnamed(line, 3, 31, 700, 15)
     assert not unnamed(out, re.compile(rf"\b{cpus.usable()} CPU"))
+
+
+# Time on the clock
+
+
+def lengths_of(tmp_path, hours, **changes):
+    """A plan of trials of one cell that take so many hours, seed by seed."""
+    trials = [Trial(cell(), seed) for seed in range(len(hours))]
+    made = planning.make(trials, Ledger(tmp_path / "runs"))
+    seconds = {trial.id: length * 3600 for trial, length in zip(trials, hours, strict=True)}
+    return replace(made, estimate=replace(made.estimate, seconds=seconds), **changes)
+
+
+@pytest.mark.parametrize(
+    ("hours", "resources", "gpus", "expected"),
+    [
+        ([1, 1, 1, 9], {"cpu": 1}, None, 9),
+        ([3, 3, 3], {"cpu": 2}, None, 6),
+        ([2, 2, 2, 2, 2], {"cpu": 1}, None, 4),
+        ([5], {"cpu": 1}, None, 5),
+        ([1, 1, 1, 1], {"cpu": 1, "gpu": 0.5}, 1, 2),
+        ([1, 1, 1, 1], {"cpu": 1, "gpu": 1, "cpu_will_do": True}, 0, 1),
+        ([], {"cpu": 1}, None, 0),
+    ],
+    ids=["the longest", "a last worker alone", "one left over", "one", "GPUs", "no GPU", "nothing"],
+)
+def test_time_is_counted_as_the_queue_hands_trials_out(tmp_path, hours, resources, gpus, expected):
+    """On four CPUs: no less than the longest trial, and whole trials on each worker."""
+    made = lengths_of(tmp_path, hours)
+    assert planning.wall_hours(made, Resources(**resources), 4, gpus) == pytest.approx(expected)
+
+
+def test_trials_that_a_search_has_still_to_propose_take_their_time(tmp_path):
+    """Three of two hours each follow two of one hour, on two workers."""
+    made = lengths_of(tmp_path, [1, 1], proposals=planning.Proposals(3, 3, 3 * 2 * 3600.0, guessed=True))
+    assert planning.wall_hours(made, Resources(), 2) == pytest.approx(1 + 2 + 2)
+
+
+# What a search has still to propose
+
+SEARCH = {
+    "name": "h",
+    "base": {"dataset": "mnist_svhn_text", "networks": "small", "epochs": 1, "model": "mopoe"},
+    "search": {"space": {"beta": {"low": 1, "high": 4, "points": 4}}, "sampler": "tpe", "cells": 10},
+    "seeds": 2,
+}
+
+
+def proposals_of(ledger, found=0, ended=0, **search):
+    """What is still to be proposed when some cells have been found, of which some have ended."""
+    spec = parse(SEARCH | {"search": SEARCH["search"] | search})
+    spec = spec.with_cells(PlannedCell(spec.cell_of({"beta": 1 + place / 10}), (0, 1)) for place in range(found))
+    for trial in spec.trials[: 2 * ended]:
+        if ledger.result(trial) is None:
+            ledger.begin(trial)
+            ledger.record(result(trial.cell, trial.seed, {COHERENCE: 0.5}))
+    return planning.make(spec.wanted, ledger, room=planning.room(spec)).proposals
+
+
+def test_cells_that_are_to_be_proposed_are_counted_with_their_seeds(tmp_path):
+    """All of them before the first, the rest later, none at the end; a grid has no more than its points."""
+    ledger = Ledger(tmp_path / "runs")
+    for fields, expected in (
+        ({}, (10, 20)),
+        ({"found": 4}, (6, 12)),
+        ({"found": 10}, (0, 0)),
+        ({"sampler": "grid"}, (4, 8)),
+        ({"found": 4, "ended": 4}, (6, 12)),
+    ):
+        left = proposals_of(ledger, **fields)
+        assert (left.cells, left.trials) == expected
+        assert (left.seconds > 0) == (left.trials > 0)
+
+
+def test_a_proposed_trial_takes_what_past_ones_took(tmp_path):
+    """3 s of a trial with one epoch make 36 s of twelve; without a past trial it is a guess."""
+    ledger = Ledger(tmp_path / "runs")
+    assert proposals_of(ledger).guessed
+    left = proposals_of(ledger, found=4, ended=1)
+    assert not left.guessed
+    assert left.seconds == pytest.approx(12 * 3.0)
+
+
+def test_a_limit_of_hours_counts_what_was_spent(tmp_path):
+    """Of 60 s, 6 are spent and 18 are needed by what is proposed; the rest is the most that more may take."""
+    left = proposals_of(Ledger(tmp_path / "runs"), found=4, ended=1, cells=1000, stop={"trial_hours": 60 / 3600})
+    assert left.seconds == pytest.approx(60 - 2 * 3 - 6 * 3)
+
+
+def test_a_search_that_may_have_ended_early_is_not_counted_on(tmp_path):
+    """All that it proposed has ended, and it may stop by itself: then nothing is promised."""
+    ledger = Ledger(tmp_path / "runs")
+    assert proposals_of(ledger, found=4, ended=4, stop={"trial_hours": 5}).trials == 0
+    assert proposals_of(ledger, found=5, ended=4, stop={"trial_hours": 5}).trials == 10
+
+
+def test_the_plan_says_data_source_scale_and_storage(tmp_path, types_here):
+    """Of each dataset, whether it is embedded, original or the user's own."""
+    base = {"scale": "smoke", "model": "mopoe"}
+    raw = {"name": "s", "base": base, "grid": {"dataset": ["mnist_svhn_text", "polymnist"]}}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(raw))
+    code, out, _ = types_here("plan", tmp_path / "s.yaml", "--storage", tmp_path / "runs")
+    assert code == 0
+    assert line_naming(out, "mnist_svhn_text", "embedded", "smoke")
+    assert line_naming(out, "polymnist", "embedded", "smoke")
+    assert line_naming(out, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 # CPUs

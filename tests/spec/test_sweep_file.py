@@ -360,6 +360,7 @@ BAD = {
         "objectives[0].metric",
         "'coherence/jiont'",
         "'coherence/joint'",
+        "`mopoe metrics FILE`",
     ),
     "goal": (changed(objectives=[{"metric": "coherence/joint", "goal": "up"}] * 2), "objectives[0].goal", "'up'"),
     "one objective": (changed(objectives=[{"metric": "coherence/joint", "goal": "max"}]), "objectives"),

@@ -1,4 +1,7 @@
-"""Two vectors of two classes, with encoders that work for any number of latent dimensions but five: a sweep over them fails in part."""
+"""Two vectors of two classes, with encoders that work for any number of latent dimensions but five: a sweep over them fails in part.
+
+With five they take two examples, as the check before a sweep gives them, and fail in training.
+"""
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,7 +18,7 @@ class Touchy(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Mean and log-variance."""
-        if self.latent == 5:
+        if self.latent == 5 and len(x) > 2:
             raise ValueError("five is too many")
         return self.layer(x).chunk(2, -1)
 

@@ -7,7 +7,6 @@ import codecs
 import filecmp
 import hashlib
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,17 +19,15 @@ from mopoe_core.data.celeba.annotations import check_same_images, read_annotatio
 from mopoe_core.data.celeba.attributes import CELEBA
 from mopoe_core.data.celeba.celeba_layouts import (
     ATTRIBUTES,
-    IMAGES,
     PARTITION,
     PICTURES,
     annotations,
-    archives,
     image_folders,
     is_picture,
+    no_images,
     root_of,
 )
 from mopoe_core.data.folder_names import entries, names_in, refuse_two
-from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -93,7 +90,7 @@ def _image_folder(root: Path, attributes: Path, labels: Mapping[str, bytes]) -> 
     """
     folders = image_folders(root)
     if not folders:
-        raise _no_images(root)
+        raise no_images(root)
     files = {folder: _files_of(folder, labels) for folder in folders}
     folder = folders[0]
     missing = [name for name in labels if name not in files[folder]]
@@ -148,22 +145,6 @@ def _check_copies(folder: Path, files: Mapping[str, str], other: Path, found: Ma
     for name, file in found.items():
         if file == files[name] and not filecmp.cmp(folder / files[name], other / file, shallow=False):
             raise refuse_two(folder, other, f"folder of images, and {name} is not the same in both")
-
-
-def _no_images(root: Path) -> DataError:
-    """What is there in place of the folder of images."""
-    archive = next(iter(archives(root)), None)
-    if archive is None:
-        return DataError(
-            f"{root / IMAGES}: not there; expected a folder with the aligned .jpg files; {root} has {names_in(root)}; unpack "
-            f"{IMAGES}.zip there"
-        )
-    if is_web_page(archive):
-        return DataError(f"{archive}: a web page, as Google Drive gives over its quota, and no archive; download it again")
-    if archive.suffix.lower() == ".zip" and not zipfile.is_zipfile(archive):
-        return DataError(f"{archive}: cut short or no zip archive ({archive.stat().st_size:,} bytes); download it again")
-    how = f" (unzip {archive} -d {root})" if archive.suffix.lower() == ".zip" else f" in {root}"
-    return DataError(f"{archive}: not unpacked; expected the folder {root / IMAGES}; unpack it{how}")
 
 
 def remarks(folder: Path, parts: Mapping[str, Part]) -> list[str]:

@@ -5,11 +5,13 @@ in upper case.
 """
 
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mopoe_core.data.fingerprints import Places
 from mopoe_core.data.folder_names import distinct, entries, files_below, names_in, plain
+from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 
 ATTRIBUTES, PARTITION, IMAGES = "list_attr_celeba", "list_eval_partition", "img_align_celeba"
@@ -133,3 +135,29 @@ def not_found(root: Path, stem: str) -> DataError:
         f"downloaded (Google Drive's quota); put there {ATTRIBUTES}.txt and {PARTITION}.txt, or both as .csv, and the folder "
         f"{IMAGES} with the aligned .jpg files"
     )
+
+
+def no_images(root: Path) -> DataError:
+    """Returns the error for a folder of images that is not there: what is there in its place."""
+    archive = next(iter(archives(root)), None)
+    if archive is None:
+        return DataError(
+            f"{root / IMAGES}: not there; expected a folder with the aligned .jpg files; {root} has {names_in(root)}; unpack "
+            f"{IMAGES}.zip there"
+        )
+    if is_web_page(archive):
+        return DataError(f"{archive}: a web page, as Google Drive gives over its quota, and no archive; download it again")
+    if archive.suffix.lower() == ".zip" and not zipfile.is_zipfile(archive):
+        return DataError(f"{archive}: cut short or no zip archive ({archive.stat().st_size:,} bytes); download it again")
+    how = f" (unzip {archive} -d {root})" if archive.suffix.lower() == ".zip" else f" in {root}"
+    return DataError(f"{archive}: not unpacked; expected the folder {root / IMAGES}; unpack it{how}")
+
+
+def check_there(folder: Path) -> None:
+    """Raises DataError where an annotation or the folder of images is missing. Looks at names only."""
+    root = root_of(folder)
+    for stem in (ATTRIBUTES, PARTITION):
+        if not annotations(root, stem):
+            raise not_found(root, stem)
+    if not image_folders(root):
+        raise no_images(root)

@@ -13,6 +13,7 @@ import importlib.util
 import platform
 import sys
 import sysconfig
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -117,6 +118,29 @@ def imported(code: Code) -> ModuleType:
     sys.modules[spec.name] = module  # a dataclass in the user's file looks itself up there
     spec.loader.exec_module(module)
     return module
+
+
+def where_raised(error: BaseException, code: Code) -> str:
+    """Returns where in the user's own files an error was raised, such as ` at mine.py:12`; empty where none of them was running."""
+    loaded = sys.modules.get(code.place)
+    file = code.file or (Path(loaded.__file__) if loaded and loaded.__file__ else None)
+    if file is None:
+        return ""
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    places = [(path, line) for path, line in frames if _is_users(path, file.parent.resolve())]
+    if not places:
+        return ""
+    path, line = places[-1]
+    shown = path.relative_to(code.root.absolute()) if path.is_relative_to(code.root.absolute()) else path
+    return f" at {shown}:{line}"
+
+
+def _is_users(path: Path, folder: Path) -> bool:
+    """Whether a file lies in a folder of the user's, and is neither ours nor in a library that lies there too."""
+    path = path.resolve()
+    if not path.is_relative_to(folder) or path.relative_to(folder).parts[0] in OURS:
+        return False
+    return not any(path.is_relative_to(library) and not folder.is_relative_to(library) for library in _libraries())
 
 
 def _check_origin(module: ModuleType, code: Code) -> None:

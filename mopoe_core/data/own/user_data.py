@@ -11,7 +11,6 @@ there.
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,9 +24,10 @@ from mopoe_core.data.dataset_card import DatasetCard
 from mopoe_core.data.own import as_arrays, remarks
 from mopoe_core.data.own.as_arrays import in_one_line
 from mopoe_core.data.own.checks import LIKELIHOODS, check
+from mopoe_core.data.own.networks import mistakes, network_text
 from mopoe_core.data.own.own_dataset import OwnDataset, OwnModality
 from mopoe_core.data.own.remarks import Remark
-from mopoe_core.data.own.user_code import Bound, Code, check_permitted, imported, running
+from mopoe_core.data.own.user_code import Bound, Code, check_permitted, imported, running, where_raised
 from mopoe_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from mopoe_core.data.types import Dataset, Modality, Split
 
 ALPHABET_LIMIT = 256
+TRIED = 2
+"""Training examples in the batch that networks are tried with: batch norm refuses one."""
 SHOWN_LATENT = 20
 """Latent dimensions of the networks that a fingerprint is taken of: the configuration's default, which they are sure to be made for."""
 
@@ -95,6 +97,28 @@ def with_networks(reference: str) -> list[str]:
     return [m.name for m in _loaded(reference, str(_root.absolute())).data.modalities if m.encoder or m.decoder]
 
 
+def check_networks(reference: str, latents: Sequence[int]) -> None:
+    """Run each network of a user's dataset forward once, on two training examples and with each of these numbers of latent dimensions.
+
+    Raises DataError, a line for each network that fails or gives other shapes than training needs. Changes nothing of the global
+    generator.
+    """
+    loaded = _loaded(reference, str(_root.absolute()))
+    modalities = [m for m in loaded.data.modalities if m.encoder or m.decoder or m.judge]
+    if not modalities:
+        return
+    import torch
+
+    code, lines = Code(reference.rpartition(":")[0], _root.absolute()), list[str]()
+    with torch.random.fork_rng(devices=[]):
+        for own in modalities:
+            modality = _modality(own, loaded, reference)
+            examples = modality.to_float(torch.from_numpy(np.array(loaded.arrays[f"train-{own.name}"][:TRIED])))
+            lines += mistakes(f"dataset: {reference}: {own.name}", own, modality, examples, latents, loaded.card.classes, code)
+    if lines:
+        raise DataError("\n".join(lines))
+
+
 def load(reference: str) -> "Dataset":
     """The dataset, as tensors. Raises DataError where it is no dataset, in one line."""
     from torch import nn  # not needed for a card
@@ -130,7 +154,7 @@ def _loaded(reference: str, root: str) -> _Loaded:
     for m in data.modalities:
         arrays[f"train-{m.name}"], arrays[f"test-{m.name}"] = _items(m, alphabets.get(m.name, ""))
     columns = {m.name: as_arrays.column_names(m.train) for m in given.modalities}
-    return _Loaded(data, _card(reference, data, arrays, alphabets), arrays, alphabets, columns)
+    return _Loaded(data, _card(reference, Path(root), data, arrays, alphabets), arrays, alphabets, columns)
 
 
 def _bound(data: OwnDataset, code: Code) -> OwnDataset:
@@ -144,7 +168,7 @@ def _bound(data: OwnDataset, code: Code) -> OwnDataset:
     return replace(data, modalities=tuple(made))
 
 
-def _card(reference: str, data: OwnDataset, arrays: dict[str, Array], alphabets: dict[str, str]) -> DatasetCard:
+def _card(reference: str, root: Path, data: OwnDataset, arrays: dict[str, Array], alphabets: dict[str, str]) -> DatasetCard:
     return DatasetCard(
         name=reference,
         modalities=tuple(m.name for m in data.modalities),
@@ -153,35 +177,20 @@ def _card(reference: str, data: OwnDataset, arrays: dict[str, Array], alphabets:
         train_examples={"own": len(arrays["train-labels"])},
         test_examples={"own": len(arrays["test-labels"])},
         classes=int(data.train_labels.max()) + 1,
-        data_hash=_fingerprint(reference, data, arrays, alphabets),
+        data_hash=_fingerprint(reference, root, data, arrays, alphabets),
     )
 
 
-def _fingerprint(reference: str, data: OwnDataset, arrays: dict[str, Array], alphabets: dict[str, str]) -> str:
+def _fingerprint(reference: str, root: Path, data: OwnDataset, arrays: dict[str, Array], alphabets: dict[str, str]) -> str:
     """Of whatever in the dataset determines a trained model."""
-    classes = int(data.train_labels.max()) + 1
+    classes, code = int(data.train_labels.max()) + 1, Code(reference.rpartition(":")[0], root)
     parts: list[Any] = [content_hash(arrays)]
     for m in data.modalities:
         place = f"dataset: {reference}: {m.name}"
         made = (("encoder", m.encoder, SHOWN_LATENT), ("decoder", m.decoder, SHOWN_LATENT), ("judge", m.judge, classes))
-        networks = [_network_text(f"{place}: {what}({count})", make, count) for what, make, count in made]
+        networks = [network_text(f"{place}: {what}({count})", make, count, code) for what, make, count in made]
         parts.append([m.name, m.kind, _likelihood(m), alphabets.get(m.name, ""), *networks])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _network_text(place: str, make: "Callable[[int], nn.Module] | None", count: int) -> str:
-    """A network's layers, and its parameters' names and shapes; empty for none. Changes nothing of the global generator."""
-    if make is None:
-        return ""
-    import torch  # only where a network of the user's own is given: the card of other datasets answers without
-
-    try:
-        with torch.random.fork_rng(devices=[]):
-            network = make(count)
-        shapes = [f"{name} {tuple(p.shape)}" for name, p in network.named_parameters()]
-    except Exception as error:  # whatever the user's function raises
-        raise DataError(f"{place} failed ({in_one_line(error)}); it must return a torch.nn.Module; correct it") from None
-    return "\n".join([re.sub(r" at 0x[0-9a-f]+", "", str(network)), *shapes])  # no addresses: they differ in every process
 
 
 def _call(reference: str, root: Path) -> OwnDataset:
@@ -199,7 +208,7 @@ def _call(reference: str, root: Path) -> OwnDataset:
             module = imported(code)
         except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
             raise DataError(
-                f"dataset: {place} cannot be imported ({in_one_line(error)}); correct it{_where(error, root)}"
+                f"dataset: {place} cannot be imported{where_raised(error, code)} ({in_one_line(error)}); correct it{_where(error, root)}"
             ) from None
         function = getattr(module, name, None)
         if not callable(function):
@@ -207,7 +216,9 @@ def _call(reference: str, root: Path) -> OwnDataset:
         try:
             data = function()
         except (Exception, SystemExit) as error:
-            raise DataError(f"dataset: {reference} failed ({in_one_line(error)}); correct it{_where(error, root)}") from None
+            raise DataError(
+                f"dataset: {reference} failed{where_raised(error, code)} ({in_one_line(error)}); correct it{_where(error, root)}"
+            ) from None
     if not isinstance(data, OwnDataset):
         raise DataError(
             f"dataset: {reference} returned {type(data).__name__}; it must return a mopoe_core.data.own.user_data.OwnDataset"

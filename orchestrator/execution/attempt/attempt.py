@@ -39,6 +39,7 @@ from orchestrator.execution.events import (
     TrialStopped,
 )
 from orchestrator.execution.queue.job import Job, WorkerContext
+from orchestrator.execution.queue.retries import fails_again
 from orchestrator.ledger import attempts
 from orchestrator.ledger.attempts import Attempt
 from orchestrator.ledger.failure import Failure
@@ -221,7 +222,7 @@ class StackAttempt:
                 raise
             failure = Failure.of(error, trial.config.dataset)
             self.ledger.end_attempt(trial, self.attempts[trial].number, "failed", failure)
-            self.report(TrialRaised(trial.id, failure.text))
+            self.report(TrialRaised(trial.id, failure.text, fails_again(error)))
         else:
             self.report(TrialEnded(trial.id, result.status))
 

@@ -3,9 +3,9 @@
 The canaries come first, one job of each dataset, networks and model. The others are held back until every canary has rehearsed a few
 steps of training, checkpoint and evaluation; if one fails for good before that, nothing else starts.
 
-A trial that fails is tried again after a pause that grows, as often as `retries` says. When a stack has used up its tries, each of its
-trials has one of its own, so that one that always fails takes no other with it. A node that was lost, or taken back by the cloud, is
-nobody's failure (`lost_nodes`).
+A trial that fails is tried again after a pause that grows, as often as `retries` says, unless its error would only come again
+(`retries`). When a stack has used up its tries, each of its trials has one of its own, so that one that always fails takes no other with
+it. A node that was lost, or taken back by the cloud, is nobody's failure (`lost_nodes`).
 """
 
 import random
@@ -45,6 +45,8 @@ class _Running:
     """Trials that another sweep trains."""
     raised: set[str] = field(default_factory=set)
     """Trials that have raised while the others went on."""
+    hopeless: set[str] = field(default_factory=set)
+    """Trials that another attempt would not help."""
 
 
 class JobSource(Protocol):
@@ -152,11 +154,12 @@ class Queue:
             running.unfinished -= running.busy
             running.rehearsed = running.rehearsed or not running.unfinished
 
-    def raised(self, key: str, trial_id: str) -> None:
-        """One trial of a job has raised; the others go on."""
+    def raised(self, key: str, trial_id: str, fails_again: bool = False) -> None:
+        """One trial of a job has raised; the others go on. `fails_again` is whether it would only raise again."""
         if key in self._running:
             self._running[key].raised.add(trial_id)
             self._running[key].unfinished.discard(trial_id)
+            self._running[key].hopeless |= {trial_id} if fails_again else set()
 
     def stop(self, why: str) -> None:
         """Hand out nothing more."""
@@ -171,13 +174,16 @@ class Queue:
         if running.raised and not self.stopped:
             self._try_again(running, running.raised, error)
 
-    def broke(self, key: str, error: str, node: str = "") -> None:
-        """What ran a job has ended with an error; `node` is where its process was, if that died."""
+    def broke(self, key: str, error: str, node: str = "", fails_again: bool = False) -> None:
+        """What ran a job has ended with an error; `node` is where its process was, if that died. `fails_again` is whether another attempt
+        would end with the same error.
+        """
         running = self._running.pop(key, None)
         if running is None:
             return
         self._put_off(running)
         trial_ids = running.unfinished | running.raised
+        running.hopeless |= running.unfinished if fails_again else set()
         if trial_ids:
             self._try_again(running, trial_ids, error, node)
 
@@ -196,6 +202,8 @@ class Queue:
 
     def _try_again(self, running: _Running, trial_ids: set[str], error: str, node: str = "") -> None:
         self._tries.update(trial_ids)
+        for trial_id in trial_ids & running.hopeless:
+            self._tries[trial_id] = max(self._tries[trial_id], self._retries + 1)
         again = {trial_id for trial_id in trial_ids if self._tries[trial_id] <= self._retries}
         out_of_tries = frozenset(trial_ids - again)
         if again:

@@ -49,10 +49,11 @@ class JobReports(Observer):
         self._queue.busy(self._key, event.trial_ids)
 
     def on_trial_raised(self, event: TrialRaised) -> None:
-        """The trial is tried again when the others of its stack have ended."""
+        """The trial is tried again when the others of its stack have ended, unless it would only raise again."""
         self.error = event.error
-        self._queue.raised(self._key, event.trial_id)
-        self._observer.notify(TrialRetried(event.trial_id, last_line(event.error)))
+        self._queue.raised(self._key, event.trial_id, event.fails_again)
+        kind = TrialFailed if event.fails_again and len(self._job.ids) == 1 else TrialRetried
+        self._observer.notify(kind(event.trial_id, last_line(event.error)))
 
     def on_storage_full(self, event: StorageFull) -> None:
         """Nothing more is handed out."""
@@ -62,9 +63,11 @@ class JobReports(Observer):
         """The attempt has come to its end by itself."""
         self._queue.done(self._key, self.error)
 
-    def job_broke(self, error: str, node: str = "") -> None:
-        """The attempt has ended with an error; `node` is where its process was, if that died."""
-        self._queue.broke(self._key, error, node)
+    def job_broke(self, error: str, node: str = "", fails_again: bool = False) -> None:
+        """The attempt has ended with an error; `node` is where its process was, if that died. `fails_again` is whether another attempt
+        would end with the same error.
+        """
+        self._queue.broke(self._key, error, node, fails_again)
         for trial_id in self._job.ids:
             kind = TrialFailed if trial_id in self._queue.failed else TrialRetried
             self._observer.notify(kind(trial_id, last_line(error)))

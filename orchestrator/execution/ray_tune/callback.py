@@ -24,6 +24,8 @@ class MessageCallback(tune.Callback):
         """By key, of the jobs that run."""
         self._nodes: dict[str, str] = {}
         """Key to the node that the job runs on."""
+        self._raised: dict[str, JobRaised] = {}
+        """Key to what ended the job with an error."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that is never made, and an observer holds threads and locks."""
@@ -40,7 +42,7 @@ class MessageCallback(tune.Callback):
         elif isinstance(message, JobTaken):
             self._nodes[key] = message.node
         elif isinstance(message, JobRaised):
-            self._reports_of(trial).error = message.error
+            self._raised[key] = message
         elif isinstance(message, Event):
             self._reports_of(trial).notify(message)
         elif isinstance(message, JobEnded) and trial.config["job"]:
@@ -51,9 +53,11 @@ class MessageCallback(tune.Callback):
         """Where the worker has not sent what it raised, its process has died."""
         if not trial.config["job"]:
             return
-        reports = self._reports_of(trial)
-        node = "" if reports.error else self._nodes.get(trial.trial_id, "")
-        reports.job_broke(reports.error or DIED, node)
+        raised = self._raised.get(trial.trial_id)
+        if raised is None:
+            self._reports_of(trial).job_broke(DIED, self._nodes.get(trial.trial_id, ""))
+        else:
+            self._reports_of(trial).job_broke(raised.error, fails_again=raised.fails_again)
         self._forget(trial.trial_id)
 
     def _reports_of(self, trial: TuneTrial) -> JobReports:
@@ -65,3 +69,4 @@ class MessageCallback(tune.Callback):
     def _forget(self, key: str) -> None:
         self._reports.pop(key, None)
         self._nodes.pop(key, None)
+        self._raised.pop(key, None)

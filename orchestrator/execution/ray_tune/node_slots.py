@@ -1,12 +1,15 @@
 """What a cluster's nodes have, and how many trials fit on them. Imports no Ray: `session` asks it what nodes there are."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
-from mopoe_core.errors import UserError
+from orchestrator.errors import SpecError
+from orchestrator.execution import cpus
+from orchestrator.execution import gpus as graphics
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import spelled
 
@@ -39,15 +42,22 @@ def in_the_end(nodes: Sequence[Node]) -> list[Node]:
 
 
 def gpus(resources: Resources, nodes: Sequence[Node]) -> float:
-    """Returns the GPUs to ask for a trial. Raises UserError where a trial would wait for ever for what no node has."""
+    """Returns the GPUs to ask for a trial. Raises SpecError where a trial would wait for ever for what no node has."""
     most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
     gpu = 0.0 if resources.cpu_will_do and most["GPU"] == 0 else resources.gpu
     for name, wanted in (("CPU", resources.cpu), ("GPU", gpu)):
         if wanted > most[name]:
-            raise UserError(
-                f"resources.{name.lower()}: {spelled(wanted)} is more than any node has ({spelled(most[name])}); lower it"
+            advice = "lower it, or write cpu_will_do: true to train on CPUs" if name == "GPU" and not most[name] else "lower it"
+            raise SpecError(
+                f"resources.{name.lower()}: {spelled(wanted)} is more than any node has ({spelled(most[name])}); {advice}"
             )
     return gpu
+
+
+def this_machine() -> Node:
+    """Returns what a Ray that is started here would have. GPUs that cannot be counted without Ray are taken to be enough."""
+    count = graphics.usable()
+    return {"CPU": float(cpus.usable()), "GPU": math.inf if count is None else float(count)}
 
 
 def slots(resources: Resources, gpu: float, nodes: Sequence[Node]) -> int:

@@ -15,6 +15,7 @@ from ray import get_runtime_context, tune
 from orchestrator.execution.attempt import attempt
 from orchestrator.execution.events import Event
 from orchestrator.execution.queue.job import Job, WorkerContext
+from orchestrator.execution.queue.retries import fails_again
 
 LONGEST_START = 60.0
 """Seconds that a worker waits for the others to start."""
@@ -39,6 +40,8 @@ class JobRaised:
 
     error: str
     """The traceback."""
+    fails_again: bool = False
+    """Whether another attempt would end in the same way."""
 
 
 @dataclass(frozen=True)
@@ -105,5 +108,5 @@ class Worker(tune.Trainable):
             attempt.run(Job(**config["job"]), context, messages.put)
             messages.put(JobEnded())
         except BaseException as error:
-            messages.put(JobRaised("".join(traceback.format_exception(error))))
+            messages.put(JobRaised("".join(traceback.format_exception(error)), fails_again(error)))
             messages.put(error)  # so that this process ends: what broke in it (a GPU, say) may stay broken
