@@ -12,7 +12,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
-from mopoe_core.config.training_config import TrainingConfig
 from orchestrator.spec.sweep_spec import SweepSpec
 
 VIEW_TAG = "mlflow.sharedViewState."
@@ -68,7 +67,10 @@ def _write(client: MlflowClient, experiment: Experiment, tag: str, text: str) ->
 
 
 def _columns(spec: SweepSpec) -> list[str]:
-    """The fields in which the cells differ, the objectives, the count of seeds; the group, if not all cells may be compared."""
+    """Model, beta, the other fields in which cells differ, the objectives, the count of seeds, and the group.
+
+    No cell has a group if all may be compared; the UI then has no such column.
+    """
     fields = ["model", "beta", *(field for field in _varying(spec) if field not in ("model", "beta", "data_hash"))]
     metrics = [objective.metric for objective in spec.objectives]
     columns = [("params", fields), ("metrics", metrics), ("tags", ["n", "group"])]
@@ -76,11 +78,14 @@ def _columns(spec: SweepSpec) -> list[str]:
 
 
 def _varying(spec: SweepSpec) -> list[str]:
-    """The fields in which the cells differ, without what follows from the model; of a search, those of its space."""
+    """The fields in which cells of one model differ; of a search, those of its space."""
     if spec.search is not None:
         return list(spec.search.space)
-    written = [cell.config.canonical() for cell in spec.cells]
-    return [field for field in TrainingConfig.model_fields if len({repr(fields.get(field)) for fields in written}) > 1]
+    values: dict[tuple[str, str], set[Any]] = {}
+    for cell in spec.cells:
+        for field, value in cell.config:
+            values.setdefault((field, cell.config.model), set()).add(value)
+    return list(dict.fromkeys(field for (field, _), distinct in values.items() if len(distinct) > 1))
 
 
 def _column(kind: str, name: str) -> str:
