@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow import ui
-from tests.support.browser import CHROMIUM, browser
+from tests.support.browser import CHROMIUM, Browser, browser
 from tests.support.builders import COHERENCE, LIKELIHOOD
 from tests.support.users import User, wait_for
 from tests.tracking.test_tracking import Sweep, catch_up, record, small_sweep, stored_runs
@@ -118,8 +118,11 @@ def test_a_store_without_the_sweep_is_opened_on_its_first_page(sweep, tmp_path):
     assert ui.sweep_page(SERVER, f"sqlite:///{tmp_path / 'broken.db'}", sweep.spec, storage_id(sweep)) == SERVER
 
 
-NAMES = "[...document.querySelectorAll('[role=row] a')].map(link => link.innerText).filter(text => text.includes('beta='))"
-HEADERS = "[...document.querySelectorAll('[role=columnheader]')].map(header => header.innerText.trim())"
+PLACED = """[...document.querySelectorAll('%s')].map(element => [element.getBoundingClientRect().%s, element.innerText.trim()])
+.sort(([one], [other]) => one - other).map(([_, text]) => text)"""
+"""Texts of elements in the order in which they are seen: the UI's own order of elements is another."""
+NAMES = PLACED % ("[role=row] a", "top")
+HEADERS = PLACED % ("[role=columnheader]", "left")
 
 
 @pytest.mark.slow
@@ -143,8 +146,8 @@ def test_a_browser_shows_the_cells_in_order_with_their_columns(sweep, tmp_path):
         with browser(tmp_path / "profile") as tab:
             tab.order("Emulation.setDeviceMetricsOverride", width=2200, height=900, deviceScaleFactor=1, mobile=False)
             tab.order("Page.navigate", url=page)
-            wait_for(lambda: len(tab.run(NAMES)) == 6)
-            names, headers = tab.run(NAMES), tab.run(HEADERS)
+            wait_for(lambda: len(shown_cells(tab)) == 6)
+            names, headers = shown_cells(tab), list(dict.fromkeys(tab.run(HEADERS)))
     finally:
         running.send_signal(signal.SIGTERM)
         running.communicate(timeout=60)
@@ -158,6 +161,11 @@ def test_a_browser_shows_the_cells_in_order_with_their_columns(sweep, tmp_path):
         LIKELIHOOD,
         "n",
     ]
+
+
+def shown_cells(tab: Browser) -> list[str]:
+    """The names of the runs, from top to bottom."""
+    return [name for name in tab.run(NAMES) if "beta=" in name]
 
 
 def answers(port: int) -> bool:
