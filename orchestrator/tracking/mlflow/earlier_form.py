@@ -16,12 +16,13 @@ from orchestrator.tracking.mlflow.store_address import sqlite_file
 
 MOVE = """
 update or replace {table} set step = 0
-where step != 0 and key in (select value from json_each(:metrics)) and run_uuid in (
+where step != 0 and +key in (select value from json_each(:metrics)) and +run_uuid in (
     select kind.run_uuid from tags kind
     join tags owner on owner.run_uuid = kind.run_uuid and owner.key = 'storage_id' and owner.value = :storage_id
     where kind.key = 'kind' and kind.value = 'trial'
 )
 """
+"""`+` keeps SQLite from its index, by which it asks for each trial and metric: 7 s for 10,000 trials of 98 metrics, against 0.1 s."""
 
 
 def make_bars(uri: str, storage_id: str, metrics: Iterable[str]) -> None:

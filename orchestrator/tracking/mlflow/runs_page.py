@@ -13,13 +13,12 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.mlflow.ui import WORKFLOW
 
 VIEW_TAG = "mlflow.sharedViewState."
 RUN_NAME = "attributes.`Run Name`"
-WIDTHS = {"attributes": 260, "params": 90, "metrics": 180, "tags": 90}
+WIDTHS = {"attributes": 220, "params": 80, "metrics": 150, "tags": 80}
 """In pixels. The UI's own width of 91 cuts the name and the digits of a metric."""
-ORDINARY = "machine_learning"
-"""The `workflowType`. Without it, a browser in which the UI was not used before shows the pages for language models."""
 
 
 def show(client: MlflowClient, server: str, spec: SweepSpec, storage_id: str) -> str:
@@ -37,7 +36,7 @@ def show(client: MlflowClient, server: str, spec: SweepSpec, storage_id: str) ->
     except MlflowException:  # the store can only be read
         facets = {facet: str(content[facet]) for facet in ("searchFilter", "orderByKey")}
         facets["orderByAsc"] = json.dumps(content["orderByAsc"])
-    query = urlencode({"workflowType": ORDINARY, **facets}, quote_via=quote)
+    query = urlencode({"workflowType": WORKFLOW, **facets}, quote_via=quote)
     return f"{server}/#/experiments/{experiment.experiment_id}/runs?{query}"
 
 

@@ -15,6 +15,8 @@ from orchestrator.tracking.mlflow.store_address import sqlite_file
 HOST = "127.0.0.1"
 PORT = 5000
 """MLflow's usual one, where the user names no other; the report's links lead there."""
+WORKFLOW = "machine_learning"
+"""The `workflowType` in an address. Without it, a browser that has not seen MLflow gets its menu for language models."""
 STORE = "MLFLOW_BACKEND_STORE_URI"
 """The variable in which MLflow's server looks for its store."""
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
