@@ -7,11 +7,13 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import jinja2
 import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from orchestrator.report.sections.front_section import Card, Run
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow import ui
 from tests.support.browser import CHROMIUM, Browser, browser
@@ -175,3 +177,11 @@ def answers(port: int) -> bool:
             return bool(page.status == 200)
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("link", ["", f"{SERVER}/#/experiments/1/runs/abc"], ids=["without links", "with links"])
+def test_a_card_of_the_report_says_what_its_links_need(link):
+    """It names the command if it has a link to MLflow, and not otherwise."""
+    pages = jinja2.Environment(loader=jinja2.PackageLoader("orchestrator.report"), autoescape=True, trim_blocks=True)
+    card = Card("c", "mopoe beta=1", 1, 1, (), "on the front", (Run("t", 0, "completed", link),), link)
+    assert ("mopoe ui" in pages.get_template("card.html.j2").render(card=card)) == bool(link)
