@@ -32,7 +32,8 @@ def make_bars(uri: str, storage_id: str, metrics: Iterable[str]) -> None:
         return
     values = {"metrics": json.dumps(sorted(metrics)), "storage_id": storage_id}
     with closing(sqlite3.connect(file, timeout=WAIT_SECONDS)) as store, store:
-        if store.execute(
+        moved = store.execute(
             MOVE.format(table="latest_metrics"), values
-        ).rowcount:  # the small table first: mostly nothing is to be moved
+        ).rowcount  # the small table: mostly nothing is to be moved
+        if moved:
             store.execute(MOVE.format(table="metrics"), values)
