@@ -26,6 +26,7 @@ from orchestrator.cli.common import (
 from orchestrator.cli.program import recorded_command
 from orchestrator.ledger import snapshot
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.storage.identity import current_id
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.artifact_location import follow_for_reading
@@ -158,15 +159,16 @@ def ui(
     scale: ScaleOption = None,
     storage: StorageOption = None,
 ) -> None:
-    """Start MLflow's UI on the sweep's store, for this machine alone. Ctrl-C ends it."""
+    """Start MLflow's UI and print where it shows the sweep's cells. Only this machine can reach it; Ctrl-C ends it."""
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator.tracking.mlflow import ui as serving
 
-    address, uri = serving.address(port), default_uri(folder)
+    server, uri = serving.address(port), default_uri(folder)
     serving.check_store(uri, Typed(file, scale, storage).command("sweep"))
     if hindrance := follow_for_reading(uri, folder):
         complain(f"warning: {hindrance}")
-    say(f"{spec.name}: {address}  (Ctrl-C ends it)")
+    page = serving.sweep_page(server, uri, spec, current_id(folder))
+    say(f"{spec.name}: {page}  (Ctrl-C ends it)")
     serving.become(uri, port, os.environ)
 
 

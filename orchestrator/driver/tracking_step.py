@@ -87,7 +87,8 @@ def cell_summaries(spec: SweepSpec, results: Sequence[TrialResult]) -> list[Cell
         for cell in group.cells:
             n = max((row[0] for row in rows[cell.id]), default=0)
             values = {name: dict(zip(SPREAD, numbers, strict=True)) for _, name, *numbers in rows[cell.id]}
-            summaries[cell.id] = CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label)
+            counts = {name: count for count, name, *_ in rows[cell.id] if count != n}
+            summaries[cell.id] = CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label, counts)
     return [summaries[cell.id] for cell in spec.cells]
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.spec.trial import Cell
@@ -20,6 +20,8 @@ class CellSummary:
     """Metric name to `mean`, `sd`, `low`, `high`."""
     group: str = ""
     """What the cells that it may be compared with have in common; empty if all cells of the sweep may be compared."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Metric name to the number of seeds that have it, where that is not `n`: earlier versions had fewer metrics."""
 
     @property
     def plain_values(self) -> dict[str, dict[str, float]]:

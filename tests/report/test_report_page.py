@@ -269,7 +269,10 @@ def test_runs_are_found_in_mlflows_own_file(tmp_path):
     client.create_run(other, tags={"kind": "trial", "trial_id": "t2", "cell_id": "c1"})
     client.delete_run(client.create_run(experiment, tags={"kind": "trial", "trial_id": "t3", "cell_id": "c1"}).info.run_id)
     address = f"http://127.0.0.1:{PORT}/#/experiments/{experiment}/runs"
-    assert run_links.run_links(uri, "mine") == {"t1": f"{address}/{made}", "c1": f"{address}/{cell}"}
+    assert run_links.run_links(uri, "mine") == {
+        "t1": f"{address}/{made}?workflowType=machine_learning",
+        "c1": f"{address}/{cell}?workflowType=machine_learning",
+    }
     (tmp_path / "broken.db").write_text("this is no database")
     assert [run_links.run_links(f"sqlite:///{tmp_path}/{name}.db", "mine") for name in ("broken", "none")] == [{}, {}]
     assert run_links.run_links("http://127.0.0.1:1", "mine") == {}

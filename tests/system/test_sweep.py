@@ -14,6 +14,7 @@ import torch
 import yaml
 from mlflow import MlflowClient
 
+from mopoe_core.config.training_config import TrainingConfig
 from orchestrator.execution import plan
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sections import Resources
@@ -67,8 +68,8 @@ def test_mlflow_has_a_run_a_trial_and_a_run_a_cell_all_finished(user, swept):
             assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
             assert parent.data.metrics["coherence/joint"] == run.data.metrics["coherence/joint"]
             assert parent.data.metrics["n"] == 1
-            assert {"model", "beta", "seed", "source"} <= set(run.data.params)
-            assert len(run.data.params) < 15
+            assert set(run.data.params) == {"recipe", "seed", *TrainingConfig.model_fields}
+            assert {point.step for point in client.get_metric_history(run.info.run_id, "coherence/joint")} == {0}
 
 
 def test_every_result_says_where_it_comes_from(user, swept):

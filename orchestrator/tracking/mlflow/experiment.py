@@ -4,14 +4,14 @@ Several storages may share a server and the name of a sweep, and so an experimen
 names. A driver reads and changes no other storage's runs (see `run_ownership`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from mlflow.entities import Run as StoredRun
 
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.ledger.storage.identity import StorageIdentity
-from orchestrator.tracking.mlflow import artifact_location
+from orchestrator.tracking.mlflow import artifact_location, earlier_form
 from orchestrator.tracking.mlflow.artifact_location import STORAGE_TAG
 from orchestrator.tracking.mlflow.run_ownership import Owner
 from orchestrator.tracking.mlflow.store_address import sqlite_file
@@ -64,6 +64,10 @@ class Experiment:
     def follow_storage(self) -> bool:
         """Point artifacts of the storage's runs to where the storage is now; returns whether anything changed."""
         return artifact_location.follow(self._uri, self._storage, self._identity)
+
+    def make_bars(self, metrics: Iterable[str]) -> None:
+        """Let the trials' final metrics that an earlier version wrote be bars, where the store is a SQLite file."""
+        earlier_form.make_bars(self._uri, self._identity.id, metrics)
 
     def note_whole(self, digest: str) -> None:
         """Note with the experiment that all its runs of this storage are as the ledger has them."""

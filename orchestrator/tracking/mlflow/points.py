@@ -7,18 +7,21 @@ from typing import Any
 from mlflow.entities import Metric as Point
 from mlflow.entities import Param
 
+from mopoe_core.config.training_config import RECIPE, TrainingConfig
 from mopoe_core.metric_names import Epoch
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.trial import Cell, spelled
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
 
-PARAMETERS = ("dataset", "source", "networks", "model", "beta", "latent_dim", "epochs", "batch_size", "learning_rate")
-"""Logged for every run. Other fields are logged only if they are not the default, so that the compare view has few columns."""
+IDENTITY = ("recipe", *TrainingConfig.model_fields)
+"""The parameters of a cell's run: all that its id is made of. A trial has its `seed`, too."""
+BAR = 0
+"""The step of a metric that has one value: MLflow draws it as a bar if the step is 0, and as a curve of one point otherwise."""
 
 
 def parameters(cell: Cell, more: Mapping[str, Any]) -> list[Param]:
     """The parameters of a cell's run; `more` has those of a trial."""
-    values = {field: getattr(cell.config, field) for field in PARAMETERS} | cell.config.canonical() | dict(more)
+    values = {"recipe": RECIPE, **cell.config.model_dump(mode="json"), **more}
     return [Param(name, str(value)) for name, value in values.items()]
 
 
@@ -41,27 +44,24 @@ def curve_points(epochs: Sequence[Epoch], written: set[tuple[int, int]]) -> list
 
 def final_points(result: TrialResult) -> list[Point]:
     """A trial's final metrics, at the time of its last epoch."""
-    at_ms, step = (result.history[-1].timestamp_ms, result.history[-1].epoch) if result.history else (0, 0)
-    return [Point(metric.name, metric.value, at_ms, step) for metric in result.metrics]
+    at_ms = result.history[-1].timestamp_ms if result.history else 0
+    return [Point(metric.name, metric.value, at_ms, BAR) for metric in result.metrics]
 
 
 def cell_points(summary: CellSummary, at_ms: int) -> list[Point]:
-    """A cell's means under the names of the metrics, with `.sd`, `.low` and `.high` beside them."""
+    """A cell's means under the names of the metrics, and `n`. Their spread is in the cell's evaluation table."""
     if not summary.n:
         return []
-    points = []
-    for name, numbers in summary.values.items():
-        points.append(Point(name, numbers["mean"], at_ms, summary.n))
-        spread = {part: numbers[part] for part in ("sd", "low", "high") if numbers[part] == numbers[part]}
-        points += [Point(f"{name}.{part}", value, at_ms, summary.n) for part, value in spread.items()]
-    return [*points, Point("n", summary.n, at_ms, summary.n)]  # last: the compare view opens on the first metric
+    means = [Point(name, numbers["mean"], at_ms, BAR) for name, numbers in summary.values.items()]
+    return [*means, Point("n", summary.n, at_ms, BAR)]  # last: the compare view opens on the first metric
 
 
 def sweep_points(summary: SweepSummary, ends: Sequence[int]) -> list[Point]:
-    """What was reached after so many cells, the step, at the time at which the last of them had ended."""
+    """What was reached after so many cells, the step, at the time at which the last of them had ended; one value alone is a bar."""
     since = list(accumulate(ends, max))
-    points = [Point("cells", len(since), since[-1], len(since))] if since else []
+    points = [Point("cells", len(since), since[-1], BAR)] if since else []
     for name, course in summary.courses.items():
-        reached = zip(since, map(float, course), strict=True)
-        points += [Point(name, value, at_ms, step) for step, (at_ms, value) in enumerate(reached, 1) if value == value]
+        reached = enumerate(zip(since, map(float, course), strict=True), 1)
+        values = [(step, at_ms, value) for step, (at_ms, value) in reached if value == value]
+        points += [Point(name, value, at_ms, step if len(values) > 1 else BAR) for step, at_ms, value in values]
     return points

@@ -1,11 +1,13 @@
-"""The files of a trial's MLflow run, put together in a folder. Knows nothing of MLflow."""
+"""The files of the MLflow run of a trial or cell, put together in a folder. Knows nothing of MLflow."""
 
 import csv
 import json
 import os
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from mopoe_core.metric_names import Metric
 from mopoe_core.storage.durability import make_folder, sync
@@ -13,6 +15,10 @@ from mopoe_core.storage.paths import AnyPath
 from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
+from orchestrator.tracking.summaries import CellSummary
+
+TABLE = "evaluation.csv"
+CELL_COLUMNS = ("name", "mean", "sd", "low", "high", "n")
 
 
 def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
@@ -35,15 +41,29 @@ def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
         _put_file(picture, into / "samples" / f"{name}.png")
     if pictures:
         sync(into / "samples")
-    with (into / "evaluation.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, [field.name for field in fields(Metric)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(vars(metric) for metric in result.metrics)
+    _put_table(into, [field.name for field in fields(Metric)], [vars(metric) for metric in result.metrics])
     (into / "provenance.json").write_text(json.dumps(result.provenance, indent=1), encoding="utf-8")
     (into / "config.json").write_text(trial.config.model_dump_json(indent=1), encoding="utf-8")
-    for name in ("evaluation.csv", "provenance.json", "config.json"):
+    for name in ("provenance.json", "config.json"):
         sync(into / name)
     sync(into)
+
+
+def put_cell(into: Path, summary: CellSummary) -> None:
+    """A cell's evaluation table: of each metric the mean, standard deviation, 95 % interval and number of seeds. On disk on return."""
+    make_folder(into)
+    rows = [{"name": name, "n": summary.counts.get(name, summary.n), **parts} for name, parts in summary.plain_values.items()]
+    _put_table(into, CELL_COLUMNS, rows)
+    sync(into)
+
+
+def _put_table(into: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write an evaluation table."""
+    with (into / TABLE).open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    sync(into / TABLE)
 
 
 def _put_file(source: AnyPath, target: Path) -> None:

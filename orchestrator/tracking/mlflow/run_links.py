@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 from orchestrator.tracking.mlflow.store_address import sqlite_file
-from orchestrator.tracking.mlflow.ui import HOST, PORT
+from orchestrator.tracking.mlflow.ui import HOST, PORT, WORKFLOW
 
 RUNS = """
 select id.value, runs.experiment_id, runs.run_uuid from runs
@@ -31,4 +31,5 @@ def run_links(uri: str, experiment: str, storage_id: str = "") -> dict[str, str]
             found = store.execute(RUNS, (experiment, storage_id)).fetchall()
     except sqlite3.Error:  # locked, damaged, or of an MLflow that keeps its runs otherwise
         return {}
-    return {key: f"http://{HOST}:{PORT}/#/experiments/{number}/runs/{run}" for key, number, run in found}
+    start, end = f"http://{HOST}:{PORT}/#/experiments", f"?workflowType={WORKFLOW}"
+    return {key: f"{start}/{number}/runs/{run}{end}" for key, number, run in found}

@@ -16,6 +16,7 @@ from mopoe_core.storage.durability import make_folder, sync
 from mopoe_core.storage.scratch import scratch
 from orchestrator.tracking.ledger_marks import is_stamp
 from orchestrator.tracking.mlflow.experiment import Experiment
+from orchestrator.tracking.mlflow.points import IDENTITY
 
 PARENT = "mlflow.parentRunId"
 MOST_POINTS = 1_000  # MLflow takes no more in one call
@@ -30,10 +31,13 @@ class Run:
     mark: str = ""
     """The tag `projected`: what the run was last written from."""
     has_parameters: bool = False
+    """Whether it has all. Earlier versions left out fields with their default."""
     written: set[tuple[int, int]] | None = None
     """Epoch and time of the points that this driver wrote; None if another driver may have written some."""
     artifacts: str = ""
     """Where they go; empty if MLflow has to be asked."""
+    has_lost_artifacts: bool = False
+    """Whether it had some, whose folder is gone."""
 
     @property
     def is_new(self) -> bool:
@@ -66,12 +70,11 @@ class Runs:
         self.orphaned = {cell for cell, ids in parents.items() if cell not in self._runs or ids != {self._runs[cell].id}}
 
     def _adopted(self, stored: StoredRun) -> Run:
-        """A run that was found. One that has lost its artifacts counts as not written."""
+        """A run that was found."""
         self._experiment.adopt(stored)
         run, kind = _known(stored), stored.data.tags["kind"]
-        has_artifacts = kind == "sweep" or (kind == "trial" and is_stamp(run.mark))
-        if has_artifacts and self._experiment.has_lost_artifacts(stored):
-            run.mark = ""
+        has_artifacts = is_stamp(run.mark) if kind == "trial" else bool(run.mark)
+        run.has_lost_artifacts = has_artifacts and self._experiment.has_lost_artifacts(stored)
         return run
 
     def get(self, key: str) -> Run | None:
@@ -120,6 +123,12 @@ class Runs:
         self._client.log_batch(run.id, points[whole:], first, [RunTag(name, value) for name, value in (tags or {}).items()])
         run.has_parameters = True
 
+    def complete_parameters(self, run: Run, parameters: Callable[[], Sequence[Param]]) -> None:
+        """Write the parameters of a run that an earlier version wrote without some of them. MLflow keeps those that it has."""
+        if not run.has_parameters:
+            self._client.log_batch(run.id, params=list(parameters()))
+            run.has_parameters = True
+
     def end(self, run: Run, status: str, ended_ms: int | None) -> None:
         """Give a run its final status; without `ended_ms`, no time of its end."""
         if ended_ms is None:
@@ -160,7 +169,9 @@ class Runs:
 
 
 def _known(stored: StoredRun) -> Run:
-    return Run(stored.info.run_id, stored.info.status, stored.data.tags.get("projected", ""), bool(stored.data.params))
+    parameters, tags = stored.data.params.keys(), stored.data.tags
+    has_parameters = bool(parameters) if tags["kind"] == "sweep" else parameters >= set(IDENTITY)
+    return Run(stored.info.run_id, stored.info.status, tags.get("projected", ""), has_parameters)
 
 
 def copy_files(files: Sequence[Path], into: Path) -> None:

@@ -1,8 +1,8 @@
 """MLflow as a projection of the ledger: the tracker that the driver uses.
 
 One experiment a sweep. One run a trial, found by the tag `trial_id`. One run a cell, the parent of its trials, with the mean over seeds
-under the metric's own name and `.sd`, `.low`, `.high` and `n` beside it. The sweep itself has a run, found by the tag `sweep_id`, with
-the hypervolume (of a search, after each cell) and the report.
+under the metric's own name, and their spread in the artifact `evaluation.csv`. The sweep itself has a run, found by the tag `sweep_id`,
+with the hypervolume (of a search, after each cell) and the report. A metric with one value is at step 0.
 
 All that a run holds comes from the ledger, its times too. So a run is the same, but for its id, whether it was written while its trial
 trained, later, or anew. MLflow stores identical points once, so that writing again is harmless. A run with points that the ledger does
@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from mlflow.entities import Metric as Point
 from mlflow.entities import Param
 
 from mopoe_core.metric_names import Epoch
@@ -36,6 +37,9 @@ from orchestrator.tracking.mlflow.run_ownership import Owner
 from orchestrator.tracking.mlflow.run_status import RUN_STATUS, run_statuses
 from orchestrator.tracking.mlflow.runs import PARENT, Run, Runs, copy_files
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
+
+FORM = 2
+"""Raised when the run of a cell or sweep is to show the same numbers in another way. It is then written anew."""
 
 
 class MlflowTracker:
@@ -85,6 +89,7 @@ class MlflowTracker:
         else:
             self._runs.find()
             self._experiment.follow_storage()  # for runs that have just been adopted
+            self._experiment.make_bars(self._metrics())
         self.opened = True
 
     def note_whole(self, digest: str) -> None:
@@ -110,13 +115,14 @@ class MlflowTracker:
     def project(self, trial: Trial, mark: str) -> None:
         """Write everything that the ledger has of a trial that does not run, unless the run has it already."""
         run = self._runs.get(trial.id)
-        if run is not None and run.mark == mark and run.status in run_statuses(mark):
+        if run is not None and run.mark == mark and run.status in run_statuses(mark) and not run.has_lost_artifacts:
+            self._runs.complete_parameters(run, partial(_trial_parameters, trial))
             return
         result = self._ledger.result(trial) if is_stamp(mark) else None
         status = result.status if result else mark.partition(" ")[0]
         history = result.history if result else self._history_so_far(trial)
         tags = self._trial_tags(trial, status, mark, str(result.provenance.get("commit", "")) if result else "")
-        if run is not None and self._has_other_points(run, mark, history):
+        if run is not None and self._has_other_points(run, mark, history, points.final_points(result) if result else []):
             self._runs.delete(trial.id)
             run = None
         if run is None:
@@ -127,7 +133,7 @@ class MlflowTracker:
         curve = points.curve_points(history, run.written or set()) + (points.final_points(result) if result else [])
         self._runs.log(run, partial(_trial_parameters, trial), curve, tags)
         self._runs.end(run, RUN_STATUS[status], self._ended_ms(result) if result else self._stopped_ms(trial, status))
-        run.mark, run.written, run.artifacts = mark, None, ""  # nothing more of it is needed
+        run.mark, run.written, run.artifacts, run.has_lost_artifacts = mark, None, "", False  # nothing more of it is needed
 
     def _run_of_trial(self, trial: Trial) -> Run:
         run = self._runs.get(trial.id)
@@ -143,9 +149,13 @@ class MlflowTracker:
 
         return history_in(checkpoint, trial.config, trial.seed, trial.id)
 
-    def _has_other_points(self, run: Run, mark: str, history: Sequence[Epoch]) -> bool:
-        """Whether a run has points that the ledger does not have: of another result, or of epochs that were trained again."""
+    def _has_other_points(self, run: Run, mark: str, history: Sequence[Epoch], final: Sequence[Point]) -> bool:
+        """Whether a run has points that the ledger does not have: of another result, of epochs that were trained again, or final metrics
+        at another step, as earlier versions wrote them.
+        """
         if is_stamp(run.mark) and run.mark != mark:
+            return True
+        if run.written is None and final and not self._runs.points_of(run, final[0].key) <= {(final[0].step, final[0].timestamp)}:
             return True
         if not is_stamp(mark) or not history:
             return False
@@ -175,7 +185,7 @@ class MlflowTracker:
         if not (summary.n or known is not None or cell.id in self._runs.orphaned):
             return
         stamps = [mark for trial in members if is_stamp(mark := marks.get(trial.id, "") if marks else self._ledger.stamp(trial))]
-        content = digest(summary.n, summary.plain_values, sorted(stamps), *summary.tags.values())
+        content = digest(FORM, summary.n, summary.plain_values, sorted(stamps), *summary.tags.values())
         count = f"{summary.n}/{summary.n_planned}"
         complete, mark = summary.n == summary.n_planned, f"{content} {count}"
         status, run_status = ("completed", "FINISHED") if complete else ("pending", "KILLED")
@@ -183,20 +193,21 @@ class MlflowTracker:
             self._runs.delete(cell.id)
             self._runs.orphaned.add(cell.id)
         run = self._run_of_cell(cell)
-        if run.mark == mark and run.status == run_status:
+        if run.mark == mark and run.status == run_status and not run.has_lost_artifacts:
             return
+        self._runs.put_artifacts(run, partial(run_files.put_cell, summary=summary))
         ended_ms = self._cell_ended_ms(members)
         tags = {"projected": mark, "n": count, "status": status, **summary.tags}
         self._runs.log(run, lambda: points.parameters(cell, {}), points.cell_points(summary, ended_ms), tags)
         self._runs.end(run, run_status, ended_ms)
-        run.mark = mark
+        run.mark, run.has_lost_artifacts = mark, False
 
     def sweep(self, summary: SweepSummary) -> None:
         """Write the run of the sweep, with the times of its trials; a new run if anything in it has changed, as for cells."""
-        mark, known = summary.content, self._runs.get(summary.name)
+        mark, known = digest(FORM, summary.content), self._runs.get(summary.name)
         is_done = not summary.counts.get("open")
         status, run_status = ("completed", "FINISHED") if is_done else ("pending", "KILLED")
-        if known is not None and known.mark == mark and known.status == run_status:
+        if known is not None and known.mark == mark and known.status == run_status and not known.has_lost_artifacts:
             return
         if known is not None and known.mark != mark:
             self._runs.delete(summary.name)
@@ -207,11 +218,15 @@ class MlflowTracker:
         parameters = [Param(name, value) for name, value in summary.parameters.items()]
         self._runs.log(run, lambda: parameters, points.sweep_points(summary, ends), tags)
         self._runs.end(run, run_status, max(ends, default=None))
-        run.mark = mark
+        run.mark, run.has_lost_artifacts = mark, False
 
     def close(self) -> None:
         """End the runs that are still RUNNING."""
         self._runs.close(int(time.time() * 1000))
+
+    def _metrics(self) -> set[str]:
+        """The names of the final metrics of all trials."""
+        return {name for trials in list(self._trials.values()) for trial in trials[:1] for name in trial.config.metrics}
 
     def _cell_ended_ms(self, members: Sequence[Trial]) -> int:
         """When the last of a cell's completed trials ended; if none completed, when the last of them stopped."""

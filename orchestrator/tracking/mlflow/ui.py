@@ -9,11 +9,14 @@ from typing import NoReturn
 
 from mopoe_core.errors import UserError
 from mopoe_core.storage.uri_secrets import masked
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.store_address import sqlite_file
 
 HOST = "127.0.0.1"
 PORT = 5000
 """MLflow's usual one, where the user names no other; the report's links lead there."""
+WORKFLOW = "machine_learning"
+"""The `workflowType` in an address. Without it, a browser that has not seen MLflow gets its menu for language models."""
 STORE = "MLFLOW_BACKEND_STORE_URI"
 """The variable in which MLflow's server looks for its store."""
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -41,6 +44,17 @@ def check_store(uri: str, again: str) -> None:
     file = sqlite_file(uri)
     if file is not None and not file.exists():
         raise UserError(f"MLflow: {file} is not there; `{again}` writes it")
+
+
+def sweep_page(server: str, uri: str, spec: SweepSpec, storage_id: str) -> str:
+    """Returns the address of the sweep's runs on the UI at `server`; `server` itself if the store cannot be read: the UI says why."""
+    from orchestrator.tracking.mlflow.client import open_client  # MLflow: seconds
+    from orchestrator.tracking.mlflow.runs_page import show
+
+    try:
+        return show(open_client(uri), server, spec, storage_id)
+    except Exception:  # whatever a store raises
+        return server
 
 
 def words(port: int) -> list[str]:
