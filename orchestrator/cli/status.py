@@ -55,7 +55,8 @@ def status(
     live = watching.look()
     progress = Progress(live, spec.name)
     if as_json:
-        say(status_json(spec, progress.views, None if live.driver is None else str(live.driver), progress.seconds_left()))
+        driver = None if live.driver is None else str(live.driver)
+        say(status_json(spec, progress.views, progress.fronts, driver, progress.seconds_left()))
         return
     progress.note = _driver(live, command)
     if not watch:

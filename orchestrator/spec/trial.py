@@ -6,6 +6,7 @@ A trial's id is a hash of its parsed configuration with the default values left 
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,9 @@ from typing import Any
 
 from mopoe_core.config.roles import Role
 from mopoe_core.config.training_config import RECIPE, TrainingConfig, fields_with
-from mopoe_core.family.registry import MODELS
+from mopoe_core.family.registry import MODELS, TITLES
 
+_FIELD = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")
 ID_LENGTH = 16  # hexadecimal digits: 64 bits, a collision among a million trials has a probability of 3e-8
 
 
@@ -92,6 +94,12 @@ def labels(cells: Sequence[Cell]) -> dict[str, str]:
     """Cell id to its series and beta, which tell it from the sweep's other cells."""
     lines = series(cells)
     return {cell.id: f"{lines[cell.id]} beta={spelled(cell.config.beta)}" for cell in cells}
+
+
+def titled(label: str) -> str:
+    """A label or series as figures and the page write it: `MoPoE, beta 2.5` for `mopoe beta=2.5`."""
+    model, _, fields = label.partition(" ")
+    return ", ".join([TITLES.get(model, model), *(f"{name} {value}" for name, value in _FIELD.findall(fields))])
 
 
 def spelled(number: float) -> str:

@@ -31,7 +31,7 @@ def test_the_latest_epoch_is_noted_and_not_each(tmp_path, monkeypatch):
         for number in range(1, 41):
             told({TRIAL.id: epoch(number)})
         wait_for(lambda: pace(TRIAL, ledger) is not None, 10)
-    assert pace(TRIAL, ledger) == Pace(40, 40, 0.5, 40_000)
+    assert pace(TRIAL, ledger) == Pace(40, 40, 0.5, 40_000, 1.0)
     assert len(written) == 1
 
 
