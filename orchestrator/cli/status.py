@@ -1,11 +1,8 @@
 """The command `status`: how a sweep does, from any terminal."""
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -19,6 +16,7 @@ from orchestrator.cli.as_json import status_json
 from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.snapshot import state_or_damage
+from orchestrator.monitor import interrupts
 from orchestrator.monitor.live_state import LiveSweep, StorageWatch
 from orchestrator.monitor.progress import Progress
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -64,30 +62,10 @@ def status(
         return
     seconds = REMOTE_SECONDS if isinstance(folder, RemotePath) else LOCAL_SECONDS
     try:
-        with _ctrl_c_noted() as interrupted:
+        with interrupts.noted() as interrupted:
             follow(watching, live, progress, command, seconds, interrupted.wait)
     except KeyboardInterrupt:  # the second one
         raise typer.Exit(exit_codes.DONE) from None
-
-
-@contextmanager
-def _ctrl_c_noted() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event; a second one raises KeyboardInterrupt.
-
-    An exception that a signal raises is lost where it falls into an import of numpy or a callback: the watch went on.
-    """
-    interrupted = threading.Event()
-
-    def note(signal_number: int, frame: object) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def follow(
