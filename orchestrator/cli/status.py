@@ -56,7 +56,7 @@ def status(
         driver = None if live.driver is None else str(live.driver)
         say(status_json(spec, progress.views, progress.fronts, driver, progress.seconds_left()))
         return
-    progress.note = _driver(live, command)
+    progress.note = driven_by(live, command)
     if not watch:
         progress.show()
         return
@@ -89,15 +89,15 @@ def follow(
                 progress.say(f"storage: {error}; looking again")
                 continue
             progress.update(live)
-            note = _driver(live, command)
+            note = driven_by(live, command)
             if note != progress.note:
                 progress.note = note
                 progress.say(note)
         progress.tell()
 
 
-def _driver(live: LiveSweep, command: str) -> str:
-    """Who drives the sweep."""
+def driven_by(live: LiveSweep, command: str) -> str:
+    """Who drives the sweep; if nobody does and something is left, the command that goes on."""
     if live.driver is not None:
         return f"driven by {live.driver}"
     return "nobody drives it now" if live.is_over else f"nobody drives it now; `{command}` goes on"

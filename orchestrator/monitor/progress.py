@@ -49,7 +49,7 @@ PLAIN_WIDTH = 130
 class Progress(Observer):
     """The trials of a sweep as they are now; as a context manager it shows them until it is left."""
 
-    def __init__(self, live: LiveSweep, heading: str = "") -> None:
+    def __init__(self, live: LiveSweep, heading: str = "", console: Console | None = None) -> None:
         self.note = ""
         """A line below the summary."""
         self._spec, self._capacity = live.spec, live.capacity
@@ -63,9 +63,7 @@ class Progress(Observer):
         self._front_due = 0.0
         self._started = time.monotonic()
         self._spoke = 0.0
-        self._console = Console()
-        if not self._console.is_terminal:
-            self._console = Console(width=PLAIN_WIDTH)
+        self._console = console or _usual_console()
         self._live_display: Live | None = None
         self.add(live.spec, live.trials)
         for trial_id, trial in live.live_trials.items():
@@ -231,7 +229,7 @@ class Progress(Observer):
 
     def tell(self) -> None:
         """Say everything in plain lines."""
-        self.say(view.summary(self.views, self._capacity, self._to_be_proposed()))
+        self.say(self.summary())
         if self.fronts:
             self.say(f"           front so far: {'; '.join(front_lines(self.fronts))}")
         for line in self._collapsed:
@@ -243,11 +241,16 @@ class Progress(Observer):
         """Print a line; on a terminal it stands above the live view."""
         self._spoke = time.monotonic()
         since = view.clock(self._spoke - self._started)
-        self._console.print(escaped(f"[{since}] {line}"), markup=False, highlight=False, soft_wrap=True)
+        is_one_line = not self._console.is_terminal
+        self._console.print(escaped(f"[{since}] {line}"), markup=False, highlight=False, soft_wrap=is_one_line)
 
     def show(self) -> None:
         """Print the view as it is now."""
         self._console.print(self.view())
+
+    def summary(self) -> str:
+        """Returns counts by status, what is in use, and the time to go."""
+        return view.summary(self.views, self._capacity, self._to_be_proposed())
 
     def view(self) -> Group:
         """Everything that is known, as it is now."""
@@ -282,6 +285,11 @@ class Progress(Observer):
             return 0
         cells = len({shown.trial.cell.id for shown in self.views})
         return max(0, self._spec.search.cells - cells) * len(self._spec.seed_list)
+
+
+def _usual_console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 def _fronts(spec: SweepSpec, results: Sequence[TrialResult]) -> list[ShownFront]:

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import StringIO
 from itertools import groupby
 
 from rich.columns import Columns
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -106,7 +107,15 @@ def view(shown: Shown) -> Group:
     for title, lines, style in sections:
         if lines:
             parts += [_text(title, "bold"), *(_below(line, style, shown.height is not None) for line in lines)]
-    return Group(*parts, *_marks(shown))
+    echo = [Text("")] if shown.height is not None else []  # a terminal's ^C, which would make the last line a longer one
+    return Group(*parts, *_marks(shown), *echo)
+
+
+def plain(renderable: RenderableType, width: int) -> str:
+    """Returns a view as text without colours."""
+    console = Console(file=StringIO(), width=width)
+    segments = console.render(renderable, console.options)
+    return "\n".join(line.rstrip() for line in "".join(segment.text for segment in segments).splitlines())
 
 
 def _running(shown: Shown) -> list[RenderableType]:
