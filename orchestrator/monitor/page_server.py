@@ -22,7 +22,7 @@ HOST = "127.0.0.1"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 """Hosts that a browser on this machine asks for, also through a tunnel, which may have another port."""
 OWN_FILES = {"/": "watch.html", "/watch.css": "watch.css", "/watch.js": "watch.js"}
-REPORT = re.compile(r"/report/(\d{1,9})/(.+)")
+REPORT = re.compile(r"/report/([0-9]{1,9})/(.+)")
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answers with one of the page's own files, the state, or a file of a report."""
         host = self.headers.get("Host", "")
-        if re.sub(r":\d+$", "", host).lower() not in LOOPBACK_NAMES:
+        if re.sub(r":[0-9]+$", "", host).lower() not in LOOPBACK_NAMES:
             self._send(HTTPStatus.FORBIDDEN, b"open this page by the address that `watch` printed\n", "text/plain; charset=utf-8")
             return
         path = urlsplit(self.path).path

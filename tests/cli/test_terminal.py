@@ -21,6 +21,7 @@ from orchestrator.tracking import writer
 from orchestrator.tracking.circuit_breaker import CircuitBreaker
 from orchestrator.tracking.mlflow import connection
 from tests.cli.test_foreign_code import TYPED
+from tests.support.watching import looks_once
 
 ROOT = Path(__file__).parents[2]
 NASTY = "\x1b[2J\x1b]0;owned\x07\x08\r\x9b31m\u202eevil\u2028\udc80"
@@ -71,6 +72,7 @@ def test_nothing_else_prints():
 def test_records_reach_the_terminal_escaped(typed, store, types_here, monkeypatch, stored_mlflow, undrawn):
     """With such text in errors, tracebacks, hosts, configurations, names and MLflow's messages, every command prints it spelled."""
     monkeypatch.setattr("os.execve", lambda *arguments: None)
+    looks_once(monkeypatch)
     spoil(store)
     monkeypatch.setattr(writer.Writer, "problems", property(lambda self: [f"MLflow says {NASTY}"]))
     for file in (store.others_file, store.file):

@@ -34,6 +34,7 @@ function load(frame, number) {
 }
 
 function show(state) {
+  if (!state.read_at && !state.problem) return; // before the first look at the ledger
   document.title = `${state.completed}/${state.trials} ${state.sweep}`;
   at("summary").textContent = `${state.sweep}: ${state.summary}`;
   at("notes").textContent = [state.problem, `read at ${state.read_at}`, state.report, state.note].filter(Boolean).join("; ");
