@@ -1,5 +1,6 @@
 """The command `watch`: a sweep's report in the browser, drawn anew while the sweep runs."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ from orchestrator.cli.status import LOCAL_SECONDS, REMOTE_SECONDS, driven_by
 from orchestrator.monitor import interrupts, page_server
 from orchestrator.monitor.live_page import Draw, LivePage
 from orchestrator.monitor.live_state import LiveSweep, StorageWatch
+
+NICE = 10
+"""By how much the command steps back behind the workers of a sweep on the same cores."""
 
 
 def watch(
@@ -41,6 +45,7 @@ def watch(
 
 def keep_up(page: LivePage, stop: threading.Event, seconds: float) -> None:
     """Bring the page up to date until `stop` is set. A drawing that has begun then does not hold the command."""
+    os.nice(NICE)
 
     def repeat(step: Callable[[], None]) -> None:
         while not stop.is_set():

@@ -51,7 +51,7 @@ class Drawing:
     version: int = 0
     """Counts the reports; 0 before the first."""
     report: str = ""
-    """When it was drawn, or that the next one is being drawn."""
+    """When the ledger was read for it, and whether the next one is being drawn."""
     problem: str = ""
     """Why the next one could not be drawn; empty if it could."""
 
@@ -117,7 +117,7 @@ class LivePage:
 
     def _draw_next(self, live: LiveSweep) -> bool:
         """Draw the next report beside the one that is shown, which stays until its readers have left it; returns whether it was drawn."""
-        started, before = time.monotonic(), self._drawing
+        started, before, read_at = time.monotonic(), self._drawing, f"{datetime.now():%H:%M:%S}"
         self._drawing = replace(
             before, report="drawing the report" if before.version == 0 else f"{before.report}, drawing a new one"
         )
@@ -127,7 +127,7 @@ class LivePage:
             problem = f"the report cannot be drawn now ({type(error).__name__}: {error})"
             self._drawing = replace(before, problem=problem)
         else:
-            self._drawing = Drawing(before.version + 1, f"report of {datetime.now():%H:%M:%S}")
+            self._drawing = Drawing(before.version + 1, f"report of {read_at}")
             shutil.rmtree(self._report(before.version - 1), ignore_errors=True)
         finished = time.monotonic()
         self._due = finished + LEAST_REST + REST * (finished - started)
