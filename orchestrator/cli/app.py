@@ -4,6 +4,7 @@ init_command       init
 describe_commands  metrics, schema
 run_commands       sweep, plan
 status             status
+watch_command      watch
 result_commands    report, export, track, ui
 trial_commands     failures, rerun, audit
 storage_commands   gc, data
@@ -28,6 +29,7 @@ from orchestrator.cli.run_commands import plan, sweep
 from orchestrator.cli.status import status
 from orchestrator.cli.storage_commands import data, gc
 from orchestrator.cli.trial_commands import audit, failures, rerun
+from orchestrator.cli.watch_command import watch
 from orchestrator.errors import DamagedError
 
 
@@ -63,6 +65,7 @@ for command in (
     gc,
     data,
     status,
+    watch,
     failures,
     rerun,
     audit,

@@ -11,6 +11,7 @@ from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.execution.plan import Plan
 from orchestrator.monitor.eta import TrialView
+from orchestrator.monitor.shown_front import ShownFront
 from orchestrator.spec.sweep_file import example_configs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
@@ -42,8 +43,16 @@ def plan_json(spec: SweepSpec, plan: Plan, storage: AnyPath, wall_seconds: float
     return _text(content)
 
 
-def status_json(spec: SweepSpec, views: Sequence[TrialView], driver: str | None, seconds_left: float | None) -> str:
-    """Returns how a sweep is doing: its driver, the time to go (null where it is not known), and each trial."""
+def status_json(
+    spec: SweepSpec,
+    views: Sequence[TrialView],
+    fronts: Sequence[ShownFront],
+    driver: str | None,
+    seconds_left: float | None,
+) -> str:
+    """Returns how a sweep is doing: its driver, the time to go (null where it is not known), the front so far of each group of cells
+    that may be compared, and each trial.
+    """
     names = spec.labels
     trials = [
         {
@@ -53,12 +62,26 @@ def status_json(spec: SweepSpec, views: Sequence[TrialView], driver: str | None,
             "status": view.status,
             "epoch": view.epoch,
             "epochs": view.trial.config.epochs,
+            "loss": view.loss,
             "reason": view.reason,
         }
         for view in views
     ]
     counts = Counter(view.status for view in views)
-    return _text({"sweep": spec.name, "driver": driver, "counts": counts, "seconds_left": seconds_left, "trials": trials})
+    content = {
+        "sweep": spec.name,
+        "driver": driver,
+        "counts": counts,
+        "seconds_left": seconds_left,
+        "fronts": [_front(front) for front in fronts],
+        "trials": trials,
+    }
+    return _text(content)
+
+
+def _front(front: ShownFront) -> dict[str, Any]:
+    cells = [{"cell_id": cell.cell_id, "cell": cell.label, "seeds": cell.n, "means": dict(cell.means)} for cell in front.cells]
+    return {"group": front.group, "hypervolume": front.hypervolume, "cells": cells}
 
 
 def failures_json(spec: SweepSpec, groups: Sequence[FailureGroup], commands: Mapping[str, str]) -> str:

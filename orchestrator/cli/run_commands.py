@@ -20,7 +20,13 @@ from orchestrator.execution import cpus, gpus
 from orchestrator.execution import plan as planning
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import check as storage_check
+from orchestrator.monitor import interrupts
 
+STOPPING = (
+    "stopping: what has completed is safe, and each running trial goes on after its last finished epoch when you type the same command "
+    "again; press Ctrl-C again to end at once"
+)
+"""The answer to the first Ctrl-C."""
 RetrainOption = Annotated[
     bool, typer.Option("--retrain-damaged", help="Set trials with damaged records aside, and train them again.")
 ]
@@ -50,7 +56,8 @@ def sweep(
     from orchestrator.driver import sweep as driver
 
     try:
-        outcome = driver.run(spec, spec.source, folder, recorded_command(), retrain_damaged)
+        with interrupts.answered(lambda: complain(STOPPING)):
+            outcome = driver.run(spec, spec.source, folder, recorded_command(), retrain_damaged)
     except KeyboardInterrupt:
         # A second one, or before or after the trials; at the first, Ray ends them in order and `run` returns.
         complain(f"interrupted; `{typed_command()}` goes on")

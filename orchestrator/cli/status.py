@@ -1,11 +1,8 @@
 """The command `status`: how a sweep does, from any terminal."""
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -19,6 +16,7 @@ from orchestrator.cli.as_json import status_json
 from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.snapshot import state_or_damage
+from orchestrator.monitor import interrupts
 from orchestrator.monitor.live_state import LiveSweep, StorageWatch
 from orchestrator.monitor.progress import Progress
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -55,38 +53,19 @@ def status(
     live = watching.look()
     progress = Progress(live, spec.name)
     if as_json:
-        say(status_json(spec, progress.views, None if live.driver is None else str(live.driver), progress.seconds_left()))
+        driver = None if live.driver is None else str(live.driver)
+        say(status_json(spec, progress.views, progress.fronts, driver, progress.seconds_left()))
         return
-    progress.note = _driver(live, command)
+    progress.note = driven_by(live, command)
     if not watch:
         progress.show()
         return
     seconds = REMOTE_SECONDS if isinstance(folder, RemotePath) else LOCAL_SECONDS
     try:
-        with _ctrl_c_noted() as interrupted:
+        with interrupts.noted() as interrupted:
             follow(watching, live, progress, command, seconds, interrupted.wait)
     except KeyboardInterrupt:  # the second one
         raise typer.Exit(exit_codes.DONE) from None
-
-
-@contextmanager
-def _ctrl_c_noted() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event; a second one raises KeyboardInterrupt.
-
-    An exception that a signal raises is lost where it falls into an import of numpy or a callback: the watch went on.
-    """
-    interrupted = threading.Event()
-
-    def note(signal_number: int, frame: object) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def follow(
@@ -110,15 +89,15 @@ def follow(
                 progress.say(f"storage: {error}; looking again")
                 continue
             progress.update(live)
-            note = _driver(live, command)
+            note = driven_by(live, command)
             if note != progress.note:
                 progress.note = note
                 progress.say(note)
         progress.tell()
 
 
-def _driver(live: LiveSweep, command: str) -> str:
-    """Who drives the sweep."""
+def driven_by(live: LiveSweep, command: str) -> str:
+    """Who drives the sweep; if nobody does and something is left, the command that goes on."""
     if live.driver is not None:
         return f"driven by {live.driver}"
     return "nobody drives it now" if live.is_over else f"nobody drives it now; `{command}` goes on"

@@ -4,10 +4,11 @@ The worker hands its epochs over in memory, and a thread writes the latest of th
 network. A trial that takes less time than that leaves no such file.
 """
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.paths import AnyPath
@@ -33,12 +34,15 @@ class Pace:
     """Seconds that its last epoch took; in a stack, its share of the stack's."""
     time_ms: int
     """When that epoch ended, in milliseconds since 1970 by the worker's clock."""
+    loss: float | None = None
+    """The training loss of that epoch; None if it was not finite, or an earlier version wrote the note."""
 
 
 def pace(trial: Trial, ledger: Ledger) -> Pace | None:
     """What the trial's worker noted last; None if there is no such note, or none that can be used."""
     with suppress(FileNotFoundError, DamagedError, TypeError):
-        return Pace(**records.read(ledger.layout.trial(trial.id).note("progress"), Identity("progress", trial.id)))
+        note = records.read(ledger.layout.trial(trial.id).note("progress"), Identity("progress", trial.id))
+        return Pace(**{field.name: note[field.name] for field in fields(Pace) if field.name in note})
     return None
 
 
@@ -76,8 +80,15 @@ class Noting:
     def _write(self, trial: Trial, epoch: Epoch) -> None:
         folder = self._ledger.layout.trial(trial.id)
         if not folder.result.exists():
-            noted = Pace(epoch.epoch, trial.config.epochs, epoch.values["train/seconds"], epoch.timestamp_ms)
+            loss = finite_loss(epoch)
+            noted = Pace(epoch.epoch, trial.config.epochs, epoch.values["train/seconds"], epoch.timestamp_ms, loss)
             records.write(folder.note("progress"), Identity("progress", trial.id), asdict(noted))
+
+
+def finite_loss(epoch: Epoch) -> float | None:
+    """The training loss of an epoch; None where there is no finite one."""
+    loss = epoch.values.get("train/loss", math.nan)
+    return loss if math.isfinite(loss) else None
 
 
 def interval(storage: AnyPath) -> float:

@@ -1,6 +1,6 @@
 """How long the rest of a sweep will take, from what is shown of its trials and what their workers need. Pure."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,6 +26,8 @@ class TrialView:
     """Trials of one kind should take as long as each other."""
     status: str
     epoch: int = 0
+    loss: float | None = None
+    """The training loss of its last epoch; None while nothing is known, and where it is not finite."""
     epoch_seconds: float = 0.0
     """What its last epoch took, or an epoch on average where it has ended; 0 while nothing is known."""
     evaluate_seconds: float | None = None
@@ -79,33 +81,68 @@ def running_workers(views: Collection[TrialView]) -> int:
     return len({view.worker for view in views if view.status == "running"})
 
 
+@dataclass(frozen=True)
+class Rates:
+    """What an epoch and an evaluation take, as measured by kind of trial."""
+
+    epochs: Mapping[str, float]
+    """Seconds of an epoch by kind; empty until a first epoch has ended."""
+    evaluations: Mapping[str, float]
+
+    @classmethod
+    def of(cls, views: Collection[TrialView]) -> "Rates":
+        """The rates of a sweep's trials so far."""
+        return cls(
+            _means((view.kind, view.epoch_seconds) for view in views if view.epoch_seconds),
+            _means((view.kind, view.evaluate_seconds) for view in views if view.evaluate_seconds is not None),
+        )
+
+    def left(self, view: TrialView) -> float:
+        """Returns the seconds that a worker has still to spend on a trial."""
+        return self._seconds(view, view.trial.config.epochs - view.epoch)
+
+    def whole(self, view: TrialView) -> float:
+        """Returns the seconds that a worker spends on a trial from its start to its end."""
+        return self._seconds(view, view.trial.config.epochs)
+
+    def _seconds(self, view: TrialView, epochs: int) -> float:
+        """Returns the seconds of so many epochs and the evaluation.
+
+        A trial takes what trials of its kind took, or those of any kind while there are none. Until a trial has been evaluated,
+        evaluation is counted as `costs` has it, scaled as training is.
+        """
+        epoch_seconds = view.epoch_seconds or self.epochs.get(view.kind, _mean(self.epochs.values()))
+        if not self.evaluations:
+            return epochs * epoch_seconds + _guessed_evaluation(view.trial.config, epoch_seconds)
+        return epochs * epoch_seconds + self.evaluations.get(view.kind, _mean(self.evaluations.values()))
+
+
 def seconds_left(views: Collection[TrialView], workers: int, to_be_proposed: int = 0) -> float | None:
     """Returns the seconds until all trials have ended, also those that a search has still to propose; None before the first epoch.
 
-    A trial takes what trials of its kind took, or those of any kind while there are none. Until a trial has been evaluated, evaluation
-    is counted as `costs` has it, scaled as training is. What is left is spread over the workers, and takes no less than its longest
-    trial.
+    What is left is spread over the workers, and takes no less than its longest trial.
     """
-    epochs = _means((view.kind, view.epoch_seconds) for view in views if view.epoch_seconds)
-    if not epochs:
+    rates = Rates.of(views)
+    if not rates.epochs:
         return None
-    evaluations = _means((view.kind, view.evaluate_seconds) for view in views if view.evaluate_seconds is not None)
     if all(view.is_over for view in views):
         return 0.0  # a search that has ended proposes nothing more, whatever room it has left
-    usual = sum(epochs.values()) / len(epochs)
-    usual_evaluation = sum(evaluations.values()) / len(evaluations) if evaluations else None
-
-    def needed(view: TrialView, epochs_left: int) -> float:
-        epoch_seconds = view.epoch_seconds or epochs.get(view.kind, usual)
-        evaluation = evaluations.get(view.kind, usual_evaluation)
-        if evaluation is None:
-            evaluation = _guessed_evaluation(view.trial.config, epoch_seconds)
-        return epochs_left * epoch_seconds + evaluation
-
-    whole = [needed(view, view.trial.config.epochs) for view in views]
-    left = [needed(view, view.trial.config.epochs - view.epoch) for view in views if not view.is_over]
-    left += [sum(whole) / len(whole)] * to_be_proposed
+    left = [rates.left(view) for view in views if not view.is_over]
+    left += [_mean([rates.whole(view) for view in views])] * to_be_proposed
     return max(sum(left) / workers, max(left, default=0.0))
+
+
+def stack_seconds_left(views: Collection[TrialView]) -> dict[str, float]:
+    """Returns the seconds until each running trial has ended, by its id; empty before the first epoch.
+
+    A worker divides its time between the trials of its stack, whose seconds are shares of the stack's: they end together.
+    """
+    rates = Rates.of(views)
+    running = [view for view in views if view.status == "running"] if rates.epochs else []
+    by_worker: dict[str, float] = {}
+    for view in running:
+        by_worker[view.worker] = by_worker.get(view.worker, 0.0) + rates.left(view)
+    return {view.trial.id: by_worker[view.worker] for view in running}
 
 
 def _guessed_evaluation(config: TrainingConfig, epoch_seconds: float) -> float:
@@ -122,4 +159,8 @@ def _means(pairs: Iterable[tuple[_K, float]]) -> dict[_K, float]:
     values: dict[_K, list[float]] = {}
     for key, value in pairs:
         values.setdefault(key, []).append(value)
-    return {key: sum(own) / len(own) for key, own in values.items()}
+    return {key: _mean(of_key) for key, of_key in values.items()}
+
+
+def _mean(values: Collection[float]) -> float:
+    return sum(values) / len(values)

@@ -27,9 +27,12 @@ from orchestrator.execution.events import (
     TrialStopped,
 )
 from orchestrator.ledger.result import TrialResult
+from orchestrator.ledger.training_progress import finite_loss
 from orchestrator.monitor import view
 from orchestrator.monitor.eta import TrialView, running_workers, seconds_left
 from orchestrator.monitor.live_state import LiveSweep, LiveTrial
+from orchestrator.monitor.shown_front import ShownFront, front_lines
+from orchestrator.monitor.view import Shown
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels
 
@@ -46,7 +49,7 @@ PLAIN_WIDTH = 130
 class Progress(Observer):
     """The trials of a sweep as they are now; as a context manager it shows them until it is left."""
 
-    def __init__(self, live: LiveSweep, heading: str = "") -> None:
+    def __init__(self, live: LiveSweep, heading: str = "", console: Console | None = None) -> None:
         self.note = ""
         """A line below the summary."""
         self._spec, self._capacity = live.spec, live.capacity
@@ -54,14 +57,13 @@ class Progress(Observer):
         self._views: dict[str, TrialView] = {}
         self._kinds: dict[str, str] = {}
         self._results: dict[str, TrialResult] = {}
-        self._front: Sequence[str] = ()
+        self.fronts: Sequence[ShownFront] = ()
+        """The front so far of each group of cells that may be compared."""
         self._collapsed: Sequence[str] = ()
         self._front_due = 0.0
         self._started = time.monotonic()
         self._spoke = 0.0
-        self._console = Console()
-        if not self._console.is_terminal:
-            self._console = Console(width=PLAIN_WIDTH)
+        self._console = console or _usual_console()
         self._live_display: Live | None = None
         self.add(live.spec, live.trials)
         for trial_id, trial in live.live_trials.items():
@@ -100,6 +102,7 @@ class Progress(Observer):
         trial_view.worker = live.holder.token if live.holder else ""
         if live.pace:
             trial_view.epoch, trial_view.epoch_seconds = live.pace.epoch, live.pace.seconds
+            trial_view.loss = live.pace.loss
         if live.result:
             self._measured(live.result)
 
@@ -156,6 +159,7 @@ class Progress(Observer):
         for trial_id, epoch in event.epochs.items():
             trial_view = self._views[trial_id]
             trial_view.epoch, trial_view.epoch_seconds = epoch.epoch, epoch.values["train/seconds"]
+            trial_view.loss = finite_loss(epoch)
             self._tell_at_times()
 
     def on_trial_retried(self, event: TrialRetried) -> None:
@@ -215,7 +219,7 @@ class Progress(Observer):
         """
         started = time.monotonic()
         if self._results and started >= self._front_due:
-            self._front = _front(self._spec, list(self._results.values()))
+            self.fronts = _fronts(self._spec, list(self._results.values()))
             self._collapsed = collapse.lines(self._spec, list(self._results.values()))
             self._front_due = started + FRONT_SECONDS + FRONT_REST * (time.monotonic() - started)
 
@@ -225,9 +229,9 @@ class Progress(Observer):
 
     def tell(self) -> None:
         """Say everything in plain lines."""
-        self.say(view.summary(self.views, self._capacity, self._to_be_proposed()))
-        if self._front:
-            self.say(f"           front so far: {'; '.join(self._front)}")
+        self.say(self.summary())
+        if self.fronts:
+            self.say(f"           front so far: {'; '.join(front_lines(self.fronts))}")
         for line in self._collapsed:
             self.say(f"           {line}")
         for line in view.running_lines(self.views):
@@ -237,18 +241,32 @@ class Progress(Observer):
         """Print a line; on a terminal it stands above the live view."""
         self._spoke = time.monotonic()
         since = view.clock(self._spoke - self._started)
-        self._console.print(escaped(f"[{since}] {line}"), markup=False, highlight=False, soft_wrap=True)
+        is_one_line = not self._console.is_terminal
+        self._console.print(escaped(f"[{since}] {line}"), markup=False, highlight=False, soft_wrap=is_one_line)
 
     def show(self) -> None:
         """Print the view as it is now."""
         self._console.print(self.view())
 
+    def summary(self) -> str:
+        """Returns counts by status, what is in use, and the time to go."""
+        return view.summary(self.views, self._capacity, self._to_be_proposed())
+
     def view(self) -> Group:
         """Everything that is known, as it is now."""
         heading = self._heading or f"{view.clock(time.monotonic() - self._started)} elapsed"
-        is_search = self._spec.search is not None
         return view.view(
-            heading, self.views, self._capacity, self._front, is_search, self.note, self._collapsed, self._to_be_proposed()
+            Shown(
+                heading=heading,
+                views=self.views,
+                capacity=self._capacity,
+                fronts=self.fronts,
+                is_search=self._spec.search is not None,
+                note=self.note,
+                collapsed=self._collapsed,
+                to_be_proposed=self._to_be_proposed(),
+                height=self._console.height if self._live_display else None,
+            )
         )
 
     @property
@@ -269,7 +287,14 @@ class Progress(Observer):
         return max(0, self._spec.search.cells - cells) * len(self._spec.seed_list)
 
 
-def _front(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:
-    from orchestrator.monitor.current_front import front_lines  # pandas and scipy: seconds, for nothing where no trial has ended
+def _usual_console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
-    return front_lines(spec, results)
+
+def _fronts(spec: SweepSpec, results: Sequence[TrialResult]) -> list[ShownFront]:
+    from orchestrator.monitor.current_front import (
+        current_fronts,  # pandas and scipy: seconds, for nothing before a trial has ended
+    )
+
+    return current_fronts(spec, results)

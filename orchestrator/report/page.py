@@ -26,7 +26,6 @@ from orchestrator.report.paper.paper_report import PaperReport
 from orchestrator.report.render import embedded_figures as figures
 from orchestrator.report.render import tables
 from orchestrator.report.render.numbers import with_minus
-from orchestrator.report.render.proper_names import proper
 from orchestrator.report.render.search_table import Searched
 from orchestrator.report.sections import (
     classes_section,
@@ -43,6 +42,7 @@ from orchestrator.report.sections.group_section import Part
 from orchestrator.report.sections.search_section import SearchReport
 from orchestrator.report.sections.seed_section import SeedReport
 from orchestrator.search.outcomes import ProposedCell
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import Trial, spelled
 
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')

@@ -16,8 +16,8 @@ from mopoe_core.metrics.evaluation import evaluate
 from orchestrator.analysis import chance, collapse
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.monitor.live_state import StorageWatch, condensed
-from orchestrator.report.render.proper_names import proper
 from orchestrator.report.sections import classes_section
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sweep_file import parse
 from tests.core.metrics.test_evaluation import NAMES, shown, transparent
 from tests.report.test_report import Page, written

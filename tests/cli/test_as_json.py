@@ -31,7 +31,7 @@ def begun(tmp_path):
     (tmp_path / "t.yaml").write_text(yaml.safe_dump(RAW))
     ledger = Ledger(tmp_path / "runs")
     ledger.begin(EVERY[0])
-    ledger.record(result(EVERY[0].cell, EVERY[0].seed, {"coherence/joint": 0.5}))
+    ledger.record(result(EVERY[0].cell, EVERY[0].seed, {"coherence/joint": 0.5, "log_likelihood/joint": -60.0}))
     ledger.begin(EVERY[1])
     ledger.fail(EVERY[1], "Traceback\n  somewhere\nValueError: it broke")
     return tmp_path
@@ -86,6 +86,20 @@ def test_a_status_has_each_trial_with_its_state(begun):
         trial.id: (trial.seed, status) for trial, status in zip(EVERY, ("completed", "failed", "pending", "pending"), strict=True)
     }
     assert by_id[EVERY[1].id]["reason"] == "ValueError: it broke"
+
+
+def test_a_status_has_the_front_of_complete_cells(begun):
+    """None while every cell lacks a seed; then the cell that beats the other, with the mean over its seeds."""
+    assert printed(begun, "status")["fronts"] == []
+    ledger = Ledger(begun / "runs")
+    for trial, coherence in zip(EVERY[1:], (0.3, 0.7, 0.8), strict=True):
+        ledger.begin(trial)
+        ledger.record(result(trial.cell, trial.seed, {"coherence/joint": coherence, "log_likelihood/joint": -50.0}))
+    (front,) = printed(begun, "status")["fronts"]
+    (cell,) = front["cells"]
+    assert (front["group"], front["hypervolume"]) == ("", None)
+    assert (cell["cell_id"], cell["seeds"]) == (EVERY[2].cell.id, 2)
+    assert cell["means"] == {"coherence/joint": pytest.approx(0.75), "log_likelihood/joint": -50.0}
 
 
 @pytest.mark.parametrize("option", ["--watch", "--trials"])

@@ -25,6 +25,7 @@ from orchestrator.ledger.records import Identity
 from orchestrator.spec.sweep_file import parse
 from tests.support import recorded
 from tests.support.naming import names, names_in_order, naming
+from tests.support.watching import looks_once
 
 CPU = torch.device("cpu")
 NAMED = ["{home}/evil.py:made", "evil.py:made", "canary:made", "os:abort"]
@@ -37,6 +38,7 @@ COMMANDS = {
     "gc": ["FILE", "--delete"],
     "data": ["mine.py:made"],
     "status": ["FILE"],
+    "watch": ["FILE"],
     "failures": ["FILE"],
     "rerun": ["FILE", "--failed"],
     "audit": ["FILE", "--sample", "1", "--seed", "1"],
@@ -65,6 +67,7 @@ def canary(store, monkeypatch):
     for name in ("evil.py", "canary.py"):
         (store.home / name).write_text(code)
     monkeypatch.setattr(os, "abort", lambda: mark.write_text("ran"))
+    looks_once(monkeypatch)
     monkeypatch.setattr(os, "execve", lambda *arguments: pytest.exit("unreachable") if mark.exists() else None)
     yield mark
     assert not mark.exists()

@@ -15,10 +15,13 @@ from orchestrator.ledger import records
 from orchestrator.ledger.records import Identity
 from orchestrator.monitor import view
 from orchestrator.monitor.eta import Capacity, TrialView
+from orchestrator.monitor.shown_front import FrontCell, ShownFront
+from orchestrator.monitor.view import Shown
 from orchestrator.tracking import writer
 from orchestrator.tracking.circuit_breaker import CircuitBreaker
 from orchestrator.tracking.mlflow import connection
 from tests.cli.test_foreign_code import TYPED
+from tests.support.watching import looks_once
 
 ROOT = Path(__file__).parents[2]
 NASTY = "\x1b[2J\x1b]0;owned\x07\x08\r\x9b31m\u202eevil\u2028\udc80"
@@ -69,6 +72,7 @@ def test_nothing_else_prints():
 def test_records_reach_the_terminal_escaped(typed, store, types_here, monkeypatch, stored_mlflow, undrawn):
     """With such text in errors, tracebacks, hosts, configurations, names and MLflow's messages, every command prints it spelled."""
     monkeypatch.setattr("os.execve", lambda *arguments: None)
+    looks_once(monkeypatch)
     spoil(store)
     monkeypatch.setattr(writer.Writer, "problems", property(lambda self: [f"MLflow says {NASTY}"]))
     for file in (store.others_file, store.file):
@@ -111,11 +115,14 @@ def test_an_error_and_a_traceback_are_escaped(capfd, monkeypatch):
 def test_the_live_view_shows_text_escaped(is_terminal, store):
     """What the driver and `status` draw holds no code but those of the drawing itself."""
     out = io.StringIO()
-    console = Console(file=out, force_terminal=is_terminal, color_system=None, width=200)
+    console = Console(file=out, force_terminal=is_terminal, color_system=None, width=400)
     shown = TrialView(store.trials[0], f"mopoe {NASTY} seed=0", "kind", "failed", reason=NASTY)
-    console.print(view.view(NASTY, [shown], Capacity(1, 0.0, None, None), [NASTY], False, NASTY, [NASTY]))
+    running = TrialView(store.trials[0], f"{NASTY} seed=0", "kind", "running")
+    fronts = [ShownFront(NASTY, [FrontCell("0", NASTY, 1, {NASTY: 1.0})], 1.0)]
+    everything = Shown(NASTY, [shown, running], Capacity(1, 0.0, None, None), fronts, False, NASTY, [NASTY])
+    console.print(view.view(everything))
     assert obeyed(out.getvalue()) == set()
-    assert out.getvalue().count("\\x1b]0;owned\\x07") >= 5
+    assert out.getvalue().count("\\x1b]0;owned\\x07") >= 7
 
 
 @pytest.mark.parametrize(

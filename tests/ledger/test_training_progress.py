@@ -1,11 +1,14 @@
 """How far a trial is, for those who watch."""
 
 import json
+import math
 import time
+
+import pytest
 
 from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.paths import storage_path
-from orchestrator.ledger import training_progress
+from orchestrator.ledger import records, training_progress
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Identity
 from orchestrator.ledger.training_progress import Noting, Pace, pace
@@ -31,8 +34,22 @@ def test_the_latest_epoch_is_noted_and_not_each(tmp_path, monkeypatch):
         for number in range(1, 41):
             told({TRIAL.id: epoch(number)})
         wait_for(lambda: pace(TRIAL, ledger) is not None, 10)
-    assert pace(TRIAL, ledger) == Pace(40, 40, 0.5, 40_000)
+    assert pace(TRIAL, ledger) == Pace(40, 40, 0.5, 40_000, 1.0)
     assert len(written) == 1
+
+
+def test_notes_of_other_versions_are_read(tmp_path):
+    """One without the loss, and one with a field that this version does not know."""
+    ledger, note = Ledger(tmp_path), {"epoch": 4, "epochs": 40, "seconds": 0.5, "time_ms": 7}
+    for more, loss in (({}, None), ({"loss": 2.0, "later": 1}, 2.0)):
+        records.write(ledger.layout.trial(TRIAL.id).note("progress"), Identity("progress", TRIAL.id), note | more)
+        assert pace(TRIAL, ledger) == Pace(4, 40, 0.5, 7, loss)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_left_out(loss):
+    """As JSON has none."""
+    assert training_progress.finite_loss(Epoch(1, 0, {"train/loss": loss})) is None
 
 
 def test_training_does_not_wait_for_a_slow_disk(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.execution import costs
-from orchestrator.monitor.eta import Capacity, TrialView, seconds_left
+from orchestrator.monitor.eta import Capacity, TrialView, seconds_left, stack_seconds_left
 from orchestrator.spec.trial import Trial
 from tests.support.builders import cell
 
@@ -28,6 +28,14 @@ def test_what_is_left_is_trained_and_evaluated_at_the_measured_speed():
 def test_a_running_trial_counts_with_its_own_speed_and_what_it_has_left():
     """Four epochs of ten are left at 5 s, and the evaluation."""
     assert seconds_left([DONE, shown("running", 1, epoch=6, epoch_seconds=5.0)], 1) == pytest.approx(4 * 5 + 20)
+
+
+def test_trials_of_one_stack_end_together():
+    """Each with its own share of the worker's time: 4 and 6 epochs of 5 s and two evaluations of 20 s; one alone has only its own."""
+    shares = [shown("running", seed, epoch=epoch, epoch_seconds=5.0, worker="a") for seed, epoch in ((1, 6), (2, 4))]
+    alone = shown("running", 3, epoch=6, epoch_seconds=5.0, worker="b")
+    left = stack_seconds_left([DONE, *shares, alone, shown("pending", 4)])
+    assert left == pytest.approx({shares[0].trial.id: 90, shares[1].trial.id: 90, alone.trial.id: 40})
 
 
 def test_a_kind_of_its_own_has_its_own_speed():

@@ -14,7 +14,7 @@ from orchestrator.report.figures.model_styles import model_style, series_styles
 from orchestrator.report.figures.plot_style import save
 from orchestrator.report.figures.seed_figures import learning
 from orchestrator.report.figures.tradeoff_figures import given_one, joint
-from orchestrator.report.render.proper_names import proper
+from orchestrator.spec.proper_names import proper
 from tests.report.test_figures import CELLS, found
 from tests.report.test_paper_figures import group_of
 from tests.support.builders import cell, grid_results

@@ -11,8 +11,8 @@ from PIL import Image
 from mopoe_core.metrics.picture_layout import GAP, GRID, SAMPLES
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.analysis.fronts import front
-from orchestrator.report.render.proper_names import proper
 from orchestrator.report.sections import group_section, picture_section, seed_section, summary_section
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import PAGE, grid_results
 

@@ -18,7 +18,8 @@ from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures.model_styles import SeriesStyle, series_styles
 from orchestrator.report.figures.plot_style import CAP, FAINT, SD_BARS, blank, dress, frame, handle, panels_across, title
 from orchestrator.report.render.numbers import number
-from orchestrator.spec.trial import Cell, series, spelled, titled
+from orchestrator.spec.proper_names import proper
+from orchestrator.spec.trial import Cell, series, spelled
 
 FEWEST = 3  # modalities that make a curve
 SPREAD = f"{SD_BARS}; a cell that lacks seeds is faint, has no spread, and says how many it has."
@@ -168,7 +169,7 @@ def _lines(group: ModelGroup) -> tuple[float, list[Line]]:
     lines = []
     for cell in cells:
         n, planned = group.reported(cell), len(group.seeds)
-        label = titled(found[cell.id]) + ("" if n == planned else f" ({n}/{planned})")
+        label = proper(found[cell.id]) + ("" if n == planned else f" ({n}/{planned})")
         lines.append(Line(cell, label, styles[found[cell.id]], n == planned))
     return beta, lines
 

@@ -31,7 +31,7 @@ from orchestrator.report.figures.plot_style import (
     write_words,
 )
 from orchestrator.report.figures.theme import FAINT_INK, INK, MARK, PAPER
-from orchestrator.report.render.proper_names import proper
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import spelled
 
 MOST_LABELLED = 60

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from orchestrator.report.figures.plot_style import blank, write_words
 from orchestrator.report.figures.theme import EDGE, INK, PAPER
 from orchestrator.report.render.numbers import number
-from orchestrator.report.render.proper_names import proper
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import Cell, labels
 
 COLOURS = "cividis"

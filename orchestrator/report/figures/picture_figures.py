@@ -15,7 +15,8 @@ from mopoe_core.family.registry import PAPER_MODELS
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures.theme import EDGE
-from orchestrator.spec.trial import Cell, Trial, spelled, titled
+from orchestrator.spec.proper_names import proper
+from orchestrator.spec.trial import Cell, Trial, spelled
 
 Samples = Mapping[str, Mapping[str, AnyPath]]
 Pixels = NDArray[np.uint8]
@@ -95,7 +96,7 @@ def _panels(pictured: Pictured, group: ModelGroup, samples: Samples) -> list[Pan
         drawn = [seed for seed in sorted(group.values[cell.id]) if _path(cell, seed, pictured, samples)] if cell else []
         if cell and drawn:
             path = samples[Trial(cell, drawn[0]).id][pictured.picture]
-            title = "" if pictured.of_the_data else f"{titled(model)}, β = {spelled(cell.config.beta)}, seed {drawn[0]}"
+            title = "" if pictured.of_the_data else f"{proper(model)}, β = {spelled(cell.config.beta)}, seed {drawn[0]}"
             panels.append(Panel(title, np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB"))))
         if panels and pictured.of_the_data:
             break

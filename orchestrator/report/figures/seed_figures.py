@@ -28,7 +28,7 @@ from orchestrator.report.figures.plot_style import (
     write_words,
 )
 from orchestrator.report.figures.theme import INK
-from orchestrator.report.render.proper_names import proper
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import Cell, spelled
 
 MOST_MODELS = 7

@@ -15,7 +15,7 @@ from orchestrator.report.figures import front_figure
 from orchestrator.report.figures.label_placement import keep_legible
 from orchestrator.report.figures.model_styles import series_styles
 from orchestrator.report.figures.plot_style import axis_label, bars_text, blank, frame, handle, listed, panels_across, title
-from orchestrator.report.render.proper_names import proper
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sections import Objective
 
 TRIMODAL = "mnist_svhn_text"

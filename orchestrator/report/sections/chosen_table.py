@@ -7,10 +7,10 @@ from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.render import latex as to_latex
 from orchestrator.report.render import tables
-from orchestrator.report.render.proper_names import proper
 from orchestrator.report.render.tables import CellRows, Row
 from orchestrator.report.sections import group_section
 from orchestrator.report.sections.group_section import Part
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sweep_spec import SweepSpec
 
 COLUMN_POINTS = 229.0

@@ -16,7 +16,7 @@ from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.comparable_groups import FrontGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.ledger.result import TrialResult
-from orchestrator.report.render.proper_names import proper
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels, series
 

@@ -9,8 +9,8 @@ from orchestrator.analysis.significance.exact_tests import smallest_p
 from orchestrator.analysis.significance.hypotheses import ERROR
 from orchestrator.analysis.significance.paired_difference import Difference
 from orchestrator.report.render.numbers import to_spread
-from orchestrator.report.render.proper_names import proper
 from orchestrator.report.sections.seed_section import SeedReport
+from orchestrator.spec.proper_names import proper
 
 MOST_NAMED = 6
 
