@@ -28,7 +28,7 @@ class FrontTable:
             yield table
             return
         yield Text(self.title, style="bold")
-        for line in front_lines(self.fronts, titled):
+        for line in front_lines(self.fronts, proper):
             yield Padding(Text(escaped(line)), (0, 0, 0, 2))
 
     def _table(self) -> Table:

@@ -20,10 +20,10 @@ from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.ledger.result import TrialResult
+from orchestrator.report.figures import embedded_figures as figures
 from orchestrator.report.figures import theme
 from orchestrator.report.paper import beside_published, claim_tables
 from orchestrator.report.paper.paper_report import PaperReport
-from orchestrator.report.render import embedded_figures as figures
 from orchestrator.report.render import tables
 from orchestrator.report.render.numbers import with_minus
 from orchestrator.report.render.search_table import Searched
