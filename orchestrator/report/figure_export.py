@@ -57,7 +57,7 @@ def _of_cells(analysis: SweepAnalysis, parts: Sequence[Part], proposed: Sequence
     """Yields the front of each group; of a search its front, course and space."""
     if analysis.spec.search is None:
         for part in parts:
-            figure = front_figure.draw_front(part.front, part.title, part.units)
+            figure = front_figure.draw_front(part.front, part.title, part.units, part.joint_coherence_by_chance)
             yield NamedFigure(part.group.named("front"), figure, front_figure.front_numbers(part.front))
         return
     (part,) = parts

@@ -272,7 +272,7 @@ def test_status_names_it(tmp_path, types_here):
     assert len(StorageWatch(SPEC, ledger.storage).look().results) == 8
     code, out, _ = types_here("status", file)
     assert code == 0
-    assert collapse.lines(SPEC, reported())[0] in " ".join(out.split())
+    assert proper(collapse.lines(SPEC, reported())[0]) in " ".join(out.split())
 
 
 def test_an_objective_or_constraint_may_be_a_count_of_classes():

@@ -20,6 +20,7 @@ from orchestrator.monitor.view import Shown
 from orchestrator.tracking import writer
 from orchestrator.tracking.circuit_breaker import CircuitBreaker
 from orchestrator.tracking.mlflow import connection
+from orchestrator.tracking.mlflow import tracker as tracker_module
 from tests.cli.test_foreign_code import TYPED
 from tests.support.watching import looks_once
 
@@ -139,7 +140,7 @@ def test_mlflows_messages_tell_no_secret_of_its_address(uri, secrets, store, mon
     def refuse(*arguments, **more):
         raise RuntimeError(f"no connection to {uri} with {' or '.join(secrets)}")
 
-    monkeypatch.setattr(connection, "MlflowTracker", refuse)
+    monkeypatch.setattr(tracker_module, "MlflowTracker", refuse)
     monkeypatch.setattr(writer, "CircuitBreaker", lambda reachable, passed: CircuitBreaker(lambda: True, passed))
     tracker = connection.start_writer(store.spec.name, store.trials, store.ledger, uri, "commit")
     tracker.close([])

@@ -107,7 +107,7 @@ def test_before_a_trial_has_ended_it_shows_the_live_state(page, address, drawer,
     shown = state(address)
     assert (shown["version"], shown["completed"], shown["trials"], shown["problem"]) == (0, 0, len(EVERY), "")
     assert "1 running" in shown["summary"]
-    assert "◐ MVAE, beta 1, seed 0" in shown["live"]
+    assert "◐ MVAE β=1 seed=0" in shown["live"]
     assert drawer.drawn == 0
 
 

@@ -111,11 +111,11 @@ def test_status_says_everything_at_once(ledger, file, types_here):
     assert counts(heading) == {"pending": 2, "running": 1, "completed": 4, "failed": 1}
     assert not unnamed(heading, "8 trials", re.compile(rf"\b1 of {os.cpu_count()} cores?\b"), "about")
     assert f"`{program.pasted(['sweep', str(file)])}`" in " ".join(out.split())  # a long path wraps
-    assert not unnamed(out, re.compile(r"MVAE +beta 1 ●● +beta 2 ●●\s"), re.compile(r"MoPoE +beta 1 ✗◐ +beta 2 ··\s"))
-    assert not unnamed(out, re.compile(r"◐ MoPoE, beta 1, seed 1 .* 4/10 .*\b12\.5\b.*\babout\b"))
-    assert not unnamed(out, re.compile(r"coherence/joint +log_likelihood/joint *\n(?:.*\n)? +MVAE, beta 2 +0\.3 +-20\s"))
+    assert not unnamed(out, re.compile(r"MVAE +β=1 ●● +β=2 ●●\s"), re.compile(r"MoPoE +β=1 ✗◐ +β=2 ··\s"))
+    assert not unnamed(out, re.compile(r"◐ MoPoE β=1 seed=1 .* 4/10 .*\b12\.5\b.*\babout\b"))
+    assert not unnamed(out, re.compile(r"coherence/joint +log_likelihood/joint *\n(?:.*\n)? +MVAE β=2 +0\.3 +-20\s"))
     assert "hypervolume " in out
-    assert not unnamed(out, re.compile(r"MoPoE, beta 1, seed 0\b.*failed.*ValueError: it broke"))
+    assert not unnamed(out, re.compile(r"MoPoE β=1 seed=0\b.*failed.*ValueError: it broke"))
 
 
 def test_the_list_of_trials_stands_behind_an_option(ledger, file, types_here):
@@ -198,8 +198,8 @@ def test_of_a_search_the_latest_cells_are_drawn(capsys):
     Progress(LiveSweep(spec, every, {t.id: LiveTrial(State("pending", 0, False)) for t in every}, None)).show()
     out = capsys.readouterr().out
     assert "30 cells" in out
-    assert "beta 10 " not in out
-    assert "beta 11 " in out
+    assert "β=10 " not in out
+    assert "β=11 " in out
     assert out.count("··") == view.LATEST
 
 

@@ -70,9 +70,9 @@ def test_no_line_is_wider_than_the_terminal(width):
 def test_each_running_trial_has_one_line_with_how_far_it_is(width):
     """Name and seed whole, epochs, loss, and time left: 180 epochs of 2 s and 20 s of evaluation are about 6 min."""
     first, second, third = [line for line in drawn(width) if re.match(rf" *{MARKS['running']} ", line)]
-    assert re.search(r"\bMMVAE, beta 1, seed 0 .*\b0/300\b", first)
-    assert re.search(r"\bMMVAE, beta 1, seed 1 .*\b120/300\b.* 2031\.2 .*\b6 min\b", second)
-    assert re.search(r"\bMMVAE, beta 1, seed 2 .*\b300/300\b.* 2031\.2 .*evaluating", third)
+    assert re.search(r"\bMMVAE β=1 seed=0 .*\b0/300\b", first)
+    assert re.search(r"\bMMVAE β=1 seed=1 .*\b120/300\b.* 2031\.2 .*\b6 min\b", second)
+    assert re.search(r"\bMMVAE β=1 seed=2 .*\b300/300\b.* 2031\.2 .*evaluating", third)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -99,7 +99,7 @@ def test_the_legend_names_each_mark_that_is_drawn(width):
 def test_the_front_has_proper_names_and_every_value(width):
     """As a table, or where that does not fit as lines."""
     text = " ".join(" ".join(drawn(width)).split())
-    assert re.search(rf"\b{TITLES['mopoe']}, beta 20\b.* 0\.0991\b.* -2045\b", text)
+    assert re.search(rf"\b{TITLES['mopoe']} β=20\b.* 0\.0991\b.* -2045\b", text)
     assert re.search(r"hypervolume 123\.4\b", text)
     assert text.count(COHERENCE) == text.count(LIKELIHOOD) == 1
 

@@ -74,7 +74,7 @@ def test_an_incomplete_cell_is_faint_named_and_off_the_line(drawn):
     points = found([r for r in grid_results(CELLS, 2) if r.trial.id != grid_results(CELLS, 2)[5].trial.id], 2)
     figure = drawn(points)
     assert "β 2.5, 1/2" in [text.get_text() for text in beta_labels(figure)]
-    assert "MVAE, beta 2.5 (1/2)" in caption(points)
+    assert "MVAE β=2.5 (1/2)" in caption(points)
     assert [line.get_alpha() for line in figure.axes[0].lines].count(0.35) == 1
     assert sum(x != x for line in figure.axes[0].lines for x in line.get_xdata()) == 1
 
@@ -172,3 +172,13 @@ def test_between_the_bars_of_two_cells_there_is_no_stroke(drawn):
     assert len(strokes)
     centres = np.array([[1 / 18, 1 / 18], [2 + 1 / 18, 2 + 1 / 18]])
     assert np.isclose(strokes[:, None], centres).any(2).any(1).all()
+
+
+@pytest.mark.parametrize(("level", "is_drawn"), [(0.2, True), (0.01, False), (None, False)])
+def test_joint_coherence_by_chance_is_a_dotted_line_where_the_frame_has_room(level, is_drawn):
+    """At its value, across the frame; a level outside of it does not stretch the frame."""
+    points = found(grid_results(CELLS, 2), 2)
+    axes = draw_front(points, "t", ["share", "nats"], level).axes[0]
+    at = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert at == ([level] if is_drawn else [])
+    assert axes.get_xlim() == draw_front(points, "t", ["share", "nats"]).axes[0].get_xlim()

@@ -96,7 +96,7 @@ def test_the_page_needs_no_network_and_shows_every_cell(demo):
     assert page.sources
     files = [source for source in page.sources if not source.startswith(("data:", "#"))]
     assert all((demo.page.parent / source).is_file() for source in files)
-    assert {"front.pdf", "cells.csv", "cells.tex", "paper/claims.md"} <= set(files)
+    assert {"front.pdf", "cells.csv", "cells.tex", "paper/figure1.svg"} <= set(files)
     assert all(f"{model} β={beta}" in page.text for model in ("MVAE", "MMVAE", "MoPoE") for beta in ("0.5", "2.5", "10"))
 
 
@@ -203,7 +203,7 @@ def test_attributes_are_labelled_as_average_precisions(tmp_path, monkeypatch, un
     """CelebA's front has the unit of the long table on its axis, and no note speaks of shares of examples or of accuracy."""
     drawn = []
     monkeypatch.setattr(
-        front_figure, "write_front", lambda f, t, units, stem: drawn.extend(units) or write_front(f, t, units, stem)
+        front_figure, "write_front", lambda f, t, units, *more: drawn.extend(units) or write_front(f, t, units, *more)
     )
     text = Page(written(tmp_path, faces(), **FACES).page.read_text()).text
     assert drawn == [AVERAGE_PRECISION, "nats"]
@@ -229,13 +229,14 @@ def test_the_number_of_samples_is_the_configurations(tmp_path, preset, count, un
     assert re.findall(r"(\d+) samples", text) == [str(count)] * 2
 
 
-def test_the_page_says_what_the_tests_can_show(demo):
+def test_the_page_says_what_the_tests_can_show(tmp_path, undrawn):
     """The correction, the sign test's limit, and every comparison behind a claim are on the page as in the claims' Markdown."""
-    paths = demo
+    every = parse(RAW | {"seeds": 3}).cells
+    paths = written(tmp_path, grid_results(every, 3), seeds=3)
     claims, text = paths.paper.claims, Page(paths.page.read_text()).text
     assert "details" in Page(paths.page.read_text()).tags
     assert claim_tables.CORRECTION in text
-    assert not unnamed(text, "n = 2", "sign test", "p ≥ 0.5")
+    assert not unnamed(text, "n = 3", "sign test", "p ≥ 0.25")
     compared = [comparison.what for claim in claims for comparison in claim.comparisons]
     assert compared
     assert all(what in text for what in compared)

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from orchestrator.report.sections.front_section import Card, Run
+from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sweep_file import parse
 from orchestrator.tracking.mlflow import ui
 from tests.support.browser import CHROMIUM, Browser, browser
@@ -184,4 +185,4 @@ def test_a_card_of_the_report_says_what_its_links_need(link):
     """It names the command if it has a link to MLflow, and not otherwise."""
     pages = jinja2.Environment(loader=jinja2.PackageLoader("orchestrator.report"), autoescape=True, trim_blocks=True)
     card = Card("c", "mopoe beta=1", 1, 1, (), "on the front", (Run("t", 0, "completed", link),), link)
-    assert ("mopoe ui" in pages.get_template("card.html.j2").render(card=card)) == bool(link)
+    assert ("mopoe ui" in pages.get_template("card.html.j2").render(card=card, proper=proper)) == bool(link)

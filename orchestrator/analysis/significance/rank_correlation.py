@@ -13,7 +13,7 @@ from functools import cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 MOST_PAIRS = 20_000
 """Pairs over all samples. For so many, the exact distribution takes a tenth of a second."""
@@ -67,7 +67,7 @@ def _normal_p(samples: Sequence[Sequence[float]], falls: int) -> tuple[float, fl
     sd = math.sqrt(sum(_variance(values) for values in samples))
     if sd == 0:
         return 1.0, 1.0
-    return float(stats.norm.cdf((falls + 0.5 - mean) / sd)), float(stats.norm.sf((falls - 0.5 - mean) / sd))
+    return float(special.ndtr((falls + 0.5 - mean) / sd)), float(special.ndtr(-(falls - 0.5 - mean) / sd))
 
 
 def _untied(values: Sequence[float]) -> int:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mopoe_core.metric_names import JOINT_COHERENCE
 from orchestrator.analysis.dominance import Floats
 from orchestrator.analysis.fronts import Front, LeftOut, Point
 from orchestrator.analysis.hypervolume import references_text
@@ -38,23 +39,37 @@ MOST_LABELLED = 60
 """Markers that have labels. Of more, labels cover one another, and placing them took minutes."""
 
 
-def write_front(front: Front, title: str, units: Sequence[str], stem: Path) -> None:
+def write_front(front: Front, title: str, units: Sequence[str], stem: Path, chance: float | None = None) -> None:
     """Write `<stem>.svg`, `<stem>.png`, `<stem>.pdf` and the numbers as `<stem>.csv`."""
-    save(draw_front(front, title, units), stem, FORMATS)
+    save(draw_front(front, title, units, chance), stem, FORMATS)
     save_numbers(front_numbers(front), stem)
 
 
-def draw_front(front: Front, title: str, units: Sequence[str]) -> Figure:
-    """The figure of the first two objectives, narrow enough for a phone and for a column of a paper."""
+def draw_front(front: Front, title: str, units: Sequence[str], chance: float | None = None) -> Figure:
+    """The figure of the first two objectives, narrow enough for a phone and for a column of a paper.
+
+    `chance` is the joint coherence of modalities that know nothing of each other; None leaves its line out.
+    """
     figure = blank(5.2, 4.7)
     axes = figure.subplots()
     draw_marks(axes, front)
     are_cut = limit_frame(axes, front)
     for place, (objective, unit) in enumerate(zip(front.objectives[:2], units, strict=False)):
         (axes.set_ylabel if place else axes.set_xlabel)(objective_label(objective, unit))
-    write_words(figure, title, caption(front, are_cut))
+    sentences = [caption(front, are_cut), *_draw_chance(axes, front, chance)]
+    write_words(figure, title, " ".join(sentences))
     label_marks(figure, axes, front)
     return figure
+
+
+def _draw_chance(axes: Axes, front: Front, level: float | None) -> list[str]:
+    """Draw a line at the joint coherence by chance, where it is an objective and the frame has room; returns what the line means."""
+    for place, objective in enumerate(front.objectives[:2]):
+        low, high = axes.get_ylim() if place else axes.get_xlim()
+        if objective.metric == JOINT_COHERENCE and level is not None and low < level < high:
+            (axes.axhline if place else axes.axvline)(level, color=FAINT_INK, linestyle=":", linewidth=1.1, zorder=1)
+            return [f"Dotted: joint coherence by chance, {level:.3f}."]
+    return []
 
 
 def front_numbers(front: Front) -> pd.DataFrame:
@@ -186,7 +201,7 @@ def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
     lone = _lone_series(cells)
     for cell in labelled(front):
         seeds = "" if isinstance(cell, Point) else f", {cell.n}/{cell.n_planned}"
-        series = proper(cell.series).partition(", ")[2] if cell.series in lone else ""
+        series = proper(cell.series).partition(" ")[2] if cell.series in lone else ""
         text = ", ".join(filter(None, (series, f"β {spelled(cell.beta)}")))
         placer.add(text + seeds, (cell.means[0], cell.means[1]), INK if isinstance(cell, Point) else FAINT_INK)
 

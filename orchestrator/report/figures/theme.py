@@ -22,6 +22,8 @@ NARROWEST, WIDEST = 0.87, 1.8
 """Pixels a point between which a figure follows the width of its page: smaller letters are not legible, larger ones take space."""
 MARK = "cell-"
 """Stands before a cell's id in the id of its marker in an SVG."""
+MARGIN = 2
+"""Points around a figure: a browser's fonts are a little wider than those that it was laid out with."""
 
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 _ID = re.compile(r' id="([^"]+)"')
@@ -73,8 +75,8 @@ def _sized(svg: str, description: str) -> str:
     box = _VIEW_BOX.search(svg)
     if box is None:
         return svg
-    width = float(box[1])
-    style = f"width: 100%; height: auto; min-width: {NARROWEST * width:.0f}px; max-width: {WIDEST * width:.0f}px"
+    width, height = float(box[1]) + 2 * MARGIN, float(box[2]) + 2 * MARGIN
+    style = f"width: 100%; height: auto; min-width: {NARROWEST * float(box[1]):.0f}px; max-width: {WIDEST * width:.0f}px"
     label = f' role="img" aria-label="{escape(description)}"' if description else ""
-    head = f'<svg viewBox="{box[0][9:-1]}" style="{style}"{label} xmlns:xlink="http://www.w3.org/1999/xlink">'
+    head = f'<svg viewBox="-{MARGIN} -{MARGIN} {width:g} {height:g}" style="{style}"{label} xmlns:xlink="http://www.w3.org/1999/xlink">'
     return _HEAD.sub(lambda _: head, svg, count=1)

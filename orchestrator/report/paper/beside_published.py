@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
 from mopoe_core import metric_names
 from mopoe_core.config.deviations import deviations
@@ -155,6 +154,8 @@ def _tau(column: Sequence[Compared]) -> float:
     theirs = [compared.published.mean for compared in column]
     if len(ours) < len(theirs) or len(set(ours)) == 1 or len(set(theirs)) == 1:
         return math.nan
+    from scipy import stats  # a second, which no other report need wait
+
     return float(stats.kendalltau(theirs, ours, variant="b").statistic)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mopoe_core import metric_names
+from orchestrator.analysis import chance
 from orchestrator.analysis.aggregation import trial_table
 from orchestrator.analysis.comparable_groups import FrontGroup, FrontGroups, trial_labels
 from orchestrator.analysis.fronts import Front
@@ -66,6 +67,12 @@ class Part:
         return self.analysis.front
 
     @property
+    def joint_coherence_by_chance(self) -> float | None:
+        """That of modalities that know nothing of each other; None if no trial reports the test examples' classes."""
+        levels = (chance.joint_coherence(result) for result in self.group.results)
+        return next((level for level in levels if level is not None), None)
+
+    @property
     def ids(self) -> list[str]:
         """Ids of its cells, in the order of its rows."""
         return [cell.id for cell in self.group.cells]
@@ -107,7 +114,8 @@ def title(cells: Sequence[Cell], seeds: Mapping[str, Sequence[int]], spec: Sweep
 def write_fronts(parts: Sequence[Part], folder: Path) -> None:
     """Write the figure of each group's front: `front.svg`, or `front-<slug>.svg` for each of several."""
     for part in parts:
-        front_figure.write_front(part.front, part.title, part.units, folder / part.group.named("front"))
+        stem = folder / part.group.named("front")
+        front_figure.write_front(part.front, part.title, part.units, stem, part.joint_coherence_by_chance)
 
 
 def remove_others(parts: Sequence[Part], folder: Path) -> None:

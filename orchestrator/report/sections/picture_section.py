@@ -23,6 +23,7 @@ from orchestrator.spec.trial import Trial, labels, series
 COLUMNS = 4
 """Three models and the test examples fit a page of 1280 pixels."""
 QUALITY = 80  # of WebP: strokes and words are as sharp as in the PNG, at a quarter of its size
+SMALLEST_TILE = 2  # a pixel and the white one beside it
 PRIOR = "unconditional"
 GIVEN = "given_"
 
@@ -140,9 +141,9 @@ def _cut(path: AnyPath | None, given: Sequence[str], modalities: Sequence[str], 
 def _of_prior(pixels: Image.Image, modalities: Sequence[str], label: str) -> _Cut | None:
     """A block of `GRID` x `GRID` draws a modality, beside each other; the same place in each is one joint draw."""
     side = pixels.height
-    if side % GRID or pixels.width != len(modalities) * (side + GAP) - GAP:
+    tile, rest = divmod(side, GRID)
+    if tile < SMALLEST_TILE or rest or pixels.width != len(modalities) * (side + GAP) - GAP:
         return None
-    tile = side // GRID
     boxes = {name: (place * (side + GAP), 0, COLUMNS * tile, SAMPLES * tile) for place, name in enumerate(modalities)}
     return _Cut({}, {name: _strip(pixels, box, f"{name} drawn from the prior by {label}") for name, box in boxes.items()})
 
@@ -150,9 +151,9 @@ def _of_prior(pixels: Image.Image, modalities: Sequence[str], label: str) -> _Cu
 def _of_subset(pixels: Image.Image, given: Sequence[str], modalities: Sequence[str], label: str) -> _Cut | None:
     """Above a line a row a given modality, below it `SAMPLES` rows a modality."""
     rows = len(given) + SAMPLES * len(modalities)
-    if (pixels.height - GAP) % rows:
+    tile, rest = divmod(pixels.height - GAP, rows)
+    if tile < SMALLEST_TILE or rest:
         return None
-    tile = (pixels.height - GAP) // rows
     width = min(COLUMNS * tile, pixels.width)
     observed = [name for name in modalities if name in given]
     examples = {
