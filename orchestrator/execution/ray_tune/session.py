@@ -22,8 +22,8 @@ from orchestrator.execution.ray_tune import node_slots, ray_address
 
 LONGEST_JOIN = 120.0
 """Seconds to wait for a first worker."""
-WORKER = "orchestrator.execution.ray_tune.worker"
-"""Imports torch and Tune, which takes as long as Ray takes to start."""
+NEXT = f"{environment.__package__}.tune_jobs"
+"""What this process needs next. It imports torch and Tune, which takes as long as Ray takes to start."""
 
 
 @contextmanager
@@ -32,9 +32,7 @@ def running_ray() -> Iterator[None]:
 
     While Ray's processes start, a thread imports what this process needs next.
     """
-    threading.Thread(
-        target=import_module, args=(f"{environment.__package__}.tune_jobs",), name="import torch", daemon=True
-    ).start()
+    threading.Thread(target=import_module, args=(NEXT,), name="import torch", daemon=True).start()
     if ray.is_initialized():
         yield
         return
@@ -73,14 +71,6 @@ def _start(folder: str | None) -> None:
 
 def _like_ctrl_c(number: int, frame: object) -> None:
     os.kill(os.getpid(), signal.SIGINT)
-
-
-def start_workers(count: int, cpu: int) -> None:
-    """Start processes here that import what an attempt needs, while data are prepared. Ray hands idle processes to Tune."""
-    if "RAY_ADDRESS" not in os.environ:
-        task = ray.remote(import_module).options(num_cpus=cpu, max_retries=0)
-        for _ in range(count):
-            task.remote(WORKER)
 
 
 def nodes() -> list[node_slots.Node]:

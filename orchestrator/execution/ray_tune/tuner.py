@@ -27,8 +27,6 @@ def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outco
 
         nodes = session.nodes()
         context = work.context(node_slots.gpus(resources, node_slots.in_the_end(nodes)), search)
-        if context.gpu == 0:
-            session.start_workers(min(node_slots.slots(resources, 0, nodes), len(work.todo)), resources.cpu)
         prepare(work.todo, observer, partial(tune_jobs.train_classifiers, context))
         nodes = session.nodes()  # anew: while data were prepared, more may have joined
         slots = node_slots.slots(resources, context.gpu, node_slots.in_the_end(nodes))
