@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
-from orchestrator.execution.ray_tune import environment  # first: Ray reads its settings when it is imported
+from orchestrator.execution.ray_tune import environment  # noqa: F401  # first: Ray reads its settings when it is imported
 
 # isort: split
 import ray
@@ -22,15 +22,16 @@ from orchestrator.execution.ray_tune import node_slots, ray_address
 
 LONGEST_JOIN = 120.0
 """Seconds to wait for a first worker."""
-NEXT = f"{environment.__package__}.tune_jobs"
-"""What this process needs next. It imports torch and Tune, which takes as long as Ray takes to start."""
+NEXT = "orchestrator.execution.attempt.preparation"
+"""Imports torch, which this process needs next, and which takes as long as Ray takes to start. It must import nothing of Ray: Ray's
+packages import one another in circles, and two threads that begin at different ends of a circle would get half of a package."""
 
 
 @contextmanager
 def running_ray() -> Iterator[None]:
     """A Ray to run on: the one of this process, that of RAY_ADDRESS, or a local one that is stopped afterwards.
 
-    While Ray's processes start, a thread imports what this process needs next.
+    While Ray's processes start, a thread imports torch.
     """
     threading.Thread(target=import_module, args=(NEXT,), name="import torch", daemon=True).start()
     if ray.is_initialized():
