@@ -1,7 +1,8 @@
 """Which trials make a stack. Pure but for reading the ledger.
 
 A stack that was begun is formed again of the same trials, so that a sweep that was cut ends as one that was not. Other trials are stacked
-with those of their shape, of one model as far as may be, in stacks that differ in size by one at most and leave no worker idle.
+with those of their shape, of one model as far as may be, in stacks that differ in size by one at most and leave no worker idle. Seeds of
+one cell stand together, so that cells are complete early, and the front grows while the sweep runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,8 @@ def _cut(members: Sequence[Trial], size: int, slots: int) -> list[tuple[Trial, .
     """Returns stacks of at most `size`, as many as keep all workers busy to the end."""
     if size == 1:
         return [(member,) for member in members]
-    by_model = sorted(members, key=lambda trial: (trial.config.model, trial.config.estimator, trial.config.kl))
+    cells = {cell: place for place, cell in enumerate(dict.fromkeys(trial.cell for trial in members))}
+    by_model = sorted(members, key=lambda trial: (trial.config.model, trial.config.estimator, trial.config.kl, cells[trial.cell]))
     fewest = -(-len(members) // size)
     count = min(len(members), -(-fewest // slots) * slots)
     bounds = [len(members) * i // count for i in range(count + 1)]
