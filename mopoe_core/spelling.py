@@ -5,7 +5,7 @@ here; only what is allowed at the place in question is ever suggested, so that o
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -243,6 +243,12 @@ def nearest(value: object, allowed: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the nearest allowed spelling, or nothing."""
     found = suggestion(value, allowed)
     return f" (did you mean {found!r}?)" if found else ""
+
+
+def first_of(texts: Sequence[str], most: int) -> str:
+    """`a, b and 3 more`: the first few texts, and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def _plain(word: str) -> str:

@@ -1,12 +1,12 @@
 """Whether a dataset can be had: its original files are where they are looked for, or it was built before. Nothing is read or built."""
 
-import os
 import tempfile
 from pathlib import Path
 
 from mopoe_core.data.cards import is_own
 from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.errors import DataError
+from mopoe_core.storage.folders import nearest_there
 
 
 def check_available(key: DataKey, folder: Path) -> None:
@@ -33,7 +33,7 @@ def check_available(key: DataKey, folder: Path) -> None:
 
 def check_folder(folder: Path) -> Path:
     """Returns the folder of datasets, or the nearest one above it that is there. Raises DataError where that is a file."""
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    nearest = nearest_there(folder.absolute())
     if not nearest.is_dir():
         raise DataError(f"{nearest}: is no folder, and data are kept in one; name a folder (--data, resources.data)")
     return nearest

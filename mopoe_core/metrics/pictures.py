@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mopoe_core import metric_names
+from mopoe_core.data.plain_values import decoded_texts
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.metrics.picture_layout import GAP, GRID, SAMPLES
 from mopoe_core.models.gaussians import products
@@ -110,8 +111,7 @@ def tile_size(modalities: Sequence[Modality]) -> int:
 def tiles(modality: Modality, values: Tensor, tile: int) -> Pixels:
     """(N, *shape) as N tiles (N, tile, tile, 3)."""
     if modality.kind == "text":
-        codes = values.argmax(-1).tolist()
-        return np.stack([_written("".join(modality.alphabet[code] for code in row), tile) for row in codes])
+        return np.stack([_written(text, tile) for text in decoded_texts(modality, values)])
     if modality.kind == "vector":
         return np.stack([_bars(row, tile) for row in values.cpu().numpy()])
     channels = (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu()

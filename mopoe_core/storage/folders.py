@@ -1,5 +1,6 @@
 """Folders of storage: the files in one, and moving one as a whole."""
 
+import os
 from pathlib import Path
 
 from mopoe_core.storage.durability import make_folder, sync
@@ -7,6 +8,11 @@ from mopoe_core.storage.local_path import LocalPath
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.whole_files import copy
+
+
+def nearest_there(folder: Path) -> Path:
+    """Returns the folder, or the nearest one above it that is there; what is there may be a file."""
+    return next(path for path in (folder, *folder.parents) if os.path.lexists(path))
 
 
 def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:

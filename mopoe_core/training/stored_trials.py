@@ -11,7 +11,7 @@ from typing import Any
 from mopoe_core.config.training_config import RECIPE, TrainingConfig
 from mopoe_core.errors import CheckpointError
 from mopoe_core.family.registry import ALIASES
-from mopoe_core.spelling import nearest
+from mopoe_core.spelling import first_of, nearest
 from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, Record, parsed
@@ -185,7 +185,7 @@ def _listed(values: Sequence[Any]) -> str:
     texts = {repr(value): value for value in values}
     numeric = all(isinstance(value, int | float) for value in texts.values())
     shown = sorted(texts, key=lambda text: texts[text]) if numeric else sorted(texts)
-    return ", ".join(shown[:MOST_SHOWN]) + (f" and {len(shown) - MOST_SHOWN} more" if len(shown) > MOST_SHOWN else "")
+    return first_of(shown, MOST_SHOWN)
 
 
 def _spelled(wanted: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mopoe_core import metric_names
+from mopoe_core.spelling import first_of
 from orchestrator.analysis import chance
 from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.intervals import mean
@@ -32,9 +33,8 @@ SHARE = metric_names.UNITS[metric_names.COHERENCE]
 
 def sentences(analysis: SweepAnalysis) -> list[str]:
     """Returns a sentence for each kind of caution that the sweep needs, the widest first."""
-    found = [_few_seeds(analysis)]
+    found, names = [_few_seeds(analysis)], labels(analysis.cells)
     for part in analysis.groups:
-        names = labels(analysis.cells)
         completed = [result for result in part.group.results if result.status == "completed"]
         found += [
             _weak_classifiers(completed),
@@ -133,7 +133,7 @@ def _conditional_at_chance(part: GroupAnalysis, results: Sequence[TrialResult], 
     level = max(levels[cell_id] for cell_id in at_chance)
     return (
         f"Conditional coherence is no better than the share of the commonest class ({level:.3f}) in "
-        f"{_named(part.group.cells, at_chance, names)}, for {_listed(arrows)}."
+        f"{_named(part.group.cells, at_chance, names)}, for {first_of(arrows, MOST_NAMED)}."
     )
 
 
@@ -164,16 +164,11 @@ def _below_reference(front: Front) -> str:
         for objective in front.objectives
         if objective.reference is not None
     )
-    return f"Not better than the reference ({references}), so that they add nothing to the hypervolume: {_listed(short)}."
+    return f"Not better than the reference ({references}), so that they add nothing to the hypervolume: {first_of(short, MOST_NAMED)}."
 
 
 def _named(cells: Sequence[Cell], ids: Iterable[str], names: Mapping[str, str]) -> str:
     wanted = set(ids)
     if len(wanted) == len(cells) > 1:
         return f"all {len(cells)} cells"
-    return _listed([names[cell.id] for cell in cells if cell.id in wanted])
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return first_of([names[cell.id] for cell in cells if cell.id in wanted], MOST_NAMED)

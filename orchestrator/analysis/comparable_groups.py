@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from mopoe_core.spelling import first_of
 from orchestrator.errors import LedgerError
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.comparison_key import (
@@ -157,9 +158,8 @@ def trial_labels(trials: Iterable[Trial], results: Sequence[TrialResult]) -> dic
 def trials_text(results: Sequence[TrialResult]) -> str:
     """`2 trials (ID, ID) were`, with the ids of the first few."""
     ids = [result.trial.id for result in results]
-    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
     count = "1 trial" if len(ids) == 1 else f"{len(ids)} trials"
-    return f"{count} ({', '.join(ids[:MOST_NAMED])}{more}) {'was' if len(ids) == 1 else 'were'}"
+    return f"{count} ({first_of(ids, MOST_NAMED)}) {'was' if len(ids) == 1 else 'were'}"
 
 
 def _by_cell(cells: Sequence[Cell], results: Iterable[TrialResult]) -> dict[str, list[TrialResult]]:

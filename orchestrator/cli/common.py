@@ -1,6 +1,5 @@
 """What several commands need: arguments, opening a sweep file and its storage, commands on the same sweep, warnings."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mopoe_core.errors import UserError
+from mopoe_core.storage.folders import nearest_there
 from mopoe_core.storage.paths import AnyPath, expand, storage_path
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.uri_secrets import masked
@@ -106,7 +106,7 @@ def _storage_folder(spec: SweepSpec, storage: str | None) -> AnyPath:
         except OSError as error:
             raise refuse(f"{option}: {folder} cannot be reached ({folder.without_secrets(error)})") from None
         return folder
-    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    nearest = nearest_there(folder)
     if not nearest.is_dir():
         raise refuse(f"{option}: {nearest} is a file; name a folder")
     if "?" in str(folder) or "%" in str(folder):  # in SQLite's URI these are syntax: the database would be outside the folder

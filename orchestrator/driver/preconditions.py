@@ -15,6 +15,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.availability import check_available
 from mopoe_core.data.cards import is_own
 from mopoe_core.errors import UserError
+from mopoe_core.storage.folders import nearest_there
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.retries import is_full
@@ -75,9 +76,7 @@ def _error_of(run: Callable[[], None]) -> UserError | None:
 
 
 def _try_storage(storage: AnyPath) -> None:
-    place = storage
-    if not isinstance(storage, RemotePath):
-        place = next(path for path in (storage, *storage.parents) if os.path.lexists(path))
+    place = storage if isinstance(storage, RemotePath) else nearest_there(storage)
     with _storage_errors(storage):
         problem = storage_check.what_is_wrong(place)
     if problem:

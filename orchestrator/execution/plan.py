@@ -11,6 +11,7 @@ from orchestrator.errors import DamagedError
 from orchestrator.execution import costs
 from orchestrator.execution.costs import Evaluation
 from orchestrator.execution.one_field_apart import Differing, find
+from orchestrator.execution.ray_tune import node_slots
 from orchestrator.ledger import training_progress
 from orchestrator.ledger.integrity import inspection
 from orchestrator.ledger.ledger import Ledger
@@ -241,13 +242,11 @@ def wall_hours(plan: Plan, resources: Resources, cpus: int, gpus: int | None = N
     Trials are handed out as the queue does, each to the worker that is free first: seed by seed, and of a seed the longest first. What a
     search has still to propose follows. `gpus` is None where they are not known, and then only CPUs bound what runs at once.
     """
-    slots = min(cpus // resources.cpu, resources.at_once or cpus)
-    if resources.gpu and gpus:
-        slots = min(slots, int(gpus / resources.gpu + 1e-9))
+    slots = node_slots.slots(resources, resources.gpu if gpus else 0.0, [{"CPU": cpus, "GPU": gpus or 0}])
     seconds, proposals = plan.estimate.seconds, plan.proposals
     ordered = sorted(plan.to_run, key=lambda trial: (trial.id in plan.failed, trial.seed, -seconds[trial.id]))
     lengths = [seconds[trial.id] for trial in ordered] + [proposals.seconds / max(1, proposals.trials)] * proposals.trials
-    free_at = [0.0] * max(1, slots)
+    free_at = [0.0] * slots
     for length in lengths:
         heapreplace(free_at, free_at[0] + length)
     return max(free_at) / 3600

@@ -88,8 +88,6 @@ def _of_seeds(analysis: SweepAnalysis) -> Iterator[NamedFigure]:
         figure = seed_figures.attainment(surfaces, group.label, units)
         if figure is not None:
             yield NamedFigure(f"attainment-{group.slug}", figure, seed_figures.attainment_numbers(surfaces))
-        ids = {cell.id for cell in group.cells}
-        results = [result for result in analysis.results if result.trial.cell.id in ids]
-        figure = seed_figures.learning(group.cells, results, group.label)
-        if figure is not None:
-            yield NamedFigure(f"learning-{group.slug}", figure, seed_figures.learning_numbers(group.cells, results))
+        curves = seed_figures.named_learning(f"learning-{group.slug}", group.cells, analysis.results, group.label)
+        if curves is not None:
+            yield curves

@@ -132,7 +132,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "objectives": spec.objectives,
         "drawn": frozenset().union(*(shown.drawn for shown in fronts)),
         "search": search,
-        "search_figures": [theme.embedded(path, path.stem) for path in (search.shown if search else ())],
+        "search_figures": [figures.embedded(path, path.stem) for path in (search.shown if search else ())],
         "parts": parts,
         "proposed_ids": [one.cell.id for one in contents.proposed],
         "shown": lambda entry: with_minus(tables.shown(entry)),

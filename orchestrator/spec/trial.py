@@ -66,21 +66,26 @@ class Trial:
         return f"{self.cell.label} seed={self.seed}"
 
 
-def series(cells: Sequence[Cell]) -> dict[str, str]:
-    """Cell id to its line in a figure: its model, and the fields other than beta in which cells of that model differ.
-
-    They are in the order of a legend: models in the order of `MODELS`, the paper's first, then cells in their order.
-    """
+def varying_fields(cells: Sequence[Cell]) -> dict[str, list[str]]:
+    """By model, the fields other than beta in which its cells differ."""
     values: dict[str, dict[str, set[Any]]] = {}
     for cell in cells:
         of_model = values.setdefault(cell.config.model, {})
         for field, value in cell.config:
             of_model.setdefault(field, set()).add(value)
     unnamed = ("beta", "data_hash")  # each dataset of a sweep has one hash, so that its name tells as much
-    varying = {
+    return {
         model: [field for field, distinct in of_model.items() if len(distinct) > 1 and field not in unnamed]
         for model, of_model in values.items()
     }
+
+
+def series(cells: Sequence[Cell]) -> dict[str, str]:
+    """Cell id to its line in a figure: its model, and the fields other than beta in which cells of that model differ.
+
+    They are in the order of a legend: models in the order of `MODELS`, the paper's first, then cells in their order.
+    """
+    varying = varying_fields(cells)
     lines = {}
     for cell in sorted(cells, key=lambda cell: MODELS[cell.config.model].place):
         model = cell.config.model

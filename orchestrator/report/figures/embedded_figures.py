@@ -19,7 +19,8 @@ def embedded(path: Path, description: str = "") -> str:
     """
     if path.suffix == ".svg":
         return theme.embedded(path, description)
-    uri = f"data:image/webp;base64,{base64.b64encode(_webp(path)).decode()}"
+    with Image.open(path) as picture:
+        uri = webp_uri(picture, QUALITY)
     return f'<img src="{uri}" alt="{escape(description)}" loading="lazy">'
 
 
@@ -29,8 +30,8 @@ def addresses(path: Path, folder: Path) -> list[str]:
     return [file.relative_to(folder).as_posix() for file in files]
 
 
-def _webp(path: Path) -> bytes:
+def webp_uri(picture: Image.Image, quality: int) -> str:
+    """Returns a picture as an address that needs no network."""
     content = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.save(content, "WEBP", quality=QUALITY, method=4)
-    return content.getvalue()
+    picture.save(content, "WEBP", quality=quality, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"

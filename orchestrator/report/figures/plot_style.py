@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from mopoe_core.spelling import first_of
 from mopoe_core.storage.whole_files import write_whole
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures.model_styles import SeriesStyle
@@ -237,9 +238,8 @@ def bars_text(are_cut: bool) -> str:
 
 
 def listed(texts: Sequence[str]) -> str:
-    """The first few texts, and how many more there are."""
-    more = f" and {len(texts) - MOST_NAMED} more" if len(texts) > MOST_NAMED else ""
-    return ", ".join(texts[:MOST_NAMED]) + more
+    """As many texts as a caption has room for, and how many more there are."""
+    return first_of(texts, MOST_NAMED)
 
 
 def halo() -> dict[str, object]:

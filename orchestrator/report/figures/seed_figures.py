@@ -18,6 +18,7 @@ from orchestrator.analysis.dominance import Floats, maximised
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures.model_styles import model_of, model_style, series_styles
 from orchestrator.report.figures.plot_style import (
+    NamedFigure,
     blank,
     dress,
     few_ticks,
@@ -106,6 +107,16 @@ def _staircase(surface: Surface, sign_O: Floats, worst_O: Floats) -> Floats:
     for here, following in pairwise(corners):
         path += [here, (here[0], following[1])]
     return np.array([*path, corners[-1], (corners[-1][0], worst_O[1])])
+
+
+def named_learning(name: str, cells: Sequence[Cell], results: Sequence[TrialResult], title: str) -> NamedFigure | None:
+    """The learning curves of these cells, of whose trials `results` may have others beside them, with their numbers; None without an
+    epoch.
+    """
+    ids = {cell.id for cell in cells}
+    of_cells = [result for result in results if result.trial.cell.id in ids]
+    figure = learning(cells, of_cells, title)
+    return None if figure is None else NamedFigure(name, figure, learning_numbers(cells, of_cells))
 
 
 def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) -> Figure | None:

@@ -4,7 +4,6 @@ The pictures of a trial are grids whose layout `mopoe_core.metrics.picture_layou
 models stand side by side. The page has the first `COLUMNS` columns of each grid, as WebP.
 """
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.comparable_groups import FrontGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.ledger.result import TrialResult
+from orchestrator.report.figures.embedded_figures import webp_uri
 from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels, series
@@ -172,7 +172,4 @@ def _strip(pixels: Image.Image, box: tuple[int, int, int, int], alt: str) -> Str
     """The part of a picture at left, top, width, height; without the white pixel after its last tile."""
     left, top, width, height = box
     part = pixels.crop((left, top, left + width - 1, top + height - 1))
-    content = io.BytesIO()
-    part.save(content, "WEBP", quality=QUALITY, method=4)
-    uri = f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
-    return Strip(uri, part.width, part.height, alt)
+    return Strip(webp_uri(part, QUALITY), part.width, part.height, alt)

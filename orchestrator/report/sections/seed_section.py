@@ -110,12 +110,10 @@ def _curves(analysis: SweepAnalysis, into: Path) -> list[tuple[str, Path]]:
         ]
     written = []
     for slug, title, cells in parts:
-        ids, stem = {cell.id for cell in cells}, into / f"learning-{slug}"
-        results = [result for result in analysis.results if result.trial.cell.id in ids]
-        figure = seed_figures.learning(cells, results, title)
-        if figure is not None:
-            written.append((title, save(figure, stem)[0]))
-            save_numbers(seed_figures.learning_numbers(cells, results), stem)
+        curves = seed_figures.named_learning(f"learning-{slug}", cells, analysis.results, title)
+        if curves is not None:
+            written.append((title, save(curves.figure, into / curves.name)[0]))
+            save_numbers(curves.numbers, into / curves.name)
     return written
 
 

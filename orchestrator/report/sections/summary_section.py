@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import count
 
+from mopoe_core.spelling import first_of
 from orchestrator.analysis.fronts import Front, Point
 from orchestrator.analysis.significance.exact_tests import smallest_p
 from orchestrator.analysis.significance.hypotheses import ERROR
@@ -91,8 +92,7 @@ def _complete(fronts: Sequence[tuple[str, Front]], states: Mapping[str, str]) ->
         return f"All {total} trials have completed."
     others = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     left_out = [proper(cell.label) for _, front in fronts for cell in front.left_out]
-    named = ", ".join(left_out[:MOST_NAMED]) + (f" and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else "")
-    without = f"; without all their seeds, and so on no front: {named}" if left_out else ""
+    without = f"; without all their seeds, and so on no front: {first_of(left_out, MOST_NAMED)}" if left_out else ""
     return f"{completed} of {total} trials have completed ({others}){without}."
 
 

@@ -13,6 +13,7 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import varying_fields
 from orchestrator.tracking.mlflow.ui import WORKFLOW
 
 VIEW_TAG = "mlflow.sharedViewState."
@@ -80,11 +81,7 @@ def _varying(spec: SweepSpec) -> list[str]:
     """The fields in which cells of one model differ; of a search, those of its space."""
     if spec.search is not None:
         return list(spec.search.space)
-    values: dict[tuple[str, str], set[Any]] = {}
-    for cell in spec.cells:
-        for field, value in cell.config:
-            values.setdefault((field, cell.config.model), set()).add(value)
-    return list(dict.fromkeys(field for (field, _), distinct in values.items() if len(distinct) > 1))
+    return list(dict.fromkeys(field for fields in varying_fields(spec.cells).values() for field in fields))
 
 
 def _column(kind: str, name: str) -> str:
