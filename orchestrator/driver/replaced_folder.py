@@ -93,7 +93,7 @@ def _swap(draft: LocalPath, place: LocalPath) -> None:
         except OSError as error:
             if error.errno not in TAKEN:
                 raise
-        if exchanged(draft, place) or (place.exists() and place.stat().st_ino == built):
+        if exchanged(draft, place) or _inode(place) == built:
             return
         old = draft.with_name(draft_name(place))
         with suppress(FileNotFoundError):  # another process has moved it away
@@ -109,6 +109,13 @@ def _swap(draft: LocalPath, place: LocalPath) -> None:
         finally:
             shutil.rmtree(old, ignore_errors=True)
     raise OSError(errno.EBUSY, "other processes replace this folder all the time", str(place))
+
+
+def _inode(place: LocalPath) -> int | None:
+    """The number of what is there; None if nothing is. Asked once: another process may move it away between two questions."""
+    with suppress(FileNotFoundError):
+        return place.stat().st_ino
+    return None
 
 
 def exchanged(one: Path, other: Path) -> bool:
