@@ -8,14 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from mopoe_core.config.field_types import same_number, text_or_empty
 from mopoe_core.config.training_config import RECIPE, TrainingConfig
 from mopoe_core.errors import CheckpointError
-from mopoe_core.family.registry import ALIASES
+from mopoe_core.family.registry import ALIASES, MODELS
 from mopoe_core.spelling import first_of, nearest
 from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, Record, parsed
-from mopoe_core.training.sweep_membership import RecordedSweep, completed, same
+from mopoe_core.training.sweep_membership import RecordedSweep
 
 AT_ONCE = 32
 """Records that are read at a time. Each takes an object store some ten milliseconds, most of them waiting."""
@@ -57,7 +58,7 @@ class StoredTrial:
 
     def fits(self, wanted: Mapping[str, Any]) -> bool:
         """Whether it has all these values."""
-        return all(same(self.values[name], value) for name, value in wanted.items())
+        return all(_same(self.values[name], value) for name, value in wanted.items())
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def find(storage: AnyPath, selection: Selection) -> CompletedTrial:
     trials, unusable = _begun(storage)
     if selection.sweep:
         sweep = RecordedSweep.read(storage, selection.sweep)
-        trials = [trial for trial in trials if sweep.has(trial.cell_id, trial.values)]
+        trials = [trial for trial in trials if sweep.has(trial.folder.name, trial.cell_id, trial.values["seed"])]
     fitting = [trial for trial in trials if trial.fits(wanted)]
     if len(fitting) == 1:
         return _completed(fitting[0].folder)
@@ -106,7 +107,19 @@ def _read(path: AnyPath) -> StoredTrial | None:
     config = content.get("config")
     if not isinstance(config, dict) or content.get("recipe") != RECIPE:
         return None
-    return StoredTrial(path.parent, str(content.get("cell_id")), completed(config) | {"seed": content.get("seed")})
+    return StoredTrial(path.parent, str(content.get("cell_id")), _with_defaults(config) | {"seed": content.get("seed")})
+
+
+def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with defaults for the fields that it lacks, as one lacks them that an earlier version stored."""
+    defaults = {name: known.default for name, known in TrainingConfig.model_fields.items() if not known.is_required()}
+    model = text_or_empty(config.get("model"))
+    return defaults | (MODELS[model].defaults if model in MODELS else {}) | dict(config)
+
+
+def _same(stored: Any, wanted: Any) -> bool:
+    """Whether a field of a stored configuration has this value. `1`, `1.0` and `"1"` are one number, a tuple is a list."""
+    return same_number(stored, list(wanted) if isinstance(wanted, tuple) else wanted)
 
 
 def _completed(folder: AnyPath) -> CompletedTrial:

@@ -1,4 +1,8 @@
-"""Sweeps as storage remembers them: the content of each sweep file, with its scale applied and without the place of the storage."""
+"""Sweeps as storage remembers them: the content of each sweep file, with its scale applied and without the place of the storage.
+
+The record of a grid also lists the ids of its trials, so that `mopoe_core.load` finds them without the orchestrator. A search has none there:
+its proposals name its cells.
+"""
 
 import json
 from collections.abc import Iterator
@@ -20,8 +24,9 @@ def record(spec: SweepSpec) -> str:
 
 
 def remember(spec: SweepSpec, storage: AnyPath) -> None:
-    """Let storage remember a sweep, as `record` has it."""
-    records.write(Layout(storage).sweep(spec.name).record, Identity("sweep", sweep=spec.name), {"sweep": _plain(spec)})
+    """Let storage remember a sweep, as `record` has it, and which trials it has."""
+    trials = {} if spec.search else {"trials": [trial.id for trial in spec.trials]}
+    records.write(Layout(storage).sweep(spec.name).record, Identity("sweep", sweep=spec.name), {"sweep": _plain(spec)} | trials)
 
 
 def _plain(spec: SweepSpec) -> dict[str, Any]:
