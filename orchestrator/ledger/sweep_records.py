@@ -1,7 +1,7 @@
 """Sweeps as storage remembers them: the content of each sweep file, with its scale applied and without the place of the storage.
 
-The record of a grid also lists the ids of its trials, so that `mopoe_core.load` finds them without the orchestrator. A search has none there:
-its proposals name its cells.
+The record of a grid also lists the ids of its trials, so that `mopoe_core.load` finds them without the orchestrator. That of a search
+does not, because its proposals name its cells.
 """
 
 import json
