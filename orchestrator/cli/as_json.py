@@ -1,10 +1,11 @@
-"""What `plan`, `status` and `failures` show, as JSON for programs. Pure."""
+"""What `plan`, `status`, `failures` and `report` show, as JSON for programs. Pure."""
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.storage.paths import AnyPath
@@ -15,6 +16,10 @@ from orchestrator.monitor.shown_front import ShownFront
 from orchestrator.spec.sweep_file import example_configs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
+
+if TYPE_CHECKING:  # pandas, which `plan` and `status` do not wait for
+    from orchestrator.analysis.fronts import Front
+    from orchestrator.report.overview import Overview
 
 
 def plan_json(spec: SweepSpec, plan: Plan, storage: AnyPath, wall_seconds: float) -> str:
@@ -96,6 +101,54 @@ def failures_json(spec: SweepSpec, groups: Sequence[FailureGroup], commands: Map
         for group in groups
     ]
     return _text({"sweep": spec.name, "groups": found})
+
+
+def report_json(spec: SweepSpec, overview: "Overview", page: Path) -> str:
+    """Returns a report in short: its sentences and warnings, and each front with the cells that are complete and those that are not.
+
+    `probability` is null where there are too few seeds for one, `sds` where there is one seed.
+    """
+    content = {
+        "sweep": spec.name,
+        "page": str(page),
+        "sentences": overview.sentences,
+        "warnings": overview.warnings,
+        "fronts": [
+            {"group": label, "hypervolume": front.hypervolume, "cells": _cells(front), "incomplete": _incomplete(front)}
+            for label, front in overview.fronts
+        ],
+    }
+    return _text(content)
+
+
+def _cells(front: "Front") -> list[dict[str, Any]]:
+    metrics = [objective.metric for objective in front.objectives]
+    return [
+        {
+            "cell_id": point.cell_id,
+            "cell": point.label,
+            "seeds": point.n,
+            "on_front": point.on_front,
+            "probability": point.shown_probability,
+            "means": dict(zip(metrics, point.means, strict=True)),
+            "sds": dict(zip(metrics, point.sds, strict=True)) if point.n > 1 else None,
+        }
+        for point in front.points
+    ]
+
+
+def _incomplete(front: "Front") -> list[dict[str, Any]]:
+    metrics = [objective.metric for objective in front.objectives]
+    return [
+        {
+            "cell_id": cell.cell_id,
+            "cell": cell.label,
+            "seeds": cell.n,
+            "seeds_planned": cell.n_planned,
+            "means": dict(zip(metrics, cell.means, strict=False)),
+        }
+        for cell in front.left_out
+    ]
 
 
 def _data_of(config: TrainingConfig) -> tuple[str, str, str | None]:

@@ -14,7 +14,9 @@ from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain, say
 from orchestrator.cli import exit_codes
+from orchestrator.cli.as_json import report_json
 from orchestrator.cli.common import (
+    JsonOption,
     ScaleOption,
     SpecArgument,
     StorageOption,
@@ -66,8 +68,11 @@ def report(
     font_size: Annotated[
         float | None, typer.Option("--font-size", metavar="POINTS", min=4, max=30, help="How large their letters are.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write figure, tables and page from what the ledger holds."""
+    if as_json and (against_paper or table is not None or figures is not None):
+        raise UserError("--json: has the report in short; leave --against-paper, --table and --figures out")
     spec, folder = open_sweep(file, scale, storage)
     check_there(file, folder)
     if table is not None:
@@ -84,6 +89,9 @@ def report(
 
     into = _report_folder(to) if to else None
     paths = report_step.write_report(spec, folder, recorded_command(), against_paper, rank_unequal, into)
+    if as_json:
+        say(report_json(spec, paths.overview, paths.page))
+        return
     say(paths.summary)
     if paths.search:
         say(paths.search.line)

@@ -24,7 +24,7 @@ from orchestrator.report.figures.plot_style import Look, NamedFigure, drawn_for,
 from orchestrator.report.paper import paper_figures
 from orchestrator.report.render import search_table
 from orchestrator.report.render.search_table import Searched
-from orchestrator.report.sections import group_section, heat_map_section
+from orchestrator.report.sections import group_section, heat_map_section, seed_section
 from orchestrator.report.sections.group_section import Part
 from orchestrator.search.outcomes import ProposedCell
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -81,13 +81,12 @@ def _heat_maps(parts: Sequence[Part]) -> Iterator[NamedFigure]:
 
 
 def _of_seeds(analysis: SweepAnalysis) -> Iterator[NamedFigure]:
-    """Yields what the seeds of each group attain, and its learning curves."""
+    """Yields what the seeds of each group attain, and the learning curves."""
     for group in analysis.feasible_groups:
         surfaces = attainments(analysis.spec.objectives, group.cells, group.seeds, group.results)
         units = [group.unit(objective.metric) for objective in analysis.spec.objectives]
         figure = seed_figures.attainment(surfaces, group.label, units)
         if figure is not None:
             yield NamedFigure(f"attainment-{group.slug}", figure, seed_figures.attainment_numbers(surfaces))
-        curves = seed_figures.named_learning(f"learning-{group.slug}", group.cells, analysis.results, group.label)
-        if curves is not None:
-            yield curves
+    for _, curves in seed_section.learning_curves(analysis):
+        yield curves

@@ -15,13 +15,14 @@ from typing import Any
 import jinja2
 
 from mopoe_core.storage.paths import AnyPath
-from orchestrator.analysis import cautions, collapse
+from orchestrator.analysis import cautions
 from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures import embedded_figures as figures
 from orchestrator.report.figures import theme
+from orchestrator.report.overview import Overview
 from orchestrator.report.paper import beside_published, claim_tables
 from orchestrator.report.paper.paper_report import PaperReport
 from orchestrator.report.render import tables
@@ -35,7 +36,6 @@ from orchestrator.report.sections import (
     heat_map_section,
     origin_section,
     picture_section,
-    summary_section,
 )
 from orchestrator.report.sections.front_section import Card
 from orchestrator.report.sections.group_section import Part
@@ -74,6 +74,7 @@ class Contents:
     paper: PaperReport
     search: SearchReport | None
     searched: Searched | None
+    overview: Overview
 
 
 @dataclass(frozen=True)
@@ -100,18 +101,14 @@ def rendered(contents: Contents, folder: Path) -> str:
     body = _render(environment, "body.html.j2", **_values(contents, folder))
     script = _source(environment, "report.js")
     completed = sum(status == "completed" for status in contents.states.values())
-    warnings = origin_section.warnings(contents.results, analysis.set_aside)
-    collapsed = collapse.lines_of(analysis.cells, contents.collapsed)
     return _render(
         environment,
         "report.html.j2",
         name=analysis.spec.name,
         title=group_section.title(analysis.cells, analysis.seeds, analysis.spec),
         counts=f"{completed} of {len(contents.states)} trials completed",
-        summary=summary_section.sentences(
-            [(part.group.label, part.front) for part in contents.parts], contents.seeds, contents.states
-        ),
-        warnings=[proper(line) for line in (*warnings, *cautions.sentences(analysis), *collapsed)],
+        summary=contents.overview.sentences,
+        warnings=contents.overview.warnings,
         contents=[(anchor, unescape(title)) for anchor, title in HEADING.findall(body)],
         body=body,
         style=_source(environment, "report.css") + theme.css(),

@@ -14,7 +14,8 @@ from orchestrator.analysis import collapse
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.ledger.result import TrialResult
-from orchestrator.report import page
+from orchestrator.report import overview, page
+from orchestrator.report.overview import Overview
 from orchestrator.report.paper import paper_report
 from orchestrator.report.paper.paper_report import PaperReport
 from orchestrator.report.render.search_table import Searched
@@ -51,6 +52,7 @@ class ReportPaths:
     """The paper's tables, claims and figures that the sweep has cells for."""
     search: SearchReport | None = None
     """How the search went; None for a sweep without a search."""
+    overview: Overview = Overview()
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def write(
     paper = paper_report.write(
         grouped.groups, analysis.model_groups, spec.seed_list, samples, command, folder / "paper", against_paper
     )
+    fronts = [(part.group.label, part.front) for part in parts]
+    in_short = overview.of_sweep(analysis, fronts, seeds, results, states, collapsed)
     paths = ReportPaths(
         page=folder / PAGE,
         fronts=tuple(part.files(folder) for part in parts),
@@ -118,6 +122,7 @@ def write(
         summary="\n".join([narrow, *collapse.lines_of(analysis.cells, collapsed)]),
         paper=paper,
         search=search,
+        overview=in_short,
     )
     write_text(paths.markdown, group_section.markdown(parts))
     write_text(paths.latex, group_section.latex(parts, command))
@@ -139,6 +144,7 @@ def write(
         paper=paper,
         search=search,
         searched=searched,
+        overview=in_short,
     )
     write_text(paths.page, page.rendered(contents, folder))
     return paths

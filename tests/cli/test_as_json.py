@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from statistics import stdev
 
 import pytest
 import yaml
@@ -100,6 +102,32 @@ def test_a_status_has_the_front_of_complete_cells(begun):
     assert (front["group"], front["hypervolume"]) == ("", None)
     assert (cell["cell_id"], cell["seeds"]) == (EVERY[2].cell.id, 2)
     assert cell["means"] == {"coherence/joint": pytest.approx(0.75), "log_likelihood/joint": -50.0}
+
+
+def test_a_report_has_each_front_with_complete_and_incomplete_cells(begun):
+    """A cell with one of two seeds is incomplete; the other has mean and spread over both, and no probability from two seeds."""
+    ledger = Ledger(begun / "runs")
+    for trial, coherence in zip(EVERY[2:], (0.7, 0.8), strict=True):
+        ledger.begin(trial)
+        ledger.record(result(trial.cell, trial.seed, {"coherence/joint": coherence, "log_likelihood/joint": -50.0}))
+    report = printed(begun, "report")
+    assert Path(report["page"]).is_file()
+    assert len(report["sentences"]) == 3
+    (front,) = report["fronts"]
+    (cell,), (incomplete,) = front["cells"], front["incomplete"]
+    assert (cell["cell_id"], cell["seeds"], cell["on_front"], cell["probability"]) == (EVERY[2].cell.id, 2, True, None)
+    assert cell["means"] == {"coherence/joint": pytest.approx(0.75), "log_likelihood/joint": -50.0}
+    assert cell["sds"]["coherence/joint"] == pytest.approx(stdev((0.7, 0.8)))
+    assert (incomplete["cell_id"], incomplete["seeds"], incomplete["seeds_planned"]) == (EVERY[0].cell.id, 1, 2)
+    assert incomplete["means"] == {"coherence/joint": 0.5, "log_likelihood/joint": -60.0}
+
+
+@pytest.mark.parametrize("words", [("--table", "coherence/joint"), ("--figures", "f"), ("--against-paper",)])
+def test_what_the_json_of_a_report_cannot_be_is_refused(begun, words):
+    """With exit code 2, and nothing on standard output or on disk."""
+    done = typed_here("report", "t.yaml", "--json", *words, folder=begun)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert not (begun / "f").exists()
 
 
 @pytest.mark.parametrize("option", ["--watch", "--trials"])

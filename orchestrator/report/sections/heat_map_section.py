@@ -1,7 +1,8 @@
 """Tables of one kind of metric, shaded by value. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -41,6 +42,9 @@ NOTES = {
     },
 }
 """What a heat map shows, by kind and unit of the metric."""
+LEAST_RANGE = 0.2
+"""The range of a column that has its own darkest shade, as a share of the table's range: cells that hardly differ look alike."""
+SHADES = "Shades compare the cells of one column: the larger the number, the darker."
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class HeatMap:
     note: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
-    """Label, then text and shade of each column. The shade is in [0, 1], and negative if there is no number."""
+    """Label, then text and shade of each column. The shade is in [0, 1], by column; negative without a number."""
 
 
 def sample_count(cells: Sequence[Cell]) -> str:
@@ -63,7 +67,7 @@ def sample_count(cells: Sequence[Cell]) -> str:
 
 
 def of_groups(parts: Sequence[tuple[FrontGroup, pd.DataFrame]]) -> list[HeatMap]:
-    """The heat maps of each group with its table, kind by kind: shades compare cells of one group alone."""
+    """The heat maps of each group with its table, kind by kind. Shades compare cells of one group alone."""
     of_all = [
         replace(heat_map, anchor=group.named(heat_map.anchor), label=group.label)
         for group, table in parts
@@ -79,7 +83,8 @@ def heat_maps(cells: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
     for kind, heading in HEADINGS.items():
         part = table[table["kind"] == kind]
         units = dict.fromkeys(part[part["name"] != metric_names.JOINT_COHERENCE]["unit"]) or dict.fromkeys(part["unit"])
-        note = " ".join(NOTES[kind][unit] for unit in units).format(partition=partition, samples=sample_count(cells))
+        texts = [NOTES[kind][unit] for unit in units]
+        note = " ".join([*texts, SHADES]).format(partition=partition, samples=sample_count(cells))
         if len(part):
             maps.append(_heat_map(cells, part, kind, heading, note))
     return maps
@@ -87,7 +92,7 @@ def heat_maps(cells: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
 
 def _heat_map(cells: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, note: str) -> HeatMap:
     columns = list(dict.fromkeys(part["name"]))
-    low, high = float(part["mean"].min()), float(part["mean"].max())
+    shades = _shades(part)
     means: dict[str, dict[str, float]] = {}
     for cell_id, name, mean in _lines(part[part["n"] > 0], "cell_id", "name", "mean"):
         means.setdefault(cell_id, {})[name] = mean
@@ -97,10 +102,27 @@ def _heat_map(cells: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, 
     for cell in cells:
         of_cell = means.get(cell.id, {})
         values = [of_cell.get(column) for column in columns]
-        shown = tuple(("", -1.0) if v is None else (number(v), (v - low) / ((high - low) or 1)) for v in values)
+        shown = tuple(
+            ("", -1.0) if value is None else (number(value), shades[column](value))
+            for column, value in zip(columns, values, strict=True)
+        )
         rows.append((short[cell.id] + missing.get(cell.id, ""), shown))
     titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
     return HeatMap(f"heat-{kind.replace('_', '-')}", title, "", note, titles, tuple(rows))
+
+
+def _shades(part: pd.DataFrame) -> dict[str, Callable[[float], float]]:
+    """Returns for each column what gives a mean its shade. Subsets differ more than cells do: one scale would compare the columns."""
+    whole = float(part["mean"].max() - part["mean"].min())
+    extremes = part.groupby("name", sort=False)["mean"].agg(["min", "max"])
+    scales = zip(extremes.index, extremes["min"], extremes["max"], strict=True)
+    return {
+        str(name): partial(_shade, float(low), max(float(high - low), LEAST_RANGE * whole) or 1.0) for name, low, high in scales
+    }
+
+
+def _shade(low: float, extent: float, value: float) -> float:
+    return (value - low) / extent
 
 
 def _lines(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:

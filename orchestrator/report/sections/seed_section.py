@@ -6,7 +6,7 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from orchestrator.analysis.significance.paired_difference import Difference, Not
 from orchestrator.analysis.significance.pairwise import Volume, hypervolume_differences, hypervolumes
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.report.figures import seed_figures
-from orchestrator.report.figures.plot_style import save, save_numbers
+from orchestrator.report.figures.plot_style import NamedFigure, save, save_numbers
 from orchestrator.report.render.difference_sentences import sentence
 from orchestrator.report.render.numbers import MISSING, summary_texts, to_spread
 
@@ -101,20 +101,26 @@ def _block(analysis: SweepAnalysis, group: ModelGroup, of_series: Sequence[Attai
 
 
 def _curves(analysis: SweepAnalysis, into: Path) -> list[tuple[str, Path]]:
-    """Titles and SVGs of the learning curves of each group; of each dataset in a search, where almost every cell is a group."""
+    """Titles and SVGs of the learning curves."""
+    written = []
+    for title, curves in learning_curves(analysis):
+        written.append((title, save(curves.figure, into / curves.name)[0]))
+        save_numbers(curves.numbers, into / curves.name)
+    return written
+
+
+def learning_curves(analysis: SweepAnalysis) -> Iterator[tuple[str, NamedFigure]]:
+    """Yields title and figure of the learning curves of each group; of each dataset in a search, where almost every cell is a group."""
     parts = [(group.slug, _title(group), list(group.cells)) for group in analysis.feasible_groups]
     if analysis.spec.search:
         parts = [
             (re.sub(r"\W+", "-", dataset), dataset, [cell for cell in analysis.cells if cell.config.dataset == dataset])
             for dataset in dict.fromkeys(cell.config.dataset for cell in analysis.cells)
         ]
-    written = []
     for slug, title, cells in parts:
         curves = seed_figures.named_learning(f"learning-{slug}", cells, analysis.results, title)
         if curves is not None:
-            written.append((title, save(curves.figure, into / curves.name)[0]))
-            save_numbers(curves.numbers, into / curves.name)
-    return written
+            yield title, curves
 
 
 def _title(group: ModelGroup) -> str:
