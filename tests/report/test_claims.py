@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from orchestrator.report.paper.claim_rules import RULES
 from orchestrator.report.paper.claims import Claim, evaluate
 from orchestrator.report.paper.paper_tables import paper_tables
 from orchestrator.report.paper.published import published
+from orchestrator.spec.sweep_file import load
 from orchestrator.spec.trial import Cell
 from tests.support.builders import cell, result
 from tests.support.naming import names, names_in_order
 
+ROOT = Path(__file__).parents[2]
 MODELS = ("mvae", "mmvae", "mopoe")
 BETAS = (1, 2.5, 5, 10)
 KINDS = {"probe": 0.9, "coherence": 0.6, "log_likelihood": -1900.0, "log_likelihood_paper_view": -1800.0}
@@ -487,3 +490,15 @@ def test_pairs_of_front_points_are_counted_and_hypervolumes_are_shown(paper):
         assert (comparison.role, other in comparison.what) == ("decides", True)
     assert {c.role for c in claim.comparisons if "hypervolume" in c.what} == {"shown"}
     assert names_in_order(by_id(paper)["C9"].note, "MoPoE", 4, "mvae")
+
+
+def test_the_study_of_c8_changes_one_thing_at_a_time():
+    """Each of its six groups has one setting of weights and networks and all three betas; text at 1 changes the weight of text alone."""
+    spec = load(ROOT / "sweeps/c8.yaml")
+    results = sweep(spec.cells, 3, like_the_paper)
+    of_study = groups(spec.cells, spec.seed_list, results)
+    settings = {(group.config.networks, group.config.reconstruction_weights) for group in of_study}
+    assert len(of_study) == len(settings) == 6
+    assert {tuple(group.line("mopoe")) for group in of_study} == {(0.5, 2.5, 10)}
+    assert {claim.verdict for claim in evaluate(of_study) if claim.id == "C8"} == {"supported"}
+    assert {weights for _, weights in settings} == {"size", "equal", (3072 / 784, 1, 1)}
