@@ -119,3 +119,12 @@ def test_what_is_only_shown_changes_no_verdict():
     shown = judge(Measured("y", "share", numbers(-1.0), role=SHOWN), 5, 1)
     assert shown.outcome == "contradicted"
     assert verdict([judge(Measured("x", "share", numbers(1.0)), 5, 1), shown]) == "supported"
+
+
+def test_where_nothing_is_claimed_nothing_is_decided():
+    """A quantity without a claim has its effect and interval, and no outcome on either side."""
+    for mean in (1.0, -1.0):
+        comparison = judge(Measured("x", "share", numbers(mean), Region(), role=SHOWN), 5, 1)
+        assert (comparison.outcome, str(comparison.claimed)) == ("undecided", "–")
+        assert comparison.effect == pytest.approx(mean)
+        assert comparison.low < comparison.effect < comparison.high

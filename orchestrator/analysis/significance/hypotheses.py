@@ -32,15 +32,22 @@ FEWEST_ALIKE = 4  # seeds whose agreement to the last digit counts as a spread o
 
 @dataclass(frozen=True)
 class Region:
-    """Where a mean is claimed to be: above `low`, or below `high`."""
+    """Where a mean is claimed to be: above `low`, or below `high`. Without either, nothing is claimed."""
 
     low: float = -math.inf
     high: float = math.inf
 
     def __str__(self) -> str:
-        """`> 0` or `< 0.02`."""
+        """`> 0` or `< 0.02`; a dash if nothing is claimed."""
+        if not self.is_bounded:
+            return "–"
         text = f"> {self.low:.3g}" if math.isinf(self.high) else f"< {self.high:.3g}"
         return text.replace("-", "−")
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether anything is claimed."""
+        return not (math.isinf(self.low) and math.isinf(self.high))
 
     def room(self, low: float, high: float) -> float:
         """How far inside the region the worse end of an interval is; negative outside."""
@@ -54,7 +61,7 @@ class Region:
         return min(high - min(self.low, 0.0), max(self.high, 0.0) - low)
 
 
-ABOVE, BELOW = Region(low=0.0), Region(high=0.0)
+ABOVE, BELOW, ANYWHERE = Region(low=0.0), Region(high=0.0), Region()
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,8 @@ class Comparison:
     role: str
     """`decides`, `condition` or `shown`."""
     outcome: str
-    """`supported`, `contradicted` or `undecided`. Undecided if planned seeds are missing: the others are no random sample."""
+    """`supported`, `contradicted` or `undecided`. Undecided if planned seeds are missing: the others are no random sample. Also
+    undecided if nothing is claimed."""
     clearance: float
     """How far the effect is on the claimed side of the nearest border, in half widths of the interval: above 1 where an interval
     supports. 0 at the border and without an interval."""
@@ -127,7 +135,7 @@ def judge(measured: Measured, planned: int, among: int) -> Comparison:
     numbers = list(measured.sample.values())
     effect, _, low, high = summary(numbers)
     outcome = UNDECIDED
-    if len(numbers) >= max(2, planned):
+    if measured.claimed.is_bounded and len(numbers) >= max(2, planned):
         outcome = _by_interval(measured, among) if measured.p is None else _by_p(measured.claimed, measured.p, among)
     return Comparison(
         what=measured.what,

@@ -43,7 +43,7 @@ def at_beta(group: ModelGroup, beta: float, contrasts: Sequence[Contrast], among
     if shared is None:
         return Measurement(missing=f"needs a beta that {' and '.join(models)} share")
     cells = {model: group.line(model)[shared] for model in models}
-    measured = [contrast.measured(group, cells) for contrast in contrasts]
+    measured = [contrast.measured(group, cells) for contrast in dict.fromkeys(contrasts)]
     deviation = "" if shared == beta else f", the beta of most models that is nearest to the paper's {spelled(beta)}"
     formulas = "; ".join(str(contrast.quantity) for contrast in counting)
     return with_seeds(

@@ -115,6 +115,8 @@ def details(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
 
 
 def _outcome(comparison: Comparison) -> str:
+    if not comparison.claimed.is_bounded:
+        return "(only shown)"
     if comparison.role == SHOWN:
         return f"({comparison.outcome}; only shown)"
     return f"{comparison.outcome} (condition)" if comparison.role == CONDITION else comparison.outcome
