@@ -43,3 +43,14 @@ def dominated_count(front_A2: Floats, others_B2: Floats) -> int:
     farther_B = highest_A[np.searchsorted(x_A, -x_B, side="left")]
     as_far_B = highest_A[np.searchsorted(x_A, -x_B, side="right")]
     return int(((farther_B >= y_B) | (as_far_B > y_B)).sum())
+
+
+def net_dominance(first_A2: Floats, second_B2: Floats) -> float:
+    """Returns the share of pairs in which the first's point dominates, less that in which the second's does; larger is better.
+
+    Of points that scatter around one mean it is 0 on average, however far each set scatters. Counts of points that some other dominates
+    favour the set that scatters more, because its best points lie further out.
+    """
+    first_A12, second_1B2 = first_A2[:, None], second_B2[None]
+    at_least_AB, at_most_AB = (first_A12 >= second_1B2).all(-1), (first_A12 <= second_1B2).all(-1)
+    return float(at_least_AB.mean() - at_most_AB.mean())  # equal points are in both

@@ -15,6 +15,7 @@ from orchestrator.report import report
 from orchestrator.report.figures import front_figure
 from orchestrator.report.figures.front_figure import write_front
 from orchestrator.report.paper import claim_tables
+from orchestrator.report.paper.claim_power import power_text
 from orchestrator.report.render import tables
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Cell
@@ -240,6 +241,16 @@ def test_the_page_says_what_the_tests_can_show(tmp_path, undrawn):
     compared = [comparison.what for claim in claims for comparison in claim.comparisons]
     assert compared
     assert all(what in text for what in compared)
+
+
+def test_the_page_says_how_each_claim_is_read_and_with_what_power(tmp_path, undrawn):
+    """Each claim's row has its reading in one sentence, and how often the rule finds the paper right on the paper's own numbers."""
+    paths = written(tmp_path, grid_results(parse(RAW | {"seeds": 3}).cells, 3), seeds=3)
+    tables = {name: (paths.page.parent / f"paper/claims.{name}").read_text() for name in ("md", "csv")}
+    tables["page"] = Page(paths.page.read_text()).text
+    for text in tables.values():
+        assert all(" ".join(claim.rule.reading.split()) in text for claim in paths.paper.claims)
+        assert power_text("C5", "mnist_svhn_text", 3) in text
 
 
 def test_a_command_cannot_leave_its_comment():

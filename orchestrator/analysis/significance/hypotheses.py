@@ -6,6 +6,9 @@ A claim of several comparisons is supported if every comparison is. With uncorre
 however many comparisons there are (intersection-union). A claim is contradicted if a single comparison is. There the k intervals are
 Bonferroni's, 1 - 5 %/k. Different claims, and different data, are not corrected for one another.
 
+A comparison may also be a condition without which the claim says nothing, such as that a model is above chance. If the condition is not
+established, the claim is undecided. A condition contradicts nothing.
+
 A t interval collapses where numbers are few and coarse. Of pure noise, three seeds have the same rank correlation over three betas in
 one case of twelve, and then an interval of no width. Rank correlations are therefore decided by p-values (`rank_correlation.tau_p`), at
 the same levels. Two or three seeds that agree to the last digit decide nothing.
@@ -21,49 +24,44 @@ from orchestrator.analysis.model_groups import Sample
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 OUTCOMES = (CONTRADICTED, UNDECIDED, SUPPORTED)
 """In order: the least favourable to a claim first."""
+DECIDES, CONDITION, SHOWN = "decides", "condition", "shown"
+"""Roles of a comparison: it supports or contradicts its claim; it is needed for support and contradicts nothing; it is only shown."""
 ERROR = 1 - CONFIDENCE
 FEWEST_ALIKE = 4  # seeds whose agreement to the last digit counts as a spread of zero
 
 
 @dataclass(frozen=True)
 class Region:
-    """Where a mean is claimed to be: above `low` and below `high`."""
+    """Where a mean is claimed to be: above `low`, or below `high`. Without either, nothing is claimed."""
 
     low: float = -math.inf
     high: float = math.inf
 
     def __str__(self) -> str:
-        """`> 0`, `< 0` or `within ± 38`."""
-        if self.two_sided:
-            return f"within ± {self.high:.3g}"
+        """`> 0` or `< 0.02`; a dash if nothing is claimed."""
+        if not self.is_bounded:
+            return "–"
         text = f"> {self.low:.3g}" if math.isinf(self.high) else f"< {self.high:.3g}"
         return text.replace("-", "−")
 
     @property
-    def two_sided(self) -> bool:
-        """Whether a mean can be too high as well as too low."""
-        return not (math.isinf(self.low) or math.isinf(self.high))
+    def is_bounded(self) -> bool:
+        """Whether anything is claimed."""
+        return not (math.isinf(self.low) and math.isinf(self.high))
 
     def room(self, low: float, high: float) -> float:
         """How far inside the region the worse end of an interval is; negative outside."""
         return min(low - self.low, self.high - high)
 
     def reach(self, low: float, high: float) -> float:
-        """How far an interval reaches in from the nearer border; negative if it is wholly outside."""
-        return min(high - self.low, self.high - low)
+        """How far an interval reaches into the region or to zero, whichever is nearer; negative if it reaches neither.
+
+        So a claim of more than 0.02 is contradicted by less than 0, and not by 0.01.
+        """
+        return min(high - min(self.low, 0.0), max(self.high, 0.0) - low)
 
 
-ABOVE, BELOW = Region(low=0.0), Region(high=0.0)
-
-
-def within(margin: float) -> Region:
-    """The region near zero: two one-sided tests at 2.5 % each, by the same 95 % interval."""
-    return Region(-margin, margin)
-
-
-def not_below(margin: float) -> Region:
-    """The region above minus the margin: one one-sided test at 2.5 %, by the lower end of the 95 % interval."""
-    return Region(low=-margin)
+ABOVE, BELOW, ANYWHERE = Region(low=0.0), Region(high=0.0), Region()
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,18 @@ class Measured:
     unit: str
     sample: Sample
     claimed: Region = ABOVE
-    opposed: Sample | None = None
-    """The quantity that contradicts the claim by lying outside; None if it is the same that supports it."""
+    opposed: tuple[Sample, ...] = ()
+    """The quantities that contradict the claim if all of them lie outside; empty if the quantity itself does."""
     p: tuple[float, float] | None = None
     """One-sided p-values of a mean as high, and of a mean as low. Where they are given, they decide and not the interval."""
-    counts: bool = True
-    """Whether it counts for the verdict on its claim. Otherwise it is only shown."""
+    role: str = DECIDES
     exact: bool = True
     """Whether the p-values are counted, and not approximated."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the verdict on the claim depends on it."""
+        return self.role != SHOWN
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,21 @@ class Comparison:
     n: int
     """Seeds behind it."""
     n_planned: int
-    counts: bool
+    role: str
+    """`decides`, `condition` or `shown`."""
     outcome: str
-    """`supported`, `contradicted` or `undecided`. Undecided if planned seeds are missing: the others are no random sample."""
+    """`supported`, `contradicted` or `undecided`. Undecided if planned seeds are missing: the others are no random sample. Also
+    undecided if nothing is claimed."""
     clearance: float
     """How far the effect is on the claimed side of the nearest border, in half widths of the interval: above 1 where an interval
     supports. 0 at the border and without an interval."""
     exact: bool = True
     """Whether `p` is counted, and not approximated."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the verdict on the claim depends on it."""
+        return self.role != SHOWN
 
     @property
     def lacks_seeds(self) -> bool:
@@ -122,11 +131,11 @@ class Comparison:
 
 
 def judge(measured: Measured, planned: int, among: int) -> Comparison:
-    """The comparison of a quantity with its claim. `planned` seeds were planned; `among` comparisons decide together."""
+    """The comparison of a quantity with its claim. `planned` seeds were planned; `among` comparisons can contradict the claim."""
     numbers = list(measured.sample.values())
     effect, _, low, high = summary(numbers)
     outcome = UNDECIDED
-    if len(numbers) >= max(2, planned):
+    if measured.claimed.is_bounded and len(numbers) >= max(2, planned):
         outcome = _by_interval(measured, among) if measured.p is None else _by_p(measured.claimed, measured.p, among)
     return Comparison(
         what=measured.what,
@@ -138,7 +147,7 @@ def judge(measured: Measured, planned: int, among: int) -> Comparison:
         p=math.nan if measured.p is None else min(measured.p),
         n=len(numbers),
         n_planned=planned,
-        counts=measured.counts,
+        role=measured.role,
         outcome=outcome,
         clearance=_clearance(measured.claimed.room(effect, effect), (high - low) / 2),
         exact=measured.exact,
@@ -146,7 +155,7 @@ def judge(measured: Measured, planned: int, among: int) -> Comparison:
 
 
 def verdict(comparisons: Sequence[Comparison]) -> str:
-    """Supported if every comparison that counts is; contradicted if one of them is; else undecided."""
+    """Contradicted if one of the comparisons that count is; supported if all of them are; else undecided."""
     outcomes = {comparison.outcome for comparison in comparisons if comparison.counts}
     if CONTRADICTED in outcomes:
         return CONTRADICTED
@@ -171,13 +180,16 @@ def limit(n: int) -> str:
 
 def _by_interval(measured: Measured, among: int) -> str:
     supports = list(measured.sample.values())
-    opposes = supports if measured.opposed is None else list(measured.opposed.values())
-    if any(len(numbers) < FEWEST_ALIKE and _alike(numbers) for numbers in (supports, opposes)):
+    opposes = [list(sample.values()) for sample in measured.opposed] or [supports]
+    if any(len(numbers) < FEWEST_ALIKE and _alike(numbers) for numbers in (supports, *opposes)):
         return UNDECIDED
-    supporting, opposing = summary(supports), summary(opposes, 1 - ERROR / among)
+    supporting = summary(supports)
     if measured.claimed.room(supporting.low, supporting.high) > 0:
         return SUPPORTED
-    return CONTRADICTED if measured.claimed.reach(opposing.low, opposing.high) < 0 else UNDECIDED
+    opposing = [summary(numbers, 1 - ERROR / among) for numbers in opposes]
+    if measured.role != CONDITION and all(measured.claimed.reach(ends.low, ends.high) < 0 for ends in opposing):
+        return CONTRADICTED
+    return UNDECIDED
 
 
 def _by_p(claimed: Region, p: tuple[float, float], among: int) -> str:

@@ -1,27 +1,34 @@
-"""Claims as tables: pandas, Markdown, LaTeX. Each says what its test can and cannot show."""
+"""Claims as tables: pandas, Markdown, LaTeX. Each says what its test can and cannot show. Pure."""
 
 import math
 from collections.abc import Sequence
 
 import pandas as pd
 
-from orchestrator.analysis.significance.hypotheses import Comparison, least_p, limit
+from orchestrator.analysis.significance.hypotheses import CONDITION, SHOWN, Comparison, least_p, limit
+from orchestrator.report.paper.claim_power import power_text
 from orchestrator.report.paper.claims import Claim
 from orchestrator.report.render import latex as to_latex
 from orchestrator.report.render import markdown as to_markdown
 from orchestrator.report.render.numbers import MISSING, signed
 
 COLUMNS = [
-    "id", "statement", "where", "group", "test", "verdict", "note", "comparison", "unit", "claimed", "effect", "low", "high", "p",
-    "n", "n_planned", "counts", "outcome", "least_p",
+    "id", "statement", "where", "reading", "power", "group", "test", "verdict", "note", "comparison", "unit", "claimed", "effect", "low",
+    "high", "p", "n", "n_planned", "role", "outcome", "least_p",
 ]  # fmt: skip
-CLAIM_HEADER = ("id", "claim", "paper", "verdict", "least favourable comparison", "effect", "95 % interval", "n")
+CLAIM_HEADER = (
+    "id", "claim", "read as", "paper", "power", "verdict", "least favourable comparison", "effect", "95 % interval", "n",
+)  # fmt: skip
 DETAIL_HEADER = ("id", "comparison", "claimed", "effect", "95 % interval", "unit", "n", "outcome")
+POWER = (
+    "Power: how often the rule finds its claim supported in simulated sweeps whose seeds are drawn from the paper's own means and "
+    "standard deviations."
+)
 CORRECTION = (
-    "Supported: every comparison is, by its uncorrected 95 % interval (all must hold, so none needs a correction). Contradicted: one "
-    "of k comparisons is, by its 1 − 5 %/k interval. Where an exact one-sided p is given, it decides in place of the interval, at 2.5 % "
-    "and 2.5 %/k. Seeds that are missing leave a comparison undecided, and so do two or three seeds whose numbers are all the same. "
-    "Claims and data sets are not corrected for one another."
+    "Supported: every comparison that counts is, by its uncorrected 95 % interval (all must hold, so none needs a correction). "
+    "Contradicted: one of the k comparisons that decide is, by its 1 − 5 %/k interval; conditions contradict nothing. Where an exact "
+    "one-sided p is given, it decides in place of the interval, at 2.5 % and 2.5 %/k. Seeds that are missing leave a comparison "
+    "undecided, and so do two or three seeds whose numbers are all the same. Claims and data sets are not corrected for one another."
 )
 
 
@@ -33,7 +40,7 @@ def frame(claims: Sequence[Claim]) -> pd.DataFrame:
     """
     rows = []
     for claim in claims:
-        about = {name: getattr(claim, name) for name in COLUMNS[:7]}
+        about = _about(claim)
         rows += [about | _numbers(comparison) for comparison in claim.comparisons] or [about]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -42,13 +49,13 @@ def markdown(claims: Sequence[Claim]) -> str:
     """For each group of cells a table of claims and one of their comparisons, with tests, notes and limits below."""
     parts = []
     for label in dict.fromkeys(claim.group for claim in claims):
-        own = [claim for claim in claims if claim.group == label]
-        parts += [to_markdown.bold(label), to_markdown.table(CLAIM_HEADER, [row(claim) for claim in own])]
-        compared = details(own)
+        of_group = [claim for claim in claims if claim.group == label]
+        parts += [to_markdown.bold(label), to_markdown.table(CLAIM_HEADER, [row(claim) for claim in of_group])]
+        compared = details(of_group)
         if compared:
             parts.append(to_markdown.table(DETAIL_HEADER, compared))
-        parts.append("\n".join(f"- {claim.id}: {_how(claim)}" for claim in own))
-        parts.append("\n".join(f"- {sentence}" for sentence in limits(own)))
+        parts.append("\n".join(f"- {claim.id}: {_how(claim)}" for claim in of_group))
+        parts.append("\n".join(f"- {sentence}" for sentence in limits(of_group)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -56,23 +63,42 @@ def latex(claims: Sequence[Claim], command: str) -> str:
     """The same two tables in booktabs, all groups in each, limits below. Needs \\usepackage{booktabs}."""
     labels = list(dict.fromkeys(claim.group for claim in claims))
     by_label = {label: [claim for claim in claims if claim.group == label] for label in labels}
-    claim_rows = {label: [row(claim) for claim in own] for label, own in by_label.items()}
-    detail_rows = {label: details(own) for label, own in by_label.items()}
-    said = [f"{_tex(sentence)}\\par" for sentence in limits(claims)]
-    lines = [to_latex.comment(command), *_tabular("lp{5cm}llp{4cm}rrr", CLAIM_HEADER, claim_rows), "", r"\bigskip"]
-    lines += [*_tabular("lp{7cm}lrrlrl", DETAIL_HEADER, detail_rows), "", r"\bigskip", *said, ""]
+    claim_rows = {label: [row(claim) for claim in of_group] for label, of_group in by_label.items()}
+    detail_rows = {label: details(of_group) for label, of_group in by_label.items()}
+    sentences = [f"{_tex(sentence)}\\par" for sentence in limits(claims)]
+    lines = [to_latex.comment(command), *_tabular("lp{4cm}p{4cm}lp{2cm}lp{4cm}rrr", CLAIM_HEADER, claim_rows), "", r"\bigskip"]
+    lines += [*_tabular("lp{7cm}lrrlrl", DETAIL_HEADER, detail_rows), "", r"\bigskip", *sentences, ""]
     return "\n".join(lines)
 
 
+def _about(claim: Claim) -> dict[str, object]:
+    rule = claim.rule
+    return {
+        "id": rule.id,
+        "statement": rule.statement,
+        "where": claim.where,
+        "reading": rule.reading,
+        "power": _power(claim),
+        "group": claim.group,
+        "test": rule.test,
+        "verdict": claim.verdict,
+        "note": claim.note,
+    }
+
+
+def _power(claim: Claim) -> str:
+    return power_text(claim.id, claim.dataset, claim.planned)
+
+
 def _numbers(comparison: Comparison) -> dict[str, object]:
-    fields = ("unit", "effect", "low", "high", "p", "n", "n_planned", "counts", "outcome")
+    fields = ("unit", "effect", "low", "high", "p", "n", "n_planned", "role", "outcome")
     about = {"comparison": comparison.what, "claimed": str(comparison.claimed), "least_p": least_p(comparison.n)}
     return about | {field: getattr(comparison, field) for field in fields}
 
 
 def row(claim: Claim) -> tuple[str, ...]:
     """The claim under `CLAIM_HEADER`, as text."""
-    about = (claim.id, claim.statement, claim.where, claim.verdict)
+    about = (claim.id, claim.rule.statement, claim.rule.reading, claim.where, _power(claim), claim.verdict)
     decides = claim.decides
     if decides is None:
         return (*about, claim.note, "", "", "")
@@ -81,22 +107,29 @@ def row(claim: Claim) -> tuple[str, ...]:
 
 def details(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
     """Every comparison under `DETAIL_HEADER`, as text."""
-    rows: list[tuple[str, ...]] = []
-    for claim in claims:
-        for c in claim.comparisons:
-            outcome = c.outcome if c.counts else f"({c.outcome}; only shown)"
-            rows.append((claim.id, c.what, str(c.claimed), _effect(c), _interval(c), c.unit, f"{c.n}/{c.n_planned}", outcome))
-    return rows
+    return [
+        (claim.id, c.what, str(c.claimed), _effect(c), _interval(c), c.unit, f"{c.n}/{c.n_planned}", _outcome(c))
+        for claim in claims
+        for c in claim.comparisons
+    ]
+
+
+def _outcome(comparison: Comparison) -> str:
+    if not comparison.claimed.is_bounded:
+        return "(only shown)"
+    if comparison.role == SHOWN:
+        return f"({comparison.outcome}; only shown)"
+    return f"{comparison.outcome} (condition)" if comparison.role == CONDITION else comparison.outcome
 
 
 def _how(claim: Claim) -> str:
-    return f"{claim.test}. Here: {claim.note}."
+    return f"{claim.rule.test}. Here: {claim.note}."
 
 
 def limits(claims: Sequence[Claim]) -> list[str]:
-    """The correction, and one sentence for each number of seeds behind a comparison."""
+    """What power means, the correction, and one sentence for each number of seeds behind a comparison."""
     counts = {comparison.n for claim in claims for comparison in claim.comparisons}
-    return [CORRECTION, *(limit(n) for n in sorted(counts))] if counts else []
+    return [POWER, CORRECTION, *(limit(n) for n in sorted(counts))] if counts else []
 
 
 def _effect(comparison: Comparison) -> str:
@@ -127,5 +160,5 @@ def _tex(text: str) -> str:
 def grouped_details(claims: Sequence[Claim]) -> list[tuple[str, list[tuple[str, ...]]]]:
     """Each group's label and the comparisons behind its claims; groups without any are left out."""
     groups = dict.fromkeys(claim.group for claim in claims)
-    found = [(label, details([claim for claim in claims if claim.group == label])) for label in groups]
-    return [(label, lines) for label, lines in found if lines]
+    by_label = [(label, details([claim for claim in claims if claim.group == label])) for label in groups]
+    return [(label, lines) for label, lines in by_label if lines]
