@@ -35,8 +35,8 @@ from orchestrator.report.paper import claim_power
 from orchestrator.report.paper.claim_power import PAPER, Power
 from orchestrator.report.paper.claim_rules import RULES, Rule
 from orchestrator.report.paper.claims import check
-from orchestrator.report.paper.published import DATASET_TITLES
 from orchestrator.report.render import markdown
+from orchestrator.spec.proper_names import DATASET_TITLES
 
 PAGE = Path("docs/claims.md")
 BEGIN, END = "<!-- power: begin -->", "<!-- power: end -->"

@@ -22,6 +22,7 @@ from orchestrator.report.render import tables
 from orchestrator.report.render.table_files import parts_of
 from orchestrator.report.render.tables import CellRows
 from orchestrator.search import outcomes
+from orchestrator.spec.proper_names import proper_dataset
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell
 
@@ -103,8 +104,8 @@ def title(cells: Sequence[Cell], seeds: Mapping[str, Sequence[int]], spec: Sweep
 
     `seeds` has the planned seeds of each cell by its id.
     """
-    kinds = dict.fromkeys(f"{cell.config.dataset}, {setting(cell.config)}" for cell in cells)
-    words = {word for kind in kinds for word in kind.split(", ")}
+    kinds = dict.fromkeys(f"{proper_dataset(cell.config.dataset)}, {setting(cell.config)}" for cell in cells)
+    words = {word for kind in kinds for word in kind.split(", ")} | {cell.config.dataset for cell in cells}
     more = [word for word in label.split(", ") if label and word not in words]
     counts = {len(of_cell) for of_cell in seeds.values()} or {len(spec.seed_list)}
     n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))

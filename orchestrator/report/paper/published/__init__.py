@@ -16,6 +16,7 @@ from importlib import resources
 
 from mopoe_core import metric_names
 from mopoe_core.family.registry import PAPER_MODELS
+from orchestrator.spec.proper_names import DATASET_TITLES
 
 FILES = {
     "table2": "table2_latent_classification.csv",
@@ -26,7 +27,6 @@ FILES = {
     "table7": "table7_objective_comparison.csv",
     "figure3": "figure3_polymnist_joint_coherence.csv",
 }
-DATASET_TITLES = {"mnist_svhn_text": "MNIST-SVHN-Text", "polymnist": "PolyMNIST", "celeba": "bimodal CelebA"}
 LETTERS = {
     "mnist_svhn_text": {"M": "mnist", "S": "svhn", "T": "text"},
     "celeba": {"I": "image", "T": "text"},
