@@ -139,7 +139,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "figure": figures.embedded,
         "figure_files": partial(figures.addresses, folder=folder),
         "paper": paper,
-        "claim_rows": [(claim, claim_tables.row(claim)) for claim in claims],
+        "claim_rows": [(claim, list(zip(claim_tables.CLAIM_HEADER, claim_tables.row(claim), strict=True))) for claim in claims],
         "claim_header": claim_tables.CLAIM_HEADER,
         "detail_header": claim_tables.DETAIL_HEADER,
         "claim_details": claim_tables.grouped_details(claims),

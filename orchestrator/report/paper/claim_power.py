@@ -10,7 +10,7 @@ from pathlib import Path
 
 PATH = Path(__file__).with_name("claim_power.csv")
 PAPER = "paper"
-NO_NUMBERS = "the paper prints no numbers"
+NO_NUMBERS = "no numbers printed"
 
 
 @dataclass(frozen=True)
