@@ -27,6 +27,7 @@ from mopoe_core.networks.networks import (
     WholeConv1d,
     WholeConv2d,
 )
+from mopoe_core.networks.precision import as_autocast
 from mopoe_core.networks.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
 from mopoe_core.random_streams import GlobalStream
 
@@ -92,7 +93,7 @@ class StackedLinear(Stacked):
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, ..., I) to (T, ..., O)."""
-        flat_TBO = _Product.apply(x.flatten(1, -2), self.parameter("weight"), self.parameter("bias"))
+        flat_TBO = _Product.apply(*as_autocast(x.flatten(1, -2), self.parameter("weight"), self.parameter("bias")))
         return cast(Tensor, flat_TBO).reshape(*x.shape[:-1], -1)
 
 

@@ -18,6 +18,7 @@ from mopoe_core.data.types import Dataset, Split
 from mopoe_core.metric_names import Epoch
 from mopoe_core.models.draws import Draws, draw
 from mopoe_core.models.model import MultimodalVAE
+from mopoe_core.networks import precision
 from mopoe_core.random_streams import GlobalStream, generator, seed_of
 from mopoe_core.storage.file_facts import Digest
 from mopoe_core.storage.paths import AnyPath
@@ -53,6 +54,7 @@ class Run:
     """A model in training, with everything that a checkpoint must hold."""
 
     def __init__(self, config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, trial: str = "") -> None:
+        precision.check_available(config.precision, device)
         self.config, self.seed, self.device, self.trial = config, seed, device, trial
         self.split = dataset.train.take(config.train_examples, SELECTION_SEED).to(device)
         self.model = new_model(config, seed, dataset, device).train()
@@ -122,7 +124,8 @@ class Run:
         x = self.split.batch(rows_B)
         loss = self.model.loss(x, self.draws(), None if self.present_NM is None else self.present_NM[rows_B])
         self.optimiser.zero_grad()
-        loss.total.backward()
+        with precision.in_backward(self.config.precision, self.device):
+            loss.total.backward()
         self.optimiser.step()
         return loss.terms()
 

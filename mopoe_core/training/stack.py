@@ -9,7 +9,7 @@ Shape suffixes: T stacked trial, B batch, M modality, S sampled component, D lat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from mopoe_core.models.draws import stack_draws
 from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passes, loss
 from mopoe_core.models.model import MultimodalVAE, hide
 from mopoe_core.models.objective import Objective
+from mopoe_core.networks import precision
 from mopoe_core.networks.stacked_modules import NotStackable, Stacked, check_network, joined, stack
 from mopoe_core.random_streams import GlobalStream
 from mopoe_core.training.run import Run, Tally
@@ -82,7 +83,8 @@ class Stack:
         """One optimiser step of every run, on the examples with these indices; returns their `Loss.terms`, (T, 3 + M)."""
         losses = self.losses(rows_TB)
         self._optimiser.zero_grad()
-        torch.cat([part.total for part in losses]).sum().backward()
+        with precision.in_backward(self._config.precision, self._device):
+            torch.cat([part.total for part in losses]).sum().backward()
         self._optimiser.step()
         return torch.cat([part.terms() for part in losses])
 
@@ -93,7 +95,7 @@ class Stack:
         if self._present_TNM is not None:
             present_TBM = torch.take_along_dim(self._present_TNM, rows_TB[..., None], 1)
             x = hide(self._modalities, x, present_TBM)
-        heads = [cast(tuple[Tensor, Tensor], self._encoders[m.name](x[m.name])) for m in self._modalities]
+        heads = [precision.heads(self._encoders[m.name], x[m.name], self._config.precision) for m in self._modalities]
         encoded = Encoded.of(heads, self._config.latent_dim)
         return [part.loss(x, encoded, present_TBM) for part in self._parts]
 
@@ -135,7 +137,8 @@ class _Part:
             modality = self._first.modalities[m]
 
             def decoded(z_TSBL: Tensor) -> Tensor:
-                raw = self.decoders[modality.name](z_TSBL.flatten(1, 2)).unflatten(1, z_TSBL.shape[1:3])
+                flat = precision.decoded(self.decoders[modality.name], z_TSBL.flatten(1, 2), self._first.config.precision)
+                raw = flat.unflatten(1, z_TSBL.shape[1:3])
                 seen = x[modality.name][self._which].unsqueeze(1)
                 return self._first.likelihoods[modality.name].log_prob(raw, seen, len(modality.shape))
 
