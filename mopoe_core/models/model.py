@@ -41,6 +41,11 @@ class MultimodalVAE(nn.Module):
         self.mixing_decoders = frozenset(name for name, network in self.decoders.items() if mixes_examples(network))
         """Likewise of the decoder."""
 
+    @property
+    def mixes_examples(self) -> bool:
+        """Whether a network may mix the examples of a batch, in training: it then sees only those that have its modality."""
+        return bool(self.mixing_encoders | self.mixing_decoders)
+
     def to_device(self, device: torch.device) -> "MultimodalVAE":
         """Move the networks and the objective's numbers."""
         self.objective = Objective(self.objective.spec, device)

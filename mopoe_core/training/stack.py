@@ -19,8 +19,9 @@ from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passe
 from mopoe_core.models.model import MultimodalVAE, hide
 from mopoe_core.models.objective import Objective
 from mopoe_core.networks import precision
-from mopoe_core.networks.stacked_modules import NotStackable, Stacked, check_network, joined, stack
+from mopoe_core.networks.stacked_modules import NotStackable, Stacked, StackedDropout, check_network, joined, stack
 from mopoe_core.random_streams import GlobalStream
+from mopoe_core.training.graphed_step import GraphedStep, StepState, recorder_for
 from mopoe_core.training.run import Run, Tally
 
 
@@ -58,12 +59,17 @@ class Stack:
             self._parts.append(part)
             start += len(part.runs)
         self._present_TNM = _present(self.runs)
+        for run in self.runs:
+            run.memory_changes()
         self._optimiser = _Adam([*self._layers()])
+        self._graphed = GraphedStep(recorder_for(self._device))
+
+    def _networks(self) -> list[tuple[nn.Module, list[Run]]]:
+        encoders = [(encoder, self.runs) for encoder in self._encoders.values()]
+        return encoders + [(decoder, part.runs) for part in self._parts for decoder in part.decoders.values()]
 
     def _layers(self) -> Iterator[tuple[Stacked, list[Run]]]:
-        networks = [(encoder, self.runs) for encoder in self._encoders.values()]
-        networks += [(decoder, part.runs) for part in self._parts for decoder in part.decoders.values()]
-        for network, runs in networks:
+        for network, runs in self._networks():
             yield from ((layer, runs) for layer in network.modules() if isinstance(layer, Stacked))
 
     def epoch(self) -> None:
@@ -80,7 +86,23 @@ class Stack:
             run.close_epoch(sums, first_bad, sound, seconds / len(self.runs))
 
     def step(self, rows_TB: Tensor) -> Tensor:
-        """One optimiser step of every run, on the examples with these indices; returns their `Loss.terms`, (T, 3 + M)."""
+        """One optimiser step of every run, on the examples with these indices; returns their `Loss.terms`, (T, 3 + M). On a GPU it is one
+        CUDA graph.
+        """
+        if not self._graphed.possible:
+            return self.ungraphed_step(rows_TB)
+        return self._graphed(self.ungraphed_step, rows_TB, self._step_state)
+
+    def _step_state(self) -> StepState:
+        networks = [network for network, _ in self._networks()]
+        tensors = [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
+        generators = [run.noise for run in self.runs]
+        if any(isinstance(layer, StackedDropout) for network in networks for layer in network.modules()):
+            generators += [run.layers.generator for run in self.runs]  # each costs a launch two small kernels
+        return StepState(tensors, self._optimiser.fused, generators)
+
+    def ungraphed_step(self, rows_TB: Tensor) -> Tensor:
+        """`step`, kernel by kernel."""
         losses = self.losses(rows_TB)
         self._optimiser.zero_grad()
         with precision.in_backward(self._config.precision, self._device):
@@ -101,7 +123,9 @@ class Stack:
 
     def release(self) -> None:
         """Give every run tensors of its own."""
+        self._graphed.forget()
         for run in self.runs:
+            run.memory_changes()
             for tensor in (*run.model.parameters(), *run.model.buffers()):
                 tensor.data = tensor.data.clone()
             for state in run.optimiser.state.values():
@@ -166,8 +190,8 @@ class _Adam:
                     own = self._own(leaf, which, runs)
                     states[own] = _joined_state(sources[which], runs[which])
         groups = [{"params": own, "lr": lr, "weight_decay": decay} for (lr, decay), own in self._groups.items()]
-        self._optimiser = torch.optim.Adam(groups, fused=True)
-        self._optimiser.state.update(states)
+        self.fused = torch.optim.Adam(groups, fused=True)
+        self.fused.state.update(states)
 
     def _own(self, leaf: nn.Parameter, which: slice, runs: list[Run]) -> nn.Parameter:
         """What the optimiser is given of a leaf for these runs: itself, or a view."""
@@ -187,7 +211,7 @@ class _Adam:
         """One update."""
         for own, leaf, which in self._views:
             own.grad = None if leaf.grad is None else leaf.grad[which]
-        self._optimiser.step()
+        self.fused.step()
 
 
 def _adam_settings(run: Run) -> tuple[float, float]:
