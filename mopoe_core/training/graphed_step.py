@@ -194,12 +194,15 @@ def _warm_up(recorder: Recorder, step: Launch, state: StepState) -> None:
 
 
 class _Snapshot:
-    """What a step changes, as it was. It is put back in place, into the memory that a graph is recorded with."""
+    """What a step changes, as it was. It is put back in place, into the memory that a graph is recorded with.
+
+    It lies on the host: a stack that just fits on a GPU would not fit there twice.
+    """
 
     def __init__(self, state: StepState) -> None:
         self._optimiser = state.optimiser
-        self._tensors = [(tensor, tensor.detach().clone()) for tensor in state.tensors]
-        self._kept = {id(value): value.clone() for value in self._optimiser_tensors()}
+        self._tensors = [(tensor, _on_the_host(tensor)) for tensor in state.tensors]
+        self._kept = {id(value): _on_the_host(value) for value in self._optimiser_tensors()}
         self._generators = [(generator, generator.get_state()) for generator in state.generators]
 
     def _optimiser_tensors(self) -> Iterator[Tensor]:
@@ -233,6 +236,10 @@ def _capturable(optimiser: Optimizer) -> Iterator[None]:
     finally:
         for group, capturable in zip(optimiser.param_groups, before, strict=True):
             group["capturable"] = capturable
+
+
+def _on_the_host(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)
 
 
 def _first_line(error: BaseException) -> str:

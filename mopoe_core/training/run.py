@@ -67,7 +67,7 @@ class Run:
         self.layers = GlobalStream(device, seed, "layers")
         """What the networks themselves draw: dropout."""
         self.present_NM = hidden_at_random(self.split, config.missing, seed)
-        self._graphed = GraphedStep(recorder_for(device, is_static=self.present_NM is None or not self.model.mixes_examples))
+        self.graphed = GraphedStep(recorder_for(device, is_static=self.present_NM is None or not self.model.mixes_examples))
         self.history: list[Epoch] = []
         self.diverged_at_step: int | None = None
         self.checkpoint: Digest | None = None
@@ -80,7 +80,7 @@ class Run:
 
     def trained(self) -> Trained:
         """What has come of it. The memory of a graphed step is free for the evaluation."""
-        self._graphed.forget()
+        self.graphed.forget()
         seconds = sum(epoch.values["train/seconds"] for epoch in self.history)
         return Trained(self.model.eval(), tuple(self.history), self.diverged_at_step, seconds, self.checkpoint)
 
@@ -124,13 +124,13 @@ class Run:
 
     def step(self, rows_B: Tensor) -> Tensor:
         """One optimiser step; returns `Loss.terms`, still on the device. On a GPU it is one CUDA graph."""
-        if not self._graphed.possible:
+        if not self.graphed.possible:
             return self.ungraphed_step(rows_B)
-        return self._graphed(self._step_with_layers, rows_B, self._step_state)
+        return self.graphed(self._step_with_layers, rows_B, self._step_state)
 
     def memory_changes(self) -> None:
         """To be called where weights, buffers or the optimiser's state move: the graphed step is recorded anew."""
-        self._graphed.forget()
+        self.graphed.forget()
 
     def _step_with_layers(self, rows_B: Tensor) -> Tensor:
         with self.layers.entered():  # a graph draws from the generator that it was recorded with

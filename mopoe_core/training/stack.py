@@ -62,7 +62,7 @@ class Stack:
         for run in self.runs:
             run.memory_changes()
         self._optimiser = _Adam([*self._layers()])
-        self._graphed = GraphedStep(recorder_for(self._device))
+        self.graphed = GraphedStep(recorder_for(self._device))
 
     def _networks(self) -> list[tuple[nn.Module, list[Run]]]:
         encoders = [(encoder, self.runs) for encoder in self._encoders.values()]
@@ -89,9 +89,9 @@ class Stack:
         """One optimiser step of every run, on the examples with these indices; returns their `Loss.terms`, (T, 3 + M). On a GPU it is one
         CUDA graph.
         """
-        if not self._graphed.possible:
+        if not self.graphed.possible:
             return self.ungraphed_step(rows_TB)
-        return self._graphed(self.ungraphed_step, rows_TB, self._step_state)
+        return self.graphed(self.ungraphed_step, rows_TB, self._step_state)
 
     def _step_state(self) -> StepState:
         networks = [network for network, _ in self._networks()]
@@ -123,7 +123,7 @@ class Stack:
 
     def release(self) -> None:
         """Give every run tensors of its own."""
-        self._graphed.forget()
+        self.graphed.forget()
         for run in self.runs:
             run.memory_changes()
             for tensor in (*run.model.parameters(), *run.model.buffers()):

@@ -158,7 +158,7 @@ def test_rows_of_another_shape_are_taken_without_the_graph(monkeypatch):
         assert torch.equal(graphed.step(rows), plain.step(rows))
     with pytest.raises(RuntimeError):  # the noise is drawn for 32 examples, and this is the ungraphed step's own refusal
         graphed.step(torch.arange(7))
-    assert torch.equal(graphed._graphed._rows, torch.arange(32))
+    assert torch.equal(graphed.graphed._rows, torch.arange(32))
 
 
 def test_what_moves_memory_is_recorded_anew(monkeypatch):
@@ -182,7 +182,7 @@ def test_what_moves_memory_is_recorded_anew(monkeypatch):
     waits = recorder.waits
     graphed[0].trained()
     assert recorder.waits == waits + 1
-    assert graphed[0]._graphed._launch is None
+    assert graphed[0].graphed._launch is None
 
 
 def test_a_step_that_cannot_be_recorded_is_taken_without(monkeypatch, capsys):
@@ -242,10 +242,10 @@ def test_on_a_gpu_a_graph_changes_no_bit(monkeypatch):
     alone, members = runs(GPU), runs(GPU)
     for one in alone:
         trained_alone(one)
-        assert one._graphed._launch is not None
+        assert one.graphed._launch is not None
     stacked = Stack(members)
     stacked.epoch()
-    assert stacked._graphed._launch is not None
+    assert stacked.graphed._launch is not None
     stacked.epoch()
     stacked.release()
     assert all(map(same, alone, plain[0]))
@@ -264,5 +264,5 @@ def test_on_a_gpu_a_step_that_waits_goes_on_without_a_graph(capsys):
 
     rows = torch.arange(32, device=GPU)
     for _ in range(3):
-        assert torch.equal(one._graphed(waiting, rows, one._step_state), plain.ungraphed_step(rows))
+        assert torch.equal(one.graphed(waiting, rows, one._step_state), plain.ungraphed_step(rows))
     assert len(capsys.readouterr().err.splitlines()) == 1
