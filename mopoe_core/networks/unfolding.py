@@ -10,7 +10,7 @@ Shape suffixes: T stacked trial, B batch, I and O channels in and out, K taps of
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -70,7 +70,9 @@ def unfolded(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry)
     out = out.unflatten(0, x.shape[:2])
     if bias is not None:
         out = out + bias[:, None, :, None, None]
-    return out.squeeze(-2) if flat else out
+    if flat:
+        out = out.squeeze(-2)
+    return cast(Tensor, out)
 
 
 def _by_position(x_TBCL: Tensor) -> Tensor:
@@ -107,7 +109,7 @@ def measured(
 ) -> bool:
     """Whether the product is `WORTH` times as fast by this clock. It draws no random numbers; where memory is short, it is not."""
     try:
-        together = clock(lambda *tensors: unfolded(*tensors, geometry), x, weight, bias)
+        together = clock(lambda x, weight, bias: unfolded(x, weight, bias, geometry), x, weight, bias)
     except torch.OutOfMemoryError:
         return False
     return clock(grouped, x, weight, bias) > WORTH * together

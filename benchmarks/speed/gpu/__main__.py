@@ -1,7 +1,6 @@
 """Measure, most important first, and write the page after each section."""
 
 import argparse
-import os
 import platform
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from benchmarks.speed.gpu.page import Measured, write
 from benchmarks.speed.gpu.projection import projections
 from mopoe_core.errors import PrecisionError
 from mopoe_core.networks import precision
+from orchestrator.execution.attempt import device as devices
 
 BUDGET = 480.0
 POLICIES = ("fp32", "tf32", "bf16")
@@ -155,10 +155,8 @@ def main() -> None:
     if asked.device == "cpu" and asked.into == Path("docs"):
         print("error: --into: a rehearsal must not replace the page in docs; name another folder", file=sys.stderr)
         raise SystemExit(2)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    Benchmark(torch.device(asked.device), budget, asked.into).run()
+    device = devices.use(torch.get_num_threads(), float(asked.device == "cuda"))  # as a worker of a sweep
+    Benchmark(device, budget, asked.into).run()
     print(f"{asked.into / 'performance_gpu.md'}, {asked.into / 'performance_gpu.json'}")
 
 

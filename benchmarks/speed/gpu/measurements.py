@@ -102,7 +102,8 @@ def flops_a_step(case: Case, batch: int) -> int:
     run = Run(config, 0, random_data(config), torch.device("cpu"))
     with FlopCounterMode(display=False) as counter:
         run.ungraphed_step(torch.arange(COUNTED_BATCH))
-    return counter.get_total_flops() * batch // COUNTED_BATCH
+    counted: int = counter.get_total_flops()
+    return counted * batch // COUNTED_BATCH
 
 
 _DATA: dict[tuple[Case, bool], Dataset] = {}

@@ -17,6 +17,7 @@ def use(threads: int, gpu: float) -> torch.device:
     device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         precision.use_float32()
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel for each new tensor, which nothing reads unwritten
     return device
 
 
