@@ -4,6 +4,7 @@
     ├── DataError             a dataset is not there, or not what it should be
     ├── ClassifierError       a classifier is too weak to judge generated samples
     ├── CheckpointError       a checkpoint is damaged, or is that of another trial
+    ├── PrecisionError        a device does not compute in the precision that is asked for
     ├── SpecError             (orchestrator.errors) a sweep file that cannot be read or does not make sense
     └── LedgerError           (orchestrator.errors) storage holds something that contradicts what is asked
 
@@ -21,6 +22,10 @@ class DataError(UserError):
 
 class ClassifierError(UserError):
     """A classifier is too weak to judge generated samples."""
+
+
+class PrecisionError(UserError):
+    """A device does not compute in the precision that is asked for."""
 
 
 class CheckpointError(UserError, ValueError):

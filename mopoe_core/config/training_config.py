@@ -53,6 +53,8 @@ class TrainingConfig(BaseModel):
     """One of `MODELS`, or `eq5` for MoPoE trained on Eq. (5)."""
     networks: Annotated[Literal["paper", "small"], Role.NAMED] = "paper"
     """`paper`: the released layer sizes; `small`: perceptrons derived from a modality's shape."""
+    precision: Annotated[Literal["fp32", "tf32", "bf16"], Role.LABELLED] = "fp32"
+    """In which precision the networks compute; see `mopoe_core.networks.precision`. Losses and likelihoods are always float32."""
     beta: Annotated[Number, Role.STACKABLE | Role.OBJECTIVE] = Field(default=1.0, ge=0)
     """Weight of the KL terms."""
     latent_dim: Annotated[Whole, Role.LABELLED] = Field(default=20, ge=1, le=100_000)

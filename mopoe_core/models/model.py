@@ -1,7 +1,6 @@
 """The model: encoders, decoders, an objective; the same for every member of the family."""
 
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from mopoe_core.models.gaussians import Gaussians, product_of_each
 from mopoe_core.models.likelihoods import Categorical, Likelihood, numeric_likelihood
 from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passes, loss, with_private
 from mopoe_core.models.objective import Objective, specification
+from mopoe_core.networks import precision
 from mopoe_core.networks.networks import networks
 from mopoe_core.networks.stacked_modules import mixes_examples
 
@@ -41,6 +41,11 @@ class MultimodalVAE(nn.Module):
         self.mixing_decoders = frozenset(name for name, network in self.decoders.items() if mixes_examples(network))
         """Likewise of the decoder."""
 
+    @property
+    def mixes_examples(self) -> bool:
+        """Whether a network may mix the examples of a batch, in training: it then sees only those that have its modality."""
+        return bool(self.mixing_encoders | self.mixing_decoders)
+
     def to_device(self, device: torch.device) -> "MultimodalVAE":
         """Move the networks and the objective's numbers."""
         self.objective = Objective(self.objective.spec, device)
@@ -55,14 +60,14 @@ class MultimodalVAE(nn.Module):
 
     def _heads(self, modality: Modality, x: Tensor, present_B: Tensor | None) -> tuple[Tensor, Tensor]:
         """mu and log-variance, (B, D + P) each. A batch norm sees the examples that have the modality, and no others."""
-        encoder = self.encoders[modality.name]
+        encoder, policy = self.encoders[modality.name], self.config.precision
         if present_B is None or not self.training or modality.name not in self.mixing_encoders:
-            return cast(tuple[Tensor, Tensor], encoder(x))
+            return precision.heads(encoder, x, policy)
         mu, logvar = (x.new_zeros(len(x), self.config.latent_dim + self.config.private_dim) for _ in range(2))
         rows = present_B.nonzero()[:, 0]
         if len(rows) == 0:
             return mu, logvar
-        seen = encoder(x[rows])
+        seen = precision.heads(encoder, x[rows], policy)
         return mu.index_copy(0, rows, seen[0]), logvar.index_copy(0, rows, seen[1])
 
     def posterior(self, x: Mapping[str, Tensor], present_BM: Tensor, position_B: Tensor | None = None) -> Gaussians:
@@ -85,7 +90,7 @@ class MultimodalVAE(nn.Module):
 
     def decode(self, z: Tensor, modality: Modality) -> Tensor:
         """Raw likelihood parameters (..., *shape) of one modality from latents (..., D + P)."""
-        raw = cast(Tensor, self.decoders[modality.name](z.flatten(0, -2)))
+        raw = precision.decoded(self.decoders[modality.name], z.flatten(0, -2), self.config.precision)
         return raw.reshape(*z.shape[:-1], *modality.shape)
 
     def generate(self, z: Tensor, modality: Modality) -> Tensor:

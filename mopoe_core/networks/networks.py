@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Modality
+from mopoe_core.networks.precision import in_float32
 from mopoe_core.networks.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -73,7 +74,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, *shape) to mu and log-variance, each (B, latent)."""
         features = self.trunk(x)
-        return self.mu(features), safe_logvar(self.logvar(features))
+        return self.mu(features), safe_logvar(in_float32(self.logvar(features)))
 
 
 class Centre(nn.Module):

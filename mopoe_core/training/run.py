@@ -18,11 +18,13 @@ from mopoe_core.data.types import Dataset, Split
 from mopoe_core.metric_names import Epoch
 from mopoe_core.models.draws import Draws, draw
 from mopoe_core.models.model import MultimodalVAE
+from mopoe_core.networks import precision
 from mopoe_core.random_streams import GlobalStream, generator, seed_of
 from mopoe_core.storage.file_facts import Digest
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.whole_files import keep, write_bytes
 from mopoe_core.training.checkpoint import FORMAT, before, packed
+from mopoe_core.training.graphed_step import GraphedStep, StepState, recorder_for
 
 SELECTION_SEED = 0  # which examples `train_examples` keeps: the same for every trial
 
@@ -53,6 +55,7 @@ class Run:
     """A model in training, with everything that a checkpoint must hold."""
 
     def __init__(self, config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, trial: str = "") -> None:
+        precision.check_available(config.precision, device)
         self.config, self.seed, self.device, self.trial = config, seed, device, trial
         self.split = dataset.train.take(config.train_examples, SELECTION_SEED).to(device)
         self.model = new_model(config, seed, dataset, device).train()
@@ -64,6 +67,7 @@ class Run:
         self.layers = GlobalStream(device, seed, "layers")
         """What the networks themselves draw: dropout."""
         self.present_NM = hidden_at_random(self.split, config.missing, seed)
+        self.graphed = GraphedStep(recorder_for(device, is_static=self.present_NM is None or not self.model.mixes_examples))
         self.history: list[Epoch] = []
         self.diverged_at_step: int | None = None
         self.checkpoint: Digest | None = None
@@ -75,7 +79,8 @@ class Run:
         return len(self.history) >= self.config.epochs or self.diverged_at_step is not None
 
     def trained(self) -> Trained:
-        """What has come of it."""
+        """What has come of it. The memory of a graphed step is free for the evaluation."""
+        self.graphed.forget()
         seconds = sum(epoch.values["train/seconds"] for epoch in self.history)
         return Trained(self.model.eval(), tuple(self.history), self.diverged_at_step, seconds, self.checkpoint)
 
@@ -118,11 +123,30 @@ class Run:
         self.history.append(Epoch(len(self.history) + 1, int(time.time() * 1000), values))
 
     def step(self, rows_B: Tensor) -> Tensor:
-        """One optimiser step; returns `Loss.terms`, still on the device."""
+        """One optimiser step; returns `Loss.terms`, still on the device. On a GPU it is one CUDA graph."""
+        if not self.graphed.possible:
+            return self.ungraphed_step(rows_B)
+        return self.graphed(self._step_with_layers, rows_B, self._step_state)
+
+    def memory_changes(self) -> None:
+        """To be called where weights, buffers or the optimiser's state move: the graphed step is recorded anew."""
+        self.graphed.forget()
+
+    def _step_with_layers(self, rows_B: Tensor) -> Tensor:
+        with self.layers.entered():  # a graph draws from the generator that it was recorded with
+            return self.ungraphed_step(rows_B)
+
+    def _step_state(self) -> StepState:
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return StepState(tensors, self.optimiser, [self.noise, self.layers.generator])
+
+    def ungraphed_step(self, rows_B: Tensor) -> Tensor:
+        """`step`, kernel by kernel."""
         x = self.split.batch(rows_B)
         loss = self.model.loss(x, self.draws(), None if self.present_NM is None else self.present_NM[rows_B])
         self.optimiser.zero_grad()
-        loss.total.backward()
+        with precision.in_backward(self.config.precision, self.device):
+            loss.total.backward()
         self.optimiser.step()
         return loss.terms()
 
@@ -157,6 +181,7 @@ class Run:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up where `state` was taken."""
+        self.memory_changes()
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.order.set_state(state["order"])

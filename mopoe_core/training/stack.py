@@ -9,7 +9,7 @@ Shape suffixes: T stacked trial, B batch, M modality, S sampled component, D lat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,10 @@ from mopoe_core.models.draws import stack_draws
 from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passes, loss
 from mopoe_core.models.model import MultimodalVAE, hide
 from mopoe_core.models.objective import Objective
-from mopoe_core.networks.stacked_modules import NotStackable, Stacked, check_network, joined, stack
+from mopoe_core.networks import precision
+from mopoe_core.networks.stacked_modules import NotStackable, Stacked, StackedDropout, check_network, joined, stack
 from mopoe_core.random_streams import GlobalStream
+from mopoe_core.training.graphed_step import GraphedStep, StepState, recorder_for
 from mopoe_core.training.run import Run, Tally
 
 
@@ -57,12 +59,17 @@ class Stack:
             self._parts.append(part)
             start += len(part.runs)
         self._present_TNM = _present(self.runs)
+        for run in self.runs:
+            run.memory_changes()
         self._optimiser = _Adam([*self._layers()])
+        self.graphed = GraphedStep(recorder_for(self._device))
+
+    def _networks(self) -> list[tuple[nn.Module, list[Run]]]:
+        encoders = [(encoder, self.runs) for encoder in self._encoders.values()]
+        return encoders + [(decoder, part.runs) for part in self._parts for decoder in part.decoders.values()]
 
     def _layers(self) -> Iterator[tuple[Stacked, list[Run]]]:
-        networks = [(encoder, self.runs) for encoder in self._encoders.values()]
-        networks += [(decoder, part.runs) for part in self._parts for decoder in part.decoders.values()]
-        for network, runs in networks:
+        for network, runs in self._networks():
             yield from ((layer, runs) for layer in network.modules() if isinstance(layer, Stacked))
 
     def epoch(self) -> None:
@@ -79,10 +86,27 @@ class Stack:
             run.close_epoch(sums, first_bad, sound, seconds / len(self.runs))
 
     def step(self, rows_TB: Tensor) -> Tensor:
-        """One optimiser step of every run, on the examples with these indices; returns their `Loss.terms`, (T, 3 + M)."""
+        """One optimiser step of every run, on the examples with these indices; returns their `Loss.terms`, (T, 3 + M). On a GPU it is one
+        CUDA graph.
+        """
+        if not self.graphed.possible:
+            return self.ungraphed_step(rows_TB)
+        return self.graphed(self.ungraphed_step, rows_TB, self._step_state)
+
+    def _step_state(self) -> StepState:
+        networks = [network for network, _ in self._networks()]
+        tensors = [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
+        generators = [run.noise for run in self.runs]
+        if any(isinstance(layer, StackedDropout) for network in networks for layer in network.modules()):
+            generators += [run.layers.generator for run in self.runs]  # each costs a launch two small kernels
+        return StepState(tensors, self._optimiser.fused, generators)
+
+    def ungraphed_step(self, rows_TB: Tensor) -> Tensor:
+        """`step`, kernel by kernel."""
         losses = self.losses(rows_TB)
         self._optimiser.zero_grad()
-        torch.cat([part.total for part in losses]).sum().backward()
+        with precision.in_backward(self._config.precision, self._device):
+            torch.cat([part.total for part in losses]).sum().backward()
         self._optimiser.step()
         return torch.cat([part.terms() for part in losses])
 
@@ -93,13 +117,15 @@ class Stack:
         if self._present_TNM is not None:
             present_TBM = torch.take_along_dim(self._present_TNM, rows_TB[..., None], 1)
             x = hide(self._modalities, x, present_TBM)
-        heads = [cast(tuple[Tensor, Tensor], self._encoders[m.name](x[m.name])) for m in self._modalities]
+        heads = [precision.heads(self._encoders[m.name], x[m.name], self._config.precision) for m in self._modalities]
         encoded = Encoded.of(heads, self._config.latent_dim)
         return [part.loss(x, encoded, present_TBM) for part in self._parts]
 
     def release(self) -> None:
         """Give every run tensors of its own."""
+        self.graphed.forget()
         for run in self.runs:
+            run.memory_changes()
             for tensor in (*run.model.parameters(), *run.model.buffers()):
                 tensor.data = tensor.data.clone()
             for state in run.optimiser.state.values():
@@ -135,7 +161,8 @@ class _Part:
             modality = self._first.modalities[m]
 
             def decoded(z_TSBL: Tensor) -> Tensor:
-                raw = self.decoders[modality.name](z_TSBL.flatten(1, 2)).unflatten(1, z_TSBL.shape[1:3])
+                flat = precision.decoded(self.decoders[modality.name], z_TSBL.flatten(1, 2), self._first.config.precision)
+                raw = flat.unflatten(1, z_TSBL.shape[1:3])
                 seen = x[modality.name][self._which].unsqueeze(1)
                 return self._first.likelihoods[modality.name].log_prob(raw, seen, len(modality.shape))
 
@@ -163,8 +190,8 @@ class _Adam:
                     own = self._own(leaf, which, runs)
                     states[own] = _joined_state(sources[which], runs[which])
         groups = [{"params": own, "lr": lr, "weight_decay": decay} for (lr, decay), own in self._groups.items()]
-        self._optimiser = torch.optim.Adam(groups, fused=True)
-        self._optimiser.state.update(states)
+        self.fused = torch.optim.Adam(groups, fused=True)
+        self.fused.state.update(states)
 
     def _own(self, leaf: nn.Parameter, which: slice, runs: list[Run]) -> nn.Parameter:
         """What the optimiser is given of a leaf for these runs: itself, or a view."""
@@ -184,7 +211,7 @@ class _Adam:
         """One update."""
         for own, leaf, which in self._views:
             own.grad = None if leaf.grad is None else leaf.grad[which]
-        self._optimiser.step()
+        self.fused.step()
 
 
 def _adam_settings(run: Run) -> tuple[float, float]:

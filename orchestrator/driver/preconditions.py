@@ -35,7 +35,8 @@ def check(spec: SweepSpec, plan: Plan, storage: AnyPath) -> None:
     """Raises UserError with a line for each thing that the sweep needs and that is not there."""
     checks: list[Callable[[], None]] = [partial(check_storage, storage)]
     if plan.to_run or spec.search:
-        checks += [partial(_check_machine, spec), *_data_checks(spec, plan), *_network_checks(spec, plan)]
+        checks += [partial(_check_machine, spec), partial(_check_precision, spec, plan)]
+        checks += [*_data_checks(spec, plan), *_network_checks(spec, plan)]
     errors = [error for run in checks if (error := _error_of(run)) is not None]
     if len(errors) == 1:
         raise errors[0]
@@ -104,6 +105,12 @@ def _check_machine(spec: SweepSpec) -> None:
             node_slots.gpus(spec.resources, [node_slots.this_machine()])
         except SpecError as error:
             raise spec.pointed(error) from None
+
+
+def _check_precision(spec: SweepSpec, plan: Plan) -> None:
+    """Raises SpecError where trials ask for a precision that only a GPU has, and the sweep asks for none."""
+    if not spec.resources.gpu and any(config.precision == "tf32" for config in _configs(spec, plan)):
+        raise SpecError("precision: 'tf32' needs a GPU, and resources.gpu is 0; ask for one, or write fp32 or bf16")
 
 
 def _data_checks(spec: SweepSpec, plan: Plan) -> Iterator[Callable[[], None]]:

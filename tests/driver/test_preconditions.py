@@ -38,6 +38,7 @@ def refused(folder, raw, command, *words):
 
 MISSING = {
     "a GPU": ({"base": MST, "resources": {"gpu": 1}}, ["resources.gpu", 1, 0, "cpu_will_do"]),
+    "a GPU for TF32": ({"base": MST | {"precision": "tf32"}}, ["precision", "tf32", "resources.gpu", 0, "bf16"]),
     "CPUs": ({"base": MST, "resources": {"cpu": 999}}, ["resources.cpu", 999]),
     "CelebA": ({"base": {"dataset": "celeba", "scale": "paper", "model": "mopoe"}}, ["celeba", "list_attr_celeba.txt"]),
     "PolyMNIST": ({"base": {"dataset": "polymnist", "scale": "paper", "model": "mopoe"}}, ["polymnist", "m0"]),

@@ -15,7 +15,7 @@ FACES = {"dataset": "celeba", "networks": "small", "model": "mopoe"}
 TRAINING = (
     "model", "networks", "beta", "latent_dim", "private_dim", "beta_private", "private_weights", "estimator", "kl", "prior_expert",
     "alpha", "unimodal_reconstruction", "reconstruction_weights", "missing", "epochs", "batch_size", "learning_rate", "weight_decay",
-    "train_examples",
+    "train_examples", "precision",
 )  # fmt: skip
 """What a sweep compares: fields of the model and its training."""
 

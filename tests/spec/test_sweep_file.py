@@ -94,6 +94,7 @@ def test_every_field_but_the_resources_is_part_of_the_identity():
         "likelihood": "normal", "reconstruction_weights": "equal", "missing": 0.1, "epochs": 7, "batch_size": 64,
         "learning_rate": 0.1, "train_examples": 5000, "test_examples": 500, "source": "original", "model": "mmvae",
         "scale": "smoke", "private_dim": 2, "importance_samples": 3, "weight_decay": 0.1,
+        "precision": "bf16",
     }  # fmt: skip
     more = {
         "modality_count": {"dataset": "polymnist", "modality_count": 3},

@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from mopoe_core.networks import precision
 from orchestrator.execution import provenance
 
 
@@ -13,7 +14,11 @@ def use(threads: int, gpu: float) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        precision.use_float32()
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel for each new tensor, which nothing reads unwritten
+    return device
 
 
 def machine(threads: int, device: torch.device) -> str:

@@ -1,0 +1,164 @@
+"""Measure, most important first, and write the page after each section."""
+
+import argparse
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from benchmarks.speed.gpu import agreement, clock, measurements
+from benchmarks.speed.gpu.cases import CASES, Case
+from benchmarks.speed.gpu.clock import Budget
+from benchmarks.speed.gpu.page import Measured, write
+from benchmarks.speed.gpu.projection import projections
+from mopoe_core.errors import PrecisionError
+from mopoe_core.networks import precision
+from orchestrator.execution.attempt import device as devices
+
+BUDGET = 480.0
+POLICIES = ("fp32", "tf32", "bf16")
+REHEARSED_SIZES = (2,)
+
+Result = TypeVar("Result")
+
+
+class Benchmark:
+    """One run over all sections."""
+
+    def __init__(self, device: torch.device, budget: Budget, into: Path) -> None:
+        self.device, self.budget, self.into = device, budget, into
+        self.is_rehearsal = device.type == "cpu"
+        self.measured = Measured(machine(device), self.is_rehearsal)
+        self.policies = tuple(policy for policy in POLICIES if available(policy, device))
+        self.cases = CASES if not self.is_rehearsal else tuple(case for case in CASES if case.networks == "small")
+        self.sizes = REHEARSED_SIZES if self.is_rehearsal else measurements.SIZES
+
+    def run(self) -> None:
+        """Every section; the first networks in every precision before the other networks in any."""
+        self.limits()
+        self.agreement(self.cases[0])
+        for policy in self.policies:
+            self.times(self.cases[0], policy)
+        for policy in self.policies:
+            self.evaluation(self.cases[0], policy)
+        for case in self.cases[1:]:
+            for policy in self.policies:
+                self.times(case, policy)
+            self.evaluation(case, "fp32")
+        for case in self.cases[1:]:
+            self.agreement(case)
+
+    def limits(self) -> None:
+        """What the card can do at most."""
+        size, numbers = (256, 2**20) if self.is_rehearsal else (8192, 2**28)
+        for policy in self.policies:
+            peak = self._measure(f"peak of products, {policy}", lambda policy=policy: clock.peak_flops(policy, self.device, size))  # type: ignore[misc]
+            if peak is not None:
+                self.measured.peak_flops[policy] = peak
+        self.measured.peak_bytes = self._measure("peak of copies", lambda: clock.peak_bytes(self.device, numbers))
+        self._write()
+
+    def agreement(self, case: Case) -> None:
+        """Whether the device computes what a CPU does."""
+        for name, check in agreement.checks(case, self.policies, self.device, self.is_rehearsal):
+            self.measured.checks += self._measure(f"check of {case.name}: {name}", check) or []
+        self._write()
+
+    def times(self, case: Case, policy: str) -> None:
+        """Steps of one trial and of stacks."""
+        if case.name not in self.measured.flops:
+            batch = case.config("fp32", self.is_rehearsal).batch_size
+            flops = self._measure(f"operations of {case.name}", lambda: measurements.flops_a_step(case, batch))
+            self.measured.flops |= {} if flops is None else {case.name: flops}
+        common = case, policy
+        name = f"step of {case.name}, {policy}"
+        self.measured.steps += self._measure(name, lambda: measurements.alone(*common, self.device, self.is_rehearsal)) or []
+        for size in self.sizes:
+            row = self._measure(
+                f"{name}, stack of {size}",
+                lambda size=size: measurements.stacked(*common, size, self.device, self.is_rehearsal),  # type: ignore[misc]
+            )
+            self.measured.steps += [] if row is None else [row]
+        self._write()
+
+    def evaluation(self, case: Case, policy: str) -> None:
+        """The evaluation of one model."""
+        name = f"evaluation of {case.name}, {policy}"
+        row = self._measure(name, lambda: measurements.evaluated(case, policy, self.device, self.is_rehearsal))
+        self.measured.evaluations += [] if row is None else [row]
+        self._write()
+
+    def _measure(self, name: str, work: Callable[[], Result]) -> Result | None:
+        """What the work gives; None, with a line on the page, where there was no time or an error."""
+        print(f"{self.budget.used:5.0f} s  {name}", file=sys.stderr, flush=True)
+        try:
+            return self.budget.measure(name, work)
+        except RuntimeError as error:
+            self.measured.failed.append(f"{name}: {str(error).splitlines()[0]}")
+            return None
+
+    def _write(self) -> None:
+        self.measured.seconds, self.measured.left_out = self.budget.used, self.budget.left_out
+        self.measured.projections = [] if self.is_rehearsal else projections(self.measured.steps, self.measured.evaluations)
+        write(self.measured, self.into)
+
+
+def available(policy: str, device: torch.device) -> bool:
+    """Whether a device computes in a precision."""
+    try:
+        precision.check_available(policy, device)
+    except PrecisionError:
+        return False
+    return True
+
+
+def machine(device: torch.device) -> dict[str, str]:
+    """The card and the versions."""
+    is_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if is_gpu else "a CPU (rehearsal)",
+        "driver": _driver() if is_gpu else "none",
+        "torch": torch.__version__,
+        "CUDA": str(torch.version.cuda),
+        "Python": platform.python_version(),
+        "on": date.today().isoformat(),
+    }
+
+
+def _driver() -> str:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split("\n")[0].strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.gpu", description="What training gains on a GPU.")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu rehearses the program, without any claim")
+    parser.add_argument("--budget", type=float, default=BUDGET, help="seconds that the whole run may take")
+    parser.add_argument("--into", type=Path, default=Path("docs"), help="folder of performance_gpu.md and performance_gpu.json")
+    asked = parser.parse_args()
+    budget = Budget(asked.budget)
+    if asked.device == "cuda" and not torch.cuda.is_available():
+        print(
+            "error: --device: no CUDA device is available here; run it on a machine that has one, or rehearse with --device cpu",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+    if asked.device == "cpu" and asked.into == Path("docs"):
+        print("error: --into: a rehearsal must not replace the page in docs; name another folder", file=sys.stderr)
+        raise SystemExit(2)
+    device = devices.use(torch.get_num_threads(), float(asked.device == "cuda"))  # as a worker of a sweep
+    Benchmark(device, budget, asked.into).run()
+    print(f"{asked.into / 'performance_gpu.md'}, {asked.into / 'performance_gpu.json'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Time on the device, the card's own limits, and the budget of the whole run."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+
+from mopoe_core.networks import precision
+
+Result = TypeVar("Result")
+
+ROUND_SECONDS = 0.15
+PEAK_SECONDS = 0.5
+RESERVE = 2.0
+"""Seconds of the budget that are kept for writing."""
+
+
+@dataclass
+class Budget:
+    """Seconds that the run may take."""
+
+    seconds: float
+    started: float = field(default_factory=time.monotonic)
+    left_out: list[str] = field(default_factory=list)
+    _longest: float = 0.0
+
+    @property
+    def used(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    def measure(self, name: str, work: Callable[[], Result]) -> Result | None:
+        """What the work gives; None, with its name kept, where it is not begun or broken off.
+
+        It is not begun where the longest piece of work so far would not end in time, and it is broken off where it does not itself.
+        """
+        if self.used + max(self._longest, RESERVE) < self.seconds:
+            started = time.monotonic()
+            try:
+                with _alarm(self.seconds - RESERVE / 2 - self.used):
+                    return work()
+            except TimeIsUp:
+                pass
+            finally:
+                self._longest = max(self._longest, time.monotonic() - started)
+        self.left_out.append(name)
+        return None
+
+
+class TimeIsUp(Exception):
+    """The budget ends in the middle of a measurement."""
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raises TimeIsUp in the main thread when so much time has passed inside."""
+
+    def ring(*_: object) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds_a_call(call: Callable[[], object], device: torch.device, at_least: float = ROUND_SECONDS) -> float:
+    """The mean over as many calls as fill some time, after one that warms up."""
+    call()
+    synchronize(device)
+    started, calls = time.perf_counter(), 0
+    while time.perf_counter() - started < at_least:
+        call()
+        calls += 1
+    synchronize(device)
+    return (time.perf_counter() - started) / calls
+
+
+def peak_flops(policy: str, device: torch.device, size: int) -> float:
+    """Floating-point operations a second of a large square product in this precision."""
+    dtype = torch.bfloat16 if policy == "bf16" else torch.float32
+    chance = torch.Generator(device).manual_seed(0)
+    a, b = (torch.randn(size, size, generator=chance, device=device).to(dtype) for _ in range(2))
+    with precision.in_backward(policy, device):
+        return 2 * size**3 / seconds_a_call(lambda: torch.mm(a, b), device, PEAK_SECONDS)
+
+
+def peak_bytes(device: torch.device, numbers: int) -> float:
+    """Bytes a second, read and written, of a large copy within the device's memory."""
+    source = torch.ones(numbers, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / seconds_a_call(lambda: target.copy_(source), device, PEAK_SECONDS)

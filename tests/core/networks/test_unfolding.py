@@ -1,0 +1,66 @@
+"""A stack's convolutions as one batched product: the same numbers, and chosen only where it is clearly faster."""
+
+import pytest
+import torch
+from torch import nn
+
+from mopoe_core.networks import unfolding
+from mopoe_core.networks.stacked_modules import StackedConvolution
+from mopoe_core.networks.unfolding import WORTH, Geometry, measured, unfolded
+
+LAYERS = [
+    (lambda: nn.Conv1d(4, 6, 3, 2, 1), (9,)),
+    (lambda: nn.Conv1d(4, 6, 1), (5,)),
+    (lambda: nn.Conv2d(4, 6, 4, 2, 1, bias=False), (8, 8)),
+    (lambda: nn.Conv2d(4, 6, 3, dilation=2), (9, 7)),
+    (lambda: nn.ConvTranspose1d(4, 3, 4, 2, 1), (5,)),
+    (lambda: nn.ConvTranspose2d(4, 3, 3, 2, 1, 1), (5, 4)),
+    (lambda: nn.ConvTranspose2d(4, 3, 4, 1, 0, bias=False), (1, 1)),
+]
+
+
+@pytest.mark.parametrize(("make", "size"), LAYERS)
+def test_the_product_is_the_convolutions(make, size):
+    """Outputs and all gradients of five trials are those of each layer alone, in float64."""
+    layers = [make().double() for _ in range(5)]
+    x = torch.randn(5, 3, 4, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    expected = torch.stack([layer(part) for layer, part in zip(layers, x, strict=True)])
+    stacked = StackedConvolution(layers)
+    weight, bias = stacked.parameter("weight"), stacked.parameter("bias")
+    found = unfolded(x, weight, bias, stacked._geometry)
+    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-13)
+    leaves = [p for layer in layers for p in layer.parameters()]
+    wanted = torch.autograd.grad(expected.sin().sum(), [x, *leaves])
+    gradients = torch.autograd.grad(found.sin().sum(), [x, *stacked.parameters()])
+    assert torch.allclose(gradients[0], wanted[0], rtol=1e-10, atol=1e-12)
+    together = torch.cat([g[t].flatten() for t in range(5) for g in gradients[1:]])
+    assert torch.allclose(together, torch.cat([g.flatten() for g in wanted[1:]]), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(WORTH * 1.01, True), (WORTH * 0.99, False), (0.5, False)])
+def test_the_product_is_taken_only_where_it_is_clearly_faster(gain, expected):
+    """By a clock that says how many times as fast it is."""
+    times = iter((1.0, gain))
+    geometry = Geometry(False, (1,), (0,), (1,))
+    assert measured(torch.zeros(1), torch.zeros(1), None, geometry, lambda *t: t[0], lambda *t: next(times)) == expected
+
+
+def test_a_shape_is_measured_once(monkeypatch):
+    """And another shape for itself; what is asked for is remembered."""
+    asked = []
+    monkeypatch.setattr(unfolding, "_REMEMBERED", {})
+    monkeypatch.setattr(unfolding, "measured", lambda x, *others: asked.append(x.shape) or len(asked) == 1)
+    geometry = Geometry(False, (1,), (0,), (1,))
+    small, large, weight = torch.zeros(2, 3, 4, 5), torch.zeros(2, 6, 4, 5), torch.zeros(2, 7, 4, 1)
+    answers = [unfolding.is_faster(x, weight, None, geometry, lambda *t: t[0]) for x in (small, large, small, large)]
+    assert answers == [True, False, True, False]
+    assert len(asked) == 2
+
+
+def test_where_memory_is_short_the_product_is_not_taken():
+    """Patches take as many times the memory as the kernel has taps."""
+
+    def clock(*arguments):
+        raise torch.OutOfMemoryError("no room")
+
+    assert not measured(torch.zeros(1), torch.zeros(1), None, Geometry(False, (1,), (0,), (1,)), lambda *t: t[0], clock)

@@ -1,0 +1,136 @@
+"""The benchmark for GPUs: rehearsed on a CPU as a whole, and its sums."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.speed.gpu import __main__ as program
+from benchmarks.speed.gpu import agreement, clock
+from benchmarks.speed.gpu.agreement import Check
+from benchmarks.speed.gpu.clock import Budget
+from benchmarks.speed.gpu.measurements import EvaluationTime, StepTime
+from benchmarks.speed.gpu.page import REHEARSAL, Measured, page, share
+from benchmarks.speed.gpu.projection import CASE, projections
+
+ROOT = Path(__file__).parents[2]
+WITHOUT = """
+import runpy, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("ray", "mlflow", "optuna"):
+            raise ImportError(name + " is not installed")
+
+sys.meta_path.insert(0, Blocked())
+sys.argv = ["gpu", *sys.argv[1:]]
+runpy.run_module("benchmarks.speed.gpu", run_name="__main__")
+"""
+
+
+def started(*words: object) -> subprocess.CompletedProcess:
+    """The program, where neither Ray nor MLflow can be imported and a warning is an error."""
+    command = [sys.executable, "-W", "error::UserWarning", "-c", WITHOUT, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+
+
+@pytest.mark.slow
+def test_the_whole_program_is_rehearsed_without_ray_or_mlflow(tmp_path):
+    """On a CPU: every section has its rows, all checks pass, nothing failed, and the page says that it is a rehearsal."""
+    done = started("--device", "cpu", "--budget", 120, "--into", tmp_path)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "performance_gpu.json").read_text())
+    assert content["is_rehearsal"]
+    assert not content["failed"]
+    assert {check["name"].split()[0] for check in content["checks"]} >= {"loss", "gradient", "losses", "weights"}
+    assert all(check["difference"] <= check["tolerance"] for check in content["checks"])
+    assert {row["way"] for row in content["steps"]} == {"eager", "graph", "stack of 2"}
+    assert {row["precision"] for row in content["steps"]} == {"fp32", "bf16"}
+    assert content["evaluations"]
+    assert content["peak_bytes"] > 0
+    assert content["projections"] == []
+    assert REHEARSAL in (tmp_path / "performance_gpu.md").read_text()
+
+
+def test_a_short_budget_leaves_a_page_that_says_what_is_missing(tmp_path):
+    """Also without Ray and MLflow; everything that was not measured is named, the least important too."""
+    done = started("--device", "cpu", "--budget", 5, "--into", tmp_path)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "performance_gpu.json").read_text())
+    assert "check of celeba, small: evaluation" in content["left_out"]
+    assert content["machine"]["torch"] == torch.__version__
+    assert "## Left out" in (tmp_path / "performance_gpu.md").read_text()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_it_is_refused_in_one_line(tmp_path):
+    """With exit code 2, and nothing is written; a rehearsal is not written over the page either."""
+    for words in (("--into", tmp_path), ("--device", "cpu")):
+        done = started(*words)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_killed_leaves_what_it_has(tmp_path, monkeypatch):
+    """The sections before are on the page."""
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(agreement, "checks", killed)
+    monkeypatch.setattr(clock, "PEAK_SECONDS", 0.01)
+    with pytest.raises(KeyboardInterrupt):
+        program.Benchmark(torch.device("cpu"), Budget(60), tmp_path).run()
+    assert json.loads((tmp_path / "performance_gpu.json").read_text())["peak_flops"].keys() == {"fp32", "bf16"}
+
+
+def test_the_budget_breaks_off_and_leaves_out(monkeypatch):
+    """Work that does not end is broken off when the time is up, and what comes after is not begun."""
+    budget, begun = Budget(clock.RESERVE + 0.1), []
+
+    def endless():
+        begun.append("endless")
+        while True:
+            pass
+
+    assert budget.measure("short", lambda: 7) == 7
+    assert budget.measure("endless", endless) is None
+    assert budget.measure("later", lambda: begun.append("later")) is None
+    assert budget.left_out == ["endless", "later"]
+    assert begun == ["endless"]
+
+
+def step(way: str, trials: int, seconds: float | None) -> StepTime:
+    """Of MNIST-SVHN-Text's networks of the paper."""
+    return StepTime(CASE.name, "fp32", way, trials, seconds)
+
+
+def test_the_projection_is_trials_times_steps_times_seconds():
+    """Ninety trials of 150 epochs of 1,121,360 triples in batches of 256; the evaluation grows with the 200,000 test examples."""
+    steps = [step("eager", 1, 0.004), step("stack of 16", 16, 0.008), step("stack of 64", 64, None)]
+    eager, stacked = projections(steps, [EvaluationTime(CASE.name, "fp32", 2.0, 500)])
+    hours = 90 * 150 * (1_121_360 // 256) * 0.004 / 3600
+    assert eager.training_hours == pytest.approx(hours)
+    assert stacked.training_hours == pytest.approx(hours / 8)
+    assert stacked.hours == pytest.approx(hours / 8 + 90 * 2.0 * 400 / 3600)
+    assert projections(steps[:1], [])[0].evaluation_hours is None
+
+
+def test_the_share_is_of_the_cards_own_peak():
+    """Sixteen trials of 10^9 operations in a millisecond are 16 TFLOP/s; a rehearsal has no share."""
+    measured = Measured({"device": "a card"}, False, {"fp32": 64e12}, flops={CASE.name: 10**9})
+    assert share(measured, step("stack of 16", 16, 1e-3)) == pytest.approx(0.25)
+    measured.is_rehearsal = True
+    assert share(measured, step("stack of 16", 16, 1e-3)) is None
+
+
+@pytest.mark.parametrize(("difference", "verdict"), [(0.1, "yes"), (0.3, "**no**"), (float("nan"), "**no**")])
+def test_a_check_that_fails_is_said_to(difference, verdict):
+    """A difference that is not a number does not pass."""
+    text = page(Measured({"device": "a card"}, False, checks=[Check("loss", difference, 0.2, "")]))
+    (line,) = [line for line in text.splitlines() if line.startswith("| loss |")]
+    assert line.endswith(f"| {verdict} |")
