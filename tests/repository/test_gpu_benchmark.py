@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,13 @@ def test_the_budget_breaks_off_and_leaves_out(monkeypatch):
     assert budget.measure("later", lambda: begun.append("later")) is None
     assert budget.left_out == ["endless", "later"]
     assert begun == ["endless"]
+
+
+def test_slow_calls_are_few():
+    """A call that takes longer than there is time for is made three times: to warm up, to see how long it takes, and to be timed."""
+    calls = []
+    clock.seconds_a_call(lambda: calls.append(time.sleep(0.02)), torch.device("cpu"), at_least=0.001)
+    assert len(calls) == 3
 
 
 def step(way: str, trials: int, seconds: float | None) -> StepTime:

@@ -15,6 +15,7 @@ Result = TypeVar("Result")
 
 ROUND_SECONDS = 0.15
 PEAK_SECONDS = 0.5
+MOST_CALLS = 1000
 RESERVE = 2.0
 """Seconds of the budget that are kept for writing."""
 
@@ -78,15 +79,22 @@ def synchronize(device: torch.device) -> None:
 
 
 def seconds_a_call(call: Callable[[], object], device: torch.device, at_least: float = ROUND_SECONDS) -> float:
-    """The mean over as many calls as fill some time, after one that warms up."""
+    """The mean over as many calls as fill some time, after one that warms up.
+
+    Their number comes from a call that is waited for: a host that called until the time is up would put minutes of graphs into the queue.
+    """
     call()
+    calls = max(1, min(MOST_CALLS, round(at_least / _seconds(call, device, 1))))
+    return _seconds(call, device, calls) / calls
+
+
+def _seconds(call: Callable[[], object], device: torch.device, calls: int) -> float:
     synchronize(device)
-    started, calls = time.perf_counter(), 0
-    while time.perf_counter() - started < at_least:
+    started = time.perf_counter()
+    for _ in range(calls):
         call()
-        calls += 1
     synchronize(device)
-    return (time.perf_counter() - started) / calls
+    return time.perf_counter() - started
 
 
 def peak_flops(policy: str, device: torch.device, size: int) -> float:

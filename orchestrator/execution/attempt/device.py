@@ -17,7 +17,8 @@ def use(threads: int, gpu: float) -> torch.device:
     device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         precision.use_float32()
-        torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel for each new tensor, which nothing reads unwritten
+        # Else determinism fills each new tensor, a kernel more, though nothing reads what was not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
 
 
