@@ -108,7 +108,7 @@ class ProductConv1d(nn.Module):
         x_NLC = F.pad(x.transpose(1, 2), (0, 0, self._padding, self._padding)) if self._padding else x.transpose(1, 2)
         windows = x_NLC.unfold(1, self._kernel, self._stride).transpose(2, 3)  # (N, new L, kernel, C)
         out = F.linear(windows.reshape(-1, self._kernel * x.shape[1]), cast(Tensor, self.weight), cast(Any, self.bias))
-        return out.unflatten(0, windows.shape[:2]).transpose(1, 2)
+        return cast(Tensor, out.unflatten(0, windows.shape[:2])).transpose(1, 2)
 
 
 class OneOutputConv2d(nn.Module):
