@@ -37,11 +37,11 @@ def fast_network(network: nn.Module) -> nn.Module:
 def _with_fast_layers(network: nn.Module) -> nn.Module:
     if type(network) is nn.Sequential:
         parts = _fused([part for part in network if not isinstance(part, nn.Dropout | nn.Dropout2d)])
-        network = nn.Sequential(*(_with_fast_layers(part) for part in parts))
+        network._modules = dict(nn.Sequential(*(_with_fast_layers(part) for part in parts))._modules)  # its own hooks stay
         for before, after in pairwise(network):
             if type(after) is nn.ReLU and isinstance(before, OWN_MEMORY):
                 after.inplace = True
-        return network.eval()
+        return network
     for name, part in network.named_children():
         setattr(network, name, _with_fast_layers(part))
     return _fast_layer(network)
