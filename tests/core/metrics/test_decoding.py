@@ -6,7 +6,9 @@ from torch import nn
 
 from mopoe_core.data.types import Modality
 from mopoe_core.metrics import decoding
-from mopoe_core.metrics.decoding import SubPixel, laid_out
+from mopoe_core.metrics.classifier_networks import RECIPES
+from mopoe_core.metrics.decoding import laid_out
+from mopoe_core.metrics.inference_layers import SubPixel, fast_network
 from mopoe_core.models.model import MultimodalVAE
 from tests.support.toys import config
 
@@ -70,3 +72,32 @@ def test_log_likelihoods_in_parts_of_samples_and_of_examples_are_those_of_one_ca
         for at_once in (1, 3, 10, 25, 1000):
             monkeypatch.setattr(decoding, "CPU_AT_ONCE", at_once * modality.elements)
             torch.testing.assert_close(decoding.log_likelihood(model, latents, x, modality), expected)
+
+
+JUDGED = {
+    "mnist": KINDS["mnist"],
+    "svhn": KINDS["svhn"],
+    "digit_word": KINDS["text"],
+    "polymnist": KINDS["m0"],
+    "celeba_image": Modality("image", "image", (3, 64, 64)),
+    "celeba_text": Modality("text", "text", (256, 71)),
+    "small_image": Modality("picture", "image", (3, 20, 24)),
+    "small_text": KINDS["text"],
+    "small_vector": Modality("table", "vector", (5,)),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_fast_classifier_says_the_same_and_the_given_one_stays_as_it_was(recipe):
+    """To rounding in float64, after its running statistics have moved; so that no batch norm is the identity."""
+    network = RECIPES[recipe].build(JUDGED[recipe], 10).double()
+    x = torch.rand(6, *JUDGED[recipe].shape, dtype=torch.float64)
+    for _ in range(3):
+        network.train()(x)
+    network.eval()
+    layers = str(network)
+    with torch.no_grad():
+        before = network(x)
+        torch.testing.assert_close(fast_network(network)(x), before)
+        assert torch.equal(network(x), before)
+    assert str(network) == layers
