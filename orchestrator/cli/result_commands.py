@@ -70,7 +70,7 @@ def report(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write figure, tables and page from what the ledger holds."""
+    """Write figure, tables and page from what the ledger holds, where something is new."""
     if as_json and (against_paper or table is not None or figures is not None):
         raise UserError("--json: has the report in short; leave --against-paper, --table and --figures out")
     spec, folder = open_sweep(file, scale, storage)
@@ -84,20 +84,32 @@ def report(
     if figure_width is not None or font_size is not None:
         option = "--font-size" if figure_width is None else "--figure-width"
         raise UserError(f"{option}: is for figures that are written alone; add --figures FOLDER")
+    if against_paper or to or as_json:
+        _drawn_now(spec, folder, against_paper, rank_unequal, _report_folder(to) if to else None, as_json)
+        return
+    from orchestrator.driver import report_step
+
+    drawn = report_step.current_report(spec, folder, report_step.Options(recorded_command(), unequal=rank_unequal))
+    tell_report(drawn.summary, drawn.search_line, drawn.page, drawn.figures)
+
+
+def _drawn_now(spec: SweepSpec, storage: AnyPath, against_paper: bool, unequal: bool, to: Path | None, as_json: bool) -> None:
+    """Draw the report whether something is new or not, and say what a report that is there already does not know."""
     from orchestrator.driver import report_step
     from orchestrator.report.paper import beside_published  # pandas and matplotlib
 
-    into = _report_folder(to) if to else None
-    paths = report_step.write_report(spec, folder, recorded_command(), against_paper, rank_unequal, into)
+    paths = report_step.write_report(spec, storage, recorded_command(), against_paper, unequal, to)
     if as_json:
         say(report_json(spec, paths.overview, paths.page))
         return
-    say(paths.summary)
-    if paths.search:
-        say(paths.search.line)
-    for comparison in paths.paper.comparisons:
-        say(beside_published.markdown(comparison))
-    say("\n".join(report_places(paths.page, [(front.label, front.png) for front in paths.fronts])))
+    comparisons = [beside_published.markdown(comparison) for comparison in paths.paper.comparisons]
+    fronts = [(front.label, front.png) for front in paths.fronts]
+    tell_report(paths.summary, "\n".join([*([paths.search.line] if paths.search else []), *comparisons]), paths.page, fronts)
+
+
+def tell_report(summary: str, more: str, page: Path, figures: Sequence[tuple[str, Path]]) -> None:
+    """Say what a report shows, and where it is."""
+    say("\n".join([summary, *([more] if more else []), *report_places(page, figures)]))
 
 
 def _figures(spec: SweepSpec, storage: AnyPath, to: Path, width: float | None, font_size: float | None) -> list[Path]:

@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +90,7 @@ def _outcomes(seen: Snapshot, ledger: Ledger) -> "list[ProposedCell]":
 
 
 def inputs(material: Material, options: Options) -> dict[str, str]:
-    """A hash of each kind of input: two reports with the same hashes are the same."""
+    """A hash of each kind of input: two reports with the same hashes are the same, but for the command that they name."""
     seen = material.snapshot
     states = [(trial_id, state.status, state.attempts, state.error) for trial_id, state in seen.states.items()]
     pictures = [(trial_id, report_stamp.fingerprint(paths.values())) for trial_id, paths in material.pictures.items()]
@@ -103,7 +103,7 @@ def inputs(material: Material, options: Options) -> dict[str, str]:
         "failures": digest(material.failures),
         "search": digest(material.outcomes),
         "runs": digest(sorted(material.run_links.items())),
-        "options": digest(*astuple(options)),
+        "options": digest(options.against_paper, options.unequal),
     }
 
 
@@ -117,6 +117,12 @@ def bring_up_to_date(material: Material, ledger: Ledger, options: Options) -> Dr
     """The report as the ledger has it now: the one that is there, or a new one where something is new."""
     drawn = drawn_before(material, ledger, options)
     return drawn if drawn is not None else _of_paths(draw(material, ledger, options), material.snapshot)
+
+
+def current_report(spec: SweepSpec, storage: AnyPath, options: Options) -> DrawnReport:
+    """As `bring_up_to_date`, from the ledger."""
+    ledger = Ledger(storage)
+    return bring_up_to_date(gather(snapshot.read(spec, ledger), ledger), ledger, options)
 
 
 def write_report(

@@ -148,12 +148,19 @@ def test_mlflow_is_asked_again_where_its_database_was_touched(home, work):
     assert work == ["asked"]
 
 
-def test_what_the_user_wants_drawn_is_drawn(home, work, types_here):
-    """`report` draws, whether something is new or not."""
+def test_a_report_with_nothing_new_is_not_drawn_again(home, work, types_here):
+    """`report` says the same as after it was drawn. What it has not, or has in another place, is drawn."""
     home.sweeps()
     work.clear()
-    assert types_here("report", home.file)[0] == 0
+    code, said, _ = types_here("report", home.file)
+    assert (code, work) == (0, [])
+    (home.report / "index.html").unlink()
+    assert types_here("report", home.file) == (0, said, "")
     assert work == ["drawn"]
+    for options in (("--rank-unequal",), ("--against-paper",), ("--to", home.file.parent / "elsewhere")):
+        work.clear()
+        assert types_here("report", home.file, *options)[0] == 0
+        assert work == ["drawn"]
 
 
 @pytest.fixture
@@ -200,8 +207,9 @@ def test_each_kind_of_news_is_a_new_input(other):
     assert inputs_that_differ(other, pictured) == {"pictures"}
     assert inputs_that_differ(other, written) == {"sweep"}
     assert inputs_that_differ(other, fails) == {"results", "states", "failures"}
-    for asked in (Options("b"), Options("a", against_paper=True), Options("a", unequal=True)):
+    for asked in (Options("a", against_paper=True), Options("a", unequal=True)):
         assert inputs_that_differ(other, lambda: None, asked) == {"options"}
+    assert inputs_that_differ(other, lambda: None, Options("b")) == set()
 
 
 def stamped(folder):
