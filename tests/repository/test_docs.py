@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 COMMANDS = get_command(app.app).commands
+SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 COMMAND = re.compile(rf"(?:python -m orchestrator|mopoe(?= (?:{'|'.join(COMMANDS)})\b))[^\n`#|>']*")
 PLACEHOLDER = re.compile(r"^(FILE|DATASET|ID|N|P)$")
 
@@ -36,7 +37,10 @@ def sweeps(page):
 
 def commands(page):
     """Every command of ours that a page shows, as words without the program."""
-    for line in COMMAND.findall(re.sub(r"`[^`\n]*\n[^`\n]*`", "", page.read_text(encoding="utf-8"))):
+    without_wrapped = SPAN.sub(
+        lambda span: "" if "\n" in span[0] and span[0][:3] != "```" else span[0], page.read_text(encoding="utf-8")
+    )
+    for line in COMMAND.findall(without_wrapped):
         yield shlex.split(line.removeprefix("python -m orchestrator").removeprefix("mopoe").replace("...", "").rstrip(" .,;:)"))
 
 
