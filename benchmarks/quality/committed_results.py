@@ -17,9 +17,11 @@ from PIL import Image
 
 from mopoe_core.storage.paths import storage_path
 from orchestrator.driver import report_step
+from orchestrator.driver.report_step import Options
 from orchestrator.ledger import snapshot
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
+from orchestrator.report.render import markdown
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 
@@ -37,14 +39,15 @@ def write(spec: SweepSpec, storage: str, command: str, into: Path) -> None:
     for path in into.iterdir():
         if path.name != BY_HAND:
             path.unlink()
-    place = storage_path(storage)
+    ledger = Ledger(storage_path(storage))
+    seen = snapshot.read(spec, ledger)
     with tempfile.TemporaryDirectory() as scratch:
-        report_step.write_report(spec, place, command, against_paper=True, to=Path(scratch) / "report")
-        for path in sorted(path for pattern in COPIED for path in (Path(scratch) / "report").glob(pattern)):
+        report = Path(scratch) / "report"
+        report_step.draw(report_step.gather(seen, ledger), ledger, Options(command, against_paper=True), report)
+        for path in (path for pattern in COPIED for path in report.glob(pattern)):
             shutil.copyfile(path, into / path.name)
-        for path in (Path(scratch) / "report").glob(PICTURES):
+        for path in report.glob(PICTURES):
             _write_smaller(path, into / f"{path.stem}.webp")
-    seen = snapshot.read(spec, Ledger(place))
     (into / "run.md").write_text(_run(spec, seen.results, Counter(seen.statuses.values()), command), encoding="utf-8")
 
 
@@ -66,8 +69,7 @@ def _run(spec: SweepSpec, results: Sequence[TrialResult], statuses: Counter[str]
         "device": _counted(results, "device"),
         "torch": ", ".join(sorted({str(dict(r.provenance["packages"])["torch"]) for r in results})),
     }
-    lines = [f"# How `{spec.name}` was run", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
-    return "\n".join(lines) + "\n"
+    return f"# How `{spec.name}` was run\n\n{markdown.table(('', ''), list(rows.items()))}\n"
 
 
 def _counted(results: Sequence[TrialResult], field: str, letters: int | None = None) -> str:

@@ -4,7 +4,8 @@
     bf16 autocast/...       forward in bfloat16, where torch thinks it safe
     torch.compile/...       the loss compiled by inductor, with the time that compiling took
     1 process x 2 threads/  against 2 processes of 1 thread: time a step of both cores together
-    CUDA graphs/...         and all but the threads, on a GPU, where there is one
+
+On a GPU, where there is one, also all but the threads. `benchmarks.speed.gpu` measures CUDA graphs.
 
 MoPoE with the paper's settings, batches of 256. Ratios are time over the default's, core time on a CPU, in rounds that take turns.
 """
@@ -207,45 +208,6 @@ def compiled(case: Case, rounds: int) -> Option:
     return compared(name, case, step, rounds, f"its first step took {time.perf_counter() - started:.0f} s")
 
 
-def cuda_graph(case: Case, rounds: int) -> Option:
-    """The whole step captured and replayed, on batches and draws that are copied to where it was captured."""
-    run = case.run()
-    rows_B = torch.arange(run.config.batch_size, device=case.device)
-    optimiser = torch.optim.Adam(run.model.parameters(), run.config.learning_rate, fused=True, capturable=True)
-    x, draws, loss = run.split.batch(rows_B), run.draws(), plain_loss(run)
-
-    def whole() -> None:
-        optimiser.zero_grad()
-        torch.autograd.backward(loss(x, draws))
-        optimiser.step()
-
-    graph = _captured(whole)
-
-    def step() -> None:
-        fresh = run.draws()
-        for name, values in run.split.batch(rows_B).items():
-            x[name].copy_(values)
-        for part, value in vars(fresh).items():
-            getattr(draws, part).copy_(value)
-        graph.replay()
-
-    return compared("CUDA graphs", case, step, rounds)
-
-
-def _captured(whole: Step) -> torch.cuda.CUDAGraph:
-    """Of work that has run a few times on a stream of its own, as capturing asks."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            whole()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        whole()
-    return graph
-
-
 class Workers:
     """Processes that take steps side by side when they are told to."""
 
@@ -315,9 +277,7 @@ def rows(data: Path, rounds: int = 7) -> Iterator[Option]:
             yield threads(case, rounds, data)
             if torch.cuda.is_available():
                 case = Case(dataset, networks, torch.device("cuda"))
-                yield from (option(case, rounds) for option in (channels_first, bf16, compiled, cuda_graph))
-    if not torch.cuda.is_available():
-        yield Option("CUDA graphs", None, None, None, 0, "no GPU here")
+                yield from (option(case, rounds) for option in (channels_first, bf16, compiled))
 
 
 def main() -> None:

@@ -128,10 +128,6 @@ class Run:
             return self.ungraphed_step(rows_B)
         return self.graphed(self._step_with_layers, rows_B, self._step_state)
 
-    def memory_changes(self) -> None:
-        """To be called where weights, buffers or the optimiser's state move: the graphed step is recorded anew."""
-        self.graphed.forget()
-
     def _step_with_layers(self, rows_B: Tensor) -> Tensor:
         with self.layers.entered():  # a graph draws from the generator that it was recorded with
             return self.ungraphed_step(rows_B)
@@ -181,7 +177,7 @@ class Run:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up where `state` was taken."""
-        self.memory_changes()
+        self.graphed.forget()
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.order.set_state(state["order"])

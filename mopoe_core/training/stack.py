@@ -60,7 +60,7 @@ class Stack:
             start += len(part.runs)
         self._present_TNM = _present(self.runs)
         for run in self.runs:
-            run.memory_changes()
+            run.graphed.forget()
         self._optimiser = _Adam([*self._layers()])
         self.graphed = GraphedStep(recorder_for(self._device))
 
@@ -89,8 +89,6 @@ class Stack:
         """One optimiser step of every run, on the examples with these indices; returns their `Loss.terms`, (T, 3 + M). On a GPU it is one
         CUDA graph.
         """
-        if not self.graphed.possible:
-            return self.ungraphed_step(rows_TB)
         return self.graphed(self.ungraphed_step, rows_TB, self._step_state)
 
     def _step_state(self) -> StepState:
@@ -125,7 +123,7 @@ class Stack:
         """Give every run tensors of its own."""
         self.graphed.forget()
         for run in self.runs:
-            run.memory_changes()
+            run.graphed.forget()
             for tensor in (*run.model.parameters(), *run.model.buffers()):
                 tensor.data = tensor.data.clone()
             for state in run.optimiser.state.values():

@@ -12,13 +12,13 @@ from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.execution.plan import Plan
 from orchestrator.monitor.eta import TrialView
-from orchestrator.monitor.shown_front import ShownFront
+from orchestrator.monitor.shown_front import FrontCell, ShownFront
 from orchestrator.spec.sweep_file import example_configs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 if TYPE_CHECKING:  # pandas, which `plan` and `status` do not wait for
-    from orchestrator.analysis.fronts import Front
+    from orchestrator.analysis.fronts import Front, LeftOut, Point
     from orchestrator.report.overview import Overview
 
 
@@ -85,7 +85,7 @@ def status_json(
 
 
 def _front(front: ShownFront) -> dict[str, Any]:
-    cells = [{"cell_id": cell.cell_id, "cell": cell.label, "seeds": cell.n, "means": dict(cell.means)} for cell in front.cells]
+    cells = [{**_named(cell), "means": dict(cell.means)} for cell in front.cells]
     return {"group": front.group, "hypervolume": front.hypervolume, "cells": cells}
 
 
@@ -125,9 +125,7 @@ def _cells(front: "Front") -> list[dict[str, Any]]:
     metrics = [objective.metric for objective in front.objectives]
     return [
         {
-            "cell_id": point.cell_id,
-            "cell": point.label,
-            "seeds": point.n,
+            **_named(point),
             "on_front": point.on_front,
             "probability": point.shown_probability,
             "means": dict(zip(metrics, point.means, strict=True)),
@@ -140,15 +138,13 @@ def _cells(front: "Front") -> list[dict[str, Any]]:
 def _incomplete(front: "Front") -> list[dict[str, Any]]:
     metrics = [objective.metric for objective in front.objectives]
     return [
-        {
-            "cell_id": cell.cell_id,
-            "cell": cell.label,
-            "seeds": cell.n,
-            "seeds_planned": cell.n_planned,
-            "means": dict(zip(metrics, cell.means, strict=False)),
-        }
+        {**_named(cell), "seeds_planned": cell.n_planned, "means": dict(zip(metrics, cell.means, strict=False))}
         for cell in front.left_out
     ]
+
+
+def _named(cell: "FrontCell | Point | LeftOut") -> dict[str, Any]:
+    return {"cell_id": cell.cell_id, "cell": cell.label, "seeds": cell.n}
 
 
 def _data_of(config: TrainingConfig) -> tuple[str, str, str | None]:

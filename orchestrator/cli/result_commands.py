@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -34,6 +34,9 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.artifact_location import follow_for_reading
 from orchestrator.tracking.mlflow.store_address import default_uri
 from orchestrator.tracking.mlflow.ui import PORT
+
+if TYPE_CHECKING:
+    from orchestrator.driver.report_stamp import DrawnReport
 
 MOST_PROBLEMS = 3  # lines about MLflow
 
@@ -89,8 +92,7 @@ def report(
         return
     from orchestrator.driver import report_step
 
-    drawn = report_step.current_report(spec, folder, report_step.Options(recorded_command(), unequal=rank_unequal))
-    tell_report(drawn.summary, drawn.search_line, drawn.page, drawn.figures)
+    tell_report(report_step.current_report(spec, folder, report_step.Options(recorded_command(), unequal=rank_unequal)))
 
 
 def _drawn_now(spec: SweepSpec, storage: AnyPath, against_paper: bool, unequal: bool, to: Path | None, as_json: bool) -> None:
@@ -102,14 +104,20 @@ def _drawn_now(spec: SweepSpec, storage: AnyPath, against_paper: bool, unequal: 
     if as_json:
         say(report_json(spec, paths.overview, paths.page))
         return
-    comparisons = [beside_published.markdown(comparison) for comparison in paths.paper.comparisons]
-    fronts = [(front.label, front.png) for front in paths.fronts]
-    tell_report(paths.summary, "\n".join([*([paths.search.line] if paths.search else []), *comparisons]), paths.page, fronts)
+    say(paths.summary)
+    if paths.search:
+        say(paths.search.line)
+    for comparison in paths.paper.comparisons:
+        say(beside_published.markdown(comparison))
+    _tell_places(paths.page, [(front.label, front.png) for front in paths.fronts])
 
 
-def tell_report(summary: str, more: str, page: Path, figures: Sequence[tuple[str, Path]]) -> None:
+def tell_report(drawn: "DrawnReport") -> None:
     """Say what a report shows, and where it is."""
-    say("\n".join([summary, *([more] if more else []), *report_places(page, figures)]))
+    say(drawn.summary)
+    if drawn.search_line:
+        say(drawn.search_line)
+    _tell_places(drawn.page, drawn.figures)
 
 
 def _figures(spec: SweepSpec, storage: AnyPath, to: Path, width: float | None, font_size: float | None) -> list[Path]:
@@ -192,9 +200,9 @@ def ui(
     serving.become(uri, port, os.environ)
 
 
-def report_places(page: Path, figures: Sequence[tuple[str, Path]]) -> list[str]:
-    """Lines that say where page and figures are; of several fronts each with the label of its group."""
-    return [f"report  {page}", *(f"figure  {path}{f'  ({label})' if label else ''}" for label, path in figures)]
+def _tell_places(page: Path, figures: Sequence[tuple[str, Path]]) -> None:
+    """Say where page and figures are; of several fronts each with the label of its group."""
+    say("\n".join([f"report  {page}", *(f"figure  {path}{f'  ({label})' if label else ''}" for label, path in figures)]))
 
 
 def tell_tracking_problems(problems: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from orchestrator.cli.as_json import plan_json
 from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument, StorageOption, Typed, counted, open_sweep, warn
 from orchestrator.cli.plan_text import plan_lines
 from orchestrator.cli.program import recorded_command, typed_command
-from orchestrator.cli.result_commands import report_places, tell_tracking_problems
+from orchestrator.cli.result_commands import tell_report, tell_tracking_problems
 from orchestrator.driver import preconditions
 from orchestrator.errors import SpecError
 from orchestrator.execution import cpus, gpus
@@ -66,10 +66,8 @@ def sweep(
         raise spec.pointed(error) from None
     counts = counted(Counter(outcome.statuses.values()))
     say(f"\n{spec.name}: {counts} of {len(outcome.statuses)} trials; {outcome.ran} ran now, {outcome.seconds:.0f} s in all")
-    say(outcome.report.summary)
-    if outcome.report.search_line:
-        say(outcome.report.search_line)
-    say("\n".join([*report_places(outcome.report.page, outcome.report.figures), f"MLflow  {masked(outcome.tracking_uri)}"]))
+    tell_report(outcome.report)
+    say(f"MLflow  {masked(outcome.tracking_uri)}")
     if outcome.tracking_uri.startswith("sqlite:"):
         say(f"compare {Typed(file, scale, storage).command('ui')}")
     tell_tracking_problems(outcome.tracking_problems)

@@ -82,6 +82,10 @@ def gather(seen: Snapshot, ledger: Ledger) -> Material:
     )
 
 
+def _gathered(spec: SweepSpec, ledger: Ledger) -> Material:
+    return gather(snapshot.read(spec, ledger), ledger)
+
+
 def _outcomes(seen: Snapshot, ledger: Ledger) -> "list[ProposedCell]":
     from orchestrator.search import outcomes  # pandas and scipy
 
@@ -122,7 +126,7 @@ def bring_up_to_date(material: Material, ledger: Ledger, options: Options) -> Dr
 def current_report(spec: SweepSpec, storage: AnyPath, options: Options) -> DrawnReport:
     """As `bring_up_to_date`, from the ledger."""
     ledger = Ledger(storage)
-    return bring_up_to_date(gather(snapshot.read(spec, ledger), ledger), ledger, options)
+    return bring_up_to_date(_gathered(spec, ledger), ledger, options)
 
 
 def write_report(
@@ -135,15 +139,14 @@ def write_report(
 ) -> "ReportPaths":
     """Draw the sweep's report from the ledger, into a local folder; for remote storage, there as well. With `to`, only into that."""
     ledger = Ledger(storage)
-    return draw(gather(snapshot.read(spec, ledger), ledger), ledger, Options(command, against_paper, unequal), to)
+    return draw(_gathered(spec, ledger), ledger, Options(command, against_paper, unequal), to)
 
 
 def write_figures(spec: SweepSpec, storage: AnyPath, look: "Look", folder: Path) -> list[Path]:
     """Write each figure of the report as PDF, and its numbers as CSV, into a local folder; returns the paths of the PDFs."""
     from orchestrator.report import figure_export
 
-    ledger = Ledger(storage)
-    material = gather(snapshot.read(spec, ledger), ledger)
+    material = _gathered(spec, Ledger(storage))
     results = material.snapshot.results
     pictures = {**material.pictures, **_checked_pictures(material)}
     return figure_export.write(spec, results, pictures, material.outcomes, look, folder)
