@@ -15,45 +15,57 @@ TARGETS: Sequence[tuple[str, str, str, float]] = (
     ("training step, PolyMNIST, paper networks", "step", "step/{model}/polymnist", 1.3),
     ("training epoch with data loading, MNIST-SVHN-Text", "step", "epoch/{model}/mnist_svhn_text", 1.8),
     ("training epoch with data loading, PolyMNIST", "step", "epoch/{model}/polymnist", 1.8),
-    ("evaluation, MNIST-SVHN-Text, small networks", "evaluation", "evaluation/{model}/mnist_svhn_text/small", 5),
-    ("evaluation, MNIST-SVHN-Text, paper networks", "evaluation", "evaluation/{model}/mnist_svhn_text/paper", 5),
-    ("evaluation, PolyMNIST's 31 subsets, small networks", "evaluation", "evaluation/{model}/polymnist/small", 5),
-    ("evaluation, PolyMNIST's 31 subsets, paper networks", "evaluation", "evaluation/{model}/polymnist/paper", 5),
+    ("evaluation, MNIST-SVHN-Text, small networks", "evaluation", "evaluation/{model}/mnist_svhn_text/small", 3),
+    ("evaluation, MNIST-SVHN-Text, paper networks", "evaluation", "evaluation/{model}/mnist_svhn_text/paper", 3),
+    ("evaluation, PolyMNIST's 31 subsets, small networks", "evaluation", "evaluation/{model}/polymnist/small", 3),
+    ("evaluation, PolyMNIST's 31 subsets, paper networks", "evaluation", "evaluation/{model}/polymnist/paper", 3),
     ("stack of 16 perceptrons on tables", "stacks", "stack/16/tabular/small/batch 50", 3.5),
     ("stack of 16 perceptrons on images, batch 16", "stacks", "stack/16/mnist_svhn_text/small/batch 16", 3.5),
     ("stack of paper networks as `auto` chooses, on a CPU", "stacks", "auto/mnist_svhn_text/paper", 0.95),
-    ("sweep of 18 trials, one a worker", "sweeps", "sweep of 18 trials, stack: 1", 3),
-    ("sweep of 18 trials, `stack: auto`", "sweeps", "sweep of 18 trials, stack: auto", 3),
+    ("sweep of 18 trials, one a worker", "sweeps", "sweep of 18 trials, stack: 1", 2.5),
+    ("sweep of 18 trials, `stack: auto`", "sweeps", "sweep of 18 trials, stack: auto", 2.5),
 )
 """What is shown, its section, the name of its row, and the least ratio that was aimed at."""
 MODELS = ("mvae", "mmvae", "mopoe")
 OVERHEAD = 0.15
+PARTS = ("convolutions_s", "products_s", "other_torch_s", "outside_s")
+"""How `benchmarks.speed.where_time_goes` shares out the time."""
 
 
-def page(found: Found) -> str:
+def page(performance: Found) -> str:
     """The whole page as Markdown."""
-    machine, packages = found["machine"], found["machine"]["packages"]
-    versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "ray", "mlflow", "scikit-learn"))
+    machine, sections = performance["machine"], performance["sections"]
+    rows = {name: section["rows"] for name, section in sections.items()}
     parts = [
         "# Performance",
-        _about(found, f"{machine['processor']}, {machine['cpus']} CPUs, no GPU, Python {machine['python']}, {versions}"),
-        _targets(found),
+        _about(machine),
+        _targets(rows),
         NOTES.read_text(encoding="utf-8").strip(),
-        "## Every comparison\n\n" + _comparisons(found),
-        "## Growth\n\n" + _growth(found["growth"]),
-        "## Kernels\n\n" + _kernels(found["kernels"]),
+        "## Where the time goes\n\n" + _where_time_goes(rows["where_time_goes"]),
+        "## Every comparison\n\n" + _comparisons(rows),
+        "## Growth\n\n" + _growth(rows["growth"]),
+        "## Kernels\n\n" + _kernels(rows["kernels"]),
         "## Options of the step\n\n" + _options(),
+        "## When this was measured\n\n" + _sections(sections),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _about(found: Found, machine: str) -> str:
+def _about(machine: Found) -> str:
+    packages = machine["packages"]
+    versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "ray", "mlflow", "scikit-learn"))
     return (
-        f"`make bench` wrote this page and `performance.json` on {found['date']}, at commit {found['commit'][:12]}: {machine}. "
-        f"Ratios are medians of {found['rounds']} rounds (2 for the evaluation) in which both sides take turns, with the rounds' "
-        "quartiles; core seconds on one thread, because the machine is shared, but for sweeps, which go by the clock. The reference is "
-        "`benchmarks/reference*.py`: the same model with the same losses, as research code is usually written."
+        "`make bench` writes this page and `performance.json`. This one is of a machine with "
+        f"{machine['processor']}, {machine['cpus']} CPUs, no GPU, Python {machine['python']}, {versions}. "
+        "Both sides of a comparison take turns. A ratio is the median over the rounds. Times are core seconds on one thread, because the "
+        "machine is shared; those of sweeps are on the clock. The reference is `benchmarks/reference/`: the same models with the same "
+        "losses, as research code is usually written. For sweeps it is a pool of processes, one a core, that writes nothing to disk."
     )
+
+
+def _sections(sections: Found) -> str:
+    rows = [[name, section["date"], section["commit"][:12], str(section["rounds"])] for name, section in sections.items()]
+    return _table(["section", "date", "commit", "rounds"], rows) + "\n\nThe evaluation has two rounds."
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -61,22 +73,43 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def _targets(found: Found) -> str:
-    rows = [_target(found, *target) for target in TARGETS]
-    (overhead,) = (row for row in found["sweeps"] if row["name"].startswith("overhead"))
+def _targets(measured: Found) -> str:
+    rows = [_target(measured, *target) for target in TARGETS]
+    (overhead,) = (row for row in measured["sweeps"] if row["name"].startswith("overhead"))
     met = "yes" if overhead["seconds"] <= OVERHEAD else "**no**"
     rows.append(["overhead of an instant trial", f"{overhead['seconds'] * 1e3:.0f} ms", f"<= {OVERHEAD * 1e3:.0f} ms", met])
     return _table(["against the reference", "measured", "aimed at", "met"], rows)
 
 
-def _target(found: Found, shown: str, section: str, name: str, least: float) -> list[str]:
+def _target(measured: Found, shown: str, section: str, name: str, least: float) -> list[str]:
     wanted = {model: name.format(model=model) for model in MODELS} if "{model}" in name else {"": name}
-    ratios = {m: row["ratio"] for m, n in wanted.items() for row in found[section] if row["name"].split(", which")[0] == n}
+    ratios = {m: row["ratio"] for m, n in wanted.items() for row in measured[section] if row["name"].split(", which")[0] == n}
     said = ", ".join(f"{model} {ratio:.2f}".strip() for model, ratio in ratios.items())
     return [shown, said, f">= {least:g}", "yes" if min(ratios.values()) >= least else "**no**"]
 
 
-def _comparisons(found: Found) -> str:
+def _where_time_goes(measured: Sequence[Found]) -> str:
+    rows = [
+        [
+            row["name"],
+            _seconds(row["seconds"]),
+            *(f"{100 * row[part] / row['seconds']:.0f} %" for part in PARTS),
+            f"{row['gflop']:.1f}",
+            _seconds(row["gflop"] / row["peak"]),
+        ]
+        for row in measured
+    ]
+    peaks = sorted(row["peak"] for row in measured)
+    text = (
+        "MoPoE on one core. Convolutions and matrix products have to be done by any implementation. The last column is how long they "
+        f"would take at the core's peak, which was {peaks[0]:.0f} to {peaks[-1]:.0f} GFLOP a second on a product of two square matrices. "
+        "Outside torch are Python, NumPy and scikit-learn, which fits the probes (`python -m benchmarks.speed.where_time_goes`)."
+    )
+    head = ["", "takes", "convolutions", "products", "other torch", "outside torch", "GFLOP", "these at the peak"]
+    return text + "\n\n" + _table(head, rows)
+
+
+def _comparisons(measured: Found) -> str:
     rows = [
         [
             row["name"],
@@ -86,9 +119,9 @@ def _comparisons(found: Found) -> str:
             f"{row['low']:.2f} to {row['high']:.2f}",
         ]
         for section in ("step", "evaluation", "stacks")
-        for row in found[section]
+        for row in measured[section]
     ]
-    rows += [[row["name"], *_clock(row), ""] for row in found["sweeps"]]
+    rows += [[row["name"], *_clock(row), ""] for row in measured["sweeps"]]
     return _table(["", "ours", "reference", "ratio", "quartiles"], rows)
 
 
