@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mopoe_core.training.inference import TrainedModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(
