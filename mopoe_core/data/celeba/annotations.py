@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mopoe_core.data.celeba.attributes import CELEBA
 from mopoe_core.data.celeba.celeba_layouts import annotations, not_found
-from mopoe_core.data.folder_names import plain, refuse_two
+from mopoe_core.data.folder_names import copies_differ, normalised
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 
@@ -21,7 +21,7 @@ TXT_BEGINNING = re.compile(r"[0-9]+|\S+\s+[012]")
 SEPARATORS = (",", ";", "\t")
 CODES = (("-1", "1"), ("0", "1"), ("-1.0", "1.0"), ("0.0", "1.0"), ("False", "True"), ("FALSE", "TRUE"), ("false", "true"))
 """How files write that an attribute is absent and present."""
-COLUMNS = {plain(name): name for name in CELEBA}
+COLUMNS = {normalised(name): name for name in CELEBA}
 
 Read = TypeVar("Read", dict[str, bytes], dict[str, int])
 
@@ -43,7 +43,7 @@ def read_annotation(root: Path, stem: str, read: Callable[[Path], Read]) -> tupl
     content = read(paths[0])
     for other in paths[1:]:
         if read(other) != content:
-            raise refuse_two(paths[0], other, stem)
+            raise copies_differ(paths[0], other, stem)
     return paths[0], content
 
 
@@ -137,7 +137,7 @@ def _declared_count(path: Path, lines: Iterator[tuple[int, list[str]]]) -> int:
 
 def _column_order(path: Path, names: Sequence[str]) -> list[int] | None:
     """Where each of `CELEBA` stands among the columns; None where they are in order."""
-    names = [COLUMNS.get(plain(name), name) for name in (names[1:] if _is_csv(path) else names)]
+    names = [COLUMNS.get(normalised(name), name) for name in (names[1:] if _is_csv(path) else names)]
     unknown, missing = [n for n in names if n not in CELEBA], [n for n in CELEBA if n not in names]
     if unknown or missing or len(names) != len(CELEBA):
         found = (

@@ -27,7 +27,7 @@ from mopoe_core.data.celeba.celeba_layouts import (
     no_images,
     root_of,
 )
-from mopoe_core.data.folder_names import entries, names_in, refuse_two
+from mopoe_core.data.folder_names import copies_differ, entries, names_in
 from mopoe_core.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -144,7 +144,7 @@ def _check_copies(folder: Path, files: Mapping[str, str], other: Path, found: Ma
     """Raise DataError where another folder holds a differing file of one of the images' names."""
     for name, file in found.items():
         if file == files[name] and not filecmp.cmp(folder / files[name], other / file, shallow=False):
-            raise refuse_two(folder, other, f"folder of images, and {name} is not the same in both")
+            raise copies_differ(folder, other, f"folder of images, and {name} is not the same in both")
 
 
 def remarks(folder: Path, parts: Mapping[str, Part]) -> list[str]:

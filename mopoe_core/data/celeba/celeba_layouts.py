@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mopoe_core.data.fingerprints import Places
-from mopoe_core.data.folder_names import distinct, entries, files_below, names_in, plain
+from mopoe_core.data.folder_names import distinct, entries, files_below, names_in, normalised
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 
@@ -34,7 +34,7 @@ def root_of(folder: Path) -> Path:
     below, above = (any(_standard(root, stem) for stem in (ATTRIBUTES, PARTITION)) for root in (folder / "celeba", folder))
     if below or above:
         return folder / "celeba" if below else folder
-    likely = [path for path in entries(folder) if plain(path.name) in FOLDERS and path.is_dir()]
+    likely = [path for path in entries(folder) if normalised(path.name) in FOLDERS and path.is_dir()]
     holders = [root for root in (*distinct(likely), folder) if any(annotations(root, stem) for stem in (ATTRIBUTES, PARTITION))]
     if len(holders) > 1:
         raise DataError(f"{' and '.join(map(str, holders))}: all hold CelebA's annotations; expected one; move the others away")
@@ -56,9 +56,9 @@ def _is_named(path: Path, stem: str) -> bool:
 
 
 def _enters(root: Path) -> Callable[[str], bool]:
-    if plain(root.name) in FOLDERS:
-        return lambda name: not plain(name).startswith(FULL_FOLDERS)
-    return lambda name: plain(name) in SUBFOLDERS
+    if normalised(root.name) in FOLDERS:
+        return lambda name: not normalised(name).startswith(FULL_FOLDERS)
+    return lambda name: normalised(name) in SUBFOLDERS
 
 
 def image_folders(root: Path) -> list[Path]:
@@ -74,7 +74,7 @@ def image_folders(root: Path) -> list[Path]:
 def _named_so(root: Path, depth: int) -> Iterator[Path]:
     enters = _enters(root)
     for path in entries(root) if depth else ():
-        if plain(path.name) in IMAGE_FOLDERS and path.is_dir():
+        if normalised(path.name) in IMAGE_FOLDERS and path.is_dir():
             yield path
         elif enters(path.name) and path.is_dir():
             yield from _named_so(path, depth - 1)
@@ -96,7 +96,7 @@ def is_picture(name: str) -> bool:
 def archives(root: Path) -> list[Path]:
     """Archives that have the images folder's name."""
     below = files_below(root, DEPTH, _enters(root))
-    named = (path for path in below if plain(path.name).startswith(plain(IMAGES)) and path.suffix.lower() in ARCHIVES)
+    named = (path for path in below if normalised(path.name).startswith(normalised(IMAGES)) and path.suffix.lower() in ARCHIVES)
     return distinct([root / f"{IMAGES}.zip", *named])
 
 

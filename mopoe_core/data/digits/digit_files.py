@@ -34,7 +34,7 @@ from mopoe_core.data.digits.digit_layouts import (
     what_is_there,
 )
 from mopoe_core.data.fingerprints import Places
-from mopoe_core.data.folder_names import refuse_two
+from mopoe_core.data.folder_names import copies_differ
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 
@@ -144,7 +144,7 @@ def _read_idx(name: str, paths: Sequence[Path]) -> _Idx:
     digest = md5(content)
     for other in paths[1:] if digest != PUBLISHED[name] else ():
         if _content(other, axes) != content:
-            raise refuse_two(paths[0], other, name)
+            raise copies_differ(paths[0], other, name)
     remark = remark_on(paths[0], name, digest)
     lengths = struct.unpack(f">{axes}I", content[4 : 4 + 4 * axes])
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(lengths)
@@ -210,7 +210,7 @@ def _check_processed(folder: Path, digits: Mapping[str, Digits]) -> None:
     for split, name in PROCESSED.items():
         one, other = digits[split], former[split]
         if not (np.array_equal(one.pixels, other.pixels) and np.array_equal(one.labels, other.labels)):
-            raise refuse_two(folder / "MNIST" / "raw", folder / "MNIST" / "processed" / name, "MNIST")
+            raise copies_differ(folder / "MNIST" / "raw", folder / "MNIST" / "processed" / name, "MNIST")
 
 
 def read_svhn(folder: Path, split: str, advice: str) -> Digits:
@@ -255,7 +255,7 @@ def _same_file(paths: Sequence[Path]) -> Path:
     """The first of several files, of which the others must be copies."""
     for other in paths[1:]:
         if not filecmp.cmp(paths[0], other, shallow=False):
-            raise refuse_two(paths[0], other, "file of SVHN")
+            raise copies_differ(paths[0], other, "file of SVHN")
     return paths[0]
 
 

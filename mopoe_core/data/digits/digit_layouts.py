@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mopoe_core.data.fingerprints import Places
-from mopoe_core.data.folder_names import distinct, entries, files_below, names_in, plain, some
+from mopoe_core.data.folder_names import distinct, entries, files_below, first_few, names_in, normalised
 from mopoe_core.errors import DataError
 
 PREFIXES = {"train": "train", "test": "t10k"}
@@ -52,9 +52,9 @@ def mnist_candidates(folder: Path) -> dict[str, list[Path]]:
 def svhn_candidates(folder: Path) -> dict[str, list[Path]]:
     """For each of SVHN's two names, likewise."""
     standard = {name: folder / "SVHN" / name for name in SVHN_NAMES}
-    names = {plain(name): name for name in SVHN_NAMES}
+    names = {normalised(name): name for name in SVHN_NAMES}
     return _candidates(
-        standard, _likely_files(folder, SVHN_FOLDERS, lambda name: plain(name) in names), lambda n: names.get(plain(n))
+        standard, _likely_files(folder, SVHN_FOLDERS, lambda name: normalised(name) in names), lambda n: names.get(normalised(n))
     )
 
 
@@ -76,20 +76,20 @@ def _likely_files(folder: Path, folders: Sequence[str], is_name: Callable[[str],
     for path in inside:
         if is_name(path.name):
             yield from files_below(path, 0)
-        elif plain(path.name) in folders:
+        elif normalised(path.name) in folders:
             yield from files_below(path, DEPTH, _may_hold_mnist)
 
 
 def _may_hold_mnist(name: str) -> bool:
-    return not any(other in plain(name) for other in OTHER_DATASETS)
+    return not any(other in normalised(name) for other in OTHER_DATASETS)
 
 
 def _is_mnist(name: str) -> bool:
-    return MNIST_NAME.fullmatch(plain(name)) is not None
+    return MNIST_NAME.fullmatch(normalised(name)) is not None
 
 
 def _mnist_name(name: str) -> str | None:
-    parts = MNIST_NAME.fullmatch(plain(name))
+    parts = MNIST_NAME.fullmatch(normalised(name))
     return f"{PREFIXES.get(parts[1], parts[1])}-{parts[2]}-ubyte" if parts else None
 
 
@@ -104,9 +104,9 @@ def places_elsewhere(folder: Path, standard: Places, search: Callable[[Path], Ca
 def what_is_there(folder: Path, candidates: Candidates, folders: Sequence[str]) -> str:
     """Which names were expected and not found, and which are there instead."""
     missing = ", ".join(name for name, paths in candidates.items() if not paths)
-    near = [path for path in entries(folder) if plain(path.name) in folders and path.is_dir()]
+    near = [path for path in entries(folder) if normalised(path.name) in folders and path.is_dir()]
     inside = [str(path.relative_to(folder)) for below in near for path in files_below(below, DEPTH)]
-    return f"no file is named {missing}; {folder} has {some(inside) if inside else names_in(folder)}"
+    return f"no file is named {missing}; {folder} has {first_few(inside) if inside else names_in(folder)}"
 
 
 def remark_on(path: Path, name: str, digest: str) -> str:

@@ -13,7 +13,17 @@ import numpy as np
 import torch
 
 from mopoe_core.data.cards import check_source
-from mopoe_core.data.dataset_cache import Array, Built, Recipe, built_folder, kept, open_built, read_built, save, save_remarks
+from mopoe_core.data.dataset_cache import (
+    Array,
+    Built,
+    Recipe,
+    built_folder,
+    complete_builds,
+    open_built,
+    read_built,
+    save,
+    save_remarks,
+)
 from mopoe_core.data.digits.digit_files import Digits, mnist_files, other_mnist_files, read_mnist, shipped_digits
 from mopoe_core.data.fingerprints import Places
 from mopoe_core.data.polymnist.backgrounds import DATA_SEED, NAME, PHOTOGRAPHS, THRESHOLD, fuse, order, photographs
@@ -77,7 +87,7 @@ def _open(source: str, folder: Path, expected: Mapping[str, int]) -> tuple[Built
     try:
         found = None if source == "embedded" else find(folder)
     except DataError:
-        earlier = kept(folder, NAME, source)
+        earlier = complete_builds(folder, NAME, source)
         if len(earlier) != 1:  # none, or no saying which
             raise
         released = {built_folder(folder, NAME, source, ["original", form]) for form in (PNGS, TENSORS)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mopoe_core.data.fingerprints import Places
-from mopoe_core.data.folder_names import distinct, entries, names_in, plain, refuse_two
+from mopoe_core.data.folder_names import copies_differ, distinct, entries, names_in, normalised
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 
@@ -48,8 +48,8 @@ def _all(folder: Path) -> list[Found]:
 
 def _roots(folder: Path) -> list[Path]:
     """Where the dataset may lie: the standard folders, then those of other spelling, and such folders in them."""
-    likely = [path for path in entries(folder) if plain(path.name) in FOLDERS]
-    inside = [path for outer in likely if outer.is_dir() for path in entries(outer) if plain(path.name) in FOLDERS]
+    likely = [path for path in entries(folder) if normalised(path.name) in FOLDERS]
+    inside = [path for outer in likely if outer.is_dir() for path in entries(outer) if normalised(path.name) in FOLDERS]
     return distinct([*(folder / name for name in ROOTS), *likely, *inside])
 
 
@@ -60,7 +60,7 @@ def check_copies(folder: Path, found: Found) -> None:
         theirs = places_of(other)
         for name, place in places_of(found).items():
             if not _is_copy(place, theirs[name]):
-                raise refuse_two(found.root, other.root, f"folder of PolyMNIST, and {name} is not the same in both")
+                raise copies_differ(found.root, other.root, f"folder of PolyMNIST, and {name} is not the same in both")
 
 
 def _is_copy(one: Path, other: Path) -> bool:

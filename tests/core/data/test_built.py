@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mopoe_core.data.dataset_cache import Recipe, content_hash, kept, open_built, read_built, save
+from mopoe_core.data.dataset_cache import Recipe, complete_builds, content_hash, open_built, read_built, save
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 from tests.support.naming import names, names_in_order
@@ -38,7 +38,7 @@ def refusal(folder, recipe=PLAIN):
 
 def built_folder(folder):
     """Where it is built."""
-    (found,) = kept(folder, "toy", "original")
+    (found,) = complete_builds(folder, "toy", "original")
     return found
 
 
@@ -52,7 +52,7 @@ def test_a_dataset_is_built_once_and_mapped_as_it_was_written(tmp_path):
         assert {name: array.tolist() for name, array in found.arrays.items()} == {n: a.tolist() for n, a in ARRAYS.items()}
     assert len(writes) == 1
     opened(tmp_path, replace(recipe, identity=["plain", 2]))
-    assert len(writes) == len(kept(tmp_path, "toy", "original")) == 2
+    assert len(writes) == len(complete_builds(tmp_path, "toy", "original")) == 2
 
 
 DAMAGE = {
@@ -149,7 +149,7 @@ def test_what_killed_builds_left_is_gone_after_the_next_build(tmp_path):
     (tmp_path / "built" / ".other-original-12345678.x").mkdir()
     left = {path.name for path in (tmp_path / "built").glob(".toy-*")}
     assert left
-    assert kept(tmp_path, "toy", "original") == []
+    assert complete_builds(tmp_path, "toy", "original") == []
     opened(tmp_path)
     built = built_folder(tmp_path).name
     assert {path.name for path in (tmp_path / "built").iterdir()} == {built, f"{built}.lock", ".other-original-12345678.x"}
@@ -165,7 +165,7 @@ def test_other_counts_than_expected_are_not_kept(tmp_path):
     """The line says what was found and expected; when the files are mended, the same call builds."""
     wrong = replace(PLAIN, expected={"train": 6, "test": 5})
     assert names_in_order(refusal(tmp_path, wrong), tmp_path, "original", "toy", 4, "test", 5)
-    assert kept(tmp_path, "toy", "original") == []
+    assert complete_builds(tmp_path, "toy", "original") == []
     mended = replace(wrong, write=lambda into: save(into, ARRAYS | {"test-labels": np.arange(5) % 3}))
     assert len(opened(tmp_path, mended).arrays["test-labels"]) == 5
 

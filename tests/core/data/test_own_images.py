@@ -125,7 +125,7 @@ def test_no_grey_level_is_lost(card_of, case):
 
 def test_a_level_in_the_last_image_only_is_not_lost(card_of, monkeypatch):
     """Images are looked through in parts; one grey between two bytes, in the last pixel of all, makes floats of them."""
-    monkeypatch.setattr("mopoe_core.data.own.as_arrays.AT_ONCE", 100)
+    monkeypatch.setattr("mopoe_core.data.own.as_arrays.PIXELS_AT_ONCE", 100)
     given = GREYS / 255
     card_of(pictures(given))
     assert np.array_equal(user_data.load(HERE).train.items["img"].numpy(), GREYS)
