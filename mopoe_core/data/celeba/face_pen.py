@@ -1,4 +1,4 @@
-"""What the parts of a drawn face have in common: the face, the pen that draws it, and shapes and colours."""
+"""What all parts of a drawn face use: the face, the pen that draws it, shapes and colours."""
 
 import colorsys
 from collections.abc import Mapping
