@@ -29,12 +29,12 @@ Whole = Annotated[int, BeforeValidator(_a_whole_number), BeforeValidator(_not_a_
 Weight = Annotated[Number, Field(ge=0)]
 
 
-def same_number(written: Any, meant: Any) -> bool:
+def same_number(first: Any, second: Any) -> bool:
     """Whether two values of a field for numbers are equal. Either may be text, as YAML may read it."""
     try:
-        return float(written) == float(meant)
+        return float(first) == float(second)
     except (TypeError, ValueError, OverflowError):
-        return bool(written == meant)
+        return bool(first == second)
 
 
 def text_or_empty(value: Any) -> str:

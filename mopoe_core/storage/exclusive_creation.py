@@ -1,7 +1,7 @@
 """Creates a file under a URI only if there is none. The store itself decides, so that of several writers at once one succeeds.
 
-pyarrow has no such request. S3 is asked through boto3, with `If-None-Match`, and Google's and Azure's stores through fsspec. Without these
-packages, and on other file systems, creation is not exclusive.
+pyarrow has no such request. S3 is asked through boto3, with `If-None-Match`, and Google's and Azure's stores through fsspec. Without
+these packages, and on other file systems, creation is not exclusive.
 """
 
 from functools import lru_cache

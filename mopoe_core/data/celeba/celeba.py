@@ -59,11 +59,10 @@ def load(source: str, folder: Path, test_split: str = "test", expected: Mapping[
     check_source(NAME, source)
     if source == "embedded":
         built = open_built(folder, NAME, source, _embedded_recipe(expected or {}))
-        attributes, modalities = DRAWN, SMALL_JUDGES
     else:
         built = open_built(folder, NAME, source, _original_recipe(folder, expected or {}))
         shutil.rmtree(_cache(folder), ignore_errors=True)  # no longer needed: it is for resuming a build
-        attributes, modalities = CELEBA, MODALITIES
+    attributes, modalities = (DRAWN, SMALL_JUDGES) if source == "embedded" else (CELEBA, MODALITIES)
     train, test = (_split(built.arrays, split, modalities) for split in ("train", test_split))
     return Dataset(NAME, source, modalities, train, test, len(attributes), built.hash, attributes, built.remarks)
 

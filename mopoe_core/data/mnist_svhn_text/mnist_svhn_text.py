@@ -15,16 +15,8 @@ from numpy.typing import NDArray
 
 from mopoe_core.data.cards import check_source
 from mopoe_core.data.dataset_cache import Array, Recipe, open_built, save, save_remarks
-from mopoe_core.data.digits.digit_files import (
-    Digits,
-    mnist_files,
-    other_mnist_files,
-    other_svhn_files,
-    read_mnist,
-    read_svhn,
-    shipped_digits,
-    svhn_files,
-)
+from mopoe_core.data.digits.digit_files import Digits, mnist_files, other_mnist_files, read_mnist, shipped_digits
+from mopoe_core.data.digits.svhn_files import other_svhn_files, read_svhn, svhn_files
 from mopoe_core.data.mnist_svhn_text.drawn_house_numbers import FONTS, RENDERER_VERSION, house_numbers
 from mopoe_core.data.types import Dataset, Modality, Split
 from mopoe_core.random_streams import seed_of

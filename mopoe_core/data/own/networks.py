@@ -33,29 +33,31 @@ def network_text(place: str, make: "Callable[[int], nn.Module] | None", count: i
 
 
 def mistakes(
-    place: str, own: OwnModality, modality: "Modality", examples: "Tensor", latents: Sequence[int], classes: int, code: Code
+    place: str,
+    own_modality: OwnModality,
+    modality: "Modality",
+    examples: "Tensor",
+    latents: Sequence[int],
+    classes: int,
+    code: Code,
 ) -> Iterator[str]:
     """Yields a line for each network of a modality that does not map `examples` to the shapes that training needs.
 
     `examples` are some of the training set as networks see them, and `latents` the numbers of latent dimensions to try. Of each network
     only the first mistake is reported.
     """
+    encoder, decoder, judge = own_modality.encoder, own_modality.decoder, own_modality.judge
     count = len(examples)
-    lines: Iterator[str]
-    if own.encoder:
-        lines = (
-            _mistake(f"{place}: encoder({latent})", own.encoder, latent, examples, [(count, latent), (count, latent)], code)
-            for latent in latents
+    if encoder:
+        yield from _first_not_empty(
+            _mistake(f"{place}: encoder({latent})", encoder, latent, examples, [(count, latent)] * 2, code) for latent in latents
         )
-        yield from _first_not_empty(lines)
-    if own.decoder:
+    if decoder:
         shapes = [(count, *modality.shape)]
-        lines = (
-            _mistake(f"{place}: decoder({latent})", own.decoder, latent, _noise(examples, latent), shapes, code)
-            for latent in latents
+        yield from _first_not_empty(
+            _mistake(f"{place}: decoder({latent})", decoder, latent, _noise(examples, latent), shapes, code) for latent in latents
         )
-        yield from _first_not_empty(lines)
-    if own.judge and (line := _mistake(f"{place}: judge({classes})", own.judge, classes, examples, [(count, classes)], code)):
+    if judge and (line := _mistake(f"{place}: judge({classes})", judge, classes, examples, [(count, classes)], code)):
         yield line
 
 

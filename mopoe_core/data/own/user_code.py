@@ -131,8 +131,8 @@ def where_raised(error: BaseException, code: Code) -> str:
     if not places:
         return ""
     path, line = places[-1]
-    shown = path.relative_to(code.root.absolute()) if path.is_relative_to(code.root.absolute()) else path
-    return f" at {shown}:{line}"
+    shown_path = path.relative_to(code.root.absolute()) if path.is_relative_to(code.root.absolute()) else path
+    return f" at {shown_path}:{line}"
 
 
 def _is_users(path: Path, folder: Path) -> bool:

@@ -111,11 +111,13 @@ def check_networks(reference: str, latents: Sequence[int]) -> None:
     code = _code(reference, _root.absolute())
     lines: list[str] = []
     with torch.random.fork_rng(devices=[]):
-        for own in modalities:
-            modality = _modality(own, loaded, reference)
-            items = np.array(loaded.arrays[f"train-{own.name}"][:TRIAL_BATCH])
+        for own_modality in modalities:
+            modality = _modality(own_modality, loaded, reference)
+            items = np.array(loaded.arrays[f"train-{own_modality.name}"][:TRIAL_BATCH])
             examples = modality.to_float(torch.from_numpy(items))
-            lines += mistakes(f"dataset: {reference}: {own.name}", own, modality, examples, latents, loaded.card.classes, code)
+            lines += mistakes(
+                f"dataset: {reference}: {own_modality.name}", own_modality, modality, examples, latents, loaded.card.classes, code
+            )
     if lines:
         raise DataError("\n".join(lines))
 
@@ -127,9 +129,13 @@ def load(reference: str) -> "Dataset":
     from mopoe_core.data.types import Dataset
 
     loaded = _loaded(reference, str(_root.absolute()))
-    for own in loaded.data.modalities:
-        if hasattr(nn.ModuleDict(), own.name):  # such as `values` or `type`: the model keeps its networks in a ModuleDict
-            raise DataError(f"dataset: {reference} has a modality named {own.name!r}, which torch keeps for itself; rename it")
+    for own_modality in loaded.data.modalities:
+        if hasattr(
+            nn.ModuleDict(), own_modality.name
+        ):  # such as `values` or `type`: the model keeps its networks in a ModuleDict
+            raise DataError(
+                f"dataset: {reference} has a modality named {own_modality.name!r}, which torch keeps for itself; rename it"
+            )
     modalities = tuple(_modality(m, loaded, reference) for m in loaded.data.modalities)
     return Dataset(
         name=reference,
@@ -233,20 +239,22 @@ def _items(modality: OwnModality, alphabet: str) -> Sequence[Array]:
     return [as_arrays.texts(modality, list(values), alphabet) for values in splits]
 
 
-def _modality(own: OwnModality, loaded: _Loaded, reference: str) -> "Modality":
+def _modality(own_modality: OwnModality, loaded: _Loaded, reference: str) -> "Modality":
     from mopoe_core.data.types import Modality
 
-    shape = loaded.arrays[f"train-{own.name}"].shape[1:]
-    alphabet = loaded.alphabets.get(own.name, "")
+    shape = loaded.arrays[f"train-{own_modality.name}"].shape[1:]
+    alphabet = loaded.alphabets.get(own_modality.name, "")
     shape = (*shape, len(alphabet)) if alphabet else shape
-    return Modality(own.name, own.kind, shape, alphabet=alphabet, likelihood=_likelihood(own), own=reference)
+    return Modality(
+        own_modality.name, own_modality.kind, shape, alphabet=alphabet, likelihood=_likelihood(own_modality), own=reference
+    )
 
 
-def _likelihood(own: OwnModality) -> str:
+def _likelihood(own_modality: OwnModality) -> str:
     """Returns the modality's likelihood or its kind's default; empty for images that take the configuration's."""
-    if own.likelihood or own.kind == "image":
-        return own.likelihood
-    return LIKELIHOODS[own.kind][0]
+    if own_modality.likelihood or own_modality.kind == "image":
+        return own_modality.likelihood
+    return LIKELIHOODS[own_modality.kind][0]
 
 
 def _split(loaded: _Loaded, modalities: "tuple[Modality, ...]", split: str) -> "Split":

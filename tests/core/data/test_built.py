@@ -38,8 +38,8 @@ def refusal(folder, recipe=PLAIN):
 
 def built_folder(folder):
     """Where it is built."""
-    (found,) = complete_builds(folder, "toy", "original")
-    return found
+    (build,) = complete_builds(folder, "toy", "original")
+    return build
 
 
 def test_a_dataset_is_built_once_and_mapped_as_it_was_written(tmp_path):
@@ -47,9 +47,9 @@ def test_a_dataset_is_built_once_and_mapped_as_it_was_written(tmp_path):
     writes = []
     recipe = replace(PLAIN, write=lambda into: (writes.append(into), save(into, ARRAYS)))
     for _ in range(2):
-        found = opened(tmp_path, recipe)
-        assert found.hash == content_hash(ARRAYS)
-        assert {name: array.tolist() for name, array in found.arrays.items()} == {n: a.tolist() for n, a in ARRAYS.items()}
+        built = opened(tmp_path, recipe)
+        assert built.hash == content_hash(ARRAYS)
+        assert {name: array.tolist() for name, array in built.arrays.items()} == {n: a.tolist() for n, a in ARRAYS.items()}
     assert len(writes) == 1
     opened(tmp_path, replace(recipe, identity=["plain", 2]))
     assert len(writes) == len(complete_builds(tmp_path, "toy", "original")) == 2
@@ -72,9 +72,9 @@ def test_a_damaged_array_is_refused_in_one_line(tmp_path, how):
     opened(tmp_path)
     built = built_folder(tmp_path)
     DAMAGE[how](built / "train-x.npy")
-    said = refusal(tmp_path)
-    assert said.startswith(str(built))
-    assert names(said, "delete")
+    message = refusal(tmp_path)
+    assert message.startswith(str(built))
+    assert names(message, "delete")
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_a_folder_without_manifest_is_not_overwritten(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path, below):
     """A file in the folder's place, and a place where no folder can be made."""
     (tmp_path / "file").write_text("x")
-    said = refusal(tmp_path / below)
-    assert str(tmp_path / below / "built") in said
-    assert names(said, "--data", "resources.data")
+    message = refusal(tmp_path / below)
+    assert str(tmp_path / below / "built") in message
+    assert names(message, "--data", "resources.data")
 
 
 FULL_DISK = """
@@ -173,9 +173,9 @@ def test_other_counts_than_expected_are_not_kept(tmp_path):
 def test_a_build_with_other_counts_is_named(tmp_path):
     """Where a build from before has other counts than are expected now, the line says which folder to delete."""
     opened(tmp_path)
-    said = refusal(tmp_path, replace(PLAIN, expected={"train": 7}))
-    assert names_in_order(said, built_folder(tmp_path), 6, "train", 7)
-    assert names(said, "delete")
+    message = refusal(tmp_path, replace(PLAIN, expected={"train": 7}))
+    assert names_in_order(message, built_folder(tmp_path), 6, "train", 7)
+    assert names(message, "delete")
 
 
 @pytest.fixture
@@ -212,9 +212,9 @@ def test_files_that_changed_after_the_build_are_named(tmp_path, fed, how):
     name, change = CHANGES[how]
     change(tmp_path / "in")
     built = built_folder(tmp_path)
-    said = refusal(tmp_path, fed)
-    assert said.startswith(f"{tmp_path / 'in' / name}: ")
-    assert names(said, built, "delete")
+    message = refusal(tmp_path, fed)
+    assert message.startswith(f"{tmp_path / 'in' / name}: ")
+    assert names(message, built, "delete")
     shutil.rmtree(built)
     opened(tmp_path, fed)
 

@@ -72,13 +72,13 @@ def root(tmp_path):
 
 def slow_text(row, names, start):
     """The released rule, literally, with the start given."""
-    kept = []
+    present = []
     for name, has in zip(names, row, strict=True):
         if has:
-            kept.append(name)
-    while len(", ".join(kept)) > 256:
-        kept = kept[:-1]
-    body = ", ".join(kept).replace("_", " ").lower()
+            present.append(name)
+    while len(", ".join(present)) > 256:
+        present = present[:-1]
+    body = ", ".join(present).replace("_", " ").lower()
     return "*" * start + body + "*" * (256 - len(body) - start)
 
 
@@ -144,9 +144,9 @@ def test_the_original_is_read_by_partition(root, tmp_path):
         assert np.array_equal(split.labels, labels[chosen])
         for row, i in enumerate(chosen):
             assert np.array_equal(split.items["image"][row], celeba_decoding.decode(root / "img_align_celeba" / NAMES[i]))
-            said = {name for name in spelled(split.items["text"][row], ALPHABET).strip("*").split(", ") if name}
+            names_in_text = {name for name in spelled(split.items["text"][row], ALPHABET).strip("*").split(", ") if name}
             names = [name.replace("_", " ").lower() for name, has in zip(CELEBA, labels[i], strict=True) if has]
-            assert said == set(names[: len(said)])
+            assert names_in_text == set(names[: len(names_in_text)])
     assert not list((tmp_path / "built").glob("*.partial"))
 
 
@@ -354,9 +354,9 @@ def test_progress_is_said_in_lines_or_by_a_bar(root, tmp_path, monkeypatch, caps
     assert printed.err.splitlines()[-1] == f"decoding CelebA: {TOTAL} of {TOTAL} images"
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     celeba_decoding.decode_all(parts, tmp_path / "bar")
-    shown = capsys.readouterr()
-    assert f"{TOTAL}/{TOTAL}" in shown.err
-    assert printed.out == shown.out == ""
+    output = capsys.readouterr()
+    assert f"{TOTAL}/{TOTAL}" in output.err
+    assert printed.out == output.out == ""
 
 
 def change(path, old, new):

@@ -210,10 +210,10 @@ def test_images_of_other_names_are_named_with_advice_that_helps(tmp_path):
     """As many pictures under other names want a name, and not to be unpacked again; fewer pictures do."""
     released(tmp_path, lambda name: f"face_{name}")
     images = tmp_path / "celeba" / IMAGES
-    said = refusal(tmp_path)
-    assert names(said, images / NAMES[0], f"{ATTR}.txt", 13)
-    assert names_in_order(said, *(f"face_{name}" for name in NAMES[:5]), 8)
-    assert "unpack" not in said
+    message = refusal(tmp_path)
+    assert names(message, images / NAMES[0], f"{ATTR}.txt", 13)
+    assert names_in_order(message, *(f"face_{name}" for name in NAMES[:5]), 8)
+    assert "unpack" not in message
     (images / "face_000001.jpg").unlink()
     assert names(refusal(tmp_path), "unpack")
 
@@ -245,9 +245,9 @@ def test_two_folders_of_images_are_compared(tmp_path, expected, other):
     assert celeba.load("original", tmp_path).hash == expected.hash
     shutil.rmtree(tmp_path / "built")
     Image.new("RGB", (178, 218)).save(tmp_path / "celeba" / other / NAMES[4])
-    said = refusal(tmp_path)
-    assert all(str(tmp_path / "celeba" / folder) in said for folder in (IMAGES, other))
-    assert names(said, NAMES[4])
+    message = refusal(tmp_path)
+    assert all(str(tmp_path / "celeba" / folder) in message for folder in (IMAGES, other))
+    assert names(message, NAMES[4])
 
 
 def test_a_folder_of_png_images_beside_the_published_ones_changes_nothing(tmp_path, expected):
@@ -268,8 +268,8 @@ def test_two_datasets_are_both_named(tmp_path):
     """Several folders with annotations, none of them `celeba`."""
     for name in ("CelebA", "celeba-dataset"):
         put(tmp_path / name / "Anno" / f"{ATTR}.txt", attr_txt())
-    said = refusal(tmp_path)
-    assert names(said, tmp_path / "CelebA", tmp_path / "celeba-dataset")
+    message = refusal(tmp_path)
+    assert names(message, tmp_path / "CelebA", tmp_path / "celeba-dataset")
 
 
 def test_what_was_expected_and_what_is_there_are_named(tmp_path):
@@ -277,10 +277,10 @@ def test_what_was_expected_and_what_is_there_are_named(tmp_path):
     assert names(refusal(tmp_path), tmp_path, f"{ATTR}.txt", f"{ATTR}.csv")
     for name in ("attributes.csv", "celeba-dataset.zip", *(f"{n}.txt" for n in range(6))):
         put(tmp_path / "celeba" / name, "x")
-    said = refusal(tmp_path)
-    assert names(said, f"{ATTR}.txt", f"{ATTR}.csv", tmp_path / "celeba")
-    assert names_in_order(said, *(f"{n}.txt" for n in range(5)), 3)
-    assert names(said, "celeba-dataset.zip", "unpack")
+    message = refusal(tmp_path)
+    assert names(message, f"{ATTR}.txt", f"{ATTR}.csv", tmp_path / "celeba")
+    assert names_in_order(message, *(f"{n}.txt" for n in range(5)), 3)
+    assert names(message, "celeba-dataset.zip", "unpack")
 
 
 @pytest.mark.parametrize("name", ["Img/img_align_celeba.zip", "img_align_celeba_png.7z.001"])
@@ -356,9 +356,9 @@ def test_a_full_set_whose_annotation_is_not_the_published_one_is_said(tmp_path, 
     monkeypatch.setattr(celeba_files, "FULL_COUNTS", (6, 3, 4))
     released(tmp_path)
     parts = celeba_files.read_parts(tmp_path)
-    said = celeba_files.remarks(tmp_path, parts)
-    assert [line.split(": ")[0] for line in said] == [f"{tmp_path / 'celeba' / stem}.txt" for stem in (ATTR, PART)]
-    sums = [re.findall(r"\b[0-9a-f]{32}\b", line) for line in said]
+    remarks = celeba_files.remarks(tmp_path, parts)
+    assert [line.split(": ")[0] for line in remarks] == [f"{tmp_path / 'celeba' / stem}.txt" for stem in (ATTR, PART)]
+    sums = [re.findall(r"\b[0-9a-f]{32}\b", line) for line in remarks]
     assert [published for _, published in sums] == [celeba_files.PUBLISHED[stem] for stem in (ATTR, PART)]
     monkeypatch.setattr(celeba_files, "PUBLISHED", {stem: ours for stem, (ours, _) in zip((ATTR, PART), sums, strict=True)})
     put(tmp_path / "celeba" / f"{PART}.txt", part_txt().replace("\n", "\r\n"))

@@ -111,8 +111,8 @@ def test_damaged_data_are_refused(data_folder, dataset, tmp_path):
 def original(tmp_path, monkeypatch):
     """Small MNIST idx and SVHN mat files in torchvision's layout; nothing is downloaded."""
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    for method, found in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
-        monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, found=found: found)
+    for method, result in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
+        monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, result=result: result)
     chance = np.random.default_rng(0)
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -184,9 +184,9 @@ def test_wrong_digit_files_are_named(original, case):
     """A DataError of one line names the file and what was found; nothing is built."""
     name, spoil, named = WRONG[case]
     spoil(original / name)
-    said = refusal(original)
-    assert said.startswith(f"{original / name}{'.gz' if case == 'page for an archive' else ''}: ")
-    assert names(said, *named)
+    message = refusal(original)
+    assert message.startswith(f"{original / name}{'.gz' if case == 'page for an archive' else ''}: ")
+    assert names(message, *named)
     assert not list(original.glob("built/*/manifest.json"))
 
 
@@ -204,10 +204,10 @@ def test_digit_files_that_change_after_the_build_are_named(original, name):
     first = mst.load("original", original)
     content = (original / name).read_bytes()
     (original / name).write_bytes(content[:-1] + b"\x05")
-    said = refusal(original)
-    assert said.startswith(f"{original / name}: ")
-    assert str(original / "built") in said
-    assert names(said, "delete")
+    message = refusal(original)
+    assert message.startswith(f"{original / name}: ")
+    assert str(original / "built") in message
+    assert names(message, "delete")
     (original / name).unlink()
     assert mst.load("original", original).hash == first.hash
 

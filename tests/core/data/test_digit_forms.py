@@ -30,19 +30,19 @@ def idx(array):
 @pytest.fixture(scope="module")
 def contents():
     """The bytes of four small files, by MNIST's names: 60 training and 40 test digits."""
-    rng, found = np.random.default_rng(0), {}
+    rng, files = np.random.default_rng(0), {}
     for prefix, count in (("train", 60), ("t10k", 40)):
-        found[f"{prefix}-images-idx3-ubyte"] = idx(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
-        found[f"{prefix}-labels-idx1-ubyte"] = idx((np.arange(count) % 10).astype(np.uint8))
-    return found
+        files[f"{prefix}-images-idx3-ubyte"] = idx(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
+        files[f"{prefix}-labels-idx1-ubyte"] = idx((np.arange(count) % 10).astype(np.uint8))
+    return files
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A data folder with small SVHN files and no MNIST; nothing can be fetched."""
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    for method, found in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
-        monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, found=found: found)
+    for method, result in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
+        monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, result=result: result)
     rng = np.random.default_rng(1)
     (tmp_path / "SVHN").mkdir()
     for split, count in (("train", 60), ("test", 40)):
@@ -128,8 +128,8 @@ def test_forms_that_differ_are_both_named(folder, contents, other):
         put(folder / RAW / name, content)
     changed = contents[NAMES[1]][:-1] + b"\x05"
     put(folder / other, gzip.compress(changed) if other.endswith("gz") else changed)
-    said = refusal(folder)
-    assert names(said, folder / RAW / NAMES[1], folder / other)
+    message = refusal(folder)
+    assert names(message, folder / RAW / NAMES[1], folder / other)
 
 
 def test_other_datasets_files_of_the_same_names_are_not_looked_at(folder, contents, expected_hash):
@@ -146,9 +146,9 @@ def test_what_was_expected_and_what_is_there_are_named(folder, contents):
     for name in NAMES[:3]:
         put(folder / "mnist" / name, contents[name])
     put(folder / "mnist" / "t10k-labels.csv", b"7\n")
-    said = refusal(folder)
-    assert names_in_order(said, NAMES[3], folder, "mnist/t10k-images-idx3-ubyte", "mnist/t10k-labels.csv", f"mnist/{NAMES[0]}")
-    assert names(said, folder / RAW, "idx")
+    message = refusal(folder)
+    assert names_in_order(message, NAMES[3], folder, "mnist/t10k-images-idx3-ubyte", "mnist/t10k-labels.csv", f"mnist/{NAMES[0]}")
+    assert names(message, folder / RAW, "idx")
     shutil.rmtree(folder / "mnist")
     for name in ("mnist.npz", *(f"mnist_{n}.csv" for n in range(9))):
         put(folder / name, b"x")
@@ -196,9 +196,9 @@ def test_the_data_command_shows_what_is_to_be_said_of_files(folder, contents, mo
     monkeypatch.setitem(DATASETS, "mnist_svhn_text", card)
     for name, content in contents.items():
         put(folder / RAW / name, content)
-    shown = [data_check.check(card, "original", folder).lines for _ in range(2)]
-    assert shown[0] == shown[1]
-    notes = [line for line in shown[1] if line.startswith("note: ")]
+    lines = [data_check.check(card, "original", folder).lines for _ in range(2)]
+    assert lines[0] == lines[1]
+    notes = [line for line in lines[1] if line.startswith("note: ")]
     assert [": ".join(line.split(": ")[:2]) for line in notes] == [f"note: {folder / RAW / name}" for name in NAMES]
 
 
@@ -229,8 +229,8 @@ def test_fashion_mnist_under_mnists_names_is_refused_by_name(folder, contents, m
     monkeypatch.setattr(digit_layouts, "FASHION", {digest: name for name, digest in sums_of(contents).items()})
     for name, content in contents.items():
         put(folder / RAW / name, content)
-    said = refusal(folder)
-    assert names_in_order(said, folder / RAW / NAMES[0], "Fashion-MNIST's", NAMES[0], "MNIST's")
+    message = refusal(folder)
+    assert names_in_order(message, folder / RAW / NAMES[0], "Fashion-MNIST's", NAMES[0], "MNIST's")
 
 
 def test_swapped_training_and_test_files_are_refused_by_name(folder, contents, monkeypatch):
@@ -353,5 +353,5 @@ def test_svhn_in_its_other_format_says_which_names_are_expected(folder, contents
     monkeypatch.setattr(
         "torchvision.datasets.SVHN.split_list", {s: ["http://127.0.0.1:9/x", "x", "0"] for s in ("train", "test")}
     )
-    said = refusal(folder)
-    assert names_in_order(said, "train_32x32.mat", "test_32x32.mat", folder, "svhn/train.tar.gz", folder / "SVHN")
+    message = refusal(folder)
+    assert names_in_order(message, "train_32x32.mat", "test_32x32.mat", folder, "svhn/train.tar.gz", folder / "SVHN")

@@ -55,8 +55,8 @@ def dataset(**changes):
     """A sound dataset whose modalities are changed as asked: `vec={"likelihood": "laplace"}`."""
     train, test = parts(TRAIN, 0), parts(TEST, 1)
     kinds = {"vec": "vector", "img": "image", "txt": "text"}
-    made = [replace(OwnModality(n, kind, train[n], test[n]), **changes.get(n, {})) for n, kind in kinds.items()]
-    return OwnDataset(tuple(made), labels(TRAIN), labels(TEST))
+    modalities = [replace(OwnModality(n, kind, train[n], test[n]), **changes.get(n, {})) for n, kind in kinds.items()]
+    return OwnDataset(tuple(modalities), labels(TRAIN), labels(TEST))
 
 
 def both(name, change):
@@ -72,11 +72,11 @@ def test_a_dataset_is_held_as_it_was_given(card_of):
     assert card.modalities == ("vec", "img", "txt") == tuple(m.name for m in loaded.modalities)
     assert (card.train_examples, card.test_examples, loaded.classes) == ({"own": TRAIN}, {"own": TEST}, 3)
     for split, count, seed in ((loaded.train, TRAIN, 0), (loaded.test, TEST, 1)):
-        given = parts(count, seed)
-        assert np.array_equal(split.items["vec"], given["vec"].astype(np.float32))
-        assert np.array_equal(split.items["img"], given["img"])
+        original = parts(count, seed)
+        assert np.array_equal(split.items["vec"], original["vec"].astype(np.float32))
+        assert np.array_equal(split.items["img"], original["img"])
         alphabet = loaded.modalities[2].alphabet
-        assert [spelled(codes, alphabet) for codes in split.items["txt"]] == [text.ljust(5) for text in given["txt"]]
+        assert [spelled(codes, alphabet) for codes in split.items["txt"]] == [text.ljust(5) for text in original["txt"]]
         assert split.labels.tolist() == labels(count).tolist()
 
 
@@ -146,9 +146,9 @@ IDENTITIES = {
 
 def test_whatever_determines_a_trial_is_in_the_fingerprint(card_of):
     """Likelihood, alphabet, names, order, networks and values: each change is another fingerprint, and so another trial."""
-    found = {name: card_of(dataset(**changes)).data_hash for name, changes in IDENTITIES.items()}
+    fingerprints = {name: card_of(dataset(**changes)).data_hash for name, changes in IDENTITIES.items()}
     turned = replace(dataset(), modalities=dataset().modalities[::-1])
-    assert len({*found.values(), card_of(turned).data_hash}) == len(IDENTITIES) + 1
+    assert len({*fingerprints.values(), card_of(turned).data_hash}) == len(IDENTITIES) + 1
     assert TrainingConfig(dataset=HERE, model="mopoe", batch_size=20).data_hash == card_of(turned).data_hash
 
 

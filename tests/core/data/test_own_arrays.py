@@ -170,9 +170,9 @@ def test_rows_in_another_order_than_the_labels_are_refused(card_of):
     """Shuffled rows with an index that says so would be paired with the labels of others; without an index they are taken."""
     shuffled = pd.DataFrame(X[0]).sample(frac=1, random_state=0)
     others = OwnModality("other", "vector", *X)
-    made = OwnDataset((OwnModality("vec", "vector", shuffled, X[1]), others), pd.Series(Y), Y)
+    data = OwnDataset((OwnModality("vec", "vector", shuffled, X[1]), others), pd.Series(Y), Y)
     with pytest.raises(DataError) as caught:
-        card_of(made)
+        card_of(data)
     assert not unnamed(caught.value, "vec", "train", "train_labels")
     card_of(OwnDataset((OwnModality("vec", "vector", shuffled.to_numpy(), X[1]), others), pd.Series(Y), Y))
     assert np.array_equal(user_data.load(HERE).train.items["vec"].numpy(), shuffled.to_numpy())

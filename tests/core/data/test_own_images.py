@@ -63,11 +63,11 @@ SCALES = {
 @pytest.mark.parametrize("case", SCALES)
 def test_greys_on_another_scale_are_refused_with_what_to_do(refused, case, split):
     """The line names modality, split, the range that was found and what to do; a sound other split does not hide it."""
-    change, found, advice = SCALES[case]
+    change, greys, advice = SCALES[case]
     pair = (change(GREYS), GREYS)
     line = refused(*(pair if split == "train" else pair[::-1]))
     assert line.startswith(f"dataset: {HERE}: ")
-    assert not unnamed(line, "img", split, *found, advice)
+    assert not unnamed(line, "img", split, *greys, advice)
 
 
 @pytest.mark.parametrize(
@@ -112,25 +112,25 @@ KEPT = {
 @pytest.mark.parametrize("case", KEPT)
 def test_no_grey_level_is_lost(card_of, case):
     """All levels of images with more than 256 are there in what a network sees, within float32's rounding."""
-    given, count = KEPT[case]
-    assert len(np.unique(given)) == count
-    card_of(pictures(given))
+    images, count = KEPT[case]
+    assert len(np.unique(images)) == count
+    card_of(pictures(images))
     loaded = user_data.load(HERE)
     seen = loaded.train.batch(torch.arange(TRAIN))["img"].numpy()
     assert seen.dtype == np.float32
     assert len(np.unique(seen)) == count
-    assert np.abs(seen - given).max() < 1e-7
+    assert np.abs(seen - images).max() < 1e-7
     assert np.array_equal(seen, loaded.train.batch(torch.arange(TRAIN))["img"].numpy()), "a batch changed the items"
 
 
 def test_a_level_in_the_last_image_only_is_not_lost(card_of, monkeypatch):
     """Images are looked through in parts; one grey between two bytes, in the last pixel of all, makes floats of them."""
     monkeypatch.setattr("mopoe_core.data.own.as_arrays.PIXELS_AT_ONCE", 100)
-    given = GREYS / 255
-    card_of(pictures(given))
+    images = GREYS / 255
+    card_of(pictures(images))
     assert np.array_equal(user_data.load(HERE).train.items["img"].numpy(), GREYS)
-    given[-1, -1, -1, -1] = 100.4 / 255
-    card_of(pictures(GREYS / 255, given))
+    images[-1, -1, -1, -1] = 100.4 / 255
+    card_of(pictures(GREYS / 255, images))
     assert user_data.load(HERE).test.items["img"][-1, -1, -1, -1].item() == np.float32(100.4 / 255)
 
 
@@ -140,10 +140,10 @@ def test_both_splits_are_kept_alike(card_of):
     for pair in ((GREYS, fine), (fine, GREYS)):
         card_of(pictures(*pair))
         loaded = user_data.load(HERE)
-        for split, given in zip((loaded.train, loaded.test), pair, strict=True):
-            wanted = given / 255 if given.dtype == np.uint8 else given
+        for split, images in zip((loaded.train, loaded.test), pair, strict=True):
+            expected = images / 255 if images.dtype == np.uint8 else images
             assert split.items["img"].dtype == torch.float32
-            assert np.abs(split.items["img"].numpy() - wanted).max() < 1e-7
+            assert np.abs(split.items["img"].numpy() - expected).max() < 1e-7
 
 
 AS_BYTES = {
@@ -161,28 +161,28 @@ AS_BYTES = {
 @pytest.mark.parametrize("case", AS_BYTES)
 def test_images_that_bytes_hold_keep_their_identity(card_of, case):
     """Their fingerprint is the one that version 0.1.0 wrote into ledgers; they are kept as bytes."""
-    given, fingerprint = AS_BYTES[case]
-    card = card_of(pictures(given))
+    images, fingerprint = AS_BYTES[case]
+    card = card_of(pictures(images))
     assert user_data.load(HERE).train.items["img"].dtype == torch.uint8
     assert card.data_hash == fingerprint
 
 
 def test_images_of_floats_are_drawn_as_bytes_are(card_of, tmp_path):
     """The contact sheet is the same for bytes and for the same greys with one odd pixel, which are kept as floats."""
-    found = []
-    for given in (GREYS / 255, np.where(np.arange(GREYS.size).reshape(GREYS.shape) == 5, GREYS / 255 + 1e-4, GREYS / 255)):
-        card_of(pictures(given.clip(0, 1)))
+    sheets = []
+    for images in (GREYS / 255, np.where(np.arange(GREYS.size).reshape(GREYS.shape) == 5, GREYS / 255 + 1e-4, GREYS / 255)):
+        card_of(pictures(images.clip(0, 1)))
         loaded = user_data.load(HERE)
         write_contact_sheet(loaded, tmp_path / "sheet.png")
-        found.append((loaded.train.items["img"].dtype, (tmp_path / "sheet.png").read_bytes()))
-    assert [dtype for dtype, _ in found] == [torch.uint8, torch.float32]
-    assert found[0][1] == found[1][1]
+        sheets.append((loaded.train.items["img"].dtype, (tmp_path / "sheet.png").read_bytes()))
+    assert [dtype for dtype, _ in sheets] == [torch.uint8, torch.float32]
+    assert sheets[0][1] == sheets[1][1]
 
 
 def test_a_class_that_test_lacks_is_left_out_of_the_pictures(card_of, tmp_path):
     """Trials write their pictures of test examples; the column of the absent class is not there."""
-    made = pictures(GREYS)
-    card_of(replace(made, test_labels=labels(TRAIN) % 2))
+    data = pictures(GREYS)
+    card_of(replace(data, test_labels=labels(TRAIN) % 2))
     loaded = user_data.load(HERE)
     config = TrainingConfig(dataset=HERE, model="mopoe", latent_dim=2, epochs=1, batch_size=20)
     write_pictures(new_model(config, 0, loaded, torch.device("cpu")).eval(), 0, loaded, torch.device("cpu"), tmp_path)

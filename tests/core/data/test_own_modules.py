@@ -123,8 +123,8 @@ def test_networks_of_two_datasets_find_each_their_own_neighbour(typed_in):
     for folder, width in (("a", 5), ("b", 6)):
         write(typed_in / folder / "layers.py", f"from torch import nn\ndef layer(d):\n    return nn.Linear(d, {width})\n")
         write(typed_in / folder / "t.py", DATASET.format(imports=network, shift=0, more=", encoder=network"))
-    found = {folder: user_data.architecture(f"{folder}/t.py:made", "a") for folder in "ab"}
-    assert {folder: made.encoder(3).out_features for folder, made in found.items()} == {"a": 5, "b": 6}
+    modalities = {folder: user_data.architecture(f"{folder}/t.py:made", "a") for folder in "ab"}
+    assert {folder: modality.encoder(3).out_features for folder, modality in modalities.items()} == {"a": 5, "b": 6}
 
 
 def test_a_neighbour_comes_before_a_module_of_that_name_that_is_loaded(typed_in, tmp_path, monkeypatch):

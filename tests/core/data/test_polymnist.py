@@ -116,9 +116,9 @@ def test_a_modality_is_what_networks_expect():
 
 def test_images_are_crops_inverted_where_a_digit_of_the_class_is(embedded, masks, glyphs):
     """The inverted pixels of an image are exactly a binarised MNIST digit of its class."""
-    for (split, _), found in masks.items():
+    for (split, _), split_masks in masks.items():
         labels = getattr(embedded, split).labels.tolist()
-        assert all(mask.tobytes() in glyphs[label] for mask, label in zip(found, labels, strict=True))
+        assert all(mask.tobytes() in glyphs[label] for mask, label in zip(split_masks, labels, strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,13 +131,13 @@ def test_the_crop_is_found_in_the_modalitys_photograph(embedded, photographs, gl
 
 def overlays(photograph, image):
     """Masks of the windows of a photograph that equal the image up to inversion; min(c, 255 - c) does not change by inverting."""
-    folded, wanted = np.minimum(photograph, 255 - photograph), np.minimum(image, 255 - image)
+    folded, folded_image = np.minimum(photograph, 255 - photograph), np.minimum(image, 255 - image)
     height, width = photograph.shape[0] - 27, photograph.shape[1] - 27
-    places = np.argwhere((folded[:height, :width] == wanted[0, 0]).all(-1))
+    places = np.argwhere((folded[:height, :width] == folded_image[0, 0]).all(-1))
     for y, x in ((13, 13), (27, 27), (5, 20), (20, 5)):
-        places = places[(folded[places[:, 0] + y, places[:, 1] + x] == wanted[y, x]).all(-1)]
+        places = places[(folded[places[:, 0] + y, places[:, 1] + x] == folded_image[y, x]).all(-1)]
     for top, left in places:
-        if (folded[top : top + 28, left : left + 28] == wanted).all():
+        if (folded[top : top + 28, left : left + 28] == folded_image).all():
             inverted = photograph[top : top + 28, left : left + 28] != image
             if (inverted == inverted[..., :1]).all():
                 yield inverted[..., 0]
@@ -145,7 +145,7 @@ def overlays(photograph, image):
 
 def test_train_and_test_digits_never_mix(masks):
     """No binarised digit of the test set occurs in the training set, though all modalities draw on the same digits."""
-    seen = {key: {mask.tobytes() for mask in found} for key, found in masks.items()}
+    seen = {key: {mask.tobytes() for mask in split_masks} for key, split_masks in masks.items()}
     assert seen["train", "m0"] == seen["train", "m3"]
     assert seen["test", "m0"] == seen["test", "m3"]
     assert (len(seen["train", "m0"]), len(seen["test", "m0"])) == (4000, 1000)
@@ -177,8 +177,8 @@ def test_the_digit_that_an_example_shows_is_known_in_every_modality(embedded, ma
     whole = {
         image.numpy().tobytes(): digit for image, digit in zip(embedded.test.items["m1"], embedded.test.digits["m1"], strict=True)
     }
-    shown = some.items["m1"][some.rows["m1"]]
-    assert [int(whole[image.numpy().tobytes()]) for image in shown] == some.digits["m1"].tolist()
+    pictures = some.items["m1"][some.rows["m1"]]
+    assert [int(whole[image.numpy().tobytes()]) for image in pictures] == some.digits["m1"].tolist()
 
 
 def test_the_rule_is_appendix_d1_image_by_image():
@@ -196,16 +196,18 @@ def test_the_rule_is_appendix_d1_image_by_image():
 
 def fused_one_by_one(digits, ground, name):
     """Appendix D.1 in loops over pixels, two rounds of the test split."""
-    shown = []
+    image_of_example = []
     for digit in range(10):
         for turn in range(2):
             images = [i for i in range(len(digits.labels)) if digits.labels[i] == digit]
-            shown += list(np.random.default_rng(seed_of(0, "polymnist", "test", name, digit, turn)).permutation(images))
+            image_of_example += list(
+                np.random.default_rng(seed_of(0, "polymnist", "test", name, digit, turn)).permutation(images)
+            )
     rng = np.random.default_rng(seed_of(0, "polymnist", "test", name, "crops"))
-    tops = rng.integers(0, ground.shape[1] - 27, len(shown))
-    lefts = rng.integers(0, ground.shape[2] - 27, len(shown))
+    tops = rng.integers(0, ground.shape[1] - 27, len(image_of_example))
+    lefts = rng.integers(0, ground.shape[2] - 27, len(image_of_example))
     fused = []
-    for index, top, left in zip(shown, tops, lefts, strict=True):
+    for index, top, left in zip(image_of_example, tops, lefts, strict=True):
         image = ground[:, top : top + 28, left : left + 28].copy()
         for y in range(28):
             for x in range(28):
@@ -358,9 +360,9 @@ def test_other_background_images_build_anew(backgrounds, mnist):
 
 def refusal(folder):
     """The one line that loading the original source ends in; nothing is left that looks built."""
-    said = line_of(folder)
+    message = line_of(folder)
     assert not list(folder.glob("built/*/manifest.json"))
-    return said
+    return message
 
 
 def line_of(folder):
@@ -498,8 +500,8 @@ def test_wrong_png_trees_are_named(pngs, wrong):
     """Folders, names and images that are not as they should be: file, found, expected and what to do, in one line."""
     spoil, expected = WRONG_PNGS[wrong]
     spoil(pngs / "PolyMNIST")
-    said = refusal(pngs)
-    assert all(part in said for part in expected), said
+    message = refusal(pngs)
+    assert all(part in message for part in expected), message
 
 
 def put(path, change):
@@ -559,8 +561,8 @@ def test_wrong_tensors_are_named(tensors, wrong):
     """Tensor files that are not as they should be: file, found, expected and what to do, in one line."""
     spoil, expected = WRONG_TENSORS[wrong]
     spoil(tensors / "PolyMNIST")
-    said = refusal(tensors)
-    assert all(part in said for part in expected), said
+    message = refusal(tensors)
+    assert all(part in message for part in expected), message
 
 
 WRONG_BACKGROUNDS = {
@@ -586,8 +588,8 @@ def test_wrong_backgrounds_are_named(backgrounds, wrong):
     """Too few, too many, too small or unreadable background images are said before MNIST is fetched."""
     spoil, expected = WRONG_BACKGROUNDS[wrong]
     spoil(backgrounds / "PolyMNIST" / "backgrounds")
-    said = refusal(backgrounds)
-    assert all(part in said for part in expected), said
+    message = refusal(backgrounds)
+    assert all(part in message for part in expected), message
 
 
 def test_mnist_that_cannot_be_had_is_named(backgrounds, monkeypatch):
@@ -636,14 +638,14 @@ def test_tar_archives_that_are_none_or_not_unpacked_are_named(tmp_path, suffix):
     for start in (b"", b"\x1f\x8b\x08\x00"):
         archive.write_bytes(start + np.random.default_rng(0).bytes(1000))
         assert not unnamed(refusal(tmp_path), f"{archive}: ", "download")
-    with tarfile.open(archive, "w:gz" if suffix.endswith("gz") else "w") as made:
-        made.add(Path(__file__), "train/m0/0.0.png")
+    with tarfile.open(archive, "w:gz" if suffix.endswith("gz") else "w") as tar:
+        tar.add(Path(__file__), "train/m0/0.0.png")
     assert not unnamed(refusal(tmp_path), f"{archive}: ", "unpack")
 
 
 def test_nothing_at_all_says_what_to_put_where(tmp_path):
     """All three forms are named, with their folders."""
-    said = refusal(tmp_path)
+    message = refusal(tmp_path)
     root = tmp_path / "PolyMNIST"
     parts = [f"{root}/train", f"{root}/test", "m0 to m4", "<i>.<label>.png", "m0.pt to m4.pt", "labels.pt", f"{root}/backgrounds"]
-    assert all(part in said for part in parts), said
+    assert all(part in message for part in parts), message

@@ -61,8 +61,8 @@ def test_two_folders_are_compared(tmp_path):
     for change in (lambda path: Image.new("RGB", (28, 28)).save(path), lambda path: path.unlink()):
         shutil.rmtree(tmp_path / "built")
         change(tmp_path / "MMNIST" / "test" / "m2" / "1.4.png")
-        said = refusal(tmp_path)
-        assert not unnamed(said, tmp_path / "PolyMNIST", tmp_path / "MMNIST", "test/m2")
+        message = refusal(tmp_path)
+        assert not unnamed(message, tmp_path / "PolyMNIST", tmp_path / "MMNIST", "test/m2")
         shutil.copy(tmp_path / "PolyMNIST" / "test" / "m2" / "1.4.png", tmp_path / "MMNIST" / "test" / "m2" / "1.4.png")
         assert polymnist.load("original", tmp_path).hash == first
 

@@ -21,10 +21,10 @@ SOUND = np.random.default_rng(0).normal(size=(2, COUNT, 4))
 
 def with_columns(**columns):
     """Sound vectors of four columns with some, `c0` to `c3`, replaced in both splits."""
-    made = SOUND.copy()
+    vectors = SOUND.copy()
     for name, values in columns.items():
-        made[:, :, int(name[1:])] = values
-    return made
+        vectors[:, :, int(name[1:])] = values
+    return vectors
 
 
 def dataset(vectors=SOUND, **changes):
@@ -63,9 +63,9 @@ ROWS = {
 def test_a_column_that_is_odd_is_named(odd, case):
     """By kind and index; the line says the modality, every index, and to standardise where that is the cure."""
     columns, expected = ROWS[case]
-    found = odd(dataset(with_columns(**columns)))
-    assert {remark.kind: remark.columns for remark in found} == expected
-    for remark in found:
+    remarks = odd(dataset(with_columns(**columns)))
+    assert {remark.kind: remark.columns for remark in remarks} == expected
+    for remark in remarks:
         assert remark.modality == "vec"
         assert remark.text.startswith("vec: ")
         assert not unnamed(remark.text, *remark.columns)
@@ -75,12 +75,12 @@ def test_a_column_that_is_odd_is_named(odd, case):
 
 def test_the_worst_columns_numbers_are_said(odd):
     """Mean and standard deviation as numpy has them, and the columns' names where the data came as a data frame."""
-    made = with_columns(c2=SOUND[:, :, 2] * 1e4 + 5e5)
-    frames = [pd.DataFrame(split, columns=["age", "height", "income", "weight"]) for split in made]
+    vectors = with_columns(c2=SOUND[:, :, 2] * 1e4 + 5e5)
+    frames = [pd.DataFrame(split, columns=["age", "height", "income", "weight"]) for split in vectors]
     (remark,) = odd(dataset(frames))
     assert "'income'" in remark.text
-    assert f"{made[0, :, 2].mean():.4g}" in remark.text
-    assert f"{made[0, :, 2].std():.4g}" in remark.text
+    assert f"{vectors[0, :, 2].mean():.4g}" in remark.text
+    assert f"{vectors[0, :, 2].std():.4g}" in remark.text
 
 
 def test_sound_data_are_not_remarked_upon(odd):
@@ -104,10 +104,10 @@ def test_values_that_float32_cannot_tell_apart_are_counted(odd, case):
     """The line has the number of distinct values before and after, as numpy counts them."""
     times, left, before = TIMES[case]
     assert (len(np.unique(times.astype(np.float32))), len(np.unique(times))) == (left, before)
-    made = np.stack([times, times], 1)
-    found = {remark.kind: remark for remark in odd(dataset((made, made)))}
-    assert found["precision"].columns == (0, 1)
-    assert not unnamed(found["precision"].text, left, before, 0)
+    vectors = np.stack([times, times], 1)
+    remark_of_kind = {remark.kind: remark for remark in odd(dataset((vectors, vectors)))}
+    assert remark_of_kind["precision"].columns == (0, 1)
+    assert not unnamed(remark_of_kind["precision"].text, left, before, 0)
 
 
 def test_columns_that_float32_tells_apart_are_not_called_imprecise(odd):
@@ -118,11 +118,11 @@ def test_columns_that_float32_tells_apart_are_not_called_imprecise(odd):
 
 def test_another_scale_in_test_is_named(odd):
     """A test set that was left unscaled: the column, and both splits' numbers."""
-    made = SOUND.copy()
-    made[1, :, 2] = made[1, :, 2] * 3 + 50
-    (remark,) = odd(dataset(made))
+    test = SOUND.copy()
+    test[1, :, 2] = test[1, :, 2] * 3 + 50
+    (remark,) = odd(dataset(test))
     assert (remark.kind, remark.columns) == ("shifted", (2,))
-    assert f"{made[1, :, 2].mean():.4g}" in remark.text
+    assert f"{test[1, :, 2].mean():.4g}" in remark.text
 
 
 def images(train, test=None):
@@ -165,9 +165,9 @@ def test_texts_that_are_odd_are_named(odd, words, kind, said):
     """One text only, and texts that padding makes equal; spaces in front make a difference that stays."""
     texts = np.array([words[y] for y in Y])
     made = replace(dataset(), modalities=(dataset().modalities[1], OwnModality("txt", "text", texts, texts[::-1])))
-    found = [remark for remark in odd(made) if remark.kind != "repeated"]
-    assert [(remark.kind, remark.modality) for remark in found] == ([(kind, "txt")] if kind else [])
-    assert all(said in remark.text for remark in found)
+    remarks = [remark for remark in odd(made) if remark.kind != "repeated"]
+    assert [(remark.kind, remark.modality) for remark in remarks] == ([(kind, "txt")] if kind else [])
+    assert all(said in remark.text for remark in remarks)
 
 
 def test_classes_that_test_lacks_are_named(odd):

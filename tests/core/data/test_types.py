@@ -37,10 +37,10 @@ def split():
 def test_items_become_floats_as_the_plain_formula_has_it(modality):
     """Greys over 255, one-hot symbols, vectors as they are: to the bit, in float32 and in the modality's shape."""
     items = ITEMS[modality.name]
-    found = modality.to_float(items)
-    assert found.dtype == torch.float32
-    assert found.shape == (len(items), *modality.shape)
-    assert torch.equal(found, PLAIN[modality.name](items))
+    floats = modality.to_float(items)
+    assert floats.dtype == torch.float32
+    assert floats.shape == (len(items), *modality.shape)
+    assert torch.equal(floats, PLAIN[modality.name](items))
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 4), (3, 2, 4), (0,)], ids=str)
@@ -64,12 +64,12 @@ def test_units_are_what_examples_share():
     """Two examples share a unit where they show one item of a modality, or one digit image in any modality; texts are no units."""
     shared = {"picture": torch.tensor([4, 5, 4, 6, 5] * 4)}
     for digits in ({}, shared, shared | {"numbers": torch.tensor([7, 4, 8, 9, 10] * 4)}):
-        one = replace(split(), digits=digits)
-        units, rows = one.units().tolist(), {name: one.rows[name].tolist() for name in ("picture", "numbers")}
+        data = replace(split(), digits=digits)
+        units, rows = data.units().tolist(), {name: data.rows[name].tolist() for name in ("picture", "numbers")}
         for i, j in product(range(20), repeat=2):
-            own = [rows[name][i] == rows[name][j] for name in rows if name not in digits]
-            made = {int(values[i]) for values in digits.values()} & {int(values[j]) for values in digits.values()}
-            assert bool(set(units[i]) & set(units[j])) == (any(own) or bool(made))
+            same_item = [rows[name][i] == rows[name][j] for name in rows if name not in digits]
+            common_digits = {int(values[i]) for values in digits.values()} & {int(values[j]) for values in digits.values()}
+            assert bool(set(units[i]) & set(units[j])) == (any(same_item) or bool(common_digits))
 
 
 def test_texts_alone_have_no_units():

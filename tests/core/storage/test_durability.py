@@ -41,8 +41,8 @@ class Disk:
     def content_lost(self, below: Path) -> set[str]:
         """The files whose bytes were never synced, under whatever name."""
         synced = {path for what, path in self.calls if what == "synced inode"}
-        every = (path for path in below.rglob("*") if path.is_file())
-        return {os.path.relpath(path, below) for path in every if str(path.stat().st_ino) not in synced}
+        files = (path for path in below.rglob("*") if path.is_file())
+        return {os.path.relpath(path, below) for path in files if str(path.stat().st_ino) not in synced}
 
 
 @pytest.fixture
@@ -118,12 +118,12 @@ def record_trial(ledger):
     attempt = Attempt.of(ledger.folder(trial), ledger.begin(trial, "worker"), "worker")
     whole_files.write_bytes(attempt.checkpoint, b"weights")
     whole_files.write_bytes(attempt.folder / "unconditional.png", b"picture", durable=False)
-    found = result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -1.0})
+    recorded = result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -1.0})
     named = {"checkpoint": Digest.of(b"weights"), "samples": {"unconditional": Digest.of(b"picture").sha256}}
-    found = replace(found, **named)
-    assert ledger.record(found, attempt)
+    recorded = replace(recorded, **named)
+    assert ledger.record(recorded, attempt)
     ledger.end_attempt(trial, attempt.number, "completed")
-    return trial, found
+    return trial, recorded
 
 
 def test_what_a_result_names_is_on_disk_before_the_result_is(disk, tmp_path, monkeypatch):
@@ -160,11 +160,11 @@ def test_records_are_durable_but_for_notes(kind, disk, tmp_path):
 def test_mlflows_artifacts_are_on_disk(linked, disk, tmp_path, monkeypatch):
     """Before MLflow's database says that a run has its artifacts, all of them are there, with their content, linked or copied."""
     ledger = Ledger(tmp_path / "runs")
-    _, found = record_trial(ledger)
+    _, recorded = record_trial(ledger)
     if not linked:
         monkeypatch.setattr(os, "link", lambda *arguments: (_ for _ in ()).throw(OSError("no links here")))
     into = tmp_path / "mlartifacts" / "1" / "run" / "artifacts"
-    run_files.put(into, ledger, found)
+    run_files.put(into, ledger, recorded)
     assert {path.name for path in into.iterdir()} == {
         "checkpoint.pt",
         "samples",
@@ -230,10 +230,10 @@ def test_files_have_the_rights_that_the_user_gives(umask, tmp_path, monkeypatch)
     """Records, checkpoints, pictures and artifacts have 0666 without the umask, and folders 0777; the umask is never touched."""
     monkeypatch.setattr(os, "umask", None)
     ledger = Ledger(tmp_path / "runs")
-    _, found = record_trial(ledger)
+    _, recorded = record_trial(ledger)
     (tmp_path / "old").write_text("x")
     whole_files.write_text(tmp_path / "old", "y")
-    run_files.put(tmp_path / "artifacts", ledger, found)
+    run_files.put(tmp_path / "artifacts", ledger, recorded)
     client.make_database(f"sqlite:///{tmp_path}/runs/mlflow.db")
     for path in tmp_path.rglob("*"):
         assert rights(path) == (0o777 if path.is_dir() else NO_UMASK) & ~umask, path

@@ -32,8 +32,8 @@ def scratch(tmp_path, monkeypatch):
 
 def test_home_and_variables_are_replaced(scratch):
     """At the beginning and within; `$$` is a dollar sign, and a `~` elsewhere is a name."""
-    for said in ("$SCRATCH/a", "${SCRATCH}/a", "~/a", "file://$SCRATCH/a", "file://~/a"):
-        assert storage_path(said) == scratch / "a"
+    for text in ("$SCRATCH/a", "${SCRATCH}/a", "~/a", "file://$SCRATCH/a", "file://~/a"):
+        assert storage_path(text) == scratch / "a"
     assert storage_path("runs/~x") == Path("runs/~x").absolute()
     assert storage_path("$$x") == Path("$x").absolute()
     assert expand("~") == str(scratch)
@@ -129,14 +129,14 @@ def test_a_table_is_exported_to_where_a_variable_says(scratch, types_here):
 
 def test_mlflows_store_may_be_named_so(scratch, monkeypatch, types_here):
     """As a database, as a folder; a server's address stays; a variable that is not set is refused before anything is written."""
-    for said, meant in (
+    for text, expected in (
         ("sqlite:///$SCRATCH/m.db", f"sqlite:///{scratch}/m.db"),
         ("sqlite:///~/m.db", f"sqlite:///{scratch}/m.db"),
         ("~/runs", f"{scratch}/runs"),
         ("http://host:5000", "http://host:5000"),
     ):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", said)
-        assert tracking_uri.named() == meant
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", text)
+        assert tracking_uri.named() == expected
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///$NOPE/m.db")
     path = scratch / "s.yaml"
     path.write_text(f"name: s\nbase: {BASE}\nstorage: $SCRATCH/runs\n")

@@ -47,24 +47,24 @@ EXPECTED = {
 def test_every_json_file_in_storage_says_what_it_is_of_and_that_is_its_place(store):
     """Of a storage with every kind of record: the kinds are those above, and each identity agrees with the file's folder and name."""
     recorded.delete_as_gc_does(store.ledger, store.trials[1])
-    storage, found = store.home / "runs", {}
+    storage, identities = store.home / "runs", {}
     with Lease(storage) as lease:
         for folder in (store.ledger.folder(store.others[0]), storage / "sweeps" / "own"):
             assert lease.claim(folder) is None
         paths = [path for path in storage.rglob("*.json") if not path.is_relative_to(storage / "classifiers")]
         for path in paths:
             content = json.loads(path.read_text())
-            said = content["record"]
-            assert said["format"] == 2, path
-            found.setdefault(said["kind"], set()).update(said.keys() - {"format", "kind"})
+            record = content["record"]
+            assert record["format"] == 2, path
+            identities.setdefault(record["kind"], set()).update(record.keys() - {"format", "kind"})
             named = {"trial": path.parts, "sweep": path.parts, "cell": [path.stem], "key": [path.stem]}
-            assert all(said[name] in places for name, places in named.items() if name in said), path
+            assert all(record[name] in places for name, places in named.items() if name in record), path
             numbers = {"attempt": path.parent.name == "attempts", "epoch": True, "proposal": True}
-            assert all(said[name] == int(path.stem) for name, holds in numbers.items() if name in said and holds), path
+            assert all(record[name] == int(path.stem) for name, holds in numbers.items() if name in record and holds), path
             del content["sha256"]
             again = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
             assert json.loads(path.read_text())["sha256"] == hashlib.sha256(again).hexdigest(), path
-    assert found == EXPECTED
+    assert identities == EXPECTED
 
 
 EXCHANGED = ["trial.json", "attempts/0001.json", "stack.json", "result.json", "epochs/0001.json", "checkpoint.pt"]
@@ -113,14 +113,14 @@ def test_the_checkpoint_of_another_unfinished_trial_is_found(store):
 @pytest.mark.parametrize("old", [False, True], ids=["now", "format 1"])
 def test_whole_folders_exchanged_are_found_by_plan_status_and_export(store, types_here, which, old):
     """Of trials that have ended or not, written now or by an earlier version: each is damaged, and the file that says so is named."""
-    every = getattr(store, which)
+    trials = getattr(store, which)
     if old:
         make_old(store)
-    exchange(*map(store.ledger.folder, every))
+    exchange(*map(store.ledger.folder, trials))
     file = store.file if which == "trials" else store.others_file
     code, out, err = types_here("plan", file)
     assert (code, errors_in(err)) == (2, 1)
-    assert all(str(store.ledger.folder(trial)) in err for trial in every)
+    assert all(str(store.ledger.folder(trial)) in err for trial in trials)
     code, out, _ = types_here("status", file, "--trials")
     assert (code, out.count(" damaged ")) == (0, 3)
     code, _, err = types_here("export", file)
@@ -202,13 +202,13 @@ def test_a_remembered_stack_size_of_another_shape_is_measured_again(store):
 
 def test_a_claim_that_was_moved_to_another_trial_tells_no_more_than_its_token(store):
     """While its holder lives the trial counts as held, and afterwards as free; no process, host or driver is read from it."""
-    ledger, (one, other) = store.ledger, store.trials
+    ledger, (trial, other) = store.ledger, store.trials
     with Lease(ledger.storage) as lease:
-        assert lease.claim(ledger.folder(one)) is None
+        assert lease.claim(ledger.folder(trial)) is None
         folder = ledger.storage / "claims" / "trials"
         (folder / other.id).mkdir(exist_ok=True)
         moved = folder / other.id / f"{lease.holder.token}.json"
-        (folder / one.id / moved.name).replace(moved)
+        (folder / trial.id / moved.name).replace(moved)
         assert claims.living(ledger.storage, ledger.folder(other)) == Holder(lease.holder.token, "unknown", 0, 0)
     assert claims.living(ledger.storage, ledger.folder(other)) is None
 
@@ -223,11 +223,11 @@ def test_progress_of_another_trial_is_not_shown(store):
 def strip(path: Path) -> None:
     """Take a record's identity away, and make its checksum right again: what an earlier version would have written."""
     content = json.loads(path.read_text())
-    said = content.pop("record")
-    content |= {"id": said["trial"]} if said["kind"] in ("trial", "result") else {}
-    if said["kind"] == "result":
+    record = content.pop("record")
+    content |= {"id": record["trial"]} if record["kind"] in ("trial", "result") else {}
+    if record["kind"] == "result":
         del content["checkpoint"], content["samples"], content["files"]
-    if said["kind"] == "attempt":
+    if record["kind"] == "attempt":
         del content["worker"]
     write_unidentified(path, content)
 
@@ -335,6 +335,6 @@ def test_trials_with_damaged_records_are_trained_again_and_no_other(store):
     exchange(*(store.ledger.folder(trial) / "stack.json" for trial in store.trials))
     for trial in plan.make(store.trials, store.ledger, thorough=True).damaged:
         store.ledger.set_aside(trial)
-    made = plan.make(store.trials, store.ledger, thorough=True)
-    assert (made.fresh, made.damaged) == (tuple(store.trials), {})
+    new_plan = plan.make(store.trials, store.ledger, thorough=True)
+    assert (new_plan.fresh, new_plan.damaged) == (tuple(store.trials), {})
     assert store.spec.trials == tuple(store.trials)

@@ -62,18 +62,22 @@ def test_one_error_of_any_call_changes_nothing_of_what_an_operation_does(name, a
     counted = Injection(quiet)
     with counted.active():
         right = OPERATIONS[name](quiet)
-    there = content(quiet)
+    content_without_error = content(quiet)
     assert counted.calls
     for number in range(len(counted.calls)):
         folder = filled(tmp_path / f"{number}")
         injection = Injection(folder, error, lambda n, call, number=number: n == number, after)
         with injection.active():
-            found = OPERATIONS[name](folder)
+            result = OPERATIONS[name](folder)
         if injection.struck is None:
             continue
-        assert str(found) == str(right).replace(str(quiet), str(folder)), injection.struck
-        visible = {path: kept for path, kept in content(folder).items() if not path.rpartition("/")[2].startswith(".")}
-        assert visible == there, injection.struck
+        assert str(result) == str(right).replace(str(quiet), str(folder)), injection.struck
+        visible = {
+            path: content_of_file
+            for path, content_of_file in content(folder).items()
+            if not path.rpartition("/")[2].startswith(".")
+        }
+        assert visible == content_without_error, injection.struck
 
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EISDIR])
