@@ -25,7 +25,7 @@ def load(
     seed: int | None = None,
     **fields: Any,
 ) -> "TrainedModel":
-    """The trained model of one trial, in evaluation mode, on that device.
+    """Returns the trained model of one trial, in evaluation mode, on that device.
 
     `place` is the storage of a sweep, or the file of a checkpoint. In a storage, `sweep`, `seed` and any fields of the configuration
     select the trial: `load("runs", sweep="mst", model="mopoe", beta=2.5, seed=0)`. Fields that are the same for all trials there can be
