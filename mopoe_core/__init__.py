@@ -2,7 +2,7 @@
 
 Models, losses, data, metrics and training. Nothing here knows of sweeps, Ray, MLflow or Optuna.
 
-This file imports nothing heavy. A command that only reads a configuration imports it too, and must answer before torch has loaded.
+This file imports nothing heavy, because commands that only read a configuration import it too and need no torch.
 """
 
 from pathlib import Path
@@ -25,24 +25,24 @@ def load(
     seed: int | None = None,
     **fields: Any,
 ) -> "TrainedModel":
-    """The trained model of one trial, in evaluation mode, on that device.
+    """Returns the trained model of one trial, in evaluation mode, on that device.
 
-    `place` is the storage of a sweep. Then `sweep`, `seed` and any fields of the configuration say which trial is meant:
-    `load("runs", sweep="mst", model="mopoe", beta=2.5, seed=0)`. What all trials there have in common can be left out. Or `place` is the
-    file of a checkpoint.
+    `place` is the storage of a sweep, or the file of a checkpoint. In a storage, `sweep`, `seed` and any fields of the configuration
+    select the trial: `load("runs", sweep="mst", model="mopoe", beta=2.5, seed=0)`. Fields that are the same for all trials there can be
+    left out.
 
-    The checkpoint says what its modalities are. Of one written before it did, the dataset says so, which is built under `data`. In a
-    storage, or in a trial's folder, the checkpoint is compared with the trial's result by its SHA-256.
+    A checkpoint describes its modalities. For a checkpoint of an early version, which does not, the dataset is built under `data`. A
+    checkpoint in a storage or in a trial's folder must have the SHA-256 that the trial's result records.
 
     Loading runs no code that a storage or a checkpoint names. A model on a dataset of your own needs your code only if its encoders or
     decoders are yours, or if an earlier version wrote the checkpoint. Then name the dataset, `dataset="file.py:function"`. Its file is
     looked for in the current folder.
 
-    Raises FileNotFoundError if there is nothing at `place`. Raises CheckpointError, a ValueError, if no trial fits or several do, with
-    what is there; if the trial has not completed, with its status; if the file is no checkpoint of a trained model, or not that of the
-    result; or if it needs code that was not named.
+    Raises FileNotFoundError if there is nothing at `place`. Raises CheckpointError, a ValueError: if no trial fits, or several do (the
+    message lists the trials that are there); if the trial has not completed (the message has its status); if the file is no checkpoint of
+    a trained model, or not the result's; or if it needs code that was not named.
     """
     from mopoe_core.training.stored_trials import Selection
-    from mopoe_core.training.trained_model import load_model  # torch, which takes seconds
+    from mopoe_core.training.trained_model import load_model  # imports torch, which takes seconds
 
     return load_model(place, device, Path(data), dataset, Selection(sweep, seed, fields))

@@ -1,4 +1,4 @@
-"""What can go wrong through no fault of the program.
+"""Errors that a user can correct.
 
     UserError                 one line on standard error, exit 2, no traceback
     ├── DataError             a dataset is not there, or not what it should be
@@ -13,7 +13,7 @@ Every message names the field or file, the value found, what is allowed and what
 
 
 class UserError(Exception):
-    """Something the user can mend; the message says how."""
+    """An error that the user can correct. The message says how."""
 
 
 class DataError(UserError):

@@ -1,7 +1,7 @@
-"""The nearest right spelling of a word that is not allowed. Pure.
+"""Suggests an allowed word for one that is not allowed. Pure.
 
-Users come from other tools, which call the same things by other names: `lr`, `maximize`, `n_epochs`. A table says what those are called
-here; only what is allowed at the place in question is ever suggested, so that one table serves every field and every value.
+Other tools have other names for the same things: `lr`, `maximize`, `n_epochs`. A table has the names that are used here. Only words that
+are allowed at a place are suggested there, so that one table serves all fields and values.
 """
 
 import re
@@ -214,79 +214,80 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "all": ("all", "last"),
     "best": ("front",),
 }
-"""What other tools call a thing, and what it is called here, in the order in which they are tried."""
+"""By a word of other tools, the words that are used here, in the order in which they are tried."""
 
 YES = ("yes", "y", "on", "true")
 NO = ("no", "n", "off", "false")
 
 
 def suggestion(word: object, allowed: Iterable[str], guess: bool = True) -> str:
-    """The allowed spelling that is nearest to a word, or nothing; without `guess` only one that means the same."""
+    """Returns the allowed word that is nearest to a word, or "". Without `guess`, it must have the same meaning."""
     names = list(allowed)
-    plain = {_plain(name): name for name in reversed(names)}
-    wanted = _plain(str(word))
-    for spelling in (wanted, re.sub(r"(^|_)vae$", "", wanted)):
-        if spelling in plain:
-            return plain[spelling]
-        same = [name for name in SYNONYMS.get(spelling, ()) if name in names]
-        if same:
-            return same[0]
-    if not guess:
+    name_of = {_normalised(name): name for name in reversed(names)}
+    normalised = _normalised(str(word))
+    for spelling in (normalised, re.sub(r"(^|_)vae$", "", normalised)):
+        if spelling in name_of:
+            return name_of[spelling]
+        synonyms = [name for name in SYNONYMS.get(spelling, ()) if name in names]
+        if synonyms:
+            return synonyms[0]
+    if not guess or not names:
         return ""
-    if wanted in (*YES, *NO) and names:
-        return next((name for name in (("all",) if wanted in YES else ("none",)) if name in names), names[0])
-    close = get_close_matches(wanted, list(plain), n=1)
-    return plain[close[0]] if close else ""
+    if normalised in (*YES, *NO):
+        meaning = "all" if normalised in YES else "none"
+        return meaning if meaning in names else names[0]
+    close = get_close_matches(normalised, list(name_of), n=1)
+    return name_of[close[0]] if close else ""
 
 
 def nearest(value: object, allowed: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the nearest allowed spelling, or nothing."""
-    found = suggestion(value, allowed)
-    return f" (did you mean {found!r}?)" if found else ""
+    """Returns ` (did you mean 'x'?)` with the nearest allowed word, or "" if there is none."""
+    word = suggestion(value, allowed)
+    return f" (did you mean {word!r}?)" if word else ""
 
 
 def first_of(texts: Sequence[str], most: int) -> str:
-    """`a, b and 3 more`: the first few texts, and how many more there are."""
+    """Returns the first few texts and how many more there are: `a, b and 3 more`."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
 
 
-def _plain(word: str) -> str:
-    """Without capitals, and with one sign between words: `Learning-Rate` is `learning_rate`."""
+def _normalised(word: str) -> str:
+    """Returns a word without capitals, and with one `_` between its parts: `learning_rate` for `Learning-Rate`."""
     return re.sub(r"[\s_-]+", "_", word.strip().lower())
 
 
 def number(text: object) -> str:
-    """What to write in place of a text that looks like a number and is none here; nothing for any other text."""
-    said = str(text).strip().lower()
-    if re.fullmatch(r"[-+]?0[xob][0-9a-f_]+", said):
+    """Returns a suggestion for a text that looks like a number and is none here, such as `0x1f` or `1,5`; "" for any other text."""
+    written = str(text).strip().lower()
+    if re.fullmatch(r"[-+]?0[xob][0-9a-f_]+", written):
         try:
-            return f" (numbers are decimal here: did you mean {int(said, 0)}?)"
+            return f" (numbers are decimal here: did you mean {int(written, 0)}?)"
         except ValueError:
             return ""
-    if re.fullmatch(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?", said):
+    if re.fullmatch(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?", written):
         return " (numbers are decimal here: write seconds, or whatever is counted, as one number)"
-    if re.fullmatch(r"[-+]?\d+,\d+", said):
-        return f" (did you mean {said.replace(',', '.')}?)"
+    if re.fullmatch(r"[-+]?\d+,\d+", written):
+        return f" (did you mean {written.replace(',', '.')}?)"
     return ""
 
 
 def several(text: object) -> str:
-    """The list that a text such as `0-4` or `1, 2` stands for, as a suggestion; nothing for any other text."""
-    said = str(text).strip()
-    span = re.fullmatch(r"(\d{1,9})\s*(?:-|–|:|to|\.{2,3})\s*(\d{1,9})", said)
-    count = re.fullmatch(r"range\(\s*(\d{1,9})\s*\)", said)
+    """Returns the list that a text such as `0-4` or `1, 2` means, as a suggestion; "" for any other text."""
+    written = str(text).strip()
+    span = re.fullmatch(r"(\d{1,9})\s*(?:-|–|:|to|\.{2,3})\s*(\d{1,9})", written)
+    count = re.fullmatch(r"range\(\s*(\d{1,9})\s*\)", written)
     if count:
         return f" (did you mean {int(count[1])}?)"
     if span and int(span[1]) < int(span[2]) <= int(span[1]) + 99:
         return f" (did you mean {list(range(int(span[1]), int(span[2]) + 1))}?)"
-    if re.fullmatch(r"\d{1,9}(\s*[,; ]\s*\d{1,9})+", said):
-        return f" (did you mean [{', '.join(re.findall(r'[0-9]+', said))}]?)"
+    if re.fullmatch(r"\d{1,9}(\s*[,; ]\s*\d{1,9})+", written):
+        return f" (did you mean [{', '.join(re.findall(r'[0-9]+', written))}]?)"
     return ""
 
 
 def choose(field: str, value: str, allowed: Any) -> Any:
-    """`allowed[value]` for a mapping, else `value`; a value that is not allowed raises ValueError with the nearest spelling."""
+    """Returns `allowed[value]` if `allowed` is a mapping, else `value`. Raises ValueError with the nearest word if it is not allowed."""
     if value not in allowed:
         raise ValueError(f"{field}: {value!r} is not offered{nearest(value, allowed)}; allowed: {', '.join(allowed)}")
     return allowed[value] if isinstance(allowed, dict) else value

@@ -1,7 +1,7 @@
-"""What is printed: every line that goes to the user's terminal passes here.
+"""Prints to the user's terminal. Every line that the program prints passes through here.
 
-An error's text, a path or a record may come from somebody else, and hold characters that a terminal obeys: colours, a cleared screen, a
-changed title, text that runs backwards. They are shown escaped.
+An error's text, a path or a record may come from somebody else and contain characters that a terminal obeys: they can change colours,
+clear the screen, change the title or reverse text. Such characters are printed escaped.
 """
 
 import sys
@@ -9,37 +9,37 @@ import threading
 import traceback
 from types import TracebackType
 
-KEPT = "\n\t"
-"""What lines and tables of ours are made of."""
+UNESCAPED = "\n\t"
+"""Characters that are not printable and that the program's own lines and tables need."""
 
 
 def escaped(text: str) -> str:
-    """The text with every character that cannot be printed as Python spells it: `\\x1b`, `\\u202e`. Line ends and tabs stay."""
+    """Returns the text with unprintable characters in Python's notation, such as `\\x1b` or `\\u202e`. Line ends and tabs stay."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one in KEPT else ascii(one)[1:-1] for one in text)
+    return "".join(c if c.isprintable() or c in UNESCAPED else ascii(c)[1:-1] for c in text)
 
 
 def say(text: str) -> None:
-    """Print to standard output, at once."""
+    """Prints to standard output, without buffering."""
     print(escaped(text), flush=True)
 
 
 def complain(text: str) -> None:
-    """Print to standard error, at once."""
+    """Prints to standard error, without buffering."""
     print(escaped(text), file=sys.stderr, flush=True)
 
 
 def escape_tracebacks() -> None:
-    """Let the tracebacks of errors that nobody catches, in any thread, be printed by `complain`."""
-    sys.excepthook = _complain_of
-    threading.excepthook = _complain_of_thread
+    """Makes `complain` print the tracebacks of uncaught errors, in all threads."""
+    sys.excepthook = _print_traceback
+    threading.excepthook = _print_thread_traceback
 
 
-def _complain_of_thread(thrown: threading.ExceptHookArgs) -> None:
-    if thrown.exc_value is not None:
-        _complain_of(thrown.exc_type, thrown.exc_value, thrown.exc_traceback)
+def _print_thread_traceback(arguments: threading.ExceptHookArgs) -> None:
+    if arguments.exc_value is not None:
+        _print_traceback(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
 
 
-def _complain_of(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    complain("".join(traceback.format_exception(kind, error, where)).rstrip("\n"))
+def _print_traceback(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+    complain("".join(traceback.format_exception(kind, error, frames)).rstrip("\n"))

@@ -1,1 +1,1 @@
-"""What determines a trained model: its fields, presets and choices."""
+"""The configuration of a trained model: its fields, presets and checks."""

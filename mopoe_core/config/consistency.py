@@ -1,4 +1,4 @@
-"""Whether the fields of a configuration agree with each other, with the dataset and with the model."""
+"""Checks that the fields of a configuration agree with each other, with the dataset and with the model."""
 
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,16 @@ if TYPE_CHECKING:
     from mopoe_core.config.training_config import TrainingConfig
 
 LEAST_PROBED = 500
-"""Training examples that a model needs, because the probes are fitted on so many; or all that there are."""
+"""Smallest number of training examples, unless the dataset has fewer: the probes are fitted on so many."""
 LEAST_TESTED = 100
-"""Test examples that an evaluation needs, or all that there are."""
+"""Smallest number of test examples, unless the dataset has fewer."""
 
 
 def check_consistency(config: "TrainingConfig", card: DatasetCard) -> None:
     """Raises ValueError, which begins with the name of a field, if fields contradict each other or `card`."""
     _check_modalities(config, card)
+    _check_weights(config)
+    _check_private(config)
     _check_model(config)
     _check_estimator(config)
     _check_sizes(config, card)
@@ -32,10 +34,18 @@ def _check_modalities(config: "TrainingConfig", card: DatasetCard) -> None:
         raise ValueError(f"modality_count: {count} is not offered for {config.dataset}; allowed: {allowed}")
     if config.evaluate_on == "validation" and not card.validation_examples:
         raise ValueError(f"evaluate_on: {config.dataset} has no validation partition; allowed: test")
-    for field in ("private_weights", "reconstruction_weights"):
+
+
+def _check_weights(config: "TrainingConfig") -> None:
+    """Raises ValueError if weights are not one for each modality; `private_weights` may also be empty."""
+    allowed_lengths = {"private_weights": (0, config.M), "reconstruction_weights": (config.M,)}
+    for field, lengths in allowed_lengths.items():
         weights = getattr(config, field)
-        if isinstance(weights, tuple) and len(weights) not in ((0, config.M) if field == "private_weights" else (config.M,)):
+        if isinstance(weights, tuple) and len(weights) not in lengths:
             raise ValueError(f"{field}: has {len(weights)} weights; {config.M} are needed, for {', '.join(config.modalities)}")
+
+
+def _check_private(config: "TrainingConfig") -> None:
     if config.private_dim == 0 and (config.private_weights or config.beta_private != 1):
         raise ValueError("private_dim: is 0, so that there are no private latents to weight; set it, or leave the weights out")
     if config.private_dim == 0 and config.given_private != "prior":
@@ -46,13 +56,12 @@ def _check_modalities(config: "TrainingConfig", card: DatasetCard) -> None:
 
 def _check_model(config: "TrainingConfig") -> None:
     model = MODELS[config.model]
-    if not model.is_mixture:
-        if config.estimator != "enumerate":
-            raise ValueError(
-                f"estimator: {config.estimator!r} does not apply to model {config.model!r}, which is no mixture; leave it out"
-            )
-        if config.kl != "sum":
-            raise ValueError(f"kl: {config.kl!r} does not apply to model {config.model!r}, which is no mixture; leave it out")
+    if not model.is_mixture and config.estimator != "enumerate":
+        raise ValueError(
+            f"estimator: {config.estimator!r} does not apply to model {config.model!r}, which is no mixture; leave it out"
+        )
+    if not model.is_mixture and config.kl != "sum":
+        raise ValueError(f"kl: {config.kl!r} does not apply to model {config.model!r}, which is no mixture; leave it out")
     if config.kl != "sum" and not model.pulls_to_prior_only:
         raise ValueError(
             f"kl: {config.kl!r} does not apply to model {config.model!r}, whose KLs are not to the prior; leave it out"
@@ -70,6 +79,7 @@ def _check_model(config: "TrainingConfig") -> None:
 
 
 def _check_fields_of_others(config: "TrainingConfig", model: ModelCard) -> None:
+    """Raises ValueError if a field is set that only another model has."""
     for other in MODELS.values():
         for field in set(other.own_fields) - set(model.own_fields):
             if getattr(config, field) != type(config).model_fields[field].default:
@@ -89,13 +99,13 @@ def _check_estimator(config: "TrainingConfig") -> None:
 
 
 def _check_sizes(config: "TrainingConfig", card: DatasetCard) -> None:
-    tested = card.validation_examples if config.evaluate_on == "validation" else card.test_examples
-    sizes = (("train_examples", card.train_examples, LEAST_PROBED), ("test_examples", tested, LEAST_TESTED))
-    for field, available, least in sizes:
-        value, most = getattr(config, field), available[config.source]
-        if value is not None and value > most:
-            raise ValueError(f"{field}: {value} is more than the {most} that {config.source} {config.dataset} has")
-        if value is not None and value < min(least, most):
-            raise ValueError(f"{field}: {value} is too few; at least {min(least, most)}")
+    test_examples = card.validation_examples if config.evaluate_on == "validation" else card.test_examples
+    sizes = (("train_examples", card.train_examples, LEAST_PROBED), ("test_examples", test_examples, LEAST_TESTED))
+    for field, available_by_source, least in sizes:
+        value, available = getattr(config, field), available_by_source[config.source]
+        if value is not None and value > available:
+            raise ValueError(f"{field}: {value} is more than the {available} that {config.source} {config.dataset} has")
+        if value is not None and value < min(least, available):
+            raise ValueError(f"{field}: {value} is too few; at least {min(least, available)}")
     if config.batch_size > config.examples_per_epoch:
         raise ValueError(f"batch_size: {config.batch_size} is more than the {config.examples_per_epoch} training examples")

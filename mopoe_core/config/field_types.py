@@ -1,4 +1,4 @@
-"""Types of the configuration's fields, and how a value that YAML has read is compared with one of them. Pure."""
+"""Types of the configuration's fields, and comparisons with values as YAML reads them. Pure."""
 
 import re
 from typing import Annotated, Any
@@ -7,14 +7,14 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 
 def _not_a_bool(value: Any) -> Any:
-    """YAML reads `no` and `on` as booleans, and pydantic would read those as 0 and 1."""
+    """Refuses a boolean: YAML reads `no` and `on` as booleans, and pydantic would read these as 0 and 1."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not a yes/no value")
     return value
 
 
 def _a_whole_number(value: Any) -> Any:
-    """Refuse a range: pydantic reads the text `0-4` as -4."""
+    """Refuses a range: pydantic reads the text `0-4` as -4."""
     if isinstance(value, str) and re.search(r"\d\s*[-+]", value):
         raise ValueError("must be a whole number")
     return value
@@ -29,14 +29,14 @@ Whole = Annotated[int, BeforeValidator(_a_whole_number), BeforeValidator(_not_a_
 Weight = Annotated[Number, Field(ge=0)]
 
 
-def same_number(written: Any, meant: Any) -> bool:
-    """Whether two values of a number's field, as YAML may spell them, are equal."""
+def same_number(first: Any, second: Any) -> bool:
+    """Whether two values of a field for numbers are equal. Either may be text, as YAML may read it."""
     try:
-        return float(written) == float(meant)
+        return float(first) == float(second)
     except (TypeError, ValueError, OverflowError):
-        return bool(written == meant)
+        return bool(first == second)
 
 
 def text_or_empty(value: Any) -> str:
-    """The value if it is text, else an empty text."""
+    """Returns the value if it is text, else an empty text."""
     return value if isinstance(value, str) else ""

@@ -1,7 +1,7 @@
 """Published settings. Pure. Source: `hyperparameters_paper_vs_code.csv` of the package, which has paper and released code side by side.
 
-A preset fills in the fields that a configuration leaves out; it leaves no trace of its own, so that the same numbers are the same
-trial however they were come by. A scale fixes how much data and how many epochs, and is part of the identity.
+A preset fills in the fields that a configuration leaves out. Its name is not stored, so that the same numbers are the same trial, whoever
+set them. A scale fixes how much data and how many epochs are used, and is part of the identity.
 """
 
 from typing import Any
@@ -36,6 +36,7 @@ RELEASED: dict[str, Fields] = {
         "evaluate_on": "validation",
     },
 }
+"""What the released code sets for each dataset."""
 RELEASED_ALL: Fields = {"importance_samples": 12}
 
 PRESETS = ("paper", "released_code")
@@ -54,13 +55,16 @@ SIZES: dict[str, dict[str, Fields]] = {
         "smoke": {"train_examples": 512, "test_examples": 100, "epochs": 2},
     },
 }
-"""What a scale below the paper's fixes; `None` is all examples. `small` of MNIST-SVHN-Text is 3,000 steps, so that the ninety trials of
-`sweeps/mst.yaml` take an hour or two on two cores."""
+"""The fields that a scale below the paper's fixes; `None` means all examples. `small` for MNIST-SVHN-Text has 3,000 steps, so that the
+ninety trials of `sweeps/mst.yaml` take an hour or two on two cores."""
 SCALES = ("paper", "small", "smoke")
 
 
 def preset_fields(preset: str, dataset: str, model: str) -> Fields:
-    """What a preset says of a model on a dataset; nothing for a user's own dataset, or for a model that the paper does not have."""
+    """Returns the fields that a preset sets for a dataset and a model; none for a user's own dataset.
+
+    A model that the paper does not have gets only those of the dataset.
+    """
     _check("preset", preset, PRESETS)
     if dataset not in PAPER:
         return {}
@@ -69,7 +73,7 @@ def preset_fields(preset: str, dataset: str, model: str) -> Fields:
 
 
 def scale_fields(scale: str, dataset: str, preset: str) -> Fields:
-    """What a scale fixes; the paper's epochs are those of the preset."""
+    """Returns the fields that a scale fixes. The paper's scale has the epochs of the preset."""
     _check("scale", scale, SCALES)
     if scale == "paper":
         return {"epochs": preset_fields(preset, dataset, "")["epochs"], "train_examples": None, "test_examples": None}
@@ -77,7 +81,7 @@ def scale_fields(scale: str, dataset: str, preset: str) -> Fields:
 
 
 def scale_defaults(scale: str) -> Fields:
-    """What a scale suggests, and a configuration may overrule: full scale means the published data and networks.
+    """Returns the fields that a scale suggests and a configuration may overrule: the paper's scale has the published data and networks.
 
     The paper's CelebA networks have 70 million parameters; below full scale they would not take a step in a minute on two cores.
     """

@@ -1,7 +1,6 @@
-"""What determines a trained model, and nothing else. It does not import torch.
+"""The configuration of one model without its seed: all that determines a trained model, and nothing else. It does not import torch.
 
-`TrainingConfig` is the configuration of one model without its seed. How it is run (threads, devices, folders, retries) is
-not part of it, because that must not change a trial's identity.
+How a model is trained (threads, devices, folders, retries) is not part of it, because that must not change a trial's identity.
 
 A field that is left out takes its value from the first of these that has one: an alias of the model (`eq5`), the scale, the preset, the
 model's own default, the field's default.
@@ -25,14 +24,14 @@ from mopoe_core.metric_names import metric_names
 from mopoe_core.spelling import choose
 
 RECIPE = 3
-"""Raised by hand when code changes what a finished trial means; it is part of every identity, so every trial is then a new one."""
+"""Raised by hand when code changes what a finished trial means. It is part of every identity, so every trial is then a new one."""
 
 
 class TrainingConfig(BaseModel):
     """One configuration of dataset, model and training, without a seed.
 
-    `preset` (`paper`, the default, or `released_code`) may be given beside the fields: it fills in those that are left out. A field
-    that has no effect for the model or dataset is refused, never ignored.
+    `preset` (`paper`, the default, or `released_code`) may be given beside the fields. It fills in those that are left out. A field that
+    has no effect for the model or dataset is refused, never ignored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -40,13 +39,13 @@ class TrainingConfig(BaseModel):
     dataset: Annotated[str, Role.MEANING | Role.NAMED]
     """Name in `DATASETS`, or `file.py:function` for a dataset of the user's own (`mopoe_core.data.own.user_data`)."""
     data_hash: Annotated[str, Role.MEANING | Role.SPEEDLESS] = ""
-    """Fingerprint of a dataset of the user's own, filled in; empty for the others."""
+    """Fingerprint of a user's own dataset, which is filled in; empty for other datasets."""
     source: Annotated[str, Role.MEANING | Role.NAMED] = "embedded"
     """Where the data come from: `embedded` needs no download, `original` is the published data, `own` the user's."""
     scale: Annotated[Literal["paper", "small", "smoke"] | None, Role.MEANING | Role.NAMED | Role.LABELLED | Role.SPEEDLESS] = None
-    """How much data and how many epochs, as `presets.SIZES` fixes them; None for sizes that the user sets."""
+    """How much data and how many epochs are used, as `presets.SIZES` fixes them; None if the user sets the sizes."""
     modality_count: Annotated[Whole | None, Role.MEANING | Role.LABELLED] = None
-    """How many modalities are used, from the first on, if the dataset allows it; all when left out."""
+    """How many modalities are used, from the first on, if the dataset allows a choice; None for all."""
     evaluate_on: Annotated[Literal["test", "validation"], Role.MEANING | Role.SPEEDLESS] = "test"
     """Which partition the final metrics are computed on; `validation` (CelebA only) as in the released code."""
     model: Annotated[str, Role.STACKABLE | Role.OBJECTIVE]
@@ -66,8 +65,8 @@ class TrainingConfig(BaseModel):
     private_weights: Annotated[tuple[Weight, ...], Role.STACKABLE] = ()
     """Weights of the modalities' private KLs, in the dataset's order; 1 each when left out."""
     given_private: Annotated[Literal["prior", "posterior"], Role.STACKABLE | Role.LABELLED | Role.MEANING] = "prior"
-    """Where conditional generation draws the private latent of a given modality from: the `prior`, as published, or its own `posterior`.
-    That of a modality that is not given always comes from the prior."""
+    """From which distribution conditional generation draws the private latent of a given modality: the `prior`, as published, or its own
+    `posterior`. The private latent of a modality that is not given always comes from the prior."""
     estimator: Annotated[
         Literal["stratified", "categorical", "slices", "enumerate"], Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE
     ] = "stratified"
@@ -75,17 +74,17 @@ class TrainingConfig(BaseModel):
     kl: Annotated[Literal["sum", "mixture"], Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE] = "sum"
     """`sum`: weighted sum of the components' KLs (Eq. 12); `mixture`: KL of the mixture itself (Eq. 6), by Monte Carlo."""
     prior_expert: Annotated[Literal["none", "full", "all"], Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE] = "none"
-    """Which products include the expert N(0, I): none, the full set's only (as MoPoE's released code), or all."""
+    """Which products include the expert N(0, I): `none`, the full set's only (`full`, as in MoPoE's released code), or `all`."""
     alpha: Annotated[Number, Role.STACKABLE | Role.LABELLED | Role.OBJECTIVE] = Field(default=5 / 6, ge=0, le=1)
-    """MVTCAE: share of the KLs to the unimodal posteriors; 5/6, as its authors use for five modalities."""
+    """Only for MVTCAE: share of the KLs to the unimodal posteriors. 5/6 is what its authors use for five modalities."""
     unimodal_reconstruction: Annotated[Literal["weighted", "unweighted"], Role.STACKABLE | Role.OBJECTIVE] = "weighted"
-    """MVAE: whether its unimodal ELBOs have the reconstruction weights too; `unweighted` as released."""
+    """Only for MVAE: whether its unimodal ELBOs have the reconstruction weights too. The released code has `unweighted`."""
     likelihood: Annotated[Literal["laplace", "normal", "bernoulli"], Role.LABELLED | Role.MEANING] = "laplace"
     """Likelihood of image modalities; text is always categorical over characters."""
     reconstruction_weights: Annotated[Literal["size", "equal"] | tuple[Weight, ...], Role.STACKABLE | Role.LABELLED] = "size"
-    """`size`: the largest modality's number of elements over this one's (Appendix B); `equal`: 1 each; or a weight for each modality."""
+    """`size`: the largest modality's size divided by this modality's (Appendix B); `equal`: 1 each; or a weight for each modality."""
     missing: Annotated[Number, Role.STACKABLE | Role.LABELLED] = Field(default=0.0, ge=0, lt=1)
-    """Share of the training set's entries (example, modality) that are hidden; an example always has one modality left."""
+    """Share of the training set's entries (example, modality) that are hidden. Each example keeps at least one modality."""
     epochs: Annotated[Whole, Role.SIZE | Role.SPEEDLESS] = Field(default=150, ge=1, le=1_000_000)
     """Passes over the training examples."""
     batch_size: Annotated[Whole, Role.NONE] = Field(default=256, ge=1)
@@ -101,7 +100,7 @@ class TrainingConfig(BaseModel):
     importance_samples: Annotated[Whole, Role.STACKABLE | Role.MEANING] = Field(default=15, ge=1, le=10_000)
     """Samples for each example and subset, for the log-likelihoods."""
     _card: DatasetCard | None = PrivateAttr(None)
-    """The card of a dataset of the user's own, stored so that the user's code runs once."""
+    """The card of a user's own dataset, stored so that the user's code runs once."""
 
     @model_validator(mode="before")
     @classmethod
@@ -118,7 +117,7 @@ class TrainingConfig(BaseModel):
         dataset, model = text_or_empty(filled.get("dataset")), text_or_empty(filled.get("model"))
         card = card_of(dataset, info)
         if card is None:
-            return filled  # refused below, with the nearest spelling
+            return filled  # `_agree` refuses it with the nearest spelling
         if card.data_hash:
             filled = with_own_data(filled, card)
         filled = preset_and_model_defaults(preset or "paper", dataset, model) | scale_fields(filled, card, preset) | filled
@@ -139,14 +138,14 @@ class TrainingConfig(BaseModel):
 
     @property
     def card(self) -> DatasetCard:
-        """What is known of the dataset."""
+        """The dataset's card."""
         card = self._card or find(self.dataset)
-        assert card is not None  # validation has seen to it
+        assert card is not None  # `_agree` has checked it
         return card
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities that are used, in the dataset's order."""
+        """Names of the modalities that are used, in the dataset's order."""
         return self.card.modalities[: self.modality_count]
 
     @property
@@ -156,28 +155,30 @@ class TrainingConfig(BaseModel):
 
     @property
     def published_model(self) -> str:
-        """The model, or the alias that stands for it with its settings: `eq5` for MoPoE trained on Eq. (5)."""
-        aliases = (name for name, meant in ALIASES.items() if all(getattr(self, f) == value for f, value in meant.items()))
-        return next(aliases, self.model)
+        """The model's name, or the alias that means this model with its settings: `eq5` for MoPoE trained on Eq. (5)."""
+        for alias, meaning in ALIASES.items():
+            if all(getattr(self, field) == value for field, value in meaning.items()):
+                return alias
+        return self.model
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """Names of the attributes, where labels are attributes and not one class."""
+        """Names of the attributes; empty if labels are classes."""
         return self.card.attributes.get(self.source, ())
 
     @property
     def metrics(self) -> list[str]:
-        """The name of every final metric that a trial reports."""
+        """Names of all final metrics that a trial reports."""
         return metric_names(self.modalities, self.attributes, self.card.classes)
 
     @property
     def data_key(self) -> DataKey:
-        """Which arrays it is trained and evaluated on."""
+        """The key of the arrays that the model is trained and evaluated on."""
         return DataKey(self.dataset, self.source, self.M, self.evaluate_on)
 
     @property
     def components(self) -> int:
-        """Number of components: of a mixture, or of ELBOs that are added."""
+        """Number of components of the mixture; for a sum of ELBOs, the number of ELBOs."""
         return len(MODELS[self.model].rows(self, (1.0,) * self.M).weights_C)
 
     @property
@@ -192,24 +193,24 @@ class TrainingConfig(BaseModel):
 
     @property
     def shape(self) -> str:
-        """All that the trials of one stack have in common: every field except the stackable ones, and whether modalities are hidden."""
+        """JSON text that all trials of one stack have in common: the fields that are not stackable, and whether modalities are hidden."""
         stackable = fields_with(Role.STACKABLE)
-        common = {name: value for name, value in self.model_dump(mode="json").items() if name not in stackable}
+        shared = {name: value for name, value in self.model_dump(mode="json").items() if name not in stackable}
         if self.missing:
-            common["hides"] = True
-        return json.dumps(common, sort_keys=True)
+            shared["hides"] = True
+        return json.dumps(shared, sort_keys=True)
 
     def canonical(self) -> dict[str, Any]:
         """Returns the fields that differ from their defaults, as plain values. An identity is a hash of them.
 
         A new field with a default therefore changes no identity. A model's own defaults count as defaults; presets do not.
         """
-        own = MODELS[self.model].defaults
+        model_defaults = MODELS[self.model].defaults
         fields = type(self).model_fields
         return {
             name: value
             for name, value in self.model_dump(mode="json").items()
-            if fields[name].is_required() or getattr(self, name) != own.get(name, fields[name].default)
+            if fields[name].is_required() or getattr(self, name) != model_defaults.get(name, fields[name].default)
         }
 
 

@@ -1,4 +1,4 @@
-"""Whether a dataset can be had: its original files are where they are looked for, or it was built before. Nothing is read or built."""
+"""Checks whether a dataset can be loaded: its original files are there, or it was built before. Reads and builds nothing."""
 
 import tempfile
 from pathlib import Path
@@ -10,33 +10,33 @@ from mopoe_core.storage.folders import nearest_there
 
 
 def check_available(key: DataKey, folder: Path) -> None:
-    """Raises DataError where the original files of a dataset are not under `folder`, or where it cannot be built there.
+    """Raises DataError if the original files of a dataset are not under `folder`, or if it cannot be built there.
 
-    MNIST and SVHN are fetched when they are needed, so their files need not be there. A user's own dataset is built in memory.
+    MNIST and SVHN may be missing, because they are downloaded when they are needed. A user's own dataset is built in memory.
     """
     if is_own(key.dataset):
         return
-    nearest = check_folder(folder)
+    existing_folder = check_folder(folder)
     try:
         if key.source == "original":
             _check_original(key.dataset, folder)
-        if why := _why_not_writable(nearest):
+        if reason := _why_not_writable(existing_folder):
             raise DataError(
-                f"{folder}: {key.dataset} cannot be built there ({why}); name another folder (--data, resources.data)"
+                f"{folder}: {key.dataset} cannot be built there ({reason}); name another folder (--data, resources.data)"
             )
     except DataError:
-        from mopoe_core.data.dataset_cache import kept  # numpy, which most plans do without
+        from mopoe_core.data.dataset_cache import complete_builds  # imports numpy, which most plans do not need
 
-        if not kept(folder, key.dataset, key.source):
+        if not complete_builds(folder, key.dataset, key.source):
             raise
 
 
 def check_folder(folder: Path) -> Path:
-    """Returns the folder of datasets, or the nearest one above it that is there. Raises DataError where that is a file."""
-    nearest = nearest_there(folder.absolute())
-    if not nearest.is_dir():
-        raise DataError(f"{nearest}: is no folder, and data are kept in one; name a folder (--data, resources.data)")
-    return nearest
+    """Returns the folder of datasets, or the nearest one above it that exists. Raises DataError if that is a file."""
+    existing = nearest_there(folder.absolute())
+    if not existing.is_dir():
+        raise DataError(f"{existing}: is no folder, and data are kept in one; name a folder (--data, resources.data)")
+    return existing
 
 
 def _check_original(dataset: str, folder: Path) -> None:
@@ -51,7 +51,7 @@ def _check_original(dataset: str, folder: Path) -> None:
 
 
 def _why_not_writable(folder: Path) -> str:
-    """Returns why no file can be made in a folder; empty where one can. The file has no name, so that nothing is left of it."""
+    """Returns why no file can be made in a folder; empty if one can. The test file has no name, so that nothing is left of it."""
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:

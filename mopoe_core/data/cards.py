@@ -1,4 +1,4 @@
-"""The cards of all datasets. Pure: no torch, and nothing read but a user's own module."""
+"""The cards of all datasets. Pure: imports no torch, and runs no code but a user's own module."""
 
 from mopoe_core.data.celeba.attributes import CELEBA, DRAWN
 from mopoe_core.data.dataset_card import DatasetCard
@@ -38,24 +38,24 @@ DATASETS = {
 
 
 def check_source(dataset: str, source: str) -> None:
-    """Raise DataError where a dataset of `DATASETS` has no such source."""
+    """Raises DataError if a dataset of `DATASETS` has no such source."""
     sources = DATASETS[dataset].sources
     if source not in sources:
         raise DataError(f"source: {source!r} is not offered for {dataset}; allowed: {', '.join(sources)}")
 
 
 def is_own(dataset: str) -> bool:
-    """Whether a name is that of a user's function: `folder/file.py:function` or `package.module:function`."""
+    """Whether a name is that of a user's own dataset: `folder/file.py:function` or `package.module:function`."""
     return ":" in dataset
 
 
 def find(dataset: str) -> DatasetCard | None:
-    """The card of a dataset; None where the name is unknown. A user's own function is called once for it.
+    """Returns the card of a dataset; None if the name is unknown. For a user's own dataset, its function is called, once.
 
-    Raises DataError where that function cannot be found or returns something else than a dataset.
+    Raises DataError if that function cannot be found, fails, or does not return a dataset.
     """
     if is_own(dataset):
-        from mopoe_core.data.own import user_data  # numpy, and the user's module: only where one is named
+        from mopoe_core.data.own import user_data  # imports numpy, and then the user's module: only if one is named
 
         return user_data.card(dataset)
     return DATASETS.get(dataset)

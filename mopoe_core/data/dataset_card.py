@@ -1,21 +1,22 @@
-"""What can be said of a dataset before it is loaded. Pure."""
+"""What is known of a dataset before it is loaded. Pure."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class DataKey:
-    """Which arrays a configuration is trained and evaluated on."""
+    """What determines the arrays that a configuration is trained and evaluated on."""
 
     dataset: str
     source: str
     modalities: int
+    """How many, from the first on."""
     evaluate_on: str
 
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What can be said of a dataset before it is loaded."""
+    """What is known of a dataset before it is loaded."""
 
     name: str
     modalities: tuple[str, ...]
@@ -26,12 +27,12 @@ class DatasetCard:
     test_examples: dict[str, int]
     """Test examples by source."""
     fewest_modalities: int = 0
-    """Where the first so many modalities are a dataset too; 0 where it is all or nothing."""
+    """How many modalities a configuration must use at least; 0 if it must use all."""
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """By source, where labels are attributes."""
+    """By source, the names of the attributes; empty if labels are classes."""
     classes: int = 0
-    """Number of classes, where labels are classes."""
+    """Number of classes; 0 if labels are attributes."""
     validation_examples: dict[str, int] = field(default_factory=dict)
-    """By source, where there is a validation partition."""
+    """Validation examples by source; empty if there is no validation partition."""
     data_hash: str = ""
-    """Of a user's own dataset: a fingerprint of its arrays, likelihoods, alphabets and networks, part of every identity."""
+    """Only for a user's own dataset: a fingerprint of its arrays, likelihoods, alphabets and networks, part of every identity."""

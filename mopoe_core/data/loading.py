@@ -1,4 +1,4 @@
-"""From a key to a dataset. Each loader is imported when it is needed: torchvision and mlxtend take seconds."""
+"""Loads the dataset of a key. A loader is imported when it is needed, because torchvision and mlxtend take seconds to import."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,14 +11,14 @@ from mopoe_core.errors import DataError
 from mopoe_core.spelling import choose
 
 Loader = Callable[[DataKey, Path, Mapping[str, int]], Dataset]
-"""From a key, the folder of datasets and the examples expected in each split."""
+"""Its arguments are a key, the folder of datasets, and how many examples each split must have."""
 
 
 def load(key: DataKey, folder: Path) -> Dataset:
-    """The dataset, built under `folder` where that has not been done.
+    """Returns the dataset, which is built under `folder` if that has not been done.
 
-    Raises DataError where there is no such dataset or source, where its files are missing or wrong, where they have other counts than its
-    card says, where they have changed since the dataset was built from them, or where `folder` is none.
+    Raises DataError if there is no such dataset or source; if its files are missing or wrong, have other counts than its card says, or
+    have changed since the dataset was built from them; or if `folder` is a file.
     """
     if is_own(key.dataset):
         from mopoe_core.data.own import user_data
@@ -29,16 +29,16 @@ def load(key: DataKey, folder: Path) -> Dataset:
         choose("source", key.source, card.sources)
         choose("evaluate_on", key.evaluate_on, ("test", "validation") if card.validation_examples else ("test",))
         loader: Loader = choose("dataset", key.dataset, LOADERS)
-    except ValueError as error:  # a key that comes from a configuration has been checked; one that was made by hand has not
+    except ValueError as error:  # the key of a configuration is already checked; one that was made by hand is not
         raise DataError(str(error)) from None
     check_folder(folder)
     return loader(key, folder, _expected(card, key.source))
 
 
 def _expected(card: DatasetCard, source: str) -> dict[str, int]:
-    """Examples by split, of every split that there is."""
-    counts = {"train": card.train_examples, "validation": card.validation_examples, "test": card.test_examples}
-    return {split: of[source] for split, of in counts.items() if of}
+    """Returns the number of examples by split, without splits that the dataset lacks."""
+    examples = {"train": card.train_examples, "validation": card.validation_examples, "test": card.test_examples}
+    return {split: count_of_source[source] for split, count_of_source in examples.items() if count_of_source}
 
 
 def _mnist_svhn_text(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
@@ -60,4 +60,4 @@ def _celeba(key: DataKey, folder: Path, expected: Mapping[str, int]) -> Dataset:
 
 
 LOADERS: dict[str, Loader] = {"mnist_svhn_text": _mnist_svhn_text, "polymnist": _polymnist, "celeba": _celeba}
-"""One for each of `catalogue.DATASETS`."""
+"""One for each of `cards.DATASETS`."""

@@ -1,4 +1,4 @@
-"""Values of a modality as a user has them, and as the networks see them: numpy arrays and strings, and tensors.
+"""Converts values of a modality between the user's form (numpy arrays and strings) and the networks' form (tensors).
 
 Shape suffixes: B example, L position in a text.
 """
@@ -13,13 +13,13 @@ from torch import Tensor
 from mopoe_core.data.types import Modality
 
 FILLED_WITH = {"celeba_text": "*"}
-"""By architecture: the character that fills a text up to its length, where that is not a space."""
+"""By architecture: the character that fills a text up to its length, if it is not a space."""
 
 
 def given_examples(modality: Modality, values: Any) -> tuple[Tensor, bool]:
-    """Examples of a modality as the networks see them, (B, *shape), and whether `values` was one example without the axis B.
+    """Returns examples of a modality as the networks see them, (B, *shape), and whether `values` was one example without the axis B.
 
-    `values` are images in [0, 1] or bytes, vectors, strings, or what `Split.batch` gives. Raises ValueError, which names the modality.
+    `values` are images in [0, 1] or bytes, vectors, strings, or what `Split.batch` returns. Raises ValueError, which names the modality.
     """
     place = f"given[{modality.name!r}]"
     if modality.kind == "text" and np.asarray(_on_host(values)).dtype.kind in "US":
@@ -39,24 +39,27 @@ def given_examples(modality: Modality, values: Any) -> tuple[Tensor, bool]:
 
 
 def plain(modality: Modality, values: Tensor) -> NDArray[Any]:
-    """What a model has generated, (B, *shape), as an array: images in [0, 1], vectors, and text as strings, (B,)."""
+    """Returns what a model has generated, (B, *shape), as an array: images in [0, 1], vectors, and text as strings, (B,)."""
     if modality.kind == "text":
         return np.array(decoded_texts(modality, values), dtype=np.str_)
-    array: NDArray[Any] = (values.clamp(0, 1) if modality.kind == "image" else values).detach().cpu().numpy()
+    if modality.kind == "image":
+        values = values.clamp(0, 1)
+    array: NDArray[Any] = values.detach().cpu().numpy()
     return array
 
 
 def decoded_texts(modality: Modality, values_BLS: Tensor) -> list[str]:
-    """The likeliest character at each position, as one string for each example, at its full length."""
+    """Returns one string for each example, at its full length: the likeliest character at each position."""
     return ["".join(modality.alphabet[code] for code in codes_L) for codes_L in values_BLS.argmax(-1).tolist()]
 
 
 def _numbers(place: str, modality: Modality, values: Any) -> Tensor:
-    wanted = "strings" if modality.kind == "text" else "numbers"
+    """Returns numbers as float32: bytes of an image scaled to [0, 1], all else as it is."""
+    needed = "strings" if modality.kind == "text" else "numbers"
     try:
         numbers = torch.as_tensor(np.asarray(_on_host(values)))
     except (TypeError, ValueError):
-        raise ValueError(f"{place}: is of type {type(values).__name__}; an array or tensor of {wanted} is needed") from None
+        raise ValueError(f"{place}: is of type {type(values).__name__}; an array or tensor of {needed} is needed") from None
     if numbers.is_complex() or not bool(torch.isfinite(numbers).all()):
         raise ValueError(f"{place}: has values that are not finite numbers; leave those examples out")
     if modality.kind == "image" and numbers.dtype == torch.uint8:
@@ -71,15 +74,16 @@ def _numbers(place: str, modality: Modality, values: Any) -> Tensor:
 
 
 def _on_host(values: Any) -> Any:
-    """A tensor without its gradient, on the CPU; anything else as it is."""
+    """Returns a tensor without its gradient, on the CPU; anything else unchanged."""
     return values.detach().cpu() if isinstance(values, Tensor) else values
 
 
 def _one_hot(place: str, modality: Modality, text: str) -> Tensor:
-    length, filling = modality.shape[0], FILLED_WITH.get(modality.architecture, " ")
+    length = modality.shape[0]
+    filling = FILLED_WITH.get(modality.architecture, " ")
     unknown = sorted({character for character in text if character not in modality.alphabet})
     if unknown or len(text) > length:
-        why = f"the character {unknown[0]!r}" if unknown else f"{len(text)} characters"
-        raise ValueError(f"{place}: {text!r} has {why}; allowed: at most {length} characters out of {modality.alphabet!r}")
+        fault = f"the character {unknown[0]!r}" if unknown else f"{len(text)} characters"
+        raise ValueError(f"{place}: {text!r} has {fault}; allowed: at most {length} characters out of {modality.alphabet!r}")
     codes_L = torch.tensor([modality.alphabet.index(character) for character in text.ljust(length, filling)])
     return modality.to_float(codes_L)

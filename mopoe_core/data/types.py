@@ -1,4 +1,4 @@
-"""What a dataset is: modalities, and splits whose examples are rows of indices into arrays of distinct items."""
+"""Datasets in memory: modalities, and splits whose examples are rows of indices into arrays of distinct items."""
 
 import math
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ class Modality:
     architecture: str = ""
     """Which published networks and classifier it has (`mopoe_core.networks.networks.PAPER`); empty for none."""
     judge: str = ""
-    """Which classifier judges it (`mopoe_core.metrics.classifier_networks.RECIPES`), where it is not the published one."""
+    """Which classifier judges it (`mopoe_core.metrics.classifier_networks.RECIPES`); empty for the published one."""
     alphabet: str = ""
-    """Of text: the character of each symbol."""
+    """Only for text: the character of each symbol."""
     likelihood: str = ""
-    """The modality's own; empty for images that take the configuration's, and for text."""
+    """The modality's likelihood; empty for images that take the configuration's, and for text."""
     own: str = ""
-    """Of a user's dataset: the reference under which `mopoe_core.data.own.user_data` knows its networks."""
+    """Only in a user's own dataset: the dataset's name, by which `mopoe_core.data.own.user_data` finds the modality's networks."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -38,20 +38,22 @@ class Modality:
 
     @property
     def elements(self) -> int:
-        """Numbers that the networks see."""
+        """How many numbers of one example the networks see."""
         return math.prod(self.shape)
 
     @property
     def size(self) -> int:
-        """Numbers that the reconstruction weights count: pixels times channels, or characters (Appendix B)."""
+        """The size that reconstruction weights are computed from: pixels times channels, or characters (Appendix B)."""
         return self.shape[0] if self.kind == "text" else self.elements
 
     def to_float(self, items: Tensor) -> Tensor:
-        """Items to what networks and likelihoods see: images of bytes scaled to [0, 1], characters one-hot, floats as they are."""
+        """Returns items as networks and likelihoods see them: images of bytes scaled to [0, 1], characters one-hot, floats unchanged."""
         if self.kind == "text":
-            # F.one_hot gives int64, of twice the bytes, to be converted.
+            # F.one_hot returns int64, which has twice the bytes and must be converted.
             return F.embedding(items.int(), torch.eye(self.shape[1], device=items.device))
-        return items.float().div_(255) if items.dtype == torch.uint8 and self.kind == "image" else items.float()
+        if self.kind == "image" and items.dtype == torch.uint8:
+            return items.float().div_(255)
+        return items.float()
 
 
 @dataclass(frozen=True)
@@ -60,67 +62,79 @@ class Split:
 
     modalities: tuple[Modality, ...]
     items: Mapping[str, Tensor]
-    """uint8, (items, *shape) for images, (items, length) for text; float32, (items, features) for vectors, and for images in [0, 1]
-    that bytes would not hold."""
+    """Images (items, *shape), uint8, or float32 in [0, 1] if bytes would lose grey levels; text (items, length), uint8; vectors
+    (items, features), float32."""
     item_labels: Mapping[str, Tensor]
     """(items,): the class of each distinct item, for the classifiers; with attributes, (items, A) of zeros and ones, uint8."""
     rows: Mapping[str, Tensor]
-    """(N,): the item of each example."""
+    """(N,): the index of each example's item."""
     labels: Tensor
     """(N,): the class of each example; with attributes, (N, A) of zeros and ones, uint8."""
     digits: Mapping[str, Tensor] = field(default_factory=dict)
-    """(N,): which digit image each example's item was made from, where one image was made into items of several modalities or examples
-    (PolyMNIST). Empty where an item stands for itself, and where this is not known."""
+    """(N,): the number of the digit image that each example's item was made from, if several items were made from one image
+    (PolyMNIST). Empty for other datasets, and if it is not known."""
 
     def __len__(self) -> int:
         return self.labels.shape[0]
 
     def batch(self, index_B: Tensor) -> dict[str, Tensor]:
-        """The examples with these indices, as floats, on the split's device: (B, *shape), with any axes before B that the index has."""
-        return {m.name: m.to_float(_chosen(self.items[m.name], self.rows[m.name][index_B])) for m in self.modalities}
+        """Returns the examples with these indices, (B, *shape), as floats, on the split's device. `index_B` may have axes before B."""
+        return {m.name: m.to_float(_select(self.items[m.name], self.rows[m.name][index_B])) for m in self.modalities}
 
     def take(self, count: int | None, seed: int) -> "Split":
-        """A fixed random selection of `count` examples, or all for None."""
+        """Returns a split of `count` examples, whose random selection depends on `seed` only; all examples if `count` is None."""
         if count is None:
             return self
-        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
-        rows, digits = ({name: values[chosen] for name, values in part.items()} for part in (self.rows, self.digits))
-        return replace(self, rows=rows, labels=self.labels[chosen], digits=digits)
+        index = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
+        rows = {name: values[index] for name, values in self.rows.items()}
+        digits = {name: values[index] for name, values in self.digits.items()}
+        return replace(self, rows=rows, labels=self.labels[index], digits=digits)
 
     def to(self, device: torch.device) -> "Split":
-        """The same split with everything on `device`."""
+        """Returns the same split with everything on `device`."""
         if device.type == "cpu":
             return self
-        parts = (self.items, self.item_labels, self.rows, self.digits)
-        items, item_labels, rows, digits = ({name: values.to(device) for name, values in part.items()} for part in parts)
-        return Split(self.modalities, items, item_labels, rows, self.labels.to(device), digits)
+
+        def moved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: values.to(device) for name, values in tensors.items()}
+
+        return Split(
+            modalities=self.modalities,
+            items=moved(self.items),
+            item_labels=moved(self.item_labels),
+            rows=moved(self.rows),
+            labels=self.labels.to(device),
+            digits=moved(self.digits),
+        )
 
     def units(self) -> Tensor | None:
-        """What makes examples depend on each other, (N, M'): of each modality the digit image, or else the item, that an example shows.
+        """Returns, for each example and modality, the number of the digit image or else of the item that it shows, (N, M').
 
-        Different units have different numbers, and a unit has one number in all modalities. Texts are left out: a word has some forty
-        spellings, which are all of them and no sample. None where nothing is left.
+        Examples that share such a unit depend on each other. Different units have different numbers, and a unit has the same number in
+        all modalities. Texts are left out, because the dataset has all of a word's spellings (about forty), and no sample of them.
+        Returns None if there are only texts.
         """
-        shown, least = [], 0
+        columns: list[Tensor] = []
+        offset = 0  # item numbers are negative, and no two modalities share one, so that they never equal a digit image's number
         for modality in self.modalities:
             name = modality.name
             if name in self.digits:
-                shown.append(self.digits[name])
+                columns.append(self.digits[name])
             elif modality.kind != "text":
-                least -= 1 + int(self.rows[name].max())
-                shown.append(self.rows[name] + least)
-        return torch.stack(shown, 1) if shown else None
+                offset -= 1 + int(self.rows[name].max())
+                columns.append(self.rows[name] + offset)
+        return torch.stack(columns, 1) if columns else None
 
 
-def _chosen(items: Tensor, rows: Tensor) -> Tensor:
-    """items[rows], item by item and not, as indexing has it, byte by byte: on a CPU 20 times as fast for a colour picture."""
-    chosen = items.index_select(0, rows.flatten())
-    return chosen.view(*rows.shape, *items.shape[1:])
+def _select(items: Tensor, rows: Tensor) -> Tensor:
+    """Returns items[rows]. `index_select` copies item by item, indexing byte by byte: on a CPU 20 times as fast for a colour picture."""
+    selected = items.index_select(0, rows.flatten())
+    return selected.view(*rows.shape, *items.shape[1:])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset, loaded."""
+    """A loaded dataset."""
 
     name: str
     source: str
@@ -128,10 +142,10 @@ class Dataset:
     train: Split
     test: Split
     classes: int
-    """Number of classes; with attributes, of attributes."""
+    """Number of classes; the number of attributes if labels are attributes."""
     hash: str
-    """SHA-256 over the content of every array, or a user's own dataset's fingerprint: what provenance records."""
+    """SHA-256 over the content of every array, or the fingerprint of a user's own dataset. A result records it as provenance."""
     attributes: tuple[str, ...] = ()
-    """Names of the attributes that an example has or has not, where labels are attributes and not one class."""
+    """Names of the attributes that an example has or has not; empty if labels are classes."""
     remarks: tuple[str, ...] = ()
-    """What was said of the files that it was built from, a line each."""
+    """Notes on the files that it was built from, a line each."""

@@ -1,13 +1,13 @@
-"""Telling web pages from data: what a quota, a login or a proxy leaves under a data file's name."""
+"""Recognises web pages, which a quota, a login or a proxy leaves under a data file's name."""
 
 from pathlib import Path
 
 STARTS = (b"<!doctype", b"<html", b"<head", b"<!--", b"<?xml")
-"""How pages, and errors of file servers, begin in lower case; no file that is read here begins so."""
+"""The first bytes, in lower case, of web pages and of file servers' errors. No data file that is read here begins so."""
 
 
 def is_web_page(path: Path) -> bool:
-    """Whether a file begins as a web page does; False where it cannot be opened, of which its reader says more."""
+    """Whether a file begins as a web page does; False if it cannot be opened, because its reader reports that better."""
     try:
         with path.open("rb") as file:
             start = file.read(512)

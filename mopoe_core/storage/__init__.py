@@ -1,1 +1,1 @@
-"""Files that are there whole or not at all, in folders and object stores."""
+"""Reads and writes files in folders and object stores; a reader sees a whole file or none."""

@@ -1,4 +1,4 @@
-"""Whether a checkpoint in a trial's folder of a ledger is that trial's, and the one of its result."""
+"""Checks that a checkpoint in a trial's folder belongs to that trial and to its result."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, parsed
 def check_bound(state: Mapping[str, Any], digest: Digest, checkpoint: Path) -> None:
     """Raises CheckpointError if a checkpoint in a trial's folder is another trial's, or not the one of the result beside it.
 
-    A checkpoint elsewhere is not checked, because nothing is known of it.
+    A checkpoint in another folder is not checked, because no trial and no result are known for it.
     """
     folder = checkpoint.absolute().parent
     trial = folder.name if folder.parent.name == "trials" else None
@@ -34,7 +34,7 @@ def check_bound(state: Mapping[str, Any], digest: Digest, checkpoint: Path) -> N
 def check_is_of_result(
     state: Mapping[str, Any], digest: Digest, checkpoint: AnyPath, trial: str | None, result: Mapping[str, Any]
 ) -> None:
-    """Raises CheckpointError if a checkpoint is another trial's, or not the one of this result. `trial` is None if nobody knows it."""
+    """Raises CheckpointError if a checkpoint is another trial's, or not the one of this result. `trial` is None if it is not known."""
     _check_trial(state, checkpoint, trial)
     if reason := mismatch(result, state, digest):
         raise CheckpointError(
@@ -53,19 +53,19 @@ def _check_trial(state: Mapping[str, Any], checkpoint: AnyPath, trial: str | Non
 def mismatch(result: Mapping[str, Any], state: Mapping[str, Any], digest: Digest) -> str:
     """Returns how a checkpoint differs from the one that a result names; empty if it is that one.
 
-    A result of an earlier version names none. Then its history must be the checkpoint's: losses, with the times of their epochs.
+    A result of an earlier version names no checkpoint. Then its history (losses and times of the epochs) must be the checkpoint's.
     """
     if "checkpoint" in result:
-        named = result["checkpoint"]
-        return "" if named is None else difference(Digest(**named), digest)
+        recorded_digest = result["checkpoint"]
+        return "" if recorded_digest is None else difference(Digest(**recorded_digest), digest)
     recorded, actual = (json.dumps(history, sort_keys=True) for history in (result.get("history"), state["history"]))
     return "" if recorded == actual else "its epochs are not the result's"
 
 
-def difference(named: Digest, found: Digest) -> str:
+def difference(recorded: Digest, actual: Digest) -> str:
     """Returns how a file differs from the one that a result names; empty if it does not."""
-    if named == found:
+    if recorded == actual:
         return ""
-    if named.size != found.size:
-        return f"it has {found.size} bytes, and the result names {named.size}"
-    return f"its SHA-256 is {found.sha256[:12]}…, and the result names {named.sha256[:12]}…"
+    if recorded.size != actual.size:
+        return f"it has {actual.size} bytes, and the result names {recorded.size}"
+    return f"its SHA-256 is {actual.sha256[:12]}…, and the result names {recorded.sha256[:12]}…"

@@ -1,4 +1,4 @@
-"""Local files and folders whose names and content are on disk, so that a machine that goes down loses neither."""
+"""Writes names and content of local files and folders to disk, so that a machine that goes down loses neither."""
 
 import errno
 import os
@@ -12,8 +12,9 @@ NOT_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
 def make_folder(folder: Path, durable: bool = True) -> None:
-    """Makes a local folder with its parents, unless it is there. On return the names of the parents are on disk, and also the folder's
-    own name if it is to be `durable`.
+    """Makes a local folder with its parents, unless it is there.
+
+    On return the parents' names are on disk, and with `durable` also the folder's name.
     """
     if folder.exists():
         return
@@ -32,7 +33,7 @@ def sync(path: Path) -> None:
 def _sync(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except PermissionError:  # a folder that this user may write and not list
+    except PermissionError:  # a folder in which this user may write, but which the user may not list
         return
     try:
         os.fsync(handle)

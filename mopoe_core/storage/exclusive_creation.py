@@ -1,7 +1,7 @@
-"""Creating a file under a URI only if there is none. The store itself decides: of several writers at once, one succeeds.
+"""Creates a file under a URI only if there is none. The store itself decides, so that of several writers at once one succeeds.
 
-pyarrow cannot ask a store for that. S3 is asked through boto3, with `If-None-Match`. Google's and Azure's stores are asked through
-fsspec. Without these packages, and on other file systems, creation is not exclusive.
+pyarrow has no such request. S3 is asked through boto3, with `If-None-Match`, and Google's and Azure's stores through fsspec. Without
+these packages, and on other file systems, creation is not exclusive.
 """
 
 from functools import lru_cache
@@ -40,14 +40,14 @@ def create(uri: str, filesystem: Any, path: str, content: bytes) -> bool:
 def _put(client: Any, bucket: str, key: str, content: bytes) -> bool:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    for left in reversed(range(MOST_TRIES)):
+    for tries_left in reversed(range(MOST_TRIES)):
         try:
             client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code in TAKEN:
                 return False
-            if code not in CONFLICT or not left:
+            if code not in CONFLICT or not tries_left:
                 raise OSError(str(error)) from None
         except BotoCoreError as error:
             raise OSError(str(error)) from None
@@ -58,7 +58,7 @@ def _put(client: Any, bucket: str, key: str, content: bytes) -> bool:
 
 @lru_cache(maxsize=8)
 def _client(uri: str) -> Any:
-    """Returns boto3's client for the server, region and key of a URI. boto3 and pyarrow look up what it leaves out in the same places."""
+    """Returns boto3's client for the server, region and key of a URI. boto3 looks up what the URI lacks in the same places as pyarrow."""
     import boto3
 
     parts = urlsplit(uri)
@@ -80,11 +80,11 @@ def _fsspec(uri: str, filesystem: Any) -> Any:
 
 
 def open_by_fsspec(uri: str) -> tuple[Any, str]:
-    """Returns fsspec's file system of a URI, and the folder in it. It caches no listings, so that it sees what others write."""
+    """Returns fsspec's file system for a URI, and the folder in it. It caches no listings, so that it sees what others write."""
     import fsspec
 
     try:
         filesystem_and_folder: tuple[Any, str] = fsspec.core.url_to_fs(uri, use_listings_cache=False)
-    except TypeError:  # some, such as SFTP's, pass every option on, and cache no listings anyway
+    except TypeError:  # some file systems, such as SFTP's, do not know the option; they cache no listings anyway
         filesystem_and_folder = fsspec.core.url_to_fs(uri)
     return filesystem_and_folder

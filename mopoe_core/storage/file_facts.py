@@ -1,4 +1,4 @@
-"""What is known of a file that storage holds: its digest, its size and when it was written."""
+"""Digest, size and time of a file in storage."""
 
 import hashlib
 import os
@@ -47,19 +47,21 @@ def modified(path: AnyPath) -> float | None:
 
 
 def _modified(path: Path) -> float:
-    # Opened, because NFS asks the server anew when a file is opened, and may answer a bare stat from memory for a minute.
+    # The file is opened, because NFS then asks the server. A bare stat may be answered from memory for a minute.
     with path.open("rb") as file:
         return os.fstat(file.fileno()).st_mtime
 
 
 def size(path: AnyPath) -> int:
-    """Returns the number of bytes of a file that is there."""
+    """Returns the number of bytes of a file. For a missing file, raises FileNotFoundError (local) or returns 0 (remote)."""
     return path.size() if isinstance(path, RemotePath) else path.stat().st_size
 
 
 def size_if_there(path: AnyPath) -> int | None:
     """Returns the number of bytes of a file, by one request; None if there is no such file, or if it is remote and empty."""
+    if isinstance(path, RemotePath):
+        return path.size() or None
     try:
-        return size(path) or (None if isinstance(path, RemotePath) else 0)
+        return size(path)
     except FileNotFoundError:
         return None

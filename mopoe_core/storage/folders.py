@@ -1,4 +1,4 @@
-"""Folders of storage: the files in one, and moving one as a whole."""
+"""Lists and moves folders of storage."""
 
 import os
 from pathlib import Path
@@ -11,12 +11,12 @@ from mopoe_core.storage.whole_files import copy
 
 
 def nearest_there(folder: Path) -> Path:
-    """Returns the folder, or the nearest one above it that is there; what is there may be a file."""
+    """Returns the path, or the nearest one above it that exists. That may be a file."""
     return next(path for path in (folder, *folder.parents) if os.path.lexists(path))
 
 
 def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
-    """Returns the files of a folder whose path in it matches, in order; none if there is no such folder."""
+    """Returns the files below a folder whose relative path matches a pattern, sorted; none if there is no such folder."""
     paths: list[AnyPath] = [*(folder if isinstance(folder, RemotePath) else LocalPath(folder)).glob(pattern)]
     return sorted(paths, key=str)
 
@@ -29,11 +29,13 @@ def move_folder(folder: AnyPath, target: AnyPath) -> None:
         sync(target.parent)
         sync(folder.parent)
         return
-    for path in (path for pattern in ("*", "*/*", "*/*/*") for path in listed(folder, pattern)):
-        copy(path, _moved(path, folder, target))
-        path.unlink()
+    for pattern in ("*", "*/*", "*/*/*"):
+        for path in listed(folder, pattern):
+            copy(path, _new_path(path, folder, target))
+            path.unlink()
 
 
-def _moved(path: AnyPath, folder: AnyPath, target: AnyPath) -> AnyPath:
+def _new_path(path: AnyPath, folder: AnyPath, target: AnyPath) -> AnyPath:
     """Returns the path in `target` of a file that lies in `folder`."""
-    return target / path.name if path.parent == folder else _moved(path.parent, folder, target) / path.name
+    parent = target if path.parent == folder else _new_path(path.parent, folder, target)
+    return parent / path.name

@@ -1,6 +1,6 @@
-"""Paths of local folders and mounted shares, whose calls are tried again if the file system fails for a moment (see `retries`).
+"""Paths of local folders and mounted shares. Their calls are tried again if the file system fails for a moment (see `retries`).
 
-`paths.storage_path` returns them, so that every path of local storage is one. They are equal to plain paths of the same name.
+`paths.storage_path` returns such a path for every local storage. It is equal to a plain path of the same name.
 """
 
 import os
@@ -16,26 +16,26 @@ NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 
 
 class LocalPath(PosixPath):
-    """A path of local storage. Its methods do what those of `pathlib.Path` do."""
+    """A path of local storage. Its methods do the same as those of `pathlib.Path`, with retries."""
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        """As `Path.stat`; `exists`, `is_file` and `is_dir` call it."""
+        """As `Path.stat`, which `exists`, `is_file` and `is_dir` call."""
         return retried(lambda: PosixPath.stat(self, follow_symlinks=follow_symlinks))
 
-    def open(self, *arguments: Any, **named: Any) -> Any:  # pathlib has an overload a mode
-        """As `Path.open`. Reading and writing the open file is not tried again."""
-        return retried(lambda: PosixPath.open(self, *arguments, **named))
+    def open(self, *arguments: Any, **options: Any) -> Any:  # pathlib has an overload for each mode
+        """As `Path.open`. Reads and writes of the open file are not tried again."""
+        return retried(lambda: PosixPath.open(self, *arguments, **options))
 
     def read_bytes(self) -> bytes:
         """As `Path.read_bytes`."""
         return retried(lambda: Path(self).read_bytes())
 
-    def read_text(self, *arguments: Any, **named: Any) -> str:
+    def read_text(self, *arguments: Any, **options: Any) -> str:
         """As `Path.read_text`."""
-        return retried(lambda: Path(self).read_text(*arguments, **named))
+        return retried(lambda: Path(self).read_text(*arguments, **options))
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
-        """As `Path.mkdir`. Without `exist_ok` it is not tried again: a folder that is there then may be another process's."""
+        """As `Path.mkdir`. Without `exist_ok` there is no second try, because it could take another process's folder for its own."""
         if exist_ok:
             retried(lambda: Path(self).mkdir(mode, parents, exist_ok))
         else:
@@ -56,21 +56,21 @@ class LocalPath(PosixPath):
         return LocalPath(target)
 
     def _is_moved(self, error: OSError, target: str | os.PathLike[str]) -> bool:
-        """Whether a move failed because the try before it moved the file: nobody else moves a file that a process has made or holds."""
+        """Whether a move failed because the try before moved the file. Nobody else moves a file that a process has made or claimed."""
         return isinstance(error, FileNotFoundError) and os.path.lexists(target) and not os.path.lexists(self)
 
     def hardlink_to(self, target: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
-        """As `Path.hardlink_to`. A name that is taken is no error if it is a name of the same file."""
+        """As `Path.hardlink_to`. On a second try, a taken name is no error if it is a name of the same file."""
         retried_unless_done(
             lambda: os.link(target, self),
             lambda error: isinstance(error, FileExistsError) and os.path.samefile(self, target),
         )
 
     def glob(self, pattern: str) -> Generator["LocalPath", None, None]:
-        """Yields the files and folders below whose path matches, part by part; `**` is any number of folders.
+        """Yields the files and folders below whose relative path matches a pattern; `**` is any number of folders.
 
-        Yields none if there is no such folder. Unlike in pathlib, a folder that may not be read is an error: else a claim in it would
-        count as missing.
+        Yields none if there is no such folder. Unlike in pathlib, an unreadable folder is an error: otherwise a claim in it would count
+        as missing.
         """
         matches = [self]
         for part in pattern.split("/"):

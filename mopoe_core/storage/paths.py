@@ -1,4 +1,4 @@
-"""From what a user wrote to a path of storage: variables and home folders, local folders and URIs."""
+"""Converts a user's text to a path of storage: expands variables and home folders, and tells local folders from URIs."""
 
 import hashlib
 import os
@@ -70,7 +70,7 @@ def storage_path(text: str) -> AnyPath:
 
 
 def local_counterpart(folder: AnyPath) -> Path:
-    """Returns a local folder for files that must be local: the folder itself, or for a remote one a folder in the user's cache."""
+    """Returns a folder for files that must be local: the storage's folder itself, or for a remote one a folder in the user's cache."""
     if isinstance(folder, Path):
         return folder
     words = "-".join(re.findall(r"[A-Za-z0-9]+", str(folder).partition("?")[0]))

@@ -1,8 +1,8 @@
-"""Records: JSON files that say what they are and whose, and carry a checksum of all of it.
+"""Records: JSON files that contain their own identity and a checksum.
 
     {"record": {"format": 2, "kind": "result", "trial": "4f0c…", "attempt": 1}, …, "sha256": "…"}
 
-A reader names the record that it expects, so that a file that was cut, changed or moved from another place is reported and never used.
+A reader gives the identity that it expects, so that a file that was cut, changed or moved from another place is reported and never used.
 Records of format 1 have no `record`. Their identity is read from other fields (`FORMAT_1_FIELDS`).
 """
 
@@ -18,9 +18,9 @@ FORMAT_1_FIELDS: dict[str, dict[str, str]] = {
     "epoch": {"epoch": "epoch"},
     "proposal": {"proposal": "number"},
 }
-"""By kind: the fields of the identity that a record of format 1 has, and their names there. Records of other kinds have none."""
+"""By kind, the fields of the identity that a record of format 1 has, with their names there. Records of other kinds have none."""
 SINCE_FORMAT_2 = ("deleted", "storage", "overlap", "report", "projection")
-"""Kinds that no record of format 1 has."""
+"""Kinds of records that did not exist in format 1."""
 
 
 class NotWhole(ValueError):
@@ -28,12 +28,12 @@ class NotWhole(ValueError):
 
 
 class NotHere(ValueError):
-    """A whole record is not the one that the reader expects."""
+    """A record is undamaged, but not the one that the reader expects."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a record is, and of which trial, cell or sweep. A field is None if it does not apply, or if the reader does not know it."""
+    """The kind of a record, and its trial, cell or sweep. A field is None if it does not apply, or if the reader does not know it."""
 
     kind: str
     trial: str | None = None
@@ -47,9 +47,9 @@ class Identity:
     proposal: int | None = None
     """The proposal's number."""
     folder: str | None = None
-    """For a claim: the folder that it claims, such as `trials/4f0c…`."""
+    """Only for a claim: the folder that it claims, such as `trials/4f0c…`."""
     key: str | None = None
-    """Whatever else is in the file's name."""
+    """The rest of the file's name, if it has one."""
 
     def known(self) -> dict[str, Any]:
         """Returns the fields that are not None."""
@@ -125,16 +125,17 @@ def _compared(content: dict[str, Any], expected: Identity) -> int:
 def _compare_format_1(content: dict[str, Any], expected: Identity) -> None:
     if expected.kind in SINCE_FORMAT_2:
         raise NotWhole("it does not say what it is of")
-    names, wanted = FORMAT_1_FIELDS.get(expected.kind, {}), expected.known()
-    found = {name: content[old] for name, old in names.items() if old in content}
-    if len(found) < len(names):
+    old_names = FORMAT_1_FIELDS.get(expected.kind, {})
+    identity = {name: content[old_name] for name, old_name in old_names.items() if old_name in content}
+    if len(identity) < len(old_names):
         raise NotWhole("it does not say what it is of")
-    _compare({"kind": expected.kind, **found}, {name: value for name, value in wanted.items() if name in names})
+    comparable = {name: value for name, value in expected.known().items() if name in old_names}
+    _compare({"kind": expected.kind, **identity}, comparable)
 
 
-def _compare(found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    if any(name not in found or found[name] != value for name, value in wanted.items()):
-        raise NotHere(f"it is the {spelled(found)}; here belongs the {spelled({'kind': found.get('kind'), **wanted})}")
+def _compare(actual: dict[str, Any], expected: dict[str, Any]) -> None:
+    if any(name not in actual or actual[name] != value for name, value in expected.items()):
+        raise NotHere(f"it is the {spelled(actual)}; here belongs the {spelled({'kind': actual.get('kind'), **expected})}")
 
 
 def _checksum(content: dict[str, Any]) -> str:

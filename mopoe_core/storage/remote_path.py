@@ -1,9 +1,9 @@
-"""Files under a URI, with as much of pathlib's interface as storage needs.
+"""Files under a URI, with the part of pathlib's interface that storage needs.
 
-pyarrow's file systems open them (S3, GCS, Azure, HDFS) or, for other schemes, fsspec's. A file is written whole or not at all: object
-stores show an object when its upload is complete, and elsewhere a file is written under another name and then moved.
+pyarrow opens them on S3, GCS, Azure and HDFS, and fsspec for other schemes. A file is written whole or not at all: object stores show an
+object when its upload is complete, and elsewhere a file is written under another name and then moved.
 
-A URI may hold a key and a secret. `str` hides them, so that they are in no message, report or record.
+A URI may contain a key and a secret. `str` hides them, so that no message, report or record has them.
 """
 
 import fnmatch
@@ -101,11 +101,14 @@ class RemotePath:
         return self.with_name(self.stem + suffix)
 
     def exists(self) -> bool:
-        """Whether there is such a file, or any file below such a folder."""
+        """Whether there is such a file, or a file below such a folder."""
         return bool(self._info().type.value)
 
     def modified(self) -> float | None:
-        """Returns when it was last written, by the clock of the store; now if the store keeps no times; None if there is no such file."""
+        """Returns when it was last written, in seconds since 1970 by the store's clock; None if there is no such file.
+
+        If the store has no times, returns the present time.
+        """
         info = self._info()
         if not info.type.value:
             return None
@@ -140,7 +143,7 @@ class RemotePath:
         """Writes the file, whole or not at all. Raises OSError if that fails; a former file then stays."""
         filesystem, full = self.filesystem_and_path()
         write = self._upload if filesystem.type_name in OBJECT_STORES else self._write_and_move
-        self._asked(lambda: write(filesystem, full, content))
+        self._request(lambda: write(filesystem, full, content))
 
     @staticmethod
     def _upload(filesystem: Any, full: str, content: bytes | memoryview) -> None:
@@ -158,21 +161,21 @@ class RemotePath:
                 stream.write(content)
             filesystem.move(temporary, full)
         except BaseException:
-            with suppress(Exception):  # what is left then goes with `gc`
+            with suppress(Exception):  # if deleting fails too, `gc` removes the file later
                 if filesystem.get_file_info(temporary).type.value:
                     filesystem.delete_file(temporary)
             raise
 
     @property
     def is_exclusive(self) -> bool:
-        """Whether the store itself refuses to create a file that is there, so that of several writers one wins."""
+        """Whether the store itself refuses to create a file that exists, so that only one of several writers succeeds."""
         return exclusive_creation.creates(self.base, self.filesystem_and_path()[0])
 
     def create(self, content: bytes) -> bool:
         """Writes the whole file, unless there is one; returns whether it was written. See `is_exclusive`."""
         filesystem, full = self.filesystem_and_path()
         if self.is_exclusive:
-            is_written = self._asked(lambda: exclusive_creation.create(self.base, filesystem, full, content))
+            is_written = self._request(lambda: exclusive_creation.create(self.base, filesystem, full, content))
             return is_written or self.read_bytes() == content  # the answer to the first try may have been lost
         if self.exists():
             return False
@@ -186,7 +189,7 @@ class RemotePath:
             target.write_bytes(self.read_bytes())
             return
         try:
-            self._asked(lambda: filesystem.copy_file(full, target.filesystem_and_path()[1]))
+            self._request(lambda: filesystem.copy_file(full, target.filesystem_and_path()[1]))
         except OSError:
             if not self.exists():
                 raise self._missing() from None
@@ -212,30 +215,32 @@ class RemotePath:
 
     def replace(self, target: "RemotePath") -> None:
         """Moves the file, in place of any file of that name. Raises FileNotFoundError if there is no file to move."""
-        target.write_bytes(self.read_bytes())  # object stores copy and delete all the same; others do not all replace
+        # Object stores move a file in the same way, and some other file systems cannot replace a file.
+        target.write_bytes(self.read_bytes())
         self.unlink()
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
-        """Yields the files below whose path matches, part by part. A hidden one matches only a part that begins with a dot."""
+        """Yields the files below whose relative path matches a pattern. A hidden file matches only a part that begins with a dot."""
         from pyarrow import fs
 
         filesystem, full = self.filesystem_and_path()
         parts = pattern.split("/")
-        fixed = parts[: next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts) - 1)]
-        start, wanted = "/".join([full, *fixed]), parts[len(fixed) :]
-        selector = fs.FileSelector(start, allow_not_found=True, recursive=len(wanted) > 1)
-        for info in sorted(self._asked(lambda: filesystem.get_file_info(selector)), key=lambda info: info.path):
+        first_wildcard = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts) - 1)
+        fixed, patterns = parts[:first_wildcard], parts[first_wildcard:]
+        start = "/".join([full, *fixed])
+        selector = fs.FileSelector(start, allow_not_found=True, recursive=len(patterns) > 1)
+        for info in sorted(self._request(lambda: filesystem.get_file_info(selector)), key=lambda info: info.path):
             names = info.path.removeprefix(start).strip("/").split("/")
-            if info.is_file and len(names) == len(wanted) and all(map(_matches, names, wanted)):
+            if info.is_file and len(names) == len(patterns) and all(map(_matches, names, patterns)):
                 yield RemotePath(self.base, "/".join([*([self.path] if self.path else []), *fixed, *names]))
 
     def below(self) -> Iterator[tuple["RemotePath", float | None]]:
-        """Yields every file below, hidden ones too, with the time of its writing, or None if the store keeps no times."""
+        """Yields all files below, hidden ones too, with the time when each was written, or None if the store has no times."""
         from pyarrow import fs
 
         filesystem, full = self.filesystem_and_path()
         selector = fs.FileSelector(full, allow_not_found=True, recursive=True)
-        for info in self._asked(lambda: filesystem.get_file_info(selector)):
+        for info in self._request(lambda: filesystem.get_file_info(selector)):
             if info.is_file:
                 path = info.path.removeprefix(full).strip("/")
                 yield self / path, None if info.mtime_ns is None else info.mtime_ns / 1e9
@@ -245,36 +250,37 @@ class RemotePath:
         return without_secrets(error, self.base)
 
     def _error(self, error: Exception) -> OSError:
-        """Returns an error of a store's library, of whatever class, as an OSError that names the path and holds no secret."""
-        text, number = f"{self}: {without_secrets(error, self.base)}", getattr(error, "errno", None)
+        """Returns any error of a store's library as an OSError whose text names the path and contains no secret."""
+        text = f"{self}: {without_secrets(error, self.base)}"
+        number = getattr(error, "errno", None)
         return OSError(number, text) if isinstance(number, int) else OSError(text)
 
     def _missing(self) -> FileNotFoundError:
         return FileNotFoundError(f"{self}: there is no such file")
 
-    def _asked(self, call: Callable[[], _T]) -> _T:
-        """Returns the answer of the store, which is asked again if it fails for a moment. Raises the OSError of `_error`."""
+    def _request(self, call: Callable[[], _T]) -> _T:
+        """Returns the result of a request to the store. It is repeated if it fails for a moment. Raises the OSError of `_error`."""
 
-        def asked() -> _T:
+        def request() -> _T:
             try:
                 return call()
             except Exception as error:
                 raise self._error(error) from None
 
-        return retried(asked, _may_be_over)
+        return retried(request, _may_be_over)
 
     def filesystem_and_path(self) -> tuple[Any, str]:
-        """Returns the file system of pyarrow and the name that the file has in it."""
+        """Returns pyarrow's file system and the file's path in it."""
         filesystem, root = _filesystem(self.base)
         return filesystem, f"{root.rstrip('/')}/{self.path}" if self.path else root
 
     def _info(self) -> Any:
         filesystem, full = self.filesystem_and_path()
-        return self._asked(lambda: filesystem.get_file_info(full))
+        return self._request(lambda: filesystem.get_file_info(full))
 
 
 def _may_be_over(error: OSError) -> bool:
-    """Whether a store's error may be over in a moment. One without a number says too little, and counts as such."""
+    """Whether a store's error may be over in a moment. An error without a number may be, because nothing says that it is not."""
     return is_transient(error) or (error.errno is None and not isinstance(error, FileNotFoundError))
 
 

@@ -1,7 +1,7 @@
-"""Trying a call of storage again if it fails for a moment, so that one error of a mount or a network loses nothing.
+"""Repeats a call of storage if it fails for a moment, so that one error of a mount or a network loses nothing.
 
-It is tried a few times, after growing pauses. Only errors that may be over in a moment are worth another try: a full disk, a missing file
-and a folder that nobody may write fail the same way the next time.
+A call is tried a few times, after growing pauses. Only errors that may be over in a moment are worth another try: a full disk, a missing
+file or a folder without write permission would fail again.
 """
 
 import errno
@@ -56,19 +56,19 @@ def retried_unless_done(
 ) -> None:
     """Calls `call`, and calls it again if it fails for a moment.
 
-    A call may do its work and still report an error, because the answer was lost. The next try then fails, because the work is done: the
-    file that was to be deleted is gone. `is_done` says whether the error of a next try is of that kind.
+    A call may do its work and still report an error, because the answer was lost. The next try then fails because the work is done: for
+    example, the file that was to be deleted is gone. `is_done` says whether the error of a later try is of that kind.
     """
-    failed = False
+    has_failed = False
 
-    def once_more() -> None:
-        nonlocal failed
+    def attempt() -> None:
+        nonlocal has_failed
         try:
             call()
         except OSError as error:
-            if failed and is_done(error):
+            if has_failed and is_done(error):
                 return
-            failed = transient(error)
+            has_failed = transient(error)
             raise
 
-    retried(once_more, transient)
+    retried(attempt, transient)

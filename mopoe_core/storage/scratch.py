@@ -1,4 +1,4 @@
-"""Files and folders that serve one process for a while: scratch folders, and locks on making a file."""
+"""Temporary files of one process: scratch folders, and locks on making a file."""
 
 import hashlib
 import os
@@ -17,12 +17,12 @@ SCRATCH = re.compile(r"mopoe-[a-z]+-(?:(?P<process>\d+)-)?[a-z0-9_]{8}")
 
 
 def scratch(purpose: str, parent: str | None = None) -> tempfile.TemporaryDirectory[str]:
-    """Returns a temporary folder, to be used in `with`. Its name has the process's number: `gc` removes those of killed processes."""
+    """Returns a temporary folder, to be used in `with`. Its name has the process's number: `gc` removes folders of killed processes."""
     return tempfile.TemporaryDirectory(prefix=f"mopoe-{purpose}-{os.getpid()}-", dir=parent, ignore_cleanup_errors=True)
 
 
 def lock(path: AnyPath) -> FileLock:
-    """Returns a lock on making a file. It lies beside a local file; for a remote file it holds among the processes of this machine."""
+    """Returns a lock on making a file. For a local file, the lock file is beside it. For a remote file, it locks only on this machine."""
     if isinstance(path, RemotePath):
         key = hashlib.sha256(str(path).encode()).hexdigest()[:16]
         return FileLock(Path(tempfile.gettempdir()) / f"mopoe-{os.getuid()}-{key}.lock")

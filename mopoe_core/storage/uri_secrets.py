@@ -1,4 +1,4 @@
-"""The secrets in a URI, such as a key and a password, and texts without them."""
+"""Finds the secrets in a URI, such as a key and a password, and removes them from texts."""
 
 import re
 from urllib.parse import parse_qsl, unquote, urlencode
@@ -8,12 +8,13 @@ HARMLESS = ("region", "scheme", "endpoint_override", "allow_bucket_creation", "a
 
 
 def masked(uri: str) -> str:
-    """Returns the URI without user, password and every option that could be secret; a string that is no URI is returned as it is."""
+    """Returns the URI with `***` for user, password and options that could be secret; a string that is no URI is returned unchanged."""
     scheme, user, rest, options = _parts(uri)
     if not scheme:
         return uri
-    shown = [(key, value if key in HARMLESS else "***") for key, value in options]
-    return f"{scheme}://{'***@' if user else ''}{rest}{'?' if shown else ''}{urlencode(shown, safe='*:/')}"
+    masked_options = [(key, value if key in HARMLESS else "***") for key, value in options]
+    query = f"?{urlencode(masked_options, safe='*:/')}" if masked_options else ""
+    return f"{scheme}://{'***@' if user else ''}{rest}{query}"
 
 
 def without_secrets(error: Exception | str, uri: str) -> str:
@@ -36,7 +37,7 @@ def _secrets(uri: str) -> list[str]:
 
 
 def _parts(uri: str) -> tuple[str, str, str, list[tuple[str, str]]]:
-    """Returns scheme, user and password, host and path, and options. A secret with an unquoted `/` in it still counts as one."""
+    """Returns scheme, user and password, host and path, and options. A secret may contain an unquoted `/` or `?`."""
     scheme, mark, after = uri.partition("://")
     if not mark or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         return "", "", uri, []

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the whole file or none, in a local folder or under a URI."""
+"""Writes files so that a reader sees the whole file or none, in a local folder or under a URI."""
 
 import errno
 import os
@@ -22,8 +22,8 @@ WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errn
 def write_whole(path: AnyPath, write: Callable[[Path], None], durable: bool = True) -> None:
     """Lets `write` fill a temporary file, then gives it its name: a reader sees the old file or the new one.
 
-    On return the file and its name are on disk, so that a machine that goes down loses neither. If the file is not `durable`, its name
-    may be lost, which spares the disk a write.
+    On return the file and its name are on disk, so that a machine that goes down loses neither. Without `durable` its name may be lost,
+    which spares the disk a write.
     """
     if isinstance(path, RemotePath):
         with scratch("upload") as folder:
@@ -38,11 +38,11 @@ def write_whole(path: AnyPath, write: Callable[[Path], None], durable: bool = Tr
         retried(lambda: _fill(Path(draft), write))
         draft.replace(path)
         if durable:
-            sync(path.parent)  # else a machine that goes down could leave the old name, or none
+            sync(path.parent)  # without it, a machine that goes down could leave the old file, or none
     except BaseException as error:
         if isinstance(error, OSError) and error.filename is None:  # an error of writing has no file name
             error.filename = str(path)
-        with suppress(OSError):  # `gc` removes what is left then
+        with suppress(OSError):  # if this fails too, `gc` removes the draft later
             draft.unlink(missing_ok=True)
         raise
 
@@ -54,28 +54,28 @@ def _draft_of(path: Path) -> LocalPath:
 
 def _fill(draft: Path, write: Callable[[Path], None]) -> None:
     write(draft)
-    sync(draft)  # else a machine that goes down could leave the new name with nothing behind it
+    sync(draft)  # without it, a machine that goes down could leave the new name with an empty file
 
 
 def new_file(path: Path) -> None:
     """Makes an empty local file. Raises FileExistsError if there is one.
 
-    The system takes the user's umask off its rights, and heeds a folder's default ACL. `mkstemp` and SQLite do neither.
+    Its rights follow the user's umask and the folder's default ACL. `mkstemp` and SQLite ignore both.
     """
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
 
 
 def name_unless_taken(draft: Path, path: Path, durable: bool = True) -> bool:
-    """Gives a finished file its name, unless that is taken; returns whether the file has it. `draft` is gone afterwards.
+    """Renames a finished draft to `path`, unless that is taken; returns whether the draft has that name now. `draft` is gone afterwards.
 
-    If several processes ask at once, one gets the name. If the file is to be `durable`, its name is on disk on return.
+    If several processes ask at once, one gets the name. With `durable`, the name is on disk on return.
     """
     draft, path = LocalPath(draft), LocalPath(path)
     sync(draft)
     try:
         path.hardlink_to(draft)
     except FileExistsError:
-        return draft.samefile(path)  # a network file system may have lost its first answer, and asked again
+        return draft.samefile(path)  # true if a network file system lost the answer to its first request, and repeated it
     except OSError as error:
         if error.errno not in WITHOUT_LINKS:
             raise
@@ -88,7 +88,7 @@ def name_unless_taken(draft: Path, path: Path, durable: bool = True) -> bool:
 
 
 def _name_without_links(draft: Path, path: Path) -> bool:
-    """As `name_unless_taken`, on a file system without links: an empty file takes the name, and the draft then replaces it."""
+    """As `name_unless_taken`, on a file system without links: an empty file takes the name, and then the draft replaces it."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
@@ -98,9 +98,9 @@ def _name_without_links(draft: Path, path: Path) -> bool:
 
 
 def create(path: AnyPath, content: bytes, durable: bool = True) -> bool:
-    """Writes a whole file, unless there is one of that name; returns whether it was written. The first of several writers wins.
+    """Writes a whole file, unless there is one of that name; returns whether it was written. Of several writers the first succeeds.
 
-    On a remote store that is not exclusive (`RemotePath.is_exclusive`), two writers of one moment may both be told that they won.
+    On a remote store that is not exclusive (`RemotePath.is_exclusive`), the result may be true for two writers at the same moment.
     """
     if isinstance(path, RemotePath):
         return path.create(content)
@@ -114,10 +114,10 @@ def create(path: AnyPath, content: bytes, durable: bool = True) -> bool:
 
 
 def copy(source: AnyPath, target: AnyPath) -> None:
-    """Copies a whole file, in place of any file of that name. A local file is linked if possible, so that its bytes are there once.
-    Raises FileNotFoundError if there is no such file.
+    """Copies a whole file, in place of any file of that name. Raises FileNotFoundError if there is no such file.
 
-    The name is not yet on disk on return: one `sync` of a folder does that for all the files copied into it.
+    A local file is linked if possible, so that its bytes are stored once. The new name is not yet on disk on return: one `sync` of the
+    folder does that for all files that were copied into it.
     """
     if isinstance(source, RemotePath) or isinstance(target, RemotePath):
         _copy_remote(source, target)
@@ -133,7 +133,7 @@ def copy(source: AnyPath, target: AnyPath) -> None:
             retried(lambda: shutil.copyfile(source, draft))
         draft.replace(target)
     finally:
-        draft.unlink(missing_ok=True)  # two names of one file: `replace` leaves both where the target was that file already
+        draft.unlink(missing_ok=True)  # `replace` does nothing if both names are links to the same file
 
 
 def _copy_remote(source: AnyPath, target: AnyPath) -> None:
@@ -156,7 +156,7 @@ def write_bytes(path: AnyPath, content: bytes | memoryview, durable: bool = True
 
 
 def write_text(path: AnyPath, text: str, durable: bool = True) -> None:
-    """As `write_whole`, for text. A character that UTF-8 lacks, as a file name's undecoded bytes become, is written as an escape."""
+    """As `write_whole`, for text. A character that UTF-8 lacks, such as an undecodable byte of a file name, is written as an escape."""
     write_bytes(path, text.encode(errors="backslashreplace"), durable)
 
 
@@ -168,10 +168,11 @@ def move(source: AnyPath, target: AnyPath) -> None:
 
 
 def keep(path: AnyPath, under: AnyPath) -> None:
-    """Gives a local file that is about to be replaced a second name, so that it stays; nothing is copied. Does nothing for a remote
-    file: a remote store loses nothing that it has taken.
+    """Links a local file to a second name, so that it stays when the first is replaced. Nothing is copied.
+
+    Does nothing for a remote file: a remote store loses nothing that it has accepted.
     """
     if isinstance(path, Path) and isinstance(under, Path) and path.exists():
         under.unlink(missing_ok=True)
-        with suppress(OSError):  # a file system without links: then there is no second chance
+        with suppress(OSError):  # a file system without links: the former file is then lost when the first name is replaced
             under.hardlink_to(path)

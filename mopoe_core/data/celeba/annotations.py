@@ -1,18 +1,18 @@
-"""CelebA's annotations, checked line by line: attributes and partition as released (`.txt`) or as tables (`.csv`).
+"""Reads CelebA's annotations and checks each line: attributes and partition as released (`.txt`) or as tables (`.csv`).
 
-Tables are separated by commas, semicolons or tabs. Text is UTF-8, or UTF-16 as Windows saves it. Absent and present are -1 and 1, 0
-and 1, or false and true, the same in all lines. Whatever is wrong is one line of a DataError.
+The columns of a table are separated by commas, semicolons or tabs. Text is UTF-8, or UTF-16 as Windows saves it. Absent and present are
+-1 and 1, 0 and 1, or false and true, the same in all lines. Each fault is a DataError of one line.
 """
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from mopoe_core.data.celeba.attributes import CELEBA
 from mopoe_core.data.celeba.celeba_layouts import annotations, not_found
-from mopoe_core.data.folder_names import plain, refuse_two
+from mopoe_core.data.folder_names import copies_differ, normalised
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 
@@ -20,16 +20,19 @@ TXT_BEGINNING = re.compile(r"[0-9]+|\S+\s+[012]")
 """The first line of a `.txt`: the number of images, or an image and its part."""
 SEPARATORS = (",", ";", "\t")
 CODES = (("-1", "1"), ("0", "1"), ("-1.0", "1.0"), ("0.0", "1.0"), ("False", "True"), ("FALSE", "TRUE"), ("false", "true"))
-"""How files write that an attribute is absent and present."""
-COLUMNS = {plain(name): name for name in CELEBA}
+"""The ways in which files write that an attribute is absent or present."""
+COLUMNS = {normalised(name): name for name in CELEBA}
+"""The attribute's name by its normalised spelling."""
 
-Read = TypeVar("Read", dict[str, bytes], dict[str, int])
+Line = tuple[int, list[str]]
+"""Number and fields of a line."""
+Content = TypeVar("Content", dict[str, bytes], dict[str, int])
 
 
-def read_annotation(root: Path, stem: str, read: Callable[[Path], Read]) -> tuple[Path, Read]:
-    """The first file that may be an annotation, and what `read` makes of it.
+def read_annotation(root: Path, stem: str, read: Callable[[Path], Content]) -> tuple[Path, Content]:
+    """Returns the first file that may be an annotation, and what `read` returns for it.
 
-    Raises DataError where there is none, where it is a web page, or where another one says something else.
+    Raises DataError if there is none, if it is a web page, or if another such file has other content.
     """
     paths = annotations(root, stem)
     if not paths:
@@ -43,17 +46,23 @@ def read_annotation(root: Path, stem: str, read: Callable[[Path], Read]) -> tupl
     content = read(paths[0])
     for other in paths[1:]:
         if read(other) != content:
-            raise refuse_two(paths[0], other, stem)
+            raise copies_differ(paths[0], other, stem)
     return paths[0], content
 
 
 def _check_form(path: Path) -> None:
-    first = _first_line(path)
-    is_table = "," in first or ";" in first or first.startswith("image_id")
+    """Raises DataError if the first line shows that the file's name should have the other ending."""
+    first_line = _first_line(path)
     form = path.suffix.lower()
-    other = ".csv" if is_table else ".txt" if TXT_BEGINNING.fullmatch(first) else form
-    if other != form:
-        raise DataError(f"{path}: the first line is {_short(first)}, which is the {other} form; name it {path.stem}{other}")
+    actual_form = form
+    if "," in first_line or ";" in first_line or first_line.startswith("image_id"):
+        actual_form = ".csv"
+    elif TXT_BEGINNING.fullmatch(first_line):
+        actual_form = ".txt"
+    if actual_form != form:
+        raise DataError(
+            f"{path}: the first line is {_short(first_line)}, which is the {actual_form} form; name it {path.stem}{actual_form}"
+        )
 
 
 def _first_line(path: Path) -> str:
@@ -65,7 +74,7 @@ def _first_line(path: Path) -> str:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-16 where the file begins with its mark, or where every other byte is zero, as in plain words; else UTF-8."""
+    """Returns UTF-16 if the file begins with its mark, or if every other byte is zero, as for English words; else UTF-8."""
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -76,8 +85,8 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number and the fields of each line that is not empty."""
+def _lines(path: Path) -> Iterator[Line]:
+    """Yields the number and the fields of each line that is not empty."""
     try:
         with path.open(encoding=_encoding(path), errors="replace", newline="") as file:
             rows = csv.reader(file, delimiter=_separator(path)) if _is_csv(path) else (line.split() for line in file)
@@ -93,12 +102,12 @@ def _is_csv(path: Path) -> bool:
 
 
 def _separator(path: Path) -> str:
-    """The one that the line of column names has most of."""
+    """Returns the separator that occurs most often in the line of column names."""
     return max(SEPARATORS, key=_first_line(path).count)
 
 
 def read_attributes(path: Path) -> dict[str, bytes]:
-    """By image, forty bytes of zeros and ones in the order of `CELEBA`."""
+    """Returns, by image, forty bytes of zeros and ones in the order of `CELEBA`."""
     lines = _lines(path)
     declared = None if _is_csv(path) else _declared_count(path, lines)
     order = _column_order(path, next(lines, (0, []))[1])
@@ -106,18 +115,10 @@ def read_attributes(path: Path) -> dict[str, bytes]:
     codes: dict[str, int] = {}
     for number, (name, *values) in lines:
         codes = codes or _codes(values)
-        if len(values) != len(CELEBA):
-            raise DataError(f"{path}: line {number} has {len(values)} values; expected {len(CELEBA)}; download it again")
+        row = _row(path, number, values, codes)
         if name in labels:
             raise DataError(f"{path}: line {number} names {name} again; expected each image once; download it again")
-        try:
-            row = [codes[value] for value in values]
-        except KeyError as error:
-            allowed = " or ".join(codes)
-            raise DataError(
-                f"{path}: line {number} has the value {error.args[0]!r}; expected {allowed}; download it again"
-            ) from None
-        labels[name] = bytes(row if order is None else [row[i] for i in order])
+        labels[name] = bytes(row if order is None else [row[column] for column in order])
     if declared not in (None, len(labels)):
         raise DataError(
             f"{path}: the first line says {declared} images, {len(labels)} follow; it is cut short; download it again"
@@ -125,37 +126,53 @@ def read_attributes(path: Path) -> dict[str, bytes]:
     return labels
 
 
-def _declared_count(path: Path, lines: Iterator[tuple[int, list[str]]]) -> int:
-    first = next(lines, (0, []))[1]
-    if len(first) != 1 or not (first[0].isascii() and first[0].isdigit()):
+def _row(path: Path, number: int, values: Sequence[str], codes: Mapping[str, int]) -> list[int]:
+    """Returns zeros and ones for the values of line `number`, in the file's order of columns."""
+    if len(values) != len(CELEBA):
+        raise DataError(f"{path}: line {number} has {len(values)} values; expected {len(CELEBA)}; download it again")
+    try:
+        return [codes[value] for value in values]
+    except KeyError as error:
+        allowed = " or ".join(codes)
+        raise DataError(f"{path}: line {number} has the value {error.args[0]!r}; expected {allowed}; download it again") from None
+
+
+def _declared_count(path: Path, lines: Iterator[Line]) -> int:
+    """Returns the number of images in the first line of a `.txt`."""
+    fields = next(lines, (0, []))[1]
+    if len(fields) != 1 or not (fields[0].isascii() and fields[0].isdigit()):
         raise DataError(
-            f"{path}: the first line is {_short(' '.join(first))}; expected the number of images; write it on a line above, or "
+            f"{path}: the first line is {_short(' '.join(fields))}; expected the number of images; write it on a line above, or "
             "download the file again"
         )
-    return int(first[0])
+    return int(fields[0])
 
 
-def _column_order(path: Path, names: Sequence[str]) -> list[int] | None:
-    """Where each of `CELEBA` stands among the columns; None where they are in order."""
-    names = [COLUMNS.get(plain(name), name) for name in (names[1:] if _is_csv(path) else names)]
-    unknown, missing = [n for n in names if n not in CELEBA], [n for n in CELEBA if n not in names]
-    if unknown or missing or len(names) != len(CELEBA):
-        found = (
-            f"no CelebA attribute: {_short(unknown[0])}"
-            if unknown
-            else f"missing: {missing[0]}"
-            if missing
-            else "one named twice"
-        )
+def _column_order(path: Path, header: Sequence[str]) -> list[int] | None:
+    """Returns the column of each attribute in `CELEBA`; None if the columns have that order already."""
+    names = [COLUMNS.get(normalised(name), name) for name in (header[1:] if _is_csv(path) else header)]
+    fault = _fault_of_columns(names)
+    if fault:
         raise DataError(
-            f"{path}: {found} (line of column names); expected {'image_id and ' if _is_csv(path) else ''}the {len(CELEBA)} of CelebA; "
+            f"{path}: {fault} (line of column names); expected {'image_id and ' if _is_csv(path) else ''}the {len(CELEBA)} of CelebA; "
             "mend the columns or download it again"
         )
     return None if tuple(names) == CELEBA else [names.index(name) for name in CELEBA]
 
 
+def _fault_of_columns(names: Sequence[str]) -> str:
+    """Returns what is wrong with the names of the columns; empty if each attribute is named once."""
+    for name in names:
+        if name not in CELEBA:
+            return f"no CelebA attribute: {_short(name)}"
+    for name in CELEBA:
+        if name not in names:
+            return f"missing: {name}"
+    return "" if len(names) == len(CELEBA) else "one named twice"
+
+
 def _codes(values: Sequence[str]) -> dict[str, int]:
-    """Of the first line: the way of writing that it fits, -1 and 1 where it fits none."""
+    """Returns the codes of absent and present that fit the values of the first line; -1 and 1 if none fit."""
     absent, present = next((pair for pair in CODES if set(values) <= set(pair)), CODES[0])
     return {absent: 0, present: 1}
 
@@ -165,7 +182,7 @@ def _short(text: str) -> str:
 
 
 def read_partition(path: Path) -> dict[str, int]:
-    """By image, 0, 1 or 2."""
+    """Returns the part of each image: 0, 1 or 2."""
     parts: dict[str, int] = {}
     lines = _lines(path)
     if _is_csv(path):
@@ -187,11 +204,15 @@ def read_partition(path: Path) -> dict[str, int]:
 
 
 def check_same_images(attributes: Path, labels: Mapping[str, bytes], partition: Path, parts: Mapping[str, int]) -> None:
-    """Raise DataError where one annotation names an image that the other does not."""
-    for here, there, left, right in ((attributes, partition, labels, parts), (partition, attributes, parts, labels)):
-        alone = [name for name in left if name not in right]
-        if alone:
-            raise DataError(
-                f"{there}: {len(alone)} images of {here.name} are not in it, the first is {alone[0]}; expected the same images in "
-                "both; download both again"
-            )
+    """Raises DataError if one annotation names an image that the other does not."""
+    _check_all_in(attributes, labels, partition, parts)
+    _check_all_in(partition, parts, attributes, labels)
+
+
+def _check_all_in(path: Path, names: Iterable[str], other_path: Path, other_names: Container[str]) -> None:
+    missing = [name for name in names if name not in other_names]
+    if missing:
+        raise DataError(
+            f"{other_path}: {len(missing)} images of {path.name} are not in it, the first is {missing[0]}; expected the same images in "
+            "both; download both again"
+        )

@@ -1,4 +1,4 @@
-"""Names of face attributes, in the order of their columns. Pure: a specification is checked against them."""
+"""Names of face attributes, in the order of their columns. Pure: specifications are checked against them without torch."""
 
 CELEBA = (
     "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose", "Black_Hair",
@@ -14,4 +14,4 @@ DRAWN = (
     "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "Pale_Skin", "Rosy_Cheeks", "Smiling", "Wearing_Earrings", "Wearing_Hat",
     "Wearing_Lipstick", "Wearing_Necktie", "Dark_Background",
 )  # fmt: skip
-"""What a drawn face shows: nineteen of CelebA's, and the background."""
+"""The attributes of a drawn face: nineteen of CelebA's, and the background's."""

@@ -1,7 +1,7 @@
 """Bimodal CelebA: a face and the names of its attributes as a text (Appendix E).
 
-`source: original` reads CelebA's aligned images and annotations from the data folder; it is not downloaded. `source: embedded` needs
-nothing: faces drawn from twenty attributes (`faces.py`), no photographs.
+`source: original` reads CelebA's aligned images and annotations from the data folder; they are not downloaded. `source: embedded` needs
+no files: it draws faces from twenty attributes (`drawn_faces.py`).
 """
 
 import os
@@ -37,47 +37,49 @@ MODALITIES = (
     Modality("text", "text", (TEXT_LENGTH, len(ALPHABET)), architecture="celeba_text", alphabet=ALPHABET),
 )
 SMALL_JUDGES = tuple(replace(modality, judge=f"small_{modality.kind}") for modality in MODALITIES)
-"""Of the drawn faces: the published classifiers would take hours on a CPU, and these read them almost without error."""
-_CODES = np.zeros(128, dtype=np.uint8)
-_CODES[[ord(character) for character in ALPHABET]] = np.arange(len(ALPHABET))
+"""The modalities of the drawn faces. Their small classifiers judge drawn faces almost without error; the published ones would take hours
+to train on a CPU."""
+_SHARED_IDENTITY = (DATA_SEED, TEXT_LENGTH, PADDING, ALPHABET, SIDE)
+_CODE_OF_ASCII = np.zeros(128, dtype=np.uint8)
+_CODE_OF_ASCII[[ord(character) for character in ALPHABET]] = np.arange(len(ALPHABET))
 
 Bytes = NDArray[np.uint8]
 
 
 def load(source: str, folder: Path, test_split: str = "test", expected: Mapping[str, int] | None = None) -> Dataset:
-    """The dataset, built once under `folder`/built and mapped from there.
+    """Returns the dataset, built once under `folder`/built and mapped from there.
 
-    `source` is `original` (40 attributes) or `embedded` (20). `test_split` says which partition is the dataset's test set: `test`, as
-    the paper has it, or `validation`, which the released code evaluates on; `expected`, how many examples a split must have. Once
-    built, the original files may be taken away; where they are there, they must be those that it was built from. Raises DataError
-    where they are not, where they are missing or wrong before that, or where what was built has been damaged; ValueError for another
-    `test_split`.
+    `source` is `original` (40 attributes) or `embedded` (20). `test_split` says which partition is the dataset's test set: `test`, as in
+    the paper, or `validation`, as in the released code. `expected` says how many examples a split must have. Once the dataset is built,
+    its files may be deleted; files that are still there must not have changed. Raises DataError if they have, if they are missing or
+    wrong before the build, or if the build is damaged. Raises ValueError for another `test_split`.
     """
     if test_split not in ("test", "validation"):
         raise ValueError(f"test_split: {test_split!r} is neither test nor validation")
     check_source(NAME, source)
-    counts, wanted = (EMBEDDED_TRAIN, EMBEDDED_VALIDATION, EMBEDDED_TEST), expected or {}
-    identity = _identity(source, counts)
     if source == "embedded":
-        recipe = Recipe(identity, partial(_write_embedded, counts), wanted)
+        built = open_built(folder, NAME, source, _embedded_recipe(expected or {}))
     else:
-        recipe = Recipe(identity, partial(_write_original, folder, wanted), wanted, places(folder), other_places(folder))
-    built = open_built(folder, NAME, source, recipe)
-    if source == "original":  # complete, so nobody needs what a build would go on from
-        shutil.rmtree(_cache(folder), ignore_errors=True)
+        built = open_built(folder, NAME, source, _original_recipe(folder, expected or {}))
+        shutil.rmtree(_cache(folder), ignore_errors=True)  # no longer needed: it is for resuming a build
     attributes, modalities = (DRAWN, SMALL_JUDGES) if source == "embedded" else (CELEBA, MODALITIES)
     train, test = (_split(built.arrays, split, modalities) for split in ("train", test_split))
     return Dataset(NAME, source, modalities, train, test, len(attributes), built.hash, attributes, built.remarks)
 
 
-def _identity(source: str, counts: Sequence[int]) -> list[int | str]:
-    """Changes with whatever determines the arrays."""
-    parts: list[int | str] = [source, DATA_SEED, TEXT_LENGTH, PADDING, ALPHABET, SIDE]
-    return [*parts, RENDERER_VERSION, *counts, *DRAWN] if source == "embedded" else [*parts, CROP, *CELEBA]
+def _embedded_recipe(expected: Mapping[str, int]) -> Recipe:
+    counts = (EMBEDDED_TRAIN, EMBEDDED_VALIDATION, EMBEDDED_TEST)
+    identity = ["embedded", *_SHARED_IDENTITY, RENDERER_VERSION, *counts, *DRAWN]
+    return Recipe(identity, partial(_write_embedded, counts), expected)
+
+
+def _original_recipe(folder: Path, expected: Mapping[str, int]) -> Recipe:
+    identity = ["original", *_SHARED_IDENTITY, CROP, *CELEBA]
+    return Recipe(identity, partial(_write_original, folder, expected), expected, places(folder), other_places(folder))
 
 
 def text(present: Sequence[int], names: Sequence[str], rng: np.random.Generator) -> str:
-    """256 characters: the names of the attributes that are present, from a random start, padded with `*` (Appendix E.1).
+    """Returns 256 characters: the names of the attributes that are present, from a random start, padded with `*` (Appendix E.1).
 
     `present` (A,) holds zeros and ones in the order of `names`. Names are in lower case with blanks for `_`, joined by `, ` and cut
     after the last that fits. As released, the start is uniform over 0..254 - length, and 0 for a text of 254 characters or more.
@@ -90,9 +92,9 @@ def text(present: Sequence[int], names: Sequence[str], rng: np.random.Generator)
 
 
 def texts(labels: Bytes, names: Sequence[str], rng: np.random.Generator) -> Bytes:
-    """Character codes (N, 256) of the text of each row of `labels` (N, A)."""
-    joined = "".join(text(row, names, rng) for row in labels.tolist())
-    codes: Bytes = _CODES[np.frombuffer(joined.encode("ascii"), dtype=np.uint8)]
+    """Returns the character codes (N, 256), uint8, of a text for each row of `labels` (N, A), which holds zeros and ones."""
+    all_texts = "".join(text(row, names, rng) for row in labels.tolist())
+    codes: Bytes = _CODE_OF_ASCII[np.frombuffer(all_texts.encode("ascii"), dtype=np.uint8)]
     return codes.reshape(len(labels), TEXT_LENGTH)
 
 
@@ -122,12 +124,12 @@ def _stream(*parts: str) -> np.random.Generator:
 
 
 def _cache(folder: Path) -> Path:
-    """Where a build of the original keeps what it has decoded, until it is complete."""
+    """Returns the folder in which a build of the original stores decoded images until it is complete."""
     return folder / "built" / f".{NAME}-original.partial"
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    """2 GB are not written twice, and are still in the cache should the build be cut short just now."""
+    """Gives a file a second name. A link does not write 2 GB twice, and they stay in the cache if the build is cut short now."""
     try:
         os.link(source, target)
     except OSError:  # not every file system has hard links

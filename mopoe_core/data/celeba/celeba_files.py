@@ -1,6 +1,6 @@
-"""CelebA's examples: annotations and images brought together.
+"""Brings CelebA's annotations and images together.
 
-Whatever is wrong with them is one line of a DataError. Nothing is downloaded: CelebA lies behind Google Drive's download quota.
+Each fault is a DataError of one line. Nothing is downloaded, because Google Drive limits downloads of CelebA by a quota.
 """
 
 import codecs
@@ -27,7 +27,7 @@ from mopoe_core.data.celeba.celeba_layouts import (
     no_images,
     root_of,
 )
-from mopoe_core.data.folder_names import entries, names_in, refuse_two
+from mopoe_core.data.folder_names import copies_differ, entries, names_in
 from mopoe_core.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -47,10 +47,10 @@ class Part:
 
 
 def read_parts(folder: Path) -> dict[str, Part]:
-    """Train, validation and test as the annotations under `folder`/celeba say, or under `folder` itself if they lie there.
+    """Returns train, validation and test, as the annotations under `folder`/celeba, or under `folder` itself, say.
 
-    The order of examples is that of the attributes' file. Raises DataError for every way in which a file is missing or wrong, but
-    looks at the images' names only.
+    The order of examples is that of the attributes' file. Raises DataError if a file is missing or wrong, but looks only at the names of
+    the images.
     """
     root = root_of(folder)
     attributes, labels = read_annotation(root, ATTRIBUTES, read_attributes)
@@ -70,23 +70,23 @@ def _part(images: Path, names: Sequence[str], labels: Mapping[str, bytes], files
 
 
 def _check_counts(path: Path, parts: Mapping[str, int]) -> None:
-    """The released counts in a full set; in a smaller one, at least one image a split."""
-    count = Counter(parts.values())
-    counts = tuple(count[value] for value in range(len(SPLITS)))
+    """Raises DataError if a full set does not have the released counts, or if a smaller one has a split without images."""
+    count_of_value = Counter(parts.values())
+    counts = tuple(count_of_value[value] for value in range(len(SPLITS)))
     if len(parts) == sum(FULL_COUNTS) and counts != FULL_COUNTS:
-        raise DataError(f"{path}: {_of_splits(counts)}; expected {_of_splits(FULL_COUNTS)}; download it again")
+        raise DataError(f"{path}: {_counts_text(counts)}; expected {_counts_text(FULL_COUNTS)}; download it again")
     if not all(counts):
-        raise DataError(f"{path}: {_of_splits(counts)}; expected images in all three; download it again")
+        raise DataError(f"{path}: {_counts_text(counts)}; expected images in all three; download it again")
 
 
-def _of_splits(counts: Sequence[int]) -> str:
+def _counts_text(counts: Sequence[int]) -> str:
     return ", ".join(f"{count:,} {split}" for count, split in zip(counts, SPLITS, strict=True))
 
 
 def _image_folder(root: Path, attributes: Path, labels: Mapping[str, bytes]) -> tuple[Path, dict[str, str]]:
-    """The folder that holds the images, and the file of each image that the annotation names.
+    """Returns the folder that holds the images, and the file of each image that the annotation names.
 
-    Raises DataError where there is none, where an image is missing, or where another folder holds other images of the same names.
+    Raises DataError if there is no such folder, if an image is missing, or if another folder holds other images of the same names.
     """
     folders = image_folders(root)
     if not folders:
@@ -96,34 +96,41 @@ def _image_folder(root: Path, attributes: Path, labels: Mapping[str, bytes]) -> 
     missing = [name for name in labels if name not in files[folder]]
     if missing:
         raise _missing(folder, attributes, missing, len(labels))
-    for other, found in files.items():
+    for other, other_files in files.items():
         if other != folder:
-            _check_copies(folder, files[folder], other, found)
+            _check_copies(folder, files[folder], other, other_files)
     return folder, files[folder]
 
 
 def _files_of(folder: Path, labels: Mapping[str, bytes]) -> dict[str, str]:
-    """By annotated name, the file of that name; or the only picture whose name differs in its ending, as .JPG and .png do."""
+    """Returns, by annotated name, the file of that name, or the only picture with another ending, such as .JPG or .png."""
     try:
-        there = set(os.listdir(folder))
+        existing = set(os.listdir(folder))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}); make it readable") from None
-    found = {name: name for name in labels if name in there}
-    if len(found) == len(labels):
-        return found
-    by_stem: dict[str, list[str]] = {}
-    for name in sorted(there - found.keys()):  # no file is read for two images
-        if is_picture(name):
-            by_stem.setdefault(_stem(name), []).append(name)
-    for name in (name for name in labels if name not in found):
-        alike = by_stem.get(_stem(name), [])
-        if len(alike) > 1:
+    files = {name: name for name in labels if name in existing}
+    if len(files) == len(labels):
+        return files
+    pictures = _by_stem(sorted(existing - files.keys()))  # without files of other images
+    for name in labels:
+        if name in files:
+            continue
+        candidates = pictures.get(_stem(name), [])
+        if len(candidates) > 1:
             raise DataError(
-                f"{folder}: {' and '.join(alike[:3])} are there for {name}; expected one; keep the right one, move the others away"
+                f"{folder}: {' and '.join(candidates[:3])} are there for {name}; expected one; keep the right one, move the others away"
             )
-        if alike:
-            found[name] = alike.pop()
-    return found
+        if candidates:
+            files[name] = candidates.pop()
+    return files
+
+
+def _by_stem(names: Sequence[str]) -> dict[str, list[str]]:
+    pictures: dict[str, list[str]] = {}
+    for name in names:
+        if is_picture(name):
+            pictures.setdefault(_stem(name), []).append(name)
+    return pictures
 
 
 def _stem(name: str) -> str:
@@ -140,30 +147,31 @@ def _missing(folder: Path, attributes: Path, missing: Sequence[str], count: int)
     )
 
 
-def _check_copies(folder: Path, files: Mapping[str, str], other: Path, found: Mapping[str, str]) -> None:
-    """Raise DataError where another folder holds a differing file of one of the images' names."""
-    for name, file in found.items():
+def _check_copies(folder: Path, files: Mapping[str, str], other: Path, other_files: Mapping[str, str]) -> None:
+    """Raises DataError if another folder holds a different file with the name of an image."""
+    for name, file in other_files.items():
         if file == files[name] and not filecmp.cmp(folder / files[name], other / file, shallow=False):
-            raise refuse_two(folder, other, f"folder of images, and {name} is not the same in both")
+            raise copies_differ(folder, other, f"folder of images, and {name} is not the same in both")
 
 
 def remarks(folder: Path, parts: Mapping[str, Part]) -> list[str]:
-    """What is to be said of the files that `read_parts` has read: images that are no JPEG, and annotations that differ."""
+    """Returns remarks on the files that `read_parts` has read: on images that are no JPEG, and on annotations that differ."""
     images = [path for part in parts.values() for path in part.images]
-    others = [path for path in images if path.suffix.lower() == ".png"]
-    said = (
-        [f"{others[0].parent}: {len(others):,} of {len(images):,} images are PNG; the published ones are JPEG"] if others else []
-    )
+    pngs = [path for path in images if path.suffix.lower() == ".png"]
+    lines: list[str] = []
+    if pngs:
+        lines.append(f"{pngs[0].parent}: {len(pngs):,} of {len(images):,} images are PNG; the published ones are JPEG")
     if len(images) == sum(FULL_COUNTS):
         root = root_of(folder)
-        said += [remark for stem in PUBLISHED for remark in _remark_on(annotations(root, stem)[0])]
-    return said
+        lines += [remark for stem in PUBLISHED for remark in _remarks_on(annotations(root, stem)[0])]
+    return lines
 
 
-def _remark_on(path: Path) -> list[str]:
-    """That a whole annotation as released has another checksum; tables have none."""
+def _remarks_on(path: Path) -> list[str]:
+    """Returns a remark if a complete `.txt` annotation has another checksum than the released one. Tables have no known checksum."""
     if path.suffix.lower() != ".txt":
         return []
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
-    digest, published = hashlib.md5(content, usedforsecurity=False).hexdigest(), PUBLISHED[path.stem.lower()]
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    published = PUBLISHED[path.stem.lower()]
     return [] if digest == published else [f"{path}: not the published file (MD5 {digest}, published {published})"]

@@ -1,8 +1,8 @@
-"""Faces drawn from attributes: pictures that stand in for CelebA where it is not available. Drawn by this program, not photographed.
+"""Draws faces from attributes: pictures in place of CelebA's photographs, for machines that do not have these.
 
 Each of the twenty attributes of `attributes.DRAWN` is one part of the drawing. Everything else varies from picture to picture
 independently of the attributes: shape, place, size and tilt of the head, skin tone, length and volume of hair, light, colours of clothes,
-glasses, hats and ties, blur and noise. Only pixels at the place of an attribute change with it; bushy brows, moustache and goatee
+glasses, hats and ties, blur and noise. An attribute changes only the pixels at its place, except that bushy brows, moustache and goatee
 take their colour from the hair.
 """
 
@@ -44,7 +44,7 @@ _RANGES = {
     "shape_y": (0, 100), "shape": (-0.12, 0.12), "across": (-0.2, 0.2), "down": (-0.15, 0.15), "gain": (0.85, 1.06),
     "tint": (-6, 6), "blur": (0.3, 1.7), "noise": (1, 11),
 }  # fmt: skip
-"""What varies independently of the attributes, uniformly between two ends. Lengths without a unit are in half heads."""
+"""Ranges of the looks, which vary uniformly and independently of the attributes. Lengths without a unit are in half heads."""
 _TONES = np.array([(226, 180, 148), (205, 150, 112), (168, 112, 78), (126, 80, 54)], dtype=float)
 _PALE = np.array((244.0, 229.0, 222.0))
 _HAIR = {
@@ -58,7 +58,7 @@ _ACROSS = np.linspace(-1, 1, SIDE)
 
 
 def faces(attributes: NDArray[np.integer], seed: int) -> Bytes:
-    """Returns pictures (N, 3, 64, 64), uint8 RGB, of faces with these attributes; picture i depends on (seed, i, attributes[i]) only.
+    """Returns pictures (N, 3, 64, 64), uint8 RGB, of faces with these attributes. Picture i depends on (seed, i, attributes[i]) only.
 
     `attributes` (N, 20) holds zeros and ones in the order of `attributes.DRAWN`. Raises ValueError for another shape or value, and for
     combinations that cannot be drawn: two hair colours, or one of `NOT_WITH_BALD` on a bald head.
@@ -72,22 +72,26 @@ def faces(attributes: NDArray[np.integer], seed: int) -> Bytes:
 
 
 def _picture(has: frozenset[str], rng: np.random.Generator) -> Bytes:
-    look = {
-        name: low + (high - low) * u
-        for (name, (low, high)), u in zip(_RANGES.items(), rng.random(len(_RANGES)).tolist(), strict=True)
-    }
+    """Returns one picture (3, 64, 64) of a face with the attributes `has`."""
+    look = _random_look(rng)
     sheet = _wall(has, look)
     _draw(sheet, Face(has, look, _skin(has, look), _hair(has, look)))
-    soft = sheet.filter(ImageFilter.GaussianBlur(look["blur"])).reduce(SCALE)
+    blurred = sheet.filter(ImageFilter.GaussianBlur(look["blur"])).reduce(SCALE)
     light = look["gain"] * (1 + look["across"] * _ACROSS[None] + look["down"] * _ACROSS[:, None])
-    seen = np.asarray(soft, dtype=np.float32).transpose(2, 0, 1) * light.astype(np.float32)
-    seen += np.float32(look["noise"]) * rng.standard_normal(seen.shape, dtype=np.float32)
-    seen += np.array([[[look["tint"]]], [[0]], [[-look["tint"]]]], dtype=np.float32)
-    clipped: Bytes = seen.clip(0, 255).astype(np.uint8)
+    pixels = np.asarray(blurred, dtype=np.float32).transpose(2, 0, 1) * light.astype(np.float32)
+    pixels += np.float32(look["noise"]) * rng.standard_normal(pixels.shape, dtype=np.float32)
+    pixels += np.array([[[look["tint"]]], [[0]], [[-look["tint"]]]], dtype=np.float32)
+    clipped: Bytes = pixels.clip(0, 255).astype(np.uint8)
     return clipped
 
 
+def _random_look(rng: np.random.Generator) -> dict[str, float]:
+    shares = rng.random(len(_RANGES)).tolist()
+    return {name: low + (high - low) * share for (name, (low, high)), share in zip(_RANGES.items(), shares, strict=True)}
+
+
 def _skin(has: frozenset[str], look: Look) -> Floats:
+    """Returns the skin's RGB: a pale one, or one that is interpolated between `_TONES`."""
     place = look["tone"] * (len(_TONES) - 1)
     first = min(int(place), len(_TONES) - 2)
     tone = _TONES[first] + (place - first) * (_TONES[first + 1] - _TONES[first])
@@ -96,12 +100,13 @@ def _skin(has: frozenset[str], look: Look) -> Floats:
 
 
 def _hair(has: frozenset[str], look: Look) -> Floats:
-    named = [np.array(_HAIR[name]) for name in HAIR_COLOURS if name in has]
-    return (named[0] if named else one_of(_DYES, look["dye"])) + look["shade"]
+    """Returns the hair's RGB: the colour that is an attribute, else red or a dye."""
+    natural = [np.array(_HAIR[name]) for name in HAIR_COLOURS if name in has]
+    return (natural[0] if natural else one_of(_DYES, look["dye"])) + look["shade"]
 
 
 def _wall(has: frozenset[str], look: Look) -> Image.Image:
-    """A wall with a soft shape on it."""
+    """Returns a sheet with a wall and a soft shape on it."""
     value = look["night"] if "Dark_Background" in has else look["wall_value"]
     sheet = Image.new("RGB", (SIDE * SCALE, SIDE * SCALE), ink(from_hue(look["wall"], look["wall_colour"], value))[:3])
     shape = from_hue(look["wall"], look["wall_colour"], min(max(value * (1 + look["shape"]), 0), 1))
@@ -111,6 +116,7 @@ def _wall(has: frozenset[str], look: Look) -> Image.Image:
 
 
 def _draw(sheet: Image.Image, face: Face) -> None:
+    """Draws all parts of a face, from the back to the front."""
     look = face.look
     canvas = ImageDraw.Draw(sheet, "RGBA")
     unit = HEAD * SCALE * look["size"]

@@ -1,4 +1,4 @@
-"""Attributes of drawn faces: plausible ones, drawn at random, and which of them exclude each other."""
+"""Draws plausible attributes of faces at random, and checks that no two exclude each other."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ COMMONNESS = {
 }  # fmt: skip
 """Probability of each attribute before exclusions; hair colours are drawn from `HAIR_COMMONNESS`."""
 HAIR_COMMONNESS = (0.27, 0.18, 0.24, 0.08, 0.23)
-"""Of those who are not bald: black, blond, brown, gray, and none of them (red or dyed)."""
+"""Probabilities of the hair colours black, blond, brown, gray, and none of them (red or dyed)."""
 
 
 def sample_attributes(count: int, rng: np.random.Generator) -> NDArray[np.uint8]:

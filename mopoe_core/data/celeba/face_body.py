@@ -1,4 +1,4 @@
-"""Head, hair and shoulders of a drawn face, and what it wears."""
+"""Draws the head, hair and shoulders of a face, and what it wears."""
 
 import numpy as np
 
@@ -117,12 +117,10 @@ def hat(pen: Pen, face: Face) -> None:
     if "Wearing_Hat" not in face.has:
         return
     look = face.look
-    cloth, band = (
-        from_hue(look["hat"], 0.75, look["hat_value"]),
-        from_hue((look["hat"] + 0.45) % 1, 0.35, 1.25 - look["hat_value"]),
-    )
+    cloth = from_hue(look["hat"], 0.75, look["hat_value"])
+    band_colour = from_hue((look["hat"] + 0.45) % 1, 0.35, 1.25 - look["hat_value"])
     wide = look["width"] + look["volume"] + 0.02
     pen.shape(mirrored([(wide, -0.52), (wide * 0.96, -1.05), (wide * 0.6, -1.42)]), ink(cloth))
-    pen.shape(mirrored([(wide, -0.62), (wide, -0.8)]), ink(band))
+    pen.shape(mirrored([(wide, -0.62), (wide, -0.8)]), ink(band_colour))
     brim = wide + (0.3 if look["brim"] < 0.6 else 0.03)
     pen.blob(0, -0.58, brim, 0.1, ink(cloth * 0.8), 4)

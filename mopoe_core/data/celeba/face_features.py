@@ -1,4 +1,4 @@
-"""The features of a drawn face: cheeks, nose, mouth, whiskers, eyes and brows."""
+"""Draws the features of a face: cheeks, nose, mouth, whiskers, eyes and brows."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def _nose(pen: Pen, face: Face) -> None:
 
 
 def _mouth(pen: Pen, face: Face) -> None:
-    """Lips along a curve that smiles or not, open or shut, painted or not."""
+    """Draws lips along a curve that smiles or not, open or shut, painted or not."""
     look, smiling, mouth_open = face.look, "Smiling" in face.has, "Mouth_Slightly_Open" in face.has
     across = np.linspace(-1, 1, 11)
     half = look["mouth"] * (1.3 if smiling else 0.95)

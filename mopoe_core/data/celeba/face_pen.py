@@ -1,4 +1,4 @@
-"""What the parts of a drawn face have in common: the face, the pen that draws it, and shapes and colours."""
+"""What all parts of a drawn face use: the face, the pen that draws it, shapes and colours."""
 
 import colorsys
 from collections.abc import Mapping
@@ -80,8 +80,8 @@ def from_hue(hue: float, saturation: float, value: float) -> Floats:
 
 def one_of(colours: Floats, u: float) -> Floats:
     """Returns the row of `colours` that `u` in [0, 1) chooses."""
-    chosen: Floats = colours[int(u * len(colours))]
-    return chosen
+    colour: Floats = colours[int(u * len(colours))]
+    return colour
 
 
 def band(x: Floats, top: Floats, bottom: Floats) -> Floats:

@@ -1,1 +1,1 @@
-"""MNIST's and SVHN's files, which two datasets are made from."""
+"""MNIST's and SVHN's files, from which two datasets are built."""

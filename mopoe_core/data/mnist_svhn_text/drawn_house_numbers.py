@@ -1,6 +1,6 @@
-"""Rendered house numbers: pictures that stand in for SVHN where nothing can be downloaded. Drawn, not photographed.
+"""Draws house numbers: pictures in place of SVHN's photographs, for machines that cannot download these.
 
-As in SVHN's crops, the digit in the middle is the label and parts of its neighbours reach in from the sides; fonts, colours, contrast,
+As in SVHN's crops, the digit in the middle is the label, and parts of its neighbours reach in from the sides. Fonts, colours, contrast,
 slant, size, blur and sensor noise vary from picture to picture. Fonts are the TrueType files that matplotlib ships.
 """
 
@@ -30,17 +30,17 @@ FONTS = (
 )
 SIDE = 32
 SCALE = 2  # drawn at twice the size, so that slants and strokes are smooth
-HEIGHT = (0.68, 0.88)  # of the picture, for a digit of the fonts' usual proportions
+HEIGHT = (0.68, 0.88)  # share of the picture's height, for a digit of the fonts' usual proportions
 CONTRAST = (30.0, 135.0)  # grey levels between digit and background
-NEIGHBOUR = 0.75  # probability of one at each side
+NEIGHBOUR = 0.75  # probability of a neighbour at each side
 
 Bytes = NDArray[np.uint8]
 
 
 def house_numbers(labels: NDArray[np.integer], seed: int) -> Bytes:
-    """Pictures (N, 3, 32, 32), uint8 RGB, whose middle digit is the label; picture i depends on (seed, i, labels[i]) only.
+    """Returns pictures (N, 3, 32, 32), uint8 RGB, whose middle digit is the label. Picture i depends on (seed, i, labels[i]) only.
 
-    `labels` (N,) holds whole numbers from 0 to 9; another raises ValueError.
+    `labels` (N,) holds whole numbers from 0 to 9. Raises ValueError for others.
     """
     wrong = [int(label) for label in labels if not 0 <= label <= 9]
     if wrong:
@@ -60,9 +60,9 @@ def _picture(label: int, rng: np.random.Generator) -> Bytes:
 
 
 def _digits(label: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Coverage (32, 32) in [0, 1] of the digit and its neighbours, slanted, turned and blurred."""
+    """Returns the coverage (32, 32) in [0, 1] of the digit and its neighbours, slanted, turned and blurred."""
     side = SIDE * SCALE
-    font = _font(FONTS[rng.integers(len(FONTS))], round(side * rng.uniform(*HEIGHT) / 0.73))  # digits are some 0.73 em high
+    font = _font(FONTS[rng.integers(len(FONTS))], round(side * rng.uniform(*HEIGHT) / 0.73))  # digits are about 0.73 em high
     sheet = Image.new("L", (3 * side, 3 * side))
     pen = ImageDraw.Draw(sheet)
     middle = 1.5 * side
@@ -71,11 +71,11 @@ def _digits(label: int, rng: np.random.Generator) -> NDArray[np.float64]:
     for step in (-1, 1):
         if rng.random() < NEIGHBOUR:
             pen.text((middle + step * advance, middle), str(rng.integers(10)), fill=255, font=font, anchor="mm")
-    return _seen(sheet, rng)
+    return _photographed(sheet, rng)
 
 
-def _seen(sheet: Image.Image, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The middle of the sheet through an affine map and a soft lens."""
+def _photographed(sheet: Image.Image, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns the middle of the sheet, (32, 32) in [0, 1], after a random affine map and a random blur."""
     side = SIDE * SCALE
     angle, slant = np.deg2rad(rng.normal(0, 6)), rng.normal(0, 0.14)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.array([[1, slant], [0, 1]])
@@ -83,12 +83,12 @@ def _seen(sheet: Image.Image, rng: np.random.Generator) -> NDArray[np.float64]:
     shift = centre - turn @ np.full(2, side / 2)
     matrix = (turn[0, 0], turn[0, 1], shift[0], turn[1, 0], turn[1, 1], shift[1])
     crop = sheet.transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    soft = crop.filter(ImageFilter.GaussianBlur(SCALE * rng.uniform(0.3, 1.4))).reduce(SCALE)
-    return np.asarray(soft, dtype=np.float64) / 255
+    blurred = crop.filter(ImageFilter.GaussianBlur(SCALE * rng.uniform(0.3, 1.4))).reduce(SCALE)
+    return np.asarray(blurred, dtype=np.float64) / 255
 
 
 def _colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Background and digit, each RGB in [0, 255]: lighter on dark walls, darker on light ones."""
+    """Returns the colours of background and digit, each RGB in [0, 255]: a lighter digit on a dark background, and the reverse."""
     grey = rng.uniform(30, 225)
     contrast = rng.uniform(*CONTRAST) * (1 if grey < 128 else -1)
     back = grey + rng.normal(0, 8, 3)
@@ -97,15 +97,15 @@ def _colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _shade(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A gradient of light across the picture, (32, 32), in grey levels."""
+    """Returns a gradient of light across the picture, (32, 32), in grey levels."""
     across = np.linspace(-1, 1, SIDE)
     return rng.normal(0, 10) * across[None] + rng.normal(0, 10) * across[:, None]
 
 
 @lru_cache(maxsize=256)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    found = find_spec("matplotlib")  # its fonts only: importing it would cost half a second
-    folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" if found and found.origin else Path()
+    package = find_spec("matplotlib")  # finds its fonts without importing it, which would cost half a second
+    folder = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" if package and package.origin else Path()
     try:
         return ImageFont.truetype(str(folder / name), size)
     except OSError:

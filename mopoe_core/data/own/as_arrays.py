@@ -1,90 +1,121 @@
-"""From what a user's function gives to numpy arrays, and from these to what the splits keep.
+"""Converts what a user's function returns to numpy arrays, and these to the arrays of a `Split`.
 
-What numpy would drop in silence is refused here: masks, and the order of a data frame's columns and rows.
+numpy would silently drop masks and the order of a data frame's columns and rows, so they are checked here.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mopoe_core.data.dataset_cache import Array
+from mopoe_core.data.own.own_dataset import OwnDataset, OwnModality
 from mopoe_core.errors import DataError
 
-if TYPE_CHECKING:
-    from mopoe_core.data.own.own_dataset import OwnModality
-
 SAME_GREY = 1e-6
-"""Greys in [0, 1] that are closer are one grey: 16-bit images have steps of 1.5e-5, and rounding moves float32 by 6e-8."""
+"""Greys in [0, 1] that differ by less are one grey: 16-bit images have steps of 1.5e-5, and rounding moves float32 by 6e-8."""
+PIXELS_AT_ONCE = 1 << 20
 
-AT_ONCE = 1 << 20  # pixels
+
+def with_arrays(place: str, data: OwnDataset) -> OwnDataset:
+    """Returns the dataset with numpy arrays in place of lists, tensors and data frames.
+
+    Raises DataError, whose line begins with `place`, if that is not possible, or if rows or columns of data frames are in another order.
+    """
+    _check_types(place, data)
+    labels = {"train": data.train_labels, "test": data.test_labels}
+    for m in data.modalities:
+        check_columns(f"{place}: {m.name}", m.train, m.test)
+        for split, values in (("train", m.train), ("test", m.test)):
+            check_rows(f"{place}: {m.name} ({split})", values, labels[split], split)
+    arrays = {split: array(f"{place}: {split}_labels", values) for split, values in labels.items()}
+    return OwnDataset(tuple(_modality_with_arrays(place, m) for m in data.modalities), arrays["train"], arrays["test"])
+
+
+def _check_types(place: str, data: OwnDataset) -> None:
+    if not isinstance(data.modalities, tuple | list):
+        raise DataError(f"{place}: modalities is of type {type(data.modalities).__name__}; it must be a tuple of OwnModality")
+    for m in data.modalities:
+        if not isinstance(m, OwnModality):
+            raise DataError(f"{place}: modalities holds one of type {type(m).__name__}; each must be an OwnModality")
+
+
+def _modality_with_arrays(place: str, m: OwnModality) -> OwnModality:
+    train, test = (array(f"{place}: {m.name} ({split})", getattr(m, split)) for split in ("train", "test"))
+    return replace(m, train=train, test=test)
 
 
 def array(place: str, values: Any) -> NDArray[Any]:
-    """A numpy array of a list, a tensor, a data frame. Raises DataError, whose line begins with `place`, where there is none."""
-    masked = _masked(values)
+    """Returns a list, tensor or data frame as a numpy array. Raises DataError, whose line begins with `place`, if numpy cannot."""
+    masked = _masked_count(values)
     if masked:
         raise DataError(
             f"{place}: has {masked} masked value{'s' * (masked > 1)}; masks are not offered; fill them in or leave the examples out"
         )
     try:
-        found = _by_column(values, np.asarray(values))
-    except Exception as error:  # nested lists of unequal length, tensors on another device, and what else there is
+        result = _by_column(values, np.asarray(values))
+    except Exception as error:  # nested lists of unequal length, tensors on another device, and whatever else
         raise DataError(f"{place}: cannot be made an array ({in_one_line(error)}); give one, with the examples first") from None
-    if found.ndim == 0:
+    if result.ndim == 0:
         raise DataError(
             f"{place}: is of type {type(values).__name__}, of which numpy makes no array of examples; give one (of a sparse matrix: "
             ".toarray())"
         )
-    strings = found.dtype.kind in "OT" and all(isinstance(value, str) for value in found.flat)
-    return found.astype(np.str_) if strings else found  # as pandas keeps them
+    holds_strings = result.dtype.kind in "OT" and all(isinstance(value, str) for value in result.flat)
+    return result.astype(np.str_) if holds_strings else result  # pandas keeps strings as objects
 
 
 def _by_column(values: Any, whole: NDArray[Any]) -> NDArray[Any]:
-    """The array of a data frame whose columns numpy takes one by one: of nullable numbers the whole frame gives objects."""
+    """Returns a data frame of numbers, converted column by column if `whole`, numpy's array of all of it, holds objects.
+
+    numpy makes objects of a whole frame with nullable numbers, and numbers of its columns.
+    """
     if whole.dtype.kind != "O" or whole.ndim != 2 or not hasattr(values, "iloc"):
         return whole
     columns = [np.asarray(values.iloc[:, column]) for column in range(whole.shape[1])]
     return np.stack(columns, 1) if all(column.dtype.kind in "buif" for column in columns) else whole
 
 
-def _masked(values: Any) -> int:
-    """How many values are masked. numpy.asarray would take what lies below the masks, of a list of masked arrays too."""
+def _masked_count(values: Any) -> int:
+    """Returns how many values are masked, also in a list of masked arrays. numpy.asarray would ignore the masks."""
     if isinstance(values, np.ma.MaskedArray):
         return int(np.ma.count_masked(values))
-    return sum(map(_masked, values)) if isinstance(values, list | tuple) else 0
+    return sum(map(_masked_count, values)) if isinstance(values, list | tuple) else 0
 
 
 def in_one_line(error: BaseException) -> str:
-    """An error's kind and text in one line."""
+    """Returns an error's class and text in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def column_names(values: Any) -> tuple[Any, ...]:
-    """The names of a data frame's columns; empty for all else."""
+    """Returns the names of a data frame's columns; empty for anything else."""
     names = getattr(values, "columns", None)
     return () if names is None or callable(names) else tuple(names)
 
 
 def check_columns(place: str, train: Any, test: Any) -> None:
-    """Raise DataError where two data frames have their columns in another order, or other columns."""
-    first, second = column_names(train), column_names(test)
-    named = all(isinstance(name, str) for name in (*first, *second))
-    if first and len(first) == len(second) and first != second and (named or set(first) == set(second)):
-        at = next(i for i, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1])
+    """Raises DataError if two data frames have their columns in another order, or other columns."""
+    train_names, test_names = column_names(train), column_names(test)
+    if not train_names or len(train_names) != len(test_names) or train_names == test_names:
+        return
+    all_text = all(isinstance(name, str) for name in (*train_names, *test_names))
+    if all_text or set(train_names) == set(test_names):
+        at = next(i for i, pair in enumerate(zip(train_names, test_names, strict=True)) if pair[0] != pair[1])
         raise DataError(
-            f"{place}: column {at} is {first[at]!r} in train and {second[at]!r} in test; bring the columns into one order, "
+            f"{place}: column {at} is {train_names[at]!r} in train and {test_names[at]!r} in test; bring the columns into one order, "
             "test = test[train.columns]"
         )
 
 
 def check_rows(place: str, values: Any, labels: Any, split: str) -> None:
-    """Raise DataError where a data frame has the rows of the labels in another order, as their indexes say."""
-    first, second = _index(values), _index(labels)
-    if first is None or second is None or len(first) != len(second) or np.array_equal(first, second):
+    """Raises DataError if the rows of a data frame have another order than the labels, according to their indexes."""
+    rows, label_rows = _index(values), _index(labels)
+    if rows is None or label_rows is None or len(rows) != len(label_rows) or np.array_equal(rows, label_rows):
         return
-    if set(first.tolist()) == set(second.tolist()):
+    if set(rows.tolist()) == set(label_rows.tolist()):
         raise DataError(
             f"{place}: has the rows of {split}_labels in another order, by their indexes; bring them into one order with .loc, or give "
             "arrays (.to_numpy()) if the order is right"
@@ -92,25 +123,25 @@ def check_rows(place: str, values: Any, labels: Any, split: str) -> None:
 
 
 def _index(values: Any) -> NDArray[Any] | None:
-    """The names of the rows of a data frame or series; None for all else."""
+    """Returns the names of the rows of a data frame or series; None for anything else."""
     index = getattr(values, "index", None)
     return None if index is None or callable(index) else np.asarray(index)
 
 
 def vectors(values: NDArray[Any]) -> Array:
-    """As float32."""
+    """Returns the values as float32."""
     return np.asarray(values, dtype=np.float32)
 
 
-def texts(modality: "OwnModality", values: Sequence[Any], alphabet: str) -> Array:
-    """The codes of the characters, uint8, filled up with spaces to the longest text of both splits."""
+def texts(modality: OwnModality, values: Sequence[Any], alphabet: str) -> Array:
+    """Returns the codes of the characters, (N, length) uint8, filled up with spaces to the longest text of both splits."""
     longest = max(len(str(text)) for text in [*modality.train, *modality.test])
     codes = {character: code for code, character in enumerate(alphabet)}
     return np.array([[codes[c] for c in str(text).ljust(longest)] for text in values], dtype=np.uint8)
 
 
 def images(train: NDArray[Any], test: NDArray[Any]) -> tuple[Array, Array]:
-    """Both splits as bytes where that loses no grey level, else as float32 in [0, 1]."""
+    """Returns both splits as bytes if that loses no grey level, else as float32 in [0, 1]."""
     if train.dtype == test.dtype == np.uint8:
         return train, test
     grey_of_code = np.full(256, np.nan, np.float32)
@@ -121,28 +152,30 @@ def images(train: NDArray[Any], test: NDArray[Any]) -> tuple[Array, Array]:
 
 
 def _as_bytes(values: NDArray[Any], grey_of_code: NDArray[np.float32]) -> Array | None:
-    """Images as bytes; None where a byte would stand for two greys. Notes in `grey_of_code` what each byte stands for.
+    """Returns images as bytes; None if one byte would stand for two greys. Writes into `grey_of_code` the grey of each byte.
 
-    Part by part: of the whole, the floats on the way would take several times its memory.
+    It works in parts, because the floats of all images at once would take several times their memory.
     """
     codes = np.empty(values.shape, np.uint8)
-    step = max(1, AT_ONCE // values[0].size)
+    step = max(1, PIXELS_AT_ONCE // values[0].size)
     for start in range(0, len(values), step):
         part = values[start : start + step]
-        grey, code = _greys(part), _bytes(part)
-        here = grey_of_code.copy()
-        here[code] = grey
-        np.copyto(grey_of_code, here, where=np.isnan(grey_of_code))
-        if (np.abs(grey_of_code[code] - grey) > SAME_GREY).any():
+        part_greys, part_codes = _greys(part), _bytes(part)
+        grey_of_part_code = grey_of_code.copy()
+        grey_of_part_code[part_codes] = part_greys
+        np.copyto(grey_of_code, grey_of_part_code, where=np.isnan(grey_of_code))
+        if (np.abs(grey_of_code[part_codes] - part_greys) > SAME_GREY).any():
             return None
-        codes[start : start + step] = code
+        codes[start : start + step] = part_codes
     return codes
 
 
 def _greys(values: NDArray[Any]) -> Array:
+    """Returns images as float32 in [0, 1]."""
     floats: Array = values.astype(np.float32) / np.float32(255 if values.dtype == np.uint8 else 1)
     return floats
 
 
 def _bytes(values: NDArray[Any]) -> Array:
+    """Returns images as uint8, rounded."""
     return values if values.dtype == np.uint8 else (values * 255).round().astype(np.uint8)

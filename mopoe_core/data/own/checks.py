@@ -1,6 +1,6 @@
-"""What a dataset of the user's own must be, checked before anything is made of it: one line for each way in which it is not.
+"""Checks a user's own dataset before it is used. Each fault is an error of one line.
 
-Its arrays are numpy's already. No torch: the checks run for every command that names such a dataset.
+The arrays are already numpy arrays. The checks run for every command that names such a dataset, so they import no torch.
 """
 
 import numbers
@@ -22,16 +22,16 @@ LIKELIHOODS = {
     "image": ("laplace", "normal", "bernoulli"),
     "text": ("categorical",),
 }
-"""What a kind of modality may have; the first is its default, but for images, which take the configuration's `likelihood`."""
+"""By kind of modality, the allowed likelihoods. The first is the default, except for images, which take the configuration's."""
 LEAST_EXAMPLES = 20
 RESERVED = re.compile(r"labels|joint|prior|given_[0-9]+")
-"""Names that no modality can have: those of the labels' arrays, and of metrics."""
+"""Names that no modality can have, because the labels' arrays and metrics have them."""
 LONGEST_NAMES = 200
-"""Bytes of all names together and the longest once more: a picture's file has them all in its name, and so has a metric."""
+"""Largest number of bytes of all names and once more the longest: the names of picture files and of metrics contain them all."""
 
 
 def check(place: str, data: "OwnDataset") -> None:
-    """Raise DataError for what would only fail, or mislead, later; `place` begins its line."""
+    """Raises DataError, whose line begins with `place`, for a fault that would fail or mislead later."""
     _check_names(place, [m.name for m in data.modalities])
     labels = {"train": data.train_labels, "test": data.test_labels}
     _check_labels(place, labels)
@@ -83,10 +83,10 @@ def _check_fields(place: str, modality: "OwnModality") -> None:
         allowed = ", ".join(LIKELIHOODS[modality.kind])
         raise DataError(f"{place}: likelihood {modality.likelihood!r} is not offered for {modality.kind}; allowed: {allowed}")
     for name in ("encoder", "decoder", "judge"):
-        made = getattr(modality, name)
-        if made is not None and not callable(made):
+        function = getattr(modality, name)
+        if function is not None and not callable(function):
             raise DataError(
-                f"{place}: {name} is of type {type(made).__name__}; it must be a function that makes a torch.nn.Module"
+                f"{place}: {name} is of type {type(function).__name__}; it must be a function that makes a torch.nn.Module"
             )
     if not isinstance(modality.judge_accuracy, int | float) or not 0 <= modality.judge_accuracy <= 1:
         raise DataError(f"{place}: judge_accuracy {modality.judge_accuracy!r} is no share; allowed: 0 to 1")
@@ -105,28 +105,30 @@ def _check_items(place: str, modality: "OwnModality", values: NDArray[Any], coun
     if modality.kind == "text":
         if values.dtype.kind != "U":
             raise DataError(
-                f"{place}: holds {values.dtype}{_first_that_is_no(str, values)}; text must be strings; {_mend(values, str)}"
+                f"{place}: holds {values.dtype}{_first_not_of(str, values)}; text must be strings; {_conversion(values, str)}"
             )
     elif not all(values.shape):
         raise DataError(f"{place}: has shape {values.shape}, so an example holds no number; leave the modality out")
     elif values.dtype.kind not in "buif":
-        odd = _first_that_is_no(numbers.Real, values)
-        raise DataError(f"{place}: holds {values.dtype}{odd}; {modality.kind}s must be numbers; {_mend(values, numbers.Real)}")
+        raise DataError(
+            f"{place}: holds {values.dtype}{_first_not_of(numbers.Real, values)}; {modality.kind}s must be numbers; "
+            f"{_conversion(values, numbers.Real)}"
+        )
     else:
         _check_numbers(place, modality, values)
 
 
-def _first_that_is_no(wanted: type, values: NDArray[Any]) -> str:
-    """Where an array of objects holds something else than wanted; empty where it does not."""
+def _first_not_of(needed: type, values: NDArray[Any]) -> str:
+    """Returns the first value of an array of objects that is not of the needed type, and its place; empty if there is none."""
     if values.dtype.kind != "O":
         return ""
-    place = next((index for index, value in np.ndenumerate(values) if not isinstance(value, wanted)), None)
-    return "" if place is None else f" ({' '.join(repr(values[place]).split())[:40]} in {_spot(place)})"
+    index = next((index for index, value in np.ndenumerate(values) if not isinstance(value, needed)), None)
+    return "" if index is None else f" ({' '.join(repr(values[index]).split())[:40]} in {_place_in_array(index)})"
 
 
-def _mend(values: NDArray[Any], wanted: type) -> str:
-    """What makes an array of this type one of numbers, or of strings."""
-    if values.dtype.kind == "O" and not _first_that_is_no(wanted, values):
+def _conversion(values: NDArray[Any], needed: type) -> str:
+    """Returns the advice on how to convert an array of this type to numbers, or to strings."""
+    if values.dtype.kind == "O" and not _first_not_of(needed, values):
         return "convert them, x.astype(np.float64)"
     by_kind = {
         "M": "convert them, to seconds since the first training example's time",
@@ -139,23 +141,22 @@ def _mend(values: NDArray[Any], wanted: type) -> str:
     return by_kind.get(values.dtype.kind, "convert them")
 
 
-def _spot(index: tuple[int, ...]) -> str:
-    """`row 3, column 2`; of images the whole index."""
+def _place_in_array(index: tuple[int, ...]) -> str:
+    """Returns `row 3`, `row 3, column 2`, or for images the whole index."""
     row, *rest = (int(i) for i in index)
-    return (
-        f"row {row}"
-        if not rest
-        else f"row {row}, column {rest[0]}"
-        if len(rest) == 1
-        else f"[{row}, {', '.join(map(str, rest))}]"
-    )
+    if not rest:
+        return f"row {row}"
+    if len(rest) == 1:
+        return f"row {row}, column {rest[0]}"
+    return f"[{row}, {', '.join(map(str, rest))}]"
 
 
 def _check_numbers(place: str, modality: "OwnModality", values: NDArray[Any]) -> None:
     if not np.isfinite(values).all():
         first = tuple(np.argwhere(~np.isfinite(values))[0])
         raise DataError(
-            f"{place}: holds a value that is not finite ({values[first]} in {_spot(first)}); fill it in or leave the example out"
+            f"{place}: holds a value that is not finite ({values[first]} in {_place_in_array(first)}); fill it in or leave the example "
+            "out"
         )
     if modality.kind == "image":
         images.check_greys(place, values)

@@ -1,6 +1,6 @@
-"""What images of the user's own must be: axes in the order (N, C, H, W), and greys on the scale that their type says.
+"""Checks the images of a user's own dataset: the order of axes must be (N, C, H, W), and greys must have the scale of their type.
 
-Images of another kind train without an error and give wrong numbers: each such kind has a line that says what to do.
+Other images would train without an error and give wrong numbers. For each such fault an error says what to do.
 """
 
 from typing import Any
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from mopoe_core.errors import DataError
 
 FEW_CHANNELS = 4
-"""Grey, two, colour, colour with transparency."""
+"""Images have at most so many channels: grey, two, colour, or colour with transparency."""
 DARKEST = 16
-"""Images of uint8 whose brightest pixel is no brighter have another scale than 0 to 255: 0 and 1, or 4 bits."""
+"""If the brightest pixel of uint8 images is no brighter than this, their scale is not 0 to 255 but 0 and 1, or 4 bits."""
 TWICE_DIVIDED = 1 / 255
-"""Images in [0, 1] that are no brighter were divided by 255 twice, or are of 8 bits and were divided by 65535."""
+"""If images in [0, 1] are no brighter than this, they were divided by 255 twice, or have 8 bits and were divided by 65535."""
 
 
 def check_axes(place: str, shape: tuple[int, ...]) -> None:
-    """Raise DataError for axes that are no (N, C, H, W), as far as their sizes tell."""
+    """Raises DataError if the sizes of the axes show that they are not (N, C, H, W)."""
     advice = {
         2: "reshape each row to (C, H, W)",
         3: "give grey images one channel, x[:, None]",
@@ -35,7 +35,7 @@ def check_axes(place: str, shape: tuple[int, ...]) -> None:
 
 
 def check_greys(place: str, values: NDArray[Any]) -> None:
-    """Raise DataError for greys on another scale than the array's type says; `values` are finite numbers."""
+    """Raises DataError if greys have another scale than the array's type implies. `values` are finite numbers."""
     low, high = float(values.min()), float(values.max())
     if values.dtype == np.uint8:
         if high <= DARKEST:
@@ -50,6 +50,7 @@ def check_greys(place: str, values: NDArray[Any]) -> None:
 
 
 def _brighter(high: float) -> str:
+    """Returns the advice for images of uint8 whose brightest pixel is `high`."""
     if high == 0:
         return "they are black; leave the modality out"
     if high == 1:
@@ -58,6 +59,7 @@ def _brighter(high: float) -> str:
 
 
 def _to_unit(low: float, high: float) -> str:
+    """Returns the advice for images with values from `low` to `high`, which are not all in [0, 1]."""
     if low >= 0 and high <= 255:
         return "scale them: x / 255, or x.astype(np.uint8) if they are whole numbers"
     if low >= 0:

@@ -1,7 +1,8 @@
-"""The networks of a user's own dataset: what a fingerprint sees of one, and one forward pass before anything is trained."""
+"""The networks of a user's own dataset: the text that a fingerprint covers, and a trial forward pass before any training."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mopoe_core.data.own.as_arrays import in_one_line
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def network_text(place: str, make: "Callable[[int], nn.Module] | None", count: int, code: Code) -> str:
-    """Returns a network's layers, and its parameters' names and shapes; empty for none. Changes nothing of the global generator."""
+    """Returns a network's layers, and its parameters' names and shapes; empty if `make` is None. The global generator stays unchanged."""
     if make is None:
         return ""
-    import torch  # only where a network of the user's own is given: the card of other datasets answers without
+    import torch  # only if there is a network: the cards of other datasets do not need it
 
     try:
         with torch.random.fork_rng(devices=[]):
@@ -32,65 +33,80 @@ def network_text(place: str, make: "Callable[[int], nn.Module] | None", count: i
 
 
 def mistakes(
-    place: str, own: OwnModality, modality: "Modality", examples: "Tensor", latents: Sequence[int], classes: int, code: Code
+    place: str,
+    own_modality: OwnModality,
+    modality: "Modality",
+    examples: "Tensor",
+    latents: Sequence[int],
+    classes: int,
+    code: Code,
 ) -> Iterator[str]:
-    """Returns a line for each network of a modality that does not map `examples` to the shapes that training needs.
+    """Yields a line for each network of a modality that does not map `examples` to the shapes that training needs.
 
-    `examples` are some of the training set as networks see them, and `latents` the numbers of latent dimensions that are to be tried. Of
-    each network the first mistake is told.
+    `examples` are some of the training set as networks see them, and `latents` the numbers of latent dimensions to try. Of each network
+    only the first mistake is reported.
     """
-    rows = len(examples)
-    for latent in latents:
-        if own.encoder and (
-            line := _mistake(f"{place}: encoder({latent})", own.encoder, latent, examples, [(rows, latent)] * 2, code)
-        ):
-            yield line
-            break
-    for latent in latents:
-        drawn = examples.new_zeros(rows, latent).normal_()
-        shapes = [(rows, *modality.shape)]
-        if own.decoder and (line := _mistake(f"{place}: decoder({latent})", own.decoder, latent, drawn, shapes, code)):
-            yield line
-            break
-    if own.judge and (line := _mistake(f"{place}: judge({classes})", own.judge, classes, examples, [(rows, classes)], code)):
+    encoder, decoder, judge = own_modality.encoder, own_modality.decoder, own_modality.judge
+    count = len(examples)
+    if encoder:
+        yield from _first_not_empty(
+            _mistake(f"{place}: encoder({latent})", encoder, latent, examples, [(count, latent)] * 2, code) for latent in latents
+        )
+    if decoder:
+        shapes = [(count, *modality.shape)]
+        yield from _first_not_empty(
+            _mistake(f"{place}: decoder({latent})", decoder, latent, _noise(examples, latent), shapes, code) for latent in latents
+        )
+    if judge and (line := _mistake(f"{place}: judge({classes})", judge, classes, examples, [(count, classes)], code)):
         yield line
 
 
+def _first_not_empty(lines: Iterator[str]) -> list[str]:
+    """Returns the first line that is not empty, if there is one. The lines after it are not computed."""
+    return list(islice(filter(None, lines), 1))
+
+
+def _noise(examples: "Tensor", latent: int) -> "Tensor":
+    """Returns samples of N(0, I), one for each example, (B, latent)."""
+    return examples.new_zeros(len(examples), latent).normal_()
+
+
 def _mistake(
-    place: str, make: "Callable[[int], nn.Module]", count: int, given: "Tensor", shapes: Sequence[tuple[int, ...]], code: Code
+    place: str, make: "Callable[[int], nn.Module]", count: int, batch: "Tensor", shapes: Sequence[tuple[int, ...]], code: Code
 ) -> str:
-    """Returns what is wrong with what a network gives, as one line; empty where it gives tensors of these shapes."""
-    of = f"of {len(given)} examples, shape {tuple(given.shape)}"
+    """Returns one line on what is wrong with a network's output for `batch`; empty if it returns tensors of these shapes."""
+    batch_text = f"a batch of {len(batch)} examples, shape {tuple(batch.shape)}"
     try:
-        output = make(count)(given)
+        output = make(count)(batch)
     except Exception as error:  # whatever the user's network raises
-        return f"{place} failed{where_raised(error, code)} on a batch {of} ({in_one_line(error)}); correct it"
-    found = _unpacked(output) if len(shapes) > 1 else [output]
-    if found is None or not _fits(found, shapes):
+        return f"{place} failed{where_raised(error, code)} on {batch_text} ({in_one_line(error)}); correct it"
+    parts = _unpacked(output) if len(shapes) > 1 else [output]
+    if parts is None or not _have_shapes(parts, shapes):
         needed = "mean and log-variance, " * (len(shapes) > 1) + " and ".join(map(str, shapes))
-        return f"{place} gives {_described(output)} for a batch {of}; needed: {needed}; correct its layers or what it returns"
+        return f"{place} gives {_described(output)} for {batch_text}; needed: {needed}; correct its layers or what it returns"
     return ""
 
 
 def _unpacked(output: Any) -> list[Any] | None:
-    """Returns the parts of what an encoder gives, as `mean, log_variance = ...` takes them; None where it has none."""
+    """Returns the parts of an encoder's output, as `mean, log_variance = output` unpacks it; None if it cannot be unpacked."""
     try:
         return list(output)
     except TypeError:
         return None
 
 
-def _fits(found: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> bool:
+def _have_shapes(parts: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the parts are tensors of floats with these shapes."""
     import torch
 
-    return len(found) == len(shapes) and all(
+    return len(parts) == len(shapes) and all(
         isinstance(part, torch.Tensor) and part.is_floating_point() and tuple(part.shape) == shape
-        for part, shape in zip(found, shapes, strict=True)
+        for part, shape in zip(parts, shapes, strict=True)
     )
 
 
 def _described(output: Any) -> str:
-    """Returns what a network gave, in words: shapes of tensors, types of what is none."""
+    """Returns a network's output in words: the shapes of tensors, the types of anything else."""
     import torch
 
     if isinstance(output, torch.Tensor):

@@ -1,4 +1,4 @@
-"""What a user's function returns: arrays with names, and what is known of them."""
+"""The classes that a user's function returns: arrays with names, and how they are to be modelled."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 class OwnModality:
     """One kind of observation.
 
-    `train` and `test` are arrays, or what numpy makes arrays of, whose first axis is the examples: numbers (N, features) for `vector`;
-    uint8, or numbers in [0, 1], (N, channels, height, width) for `image`; strings (N,) for `text`. Images of numbers are kept as bytes
-    where no grey level is lost by that, and else as float32.
+    `train` and `test` are arrays, or anything that numpy can convert, with examples along the first axis. `kind` says of which form:
+
+        vector   numbers (N, features)
+        image    uint8, or numbers in [0, 1], (N, channels, height, width)
+        text     strings (N,)
+
+    Images of numbers are stored as bytes if that loses no grey level, else as float32.
     """
 
     name: str
@@ -24,22 +28,22 @@ class OwnModality:
     train: NDArray[Any]
     test: NDArray[Any]
     likelihood: str = ""
-    """Of `LIKELIHOODS`; the kind's default when empty. Normal and Laplace have scale 0.75: bring vectors to unit variance. Bernoulli is
-    of values in [0, 1]."""
+    """One of `LIKELIHOODS`; the kind's default if empty. Normal and Laplace have scale 0.75, so vectors should have unit variance.
+    Bernoulli needs values in [0, 1]."""
     encoder: "Callable[[int], nn.Module] | None" = None
-    """Called with a number of latent dimensions D: a module that maps (B, *shape) to mean and log-variance, (B, D) each."""
+    """Function of the number of latent dimensions D. Returns a module that maps (B, *shape) to mean and log-variance, (B, D) each."""
     decoder: "Callable[[int], nn.Module] | None" = None
-    """Called with D: a module that maps (B, D) to the likelihood's raw parameters (B, *shape)."""
+    """Function of D. Returns a module that maps (B, D) to the likelihood's raw parameters (B, *shape)."""
     judge: "Callable[[int], nn.Module] | None" = None
-    """Called with a number of classes: a module that maps (B, *shape) to logits, the judge of coherence."""
+    """Function of the number of classes C. Returns the classifier for coherence: a module that maps (B, *shape) to logits (B, C)."""
     judge_accuracy: float = 0.7
-    """The classifier that judges coherence is refused if its balanced accuracy on the test items is below this, or if it is not better
-    than chance, whatever stands here."""
+    """The classifier for coherence is refused if its balanced accuracy on the test items is below this share. One that is no better than
+    chance is always refused."""
 
 
 @dataclass(frozen=True)
 class OwnDataset:
-    """Named modalities of the same examples, and the class of each, 0 to the number of classes - 1: integers (N,)."""
+    """Named modalities of the same examples, and the examples' classes: integers (N,) from 0 to the number of classes - 1."""
 
     modalities: tuple[OwnModality, ...]
     train_labels: NDArray[Any]

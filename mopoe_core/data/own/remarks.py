@@ -1,6 +1,6 @@
-"""What is odd in a dataset of the user's own, and may still be meant: said before anything trains, and refused nowhere.
+"""Remarks on what is odd in a user's own dataset and may still be intended. They are shown before training and refuse nothing.
 
-Each rule is a pure function of numpy arrays. What is surely wrong is refused elsewhere (`own_checks`, `own_images`).
+Each rule is a pure function of numpy arrays. What is certainly wrong is an error elsewhere (`checks`, `images`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,59 +12,64 @@ from numpy.typing import NDArray
 
 from mopoe_core.data.dataset_cache import Array
 from mopoe_core.data.own.checks import LIKELIHOODS
+from mopoe_core.spelling import first_of
 
 if TYPE_CHECKING:
     from mopoe_core.data.own.own_dataset import OwnDataset, OwnModality
 
 LARGEST_SPREAD = 10.0
-"""Of a column about zero; beyond it the column's squares outweigh a hundred columns of unit variance."""
+"""Root mean square of a column. Above it, the column's squares outweigh a hundred columns of unit variance."""
 SMALLEST_SPREAD = 0.1
-"""Below it a column is lost in the likelihood's scale of 0.75."""
+"""Standard deviation of a column. Below it, the column is lost in the likelihood's scale of 0.75."""
 FEWEST_COUNTS = 10
-"""Whole numbers up to less than this are taken for classes and marks, and not for counts."""
+"""Whole numbers that all stay below this are taken for classes or grades, and not for counts."""
 MOST_LOST = 0.1
 """Share of a column's distinct values that may be lost in float32."""
 COARSE = 1e-5
-"""Steps of float32 that are below this share of a column's middle half lose nothing that matters."""
-ENOUGH = 10_000
-"""Rows that a column's middle half is taken from, at least."""
+"""A step of float32 that is below this share of a column's interquartile range loses nothing that matters."""
+QUARTILE_ROWS = 10_000
+"""Number of rows, at least, from which a column's quartiles are computed."""
 FARTHEST = 10.0
-"""Standard deviations of the training set between its mean and that of the test set."""
+"""Largest distance of the test mean from the training mean, and largest test standard deviation, in training standard deviations."""
 DARK = 0.25
+"""Brightness, at most 1, of the brightest pixel of a split. At or below it, the images may have the wrong scale."""
 MOST_NAMED = 5
-"""Columns that one remark names."""
+"""Number of columns that one remark names."""
 STANDARDISE = "x = (x - train.mean(0)) / train.std(0), for both splits"
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Something odd."""
+    """One remark on a dataset."""
 
     kind: str
     """`constant`, `scale`, `counts`, `precision`, `shifted`, `dark`, `width`, `spaces`, `classes` or `repeated`."""
     modality: str
-    """Empty for what concerns the whole dataset."""
+    """Name of the modality; empty if the remark concerns the whole dataset."""
     columns: tuple[int, ...]
-    """The columns of a vector, or the channels of an image, the worst first; empty where it is about all of them."""
+    """The columns of a vector, or the channels of an image, the worst first; empty if it concerns all of them."""
     text: str
-    """One line, with what was found and what to do."""
+    """One line, with what is odd and what to do."""
 
 
-def find(data: "OwnDataset", kept: Mapping[str, Array], names: Mapping[str, Sequence[Any]]) -> tuple[Remark, ...]:
-    """Everything that is odd. The arrays are numpy's, and checked; `kept` has them as the splits keep them, `train-<name>` and
-    `test-<name>`; `names` has the columns' names of modalities that have such.
+def find(data: "OwnDataset", items: Mapping[str, Array], column_names: Mapping[str, Sequence[Any]]) -> tuple[Remark, ...]:
+    """Returns all remarks on a dataset whose arrays are checked.
+
+    `items` has the arrays of the splits, `train-<name>` and `test-<name>`. `column_names` has, by modality, the names of its columns.
     """
     remarks: list[Remark] = []
     for m in data.modalities:
         if m.kind == "vector":
-            remarks += of_vector(m, names.get(m.name, ()))
+            remarks += of_vector(m, column_names.get(m.name, ()))
+        elif m.kind == "image":
+            remarks += of_image(m)
         else:
-            remarks += of_image(m) if m.kind == "image" else of_text(m)
-    return (*remarks, *_classes(data), *_repeated([m.name for m in data.modalities], kept))
+            remarks += of_text(m)
+    return (*remarks, *_classes(data), *_repeated([m.name for m in data.modalities], items))
 
 
 def of_vector(m: "OwnModality", names: Sequence[Any]) -> Iterator[Remark]:
-    """Of the columns of a vector."""
+    """Yields the remarks on a vector. `names` are the names of its columns, or empty."""
     train, test = (values.astype(np.float64, copy=False) for values in (m.train, m.test))
     constant = train.min(0) == train.max(0)
     yield from _constant(m.name, train, constant, names)
@@ -87,12 +92,12 @@ def _constant(name: str, train: NDArray[Any], constant: NDArray[Any], names: Seq
 
 def _scale(name: str, train: NDArray[Any], varies: NDArray[Any], names: Sequence[Any]) -> Iterator[Remark]:
     mean, sd = train.mean(0), train.std(0)
-    spread = np.hypot(mean, sd)
-    off = np.maximum(spread / LARGEST_SPREAD, SMALLEST_SPREAD / np.maximum(sd, np.finfo(np.float64).tiny))
-    columns = _worst_first(np.where(varies, off, 0), 1)
+    root_mean_square = np.hypot(mean, sd)
+    badness = np.maximum(root_mean_square / LARGEST_SPREAD, SMALLEST_SPREAD / np.maximum(sd, np.finfo(np.float64).tiny))
+    columns = _worst_first(np.where(varies, badness, 0), 1)
     if len(columns):
         worst = int(columns[0])
-        effect = "outweighs the others" if spread[worst] > LARGEST_SPREAD else "counts for nearly nothing"
+        effect = "outweighs the others" if root_mean_square[worst] > LARGEST_SPREAD else "counts for nearly nothing"
         text = (
             f"{name}: {_listed(columns, names)} {_verb(columns, 'is', 'are')} off the likelihood's scale of 0.75: column {worst} has "
             f"mean {mean[worst]:.4g} and standard deviation {sd[worst]:.4g}, and {effect}; standardise: {STANDARDISE}"
@@ -101,8 +106,8 @@ def _scale(name: str, train: NDArray[Any], varies: NDArray[Any], names: Sequence
 
 
 def _counts(name: str, train: NDArray[Any], names: Sequence[Any]) -> Iterator[Remark]:
-    counts = (train >= 0).all(0) & (train == np.round(train)).all(0) & (train.min(0) < train.max(0))
-    columns = _worst_first(np.where(counts, train.max(0), 0), FEWEST_COUNTS)
+    are_counts = (train >= 0).all(0) & (train == np.round(train)).all(0) & (train.min(0) < train.max(0))
+    columns = _worst_first(np.where(are_counts, train.max(0), 0), FEWEST_COUNTS)
     if len(columns):
         text = (
             f"{name}: {_listed(columns, names)} {_verb(columns, 'holds', 'hold')} whole numbers from 0 on, up to "
@@ -113,11 +118,11 @@ def _counts(name: str, train: NDArray[Any], names: Sequence[Any]) -> Iterator[Re
 
 
 def _imprecise(m: "OwnModality", names: Sequence[Any]) -> Iterator[Remark]:
-    """Columns whose distinct values become fewer in float32, as those of timestamps do."""
-    kept = m.train.astype(np.float32)
-    counts = {c: (len(np.unique(kept[:, c])), len(np.unique(m.train[:, c]))) for c in _coarse(m.train, kept)}
-    left = {c: after / before for c, (after, before) in counts.items() if after < (1 - MOST_LOST) * before}
-    columns = np.array(sorted(left, key=lambda c: left[c]), dtype=np.int64)
+    """Yields a remark on columns that have fewer distinct values in float32, as timestamps have."""
+    rounded = m.train.astype(np.float32)
+    counts = {c: (len(np.unique(rounded[:, c])), len(np.unique(m.train[:, c]))) for c in _coarse(m.train, rounded)}
+    shares = {c: after / before for c, (after, before) in counts.items() if after < (1 - MOST_LOST) * before}
+    columns = np.array(sorted(shares, key=lambda c: shares[c]), dtype=np.int64)
     if len(columns):
         after, before = counts[int(columns[0])]
         lose, are = _verb(columns, "loses", "lose"), "are" if after > 1 else "is"
@@ -128,19 +133,19 @@ def _imprecise(m: "OwnModality", names: Sequence[Any]) -> Iterator[Remark]:
         yield Remark("precision", m.name, _plain(columns), text)
 
 
-def _coarse(values: NDArray[Any], kept: NDArray[np.float32]) -> list[int]:
-    """The columns in which steps of float32 are not small beside the middle half of the values; the others need not be sorted."""
-    few = values[:: max(1, len(values) // ENOUGH)].astype(np.float64)
-    low, high = np.quantile(few, (0.25, 0.75), axis=0)
-    step = np.spacing(np.abs(kept).max(0)).astype(np.float64)
-    coarse = step > COARSE * (high - low)
-    return [int(column) for column in np.flatnonzero(coarse & (kept != values).any(0))]
+def _coarse(values: NDArray[Any], rounded: NDArray[np.float32]) -> list[int]:
+    """Returns the columns in which a step of float32 is not small beside the interquartile range. Only these need to be sorted."""
+    sample = values[:: max(1, len(values) // QUARTILE_ROWS)].astype(np.float64)
+    low, high = np.quantile(sample, (0.25, 0.75), axis=0)
+    step = np.spacing(np.abs(rounded).max(0)).astype(np.float64)
+    is_coarse = step > COARSE * (high - low)
+    return [int(column) for column in np.flatnonzero(is_coarse & (rounded != values).any(0))]
 
 
 def _shifted(name: str, train: NDArray[Any], test: NDArray[Any], varies: NDArray[Any], names: Sequence[Any]) -> Iterator[Remark]:
     sd = np.where(varies, train.std(0), 1)
-    away = np.maximum(np.abs(test.mean(0) - train.mean(0)) / sd, test.std(0) / sd)
-    columns = _worst_first(np.where(varies, away, 0), FARTHEST)
+    badness = np.maximum(np.abs(test.mean(0) - train.mean(0)) / sd, test.std(0) / sd)
+    columns = _worst_first(np.where(varies, badness, 0), FARTHEST)
     if len(columns):
         c = int(columns[0])
         text = (
@@ -152,7 +157,7 @@ def _shifted(name: str, train: NDArray[Any], test: NDArray[Any], varies: NDArray
 
 
 def of_image(m: "OwnModality") -> Iterator[Remark]:
-    """Of the greys and the axes of images."""
+    """Yields the remarks on the greys and the axes of images."""
     yield from _dark(m)
     yield from _narrow(m)
     channels = np.flatnonzero(m.train.min((0, 2, 3)) == m.train.max((0, 2, 3)))
@@ -187,12 +192,12 @@ def _narrow(m: "OwnModality") -> Iterator[Remark]:
 
 
 def of_text(m: "OwnModality") -> Iterator[Remark]:
-    """Of strings, which are filled up with spaces."""
+    """Yields the remarks on strings. A model sees them filled up with spaces."""
     if len(set(m.train.tolist())) == 1:
-        shown = f"{m.name}: has one text in train ({str(m.train[0])[:40]!r}), of which there is nothing to learn; leave the modality out"
-        yield Remark("constant", m.name, (), shown)
-    before = {str(text) for text in (*m.train, *m.test)}
-    after = {text.rstrip(" ") for text in before}
+        text = f"{m.name}: has one text in train ({str(m.train[0])[:40]!r}), of which there is nothing to learn; leave the modality out"
+        yield Remark("constant", m.name, (), text)
+    before = {str(value) for value in (*m.train, *m.test)}
+    after = {value.rstrip(" ") for value in before}
     if len(after) < len(before):
         text = (
             f"{m.name}: {len(before)} different texts become {len(after)}, because they differ in spaces at their ends only, and texts "
@@ -204,33 +209,33 @@ def of_text(m: "OwnModality") -> Iterator[Remark]:
 def _classes(data: "OwnDataset") -> Iterator[Remark]:
     absent = np.setdiff1d(data.train_labels, data.test_labels)
     if len(absent):
-        shown = ", ".join(map(str, absent[:MOST_NAMED].tolist()))
+        names = ", ".join(map(str, absent[:MOST_NAMED].tolist()))
         text = (
-            f"test_labels lacks {len(absent)} of the classes that train_labels has ({shown}): probes and coherence say nothing of them; "
+            f"test_labels lacks {len(absent)} of the classes that train_labels has ({names}): probes and coherence say nothing of them; "
             "draw the test examples from all classes"
         )
         yield Remark("classes", "", (), text)
 
 
-def _repeated(names: Sequence[str], kept: Mapping[str, Array]) -> Iterator[Remark]:
-    """Test examples that equal a training example in every modality."""
-    known = set(_rows([kept[f"train-{name}"] for name in names]))
-    repeated = [row in known for row in _rows([kept[f"test-{name}"] for name in names])]
-    if any(repeated):
+def _repeated(names: Sequence[str], items: Mapping[str, Array]) -> Iterator[Remark]:
+    """Yields a remark on test examples that equal a training example in every modality."""
+    training_hashes = set(_example_hashes([items[f"train-{name}"] for name in names]))
+    is_repeated = [hashes in training_hashes for hashes in _example_hashes([items[f"test-{name}"] for name in names])]
+    if any(is_repeated):
         text = (
-            f"{sum(repeated)} of the {len(repeated)} test examples are training examples too, equal in every modality: their numbers say "
-            "nothing of new examples; leave them out of one split"
+            f"{sum(is_repeated)} of the {len(is_repeated)} test examples are training examples too, equal in every modality: their "
+            "numbers say nothing of new examples; leave them out of one split"
         )
         yield Remark("repeated", "", (), text)
 
 
-def _rows(arrays: Sequence[Array]) -> Iterator[tuple[int, ...]]:
-    """Something short for each example: equal examples have equal ones."""
+def _example_hashes(arrays: Sequence[Array]) -> Iterator[tuple[int, ...]]:
+    """Returns, for each example, a hash of its item in each modality."""
     return zip(*([hash(row.tobytes()) for row in array] for array in arrays), strict=True)
 
 
 def _worst_first(badness: NDArray[Any], limit: float) -> NDArray[np.int64]:
-    """The columns that are at or beyond a limit."""
+    """Returns the columns whose badness reaches a limit, the worst first."""
     order = np.argsort(-badness, kind="stable")
     return order[badness[order] >= limit].astype(np.int64)
 
@@ -239,12 +244,11 @@ def _plain(columns: NDArray[Any]) -> tuple[int, ...]:
     return tuple(int(column) for column in columns)
 
 
-def _verb(columns: NDArray[Any], one: str, many: str) -> str:
-    return one if len(columns) == 1 else many
+def _verb(columns: NDArray[Any], singular: str, plural: str) -> str:
+    return singular if len(columns) == 1 else plural
 
 
 def _listed(columns: NDArray[Any], names: Sequence[Any], word: str = "column") -> str:
-    """`columns 3 ('age'), 5 and 2 more`."""
-    shown = [f"{c} ({names[c]!r})" if c < len(names) and isinstance(names[c], str) else f"{c}" for c in columns[:MOST_NAMED]]
-    more = f" and {len(columns) - MOST_NAMED} more" if len(columns) > MOST_NAMED else ""
-    return f"{word}{'' if len(columns) == 1 else 's'} {', '.join(shown)}{more}"
+    """Returns text such as `columns 3 ('age'), 5 and 2 more`."""
+    texts = [f"{c} ({names[c]!r})" if c < len(names) and isinstance(names[c], str) else f"{c}" for c in columns]
+    return f"{word}{'' if len(columns) == 1 else 's'} {first_of(texts, MOST_NAMED)}"

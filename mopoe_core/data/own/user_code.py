@@ -1,11 +1,11 @@
 """Runs a user's own code: in the folder where the command was typed, with the modules that lie beside the dataset's file.
 
-The file's folder is on Python's path only while code of that dataset runs. What was imported from it is then taken out of
-`sys.modules`, and is back when code of the dataset runs again. So two datasets may each have a `helpers.py` and get their own, and a
-user's `utils.py` never stands in for a library's.
+The file's folder is on Python's path only while code of that dataset runs. Afterwards the modules that were imported from it are taken
+out of `sys.modules`. They are put back when code of the dataset runs again. So two datasets may each import their own `helpers.py`, and a
+library never gets a user's `utils.py` in place of its own.
 
-A program that reads files of others runs only the datasets that its user named (`only_permitted`): a name that stands in a record or a
-checkpoint is not the user's word.
+A program that reads other people's files runs only the datasets that its user named (`only_permitted`). A name in a record or a
+checkpoint does not count, because somebody else may have written it.
 """
 
 import importlib
@@ -34,42 +34,42 @@ class Code:
     place: str
     """`folder/file.py` or `package.module`."""
     root: Path
-    """The folder in which the command was typed: relative names are looked for there."""
+    """The folder in which the command was typed. Relative names are looked for there."""
 
     @property
     def file(self) -> Path | None:
-        """The file; None for a module. Raises ValueError where the name has a variable that is not set."""
+        """The absolute path of the file; None for a module. Raises ValueError if the name has a variable that is not set."""
         if not self.place.endswith(".py"):
             return None
         literal = self.root / self.place  # a file may have a dollar sign in its name
-        # Only the path is expanded: the name, and so every identity, stays as it is written.
+        # Only the path is expanded. The dataset's name, which is part of every identity, stays as the user wrote it.
         return (literal if literal.exists() else self.root / expand(self.place)).absolute()
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A function of the user's that makes a network, called as the dataset's own code is."""
+    """A user's function that makes a network. It is called inside `running(code)`."""
 
     code: Code
     make: Callable[[int], Any]
 
     def __call__(self, count: int) -> Any:
-        """What the user's function returns."""
+        """Returns what the user's function returns."""
         with running(self.code):
             return self.make(count)
 
 
-_kept: dict[Path, dict[str, ModuleType]] = {}
-"""By folder, the modules that were imported from it, while no code of it runs."""
-_open: list[Path] = []
+_set_aside: dict[Path, dict[str, ModuleType]] = {}
+"""By folder whose code does not run now, the modules that were imported from it."""
+_running: list[Path] = []
 """The folders whose code runs now."""
 _permitted: set[str] | None = None
-"""The datasets whose code may run; None where every dataset's may."""
+"""The datasets whose code may run; None if any dataset's may."""
 
 
 @contextmanager
 def only_permitted() -> Iterator[None]:
-    """While this is open, code runs of those datasets only that are given to `permit`; in every thread."""
+    """Inside, only the code of datasets that are passed to `permit` may run, in every thread."""
     global _permitted
     before, _permitted = _permitted, set()
     try:
@@ -79,13 +79,13 @@ def only_permitted() -> Iterator[None]:
 
 
 def permit(references: Iterable[str]) -> None:
-    """Let the code of these datasets run, because the user named them."""
+    """Lets the code of these datasets run, because the user named them."""
     if _permitted is not None:
         _permitted.update(references)
 
 
 def check_permitted(reference: str) -> None:
-    """Raise DataError where the code of this dataset may not run."""
+    """Raises DataError if the code of this dataset may not run."""
     if _permitted is not None and reference not in _permitted:
         raise DataError(
             f"dataset: {reference} is named by a file in storage and not by you, so that its code is not run; if it is yours, name it in "
@@ -95,14 +95,14 @@ def check_permitted(reference: str) -> None:
 
 @contextmanager
 def running(code: Code) -> Iterator[None]:
-    """While this is open, the working folder is the one where the command was typed, and modules beside the file are found."""
-    beside = _beside(code.file.parent) if code.file else nullcontext()
-    with _in(code.root), _on_path(code.root.absolute()), beside:
+    """Inside, the working folder is the one where the command was typed, and modules beside the dataset's file can be imported."""
+    modules_beside = _modules_of(code.file.parent) if code.file else nullcontext()
+    with _working_folder(code.root), _on_path(code.root.absolute()), modules_beside:
         yield
 
 
 def imported(code: Code) -> ModuleType:
-    """The dataset's module. Raises whatever the module raises; to be called inside `running`."""
+    """Returns the dataset's module. To be called inside `running`. Raises whatever the module raises."""
     if code.file is None:
         module = importlib.import_module(code.place)
         _check_origin(module, code)
@@ -121,7 +121,7 @@ def imported(code: Code) -> ModuleType:
 
 
 def where_raised(error: BaseException, code: Code) -> str:
-    """Returns where in the user's own files an error was raised, such as ` at mine.py:12`; empty where none of them was running."""
+    """Returns where in the user's own files an error was raised, such as ` at mine.py:12`; empty if none of them was running."""
     loaded = sys.modules.get(code.place)
     file = code.file or (Path(loaded.__file__) if loaded and loaded.__file__ else None)
     if file is None:
@@ -131,12 +131,12 @@ def where_raised(error: BaseException, code: Code) -> str:
     if not places:
         return ""
     path, line = places[-1]
-    shown = path.relative_to(code.root.absolute()) if path.is_relative_to(code.root.absolute()) else path
-    return f" at {shown}:{line}"
+    shown_path = path.relative_to(code.root.absolute()) if path.is_relative_to(code.root.absolute()) else path
+    return f" at {shown_path}:{line}"
 
 
 def _is_users(path: Path, folder: Path) -> bool:
-    """Whether a file lies in a folder of the user's, and is neither ours nor in a library that lies there too."""
+    """Whether a file is the user's: in the user's folder, and neither in our packages nor in a library that lies in that folder."""
     path = path.resolve()
     if not path.is_relative_to(folder) or path.relative_to(folder).parts[0] in OURS:
         return False
@@ -144,28 +144,28 @@ def _is_users(path: Path, folder: Path) -> bool:
 
 
 def _check_origin(module: ModuleType, code: Code) -> None:
-    """Raise ImportError where another module of that name was loaded than the one in the folder where the command was typed."""
+    """Raises ImportError if the folder where the command was typed has a module of that name, and another one was loaded."""
     path = (code.root / code.place.replace(".", "/")).absolute()
-    there = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
-    if there and (module.__file__ is None or Path(module.__file__).resolve() not in [file.resolve() for file in there]):
+    files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    if files and (module.__file__ is None or Path(module.__file__).resolve() not in [file.resolve() for file in files]):
         raise ImportError(
-            f"another module of that name is loaded, from {module.__file__}, and not {there[0]}; rename one of them"
+            f"another module of that name is loaded, from {module.__file__}, and not {files[0]}; rename one of them"
         )
 
 
-def _in(folder: Path) -> AbstractContextManager[None]:
-    """A worker on another machine may lack the folder: a module that is installed there does without."""
+def _working_folder(folder: Path) -> AbstractContextManager[None]:
+    """Inside, the folder is the working folder. Does nothing if another machine lacks it: an installed module needs no such folder."""
     return chdir(folder) if folder.is_dir() else nullcontext()
 
 
 @contextmanager
 def _on_path(folder: Path) -> Iterator[None]:
-    """With modules that lie in a folder."""
+    """Inside, modules in a folder can be imported."""
     if str(folder) in sys.path:
         yield
         return
     sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()  # what lies there may have been written a moment ago
+    importlib.invalidate_caches()  # a module may have been written a moment ago
     try:
         yield
     finally:
@@ -173,37 +173,37 @@ def _on_path(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _beside(folder: Path) -> Iterator[None]:
-    """With the modules of a folder, and with no others of their names."""
-    if folder in _open or folder in _libraries():
+def _modules_of(folder: Path) -> Iterator[None]:
+    """Inside, the modules of a folder can be imported, and no loaded module of another folder has one of their names."""
+    if folder in _running or folder in _libraries():
         yield
         return
-    hidden = _taken(_names_of_others(folder))
-    before = {_top(name) for name in list(sys.modules)}
-    sys.modules.update(_kept.pop(folder, {}))
-    _open.append(folder)
-    sys.path.insert(0, str(folder))  # before all others, where it may stand once more
+    hidden = _take_out(_names_of_others(folder))
+    before = {_top_level(name) for name in list(sys.modules)}
+    sys.modules.update(_set_aside.pop(folder, {}))
+    _running.append(folder)
+    sys.path.insert(0, str(folder))  # first, even if it is on the path already
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path.remove(str(folder))
-        _open.remove(folder)
-        fresh = {_top(name) for name in list(sys.modules)} - before
-        _kept[folder] = _taken({name for name in fresh if _is_from(sys.modules.get(name), folder)})
+        _running.remove(folder)
+        new_names = {_top_level(name) for name in list(sys.modules)} - before
+        _set_aside[folder] = _take_out({name for name in new_names if _is_from(sys.modules.get(name), folder)})
         sys.modules.update(hidden)
 
 
 def _names_of_others(folder: Path) -> set[str]:
-    """Names of modules in a folder under which modules from elsewhere are loaded. Python's own and ours keep their names."""
-    there = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
-    loaded = (there & set(sys.modules)) - {*OURS, *sys.stdlib_module_names}
+    """Returns the names of modules in a folder under which another folder's module is loaded, except Python's own and ours."""
+    names = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    loaded = (names & set(sys.modules)) - {*OURS, *sys.stdlib_module_names}
     return {name for name in loaded if not _is_from(sys.modules[name], folder)}
 
 
-def _taken(tops: set[str]) -> dict[str, ModuleType]:
-    """Take the modules of these top-level names, and what is below them, out of `sys.modules`."""
-    return {name: sys.modules.pop(name) for name in list(sys.modules) if _top(name) in tops}
+def _take_out(top_level_names: set[str]) -> dict[str, ModuleType]:
+    """Removes the modules with these top-level names, and their submodules, from `sys.modules`, and returns them."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if _top_level(name) in top_level_names}
 
 
 def _is_from(module: ModuleType | None, folder: Path) -> bool:
@@ -217,10 +217,10 @@ def _is_from(module: ModuleType | None, folder: Path) -> bool:
     return folder in (path.parent, path.parent.parent if path.stem == "__init__" else path.parent)
 
 
-def _top(name: str) -> str:
+def _top_level(name: str) -> str:
     return name.partition(".")[0]
 
 
 def _libraries() -> set[Path]:
-    """Folders of installed packages: what lies there is everybody's."""
+    """Returns the folders of installed packages."""
     return {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}

@@ -1,13 +1,15 @@
-"""PolyMNIST's files in the forms that `polymnist_forms` finds, each read into the same arrays.
+"""Reads PolyMNIST's files in each of the forms that `polymnist_layouts` finds.
 
-As released, `{split}/m{0..4}/{i}.{label}.png`, where i counts within a label; as tensors, `{split}/m{0..4}.pt` and `{split}/labels.pt`;
-or only the five background images, from which the dataset is built. Whatever is wrong with them is one line of a DataError.
+    png          as released, `{split}/m{0..4}/{i}.{label}.png`, where i counts within a label
+    tensors      `{split}/m{0..4}.pt` and `{split}/labels.pt`
+    backgrounds  only the five background images, from which the dataset is built
+
+Each fault of a file is a DataError of one line.
 """
 
 import os
 import re
 import struct
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,26 +32,25 @@ SIDE = 28
 SHAPE = (3, SIDE, SIDE)
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-BLOCK = 1024  # images a task: 60,000 tasks of one would cost more than the decoding
-MANY = 20_000  # images from which on progress is shown
+BLOCK = 1024  # images a task: 60,000 tasks of one image would cost more than the decoding
+MANY = 20_000  # for at least so many images, progress is shown
 THREADS = min(8, os.cpu_count() or 1)
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises at files that are cut short or damaged."""
+"""Errors that Pillow raises if a file is cut short or damaged."""
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Key = tuple[int, int]
-"""(label, i): its order is the order of the examples."""
+"""(label, i). Examples are sorted by it."""
 
 
 def read_pngs(folder: Path) -> Iterator[tuple[str, Array]]:
-    """One split's `labels`, (N,) int64, then m0 to m4, each (N, 3, 28, 28) uint8, in the order of (label, i).
+    """Returns an iterator over one split's `labels`, (N,) int64, then m0 to m4, each (N, 3, 28, 28) uint8, in the order of (label, i).
 
-    Names are checked at once, images when they are asked for. Raises DataError where a folder is missing, folders hold different
-    names, a name is not `<i>.<label>.png`, or a file is no RGB image of 28 x 28. Hidden files are passed over.
+    The call itself checks the names; images are read as the iterator reaches them. Raises DataError if a folder is missing, folders
+    hold different names, a name is not `<i>.<label>.png`, or a file is no RGB image of 28 x 28. Hidden files are ignored.
     """
-    keys = _common_keys(folder)
-    return _read_pngs(folder, keys)
+    return _read_pngs(folder, _common_keys(folder))
 
 
 def _read_pngs(folder: Path, keys: Sequence[Key]) -> Iterator[tuple[str, Array]]:
@@ -59,6 +60,7 @@ def _read_pngs(folder: Path, keys: Sequence[Key]) -> Iterator[tuple[str, Array]]
 
 
 def _common_keys(folder: Path) -> list[Key]:
+    """Returns the keys of a split's examples, sorted. Raises DataError if the modalities do not have the same ones."""
     missing = [name for name in NAMES if not (folder / name).is_dir()]
     if missing:
         raise DataError(f"{folder}: no folder {' and no '.join(missing)}; expected m0 to m4; unpack the archive again")
@@ -97,8 +99,11 @@ def _difference(folder: Path, name: str, first: set[Key], other: set[Key]) -> st
     )
 
 
-def _decoded(paths: Sequence[Path], what: str) -> Bytes:
-    """Images (N, 3, 28, 28), read by threads, whose gain is the latency of a cold or distant disk and not the decoding."""
+def _decoded(paths: Sequence[Path], name: str) -> Bytes:
+    """Returns images (N, 3, 28, 28). Threads read them: that hides the latency of a cold or distant disk, and does not speed up decoding.
+
+    `name` is shown beside the progress.
+    """
     pixels = np.empty((len(paths), *SHAPE), dtype=np.uint8)
     starts = range(0, len(paths), BLOCK)
 
@@ -107,9 +112,15 @@ def _decoded(paths: Sequence[Path], what: str) -> Bytes:
             _decode(path, into)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        shown = Console(stderr=True)
-        done = track(pool.map(decode, starts), f"reading {what}", len(starts), console=shown, disable=len(paths) < MANY)
-        deque(done, maxlen=0)
+        blocks = track(
+            pool.map(decode, starts),
+            f"reading {name}",
+            len(starts),
+            console=Console(stderr=True),
+            disable=len(paths) < MANY,
+        )
+        for _ in blocks:
+            pass
     return pixels
 
 
@@ -127,8 +138,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             yield image
     except UNREADABLE:
-        instead = "a web page and no image" if is_web_page(path) else "cut short, damaged or unreadable"
-        raise DataError(f"{path}: {instead}; expected an image; fetch or unpack it again") from None
+        fault = "a web page and no image" if is_web_page(path) else "cut short, damaged or unreadable"
+        raise DataError(f"{path}: {fault}; expected an image; fetch or unpack it again") from None
 
 
 def _size(image: Image.Image) -> str:
@@ -136,10 +147,10 @@ def _size(image: Image.Image) -> str:
 
 
 def read_tensors(folder: Path) -> Iterator[tuple[str, Array]]:
-    """One split's `labels`, (N,) int64, then m0 to m4, each (N, 3, 28, 28) uint8, from `.pt` files in their own order.
+    """Returns an iterator over one split's `labels`, (N,) int64, then m0 to m4, each (N, 3, 28, 28) uint8, in the order of the files.
 
-    Images are uint8, or floats in [0, 1], which become round(255 x). Raises DataError where a file is missing, cannot be read, or
-    holds another kind of tensor, another length, or values out of range.
+    Images are uint8, or floats in [0, 1], which become round(255 x). Raises DataError if a file is missing or cannot be read, or if a
+    tensor has another type, another shape or values out of range.
     """
     paths = [folder / f"{name}.pt" for name in ("labels", *NAMES)]
     missing = [path.name for path in paths if not path.is_file()]
@@ -175,16 +186,16 @@ def _images(path: Path, images: Tensor, count: int) -> Bytes:
         raise DataError(f"{path}: {len(images)} images; labels.pt beside it has {count}; fetch all files of one release")
     _check_not_nearly_black(path, images)
     pixels = np.empty(images.shape, dtype=np.uint8)
-    for start in range(0, count, BLOCK):  # in pieces: scaling at once would double gigabytes
+    for start in range(0, count, BLOCK):  # in parts: scaling all at once would need gigabytes twice
         pixels[start : start + BLOCK] = _scaled(path, images[start : start + BLOCK])
     return pixels
 
 
 def _check_not_nearly_black(path: Path, images: Tensor) -> None:
-    """Raise DataError where no value is above one grey level of 255, though some are above none: a wrong scale, and no pictures."""
+    """Raises DataError if the largest value is positive and at most one grey level of 255: then the scale is wrong."""
     high = float(images.max())
-    level = 1.0 if images.dtype == torch.uint8 else 1.5 / 255  # half a level for rounding
-    if 0 < high <= level:
+    one_level = 1.0 if images.dtype == torch.uint8 else 1.5 / 255  # half a level for rounding
+    if 0 < high <= one_level:
         raise DataError(
             f"{path}: {_kind(images)}, none above {high:g}, which is nearly black; expected uint8 up to 255, or floats up to 1; "
             "save the images so"
@@ -192,22 +203,23 @@ def _check_not_nearly_black(path: Path, images: Tensor) -> None:
 
 
 def _scaled(path: Path, images: Tensor) -> Bytes:
+    """Returns images as uint8. Raises DataError if floats are not in [0, 1]."""
     if images.dtype == torch.uint8:
         return images.numpy()
     low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 1):  # so asked, NaN is refused as well
+    if not (low >= 0 and high <= 1):  # in this form, the condition also refuses NaN
         raise DataError(f"{path}: values from {low:g} to {high:g}; expected floats in [0, 1], or uint8; save the images so")
     return (images.float() * 255).round().byte().numpy()
 
 
 def _tensor(path: Path) -> Tensor:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise nearly anything
         raise DataError(f"{path}: cut short or not saved by torch.save ({type(error).__name__}); fetch it again") from None
-    if not isinstance(found, Tensor):
-        raise DataError(f"{path}: a {type(found).__name__}; expected a tensor; save the tensor alone")
-    return found.detach()
+    if not isinstance(content, Tensor):
+        raise DataError(f"{path}: a {type(content).__name__}; expected a tensor; save the tensor alone")
+    return content.detach()
 
 
 def _kind(tensor: Tensor) -> str:
@@ -215,7 +227,7 @@ def _kind(tensor: Tensor) -> str:
 
 
 def background_paths(root: Path) -> list[Path]:
-    """The five image files in `root`/backgrounds, sorted by name: m0's is the first. Raises DataError where there are not five."""
+    """Returns the five image files in `root`/backgrounds, sorted by name, the first for m0. Raises DataError if there are not five."""
     folder = root / "backgrounds"
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith("."))
     if len(paths) != len(NAMES):
@@ -228,12 +240,12 @@ def background_paths(root: Path) -> list[Path]:
 
 
 def read_background(path: Path) -> Bytes:
-    """An image's colours, (3, height, width).
+    """Returns an image's colours, (3, height, width) uint8.
 
-    Raises DataError where it cannot be read, is smaller than a digit, or has more than 8 bits a colour.
+    Raises DataError if it cannot be read, is smaller than a digit, or has more than 8 bits a colour.
     """
     with _opened(path) as image:
-        if image.mode.startswith(("I", "F")):  # converted to RGB, nearly every pixel would be white
+        if image.mode.startswith(("I", "F")):  # conversion to RGB would make nearly every pixel white
             raise DataError(f"{path}: mode {image.mode}, more than 8 bits a colour; expected 8; save it with 8 bits")
         if min(image.size) < SIDE:
             raise DataError(f"{path}: {_size(image)}; expected a background of at least {SIDE} x {SIDE}; put a larger one there")

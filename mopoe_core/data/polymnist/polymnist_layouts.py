@@ -1,4 +1,4 @@
-"""Where PolyMNIST lies, in which of its three forms, and what is there instead."""
+"""Finds PolyMNIST's files and says which of the three forms they have, or what is there instead."""
 
 import filecmp
 import tarfile
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mopoe_core.data.fingerprints import Places
-from mopoe_core.data.folder_names import distinct, entries, names_in, plain, refuse_two
+from mopoe_core.data.folder_names import copies_differ, distinct, entries, names_in, normalised
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 
@@ -21,54 +21,59 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True)
-class Found:
-    """Which form of the dataset lies where."""
+class Layout:
+    """A form of the dataset, and the folder in which it is."""
 
     form: str
     """`png`, `tensors` or `backgrounds`."""
     root: Path
 
 
-def find(folder: Path) -> Found:
-    """The first form that is under `folder`/PolyMNIST, or under MMNIST, as the released archive names its folder.
+def find(folder: Path) -> Layout:
+    """Returns the first form that is under `folder`/PolyMNIST, or under MMNIST, as the released archive names its folder.
 
-    Raises DataError where there is none.
+    Raises DataError if there is none.
     """
-    everything = _all(folder)
-    if not everything:
-        raise DataError(_nothing(folder))
-    return everything[0]
+    layouts = _layouts(folder)
+    if not layouts:
+        raise DataError(_missing(folder))
+    return layouts[0]
 
 
-def _all(folder: Path) -> list[Found]:
+def _layouts(folder: Path) -> list[Layout]:
     roots = _roots(folder)
     forms = ((PNGS, _has_pngs), (TENSORS, _has_tensors), (BACKGROUNDS, _has_backgrounds))
-    return [Found(form, root) for form, is_there in forms for root in roots if is_there(root)]
+    return [Layout(form, root) for form, is_in in forms for root in roots if is_in(root)]
 
 
 def _roots(folder: Path) -> list[Path]:
-    """Where the dataset may lie: the standard folders, then those of other spelling, and such folders in them."""
-    likely = [path for path in entries(folder) if plain(path.name) in FOLDERS]
-    inside = [path for outer in likely if outer.is_dir() for path in entries(outer) if plain(path.name) in FOLDERS]
-    return distinct([*(folder / name for name in ROOTS), *likely, *inside])
+    """Returns where the dataset may be: the standard folders, then those with other spellings, and such folders in them."""
+    spelled_otherwise = [path for path in entries(folder) if normalised(path.name) in FOLDERS]
+    nested = [
+        path for outer in spelled_otherwise if outer.is_dir() for path in entries(outer) if normalised(path.name) in FOLDERS
+    ]
+    return distinct([*(folder / name for name in ROOTS), *spelled_otherwise, *nested])
 
 
-def check_copies(folder: Path, found: Found) -> None:
-    """Raise DataError where the form that is read lies in another folder too, with other content."""
-    others = [other for other in _all(folder) if other.form == found.form and other.root != found.root]
-    for other in others:
-        theirs = places_of(other)
-        for name, place in places_of(found).items():
-            if not _is_copy(place, theirs[name]):
-                raise refuse_two(found.root, other.root, f"folder of PolyMNIST, and {name} is not the same in both")
+def check_copies(folder: Path, layout: Layout) -> None:
+    """Raises DataError if another folder has the same form with other content."""
+    places = places_of(layout)
+    for other in _layouts(folder):
+        if other.form != layout.form or other.root == layout.root:
+            continue
+        other_places = places_of(other)
+        for name in places:
+            if not _is_copy(places[name], other_places[name]):
+                raise copies_differ(layout.root, other.root, f"folder of PolyMNIST, and {name} is not the same in both")
 
 
-def _is_copy(one: Path, other: Path) -> bool:
-    if one.is_file() and other.is_file():
-        return filecmp.cmp(one, other, shallow=False)
-    names = [path.name for path in entries(one)]
-    same, *differing = filecmp.cmpfiles(one, other, names, shallow=False)
-    return len(same) == len(entries(other)) and not any(differing)
+def _is_copy(first: Path, second: Path) -> bool:
+    """Whether two files hold the same bytes, or two folders the same files."""
+    if first.is_file() and second.is_file():
+        return filecmp.cmp(first, second, shallow=False)
+    names = [path.name for path in entries(first)]
+    same, *differing = filecmp.cmpfiles(first, second, names, shallow=False)
+    return len(same) == len(entries(second)) and not any(differing)
 
 
 def _has_pngs(root: Path) -> bool:
@@ -83,15 +88,16 @@ def _has_backgrounds(root: Path) -> bool:
     return (root / "backgrounds").is_dir()
 
 
-def places_of(found: Found) -> Places:
-    """The folders of images, or the tensors, of a form that is read and not built."""
+def places_of(layout: Layout) -> Places:
+    """Returns the folders of images, or the tensor files, of a released form (not `backgrounds`)."""
     names = [f"{split}/{name}" for split in SPLITS for name in NAMES]
-    if found.form == TENSORS:
+    if layout.form == TENSORS:
         names = [f"{name}.pt" for name in (*names, *(f"{split}/labels" for split in SPLITS))]
-    return {name: found.root / name for name in names}
+    return {name: layout.root / name for name in names}
 
 
-def _nothing(folder: Path) -> str:
+def _missing(folder: Path) -> str:
+    """Returns the message for a folder without the dataset: what is there, and what to do."""
     root = folder / ROOTS[0]
     for archive in _archives(folder):
         if is_web_page(archive):
@@ -108,13 +114,15 @@ def _nothing(folder: Path) -> str:
 
 
 def _archives(folder: Path) -> list[Path]:
-    near = [folder / f"{name}{suffix}" for name in ROOTS for suffix in ("", *ARCHIVES)]
-    inside = [path for name in ROOTS for path in sorted((folder / name).glob("*")) if path.name.lower().endswith(ARCHIVES)]
-    return [path for path in (*near, *inside) if path.is_file()]
+    beside_root = [folder / f"{name}{suffix}" for name in ROOTS for suffix in ("", *ARCHIVES)]
+    in_root = [path for name in ROOTS for path in sorted((folder / name).glob("*")) if path.name.lower().endswith(ARCHIVES)]
+    return [path for path in (*beside_root, *in_root) if path.is_file()]
 
 
 def _is_archive(path: Path) -> bool:
     try:
-        return zipfile.is_zipfile(path) if path.suffix == ".zip" else tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+        if path.suffix == ".zip":
+            return zipfile.is_zipfile(path)
+        return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
     except (OSError, EOFError, zlib.error):
         return False

@@ -1,4 +1,4 @@
-"""Every field of the configuration has decided its roles, and what is derived from them is what it was when they were lists."""
+"""Every field of the configuration has its roles, and the lists that are derived from them."""
 
 import json
 
@@ -22,7 +22,7 @@ IDS = {
 
 @pytest.mark.parametrize("field", TrainingConfig.model_fields)
 def test_every_field_has_decided_its_roles(field):
-    """Each field's annotation has exactly one `Role`, and one that is not stackable belongs to the shape of a stack."""
+    """Each field's annotation has exactly one `Role`, and a field that is not stackable belongs to the shape of a stack."""
     role = role_of(field, TrainingConfig.model_fields[field].metadata)
     shape = json.loads(TrainingConfig(dataset="mnist_svhn_text", model="mopoe").shape)
     assert (field in shape) == (Role.STACKABLE not in role)
@@ -30,7 +30,7 @@ def test_every_field_has_decided_its_roles(field):
 
 
 def test_a_field_without_a_role_or_with_two_is_refused():
-    """A new field cannot leave the question open."""
+    """The author of a new field must choose its role."""
     for metadata in ([], [Role.NONE, Role.SIZE]):
         with pytest.raises(TypeError, match="fresh"):
             role_of("fresh", metadata)
@@ -38,7 +38,7 @@ def test_a_field_without_a_role_or_with_two_is_refused():
 
 @pytest.mark.parametrize("role", Role)
 def test_every_role_is_one_of_some_field(role):
-    """No role is without a field, and fields come in the order of the configuration."""
+    """Each role has at least one field, and fields come in the order of the configuration."""
     fields = fields_with(role)
     assert fields
     assert sorted(fields, key=list(TrainingConfig.model_fields).index) == list(fields)
@@ -46,7 +46,7 @@ def test_every_role_is_one_of_some_field(role):
 
 @pytest.mark.parametrize("setting", IDS)
 def test_ids_are_those_of_earlier_versions(setting):
-    """A configuration of each model has the id that it always had."""
+    """A configuration of each model has the id that earlier versions gave it."""
     model, dataset, preset, scale = setting.split()
     fields = {"dataset": dataset, "model": model, "preset": preset, "networks": "small"}
     config = TrainingConfig.model_validate(fields | ({"scale": scale} if scale != "None" else {}))

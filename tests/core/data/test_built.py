@@ -1,4 +1,4 @@
-"""What is built once: kept whole or not at all, checked at every opening, refused where the files that it was built from have changed."""
+"""Built datasets: stored whole or not at all, checked at every opening, refused if the files that they were built from have changed."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mopoe_core.data.dataset_cache import Recipe, content_hash, kept, open_built, read_built, save
+from mopoe_core.data.dataset_cache import Recipe, complete_builds, content_hash, open_built, read_built, save
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
 from tests.support.naming import names, names_in_order
@@ -24,12 +24,12 @@ PLAIN = Recipe(["plain", 1], lambda into: save(into, ARRAYS))
 
 
 def opened(folder, recipe=PLAIN):
-    """The small dataset under a folder."""
+    """Opens the small dataset under a folder."""
     return open_built(folder, "toy", "original", recipe)
 
 
 def refusal(folder, recipe=PLAIN):
-    """The one line that opening it ends in."""
+    """Returns the one line of the error that opening it raises."""
     with pytest.raises(DataError) as caught:
         opened(folder, recipe)
     assert "\n" not in str(caught.value)
@@ -37,22 +37,22 @@ def refusal(folder, recipe=PLAIN):
 
 
 def built_folder(folder):
-    """Where it is built."""
-    (found,) = kept(folder, "toy", "original")
-    return found
+    """Returns the folder in which it is built."""
+    (build,) = complete_builds(folder, "toy", "original")
+    return build
 
 
 def test_a_dataset_is_built_once_and_mapped_as_it_was_written(tmp_path):
-    """The arrays and their hash are those that were saved; a second opening writes nothing; another identity is another build."""
+    """Arrays and hash are the saved ones. A second opening writes nothing. Another identity is another build."""
     writes = []
     recipe = replace(PLAIN, write=lambda into: (writes.append(into), save(into, ARRAYS)))
     for _ in range(2):
-        found = opened(tmp_path, recipe)
-        assert found.hash == content_hash(ARRAYS)
-        assert {name: array.tolist() for name, array in found.arrays.items()} == {n: a.tolist() for n, a in ARRAYS.items()}
+        built = opened(tmp_path, recipe)
+        assert built.hash == content_hash(ARRAYS)
+        assert {name: array.tolist() for name, array in built.arrays.items()} == {n: a.tolist() for n, a in ARRAYS.items()}
     assert len(writes) == 1
     opened(tmp_path, replace(recipe, identity=["plain", 2]))
-    assert len(writes) == len(kept(tmp_path, "toy", "original")) == 2
+    assert len(writes) == len(complete_builds(tmp_path, "toy", "original")) == 2
 
 
 DAMAGE = {
@@ -72,16 +72,16 @@ def test_a_damaged_array_is_refused_in_one_line(tmp_path, how):
     opened(tmp_path)
     built = built_folder(tmp_path)
     DAMAGE[how](built / "train-x.npy")
-    said = refusal(tmp_path)
-    assert said.startswith(str(built))
-    assert names(said, "delete")
+    message = refusal(tmp_path)
+    assert message.startswith(str(built))
+    assert names(message, "delete")
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"sha256": 3}', b'{"sha256": "a", "files": 3}']
 )
 def test_a_damaged_manifest_is_refused_in_one_line(tmp_path, content):
-    """A manifest that is cut short, or holds something else, is named with the folder to delete."""
+    """If a manifest is cut short or has other content, the line names it and the folder to delete."""
     opened(tmp_path)
     manifest = built_folder(tmp_path) / "manifest.json"
     manifest.write_bytes(content)
@@ -89,7 +89,7 @@ def test_a_damaged_manifest_is_refused_in_one_line(tmp_path, content):
 
 
 def test_a_folder_without_manifest_is_not_overwritten(tmp_path):
-    """What lies under the final name and is no complete build is named, and left alone."""
+    """An incomplete build under the final name is named and left alone."""
     opened(tmp_path)
     built = built_folder(tmp_path)
     (built / "manifest.json").unlink()
@@ -99,11 +99,11 @@ def test_a_folder_without_manifest_is_not_overwritten(tmp_path):
 
 @pytest.mark.parametrize("below", ["file", "file/deeper", "/proc/none"])
 def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path, below):
-    """A file in the folder's place, and a place where no folder can be made."""
+    """The place may be a file, or lie where no folder can be made."""
     (tmp_path / "file").write_text("x")
-    said = refusal(tmp_path / below)
-    assert str(tmp_path / below / "built") in said
-    assert names(said, "--data", "resources.data")
+    message = refusal(tmp_path / below)
+    assert str(tmp_path / below / "built") in message
+    assert names(message, "--data", "resources.data")
 
 
 FULL_DISK = """
@@ -121,7 +121,7 @@ except DataError as error:
 
 
 def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path):
-    """A process that may write no more bytes names the folder and asks for room; only the lock stays."""
+    """A process that may write no more bytes names the folder and asks for room. Only the lock stays."""
     done = child(FULL_DISK, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
@@ -143,44 +143,44 @@ open_built(Path(sys.argv[1]), "toy", "original", Recipe(PLAIN.identity, write))
 
 
 def test_what_killed_builds_left_is_gone_after_the_next_build(tmp_path):
-    """Two builds that are killed leave scratch folders; the next build removes them, and no other dataset's."""
+    """The next build removes the scratch folders of two killed builds, and those of no other dataset."""
     for _ in range(2):
         assert child(KILLED, tmp_path).returncode == -9
     (tmp_path / "built" / ".other-original-12345678.x").mkdir()
     left = {path.name for path in (tmp_path / "built").glob(".toy-*")}
     assert left
-    assert kept(tmp_path, "toy", "original") == []
+    assert complete_builds(tmp_path, "toy", "original") == []
     opened(tmp_path)
     built = built_folder(tmp_path).name
     assert {path.name for path in (tmp_path / "built").iterdir()} == {built, f"{built}.lock", ".other-original-12345678.x"}
 
 
 def child(code, folder):
-    """A Python of its own that is given a folder."""
+    """Runs a new Python process with a folder as its argument."""
     root = Path(__file__).parents[3]
     return subprocess.run([sys.executable, "-c", code, str(folder)], cwd=root, capture_output=True, text=True, timeout=120)
 
 
 def test_other_counts_than_expected_are_not_kept(tmp_path):
-    """The line says what was found and expected; when the files are mended, the same call builds."""
+    """The line has the actual and the expected count. When the files are mended, the same call builds."""
     wrong = replace(PLAIN, expected={"train": 6, "test": 5})
     assert names_in_order(refusal(tmp_path, wrong), tmp_path, "original", "toy", 4, "test", 5)
-    assert kept(tmp_path, "toy", "original") == []
+    assert complete_builds(tmp_path, "toy", "original") == []
     mended = replace(wrong, write=lambda into: save(into, ARRAYS | {"test-labels": np.arange(5) % 3}))
     assert len(opened(tmp_path, mended).arrays["test-labels"]) == 5
 
 
 def test_a_build_with_other_counts_is_named(tmp_path):
-    """Where a build from before has other counts than are expected now, the line says which folder to delete."""
+    """If an earlier build has other counts than are expected now, the line says which folder to delete."""
     opened(tmp_path)
-    said = refusal(tmp_path, replace(PLAIN, expected={"train": 7}))
-    assert names_in_order(said, built_folder(tmp_path), 6, "train", 7)
-    assert names(said, "delete")
+    message = refusal(tmp_path, replace(PLAIN, expected={"train": 7}))
+    assert names_in_order(message, built_folder(tmp_path), 6, "train", 7)
+    assert names(message, "delete")
 
 
 @pytest.fixture
 def fed(tmp_path):
-    """A recipe that reads a folder of two files and a file beside it."""
+    """Returns a recipe that reads a folder of two files and a file beside it."""
     (tmp_path / "in" / "images").mkdir(parents=True)
     for name in ("images/a", "images/b", "table"):
         (tmp_path / "in" / name).write_text(name)
@@ -188,7 +188,7 @@ def fed(tmp_path):
 
 
 def retouched(path):
-    """The same content, written anew."""
+    """Writes the same content again."""
     stat = path.stat()
     path.write_text(path.read_text())
     assert path.stat().st_mtime_ns != stat.st_mtime_ns
@@ -207,27 +207,27 @@ CHANGES = {
 
 @pytest.mark.parametrize("how", CHANGES)
 def test_files_that_changed_after_the_build_are_named(tmp_path, fed, how):
-    """The line says what has changed and which folder to delete; after that the same call builds anew."""
+    """The line says which file has changed and which folder to delete. After deletion the same call builds."""
     opened(tmp_path, fed)
     name, change = CHANGES[how]
     change(tmp_path / "in")
     built = built_folder(tmp_path)
-    said = refusal(tmp_path, fed)
-    assert said.startswith(f"{tmp_path / 'in' / name}: ")
-    assert names(said, built, "delete")
+    message = refusal(tmp_path, fed)
+    assert message.startswith(f"{tmp_path / 'in' / name}: ")
+    assert names(message, built, "delete")
     shutil.rmtree(built)
     opened(tmp_path, fed)
 
 
 def test_files_that_changed_during_the_build_are_named(tmp_path, fed):
-    """What is recorded is how the files were before they were read, so the first opening says it."""
+    """The manifest has the files as they were before they were read, so the first opening fails."""
     table = tmp_path / "in" / "table"
     slow = replace(fed, write=lambda into: (save(into, ARRAYS), table.write_text("just now")))
     assert names(refusal(tmp_path, slow), table, "delete")
 
 
 def test_files_that_are_fetched_during_the_build_are_recorded(tmp_path, fed):
-    """Files that the build itself brings, or replaces, are watched from then on."""
+    """Files that the build itself downloads or replaces must not change afterwards."""
     table = tmp_path / "in" / "table"
     opened(tmp_path, replace(fed, write=lambda into: (save(into, ARRAYS), table.write_text("fetched")), fetches=True))
     opened(tmp_path, fed)
@@ -236,7 +236,7 @@ def test_files_that_are_fetched_during_the_build_are_recorded(tmp_path, fed):
 
 
 def test_files_that_are_gone_or_moved_are_not_missed(tmp_path, fed):
-    """A build serves on when what it was built from is moved as a whole or taken away, in part or whole; hidden files are nothing."""
+    """A build stays valid if its files are moved together, or some or all are deleted. Hidden files do not count."""
     first = opened(tmp_path, fed)
     (tmp_path / "in" / "images" / ".DS_Store").touch()
     (tmp_path / "in").rename(tmp_path / "moved")
@@ -250,7 +250,7 @@ def test_files_that_are_gone_or_moved_are_not_missed(tmp_path, fed):
 
 
 def test_builds_of_before_files_were_recorded_are_still_good(tmp_path, fed):
-    """A manifest without fingerprints is that of an earlier version, whose results stay valid."""
+    """A manifest of an earlier version has no fingerprints, and its build stays valid."""
     first = opened(tmp_path, fed)
     built = built_folder(tmp_path)
     manifest = json.loads((built / "manifest.json").read_text())
@@ -268,14 +268,14 @@ DATA = [b"", b"\x89PNG\r\n", b"PK\x03\x04", b"\x93NUMPY", b"\x00\x00\x08\x03", b
 
 @pytest.mark.parametrize("content", PAGES)
 def test_pages_are_told(tmp_path, content):
-    """However a page begins, with a mark, blanks, a comment or a declaration."""
+    """A page is recognised if it begins with a byte order mark, blanks, a comment or a declaration."""
     (tmp_path / "x").write_bytes(content)
     assert is_web_page(tmp_path / "x")
 
 
 @pytest.mark.parametrize("content", DATA)
 def test_data_are_no_pages(tmp_path, content):
-    """Nothing that is read here is taken for a page, nor is what cannot be opened."""
+    """No data file is taken for a page, and neither is a file that cannot be opened."""
     (tmp_path / "x").write_bytes(content)
     assert not is_web_page(tmp_path / "x")
     assert not is_web_page(tmp_path)

@@ -1,4 +1,4 @@
-"""Bimodal CelebA: the text rule, the crop, both forms of the annotations, what is refused, and a build that goes on."""
+"""Bimodal CelebA: the text rule, the crop, both forms of the annotations, wrong input, and a build that is resumed."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ PAGE = "\n <!DOCTYPE html><html><head><title>Google Drive - Quota exceeded</titl
 
 
 def labels_of_files():
-    """(21, 40): what the files' annotations say."""
+    """Returns the labels of the annotation files, (21, 40)."""
     return np.random.default_rng(5).integers(0, 2, (TOTAL, 40))
 
 
@@ -46,7 +46,7 @@ def write_txt(root, names=NAMES, columns=CELEBA, labels=None, partition=PARTITIO
 
 
 def write_csv(root, negative=-1):
-    """Annotations as on Kaggle; absent is `negative`."""
+    """Writes annotations as on Kaggle, with `negative` for an absent attribute."""
     rows = [",".join([name, *map(str, np.where(row, 1, negative))]) for name, row in zip(NAMES, labels_of_files(), strict=True)]
     (root / "list_attr_celeba.csv").write_text("\r\n".join([",".join(["image_id", *CELEBA]), *rows, ""]))
     lines = [f"{name},{part}" for name, part in zip(NAMES, PARTITION, strict=True)]
@@ -71,19 +71,19 @@ def root(tmp_path):
 
 
 def slow_text(row, names, start):
-    """The released rule, literally, with the start given."""
-    kept = []
+    """Returns the text by the released rule, word for word, for this start."""
+    present = []
     for name, has in zip(names, row, strict=True):
         if has:
-            kept.append(name)
-    while len(", ".join(kept)) > 256:
-        kept = kept[:-1]
-    body = ", ".join(kept).replace("_", " ").lower()
+            present.append(name)
+    while len(", ".join(present)) > 256:
+        present = present[:-1]
+    body = ", ".join(present).replace("_", " ").lower()
     return "*" * start + body + "*" * (256 - len(body) - start)
 
 
 def test_texts_follow_the_released_rule():
-    """Each is what the literal rule gives for some start; all starts from 0 to 254 - length occur, and no others."""
+    """Each text is what the released rule gives for some start. All starts from 0 to 254 - length occur, and no others."""
     chance = np.random.default_rng(0)
     labels = (chance.random((300, 40)) < chance.random((300, 1))).astype(np.uint8)
     for row, codes in zip(labels, celeba.texts(labels, CELEBA, chance), strict=True):
@@ -96,7 +96,7 @@ def test_texts_follow_the_released_rule():
 
 
 def test_a_text_that_is_too_long_is_cut_after_an_attribute():
-    """All forty names do not fit: those that do are whole, in order, and one more would not fit; full texts start at once."""
+    """If not all forty names fit, as many whole ones as possible are there, in order, from the first character on."""
     written = celeba.text([1] * 40, CELEBA, np.random.default_rng(0)).strip("*")
     spoken = [name.replace("_", " ").lower() for name in CELEBA]
     count = written.count(", ") + 1
@@ -107,7 +107,7 @@ def test_a_text_that_is_too_long_is_cut_after_an_attribute():
 
 
 def test_no_attribute_gives_padding_only():
-    """A face with nothing is 256 stars, a character of the alphabet's punctuation."""
+    """The text of a face without attributes is 256 stars, and a star is in the alphabet."""
     assert celeba.text([0] * 40, CELEBA, np.random.default_rng(0)) == "*" * 256
     assert len(ALPHABET) == 71
     assert "*" in ALPHABET
@@ -124,7 +124,7 @@ def test_an_image_is_cropped_and_resized_as_torchvision_does_it(root):
 
 
 def test_the_middle_of_the_image_is_what_remains(tmp_path):
-    """A white square of 148 x 148 in the middle of a black image fills the picture; its quarters' colours stay where they are."""
+    """A white square of 148 x 148 in the middle of a black image fills the picture, and its four quarters keep their colours."""
     pixels = np.zeros((218, 178, 3), np.uint8)
     pixels[35:183, 15:163] = 255
     pixels[35:109, 15:89] = (255, 0, 0)
@@ -135,7 +135,7 @@ def test_the_middle_of_the_image_is_what_remains(tmp_path):
 
 
 def test_the_original_is_read_by_partition(root, tmp_path):
-    """Splits have the annotated sizes and labels, the files' images, and texts that name the labels."""
+    """Splits have the sizes and labels of the annotations, the images of the files, and texts that name the labels."""
     loaded = celeba.load("original", tmp_path)
     labels = labels_of_files()
     assert (loaded.classes, loaded.attributes) == (40, CELEBA)
@@ -144,14 +144,14 @@ def test_the_original_is_read_by_partition(root, tmp_path):
         assert np.array_equal(split.labels, labels[chosen])
         for row, i in enumerate(chosen):
             assert np.array_equal(split.items["image"][row], celeba_decoding.decode(root / "img_align_celeba" / NAMES[i]))
-            said = {name for name in spelled(split.items["text"][row], ALPHABET).strip("*").split(", ") if name}
+            names_in_text = {name for name in spelled(split.items["text"][row], ALPHABET).strip("*").split(", ") if name}
             names = [name.replace("_", " ").lower() for name, has in zip(CELEBA, labels[i], strict=True) if has]
-            assert said == set(names[: len(said)])
+            assert names_in_text == set(names[: len(names_in_text)])
     assert not list((tmp_path / "built").glob("*.partial"))
 
 
 def test_validation_takes_the_place_of_test_without_another_build(root, tmp_path):
-    """Both choices map one built folder; with `validation`, the test set is partition 1."""
+    """Both choices map the same built folder. With `validation`, the test set is partition 1."""
     first = celeba.load("original", tmp_path)
     (root / "list_attr_celeba.txt").unlink()
     second = celeba.load("original", tmp_path, "validation")
@@ -171,7 +171,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_files_that_change_after_the_build_are_named(root, tmp_path, name):
-    """Annotations and images must be those that the dataset was built from; the line says which folder to delete."""
+    """If annotations or images change after the build, the line says which folder to delete."""
     celeba.load("original", tmp_path)
     CHANGES[name](root)
     with pytest.raises(DataError) as caught:
@@ -181,7 +181,7 @@ def test_files_that_change_after_the_build_are_named(root, tmp_path, name):
 
 
 def test_the_originals_may_be_taken_away_or_moved_after_the_build(root, tmp_path):
-    """The folder `celeba` is needed for the build only, and may be given up for the one above it."""
+    """Only the build needs the folder `celeba`. Afterwards its files may also be in the folder above."""
     first = celeba.load("original", tmp_path)
     for path in root.iterdir():
         path.rename(tmp_path / path.name)
@@ -194,7 +194,7 @@ def test_the_originals_may_be_taken_away_or_moved_after_the_build(root, tmp_path
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_annotations_are_found_in_either_folder(root, tmp_path, inside):
-    """Files in the data folder itself are read although there is a folder `celeba`, unless that holds an annotation."""
+    """Annotations in the data folder itself are read unless the folder `celeba` has one."""
     for path in root.iterdir():
         path.rename(tmp_path / path.name)
     if inside:
@@ -207,7 +207,7 @@ def test_annotations_are_found_in_either_folder(root, tmp_path, inside):
 
 @pytest.mark.parametrize("evaluate_on", ["test", "validation"])
 def test_every_partition_has_the_published_count(root, tmp_path, monkeypatch, evaluate_on):
-    """Whichever is the test set, all three are counted, and before an image is decoded."""
+    """The counts of all three partitions are checked before any image is decoded."""
     fields = ("train_examples", "validation_examples", "test_examples")
     for wrong, split in enumerate(("train", "validation", "test")):
         counts = [count + (i == wrong) for i, count in enumerate(COUNTS)]
@@ -220,7 +220,7 @@ def test_every_partition_has_the_published_count(root, tmp_path, monkeypatch, ev
 
 @pytest.mark.parametrize("negative", [-1, 0])
 def test_csv_files_give_what_txt_files_give(root, tmp_path, negative):
-    """Kaggle's layout, its image folder within a folder, has the same hash as the released one; so has a bare folder of files."""
+    """Kaggle's layout with its nested image folder has the same hash as the released one, and so has a flat folder of files."""
     first = celeba.load("original", tmp_path)
     kaggle = tmp_path / "kaggle"
     (kaggle / "img_align_celeba").mkdir(parents=True)
@@ -230,7 +230,7 @@ def test_csv_files_give_what_txt_files_give(root, tmp_path, negative):
 
 
 def test_columns_in_another_order_are_found_by_name(root):
-    """Attributes are told by the names of their columns."""
+    """The names of the columns, and not their order, decide which attribute a value belongs to."""
     before = celeba_files.read_parts(root.parent)
     order = np.random.default_rng(1).permutation(40)
     write_txt(root, columns=[CELEBA[i] for i in order], labels=labels_of_files()[:, order])
@@ -239,7 +239,7 @@ def test_columns_in_another_order_are_found_by_name(root):
 
 
 def test_the_embedded_data_need_no_file(tmp_path, monkeypatch):
-    """Drawn faces in the sizes asked for, the same at the next load; splits share no image; batches are floats in range."""
+    """Drawn faces have the right sizes and are the same at the next load. Splits share no image. Batches are floats in range."""
     for name, count in (("TRAIN", 30), ("VALIDATION", 10), ("TEST", 20)):
         monkeypatch.setattr(celeba, f"EMBEDDED_{name}", count)
     loaded, validation = celeba.load("embedded", tmp_path), celeba.load("embedded", tmp_path, "validation")
@@ -254,7 +254,7 @@ def test_the_embedded_data_need_no_file(tmp_path, monkeypatch):
 
 
 def test_labels_are_zeros_and_ones_for_every_item(root, tmp_path):
-    """uint8, (N, 40), the same for both modalities; rows point to items in order."""
+    """Labels are uint8, (N, 40), the same for both modalities, and rows point to items in order."""
     split = celeba.load("original", tmp_path).train
     for name in ("image", "text"):
         assert split.item_labels[name].dtype == torch.uint8
@@ -276,7 +276,7 @@ celeba.load("original", Path(sys.argv[1]))
 
 
 def killed_in_the_middle(folder):
-    """Run a slow build in a child process, and kill it when some images are done."""
+    """Runs a slow build in a child process, and kills it when some images are done."""
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], cwd=Path(__file__).parents[3])
     counter = folder / "built" / ".celeba-original.partial" / "train.done"
     try:
@@ -292,7 +292,7 @@ def killed_in_the_middle(folder):
 
 
 def test_a_killed_build_goes_on_and_gives_the_same_arrays(root, tmp_path, monkeypatch):
-    """After a SIGKILL the next build decodes the rest only, and its hash is that of a build that was never cut."""
+    """After a SIGKILL the next build decodes only the rest, and its hash is that of an uninterrupted build."""
     done = killed_in_the_middle(tmp_path)
     assert 4 <= done < TOTAL
     assert not list((tmp_path / "built").glob("celeba-original-*/manifest.json"))
@@ -309,7 +309,7 @@ def test_a_killed_build_goes_on_and_gives_the_same_arrays(root, tmp_path, monkey
 
 
 def test_a_torn_end_is_written_again(root, tmp_path, monkeypatch):
-    """Bytes after the counted images, and a file shorter than its counter says, do not reach the arrays."""
+    """Bytes beyond the counted images do not reach the arrays, and a file shorter than its counter is decoded again."""
     monkeypatch.setattr(celeba_decoding, "CHUNK", 5)
     parts = celeba_files.read_parts(tmp_path)
     whole = np.load(celeba_decoding.decode_all(parts, tmp_path / "cache")["train"])
@@ -322,7 +322,7 @@ def test_a_torn_end_is_written_again(root, tmp_path, monkeypatch):
 
 
 def test_an_image_that_changed_since_it_was_decoded_is_decoded_again(root, tmp_path):
-    """A build that goes on after an image was replaced, its old time set back, has what is there now."""
+    """A resumed build has the new content of a replaced image, even if its old time was set back."""
     cache, parts = tmp_path / "cache", celeba_files.read_parts(tmp_path)
     before = np.load(celeba_decoding.decode_all(parts, cache)["train"])
     path = parts["train"].images[7]
@@ -336,7 +336,7 @@ def test_an_image_that_changed_since_it_was_decoded_is_decoded_again(root, tmp_p
 
 
 def test_another_list_of_images_starts_anew(root, tmp_path):
-    """What was decoded for other annotations is not taken for these."""
+    """Images that were decoded for other annotations are not used."""
     celeba_decoding.decode_all(celeba_files.read_parts(tmp_path), tmp_path / "cache")
     write_txt(root, partition=PARTITION[::-1])
     parts = celeba_files.read_parts(tmp_path)
@@ -346,7 +346,7 @@ def test_another_list_of_images_starts_anew(root, tmp_path):
 
 
 def test_progress_is_said_in_lines_or_by_a_bar(root, tmp_path, monkeypatch, capsys):
-    """Standard error that is no terminal gets plain lines, a terminal a bar that ends at the total; standard output nothing."""
+    """On standard error, a terminal gets a bar that ends at the total, and a file plain lines. Standard output gets nothing."""
     monkeypatch.setattr(celeba_decoding, "SECONDS_BETWEEN_LINES", 0.0)
     parts = celeba_files.read_parts(tmp_path)
     celeba_decoding.decode_all(parts, tmp_path / "lines")
@@ -354,51 +354,51 @@ def test_progress_is_said_in_lines_or_by_a_bar(root, tmp_path, monkeypatch, caps
     assert printed.err.splitlines()[-1] == f"decoding CelebA: {TOTAL} of {TOTAL} images"
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     celeba_decoding.decode_all(parts, tmp_path / "bar")
-    shown = capsys.readouterr()
-    assert f"{TOTAL}/{TOTAL}" in shown.err
-    assert printed.out == shown.out == ""
+    output = capsys.readouterr()
+    assert f"{TOTAL}/{TOTAL}" in output.err
+    assert printed.out == output.out == ""
 
 
 def change(path, old, new):
-    """Replace the first occurrence of a text in a file."""
+    """Replaces the first occurrence of a text in a file."""
     content = path.read_text()
     assert old in content
     path.write_text(content.replace(old, new, 1))
 
 
 def no_images(root):
-    """Take the image folder away."""
+    """Deletes the image folder."""
     (root / "img_align_celeba").rename(root / "elsewhere")
 
 
 def zipped(root):
-    """Leave only the archive."""
+    """Leaves only the archive."""
     no_images(root)
     with zipfile.ZipFile(root / "img_align_celeba.zip", "w") as archive:
         archive.writestr("img_align_celeba/000001.jpg", b"")
 
 
 def zip_is(root, content):
-    """An archive with this content in place of the folder."""
+    """Puts an archive with this content in place of the folder."""
     no_images(root)
     (root / "img_align_celeba.zip").write_text(content)
 
 
 def only_csv(root):
-    """Kaggle's annotations in place of the released ones."""
+    """Puts Kaggle's annotations in place of the released ones."""
     for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
         (root / name).unlink()
     write_csv(root)
 
 
 def csv_with(root, name, old, new):
-    """Kaggle's annotations with one change."""
+    """Puts Kaggle's annotations, with one change, in place of the released ones."""
     only_csv(root)
     change(root / name, old, new)
 
 
 def other_name(root, form, name):
-    """Annotations of one form under the other's names."""
+    """Puts annotations of one form under the names of the other."""
     write_csv(root)
     for stem in ("list_attr_celeba", "list_eval_partition"):
         content = (root / f"{stem}{form}").read_text()
@@ -408,18 +408,18 @@ def other_name(root, form, name):
 
 
 def other_partition(root, form, name):
-    """As `other_name`, with the attributes as they should be."""
+    """As `other_name`, but only for the partition."""
     other_name(root, form, name)
     (root / f"list_attr_celeba{name}").rename(root / f"list_attr_celeba{form}")
 
 
 def resized(root):
-    """One image as large as the picture in the wild."""
+    """Makes one image as large as the picture in the wild."""
     Image.new("RGB", (409, 687)).save(root / "img_align_celeba" / "000004.jpg")
 
 
 def too_few_values(root):
-    """The second image's last value is missing."""
+    """Removes the last value of the second image."""
     path = root / "list_attr_celeba.txt"
     lines = path.read_text().splitlines()
     lines[3] = lines[3].rpartition(" ")[0]
@@ -427,7 +427,7 @@ def too_few_values(root):
 
 
 def cut(root):
-    """Half of one image."""
+    """Cuts one image in half."""
     path = root / "img_align_celeba" / "000003.jpg"
     path.write_bytes(path.read_bytes()[:1500])
 
@@ -478,7 +478,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_every_wrong_input_has_its_own_line(case, root, tmp_path):
-    """A DataError of one line names the file, what was found and what to do; nothing is built."""
+    """A DataError of one line names the file, the value found and what to do. Nothing is built."""
     spoil, named = WRONG[case]
     spoil(root)
     with pytest.raises(DataError) as caught:
@@ -500,7 +500,7 @@ def test_a_mended_image_lets_the_build_go_on(root, tmp_path):
 
 
 def test_a_full_set_has_the_released_counts(root, tmp_path, monkeypatch):
-    """As many images as were released, with another partition, are refused; fewer or more with that partition are not."""
+    """As many images as were released are refused with another partition. Fewer or more images are accepted."""
     assert celeba_files.FULL_COUNTS == (162_770, 19_867, 19_962)
     monkeypatch.setattr(celeba_files, "FULL_COUNTS", COUNTS)
     celeba_files.read_parts(tmp_path)

@@ -1,4 +1,4 @@
-"""CelebA in the layouts, encodings and spellings in which people have it, and what is said where it cannot be read."""
+"""CelebA in other layouts, encodings and spellings, and the errors if it cannot be read."""
 
 import csv
 import io
@@ -21,42 +21,42 @@ ATTR, PART, IMAGES = "list_attr_celeba", "list_eval_partition", "img_align_celeb
 
 
 def attr_txt():
-    """The attributes as released."""
+    """Returns the attributes as released."""
     rows = [f"{name} {' '.join(f'{v:2d}' for v in 2 * row - 1)}" for name, row in zip(NAMES, LABELS, strict=True)]
     return "\n".join([str(len(NAMES)), " ".join(CELEBA), *rows, ""])
 
 
 def part_txt():
-    """The partition as released."""
+    """Returns the partition as released."""
     return "".join(f"{name} {part}\n" for name, part in zip(NAMES, PARTITION, strict=True))
 
 
 def table(rows, separator, ends="\r\n"):
-    """A .csv file's text."""
+    """Returns the text of a .csv file."""
     written = io.StringIO()
     csv.writer(written, delimiter=separator, lineterminator=ends).writerows(rows)
     return written.getvalue()
 
 
 def attr_csv(separator=",", absent="-1", present="1"):
-    """The attributes as a table."""
+    """Returns the attributes as a table."""
     rows = [[name, *(present if v else absent for v in row)] for name, row in zip(NAMES, LABELS, strict=True)]
     return table([["image_id", *CELEBA], *rows], separator)
 
 
 def part_csv(separator=","):
-    """The partition as a table."""
+    """Returns the partition as a table."""
     return table([["image_id", "partition"], *zip(NAMES, PARTITION, strict=True)], separator)
 
 
 def put(path, text, encoding="utf-8"):
-    """Write a text, with the folders above it."""
+    """Writes a text, and makes the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode(encoding))
 
 
 def put_images(folder, rename=lambda name: name, seed=7):
-    """Random pictures under the images' names, or others."""
+    """Writes random pictures under the images' names, or others."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for name in NAMES:
@@ -65,7 +65,7 @@ def put_images(folder, rename=lambda name: name, seed=7):
 
 
 def put_all(folder, annotations, images=None):
-    """CelebA with these annotations, by path without `celeba`, and its images in `images` or the standard folder."""
+    """Writes CelebA with these annotations, by path without `celeba`, and its images in `images` or the standard folder."""
     for path, text in annotations.items():
         put(folder / path, text)
     put_images(folder / (images or f"celeba/{IMAGES}"))
@@ -73,7 +73,7 @@ def put_all(folder, annotations, images=None):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """The dataset that torchvision's layout gives."""
+    """The dataset from torchvision's layout."""
     folder = tmp_path_factory.mktemp("torchvision")
     put_all(folder, {f"celeba/{ATTR}.txt": attr_txt(), f"celeba/{PART}.txt": part_txt()})
     return celeba.load("original", folder)
@@ -94,7 +94,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_dataset(tmp_path, expected, layout):
-    """Folders of other names and depths change nothing in the arrays; what macOS and Windows leave there is passed over."""
+    """Other folder names and depths do not change the arrays, and neither do files that macOS and Windows add."""
     attributes, partition, images = LAYOUTS[layout]
     put_all(tmp_path, {f"{attributes}/{ATTR}.txt": attr_txt(), f"{partition}/{PART}.txt": part_txt()}, images)
     for junk in (
@@ -128,7 +128,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("form", TEXTS)
 def test_every_table_gives_the_same_dataset(tmp_path, expected, form):
-    """Separators, encodings and ways of writing absent and present change nothing in the arrays."""
+    """Separators, encodings and the notation of absent and present do not change the arrays."""
     attributes, partition, encoding = TEXTS[form]()
     put(tmp_path / "celeba" / f"{ATTR}.csv", attributes, encoding)
     put(tmp_path / "celeba" / f"{PART}.csv", partition, encoding)
@@ -145,7 +145,7 @@ def test_every_table_gives_the_same_dataset(tmp_path, expected, form):
     ],
 )
 def test_released_texts_may_be_saved_by_windows_or_with_zeros(tmp_path, expected, change, encoding):
-    """CRLF, UTF-16, a mark at the beginning, and 0 for absent, in `.txt` and under a name in upper case."""
+    """A `.txt` may have CRLF, UTF-16, a byte order mark, 0 for absent, and a name in upper case."""
     put(tmp_path / "celeba" / f"{ATTR.upper()}.TXT", change(attr_txt()), encoding)
     put(tmp_path / "celeba" / f"{PART}.txt", part_txt().replace("\n", "\r\n"), encoding)
     put_images(tmp_path / "celeba" / IMAGES)
@@ -153,7 +153,7 @@ def test_released_texts_may_be_saved_by_windows_or_with_zeros(tmp_path, expected
 
 
 def released(folder, rename=lambda name: name, images=IMAGES):
-    """Annotations as released, and images under other names."""
+    """Writes annotations as released, and images under other names."""
     put(folder / "celeba" / f"{ATTR}.txt", attr_txt())
     put(folder / "celeba" / f"{PART}.txt", part_txt())
     put_images(folder / "celeba" / images, rename)
@@ -161,7 +161,7 @@ def released(folder, rename=lambda name: name, images=IMAGES):
 
 @pytest.mark.parametrize("ending", [".JPG", ".jpeg", ".JPEG"])
 def test_images_whose_names_end_in_another_way_are_read(tmp_path, expected, ending):
-    """`000001.JPG` is 000001.jpg where no other file is."""
+    """`000001.JPG` is read for 000001.jpg if there is no other candidate."""
     released(tmp_path, lambda name: name.replace(".jpg", ending))
     data = celeba.load("original", tmp_path)
     assert data.hash == expected.hash
@@ -169,7 +169,7 @@ def test_images_whose_names_end_in_another_way_are_read(tmp_path, expected, endi
 
 
 def test_png_images_are_read_and_said(tmp_path):
-    """They are not the published files: their count is said, and their pixels are what is read."""
+    """They are not the published files, so a remark has their count. Their pixels are in the arrays."""
     released(tmp_path, lambda name: name.replace(".jpg", ".png"), "img_align_celeba_png")
     data = celeba.load("original", tmp_path)
     images = tmp_path / "celeba" / "img_align_celeba_png"
@@ -178,7 +178,7 @@ def test_png_images_are_read_and_said(tmp_path):
 
 
 def refusal(folder):
-    """The one line that loading ends in; nothing is built."""
+    """Returns the one line of the error that loading raises, and checks that nothing is built."""
     with pytest.raises(DataError) as caught:
         celeba.load("original", folder)
     assert "\n" not in str(caught.value)
@@ -187,7 +187,7 @@ def refusal(folder):
 
 
 def test_two_files_for_one_image_are_both_named(tmp_path):
-    """Which one is meant is for the user to say, unless one has the very name."""
+    """The user must choose between them, unless one has exactly the annotated name."""
     released(tmp_path, lambda name: name.replace(".jpg", ".JPG"))
     images = tmp_path / "celeba" / IMAGES
     shutil.copy(images / "000003.JPG", images / "000003.png")
@@ -197,7 +197,7 @@ def test_two_files_for_one_image_are_both_named(tmp_path):
 
 
 def test_no_file_is_read_for_two_images(tmp_path):
-    """Annotations that name 000001.jpg and 000001.png want two files."""
+    """Annotations that name 000001.jpg and 000001.png need two files."""
     released(tmp_path)
     for stem, text in ((ATTR, attr_txt()), (PART, part_txt())):
         put(tmp_path / "celeba" / f"{stem}.txt", text.replace("000002.jpg", "000001.png"))
@@ -207,13 +207,13 @@ def test_no_file_is_read_for_two_images(tmp_path):
 
 
 def test_images_of_other_names_are_named_with_advice_that_helps(tmp_path):
-    """As many pictures under other names want a name, and not to be unpacked again; fewer pictures do."""
+    """For as many pictures with other names, the advice is to rename them; for fewer pictures, to unpack again."""
     released(tmp_path, lambda name: f"face_{name}")
     images = tmp_path / "celeba" / IMAGES
-    said = refusal(tmp_path)
-    assert names(said, images / NAMES[0], f"{ATTR}.txt", 13)
-    assert names_in_order(said, *(f"face_{name}" for name in NAMES[:5]), 8)
-    assert "unpack" not in said
+    message = refusal(tmp_path)
+    assert names(message, images / NAMES[0], f"{ATTR}.txt", 13)
+    assert names_in_order(message, *(f"face_{name}" for name in NAMES[:5]), 8)
+    assert "unpack" not in message
     (images / "face_000001.jpg").unlink()
     assert names(refusal(tmp_path), "unpack")
 
@@ -227,7 +227,7 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("case", DIFFERENT)
 def test_annotations_that_differ_are_both_named(tmp_path, expected, case):
-    """Two forms of an annotation are read where they say the same, and refused by name where they do not."""
+    """Two forms of an annotation are accepted if they have the same content, and both named if not."""
     path, differing = DIFFERENT[case]
     released(tmp_path)
     put(tmp_path / path, differing())
@@ -239,53 +239,53 @@ def test_annotations_that_differ_are_both_named(tmp_path, expected, case):
 
 @pytest.mark.parametrize("other", [f"{IMAGES}/{IMAGES}", f"Img/{IMAGES}"])
 def test_two_folders_of_images_are_compared(tmp_path, expected, other):
-    """Copies are read; where an image differs, both folders and the image are named."""
+    """Copies are accepted. If an image differs, both folders and the image are named."""
     released(tmp_path)
     put_images(tmp_path / "celeba" / other)
     assert celeba.load("original", tmp_path).hash == expected.hash
     shutil.rmtree(tmp_path / "built")
     Image.new("RGB", (178, 218)).save(tmp_path / "celeba" / other / NAMES[4])
-    said = refusal(tmp_path)
-    assert all(str(tmp_path / "celeba" / folder) in said for folder in (IMAGES, other))
-    assert names(said, NAMES[4])
+    message = refusal(tmp_path)
+    assert all(str(tmp_path / "celeba" / folder) in message for folder in (IMAGES, other))
+    assert names(message, NAMES[4])
 
 
 def test_a_folder_of_png_images_beside_the_published_ones_changes_nothing(tmp_path, expected):
-    """Both are released; the JPEGs are what the published results were made of."""
+    """Both are released, and the JPEGs, which the published results used, are read."""
     released(tmp_path)
     put_images(tmp_path / "celeba" / "img_align_celeba_png", lambda name: name.replace("jpg", "png"), seed=8)
     assert celeba.load("original", tmp_path).hash == expected.hash
 
 
 def test_an_empty_folder_within_the_folder_of_images_is_passed_over(tmp_path, expected):
-    """As archive programs leave it; before, all images counted as missing."""
+    """An archive program may leave one. It once made all images count as missing."""
     released(tmp_path)
     (tmp_path / "celeba" / IMAGES / IMAGES).mkdir()
     assert celeba.load("original", tmp_path).hash == expected.hash
 
 
 def test_two_datasets_are_both_named(tmp_path):
-    """Several folders with annotations, none of them `celeba`."""
+    """Several folders have annotations, and none of them is `celeba`."""
     for name in ("CelebA", "celeba-dataset"):
         put(tmp_path / name / "Anno" / f"{ATTR}.txt", attr_txt())
-    said = refusal(tmp_path)
-    assert names(said, tmp_path / "CelebA", tmp_path / "celeba-dataset")
+    message = refusal(tmp_path)
+    assert names(message, tmp_path / "CelebA", tmp_path / "celeba-dataset")
 
 
 def test_what_was_expected_and_what_is_there_are_named(tmp_path):
-    """An annotation under another name, an archive that is not unpacked, and nothing at all."""
+    """The folder has an annotation under another name, an archive that is not unpacked, or nothing."""
     assert names(refusal(tmp_path), tmp_path, f"{ATTR}.txt", f"{ATTR}.csv")
     for name in ("attributes.csv", "celeba-dataset.zip", *(f"{n}.txt" for n in range(6))):
         put(tmp_path / "celeba" / name, "x")
-    said = refusal(tmp_path)
-    assert names(said, f"{ATTR}.txt", f"{ATTR}.csv", tmp_path / "celeba")
-    assert names_in_order(said, *(f"{n}.txt" for n in range(5)), 3)
-    assert names(said, "celeba-dataset.zip", "unpack")
+    message = refusal(tmp_path)
+    assert names(message, f"{ATTR}.txt", f"{ATTR}.csv", tmp_path / "celeba")
+    assert names_in_order(message, *(f"{n}.txt" for n in range(5)), 3)
+    assert names(message, "celeba-dataset.zip", "unpack")
 
 
 @pytest.mark.parametrize("name", ["Img/img_align_celeba.zip", "img_align_celeba_png.7z.001"])
 def test_archives_of_images_that_are_not_unpacked_are_named(tmp_path, name):
-    """Wherever they lie under the dataset's folder."""
+    """They may lie anywhere under the dataset's folder."""
     released(tmp_path)
     shutil.rmtree(tmp_path / "celeba" / IMAGES)
     archive = tmp_path / "celeba" / name
@@ -305,7 +305,7 @@ MIXED = {
 
 @pytest.mark.parametrize("case", MIXED)
 def test_tables_that_are_not_clear_are_refused(tmp_path, case):
-    """Ways of writing that are mixed or unknown, and other columns, are named and never guessed."""
+    """Mixed or unknown notations of absent and present, and other columns, are named, and never guessed."""
     released(tmp_path)
     (tmp_path / "celeba" / f"{ATTR}.txt").unlink()
     text, named = MIXED[case]
@@ -316,28 +316,28 @@ def test_tables_that_are_not_clear_are_refused(tmp_path, case):
 
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_a_table_under_the_other_name_is_told_its_right_one(tmp_path, separator):
-    """A `.txt` with separators is a `.csv`."""
+    """For a `.txt` with separators, the line says to name it `.csv`."""
     released(tmp_path)
     put(tmp_path / "celeba" / f"{ATTR}.txt", attr_csv(separator))
     assert names(refusal(tmp_path), f"{ATTR}.txt", f"{ATTR}.csv")
 
 
 def test_a_missing_count_is_told_what_to_write(tmp_path):
-    """Without the number of images a file that is cut short could not be told: it is asked for."""
+    """Without the number of images, a file that is cut short would not be noticed, so the line asks for it."""
     released(tmp_path)
     put(tmp_path / "celeba" / f"{ATTR}.txt", attr_txt().split("\n", 1)[1])
     assert names(refusal(tmp_path), f"{ATTR}.txt", "number of images", "line")
 
 
 def test_pictures_of_more_than_8_bits_a_colour_are_refused(tmp_path):
-    """As 8 bits they would be white."""
+    """Converted to 8 bits they would be white."""
     Image.fromarray(np.full((218, 178), 40_000, np.uint16)).save(tmp_path / "a.png")
     with pytest.raises(DataError, check=naming(tmp_path / "a.png", "I;16", 8)):
         celeba_decoding.decode(tmp_path / "a.png")
 
 
 def test_a_build_notices_changes_in_whatever_layout_it_was_built_from(tmp_path):
-    """The files that were read must stay as they were or go; standard files that come later are others."""
+    """The files that were read may be deleted but not changed. Standard files that are added later count as changed."""
     put_all(tmp_path, {f"celeba/Anno/{ATTR}.txt": attr_txt(), f"celeba/Eval/{PART}.txt": part_txt()}, f"celeba/Img/{IMAGES}")
     first = celeba.load("original", tmp_path)
     changed = tmp_path / "celeba" / "Eval" / f"{PART}.txt"
@@ -352,13 +352,13 @@ def test_a_build_notices_changes_in_whatever_layout_it_was_built_from(tmp_path):
 
 
 def test_a_full_set_whose_annotation_is_not_the_published_one_is_said(tmp_path, monkeypatch):
-    """Where all images are there, the released files' checksums are compared, whatever the ends of lines."""
+    """If all images are there, checksums are compared with the released ones, whatever the line ends."""
     monkeypatch.setattr(celeba_files, "FULL_COUNTS", (6, 3, 4))
     released(tmp_path)
     parts = celeba_files.read_parts(tmp_path)
-    said = celeba_files.remarks(tmp_path, parts)
-    assert [line.split(": ")[0] for line in said] == [f"{tmp_path / 'celeba' / stem}.txt" for stem in (ATTR, PART)]
-    sums = [re.findall(r"\b[0-9a-f]{32}\b", line) for line in said]
+    remarks = celeba_files.remarks(tmp_path, parts)
+    assert [line.split(": ")[0] for line in remarks] == [f"{tmp_path / 'celeba' / stem}.txt" for stem in (ATTR, PART)]
+    sums = [re.findall(r"\b[0-9a-f]{32}\b", line) for line in remarks]
     assert [published for _, published in sums] == [celeba_files.PUBLISHED[stem] for stem in (ATTR, PART)]
     monkeypatch.setattr(celeba_files, "PUBLISHED", {stem: ours for stem, (ours, _) in zip((ATTR, PART), sums, strict=True)})
     put(tmp_path / "celeba" / f"{PART}.txt", part_txt().replace("\n", "\r\n"))

@@ -20,7 +20,7 @@ from tests.support.toys import spelled
 
 
 def test_pairs_share_their_class_and_follow_the_released_count():
-    """A class gives min(#first, #second) x pairings triples, each side's image as often as the number of pairings."""
+    """A class has min(#first, #second) x pairings triples, and each round uses an image once."""
     chance = np.random.default_rng(0)
     first, second = chance.integers(0, 10, 300), chance.integers(0, 10, 200)
     rows, labels = mst.pair(first, second, np.random.default_rng(1), pairings=3)
@@ -31,7 +31,7 @@ def test_pairs_share_their_class_and_follow_the_released_count():
 
 
 def test_pairing_is_seeded():
-    """The same generator state gives the same pairs, another seed others."""
+    """The same generator state gives the same pairs, and another seed other pairs."""
     labels = np.arange(100) % 10
     again = [mst.pair(labels, labels, np.random.default_rng(seed))[0] for seed in (0, 0, 1)]
     assert np.array_equal(again[0], again[1])
@@ -50,14 +50,14 @@ def test_text_is_the_digits_word_at_an_offset_within_eight_characters():
 
 
 def test_the_embedded_data_are_as_the_catalogue_says(dataset):
-    """Sizes equal those that plans and errors are computed from."""
+    """Sizes equal those of the dataset's card, from which plans and errors are computed."""
     card = DATASETS["mnist_svhn_text"]
     assert (len(dataset.train), len(dataset.test)) == (card.train_examples["embedded"], card.test_examples["embedded"])
     assert tuple(m.name for m in dataset.modalities) == card.modalities
 
 
 def test_the_embedded_data_are_those_of_finished_trials(dataset):
-    """The content's hash is the one that every trial on them has recorded."""
+    """The hash of the content is the one that every trial on this dataset has recorded."""
     assert dataset.hash == "b961288ad2d14a7dc10ef50b84eeab2da00c77746e7d9ef5eb0ad10190312ba8"
 
 
@@ -87,14 +87,14 @@ def test_batches_are_floats_in_range(dataset):
 
 
 def test_a_selection_is_fixed_and_of_the_size_that_was_asked(dataset):
-    """`take` gives the same examples each time, and all of them for None."""
+    """`take` returns the same examples each time, and all of them for None."""
     assert torch.equal(dataset.test.take(50, 0).labels, dataset.test.take(50, 0).labels)
     assert len(dataset.test.take(50, 0)) == 50
     assert dataset.test.take(None, 0) is dataset.test
 
 
 def test_damaged_data_are_refused(data_folder, dataset, tmp_path):
-    """A byte that has changed on disk is found by its hash, and the message says what to delete."""
+    """A changed byte changes the hash, and the message says what to delete."""
     (built,) = (path for path in (data_folder / "built").iterdir() if path.is_dir())
     copy = tmp_path / "built" / built.name
     copy.mkdir(parents=True)
@@ -111,8 +111,8 @@ def test_damaged_data_are_refused(data_folder, dataset, tmp_path):
 def original(tmp_path, monkeypatch):
     """Small MNIST idx and SVHN mat files in torchvision's layout; nothing is downloaded."""
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    for method, found in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
-        monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, found=found: found)
+    for method, result in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
+        monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, result=result: result)
     chance = np.random.default_rng(0)
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -150,7 +150,7 @@ def _zeros(*shape):
 
 
 def _only_zipped(path, content):
-    """Leave the file that torchvision would unpack, and no other."""
+    """Leaves the archive that torchvision would unpack, and no other file."""
     path.unlink()
     path.with_suffix(".gz").write_bytes(content)
 
@@ -181,17 +181,17 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_digit_files_are_named(original, case):
-    """A DataError of one line names the file and what was found; nothing is built."""
+    """A DataError of one line names the file and what is wrong. Nothing is built."""
     name, spoil, named = WRONG[case]
     spoil(original / name)
-    said = refusal(original)
-    assert said.startswith(f"{original / name}{'.gz' if case == 'page for an archive' else ''}: ")
-    assert names(said, *named)
+    message = refusal(original)
+    assert message.startswith(f"{original / name}{'.gz' if case == 'page for an archive' else ''}: ")
+    assert names(message, *named)
     assert not list(original.glob("built/*/manifest.json"))
 
 
 def refusal(folder):
-    """The one line that loading the original source ends in."""
+    """Returns the one line of the error that loading the original source raises."""
     with pytest.raises(DataError) as caught:
         mst.load("original", folder)
     assert "\n" not in str(caught.value)
@@ -200,20 +200,20 @@ def refusal(folder):
 
 @pytest.mark.parametrize("name", [TRAIN_IMAGES, TEST_LABELS, TRAIN_MAT])
 def test_digit_files_that_change_after_the_build_are_named(original, name):
-    """Where they are there, they must be those that the dataset was built from; where they are gone, the build is enough."""
+    """Files that are there must not have changed. If they are gone, the build is enough."""
     first = mst.load("original", original)
     content = (original / name).read_bytes()
     (original / name).write_bytes(content[:-1] + b"\x05")
-    said = refusal(original)
-    assert said.startswith(f"{original / name}: ")
-    assert str(original / "built") in said
-    assert names(said, "delete")
+    message = refusal(original)
+    assert message.startswith(f"{original / name}: ")
+    assert str(original / "built") in message
+    assert names(message, "delete")
     (original / name).unlink()
     assert mst.load("original", original).hash == first.hash
 
 
 def test_counts_that_are_not_the_published_ones_are_refused(original):
-    """By way of a key, small files are not kept as the dataset, and the line is the same each time."""
+    """Loading by a key refuses small files, does not keep them as the dataset, and has the same line each time."""
     for _ in range(2):
         with pytest.raises(DataError, check=naming("mnist_svhn_text", "1,200 train", "1,121,360")):
             loading.load(DataKey("mnist_svhn_text", "original", 3, "test"), original)
@@ -221,7 +221,7 @@ def test_counts_that_are_not_the_published_ones_are_refused(original):
 
 
 def test_original_data_that_cannot_be_had_are_named(tmp_path, monkeypatch):
-    """Without files and without a network the error says which files to put where."""
+    """Without files and without a network, the error says which files to put where."""
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(DataError, check=naming(tmp_path / "SVHN", "train_32x32.mat", "test_32x32.mat")):
         mst.load("original", tmp_path)
@@ -229,12 +229,12 @@ def test_original_data_that_cannot_be_had_are_named(tmp_path, monkeypatch):
 
 
 def _mat(path, pixels, labels):
-    """SVHN's format, in which 10 stands for 0."""
+    """Writes SVHN's format, in which label 10 means 0."""
     scipy.io.savemat(path, {"X": pixels, "y": np.where(labels == 0, 10, labels)[:, None]})
 
 
 def _idx(path, array):
-    """MNIST's own format, also gzipped as torchvision downloads it."""
+    """Writes MNIST's format, gzipped too, as torchvision downloads it."""
     content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
     path.write_bytes(content)
     path.with_suffix(".gz").write_bytes(gzip.compress(content))

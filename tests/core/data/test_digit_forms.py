@@ -1,4 +1,4 @@
-"""MNIST and SVHN under the names and in the folders that mirrors and archives give them, and what is said of other files."""
+"""MNIST and SVHN under the names and in the folders of mirrors and archives, and the errors and remarks on other files."""
 
 import gzip
 import hashlib
@@ -23,26 +23,26 @@ RAW = "MNIST/raw"
 
 
 def idx(array):
-    """An IDX file's bytes."""
+    """Returns the bytes of an IDX file."""
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 @pytest.fixture(scope="module")
 def contents():
-    """The bytes of four small files, by MNIST's names: 60 training and 40 test digits."""
-    rng, found = np.random.default_rng(0), {}
+    """Returns the bytes of four small files, by MNIST's names: 60 training and 40 test digits."""
+    rng, files = np.random.default_rng(0), {}
     for prefix, count in (("train", 60), ("t10k", 40)):
-        found[f"{prefix}-images-idx3-ubyte"] = idx(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
-        found[f"{prefix}-labels-idx1-ubyte"] = idx((np.arange(count) % 10).astype(np.uint8))
-    return found
+        files[f"{prefix}-images-idx3-ubyte"] = idx(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
+        files[f"{prefix}-labels-idx1-ubyte"] = idx((np.arange(count) % 10).astype(np.uint8))
+    return files
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A data folder with small SVHN files and no MNIST; nothing can be fetched."""
+    """A data folder with small SVHN files and no MNIST. Nothing can be downloaded."""
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    for method, found in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
-        monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, found=found: found)
+    for method, result in (("download", None), ("_check_integrity", True)):  # the real files have known MD5 sums
+        monkeypatch.setattr(f"torchvision.datasets.SVHN.{method}", lambda self, result=result: result)
     rng = np.random.default_rng(1)
     (tmp_path / "SVHN").mkdir()
     for split, count in (("train", 60), ("test", 40)):
@@ -52,13 +52,13 @@ def folder(tmp_path, monkeypatch):
 
 
 def put(path, content):
-    """Write a file, with the folders above it."""
+    """Writes a file, and makes the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
 def refusal(folder):
-    """The one line that loading ends in; nothing is built."""
+    """Returns the one line of the error that loading raises, and checks that nothing is built."""
     with pytest.raises(DataError) as caught:
         mst.load("original", folder)
     assert "\n" not in str(caught.value)
@@ -68,7 +68,7 @@ def refusal(folder):
 
 @pytest.fixture
 def expected_hash(folder, contents, tmp_path_factory):
-    """The hash of the dataset that torchvision's layout gives."""
+    """The hash of the dataset from torchvision's layout."""
     other = tmp_path_factory.mktemp("torchvision")
     shutil.copytree(folder / "SVHN", other / "SVHN")
     for name, content in contents.items():
@@ -96,7 +96,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_dataset_that_torchvisions_layout_gives(folder, contents, expected_hash, form):
-    """Names, folders and compression of a mirror or archive change nothing in the arrays; hidden files and junk are passed over."""
+    """Names, folders and compression of a mirror or archive do not change the arrays. Hidden files and junk are ignored."""
     for name, content in contents.items():
         path = folder / FORMS[form](name)
         put(path, gzip.compress(content) if path.suffix.lower() == ".gz" else content)
@@ -106,14 +106,14 @@ def test_every_form_gives_the_dataset_that_torchvisions_layout_gives(folder, con
 
 
 def test_compression_is_told_by_content_and_not_by_name(folder, contents, expected_hash):
-    """A file that a browser unpacked and still calls .gz is read, and so is an archive without that ending."""
+    """A file that a browser has unpacked and still calls .gz is read, and so is an archive without that ending."""
     for name, content in contents.items():
         put(folder / RAW / (f"{name}.gz" if "images" in name else name), content if "images" in name else gzip.compress(content))
     assert mst.load("original", folder).hash == expected_hash
 
 
 def test_forms_beside_one_another_are_read_where_they_are_equal(folder, contents, expected_hash):
-    """Kaggle's archive has each file twice; a gz lies beside its content."""
+    """Kaggle's archive has each file twice, and a .gz may lie beside its content."""
     for name, content in contents.items():
         put(folder / "mnist" / name / name, content)
         put(folder / "mnist" / name.replace("-idx", ".idx"), content)
@@ -123,17 +123,17 @@ def test_forms_beside_one_another_are_read_where_they_are_equal(folder, contents
 
 @pytest.mark.parametrize("other", [f"{RAW}/{NAMES[1]}.gz", f"mnist/{NAMES[1]}", f"MNIST/{NAMES[1]}/{NAMES[1]}", NAMES[1]])
 def test_forms_that_differ_are_both_named(folder, contents, other):
-    """Which labels are meant is for the user to say."""
+    """The user must choose between them."""
     for name, content in contents.items():
         put(folder / RAW / name, content)
     changed = contents[NAMES[1]][:-1] + b"\x05"
     put(folder / other, gzip.compress(changed) if other.endswith("gz") else changed)
-    said = refusal(folder)
-    assert names(said, folder / RAW / NAMES[1], folder / other)
+    message = refusal(folder)
+    assert names(message, folder / RAW / NAMES[1], folder / other)
 
 
 def test_other_datasets_files_of_the_same_names_are_not_looked_at(folder, contents, expected_hash):
-    """Fashion-MNIST as torchvision keeps it, and in a folder below MNIST's, is not taken for another form of MNIST."""
+    """Fashion-MNIST in torchvision's folder, or in a folder below MNIST's, is not taken for MNIST."""
     for name, content in contents.items():
         put(folder / RAW / name, content)
         for place in ("FashionMNIST/raw", "KMNIST/raw", "MNIST/fashion-mnist", "EMNIST"):
@@ -142,13 +142,13 @@ def test_other_datasets_files_of_the_same_names_are_not_looked_at(folder, conten
 
 
 def test_what_was_expected_and_what_is_there_are_named(folder, contents):
-    """A file that is missing, and files in a form that is not read: their names, the first few and how many more."""
+    """For a missing file, or files in a form that cannot be read, the line has the first few names and how many more."""
     for name in NAMES[:3]:
         put(folder / "mnist" / name, contents[name])
     put(folder / "mnist" / "t10k-labels.csv", b"7\n")
-    said = refusal(folder)
-    assert names_in_order(said, NAMES[3], folder, "mnist/t10k-images-idx3-ubyte", "mnist/t10k-labels.csv", f"mnist/{NAMES[0]}")
-    assert names(said, folder / RAW, "idx")
+    message = refusal(folder)
+    assert names_in_order(message, NAMES[3], folder, "mnist/t10k-images-idx3-ubyte", "mnist/t10k-labels.csv", f"mnist/{NAMES[0]}")
+    assert names(message, folder / RAW, "idx")
     shutil.rmtree(folder / "mnist")
     for name in ("mnist.npz", *(f"mnist_{n}.csv" for n in range(9))):
         put(folder / name, b"x")
@@ -175,7 +175,7 @@ def test_wrong_files_in_other_forms_are_named(folder, contents, content, found):
 
 
 def test_files_whose_checksum_is_not_the_published_one_are_said(folder, contents, capsys):
-    """They are read, and each is named with both sums: when they are read, and with the dataset ever after."""
+    """They are read. A remark names each with both sums, at the build and at every later opening."""
     for name, content in contents.items():
         put(folder / RAW / name, content)
     first = mst.load("original", folder)
@@ -190,20 +190,20 @@ def test_files_whose_checksum_is_not_the_published_one_are_said(folder, contents
 
 
 def test_the_data_command_shows_what_is_to_be_said_of_files(folder, contents, monkeypatch):
-    """Each remark is a line beside counts and hash, at the first call and at those that find the dataset built."""
+    """Each remark is a line beside counts and hash, at the first call and when the dataset is built already."""
     counts = {"train_examples": {"original": 60 * 20}, "test_examples": {"original": 40 * 20}}
     card = replace(DATASETS["mnist_svhn_text"], **counts)
     monkeypatch.setitem(DATASETS, "mnist_svhn_text", card)
     for name, content in contents.items():
         put(folder / RAW / name, content)
-    shown = [data_check.check(card, "original", folder).lines for _ in range(2)]
-    assert shown[0] == shown[1]
-    notes = [line for line in shown[1] if line.startswith("note: ")]
+    lines = [data_check.check(card, "original", folder).lines for _ in range(2)]
+    assert lines[0] == lines[1]
+    notes = [line for line in lines[1] if line.startswith("note: ")]
     assert [": ".join(line.split(": ")[:2]) for line in notes] == [f"note: {folder / RAW / name}" for name in NAMES]
 
 
 def test_the_published_checksums_are_torchvisions():
-    """The sums of the packed files, which torchvision has, and those of their content belong to the same four names."""
+    """torchvision has the sums of the packed files. They belong to the same four names as the sums of the content."""
     from torchvision.datasets import MNIST
 
     assert {name.removesuffix(".gz") for name, _ in MNIST.resources} == set(digit_layouts.PUBLISHED) == set(NAMES)
@@ -211,7 +211,7 @@ def test_the_published_checksums_are_torchvisions():
 
 
 def test_nothing_is_said_of_the_published_files(folder, contents, monkeypatch, capsys):
-    """Files with the published sums are read without a remark."""
+    """Files with the published sums have no remark."""
     monkeypatch.setattr(digit_layouts, "PUBLISHED", digit_layouts.PUBLISHED | sums_of(contents))
     for name, content in contents.items():
         put(folder / RAW / name, content)
@@ -220,21 +220,21 @@ def test_nothing_is_said_of_the_published_files(folder, contents, monkeypatch, c
 
 
 def sums_of(contents):
-    """The MD5 sum of each file."""
+    """Returns the MD5 sum of each file."""
     return {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
 
 
 def test_fashion_mnist_under_mnists_names_is_refused_by_name(folder, contents, monkeypatch):
-    """It has MNIST's names and sizes; its checksums are known."""
+    """It has MNIST's names and sizes, and is recognised by its checksums."""
     monkeypatch.setattr(digit_layouts, "FASHION", {digest: name for name, digest in sums_of(contents).items()})
     for name, content in contents.items():
         put(folder / RAW / name, content)
-    said = refusal(folder)
-    assert names_in_order(said, folder / RAW / NAMES[0], "Fashion-MNIST's", NAMES[0], "MNIST's")
+    message = refusal(folder)
+    assert names_in_order(message, folder / RAW / NAMES[0], "Fashion-MNIST's", NAMES[0], "MNIST's")
 
 
 def test_swapped_training_and_test_files_are_refused_by_name(folder, contents, monkeypatch):
-    """The published test images under the training images' name are told by their checksum."""
+    """The published test images under the name of the training images are recognised by their checksum."""
     monkeypatch.setattr(digit_layouts, "PUBLISHED", digit_layouts.PUBLISHED | sums_of(contents))
     for name, content in contents.items():
         put(folder / RAW / swapped(name), content)
@@ -242,7 +242,7 @@ def test_swapped_training_and_test_files_are_refused_by_name(folder, contents, m
 
 
 def test_more_test_than_training_digits_are_said(folder, contents):
-    """Where no checksum is known, the counts say that the names may be swapped."""
+    """If no checksum is known, a remark on the counts says that the names may be swapped."""
     for name, content in contents.items():
         put(folder / RAW / swapped(name), content)
     remark = next(remark for remark in mst.load("original", folder).remarks if "swapped" in remark)
@@ -250,13 +250,13 @@ def test_more_test_than_training_digits_are_said(folder, contents):
 
 
 def swapped(name):
-    """A training file's name for a test file's, and the reverse."""
+    """Returns a test file's name for a training file's, and the reverse."""
     return name.replace("train", "t10k") if "train" in name else name.replace("t10k", "train")
 
 
 @pytest.mark.parametrize("released", [True, False])
 def test_torchvisions_former_files_are_read_alone_and_compared_beside_the_released(folder, contents, expected_hash, released):
-    """`MNIST/processed` gives the same arrays; where it differs from the files in `MNIST/raw`, both are named."""
+    """`MNIST/processed` has the same arrays. If they differ from those in `MNIST/raw`, both are named."""
     processed = folder / "MNIST" / "processed"
     processed.mkdir(parents=True)
     for prefix, name in (("train", "training.pt"), ("t10k", "test.pt")):
@@ -280,7 +280,7 @@ def test_torchvisions_former_files_are_read_alone_and_compared_beside_the_releas
 
 
 def test_a_build_notices_changes_in_whatever_form_it_was_built_from(folder, contents):
-    """The file that was read must stay as it was or go; a standard file that comes later is another; other forms later are not."""
+    """The file that was read may be deleted but not changed. A standard file added later counts as changed, another form does not."""
     for name, content in contents.items():
         put(folder / "mnist" / name, content)
     first = mst.load("original", folder)
@@ -296,7 +296,7 @@ def test_a_build_notices_changes_in_whatever_form_it_was_built_from(folder, cont
 
 
 def test_a_build_from_torchvisions_layout_takes_no_notice_of_other_forms_later(folder, contents):
-    """The released files may be taken away, and a mirror's lie there instead."""
+    """The released files may be deleted and replaced by a mirror's."""
     for name, content in contents.items():
         put(folder / RAW / name, content)
     first = mst.load("original", folder)
@@ -311,7 +311,7 @@ SVHN_FORMS = {"lower case": "svhn/{}.mat", "data folder": "{}.mat", "twice": "SV
 
 @pytest.mark.parametrize("form", SVHN_FORMS)
 def test_svhn_is_found_in_other_folders(folder, contents, expected_hash, form):
-    """Its two files, whatever the case of their names and with `extra_32x32.mat` beside them."""
+    """Its two files are read, whatever the case of their names, and also beside `extra_32x32.mat`."""
     for name, content in contents.items():
         put(folder / RAW / name, content)
     (folder / "SVHN").rename(folder / "elsewhere")
@@ -322,7 +322,7 @@ def test_svhn_is_found_in_other_folders(folder, contents, expected_hash, form):
 
 
 def test_two_svhn_files_that_differ_are_both_named(folder, contents):
-    """Which one is meant is for the user to say; equal ones are read."""
+    """The user must choose between them. Copies are accepted."""
     for name, content in contents.items():
         put(folder / RAW / name, content)
     first, second = folder / "SVHN" / "train_32x32.mat", folder / "train_32x32.mat"
@@ -333,7 +333,7 @@ def test_two_svhn_files_that_differ_are_both_named(folder, contents):
 
 
 def test_swapped_svhn_files_are_refused_by_name(folder, contents, monkeypatch):
-    """The published test file under the training file's name is told by its checksum."""
+    """The published test file under the name of the training file is recognised by its checksum."""
     for name, content in contents.items():
         put(folder / RAW / name, content)
     test = (folder / "SVHN" / "test_32x32.mat").read_bytes()
@@ -344,7 +344,7 @@ def test_swapped_svhn_files_are_refused_by_name(folder, contents, monkeypatch):
 
 
 def test_svhn_in_its_other_format_says_which_names_are_expected(folder, contents, monkeypatch):
-    """The full-number images are not the cropped digits: the line has the names that were expected and those that are there."""
+    """SVHN's full-number images cannot be read: the line has the expected names and those that are there."""
     for name, content in contents.items():
         put(folder / RAW / name, content)
     shutil.rmtree(folder / "SVHN")
@@ -353,5 +353,5 @@ def test_svhn_in_its_other_format_says_which_names_are_expected(folder, contents
     monkeypatch.setattr(
         "torchvision.datasets.SVHN.split_list", {s: ["http://127.0.0.1:9/x", "x", "0"] for s in ("train", "test")}
     )
-    said = refusal(folder)
-    assert names_in_order(said, "train_32x32.mat", "test_32x32.mat", folder, "svhn/train.tar.gz", folder / "SVHN")
+    message = refusal(folder)
+    assert names_in_order(message, "train_32x32.mat", "test_32x32.mat", folder, "svhn/train.tar.gz", folder / "SVHN")

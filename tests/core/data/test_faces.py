@@ -17,12 +17,12 @@ PLACES = {
 
 
 def with_only(*names, count=30):
-    """`count` rows with these attributes and no others."""
+    """Returns `count` rows with these attributes and no others."""
     return np.tile(np.isin(DRAWN, names).astype(np.uint8), (count, 1))
 
 
 def difference(*names, seed=0):
-    """(30, 64, 64): by how many grey levels these attributes change the faces that have none."""
+    """Returns (30, 64, 64): by how many grey levels these attributes change faces without attributes."""
     return np.abs(faces(with_only(*names), seed).astype(int) - faces(with_only(), seed)).max(1)
 
 
@@ -33,7 +33,7 @@ def test_pictures_are_rgb_bytes_of_celebas_size():
 
 
 def test_a_face_depends_on_seed_place_and_attributes_only():
-    """The same call gives the same bytes, a prefix a prefix, another row changes its own picture only, another seed all."""
+    """Equal calls give equal bytes, fewer rows a prefix, another row another picture there only, and another seed other pictures."""
     attributes = sample_attributes(12, np.random.default_rng(0))
     pictures = faces(attributes, 1)
     assert np.array_equal(pictures, faces(attributes, 1))
@@ -44,7 +44,7 @@ def test_a_face_depends_on_seed_place_and_attributes_only():
 
 
 def test_faces_with_the_same_attributes_differ():
-    """No two of them are alike, by 5 grey levels on average at the least."""
+    """Any two of them differ by at least 5 grey levels on average."""
     pictures = faces(with_only("Smiling", "Brown_Hair"), 0).astype(int)
     between = np.abs(pictures[:, None] - pictures[None]).mean((2, 3, 4))
     assert between[~np.eye(len(pictures), dtype=bool)].min() > 5
@@ -52,7 +52,7 @@ def test_faces_with_the_same_attributes_differ():
 
 @pytest.mark.parametrize("name", PLACES)
 def test_an_attribute_shows_at_its_place_and_nowhere_else(name):
-    """With the same seed, ten pixels at least change by 20 grey levels in every face, all between the rows of its place."""
+    """With the same seed, at least ten pixels of each face change by 20 grey levels, all in the rows of its place."""
     changed = difference(name)
     top, bottom = PLACES[name]
     assert ((changed > 20).sum((1, 2)) >= 10).all()
@@ -62,18 +62,18 @@ def test_an_attribute_shows_at_its_place_and_nowhere_else(name):
 
 @pytest.mark.parametrize("name", sorted(set(DRAWN) - set(PLACES)))
 def test_an_attribute_of_hair_skin_or_wall_changes_much_of_the_picture(name):
-    """One pixel in twenty changes by 20 grey levels in every face."""
+    """One pixel in twenty changes by 20 grey levels in each face."""
     assert ((difference(name) > 20).mean((1, 2)) > 0.05).all()
 
 
 def test_hair_and_wall_leave_the_middle_of_the_face_alone():
-    """Hair's colour, a bald head and a dark wall change nothing where the nose is."""
+    """Hair colour, a bald head and a dark wall change nothing at the nose."""
     for name in ("Bald", "Dark_Background", *HAIR_COLOURS):
         assert not difference(name)[:, 30:34, 30:34].any()
 
 
 def test_pale_skin_is_lighter_and_a_dark_wall_darker():
-    """Nose and corner of every pair of pictures compare as the names say."""
+    """In each pair of pictures, the pixels at the nose and in the corner differ as the names say."""
     plain, pale, dark = (
         faces(with_only(*names), 4).astype(float).mean(1) for names in ((), ("Pale_Skin",), ("Dark_Background",))
     )
@@ -82,7 +82,7 @@ def test_pale_skin_is_lighter_and_a_dark_wall_darker():
 
 
 def test_hair_has_the_colour_that_is_named():
-    """Above the forehead black is darkest, gray has no hue, blond is yellow, brown is red over green over blue and dark."""
+    """Above the forehead, black is darkest, gray has no hue, blond is yellow, and brown is dark with red over green over blue."""
     band = {name: np.median(faces(with_only(name, count=60), 0)[:, :, 10:16, 28:36], (0, 2, 3)) for name in HAIR_COLOURS}
     assert band["Black_Hair"].max() < 60
     assert np.ptp(band["Gray_Hair"]) < 25 < 120 < band["Gray_Hair"].min()
@@ -91,7 +91,7 @@ def test_hair_has_the_colour_that_is_named():
 
 
 def test_sampled_attributes_can_be_drawn_and_are_as_common_as_in_celeba():
-    """At most one hair colour, none nor bangs nor hat when bald; the rarest has 5 to 9 %, the commonest 40 to 50 %."""
+    """At most one hair colour; none, no bangs and no hat on a bald head; the rarest has 5 to 9 %, the commonest 40 to 50 %."""
     sampled = sample_attributes(20_000, np.random.default_rng(0))
     has = {name: sampled[:, i] == 1 for i, name in enumerate(DRAWN)}
     assert set(np.unique(sampled)) == {0, 1}

@@ -1,4 +1,4 @@
-"""Rendered house numbers."""
+"""Drawn house numbers."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_pictures_are_rgb_bytes_of_svhns_size():
 
 
 def test_a_picture_depends_on_seed_place_and_label_only():
-    """The same call gives the same bytes, a prefix gives a prefix, and another seed gives other pictures."""
+    """The same call gives the same bytes, fewer labels a prefix, and another seed other pictures."""
     pictures = house_numbers(LABELS, 1)
     assert np.array_equal(pictures, house_numbers(LABELS, 1))
     assert np.array_equal(pictures[:5], house_numbers(LABELS[:5], 1))

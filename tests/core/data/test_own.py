@@ -1,4 +1,4 @@
-"""Datasets of the user's own: what is taken, what is refused in one line, what is part of a trial's identity, and the example."""
+"""A user's own dataset: what is accepted, what is refused in one line, what is part of a trial's identity, and the example."""
 
 import math
 import os
@@ -37,12 +37,12 @@ TRAIN, TEST = 60, 24
 
 
 def labels(count):
-    """Three classes in turn."""
+    """Returns labels of three classes in turn."""
     return np.arange(count) % 3
 
 
 def parts(count, seed):
-    """A vector, an image and a text of each class."""
+    """Returns a vector, an image and a text for each example."""
     chance = np.random.default_rng(seed)
     return {
         "vec": chance.normal(size=(count, 5)) + labels(count)[:, None],
@@ -52,36 +52,36 @@ def parts(count, seed):
 
 
 def dataset(**changes):
-    """A sound dataset whose modalities are changed as asked: `vec={"likelihood": "laplace"}`."""
+    """Returns a sound dataset whose modalities have these changes: `vec={"likelihood": "laplace"}`."""
     train, test = parts(TRAIN, 0), parts(TEST, 1)
     kinds = {"vec": "vector", "img": "image", "txt": "text"}
-    made = [replace(OwnModality(n, kind, train[n], test[n]), **changes.get(n, {})) for n, kind in kinds.items()]
-    return OwnDataset(tuple(made), labels(TRAIN), labels(TEST))
+    modalities = [replace(OwnModality(n, kind, train[n], test[n]), **changes.get(n, {})) for n, kind in kinds.items()]
+    return OwnDataset(tuple(modalities), labels(TRAIN), labels(TEST))
 
 
 def both(name, change):
-    """A dataset with one modality's arrays changed in both splits."""
+    """Returns a dataset with the arrays of one modality changed in both splits."""
     train, test = parts(TRAIN, 0)[name], parts(TEST, 1)[name]
     return dataset(**{name: {"train": change(train), "test": change(test)}})
 
 
 def test_a_dataset_is_held_as_it_was_given(card_of):
-    """Vectors as float32, images as bytes, texts padded with spaces by their own alphabet, and labels as they were."""
+    """Vectors become float32, images stay bytes, texts are padded with spaces by their own alphabet, and labels stay."""
     card = card_of(dataset())
     loaded = user_data.load(HERE)
     assert card.modalities == ("vec", "img", "txt") == tuple(m.name for m in loaded.modalities)
     assert (card.train_examples, card.test_examples, loaded.classes) == ({"own": TRAIN}, {"own": TEST}, 3)
     for split, count, seed in ((loaded.train, TRAIN, 0), (loaded.test, TEST, 1)):
-        given = parts(count, seed)
-        assert np.array_equal(split.items["vec"], given["vec"].astype(np.float32))
-        assert np.array_equal(split.items["img"], given["img"])
+        original = parts(count, seed)
+        assert np.array_equal(split.items["vec"], original["vec"].astype(np.float32))
+        assert np.array_equal(split.items["img"], original["img"])
         alphabet = loaded.modalities[2].alphabet
-        assert [spelled(codes, alphabet) for codes in split.items["txt"]] == [text.ljust(5) for text in given["txt"]]
+        assert [spelled(codes, alphabet) for codes in split.items["txt"]] == [text.ljust(5) for text in original["txt"]]
         assert split.labels.tolist() == labels(count).tolist()
 
 
 def test_images_in_0_1_are_rounded_to_bytes(card_of):
-    """255 x, to the nearest; so are truth values."""
+    """Images become the nearest byte to 255 x, and so do truth values."""
     card_of(both("img", lambda x: x / 255))
     assert np.array_equal(user_data.load(HERE).train.items["img"], parts(TRAIN, 0)["img"])
     card_of(both("img", lambda x: x > 127))
@@ -97,7 +97,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("how", SPELLINGS)
 def test_what_numpy_makes_an_array_of_is_taken_as_the_array(card_of, how):
-    """Lists, tensors and strings as objects give the same fingerprint as arrays; so do labels, and a list of modalities."""
+    """Lists, tensors, strings as objects, and a list of modalities give the same fingerprint as arrays."""
     spelling = SPELLINGS[how]
     vec, img, txt = dataset().modalities
     kinds = [replace(m, train=spelling(m.train), test=spelling(m.test)) for m in (vec, txt)]
@@ -106,7 +106,7 @@ def test_what_numpy_makes_an_array_of_is_taken_as_the_array(card_of, how):
 
 
 class Encoder(nn.Module):
-    """One layer for means and log-variances, with a parameter of its own and something that prints its address."""
+    """One layer for means and log-variances, with a parameter of its own, whose text contains its address."""
 
     def __init__(self, latent, width=5, own=1):
         super().__init__()
@@ -119,12 +119,12 @@ class Encoder(nn.Module):
         return f"activation={self.activation}"
 
     def forward(self, x):
-        """(B, 5) to two of (B, latent)."""
+        """Maps (B, 5) to two tensors of (B, latent)."""
         return self.layer(x + self.shift.mean()).chunk(2, -1)
 
 
 def wide(latent):
-    """Another decoder of the same output."""
+    """Returns another decoder with the same output."""
     return nn.Sequential(nn.Linear(latent, 7), nn.Linear(7, 5))
 
 
@@ -145,15 +145,15 @@ IDENTITIES = {
 
 
 def test_whatever_determines_a_trial_is_in_the_fingerprint(card_of):
-    """Likelihood, alphabet, names, order, networks and values: each change is another fingerprint, and so another trial."""
-    found = {name: card_of(dataset(**changes)).data_hash for name, changes in IDENTITIES.items()}
+    """Each change of likelihood, alphabet, names, order, networks or values is another fingerprint, and so another trial."""
+    fingerprints = {name: card_of(dataset(**changes)).data_hash for name, changes in IDENTITIES.items()}
     turned = replace(dataset(), modalities=dataset().modalities[::-1])
-    assert len({*found.values(), card_of(turned).data_hash}) == len(IDENTITIES) + 1
+    assert len({*fingerprints.values(), card_of(turned).data_hash}) == len(IDENTITIES) + 1
     assert TrainingConfig(dataset=HERE, model="mopoe", batch_size=20).data_hash == card_of(turned).data_hash
 
 
 def test_what_determines_nothing_is_not_in_the_fingerprint(card_of):
-    """A default that is spelled out, another object of the same networks, and how good a judge must be."""
+    """An explicit default, new objects of the same networks, and the required accuracy of the judge change nothing."""
     plain = card_of(dataset()).data_hash
     assert (
         card_of(dataset(vec={"likelihood": "normal", "judge_accuracy": 0.1}, txt={"likelihood": "categorical"})).data_hash
@@ -164,7 +164,7 @@ def test_what_determines_nothing_is_not_in_the_fingerprint(card_of):
 
 
 def test_a_fingerprint_costs_no_chance(card_of):
-    """Networks that are made for it leave the global generator as it was."""
+    """Making the networks for the fingerprint does not change the global generator."""
     before = torch.get_rng_state()
     card_of(dataset(vec={"encoder": Encoder, "judge": lambda classes: nn.Linear(5, classes)}))
     assert torch.equal(torch.get_rng_state(), before)
@@ -179,7 +179,7 @@ def custom():
 
 
 def test_another_process_finds_the_same_fingerprint(tmp_path, card_of):
-    """Neither the seed of hashes nor where objects lie in memory is in it."""
+    """It depends neither on the seed of hashes nor on addresses in memory."""
     (tmp_path / "mine.py").write_text(CUSTOM)
     code = "import sys; from mopoe_core.data.cards import find; print(find(sys.argv[1]).data_hash)"
     command = [sys.executable, "-c", code, f"{tmp_path}/mine.py:custom"]
@@ -188,7 +188,7 @@ def test_another_process_finds_the_same_fingerprint(tmp_path, card_of):
 
 
 def test_a_card_needs_no_torch(tmp_path):
-    """Without networks of the user's own, `plan` answers before torch is loaded."""
+    """For a dataset without its own networks, `plan` does not import torch."""
     (tmp_path / "mine.py").write_text(
         "import numpy as np\nfrom mopoe_core.data.own.user_data import OwnDataset, OwnModality\n"
         "def two():\n    x, y = np.eye(40), np.arange(40) % 2\n"
@@ -201,7 +201,7 @@ def test_a_card_needs_no_torch(tmp_path):
 
 
 def raising(error):
-    """A function that raises."""
+    """Returns a function that raises."""
 
     def function():
         raise error
@@ -210,12 +210,12 @@ def raising(error):
 
 
 def labelled(**changes):
-    """A dataset with other labels."""
+    """Returns a dataset with other labels."""
     return replace(dataset(), **changes)
 
 
 def with_nan(x):
-    """One value that is no number."""
+    """Puts one NaN into the values."""
     x = x.copy()
     x[3, 2] = np.nan
     return x
@@ -270,7 +270,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_every_wrong_dataset_has_its_own_line(card_of, case):
-    """A DataError of one line names the function, the modality, what was found and what is allowed."""
+    """A DataError of one line names the function, the modality, the value found and what is allowed."""
     made, *named = WRONG[case]
     with pytest.raises(DataError) as caught:
         card_of(made)
@@ -280,7 +280,7 @@ def test_every_wrong_dataset_has_its_own_line(card_of, case):
 
 
 def test_a_name_that_torch_keeps_is_refused_before_training(card_of):
-    """A model holds its networks by name, and `values` is a method of what holds them."""
+    """A model keeps its networks in a ModuleDict, which has a method `values`."""
     card_of(dataset(vec={"name": "values"}))
     with pytest.raises(DataError) as caught:
         user_data.load(HERE)
@@ -297,7 +297,7 @@ def test_a_name_that_torch_keeps_is_refused_before_training(card_of):
     ],
 )
 def test_a_function_that_is_not_there_is_named(tmp_path, reference, named):
-    """File, module and function each have a line."""
+    """A missing file, a missing module and a missing function each have their own line."""
     (tmp_path / "bad.py").write_text("def made(:\n  pass\n")
     user_data.search_from(tmp_path)
     try:
@@ -310,7 +310,7 @@ def test_a_function_that_is_not_there_is_named(tmp_path, reference, named):
 
 
 def test_a_function_that_returns_other_data_each_time_is_told_apart(card_of, tmp_path):
-    """Where a worker finds another dataset than the command did, preparing ends in one line; with the same one it goes on."""
+    """If a worker gets other data than the command did, preparation fails with one line. With the same data it succeeds."""
     seen = card_of(lambda: dataset(vec={"train": np.random.normal(size=(TRAIN, 5))})).data_hash
     user_data.check_repeats(HERE, seen)
     user_data.forget()  # the worker's process
@@ -333,7 +333,7 @@ def noise():
 
 @pytest.mark.slow
 def test_a_sweep_of_data_that_do_not_repeat_is_one_line(tmp_path):
-    """The real command, with real workers, ends with exit code 2 and says to seed the function."""
+    """The real command, with real workers, exits with code 2 and says to seed the function."""
     (tmp_path / "mine.py").write_text(UNSEEDED)
     base = {"dataset": "mine.py:noise", "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 1}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": base, "storage": "runs"}))
@@ -347,7 +347,7 @@ def test_a_sweep_of_data_that_do_not_repeat_is_one_line(tmp_path):
 
 
 def test_networks_of_the_users_own_are_those_that_are_trained(card_of, tmp_path):
-    """Encoder and decoder of the model are the user's, with the latent dimensions of the configuration, and a step changes them."""
+    """The model has the user's encoder and decoder with the configured latent dimensions, and a step changes them."""
     card_of(dataset(vec={"encoder": Encoder, "decoder": wide, "likelihood": "laplace"}))
     loaded = user_data.load(HERE)
     config = TrainingConfig(dataset=HERE, model="mopoe", latent_dim=3, epochs=1, batch_size=20)
@@ -362,7 +362,7 @@ EXAMPLE = "examples/tabular.py:tumours"
 
 
 def test_the_example_runs_through_everything(tmp_path):
-    """Loading, classifiers, training and evaluation give every metric of three modalities, finite; the probe is better than chance."""
+    """Loading, classifiers, training and evaluation give all metrics of three modalities, finite, and the probe beats chance."""
     config = TrainingConfig(dataset=EXAMPLE, model="mopoe", latent_dim=4, batch_size=50, epochs=8)
     loaded, device = loading.load(config.data_key, tmp_path / "data"), torch.device("cpu")
     assert {name: tuple(x.shape) for name, x in loaded.train.items.items()} == dict.fromkeys(

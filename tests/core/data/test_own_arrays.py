@@ -1,4 +1,4 @@
-"""What a user's function may give in place of plain arrays: the values come through, or the line says why they would not."""
+"""Other types than plain arrays from a user's function: the values are read unchanged, or a line says why they cannot be."""
 
 import re
 import warnings
@@ -21,32 +21,32 @@ X = np.random.default_rng(0).integers(-8, 8, (2, COUNT, 3)) / 4
 
 
 def dataset(change, kind="vector", train_labels=Y):
-    """Two modalities; the first is changed in both splits."""
+    """Returns two modalities, the first with these values in both splits."""
     first = OwnModality("vec", kind, change(X[0]), change(X[1]))
     return OwnDataset((first, OwnModality("other", "vector", X[0], X[1])), train_labels, Y)
 
 
 def one_masked(x):
-    """One value is hidden, with a number below the mask."""
+    """Returns an array with one masked value and a number below the mask."""
     return np.ma.masked_array(x, np.arange(x.size).reshape(x.shape) == 5)
 
 
 def read_only(x):
-    """As of a function that returns what others share."""
+    """Returns a read-only array, as of a function whose arrays are shared."""
     x = x.copy()
     x.flags.writeable = False
     return x
 
 
 def masked_rows(x):
-    """PyTorch's own masked tensors, which warn that they are a prototype."""
+    """Returns one of PyTorch's own masked tensors, which warn that they are a prototype."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return masked_tensor(torch.tensor(x), torch.tensor(x > 0))
 
 
 def mapped(x, folder):
-    """As a file on disk."""
+    """Returns an array that is mapped from a file."""
     path = folder / f"{abs(hash(x.tobytes()))}.npy"
     np.save(path, x)
     return np.load(path, mmap_mode="r")
@@ -71,20 +71,20 @@ TAKEN = {
 
 @pytest.mark.parametrize("how", TAKEN)
 def test_values_come_through_whatever_holds_them(card_of, how):
-    """The same numbers, and the same fingerprint, as of a plain float64 array."""
+    """They have the same numbers and the same fingerprint as a plain float64 array."""
     plain = card_of(dataset(lambda x: x)).data_hash
     assert card_of(dataset(TAKEN[how])).data_hash == plain
     assert np.array_equal(user_data.load(HERE).train.items["vec"].numpy(), X[0])
 
 
 def test_a_file_that_is_mapped_comes_through(card_of, tmp_path):
-    """So with an array that lies on disk."""
+    """An array that is mapped from disk has the same fingerprint."""
     plain = card_of(dataset(lambda x: x)).data_hash
     assert card_of(dataset(lambda x: mapped(x, tmp_path))).data_hash == plain
 
 
 def missing(x, value):
-    """Objects, with one that is missing."""
+    """Returns objects, one of which is missing."""
     x = x.astype(object)
     x[3, 2] = value
     return x
@@ -124,7 +124,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_would_lose_its_meaning_is_refused(card_of, case):
-    """One line names modality and split, what was found and where, and what to do."""
+    """One line names modality and split, the value found and its place, and what to do."""
     change, *named = REFUSED[case]
     with pytest.raises(DataError) as caught:
         card_of(dataset(change))
@@ -151,14 +151,14 @@ def test_what_would_lose_its_meaning_is_refused(card_of, case):
     ids=["masked", "missing", "names", "truth values", "a column", "from 1", "from -1"],
 )
 def test_labels_that_are_no_classes_are_refused(card_of, given, named):
-    """The line says what was found and how to make classes of it."""
+    """The line has the values found and says how to make classes of them."""
     with pytest.raises(DataError) as caught:
         card_of(dataset(lambda x: x, train_labels=given))
     assert not unnamed(caught.value, *named)
 
 
 def test_columns_in_another_order_are_refused(card_of):
-    """A data frame of test examples whose columns are turned would be taken by place; the first that differs is named."""
+    """Columns would be matched by place. The line names the first one that differs between train and test."""
     train, test = (pd.DataFrame(x, columns=["age", "height", "weight"]) for x in X)
     first = OwnModality("vec", "vector", train, test[["age", "weight", "height"]])
     with pytest.raises(DataError) as caught:
@@ -167,12 +167,12 @@ def test_columns_in_another_order_are_refused(card_of):
 
 
 def test_rows_in_another_order_than_the_labels_are_refused(card_of):
-    """Shuffled rows with an index that says so would be paired with the labels of others; without an index they are taken."""
+    """Rows would be paired with other labels. Without an index, the order is taken to be right."""
     shuffled = pd.DataFrame(X[0]).sample(frac=1, random_state=0)
     others = OwnModality("other", "vector", *X)
-    made = OwnDataset((OwnModality("vec", "vector", shuffled, X[1]), others), pd.Series(Y), Y)
+    data = OwnDataset((OwnModality("vec", "vector", shuffled, X[1]), others), pd.Series(Y), Y)
     with pytest.raises(DataError) as caught:
-        card_of(made)
+        card_of(data)
     assert not unnamed(caught.value, "vec", "train", "train_labels")
     card_of(OwnDataset((OwnModality("vec", "vector", shuffled.to_numpy(), X[1]), others), pd.Series(Y), Y))
     assert np.array_equal(user_data.load(HERE).train.items["vec"].numpy(), shuffled.to_numpy())

@@ -1,4 +1,4 @@
-"""Where the code of a user's dataset runs, and which modules it finds: those beside its file, wherever the command is typed."""
+"""Where the code of a user's dataset runs, and which modules it imports: those beside its file, wherever the command is typed."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def made():
 
 @pytest.fixture
 def typed_in(tmp_path, monkeypatch):
-    """A folder in which the command is typed, while this process is in another, as a worker is."""
+    """The folder in which the command is typed. As in a worker, this process has another working folder."""
     home, worker = tmp_path / "home", tmp_path / "worker"
     home.mkdir()
     worker.mkdir()
@@ -41,18 +41,18 @@ def typed_in(tmp_path, monkeypatch):
 
 
 def write(path, text):
-    """A file, with the folders above it."""
+    """Writes a file, and makes the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
 def first_value(reference):
-    """The first number of the first modality, which the dataset's neighbours have chosen."""
+    """Returns the first number of the first modality, which the module beside the dataset's file determines."""
     return float(user_data.load(reference).train.items["a"][0, 0])
 
 
 def test_relative_files_are_those_of_the_folder_where_the_command_was_typed(typed_in):
-    """The function reads one while it is imported and one while it is called; the process is then where it was."""
+    """The module reads one at import, and the function another. Afterwards the process has its former working folder."""
     write(typed_in / "own" / "t.csv", "3")
     write(typed_in / "own" / "u.csv", "40")
     imports = "from pathlib import Path; SHIFT = float(Path('own/t.csv').read_text())"
@@ -63,7 +63,7 @@ def test_relative_files_are_those_of_the_folder_where_the_command_was_typed(type
 
 
 def test_the_folder_is_left_also_where_the_function_goes_elsewhere_or_fails(typed_in):
-    """A function that changes the working folder, and one that raises, leave the process where it was."""
+    """A function may change the working folder or raise: afterwards the process has its former working folder."""
     before = os.getcwd()
     write(typed_in / "away.py", DATASET.format(imports="import os; os.chdir('/')", shift=0, more=""))
     write(typed_in / "bad.py", "import os\ndef made():\n    os.chdir('/')\n    raise ValueError('no')\n")
@@ -76,7 +76,7 @@ def test_the_folder_is_left_also_where_the_function_goes_elsewhere_or_fails(type
 
 
 def test_networks_are_made_in_that_folder_too(typed_in):
-    """An encoder that opens a relative file and imports a neighbour when it is made, long after the dataset was."""
+    """An encoder opens a relative file and imports a module when it is made, long after the dataset was."""
     write(typed_in / "width.txt", "7")
     write(typed_in / "own" / "layers.py", "from torch import nn\ndef layer(d, w):\n    return nn.Linear(d, w)\n")
     width = "int(Path('width.txt').read_text())"
@@ -97,7 +97,7 @@ NEIGHBOURS = {
 @pytest.mark.parametrize("case", NEIGHBOURS)
 @pytest.mark.parametrize("folder", [".", "own", "own/deeper", "../aside"])
 def test_modules_beside_the_file_are_found(typed_in, folder, case):
-    """Wherever the command is typed: in the file's folder, above it, or beside it."""
+    """The command may be typed in the file's folder, above it, or beside it."""
     name, imports, value = NEIGHBOURS[case]
     write(typed_in / folder / name, "VALUE = 5\n")
     write(typed_in / folder / "t.py", DATASET.format(imports=imports, shift=value, more=""))
@@ -107,7 +107,7 @@ def test_modules_beside_the_file_are_found(typed_in, folder, case):
 @pytest.mark.parametrize("case", NEIGHBOURS)
 @pytest.mark.parametrize("order", ["ab", "ba", "aba"])
 def test_two_datasets_have_each_their_own_neighbour(typed_in, case, order):
-    """Modules of one name in two folders, under files of one name: each dataset has its own's value, in any order."""
+    """Two folders have files and modules of the same names. Each dataset imports its own module, in any order."""
     name, imports, value = NEIGHBOURS[case]
     for folder, number in (("a", 1), ("b", 2)):
         write(typed_in / folder / name, f"VALUE = {number}\n")
@@ -118,17 +118,17 @@ def test_two_datasets_have_each_their_own_neighbour(typed_in, case, order):
 
 
 def test_networks_of_two_datasets_find_each_their_own_neighbour(typed_in):
-    """When both datasets are loaded, an encoder that imports its neighbour at last has the one beside its own file."""
+    """When both datasets are loaded, an encoder still imports the module beside its own file."""
     network = "def network(d):\n    import layers\n    return layers.layer(d)\n"
     for folder, width in (("a", 5), ("b", 6)):
         write(typed_in / folder / "layers.py", f"from torch import nn\ndef layer(d):\n    return nn.Linear(d, {width})\n")
         write(typed_in / folder / "t.py", DATASET.format(imports=network, shift=0, more=", encoder=network"))
-    found = {folder: user_data.architecture(f"{folder}/t.py:made", "a") for folder in "ab"}
-    assert {folder: made.encoder(3).out_features for folder, made in found.items()} == {"a": 5, "b": 6}
+    modalities = {folder: user_data.architecture(f"{folder}/t.py:made", "a") for folder in "ab"}
+    assert {folder: modality.encoder(3).out_features for folder, modality in modalities.items()} == {"a": 5, "b": 6}
 
 
 def test_a_neighbour_comes_before_a_module_of_that_name_that_is_loaded(typed_in, tmp_path, monkeypatch):
-    """The dataset has its own `shared_name`, and everybody else has the other one back afterwards."""
+    """The dataset imports its own `shared_name`, and all other code has the former module again afterwards."""
     write(tmp_path / "library" / "shared_name.py", "VALUE = 90\n")
     monkeypatch.syspath_prepend(tmp_path / "library")
     import shared_name
@@ -141,7 +141,7 @@ def test_a_neighbour_comes_before_a_module_of_that_name_that_is_loaded(typed_in,
 
 
 def test_nothing_of_the_dataset_is_left_for_others_to_find(typed_in):
-    """Python's path and modules are as before: a `csvfiles.py` or `optuna.py` beside the file shadows no library for the program."""
+    """Python's path and modules are as before, so that a `csvfiles.py` or `optuna.py` beside the file replaces no library."""
     write(typed_in / "own" / "optuna_like.py", "VALUE = 5\n")
     write(typed_in / "own" / "t.py", DATASET.format(imports="import optuna_like", shift="optuna_like.VALUE", more=""))
     path, modules = list(sys.path), set(sys.modules)
@@ -151,7 +151,7 @@ def test_nothing_of_the_dataset_is_left_for_others_to_find(typed_in):
 
 
 def test_a_module_is_found_in_the_folder_where_the_command_was_typed(typed_in):
-    """`package.module:function`, with a neighbour in that folder and a relative file."""
+    """The dataset is `package.module:function`, imports another module there and reads a relative file."""
     write(typed_in / "one.csv", "3")
     write(typed_in / "typed_package" / "__init__.py", "")
     write(typed_in / "typed_neighbour.py", "VALUE = 40\n")
@@ -162,7 +162,7 @@ def test_a_module_is_found_in_the_folder_where_the_command_was_typed(typed_in):
 
 
 def test_another_module_of_that_name_is_not_taken_for_it(typed_in):
-    """`json:made` where json.py lies in the folder is Python's json, which is loaded: the line says which file was found."""
+    """If the folder has a json.py, `json:made` would be Python's json, which is loaded. The line names both files."""
     write(typed_in / "json.py", DATASET.format(imports="", shift=0, more=""))
     with pytest.raises(DataError) as caught:
         user_data.card("json:made")
@@ -170,7 +170,7 @@ def test_another_module_of_that_name_is_not_taken_for_it(typed_in):
 
 
 def test_a_machine_without_the_folder_is_named(tmp_path):
-    """As a node of a cluster that does not have it: one line with the folder, and what each machine needs."""
+    """A node of a cluster may lack the folder. The line names it and says that each machine needs it."""
     user_data.search_from(tmp_path / "gone")
     try:
         with pytest.raises(DataError) as caught:
@@ -181,7 +181,7 @@ def test_a_machine_without_the_folder_is_named(tmp_path):
 
 
 def test_a_file_that_is_not_there_says_where_it_was_looked_for(typed_in):
-    """The line of a FileNotFoundError ends with the folder that relative names are of."""
+    """The line of a FileNotFoundError ends with the folder in which relative names are looked for."""
     write(typed_in / "t.py", DATASET.format(imports="", shift="np.loadtxt('none.csv')", more=""))
     with pytest.raises(DataError) as caught:
         user_data.card("t.py:made")
@@ -201,7 +201,7 @@ def made():
 
 @pytest.mark.slow
 def test_a_sweep_over_relative_files_and_neighbours_trains(tmp_path):
-    """The real command, with real workers: two datasets that read one relative file, each with a `helpers.py` of its own, complete."""
+    """With real workers, two datasets that read one relative file and have a `helpers.py` each complete."""
     rows = "".join(f"{i % 7 - 3 * (i % 2)},{i % 5 + 2 * (i % 2)},{i % 2}\n" for i in range(600))
     write(tmp_path / "own" / "t.csv", f"a,b,y\n{rows}")
     for folder, shift in (("own", 0), ("other", 1)):

@@ -1,4 +1,4 @@
-"""PolyMNIST: the building rule of Appendix D.1, the files in the forms that are found in the wild, and what is said of wrong ones."""
+"""PolyMNIST: the building rule of Appendix D.1, files in the forms that users have, and the errors for wrong ones."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ HASH = "c7f1c10f4a1d01dd97b72d4e78d3471a0fdde231ee29218911df6ab965c2de62"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Where the embedded dataset is built once."""
+    """The folder in which the embedded dataset is built once."""
     return tmp_path_factory.mktemp("polymnist")
 
 
@@ -60,12 +60,12 @@ def photographs():
 
 
 def splits(data):
-    """Both splits with their names."""
+    """Returns both splits with their names."""
     return (("train", data.train), ("test", data.test))
 
 
 def masks_of(data, split, name, photograph):
-    """Where each image of a modality differs from its crop, (N, 28, 28), the crops' corners drawn again from the recorded seed."""
+    """Returns where each image of a modality differs from its crop, (N, 28, 28). The crops are drawn again from the recorded seed."""
     images = getattr(data, split).items[name].numpy()
     rng = np.random.default_rng(seed_of(0, "polymnist", split, name, "crops"))
     height, width, _ = photograph.shape
@@ -79,7 +79,7 @@ def masks_of(data, split, name, photograph):
 
 @pytest.fixture(scope="module")
 def masks(embedded, photographs):
-    """The digits of every image, {(split, modality): (N, 28, 28)}; an image is its crop, inverted there and nowhere else."""
+    """The digits of all images, {(split, modality): (N, 28, 28)}. An image is its crop, inverted there and nowhere else."""
     return {(s, n): masks_of(embedded, s, n, photographs[n]) for s in ("train", "test") for n in ("m0", "m3")}
 
 
@@ -94,7 +94,7 @@ def test_the_embedded_data_have_the_stated_shape(embedded):
 
 
 def test_labels_agree_across_modalities(embedded):
-    """The item that each modality shows in an example has the example's class, and examples are rows one after the other."""
+    """The item of each modality in an example has the example's class, and rows are in order."""
     for _, split in splits(embedded):
         for name in NAMES:
             assert torch.equal(split.rows[name], torch.arange(len(split)))
@@ -102,7 +102,7 @@ def test_labels_agree_across_modalities(embedded):
 
 
 def test_a_modality_is_what_networks_expect():
-    """m0 to m4 are images of 3 x 28 x 28 whose decoder has no output activation, and there are one to five."""
+    """m0 to m4 are images of 3 x 28 x 28 without an output activation of the decoder, and one to five can be used."""
     chosen = polymnist.modalities(2)
     assert [(m.name, m.kind, m.shape, m.bounded, m.architecture) for m in chosen] == [
         (name, "image", (3, 28, 28), False, "polymnist") for name in ("m0", "m1")
@@ -116,36 +116,36 @@ def test_a_modality_is_what_networks_expect():
 
 def test_images_are_crops_inverted_where_a_digit_of_the_class_is(embedded, masks, glyphs):
     """The inverted pixels of an image are exactly a binarised MNIST digit of its class."""
-    for (split, _), found in masks.items():
+    for (split, _), split_masks in masks.items():
         labels = getattr(embedded, split).labels.tolist()
-        assert all(mask.tobytes() in glyphs[label] for mask, label in zip(found, labels, strict=True))
+        assert all(mask.tobytes() in glyphs[label] for mask, label in zip(split_masks, labels, strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_crop_is_found_in_the_modalitys_photograph(embedded, photographs, glyphs, name):
-    """A search of the whole photograph, without any seed, finds a window that is the image but for a digit of its class."""
+    """A search of the whole photograph, without any seed, finds a window that equals the image except for a digit of its class."""
     for index in (7, 1011, 1999):
         image, label = embedded.test.items[name][index].numpy().transpose(1, 2, 0), int(embedded.test.labels[index])
         assert any(mask.tobytes() in glyphs[label] for mask in overlays(photographs[name], image))
 
 
 def overlays(photograph, image):
-    """Masks of the windows of a photograph that equal the image up to inversion; min(c, 255 - c) does not change by inverting."""
-    folded, wanted = np.minimum(photograph, 255 - photograph), np.minimum(image, 255 - image)
+    """Returns masks of the windows of a photograph that equal the image up to inversion. Inversion does not change min(c, 255 - c)."""
+    folded, folded_image = np.minimum(photograph, 255 - photograph), np.minimum(image, 255 - image)
     height, width = photograph.shape[0] - 27, photograph.shape[1] - 27
-    places = np.argwhere((folded[:height, :width] == wanted[0, 0]).all(-1))
+    places = np.argwhere((folded[:height, :width] == folded_image[0, 0]).all(-1))
     for y, x in ((13, 13), (27, 27), (5, 20), (20, 5)):
-        places = places[(folded[places[:, 0] + y, places[:, 1] + x] == wanted[y, x]).all(-1)]
+        places = places[(folded[places[:, 0] + y, places[:, 1] + x] == folded_image[y, x]).all(-1)]
     for top, left in places:
-        if (folded[top : top + 28, left : left + 28] == wanted).all():
+        if (folded[top : top + 28, left : left + 28] == folded_image).all():
             inverted = photograph[top : top + 28, left : left + 28] != image
             if (inverted == inverted[..., :1]).all():
                 yield inverted[..., 0]
 
 
 def test_train_and_test_digits_never_mix(masks):
-    """No binarised digit of the test set occurs in the training set, though all modalities draw on the same digits."""
-    seen = {key: {mask.tobytes() for mask in found} for key, found in masks.items()}
+    """No binarised digit of the test set occurs in the training set, though all modalities use the same digits."""
+    seen = {key: {mask.tobytes() for mask in split_masks} for key, split_masks in masks.items()}
     assert seen["train", "m0"] == seen["train", "m3"]
     assert seen["test", "m0"] == seen["test", "m3"]
     assert (len(seen["train", "m0"]), len(seen["test", "m0"])) == (4000, 1000)
@@ -153,7 +153,7 @@ def test_train_and_test_digits_never_mix(masks):
 
 
 def test_each_round_shows_every_digit_once_in_another_order(masks):
-    """Within a class every 400 tuples hold all its digits, and modalities and rounds agree no more often than chance."""
+    """Within a class, every 400 tuples use each digit once, and modalities and rounds agree no more often than chance."""
     for digit in range(10):
         rounds = [[m.tobytes() for m in masks["train", "m0"][digit * 2000 + 400 * r :][:400]] for r in range(5)]
         other = [m.tobytes() for m in masks["train", "m3"][digit * 2000 :][:400]]
@@ -164,8 +164,7 @@ def test_each_round_shows_every_digit_once_in_another_order(masks):
 
 
 def test_the_digit_that_an_example_shows_is_known_in_every_modality(embedded, masks):
-    """Two images of m0 and m3 have one number where their masks are one digit's, and other numbers elsewhere; each digit is shown equally
-    often, twice in the test set, also in a selection of examples."""
+    """Images of m0 and m3 have the same number if and only if they show the same digit, also in a selection; each is used twice."""
     for name, split in splits(embedded):
         of_mask = {}
         for modality in ("m0", "m3"):
@@ -177,12 +176,12 @@ def test_the_digit_that_an_example_shows_is_known_in_every_modality(embedded, ma
     whole = {
         image.numpy().tobytes(): digit for image, digit in zip(embedded.test.items["m1"], embedded.test.digits["m1"], strict=True)
     }
-    shown = some.items["m1"][some.rows["m1"]]
-    assert [int(whole[image.numpy().tobytes()]) for image in shown] == some.digits["m1"].tolist()
+    pictures = some.items["m1"][some.rows["m1"]]
+    assert [int(whole[image.numpy().tobytes()]) for image in pictures] == some.digits["m1"].tolist()
 
 
 def test_the_rule_is_appendix_d1_image_by_image():
-    """The vectorised building equals a loop that fuses one image after the other, also for classes of unequal size."""
+    """The vectorised rule equals a loop that fuses one image after the other, also for classes of unequal size."""
     chance = np.random.default_rng(3)
     digits = polymnist.Digits(chance.integers(0, 256, (40, 28, 28), dtype=np.uint8), chance.integers(0, 10, 40))
     grounds = [chance.integers(0, 256, (3, 28 + 3 * k, 40), dtype=np.uint8) for k in range(5)]  # m0's has one row of windows
@@ -195,17 +194,19 @@ def test_the_rule_is_appendix_d1_image_by_image():
 
 
 def fused_one_by_one(digits, ground, name):
-    """Appendix D.1 in loops over pixels, two rounds of the test split."""
-    shown = []
+    """Returns the tuples of Appendix D.1, computed in loops over pixels, for two rounds of the test split."""
+    image_of_example = []
     for digit in range(10):
         for turn in range(2):
             images = [i for i in range(len(digits.labels)) if digits.labels[i] == digit]
-            shown += list(np.random.default_rng(seed_of(0, "polymnist", "test", name, digit, turn)).permutation(images))
+            image_of_example += list(
+                np.random.default_rng(seed_of(0, "polymnist", "test", name, digit, turn)).permutation(images)
+            )
     rng = np.random.default_rng(seed_of(0, "polymnist", "test", name, "crops"))
-    tops = rng.integers(0, ground.shape[1] - 27, len(shown))
-    lefts = rng.integers(0, ground.shape[2] - 27, len(shown))
+    tops = rng.integers(0, ground.shape[1] - 27, len(image_of_example))
+    lefts = rng.integers(0, ground.shape[2] - 27, len(image_of_example))
     fused = []
-    for index, top, left in zip(shown, tops, lefts, strict=True):
+    for index, top, left in zip(image_of_example, tops, lefts, strict=True):
         image = ground[:, top : top + 28, left : left + 28].copy()
         for y in range(28):
             for x in range(28):
@@ -216,7 +217,7 @@ def fused_one_by_one(digits, ground, name):
 
 
 def test_two_builds_are_equal_and_fewer_modalities_are_the_first_ones(place, embedded, tmp_path):
-    """Another folder gives the same hash, which is the recorded one; `count` selects from the same arrays and builds nothing."""
+    """Another folder gives the recorded hash too. `count` selects from the same arrays and builds nothing."""
     again = polymnist.load("embedded", tmp_path)
     assert again.hash == embedded.hash == HASH
     before = sorted(place.rglob("*"))
@@ -227,7 +228,7 @@ def test_two_builds_are_equal_and_fewer_modalities_are_the_first_ones(place, emb
 
 
 def test_a_missing_photograph_is_named(tmp_path, monkeypatch):
-    """Without scikit-image's files the message says which package to install again."""
+    """Without scikit-image's files, the message says which package to reinstall."""
     monkeypatch.setattr(background_rule, "find_spec", lambda name: None)
     monkeypatch.setattr(polymnist, "embedded_digits", dict)
     with pytest.raises(DataError, match=r"^[^\n]*astronaut\.png[^\n]*scikit-image[^\n]*$"):
@@ -271,7 +272,7 @@ def tensors(tmp_path, images):
 
 
 def test_a_png_tree_is_read_in_the_order_of_label_and_number(pngs, images):
-    """Example n shows the file that is nth by (label, i), in every modality."""
+    """Example n is the file that is nth by (label, i), in each modality."""
     data = polymnist.load("original", pngs)
     for split, part in splits(data):
         assert part.labels.tolist() == [label for label, _ in ORDERED]
@@ -290,7 +291,7 @@ def test_numbers_are_ordered_as_numbers_and_not_as_text(tmp_path):
 
 
 def test_the_order_of_a_directory_listing_is_of_no_consequence(pngs, monkeypatch, tmp_path_factory):
-    """Names listed backwards, with hidden files among them, give the same hash."""
+    """A listing in reverse order and with hidden files gives the same hash."""
     first = polymnist.load("original", pngs).hash
     other = tmp_path_factory.mktemp("backwards")
     shutil.copytree(pngs / "PolyMNIST", other / "MMNIST")
@@ -301,7 +302,7 @@ def test_the_order_of_a_directory_listing_is_of_no_consequence(pngs, monkeypatch
 
 
 def test_png_and_tensor_forms_of_the_same_images_give_equal_arrays(pngs, tensors):
-    """Floats become round(255 x), uint8 stays: both equal the decoded PNGs. The PNG tree comes first where both are there."""
+    """Floats become round(255 x), and uint8 stays: both equal the decoded PNGs. If both forms are there, the PNGs are read."""
     trees = polymnist.load("original", pngs)
     for split in ("train", "test"):
         for name in NAMES:
@@ -340,7 +341,7 @@ def mnist(tmp_path):
 
 
 def test_background_images_are_fused_with_mnist(backgrounds, mnist):
-    """MNIST's own split, one round, each modality over the image that is as manieth by name, grey ones as colours."""
+    """MNIST's own split is used, one round. Each modality's background is the next image by name, and grey ones become RGB."""
     data = polymnist.load("original", backgrounds)
     assert (len(data.train), len(data.test)) == (60, 20)
     for k, path in enumerate(sorted((backgrounds / "PolyMNIST" / "backgrounds").iterdir())):
@@ -348,7 +349,7 @@ def test_background_images_are_fused_with_mnist(backgrounds, mnist):
 
 
 def test_other_background_images_build_anew(backgrounds, mnist):
-    """Replacing one of them changes that modality and no other; the earlier build is not taken for it."""
+    """Replacing a background changes its modality and no other, and the earlier build is not used."""
     first = polymnist.load("original", backgrounds)
     Image.new("RGB", (30, 30), (9, 9, 9)).save(backgrounds / "PolyMNIST" / "backgrounds" / "3.jpeg")
     second = polymnist.load("original", backgrounds)
@@ -357,14 +358,14 @@ def test_other_background_images_build_anew(backgrounds, mnist):
 
 
 def refusal(folder):
-    """The one line that loading the original source ends in; nothing is left that looks built."""
-    said = line_of(folder)
+    """Returns the one line of the error that loading raises, and checks that nothing looks built."""
+    message = line_of(folder)
     assert not list(folder.glob("built/*/manifest.json"))
-    return said
+    return message
 
 
 def line_of(folder):
-    """The one line that loading the original source ends in."""
+    """Returns the one line of the error that loading the original source raises."""
     with pytest.raises(DataError) as caught:
         polymnist.load("original", folder)
     assert "\n" not in str(caught.value)
@@ -381,7 +382,7 @@ def line_of(folder):
     ],
 )
 def test_pngs_that_change_after_the_build_are_named(pngs, name, change):
-    """An image that is another, a page, gone or new is not passed over: the line says which folder to delete."""
+    """If an image is replaced, a web page, deleted or new, the line says which folder to delete."""
     polymnist.load("original", pngs)
     change(pngs / "PolyMNIST")
     (built,) = (path.parent for path in pngs.glob("built/*/manifest.json"))
@@ -391,7 +392,7 @@ def test_pngs_that_change_after_the_build_are_named(pngs, name, change):
 
 
 def test_tensors_that_change_after_the_build_are_named(tensors):
-    """Labels that were saved again are another file."""
+    """Labels that were saved again count as changed."""
     polymnist.load("original", tensors)
     labels = tensors / "PolyMNIST" / "train" / "labels.pt"
     put(labels, lambda x: x.flip(0))
@@ -403,7 +404,7 @@ def test_tensors_that_change_after_the_build_are_named(tensors):
 
 
 def test_mnist_that_changes_after_the_build_is_named(backgrounds, mnist):
-    """So are the digits that the dataset was built of, but for backgrounds, which are part of a build's identity."""
+    """MNIST's files may not change after a build from backgrounds. Backgrounds may, because they are part of a build's identity."""
     polymnist.load("original", backgrounds)
     labels = backgrounds / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-1] + b"\x01")
@@ -414,7 +415,7 @@ def test_mnist_that_changes_after_the_build_is_named(backgrounds, mnist):
 
 @pytest.mark.parametrize("form", ["pngs", "tensors", "backgrounds"])
 def test_the_originals_may_be_taken_away_after_the_build(form, mnist, request):
-    """Whatever it was built from, the build is enough; two builds without files do not say which is meant."""
+    """The build is enough, whatever its form. With two builds and no files, it is not known which one is meant."""
     folder = request.getfixturevalue(form)
     first = polymnist.load("original", folder)
     for name in ("PolyMNIST", "MNIST"):
@@ -430,7 +431,7 @@ def test_the_originals_may_be_taken_away_after_the_build(form, mnist, request):
 
 
 def test_counts_that_are_not_the_published_ones_are_refused(pngs, monkeypatch):
-    """By way of a key, thirty tuples are not kept as the dataset; when they are what is expected, the same call builds."""
+    """Loading by a key does not keep thirty tuples as the dataset. If thirty are expected, the same call builds it."""
     key = DataKey("polymnist", "original", 5, "test")
     with pytest.raises(DataError) as caught:
         loading.load(key, pngs)
@@ -443,12 +444,12 @@ def test_counts_that_are_not_the_published_ones_are_refused(pngs, monkeypatch):
 
 
 def png(path, size=(28, 28), mode="RGB"):
-    """A black image."""
+    """Writes a black image."""
     Image.new(mode, size).save(path)
 
 
 def cut(path, share=0.6):
-    """The beginning of a file."""
+    """Keeps only the beginning of a file."""
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
 
@@ -495,20 +496,20 @@ WRONG_PNGS = {
 
 @pytest.mark.parametrize("wrong", WRONG_PNGS)
 def test_wrong_png_trees_are_named(pngs, wrong):
-    """Folders, names and images that are not as they should be: file, found, expected and what to do, in one line."""
+    """One line has the wrong folder, name or image, what is found, what is expected and what to do."""
     spoil, expected = WRONG_PNGS[wrong]
     spoil(pngs / "PolyMNIST")
-    said = refusal(pngs)
-    assert all(part in said for part in expected), said
+    message = refusal(pngs)
+    assert all(part in message for part in expected), message
 
 
 def put(path, change):
-    """A tensor file, changed."""
+    """Writes a changed tensor file."""
     torch.save(change(torch.load(path)), path)
 
 
 def one_nan(images):
-    """The images with one value that is no number."""
+    """Returns the images with one NaN."""
     images[0, 0, 0, 0] = float("nan")
     return images
 
@@ -556,11 +557,11 @@ WRONG_TENSORS = {
 
 @pytest.mark.parametrize("wrong", WRONG_TENSORS)
 def test_wrong_tensors_are_named(tensors, wrong):
-    """Tensor files that are not as they should be: file, found, expected and what to do, in one line."""
+    """One line has the wrong tensor file, what is found, what is expected and what to do."""
     spoil, expected = WRONG_TENSORS[wrong]
     spoil(tensors / "PolyMNIST")
-    said = refusal(tensors)
-    assert all(part in said for part in expected), said
+    message = refusal(tensors)
+    assert all(part in message for part in expected), message
 
 
 WRONG_BACKGROUNDS = {
@@ -583,15 +584,15 @@ WRONG_BACKGROUNDS = {
 
 @pytest.mark.parametrize("wrong", WRONG_BACKGROUNDS)
 def test_wrong_backgrounds_are_named(backgrounds, wrong):
-    """Too few, too many, too small or unreadable background images are said before MNIST is fetched."""
+    """Too few, too many, too small or unreadable background images are refused before MNIST is downloaded."""
     spoil, expected = WRONG_BACKGROUNDS[wrong]
     spoil(backgrounds / "PolyMNIST" / "backgrounds")
-    said = refusal(backgrounds)
-    assert all(part in said for part in expected), said
+    message = refusal(backgrounds)
+    assert all(part in message for part in expected), message
 
 
 def test_mnist_that_cannot_be_had_is_named(backgrounds, monkeypatch):
-    """Without files and without a network the message says where MNIST's files go."""
+    """Without files and without a network, the message says where to put MNIST's files."""
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     assert refusal(backgrounds).endswith("MNIST/raw")
 
@@ -604,21 +605,21 @@ def test_mnist_that_cannot_be_had_is_named(backgrounds, monkeypatch):
     ],
 )
 def test_wrong_mnist_is_named(backgrounds, mnist, kind, content, expected):
-    """What is said of MNIST's files is said here too, before anything is built."""
+    """Wrong files of MNIST are refused as for MNIST-SVHN-Text, before anything is built."""
     path = backgrounds / "MNIST" / "raw" / f"t10k-{kind}-ubyte"
     path.write_bytes(content)
     assert refusal(backgrounds).startswith(f"{path}: {expected}")
 
 
 def zipped(path):
-    """A zip archive with one file."""
+    """Writes a zip archive with one file."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("train/m0/0.0.png", b"")
 
 
 @pytest.mark.parametrize("name", ["PolyMNIST.zip", "MMNIST.zip", "PolyMNIST/PolyMNIST.zip"])
 def test_archives_that_are_none_or_not_unpacked_are_named(tmp_path, name):
-    """A quota page, a part of an archive and an archive, each under the archive's name, have a message each."""
+    """A web page, a part of an archive and an archive, each under the archive's name, have a message each."""
     archive = tmp_path / name
     archive.parent.mkdir(exist_ok=True)
     archive.write_bytes(PAGE)
@@ -631,19 +632,19 @@ def test_archives_that_are_none_or_not_unpacked_are_named(tmp_path, name):
 
 @pytest.mark.parametrize("suffix", ["", ".tar", ".tar.gz", ".tgz"])
 def test_tar_archives_that_are_none_or_not_unpacked_are_named(tmp_path, suffix):
-    """Random bytes, also behind gzip's first two, are no archive; a tar archive is one that is not unpacked."""
+    """Random bytes are no archive, also after gzip's first two bytes. A tar archive must be unpacked."""
     archive = tmp_path / f"PolyMNIST{suffix}"
     for start in (b"", b"\x1f\x8b\x08\x00"):
         archive.write_bytes(start + np.random.default_rng(0).bytes(1000))
         assert not unnamed(refusal(tmp_path), f"{archive}: ", "download")
-    with tarfile.open(archive, "w:gz" if suffix.endswith("gz") else "w") as made:
-        made.add(Path(__file__), "train/m0/0.0.png")
+    with tarfile.open(archive, "w:gz" if suffix.endswith("gz") else "w") as tar:
+        tar.add(Path(__file__), "train/m0/0.0.png")
     assert not unnamed(refusal(tmp_path), f"{archive}: ", "unpack")
 
 
 def test_nothing_at_all_says_what_to_put_where(tmp_path):
-    """All three forms are named, with their folders."""
-    said = refusal(tmp_path)
+    """The message names all three forms with their folders."""
+    message = refusal(tmp_path)
     root = tmp_path / "PolyMNIST"
     parts = [f"{root}/train", f"{root}/test", "m0 to m4", "<i>.<label>.png", "m0.pt to m4.pt", "labels.pt", f"{root}/backgrounds"]
-    assert all(part in said for part in parts), said
+    assert all(part in message for part in parts), message

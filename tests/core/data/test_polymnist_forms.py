@@ -1,4 +1,4 @@
-"""PolyMNIST in folders of other spelling, twice, or at another scale, and what is said where it is not found."""
+"""PolyMNIST in folders with other spellings, in two folders, or at another scale, and the errors if it is not found."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ NAMES = ("m0", "m1", "m2", "m3", "m4")
 
 
 def put_pngs(root):
-    """Twenty random tuples a split as released."""
+    """Writes twenty random tuples for each split as released."""
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
         for name in NAMES:
@@ -27,7 +27,7 @@ def put_pngs(root):
 
 
 def put_tensors(root, scale):
-    """Twenty random tuples a split as tensors, which `scale` is given as uint8."""
+    """Writes twenty random tuples for each split as tensors, after `scale` was applied to the uint8 images."""
     for split in ("train", "test"):
         (root / split).mkdir(parents=True)
         torch.save(torch.arange(20) % 10, root / split / "labels.pt")
@@ -37,7 +37,7 @@ def put_tensors(root, scale):
 
 
 def refusal(folder):
-    """The one line that loading ends in; nothing is built."""
+    """Returns the one line of the error that loading raises, and checks that nothing is built."""
     with pytest.raises(DataError) as caught:
         polymnist.load("original", folder)
     assert "\n" not in str(caught.value)
@@ -47,22 +47,22 @@ def refusal(folder):
 
 @pytest.mark.parametrize("root", ["MMNIST", "PolyMNIST/MMNIST", "polymnist", "mmnist", "MMNIST/MMNIST", "PolyMnist/PolyMNIST"])
 def test_every_folder_gives_the_same_dataset(tmp_path, root):
-    """The released archive's folder, whatever the case of its name, and unpacked one folder too deep."""
+    """The folder may be the released archive's, with any case of its name, or be one folder too deep."""
     put_pngs(tmp_path / "one" / "PolyMNIST")
     put_pngs(tmp_path / "other" / root)
     assert polymnist.load("original", tmp_path / "other").hash == polymnist.load("original", tmp_path / "one").hash
 
 
 def test_two_folders_are_compared(tmp_path):
-    """Copies are read; where an image differs or lacks, both folders and the modality are named."""
+    """Copies are accepted. If an image differs or is missing, both folders and the modality are named."""
     put_pngs(tmp_path / "PolyMNIST")
     put_pngs(tmp_path / "MMNIST")
     first = polymnist.load("original", tmp_path).hash
     for change in (lambda path: Image.new("RGB", (28, 28)).save(path), lambda path: path.unlink()):
         shutil.rmtree(tmp_path / "built")
         change(tmp_path / "MMNIST" / "test" / "m2" / "1.4.png")
-        said = refusal(tmp_path)
-        assert not unnamed(said, tmp_path / "PolyMNIST", tmp_path / "MMNIST", "test/m2")
+        message = refusal(tmp_path)
+        assert not unnamed(message, tmp_path / "PolyMNIST", tmp_path / "MMNIST", "test/m2")
         shutil.copy(tmp_path / "PolyMNIST" / "test" / "m2" / "1.4.png", tmp_path / "MMNIST" / "test" / "m2" / "1.4.png")
         assert polymnist.load("original", tmp_path).hash == first
 
@@ -72,7 +72,7 @@ def test_two_folders_are_compared(tmp_path):
     [(lambda x: x // 128, ("uint8", 1)), (lambda x: x.float() / 255 / 255, ("float32", re.compile(r"\b0\.0039")))],
 )
 def test_tensors_at_a_scale_that_makes_them_black_are_refused(tmp_path, scale, found):
-    """Zeros and ones as uint8, and images that were divided by 255 twice."""
+    """The tensors are zeros and ones as uint8, or were divided by 255 twice."""
     put_tensors(tmp_path / "PolyMNIST", scale)
     with pytest.raises(DataError) as caught:
         polymnist.load("original", tmp_path)
@@ -80,7 +80,7 @@ def test_tensors_at_a_scale_that_makes_them_black_are_refused(tmp_path, scale, f
 
 
 def test_what_is_there_is_named(tmp_path):
-    """Names that are none of the forms, the first few and how many more."""
+    """If the folder has none of the forms, the line has the first few names and how many more."""
     for n in range(8):
         (tmp_path / f"poly-{n}").mkdir()
     assert not unnamed(refusal(tmp_path), tmp_path, *(f"poly-{n}/" for n in range(5)), 3)

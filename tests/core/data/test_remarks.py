@@ -1,4 +1,4 @@
-"""What is odd in a dataset of the user's own: each rule by its columns and numbers, nothing of sound data, and said by every command."""
+"""Remarks on odd data of a user's own dataset: each rule's columns and numbers, no remark on sound data, shown by each command."""
 
 from dataclasses import replace
 
@@ -20,22 +20,22 @@ SOUND = np.random.default_rng(0).normal(size=(2, COUNT, 4))
 
 
 def with_columns(**columns):
-    """Sound vectors of four columns with some, `c0` to `c3`, replaced in both splits."""
-    made = SOUND.copy()
+    """Returns sound vectors of four columns, some of which (`c0` to `c3`) are replaced in both splits."""
+    vectors = SOUND.copy()
     for name, values in columns.items():
-        made[:, :, int(name[1:])] = values
-    return made
+        vectors[:, :, int(name[1:])] = values
+    return vectors
 
 
 def dataset(vectors=SOUND, **changes):
-    """Two modalities: these vectors, changed as asked, and sound ones."""
+    """Returns two modalities: these vectors with these changes, and sound ones."""
     first = replace(OwnModality("vec", "vector", *vectors), **changes)
     return OwnDataset((first, OwnModality("other", "vector", *SOUND)), Y, Y)
 
 
 @pytest.fixture
 def odd(card_of):
-    """The remarks on a dataset."""
+    """Returns the remarks on a dataset."""
 
     def found(made):
         card_of(made)
@@ -61,11 +61,11 @@ ROWS = {
 
 @pytest.mark.parametrize("case", ROWS)
 def test_a_column_that_is_odd_is_named(odd, case):
-    """By kind and index; the line says the modality, every index, and to standardise where that is the cure."""
+    """A remark has kind and index. Its line has the modality, all indices, and the advice to standardise if that helps."""
     columns, expected = ROWS[case]
-    found = odd(dataset(with_columns(**columns)))
-    assert {remark.kind: remark.columns for remark in found} == expected
-    for remark in found:
+    remarks = odd(dataset(with_columns(**columns)))
+    assert {remark.kind: remark.columns for remark in remarks} == expected
+    for remark in remarks:
         assert remark.modality == "vec"
         assert remark.text.startswith("vec: ")
         assert not unnamed(remark.text, *remark.columns)
@@ -74,17 +74,17 @@ def test_a_column_that_is_odd_is_named(odd, case):
 
 
 def test_the_worst_columns_numbers_are_said(odd):
-    """Mean and standard deviation as numpy has them, and the columns' names where the data came as a data frame."""
-    made = with_columns(c2=SOUND[:, :, 2] * 1e4 + 5e5)
-    frames = [pd.DataFrame(split, columns=["age", "height", "income", "weight"]) for split in made]
+    """The line has mean and standard deviation as numpy computes them, and the names of a data frame's columns."""
+    vectors = with_columns(c2=SOUND[:, :, 2] * 1e4 + 5e5)
+    frames = [pd.DataFrame(split, columns=["age", "height", "income", "weight"]) for split in vectors]
     (remark,) = odd(dataset(frames))
     assert "'income'" in remark.text
-    assert f"{made[0, :, 2].mean():.4g}" in remark.text
-    assert f"{made[0, :, 2].std():.4g}" in remark.text
+    assert f"{vectors[0, :, 2].mean():.4g}" in remark.text
+    assert f"{vectors[0, :, 2].std():.4g}" in remark.text
 
 
 def test_sound_data_are_not_remarked_upon(odd):
-    """Standardised vectors, probabilities under a Bernoulli, and the example in the repository."""
+    """Sound data are standardised vectors, probabilities with a Bernoulli likelihood, and the example in the repository."""
     assert odd(dataset()) == ()
     assert odd(dataset(with_columns(c0=(SOUND[:, :, 0] > 2) * 1.0).clip(0, 1), likelihood="bernoulli")) == ()
     assert user_data.odd("examples/tabular.py:tumours") == ()
@@ -101,32 +101,32 @@ TIMES = {
 
 @pytest.mark.parametrize("case", TIMES)
 def test_values_that_float32_cannot_tell_apart_are_counted(odd, case):
-    """The line has the number of distinct values before and after, as numpy counts them."""
+    """The line has the number of distinct values before and after rounding, as numpy counts them."""
     times, left, before = TIMES[case]
     assert (len(np.unique(times.astype(np.float32))), len(np.unique(times))) == (left, before)
-    made = np.stack([times, times], 1)
-    found = {remark.kind: remark for remark in odd(dataset((made, made)))}
-    assert found["precision"].columns == (0, 1)
-    assert not unnamed(found["precision"].text, left, before, 0)
+    vectors = np.stack([times, times], 1)
+    remark_of_kind = {remark.kind: remark for remark in odd(dataset((vectors, vectors)))}
+    assert remark_of_kind["precision"].columns == (0, 1)
+    assert not unnamed(remark_of_kind["precision"].text, left, before, 0)
 
 
 def test_columns_that_float32_tells_apart_are_not_called_imprecise(odd):
-    """A year in days, numbers of many digits about zero, and float32 itself."""
+    """Such columns are a year in days, numbers of many digits about zero, and float32 itself."""
     for column in (20_000 + np.arange(COUNT) / 3, SOUND[0, :, 0] * 1e9, SECONDS.astype(np.float32)):
         assert "precision" not in {remark.kind for remark in odd(dataset(with_columns(c0=column)))}
 
 
 def test_another_scale_in_test_is_named(odd):
-    """A test set that was left unscaled: the column, and both splits' numbers."""
-    made = SOUND.copy()
-    made[1, :, 2] = made[1, :, 2] * 3 + 50
-    (remark,) = odd(dataset(made))
+    """If the test set is not scaled, the line has the column and the numbers of both splits."""
+    test = SOUND.copy()
+    test[1, :, 2] = test[1, :, 2] * 3 + 50
+    (remark,) = odd(dataset(test))
     assert (remark.kind, remark.columns) == ("shifted", (2,))
-    assert f"{made[1, :, 2].mean():.4g}" in remark.text
+    assert f"{test[1, :, 2].mean():.4g}" in remark.text
 
 
 def images(train, test=None):
-    """A dataset of sound vectors and these images."""
+    """Returns a dataset of sound vectors and these images."""
     picture = OwnModality("img", "image", train, train if test is None else test)
     return replace(dataset(), modalities=(dataset().modalities[1], picture))
 
@@ -146,7 +146,7 @@ LEVELS = np.resize(np.arange(256), (COUNT, 3, 4, 4))
     ids=["12 bits over 65535", "dark bytes", "dark in test", "width 1", "a black channel"],
 )
 def test_images_that_are_odd_are_named(odd, made, kind, columns, said):
-    """By kind and channel, with the number that was found."""
+    """The remark has kind and channel, and the line the number that is odd."""
     (remark,) = odd(made)
     assert (remark.kind, remark.modality, remark.columns) == (kind, "img", columns)
     assert said in remark.text
@@ -162,23 +162,23 @@ def test_images_that_are_odd_are_named(odd, made, kind, columns, said):
     ids=["one text", "spaces at the end", "spaces in front"],
 )
 def test_texts_that_are_odd_are_named(odd, words, kind, said):
-    """One text only, and texts that padding makes equal; spaces in front make a difference that stays."""
+    """Odd is a single text, and texts that become equal by padding. Spaces in front keep texts different."""
     texts = np.array([words[y] for y in Y])
     made = replace(dataset(), modalities=(dataset().modalities[1], OwnModality("txt", "text", texts, texts[::-1])))
-    found = [remark for remark in odd(made) if remark.kind != "repeated"]
-    assert [(remark.kind, remark.modality) for remark in found] == ([(kind, "txt")] if kind else [])
-    assert all(said in remark.text for remark in found)
+    remarks = [remark for remark in odd(made) if remark.kind != "repeated"]
+    assert [(remark.kind, remark.modality) for remark in remarks] == ([(kind, "txt")] if kind else [])
+    assert all(said in remark.text for remark in remarks)
 
 
 def test_classes_that_test_lacks_are_named(odd):
-    """The number of such classes and which they are."""
+    """The line has the number of such classes and their names."""
     (remark,) = odd(replace(dataset(), test_labels=Y % 2))
     assert (remark.kind, remark.modality) == ("classes", "")
     assert not unnamed(remark.text, 1, "train_labels", 2)
 
 
 def test_test_examples_that_were_trained_on_are_counted(odd):
-    """Those that are equal in every modality, and not those that are equal in one."""
+    """Examples count if they are equal in all modalities, but not if they are equal in one."""
     test = SOUND[1].copy()
     test[:7], test[7] = SOUND[0, 20:27], SOUND[0, 50]
     other = SOUND[1].copy()
@@ -209,7 +209,7 @@ def home(own_home):
 
 @pytest.mark.parametrize("words", [("data", "odd.py:odd"), ("plan", "s.yaml"), ("sweep", "s.yaml")], ids=lambda words: words[0])
 def test_every_command_warns_once_before_anything_trains(home, types_here, monkeypatch, words):
-    """data, plan and sweep print one line a remark, first on standard error: the dataset, the modality, the column."""
+    """data, plan and sweep print a line for each remark, first on standard error, with the dataset, the modality and the column."""
 
     def not_run(*arguments):
         raise UserError("the driver was reached")
@@ -235,7 +235,7 @@ def test_every_command_warns_once_before_anything_trains(home, types_here, monke
     ids=["base", "grid", "zip", "include", "search"],
 )
 def test_every_dataset_of_a_sweep_is_looked_at(card_of, changes):
-    """Wherever the sweep's file names it, and once."""
+    """A dataset is checked once, wherever the sweep's file names it."""
     card_of(dataset(with_columns(c3=7)))
     if "base" in changes:
         changes["base"] |= {"batch_size": 50}

@@ -1,4 +1,4 @@
-"""What is on disk when a machine goes down, and whose files they are: by the order of the system's calls, without a machine that does."""
+"""What is on disk when a machine goes down, checked by the order of system calls, and the rights of files."""
 
 import os
 import stat
@@ -24,12 +24,12 @@ NO_UMASK = 0o666
 
 @dataclass
 class Disk:
-    """The calls that give names to files and that sync them, in order."""
+    """Records the calls that give names to files and that sync them, in order."""
 
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     def names_lost(self, below: Path) -> set[str]:
-        """The names of files and folders that a machine which goes down now could lose: those given after their folder's last sync."""
+        """Returns the names that a machine which goes down now could lose: those given after their folder's last sync."""
         lost = set()
         for what, path in self.calls:
             if what == "named":
@@ -39,15 +39,15 @@ class Disk:
         return {os.path.relpath(name, below) for name in lost if os.path.lexists(name) and Path(name).is_relative_to(below)}
 
     def content_lost(self, below: Path) -> set[str]:
-        """The files whose bytes were never synced, under whatever name."""
+        """Returns the files whose bytes were never synced, under whatever name."""
         synced = {path for what, path in self.calls if what == "synced inode"}
-        every = (path for path in below.rglob("*") if path.is_file())
-        return {os.path.relpath(path, below) for path in every if str(path.stat().st_ino) not in synced}
+        files = (path for path in below.rglob("*") if path.is_file())
+        return {os.path.relpath(path, below) for path in files if str(path.stat().st_ino) not in synced}
 
 
 @pytest.fixture
 def disk(monkeypatch, tmp_path):
-    """What is done to the disk from now on."""
+    """The calls from now on."""
     seen = Disk()
 
     def naming(call, last):
@@ -69,7 +69,7 @@ def disk(monkeypatch, tmp_path):
 
 
 def test_a_file_is_synced_before_it_has_its_name_and_its_folder_afterwards(disk, tmp_path):
-    """So neither is a name without content after a power cut, nor content without a name; folders that were made for it as well."""
+    """A power cut leaves neither a name without content nor content without a name, also for folders that were made for it."""
     whole_files.write_text(tmp_path / "a" / "b" / "file", "text")
     acts = [(what, Path(path)) for what, path in disk.calls if what != "synced inode"]
     (named,) = [place for place, (what, path) in enumerate(acts) if (what, path.name) == ("named", "file")]
@@ -80,25 +80,25 @@ def test_a_file_is_synced_before_it_has_its_name_and_its_folder_afterwards(disk,
 
 
 def moved(folder):
-    """A file takes the name of another."""
+    """Moves a file to the name of another."""
     (folder / "next").write_text("x")
     whole_files.move(folder / "next", folder / "file")
 
 
 def unless_taken(folder):
-    """A finished file takes a name that is free."""
+    """Gives a finished file a free name."""
     (folder / "draft").write_text("x")
     whole_files.name_unless_taken(folder / "draft", folder / "file")
 
 
 def folder_moved(folder):
-    """A folder takes another place."""
+    """Moves a folder."""
     (folder / "old").mkdir()
     folders.move_folder(folder / "old", folder / "aside" / "new")
 
 
 def kept(folder):
-    """What is replaced stays under another name."""
+    """Keeps a file that is replaced under another name."""
     for number in "12":
         whole_files.keep(folder / "file", folder / "file.before")
         whole_files.write_bytes(folder / "file", number.encode())
@@ -106,28 +106,28 @@ def kept(folder):
 
 @pytest.mark.parametrize("give", [moved, unless_taken, folder_moved, kept])
 def test_whatever_gives_a_name_has_it_on_disk_afterwards(give, disk, tmp_path):
-    """No name that was given can be lost."""
+    """No function that gives a name returns before the name is on disk."""
     give(tmp_path)
     assert any(what == "named" for what, _ in disk.calls)
     assert disk.names_lost(tmp_path) - {"old"} == set()
 
 
 def record_trial(ledger):
-    """A trial from its beginning to its result, as a worker records it; returns it with the result."""
+    """Records a trial from its beginning to its result, as a worker does. Returns the trial and the result."""
     trial = Trial(cell(epochs=1), 0)
     attempt = Attempt.of(ledger.folder(trial), ledger.begin(trial, "worker"), "worker")
     whole_files.write_bytes(attempt.checkpoint, b"weights")
     whole_files.write_bytes(attempt.folder / "unconditional.png", b"picture", durable=False)
-    found = result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -1.0})
+    recorded = result(trial.cell, 0, {"coherence/joint": 0.5, "log_likelihood/joint": -1.0})
     named = {"checkpoint": Digest.of(b"weights"), "samples": {"unconditional": Digest.of(b"picture").sha256}}
-    found = replace(found, **named)
-    assert ledger.record(found, attempt)
+    recorded = replace(recorded, **named)
+    assert ledger.record(recorded, attempt)
     ledger.end_attempt(trial, attempt.number, "completed")
-    return trial, found
+    return trial, recorded
 
 
 def test_what_a_result_names_is_on_disk_before_the_result_is(disk, tmp_path, monkeypatch):
-    """When `result.json` gets its name, the checkpoint and the pictures that it names can no longer be lost."""
+    """When `result.json` gets its name, the checkpoint and the pictures that it names are on disk."""
     lost, first = [], records.first
 
     def seen(path, *rest):
@@ -141,7 +141,7 @@ def test_what_a_result_names_is_on_disk_before_the_result_is(disk, tmp_path, mon
 
 
 def test_a_trial_that_has_a_result_loses_nothing_but_notes(disk, tmp_path):
-    """Result, checkpoint, picture, configuration and the trial's folder are on disk; only the notes of attempts may be lost."""
+    """Result, checkpoint, picture, configuration and the trial's folder are on disk. Only the notes of attempts may be lost."""
     trial, _ = record_trial(Ledger(tmp_path / "runs"))
     assert disk.names_lost(tmp_path) == {f"runs/trials/{trial.id}/attempts/0001.json"}
     assert disk.content_lost(tmp_path) == set()
@@ -151,20 +151,20 @@ def test_a_trial_that_has_a_result_loses_nothing_but_notes(disk, tmp_path):
     "kind", ["trial", "result", "failed", "cancelled", "deleted", "epoch", "sweep", "proposal", "stopped", "seeds"]
 )
 def test_records_are_durable_but_for_notes(kind, disk, tmp_path):
-    """Of each kind of record that somebody would miss, the name is on disk when it was written."""
+    """The name of each kind of record is on disk when it was written, except for notes, which nobody would miss."""
     records.write(tmp_path / "new" / "record.json", Identity(kind), {})
     assert disk.names_lost(tmp_path) == set()
 
 
 @pytest.mark.parametrize("linked", [True, False])
 def test_mlflows_artifacts_are_on_disk(linked, disk, tmp_path, monkeypatch):
-    """Before MLflow's database says that a run has its artifacts, all of them are there, with their content, linked or copied."""
+    """Before MLflow's database names a run's artifacts, all of them are on disk with their content, linked or copied."""
     ledger = Ledger(tmp_path / "runs")
-    _, found = record_trial(ledger)
+    _, recorded = record_trial(ledger)
     if not linked:
         monkeypatch.setattr(os, "link", lambda *arguments: (_ for _ in ()).throw(OSError("no links here")))
     into = tmp_path / "mlartifacts" / "1" / "run" / "artifacts"
-    run_files.put(into, ledger, found)
+    run_files.put(into, ledger, recorded)
     assert {path.name for path in into.iterdir()} == {
         "checkpoint.pt",
         "samples",
@@ -177,7 +177,7 @@ def test_mlflows_artifacts_are_on_disk(linked, disk, tmp_path, monkeypatch):
 
 
 def test_the_sweeps_artifacts_are_on_disk(disk, tmp_path):
-    """As the trials' are: report and figures are copied."""
+    """Report and figures are copied, and on disk as those of trials are."""
     (tmp_path / "front.png").write_bytes(b"picture")
     runs.copy_files([tmp_path / "front.png"], tmp_path / "artifacts")
     assert disk.names_lost(tmp_path) == set()
@@ -185,7 +185,7 @@ def test_the_sweeps_artifacts_are_on_disk(disk, tmp_path):
 
 
 def test_a_file_system_that_cannot_sync_folders_will_do(tmp_path, monkeypatch):
-    """Some network shares refuse it; a disk that breaks is an error all the same."""
+    """Some network shares refuse it, which is no error. An error of the disk still is."""
     real = os.fsync
 
     def fsync(handle):
@@ -203,7 +203,7 @@ def test_a_file_system_that_cannot_sync_folders_will_do(tmp_path, monkeypatch):
 
 
 def test_a_built_dataset_is_on_disk_before_it_has_its_name(disk, tmp_path):
-    """Its arrays are mapped for years: neither they nor the folder's name can be lost."""
+    """Its arrays are used for years, so neither they nor the folder's name may be lost."""
     open_built(tmp_path, "toy", "original", Recipe(["plain"], lambda into: save(into, {"train-labels": np.arange(3)})))
     (built,) = (tmp_path / "built").glob("toy-*/")
     assert {name for name in disk.names_lost(tmp_path) if built.name in name} == set()
@@ -215,32 +215,32 @@ def test_a_built_dataset_is_on_disk_before_it_has_its_name(disk, tmp_path):
 
 @pytest.fixture(params=[0o000, 0o022, 0o027, 0o077], ids=oct)
 def umask(request):
-    """The user's, for the time of a test."""
+    """Sets the user's umask for one test."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
 
 
 def rights(path):
-    """Of a file or folder."""
+    """Returns the rights of a file or folder."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_files_have_the_rights_that_the_user_gives(umask, tmp_path, monkeypatch):
-    """Records, checkpoints, pictures and artifacts have 0666 without the umask, and folders 0777; the umask is never touched."""
+    """Records, checkpoints, pictures and artifacts have 0666 without the umask, and folders 0777. The umask is never changed."""
     monkeypatch.setattr(os, "umask", None)
     ledger = Ledger(tmp_path / "runs")
-    _, found = record_trial(ledger)
+    _, recorded = record_trial(ledger)
     (tmp_path / "old").write_text("x")
     whole_files.write_text(tmp_path / "old", "y")
-    run_files.put(tmp_path / "artifacts", ledger, found)
+    run_files.put(tmp_path / "artifacts", ledger, recorded)
     client.make_database(f"sqlite:///{tmp_path}/runs/mlflow.db")
     for path in tmp_path.rglob("*"):
         assert rights(path) == (0o777 if path.is_dir() else NO_UMASK) & ~umask, path
 
 
 def test_a_built_dataset_has_the_rights_that_the_user_gives(umask, tmp_path):
-    """Its folder and its arrays as well, which are first made where only their owner can look."""
+    """They are first made in a folder that only their owner can read."""
     open_built(tmp_path, "toy", "original", Recipe(["plain"], lambda into: save(into, {"train-labels": np.arange(3)})))
     below = [*(tmp_path / "built").rglob("*")]
     assert any(path.suffix == ".npy" for path in below)

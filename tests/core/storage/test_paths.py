@@ -1,4 +1,4 @@
-"""Paths: `~` and variables stand for what they stand for in a shell, everywhere, or are refused by name."""
+"""Paths: `~` and variables have the values that they have in a shell, everywhere, or are refused by name."""
 
 import os
 import re
@@ -21,7 +21,7 @@ BASE = "{dataset: mnist_svhn_text, model: mopoe, networks: small}"
 
 @pytest.fixture
 def scratch(tmp_path, monkeypatch):
-    """A folder that `$SCRATCH` and the home folder are."""
+    """The folder that `$SCRATCH` and the home folder name."""
     monkeypatch.setenv("SCRATCH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("EMPTY", "")
@@ -31,9 +31,9 @@ def scratch(tmp_path, monkeypatch):
 
 
 def test_home_and_variables_are_replaced(scratch):
-    """At the beginning and within; `$$` is a dollar sign, and a `~` elsewhere is a name."""
-    for said in ("$SCRATCH/a", "${SCRATCH}/a", "~/a", "file://$SCRATCH/a", "file://~/a"):
-        assert storage_path(said) == scratch / "a"
+    """Variables are replaced at the beginning and within; `$$` is a dollar sign, and a `~` elsewhere is a name."""
+    for text in ("$SCRATCH/a", "${SCRATCH}/a", "~/a", "file://$SCRATCH/a", "file://~/a"):
+        assert storage_path(text) == scratch / "a"
     assert storage_path("runs/~x") == Path("runs/~x").absolute()
     assert storage_path("$$x") == Path("$x").absolute()
     assert expand("~") == str(scratch)
@@ -54,7 +54,7 @@ URIS = {
 
 @pytest.mark.parametrize("uri", URIS)
 def test_a_uri_is_left_right(uri, scratch, monkeypatch):
-    """Secrets and options stay to the letter; a variable in bucket or path is replaced; a `~` is a name."""
+    """Secrets and options stay unchanged, a variable in bucket or path is replaced, and a `~` is a name."""
     monkeypatch.setenv("USER_X", "me")
     assert expand(uri) == URIS[uri]
 
@@ -74,14 +74,14 @@ WRONG = [
 
 @pytest.mark.parametrize("said", WRONG)
 def test_what_stands_for_nothing_is_refused_by_name(said, scratch):
-    """Variables that are not set or empty, users that there are not, and what only a shell does."""
+    """Refused are variables that are not set or empty, users that do not exist, and notations that only a shell knows."""
     name = next((name for name in ("NOPE", "EMPTY", "~nobody_of_that_name") if name in said and ":-" not in said), "dollar sign")
     with pytest.raises(ValueError, match=name):
         expand(said)
 
 
 def test_storage_and_data_are_where_the_variables_say(scratch, types_here):
-    """No folder is made of the name; the file itself may be named so too."""
+    """No folder has the variable's name. A variable can also name the file itself."""
     path = scratch / "s.yaml"
     path.write_text(f"name: s\nbase: {BASE}\nresources: {{data: ~/data}}\nstorage: $SCRATCH/sweeps\n")
     spec = sweep_file.load(Path("$SCRATCH/s.yaml"))
@@ -94,7 +94,7 @@ def test_storage_and_data_are_where_the_variables_say(scratch, types_here):
 
 
 def test_every_wrong_path_is_named_with_its_line(scratch, types_here):
-    """Both of the file at once; an option by its own name, also where the file's storage is wrong."""
+    """Both wrong paths of the file are named at once, and an option by its own name, also if the file's storage is wrong."""
     path = scratch / "s.yaml"
     path.write_text(f"name: s\nbase: {BASE}\nresources:\n  data: $NOPE/data\nstorage: ${{NOPE}}\n")
     for command in ("plan", "sweep", "status"):
@@ -116,7 +116,7 @@ def test_every_wrong_path_is_named_with_its_line(scratch, types_here):
 
 
 def test_a_table_is_exported_to_where_a_variable_says(scratch, types_here):
-    """--to, and one that is not set is refused by name."""
+    """`--to` is expanded, and a variable that is not set is refused by name."""
     path = scratch / "s.yaml"
     path.write_text(f"name: s\nbase: {BASE}\nstorage: $SCRATCH/runs\n")
     (scratch / "runs").mkdir()
@@ -128,15 +128,15 @@ def test_a_table_is_exported_to_where_a_variable_says(scratch, types_here):
 
 
 def test_mlflows_store_may_be_named_so(scratch, monkeypatch, types_here):
-    """As a database, as a folder; a server's address stays; a variable that is not set is refused before anything is written."""
-    for said, meant in (
+    """It may be a database or a folder. A server's address stays. A variable that is not set is refused before anything is written."""
+    for text, expected in (
         ("sqlite:///$SCRATCH/m.db", f"sqlite:///{scratch}/m.db"),
         ("sqlite:///~/m.db", f"sqlite:///{scratch}/m.db"),
         ("~/runs", f"{scratch}/runs"),
         ("http://host:5000", "http://host:5000"),
     ):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", said)
-        assert tracking_uri.named() == meant
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", text)
+        assert tracking_uri.named() == expected
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///$NOPE/m.db")
     path = scratch / "s.yaml"
     path.write_text(f"name: s\nbase: {BASE}\nstorage: $SCRATCH/runs\n")
@@ -147,7 +147,7 @@ def test_mlflows_store_may_be_named_so(scratch, monkeypatch, types_here):
 
 
 def test_no_identity_depends_on_a_variable(scratch, monkeypatch):
-    """Other folders under the same names are the same trials, and a dataset's file is found through a variable."""
+    """Other values of the variables give the same trials, and a dataset's file is found through a variable."""
     raw = {"name": "s", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "resources": {"data": "$SCRATCH/data"}}
     first = [trial.id for trial in parse(raw).trials]
     monkeypatch.setenv("SCRATCH", "/elsewhere")
@@ -168,7 +168,7 @@ def test_no_identity_depends_on_a_variable(scratch, monkeypatch):
 
 
 def test_a_dataset_whose_file_has_a_dollar_sign_in_its_name_is_found(scratch):
-    """As it is written, although no such variable is set; one that is not there is refused with the variable."""
+    """The file is found although no such variable is set. If it is missing, the variable is named."""
     (scratch / "$NOPE.py").write_text((Path(__file__).parents[2] / "support" / "own_data.py").read_text())
     user_data.search_from(scratch)
     assert user_data.card("$NOPE.py:made").name == "$NOPE.py:made"
@@ -178,7 +178,7 @@ def test_a_dataset_whose_file_has_a_dollar_sign_in_its_name_is_found(scratch):
 
 
 def test_a_recorded_sweep_needs_no_variable(scratch):
-    """Reading what storage remembers of a sweep expands nothing; only using its folder does."""
+    """Reading a sweep that storage remembers expands nothing. Only the use of its folder does."""
     resources = Resources(data="$NOPE/data")
     assert resources.data == "$NOPE/data"
     with pytest.raises(SpecError, match=r"^resources\.data: .* NOPE"):

@@ -1,4 +1,4 @@
-"""Records say what they are and whose, under their checksum: what was moved, exchanged, stripped or cut is named and never used."""
+"""Records contain their identity and a checksum: a record that was moved, exchanged, stripped or cut is named and never used."""
 
 import hashlib
 import json
@@ -45,26 +45,26 @@ EXPECTED = {
 
 
 def test_every_json_file_in_storage_says_what_it_is_of_and_that_is_its_place(store):
-    """Of a storage with every kind of record: the kinds are those above, and each identity agrees with the file's folder and name."""
+    """In a storage with all kinds of records, the kinds are those above, and each identity agrees with the file's folder and name."""
     recorded.delete_as_gc_does(store.ledger, store.trials[1])
-    storage, found = store.home / "runs", {}
+    storage, identities = store.home / "runs", {}
     with Lease(storage) as lease:
         for folder in (store.ledger.folder(store.others[0]), storage / "sweeps" / "own"):
             assert lease.claim(folder) is None
         paths = [path for path in storage.rglob("*.json") if not path.is_relative_to(storage / "classifiers")]
         for path in paths:
             content = json.loads(path.read_text())
-            said = content["record"]
-            assert said["format"] == 2, path
-            found.setdefault(said["kind"], set()).update(said.keys() - {"format", "kind"})
+            record = content["record"]
+            assert record["format"] == 2, path
+            identities.setdefault(record["kind"], set()).update(record.keys() - {"format", "kind"})
             named = {"trial": path.parts, "sweep": path.parts, "cell": [path.stem], "key": [path.stem]}
-            assert all(said[name] in places for name, places in named.items() if name in said), path
+            assert all(record[name] in places for name, places in named.items() if name in record), path
             numbers = {"attempt": path.parent.name == "attempts", "epoch": True, "proposal": True}
-            assert all(said[name] == int(path.stem) for name, holds in numbers.items() if name in said and holds), path
+            assert all(record[name] == int(path.stem) for name, holds in numbers.items() if name in record and holds), path
             del content["sha256"]
             again = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
             assert json.loads(path.read_text())["sha256"] == hashlib.sha256(again).hexdigest(), path
-    assert found == EXPECTED
+    assert identities == EXPECTED
 
 
 EXCHANGED = ["trial.json", "attempts/0001.json", "stack.json", "result.json", "epochs/0001.json", "checkpoint.pt"]
@@ -73,7 +73,7 @@ EXCHANGED = ["trial.json", "attempts/0001.json", "stack.json", "result.json", "e
 
 @pytest.mark.parametrize("name", EXCHANGED)
 def test_a_file_exchanged_between_two_trials_is_found_by_the_thorough_plan(store, name):
-    """Both trials are damaged, and each message names the file; before, both were done."""
+    """Both trials, which were done before, are damaged, and each message names the file."""
     assert plan.make(store.trials, store.ledger, thorough=True).damaged == {}
     exchange(*(store.ledger.folder(trial) / name for trial in store.trials))
     damaged = plan.make(store.trials, store.ledger, thorough=True).damaged
@@ -83,7 +83,7 @@ def test_a_file_exchanged_between_two_trials_is_found_by_the_thorough_plan(store
 
 @pytest.mark.parametrize("picture", ["unconditional", "given_a"])
 def test_exchanged_pictures_are_found(store, picture):
-    """By the hashes in the results."""
+    """The hashes in the results show it."""
     exchange(*(store.ledger.folder(trial) / "samples" / f"{picture}.png" for trial in store.trials))
     damaged = plan.make(store.trials, store.ledger, thorough=True).damaged
     assert all(f"{picture}.png" in damaged[trial] for trial in store.trials)
@@ -93,7 +93,7 @@ def test_exchanged_pictures_are_found(store, picture):
     ("name", "kind"), [("failed.json", "failed"), ("cancelled.json", "cancelled"), ("progress.json", "progress")]
 )
 def test_a_note_that_was_moved_to_another_trial_is_found(store, name, kind):
-    """The note of one unfinished trial in the folder of the other; the message says whose it is."""
+    """The note of one unfinished trial is in the folder of another. The message names the trial that it belongs to."""
     ledger = store.ledger
     source = next(trial for trial in store.others if (ledger.folder(trial) / name).exists())
     target = next(trial for trial in store.others if trial != source)
@@ -104,7 +104,7 @@ def test_a_note_that_was_moved_to_another_trial_is_found(store, name, kind):
 
 
 def test_the_checkpoint_of_another_unfinished_trial_is_found(store):
-    """Exchanged, both are damaged; the checkpoint says of which trial it is."""
+    """After an exchange, both trials are damaged, because a checkpoint names its trial."""
     exchange(*map(store.ledger.checkpoint, store.others))
     assert set(plan.make(store.others, store.ledger, thorough=True).damaged) == set(store.others)
 
@@ -112,15 +112,15 @@ def test_the_checkpoint_of_another_unfinished_trial_is_found(store):
 @pytest.mark.parametrize("which", ["trials", "others"])
 @pytest.mark.parametrize("old", [False, True], ids=["now", "format 1"])
 def test_whole_folders_exchanged_are_found_by_plan_status_and_export(store, types_here, which, old):
-    """Of trials that have ended or not, written now or by an earlier version: each is damaged, and the file that says so is named."""
-    every = getattr(store, which)
+    """Whether trials have ended or not, and whichever version wrote them, each is damaged, and the file that shows it is named."""
+    trials = getattr(store, which)
     if old:
         make_old(store)
-    exchange(*map(store.ledger.folder, every))
+    exchange(*map(store.ledger.folder, trials))
     file = store.file if which == "trials" else store.others_file
     code, out, err = types_here("plan", file)
     assert (code, errors_in(err)) == (2, 1)
-    assert all(str(store.ledger.folder(trial)) in err for trial in every)
+    assert all(str(store.ledger.folder(trial)) in err for trial in trials)
     code, out, _ = types_here("status", file, "--trials")
     assert (code, out.count(" damaged ")) == (0, 3)
     code, _, err = types_here("export", file)
@@ -130,7 +130,7 @@ def test_whole_folders_exchanged_are_found_by_plan_status_and_export(store, type
 
 @pytest.mark.parametrize("command", ["plan", "sweep", "export", "track", "report", "gc", "audit"])
 def test_exchanged_results_stop_every_command_with_one_line(store, types_here, command):
-    """Exit 2, the file of a result and the repair are named, nothing is printed as a number."""
+    """Each exits with 2, names the file of a result and the repair, and prints no numbers."""
     exchange(*(store.ledger.folder(trial) / "result.json" for trial in store.trials))
     more = ["--sample", 1] if command == "audit" else []
     code, _, err = types_here(command, store.file, *more)
@@ -141,7 +141,7 @@ def test_exchanged_results_stop_every_command_with_one_line(store, types_here, c
 
 
 def test_a_record_of_another_attempt_or_epoch_is_none_of_this_one(store):
-    """The first attempt's note under the second's name, and the metrics of epoch 1 under the name of epoch 2."""
+    """The first attempt's note has the second's name, and the metrics of epoch 1 have the name of epoch 2."""
     ledger, trial = store.ledger, store.trials[0]
     for name, copied in (("attempts/0001.json", "attempts/0002.json"), ("epochs/0001.json", "epochs/0002.json")):
         shutil.copy(ledger.folder(trial) / name, ledger.folder(trial) / copied)
@@ -152,7 +152,7 @@ def test_a_record_of_another_attempt_or_epoch_is_none_of_this_one(store):
 
 
 def test_records_of_a_search_are_of_their_sweep_number_and_cell(store):
-    """Proposals, stops and seeds that were exchanged, or lie in another sweep's folder, are named with what to do."""
+    """Proposals, stops and seeds that were exchanged, or are in another sweep's folder, are named with advice."""
     storage = store.ledger.storage
     search = storage / "sweeps" / "hunt" / "search"
     reads = {"": Proposals.every, "stopped": Proposals.stopped, "seeds": Proposals.seed_counts}
@@ -172,7 +172,7 @@ def test_records_of_a_search_are_of_their_sweep_number_and_cell(store):
 
 @pytest.mark.parametrize("old", [False, True], ids=["now", "plain JSON"])
 def test_a_recorded_sweep_is_that_of_its_folder(store, old):
-    """Exchanged with another sweep's, it cannot be read, and `gc` deletes nothing; so for a file that was no record yet."""
+    """If it was exchanged with another sweep's, it cannot be read and `gc` deletes nothing, also for a file that was no record yet."""
     storage = store.ledger.storage
     if old:
         for spec in (store.spec, recorded.parse(recorded.OTHERS)):
@@ -186,7 +186,7 @@ def test_a_recorded_sweep_is_that_of_its_folder(store, old):
 
 
 def test_a_remembered_stack_size_of_another_shape_is_measured_again(store):
-    """Under another shape's name it is unknown; a file of an earlier version, plain JSON, is still read."""
+    """Under another shape's name a size is not used. A file of an earlier version, plain JSON, is still read."""
     storage, config = store.ledger.storage, store.others[0].config
     (path,) = (storage / "stacks").glob("*.json")
     known = stack_sizes.remembered(storage, config, "a machine")
@@ -201,52 +201,52 @@ def test_a_remembered_stack_size_of_another_shape_is_measured_again(store):
 
 
 def test_a_claim_that_was_moved_to_another_trial_tells_no_more_than_its_token(store):
-    """While its holder lives the trial counts as held, and afterwards as free; no process, host or driver is read from it."""
-    ledger, (one, other) = store.ledger, store.trials
+    """While its holder lives the trial counts as held, and afterwards as free. No process, host or driver is read from it."""
+    ledger, (trial, other) = store.ledger, store.trials
     with Lease(ledger.storage) as lease:
-        assert lease.claim(ledger.folder(one)) is None
+        assert lease.claim(ledger.folder(trial)) is None
         folder = ledger.storage / "claims" / "trials"
         (folder / other.id).mkdir(exist_ok=True)
         moved = folder / other.id / f"{lease.holder.token}.json"
-        (folder / one.id / moved.name).replace(moved)
+        (folder / trial.id / moved.name).replace(moved)
         assert claims.living(ledger.storage, ledger.folder(other)) == Holder(lease.holder.token, "unknown", 0, 0)
     assert claims.living(ledger.storage, ledger.folder(other)) is None
 
 
 def test_progress_of_another_trial_is_not_shown(store):
-    """`status` shows no epoch of it."""
+    """`status` shows none of its epochs."""
     assert all(training_progress.pace(trial, store.ledger).epoch == 1 for trial in store.others)
     exchange(*(store.ledger.folder(trial) / "progress.json" for trial in store.others))
     assert [training_progress.pace(trial, store.ledger) for trial in store.others] == [None, None]
 
 
 def strip(path: Path) -> None:
-    """Take a record's identity away, and make its checksum right again: what an earlier version would have written."""
+    """Removes a record's identity and corrects its checksum, so that it is as an earlier version would have written it."""
     content = json.loads(path.read_text())
-    said = content.pop("record")
-    content |= {"id": said["trial"]} if said["kind"] in ("trial", "result") else {}
-    if said["kind"] == "result":
+    record = content.pop("record")
+    content |= {"id": record["trial"]} if record["kind"] in ("trial", "result") else {}
+    if record["kind"] == "result":
         del content["checkpoint"], content["samples"], content["files"]
-    if said["kind"] == "attempt":
+    if record["kind"] == "attempt":
         del content["worker"]
     write_unidentified(path, content)
 
 
 def write_unidentified(path: Path, content: dict) -> None:
-    """A whole record of format 1."""
+    """Writes a whole record of format 1."""
     content.pop("sha256", None)
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     path.write_text(json.dumps(content | {"sha256": hashlib.sha256(text.encode()).hexdigest()}, indent=1))
 
 
 def make_old(store: Store) -> None:
-    """Make the trials' records what an earlier version wrote."""
+    """Rewrites the trials' records as an earlier version wrote them."""
     for path in (store.home / "runs" / "trials").rglob("*.json"):
         strip(path)
 
 
 def test_records_of_an_earlier_version_are_read_as_before(store):
-    """Results, states, errors, attempts, epochs and stacks are the same but for the hashes that were not there."""
+    """Results, states, errors, attempts, epochs and stacks are the same, except for hashes, which did not exist."""
     facts = lambda: [  # noqa: E731
         (ledger.state(t), ledger.failure(t), ledger.host(t), ledger.started_ms(t), ledger.stack(t), ledger.at_epoch(t, 1))
         for t in [*store.trials, *store.others]
@@ -262,7 +262,7 @@ def test_records_of_an_earlier_version_are_read_as_before(store):
 
 
 def test_results_of_an_earlier_version_that_were_exchanged_are_found(store):
-    """They name their trial in a field of their own."""
+    """They have their trial in a field outside `record`."""
     make_old(store)
     exchange(*(store.ledger.folder(trial) / "result.json" for trial in store.trials))
     with pytest.raises(MisplacedError, match=rf"result of trial {store.trials[1].id}\b"):
@@ -271,7 +271,7 @@ def test_results_of_an_earlier_version_that_were_exchanged_are_found(store):
 
 @pytest.mark.parametrize("name", ["result.json", "trial.json", "attempts/0001.json", "stack.json", "epochs/0001.json"])
 def test_a_record_without_identity_is_refused_where_others_have_one(store, name):
-    """Its checksum is right; it is of no trial, or, in a folder of this version, of an earlier version."""
+    """Its checksum is right, but it has no trial, or is of an earlier version in a folder of this one."""
     ledger, trial = store.ledger, store.trials[0]
     path = ledger.folder(trial) / name
     content = json.loads(path.read_text())
@@ -285,7 +285,7 @@ def test_a_record_without_identity_is_refused_where_others_have_one(store, name)
     [{"format": 3, "kind": "result"}, {"kind": "result"}, {"format": 1, "kind": "result"}, {"format": 2}, "result", None, 2, {}],
 )
 def test_an_identity_that_is_none_is_refused(said):
-    """A later format, no format, no kind, another shape: never a record of this kind."""
+    """A later format, no format, no kind and another shape are never read as a record of this kind."""
     content = {"record": said, "value": 1}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     whole = json.dumps(content | {"sha256": hashlib.sha256(text.encode()).hexdigest()})
@@ -294,7 +294,7 @@ def test_an_identity_that_is_none_is_refused(said):
 
 
 def test_a_record_comes_back_and_any_other_kind_of_it_does_not(tmp_path):
-    """What was written is read by whoever expects it, or less of it; each field that differs is refused, and the file is named."""
+    """A reader that expects its identity, or less of it, gets what was written. If a field differs, it is refused and the file named."""
     path = tmp_path / "note.json"
     records.write(path, Identity("attempt", "4f0c", attempt=2), {"value": float("inf"), "kind": "own"})
     for expected in (Identity("attempt", "4f0c", attempt=2), Identity("attempt", "4f0c"), Identity("attempt")):
@@ -313,7 +313,7 @@ def test_a_record_comes_back_and_any_other_kind_of_it_does_not(tmp_path):
 
 
 def test_a_seed_that_is_not_the_trials_is_found(store):
-    """trial.json of the right id with another seed, as nothing writes it."""
+    """A trial.json has the right id and another seed, which no version writes."""
     path = store.ledger.folder(store.others[0]) / "trial.json"
     content = records.read(path, Identity("trial", store.others[0].id))
     records.write(path, Identity("trial", store.others[0].id), content | {"seed": 99})
@@ -322,7 +322,7 @@ def test_a_seed_that_is_not_the_trials_is_found(store):
 
 
 def test_a_moved_folder_is_no_trial_to_estimate_from(store):
-    """What another sweep's estimate reads passes over a folder whose records are of another id."""
+    """An estimate from another sweep's trials ignores a folder whose records have another id."""
     ledger = Ledger(store.home / "runs")
     config_only = {path.name for path in (store.home / "runs" / "trials").iterdir()}
     assert config_only == {t.id for t in [*store.trials, *store.others]}
@@ -331,10 +331,10 @@ def test_a_moved_folder_is_no_trial_to_estimate_from(store):
 
 
 def test_trials_with_damaged_records_are_trained_again_and_no_other(store):
-    """What the thorough plan names is set aside; the plan is then of these trials alone."""
+    """The trials that the thorough plan names are set aside, and the next plan has only these."""
     exchange(*(store.ledger.folder(trial) / "stack.json" for trial in store.trials))
     for trial in plan.make(store.trials, store.ledger, thorough=True).damaged:
         store.ledger.set_aside(trial)
-    made = plan.make(store.trials, store.ledger, thorough=True)
-    assert (made.fresh, made.damaged) == (tuple(store.trials), {})
+    new_plan = plan.make(store.trials, store.ledger, thorough=True)
+    assert (new_plan.fresh, new_plan.damaged) == (tuple(store.trials), {})
     assert store.spec.trials == tuple(store.trials)

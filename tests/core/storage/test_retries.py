@@ -1,4 +1,4 @@
-"""Storage that fails for a moment loses nothing and says nothing; what will not be over in a moment is an error at once."""
+"""A storage error that is over in a moment loses nothing and shows no message; any other is raised at once."""
 
 import errno
 import uuid
@@ -17,7 +17,7 @@ from mopoe_core.storage.whole_files import write_text
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """No pause between tries."""
+    """Sets the pauses between tries to zero."""
     monkeypatch.setattr(retries, "PAUSES", (0.0, 0.0, 0.0))
 
 
@@ -42,14 +42,14 @@ OPERATIONS = {
 
 
 def filled(folder):
-    """A folder with three files."""
+    """Returns a folder with three files."""
     for name in ("a.json", "b.json", "one/d.json"):
         write_text(storage_path(str(folder)) / name, name)
     return storage_path(str(folder))
 
 
 def content(folder):
-    """Every file below, by its path."""
+    """Returns all files below, by path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -57,28 +57,32 @@ def content(folder):
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_one_error_of_any_call_changes_nothing_of_what_an_operation_does(name, after, error, tmp_path):
-    """Whichever call of an operation fails, before or after it has done its work, result and files are those without an error."""
+    """Whichever call of an operation fails, before or after its work is done, result and files are those without an error."""
     quiet = filled(tmp_path / "quiet")
     counted = Injection(quiet)
     with counted.active():
         right = OPERATIONS[name](quiet)
-    there = content(quiet)
+    content_without_error = content(quiet)
     assert counted.calls
     for number in range(len(counted.calls)):
         folder = filled(tmp_path / f"{number}")
         injection = Injection(folder, error, lambda n, call, number=number: n == number, after)
         with injection.active():
-            found = OPERATIONS[name](folder)
+            result = OPERATIONS[name](folder)
         if injection.struck is None:
             continue
-        assert str(found) == str(right).replace(str(quiet), str(folder)), injection.struck
-        visible = {path: kept for path, kept in content(folder).items() if not path.rpartition("/")[2].startswith(".")}
-        assert visible == there, injection.struck
+        assert str(result) == str(right).replace(str(quiet), str(folder)), injection.struck
+        visible = {
+            path: content_of_file
+            for path, content_of_file in content(folder).items()
+            if not path.rpartition("/")[2].startswith(".")
+        }
+        assert visible == content_without_error, injection.struck
 
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EISDIR])
 def test_an_error_that_stays_is_raised_at_the_first_try(error, tmp_path):
-    """One call and no more, with the error's number and a file's name."""
+    """There is one call only. The error has its number and a file's name."""
     folder = filled(tmp_path / "a")
     injection = Injection(folder, error, lambda n, call: call.function == "open")
     with injection.active(), pytest.raises(OSError, match="a.json") as caught:
@@ -89,7 +93,7 @@ def test_an_error_that_stays_is_raised_at_the_first_try(error, tmp_path):
 
 
 def test_an_error_that_lasts_is_raised_after_the_last_try(tmp_path):
-    """One try and one for each pause."""
+    """There is one try, and one after each pause."""
     folder, tries = filled(tmp_path / "a"), []
 
     def fails():
@@ -102,7 +106,7 @@ def test_an_error_that_lasts_is_raised_after_the_last_try(tmp_path):
 
 
 def test_what_another_process_has_deleted_is_missing_and_what_it_has_linked_is_taken(tmp_path):
-    """Only after an error of its own does a process take the state for its own work."""
+    """A process takes the state for its own work only after a call of its own has failed."""
     folder = filled(tmp_path / "a")
     with pytest.raises(FileNotFoundError):
         (folder / "missing").unlink()
@@ -117,7 +121,7 @@ def test_what_another_process_has_deleted_is_missing_and_what_it_has_linked_is_t
 
 
 def test_a_folder_that_must_not_be_read_is_not_taken_for_an_empty_one(tmp_path):
-    """Else a claim in it would count as none."""
+    """Otherwise a claim in it would not count."""
     folder = filled(tmp_path / "a")
     injection = Injection(folder, errno.EACCES, lambda n, call: call.function == "listdir")
     with injection.active(), pytest.raises(PermissionError):
@@ -127,7 +131,7 @@ def test_a_folder_that_must_not_be_read_is_not_taken_for_an_empty_one(tmp_path):
 
 
 def test_storage_is_made_of_paths_that_try_again(tmp_path):
-    """What `storage_path` makes, and all that is reached from there."""
+    """`storage_path` returns such a path, and so do all its methods that return paths."""
     folder = storage_path(str(tmp_path))
     assert folder == tmp_path
     assert {type(path) for path in (folder, folder / "a" / "b", (folder / "a").parent, *listed(filled(tmp_path), "*"))} == {
@@ -136,7 +140,7 @@ def test_storage_is_made_of_paths_that_try_again(tmp_path):
 
 
 class Shaky:
-    """A file system each of whose calls fails the first time, after its work or before."""
+    """A file system whose calls all fail the first time, after their work or before."""
 
     def __init__(self, real, after, error):
         self._real, self._after, self._error, self._failed = real, after, error, set()
@@ -159,7 +163,7 @@ class Shaky:
 )
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_remote_storage_is_asked_again(after, error, monkeypatch):
-    """Whatever class a store's library raises: every call fails once, and files are as if none had."""
+    """Each call fails once, with any class of a store's errors, and the files are as without errors."""
     folder = storage_path(f"memory://{uuid.uuid4().hex}")
     filesystem, root = folder.filesystem_and_path()
     for name in ("a.json", "b.json"):
