@@ -139,7 +139,7 @@ def _standard_normal(z: Tensor) -> Tensor:
 def _bound(rows: Sequence[int], samples: _Samples, log_p: Mapping[int, Tensor]) -> Tensor:
     """Returns the log of an unbiased estimate of p(X), (B,), for the uniform mixture of the products `rows`.
 
-    Takes K samples in all, by strata: K / len(rows) from each member, and at least one.
+    Takes K samples in all, by strata: K / len(rows) from each member, and at least one. `log_p` has `_Joint.log_weight` by row.
     """
     share, remainder = divmod(samples.count, len(rows))
     terms = []
