@@ -1,1 +1,1 @@
-"""Yardsticks: the models again as ordinary research code writes them, and what the package's own code is measured against."""
+"""Benchmarks: a reference implementation as research code is usually written, and measurements of the package's code against it."""

@@ -1,7 +1,7 @@
-"""A dataset of your own in some twenty lines: tables, one modality a group of columns.
+"""An own dataset in some twenty lines: a table, with one modality for each group of columns.
 
-The Wisconsin breast cancer data that scikit-learn ships describe 569 tumours by the mean, the standard error and the worst value of ten
-properties of their cells: three modalities of ten numbers each, and two classes. Run all of it with
+The Wisconsin breast cancer data in scikit-learn describe 569 tumours by ten properties of their cells. Each property has a mean, a
+standard error and a worst value. This gives three modalities of ten numbers each; there are two classes. Run the sweep with
 
     mopoe sweep examples/tabular.yaml
 """
@@ -16,7 +16,7 @@ GROUPS = {"mean": slice(0, 10), "error": slice(10, 20), "worst": slice(20, 30)}
 
 
 def tumours() -> OwnDataset:
-    """Standardised by the training examples, because the likelihood's scale is 0.75."""
+    """Returns the dataset, standardised by its training examples because the likelihood's scale is 0.75."""
     table, labels = load_breast_cancer(return_X_y=True)
     train, test, train_labels, test_labels = train_test_split(table, labels, test_size=169, random_state=0, stratify=labels)
     scaler = StandardScaler().fit(train)

@@ -1,1 +1,1 @@
-"""How good what comes out is: samplers on problems whose front is known."""
+"""The quality of results: rules of the paper's claims on simulated sweeps, samplers on problems with a known front."""

@@ -1,9 +1,9 @@
-"""How often each rule finds the paper's claim supported or contradicted: on the paper's own numbers, on noise, and at chance.
+"""Measures how often each rule finds the paper's claim supported or contradicted: on the paper's numbers, on noise, and at chance level.
 
     python -m benchmarks.quality.claims
 
-Writes `orchestrator/report/paper/claim_power.csv`, which the report reads, and the table in `docs/claims.md`. `published_sweeps` has the
-simulated sweeps. The rules are those of the report, on the same objects.
+Writes `orchestrator/report/paper/claim_power.csv`, which the report reads, and the table in `docs/claims.md`. The sweeps are simulated by
+`published_sweeps`. The rules are the report's own, applied to the same objects.
 """
 
 import argparse
@@ -48,18 +48,18 @@ FIRST_SEED = 2021
 
 @dataclass(frozen=True)
 class Source:
-    """Printed numbers that rules are tried on."""
+    """Printed numbers on which rules are tried."""
 
     dataset: str
     tables: tuple[str, ...]
     rules: tuple[str, ...]
-    """Ids of the rules for which the paper prints all numbers; for those of a grid of betas, the numbers without any claim."""
+    """Ids of the rules that are tried. They need no number that is missing."""
     has_claims: bool = True
-    """Whether the numbers show what the rules claim."""
+    """Whether the rules' claims hold in the printed numbers; False for a grid of betas on which beta changes nothing."""
 
     @property
     def distributions(self) -> Distributions:
-        """What is drawn."""
+        """The distributions from which the numbers of a simulated sweep are drawn."""
         numbers = printed(self.tables)
         return numbers if self.has_claims else published_sweeps.over_betas(numbers)
 
@@ -79,32 +79,36 @@ OPPOSITES: dict[str, Scenario] = {
     "C7": exchanged("mvae", "mmvae"),
     "C11": exchanged("mmvae", "mvae"),
 }
-"""What makes a claim wrong: two models exchanged, or for C1 all numbers mirrored. That MoPoE reaches Eq. (5) has no such opposite."""
+"""The change that makes each claim wrong: two models exchanged, or for C1 all numbers mirrored. C10, that MoPoE reaches Eq. (5), has no
+such opposite."""
 
 
 def powers(repetitions: int, seeds: Sequence[int] = SEEDS, first_seed: int = FIRST_SEED) -> list[Power]:
-    """How often each rule decides what, for each source of numbers, scenario and number of seeds."""
-    tried: list[Power] = []
+    """Returns how often each rule decides what, for each source of numbers, scenario and number of seeds."""
+    simulated: list[Power] = []
     for source in SOURCES:
         for scenario, change, ids in _scenarios(source):
             rules = [rule for rule in RULES if rule.id in ids]
             for count in seeds:
-                rng = np.random.default_rng([first_seed, len(tried)])
-                tried += _tried(source, scenario, change, rules, count, repetitions, rng)
-    order = {(rule.id, dataset): place for place, (rule, dataset) in enumerate((r, d) for r in RULES for d in r.where)}
-    return sorted(tried, key=lambda power: order[power.claim, power.dataset])
+                rng = np.random.default_rng([first_seed, len(simulated)])
+                simulated += _simulated(source, scenario, change, rules, count, repetitions, rng)
+    keys = [(rule.id, dataset) for rule in RULES for dataset in rule.where]
+    return sorted(simulated, key=lambda power: keys.index((power.claim, power.dataset)))
 
 
 def _scenarios(source: Source) -> list[tuple[str, Scenario, Sequence[str]]]:
-    """Name, change of the distributions, and the rules that are tried."""
-    none: list[tuple[str, Scenario, Sequence[str]]] = [(NOISE, noise, source.rules), (CHANCE, at_chance, source.rules)]
+    """Returns the name of each scenario, its change of the distributions, and the rules that are tried."""
+    without_effect: list[tuple[str, Scenario, Sequence[str]]] = [
+        (NOISE, noise, source.rules),
+        (CHANCE, at_chance, source.rules),
+    ]
     if not source.has_claims:
-        return none
+        return without_effect
     opposites = [(REVERSED, OPPOSITES[name], (name,)) for name in source.rules if name in OPPOSITES]
-    return [(PAPER, lambda distributions, _: distributions, source.rules), *none, *opposites]
+    return [(PAPER, lambda distributions, _: distributions, source.rules), *without_effect, *opposites]
 
 
-def _tried(
+def _simulated(
     source: Source,
     scenario: str,
     change: Scenario,
@@ -113,13 +117,14 @@ def _tried(
     repetitions: int,
     rng: np.random.Generator,
 ) -> list[Power]:
+    """Returns how often each rule decides what in simulated sweeps of one scenario."""
     counts = {rule.id: Counter[str]() for rule in rules}
     for group in drawn(source.dataset, source.distributions, change, seeds, repetitions, rng):
         for rule in rules:
             counts[rule.id][check(rule, group).verdict] += 1
     return [
-        Power(name, source.dataset, seeds, scenario, times[SUPPORTED], times[CONTRADICTED], repetitions)
-        for name, times in counts.items()
+        Power(claim, source.dataset, seeds, scenario, verdicts[SUPPORTED], verdicts[CONTRADICTED], repetitions)
+        for claim, verdicts in counts.items()
     ]
 
 
@@ -132,43 +137,40 @@ COLUMNS = {
     "chance, contradicted": (5, CHANCE, CONTRADICTED),
     "reversed, contradicted": (5, REVERSED, CONTRADICTED),
 }
-"""Seeds, kind of numbers and outcome of each column of the page's table."""
+"""Seeds, scenario and verdict of each column of the page's table."""
 
 
 def table(simulated: Sequence[Power]) -> str:
-    """A row for each claim and dataset that has numbers: how often it is supported, or contradicted where the column says so."""
+    """Returns the table as Markdown: for each claim and dataset, how often it is supported or, in some columns, contradicted."""
     by_key = {(power.claim, power.dataset, power.seeds, power.numbers): power for power in simulated}
     keys = list(dict.fromkeys((power.claim, power.dataset) for power in simulated))
-    rows = [
-        (
-            claim,
-            DATASET_TITLES[name],
-            *(_share(by_key.get((claim, name, seeds, kind)), outcome) for seeds, kind, outcome in COLUMNS.values()),
-        )
-        for claim, name in keys
-    ]
+    rows = []
+    for claim, dataset in keys:
+        shares = [_share(by_key.get((claim, dataset, seeds, kind)), verdict) for seeds, kind, verdict in COLUMNS.values()]
+        rows.append((claim, DATASET_TITLES[dataset], *shares))
     return markdown.table(("claim", "dataset", *COLUMNS), rows)
 
 
-def _share(power: Power | None, outcome: str) -> str:
+def _share(power: Power | None, verdict: str) -> str:
     if power is None:
         return "–"
-    return f"{100 * (power.supported if outcome == SUPPORTED else power.contradicted) / power.repetitions:.1f} %"
+    count = power.supported if verdict == SUPPORTED else power.contradicted
+    return f"{100 * count / power.repetitions:.1f} %"
 
 
 def with_table(page: str, text: str) -> str:
-    """The page with this table between its two marks."""
+    """Returns the page with `text` between its two marks."""
     before, rest = page.split(BEGIN)
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
 
 
 def main() -> None:
-    """Simulate, and write both files."""
+    """Simulates the sweeps and writes both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="simulated sweeps of each kind")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     as_in_a_worker()
-    simulated = powers(asked.repetitions)
+    simulated = powers(arguments.repetitions)
     pd.DataFrame(simulated).to_csv(claim_power.PATH, index=False)
     text = table(simulated)
     if PAGE.exists():

@@ -1,9 +1,9 @@
-"""What a finished sweep showed, as the files of `docs/results/<name>/`.
+"""Writes the results of a finished sweep as the files of `docs/results/<name>/`.
 
     python -m benchmarks.quality.committed_results sweeps/mst.yaml --scale small --storage runs --into docs/results/mst-small
 
-Copies tables, claims, figures and the table of cells from the sweep's report. Writes `run.md`: the command, the trials, how long they
-took and at which commits they ran. Leaves the folder's `README.md` alone, which says in words what came out and is written by hand.
+Copies tables, claims, figures and the table of cells from the sweep's report. Writes `run.md`: the command, the trials, their hours and
+the commits at which they ran. Keeps the folder's `README.md`, which describes the results in words and is written by hand.
 """
 
 import argparse
@@ -26,29 +26,34 @@ from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 
 COPIED = ("cells.csv", "cells.md", "front.svg", "paper/*.md", "paper/*.csv", "paper/*.svg", "seeds/learning-*.svg")
-"""What is copied from a report's folder: not the page, whose megabyte repeats all of it, and not what LaTeX alone reads."""
+"""Files to copy from a report's folder. Left out are the page, a megabyte that repeats them, and the files for LaTeX."""
 PICTURES = "paper/*.png"
-"""Figures of samples, of some megabytes. They become WebP of at most this width in pixels."""
+"""Figures of samples, some megabytes each. They are converted to WebP."""
 WIDTH = 1400
+"""Largest width of such a figure in pixels."""
 BY_HAND = "README.md"
+"""The file that is written by hand and is kept."""
 
 
 def write(spec: SweepSpec, storage: str, command: str, into: Path) -> None:
-    """Replace the folder's files by those of the sweep's report as it is now."""
+    """Replaces the folder's files by those of the sweep's current report."""
     into.mkdir(parents=True, exist_ok=True)
     for path in into.iterdir():
         if path.name != BY_HAND:
             path.unlink()
     ledger = Ledger(storage_path(storage))
-    seen = snapshot.read(spec, ledger)
+    sweep_snapshot = snapshot.read(spec, ledger)
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report"
-        report_step.draw(report_step.gather(seen, ledger), ledger, Options(command, against_paper=True), report)
-        for path in (path for pattern in COPIED for path in report.glob(pattern)):
-            shutil.copyfile(path, into / path.name)
+        material = report_step.gather(sweep_snapshot, ledger)
+        report_step.draw(material, ledger, Options(command, against_paper=True), report)
+        for pattern in COPIED:
+            for path in report.glob(pattern):
+                shutil.copyfile(path, into / path.name)
         for path in report.glob(PICTURES):
             _write_smaller(path, into / f"{path.stem}.webp")
-    (into / "run.md").write_text(_run(spec, seen.results, Counter(seen.statuses.values()), command), encoding="utf-8")
+    text = _run_page(spec, sweep_snapshot.results, Counter(sweep_snapshot.statuses.values()), command)
+    (into / "run.md").write_text(text, encoding="utf-8")
 
 
 def _write_smaller(picture: Path, into: Path) -> None:
@@ -57,9 +62,10 @@ def _write_smaller(picture: Path, into: Path) -> None:
         image.convert("RGB").save(into, quality=80)
 
 
-def _run(spec: SweepSpec, results: Sequence[TrialResult], statuses: Counter[str], command: str) -> str:
+def _run_page(spec: SweepSpec, results: Sequence[TrialResult], statuses: Counter[str], command: str) -> str:
     """Returns the page that says how the trials were run."""
-    train, evaluate = (sum(times) / 3600 for times in ([r.train_seconds for r in results], [r.evaluate_seconds for r in results]))
+    train = sum(result.train_seconds for result in results) / 3600
+    evaluate = sum(result.evaluate_seconds for result in results) / 3600
     rows = {
         "command": f"`{command}`",
         "trials": ", ".join(f"{count} {status}" for status, count in statuses.items()),
@@ -73,22 +79,22 @@ def _run(spec: SweepSpec, results: Sequence[TrialResult], statuses: Counter[str]
 
 
 def _counted(results: Sequence[TrialResult], field: str, letters: int | None = None) -> str:
-    """Returns each value of a field of the provenance, with the number of trials that have it."""
+    """Returns each value of a provenance field, cut to `letters`, with the number of trials that have it."""
     counts = Counter(str(result.provenance.get(field))[:letters] for result in results)
     return ", ".join(f"{value} ({count} trials)" for value, count in counts.most_common())
 
 
 def main() -> None:
-    """Write the folder of one sweep."""
-    parser = argparse.ArgumentParser(description="What a finished sweep showed, as files to commit.")
+    """Writes the folder of one sweep."""
+    parser = argparse.ArgumentParser(description="Writes the results of a finished sweep as files to commit.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--scale")
     parser.add_argument("--storage", required=True)
     parser.add_argument("--into", type=Path, required=True)
-    asked = parser.parse_args()
-    spec = sweep_file.load(asked.file, asked.scale)
-    scale = f" --scale {asked.scale}" if asked.scale else ""
-    write(spec, asked.storage, f"mopoe sweep {asked.file}{scale}", asked.into)
+    arguments = parser.parse_args()
+    spec = sweep_file.load(arguments.file, arguments.scale)
+    scale = f" --scale {arguments.scale}" if arguments.scale else ""
+    write(spec, arguments.storage, f"mopoe sweep {arguments.file}{scale}", arguments.into)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Sweeps of random seeds around numbers that the paper printed, for `benchmarks.quality.claims`.
+"""Simulated sweeps around the numbers that the paper printed, for `benchmarks.quality.claims`.
 
-Every printed number is drawn for each seed, independently of all others, from a normal distribution with the printed mean and standard
-deviation. Means over subsets are computed from what was drawn, as an evaluation does. No number is bounded: a coherence of 0.99 ± 0.01
-may be drawn above 1.
+For each seed, every printed number is drawn independently of all others from a normal distribution with the printed mean and standard
+deviation. Means over subsets are computed from the drawn numbers, as in an evaluation. Numbers are not bounded: a coherence of
+0.99 ± 0.01 may be drawn above 1.
 
-The paper prints no spread for Eq. (5) in Table 7. It is given MoPoE's of the same column.
+The paper prints no spread for Eq. (5) in Table 7, so Eq. (5) gets MoPoE's spread of the same column.
 """
 
 import math
@@ -29,7 +29,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Normal:
-    """Where one metric of one model is drawn from, for each seed."""
+    """The normal distribution from which one metric of one model is drawn for each seed."""
 
     model: str
     beta: float
@@ -39,7 +39,7 @@ class Normal:
 
     @property
     def family(self) -> str:
-        """Its kind of metric; joint coherence is a kind of its own."""
+        """The kind of the metric; joint coherence counts as a separate kind."""
         return self.metric if self.metric == metric_names.JOINT_COHERENCE else self.metric.partition("/")[0]
 
 
@@ -48,32 +48,34 @@ Scenario = Callable[[Distributions, TrainingConfig], Distributions]
 
 
 def printed(tables: Sequence[str]) -> Distributions:
-    """The distributions of the numbers in these tables."""
+    """Returns the distributions of the numbers in these tables."""
     numbers = [number for table in tables for number in published(table)]
-    mopoe = {number.metric: number.sd for number in numbers if number.model == "mopoe"}
-    return tuple(
-        Normal(
-            number.model, number.beta, number.metric, number.mean, mopoe[number.metric] if math.isnan(number.sd) else number.sd
-        )
-        for number in numbers
-    )
+    mopoe_sd = {number.metric: number.sd for number in numbers if number.model == "mopoe"}
+    distributions = []
+    for number in numbers:
+        sd = mopoe_sd[number.metric] if math.isnan(number.sd) else number.sd
+        distributions.append(Normal(number.model, number.beta, number.metric, number.mean, sd))
+    return tuple(distributions)
 
 
 def over_betas(distributions: Distributions) -> Distributions:
-    """The joint numbers of each model again at every beta of Figure 1, all alike: a grid on which beta changes nothing."""
-    needed = (metric_names.JOINT_COHERENCE, metric_names.LOG_LIKELIHOOD)
-    kept = [normal for normal in distributions if normal.family in needed]
-    return tuple(replace(normal, beta=beta) for beta in BETAS for normal in kept)
+    """Returns the joint numbers of each model repeated at every beta of Figure 1: a grid on which beta changes nothing."""
+    families = (metric_names.JOINT_COHERENCE, metric_names.LOG_LIKELIHOOD)
+    joint = [normal for normal in distributions if normal.family in families]
+    return tuple(replace(normal, beta=beta) for beta in BETAS for normal in joint)
 
 
 def noise(distributions: Distributions, _: TrainingConfig) -> Distributions:
-    """All numbers of a kind have one mean, whatever the model and the subset. The spreads are as printed."""
+    """Returns the distributions with one mean for each kind of metric, for every model and subset. Keeps the printed spreads."""
     means = {normal.family: [other.mean for other in distributions if other.family == normal.family] for normal in distributions}
     return tuple(replace(normal, mean=float(np.mean(means[normal.family]))) for normal in distributions)
 
 
 def at_chance(distributions: Distributions, config: TrainingConfig) -> Distributions:
-    """Probe and coherences are those of a guess; log-likelihoods, which have no such level, all have one mean. Spreads as printed."""
+    """Returns the distributions with probe and coherences at chance level. Log-likelihoods, which have none, get one mean.
+
+    Keeps the printed spreads.
+    """
     means = {
         metric_names.PROBE: chance(config),
         metric_names.COHERENCE: chance(config),
@@ -83,13 +85,13 @@ def at_chance(distributions: Distributions, config: TrainingConfig) -> Distribut
 
 
 def mirrored(distributions: Distributions, config: TrainingConfig) -> Distributions:
-    """Every number is as far on the other side of the mean of its kind."""
+    """Returns the distributions with every mean mirrored at the mean of its kind of metric."""
     pairs = zip(distributions, noise(distributions, config), strict=True)
     return tuple(replace(normal, mean=2 * centre.mean - normal.mean) for normal, centre in pairs)
 
 
 def exchanged(first: str, second: str) -> Scenario:
-    """The printed numbers with two models' names exchanged."""
+    """Returns the scenario in which two models have exchanged their numbers."""
     names = {first: second, second: first}
     return lambda distributions, _: tuple(replace(n, model=names.get(n.model, n.model)) for n in distributions)
 
@@ -97,26 +99,34 @@ def exchanged(first: str, second: str) -> Scenario:
 def drawn(
     dataset: str, distributions: Distributions, scenario: Scenario, seeds: int, repetitions: int, rng: np.random.Generator
 ) -> Iterator[ModelGroup]:
-    """The same group of cells again and again, with fresh numbers for every seed each time."""
+    """Yields one group of cells repeatedly, each time with fresh numbers for every seed.
+
+    It is the same object every time, so that its lines of cells are computed once.
+    """
     cells = _cells(dataset, distributions)
     (group,) = groups(cells, range(seeds), [])
     changed = scenario(distributions, group.config)
-    by_cell = {
-        cell: [n for n in changed if (n.model, n.beta) == (cell.config.published_model, cell.config.beta)] for cell in cells
-    }
-    samplers = {cell.id: _Sampler(normals, group.config.modalities) for cell, normals in by_cell.items()}
+    samplers = {}
+    for cell in cells:
+        key = cell.config.published_model, cell.config.beta
+        normals = [normal for normal in changed if (normal.model, normal.beta) == key]
+        samplers[cell.id] = _Sampler(normals, group.config.modalities)
     values: dict[str, Mapping[int, Mapping[str, float]]] = {}
-    refilled = replace(group, values=values)  # one object, whose lines of cells are found once
+    group = replace(group, values=values)
     for _ in range(repetitions):
-        values.update({name: sampler.draw(seeds, rng) for name, sampler in samplers.items()})
-        yield refilled
+        values.update({cell_id: sampler.draw(seeds, rng) for cell_id, sampler in samplers.items()})
+        yield group
 
 
 class _Sampler:
-    """The metrics of one cell: those that were printed, and the means over subsets that follow from them."""
+    """Draws the metrics of one cell: the printed ones, and the means over subsets that follow from them.
+
+    Shape suffixes: S seed, P printed metric, X mean over subsets.
+    """
 
     def __init__(self, normals: Sequence[Normal], modalities: Sequence[str]) -> None:
-        self._mean_P, self._sd_P = (np.array([getattr(normal, field) for normal in normals]) for field in ("mean", "sd"))
+        self._mean_P = np.array([normal.mean for normal in normals])
+        self._sd_P = np.array([normal.sd for normal in normals])
         printed_names = [normal.metric for normal in normals]
         sums = {name: parts for name, parts in _means(modalities).items() if set(parts) <= set(printed_names)}
         self._names = [*printed_names, *sums]
@@ -124,14 +134,14 @@ class _Sampler:
         self._weights_XP = self._weights_XP.reshape(len(sums), len(printed_names))
 
     def draw(self, seeds: int, rng: np.random.Generator) -> dict[int, Mapping[str, float]]:
-        """Every metric for every seed."""
+        """Returns every metric by seed."""
         values_SP = rng.normal(self._mean_P, self._sd_P, (seeds, len(self._mean_P)))
         rows = np.hstack([values_SP, values_SP @ self._weights_XP.T]).tolist()
         return {seed: dict(zip(self._names, row, strict=True)) for seed, row in enumerate(rows)}
 
 
 def _means(modalities: Sequence[str]) -> dict[str, list[str]]:
-    """Each mean over the subsets of a size, and the metrics that it is a mean of."""
+    """Returns the names of the metrics that enter each mean over subsets of one size."""
     means: dict[str, list[str]] = {}
     for subset in metric_names.subsets(modalities):
         size, name = metric_names.given(len(subset)), metric_names.subset_name(subset)
@@ -144,7 +154,8 @@ def _means(modalities: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _cells(dataset: str, distributions: Distributions) -> list[Cell]:
-    order = {model: place for place, model in enumerate((*PAPER_MODELS, "eq5"))}
-    wanted = sorted({(normal.model, normal.beta) for normal in distributions}, key=lambda pair: (order[pair[0]], pair[1]))
-    fields = [{"dataset": dataset, "source": "embedded", "model": model, "beta": beta} for model, beta in wanted]
+    """Returns a cell for each model and beta that has numbers, in the paper's order of models."""
+    order = (*PAPER_MODELS, "eq5")
+    pairs = sorted({(normal.model, normal.beta) for normal in distributions}, key=lambda pair: (order.index(pair[0]), pair[1]))
+    fields = [{"dataset": dataset, "source": "embedded", "model": model, "beta": beta} for model, beta in pairs]
     return [Cell(TrainingConfig.model_validate(values)) for values in fields]

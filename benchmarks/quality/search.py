@@ -1,18 +1,18 @@
-"""Samplers of a search against random cells, on a problem whose front is known.
+"""Compares the samplers of a search with random cells, on a problem whose front is known.
 
     python -m benchmarks.quality.search
 
-Everything is the real thing (sweep file, `SearchEngine`, proposals, ledger, Optuna's journal) but training: a stand-in computes the two
-objectives of a cell. It is DTLZ2 with two objectives and five distance variables (Deb, Thiele, Laumanns and Zitzler, Scalable
-multi-objective optimization test problems, CEC 2002): with every field scaled to x in [0, 1] over its range,
+Sweep file, `SearchEngine`, proposals, ledger and Optuna's journal are the real ones. Training is replaced by a stand-in that computes the
+two objectives of a cell. The problem is DTLZ2 with two objectives and five distance variables (Deb, Thiele, Laumanns and Zitzler,
+Scalable multi-objective optimization test problems, CEC 2002). With every field scaled to x in [0, 1] over its range,
 
-    g = sum over the five of (x - 1/2)^2,    f1 = (1 + g) cos(pi/2 x_beta),    f2 = (1 + g) sin(pi/2 x_beta),    both to be small;
+    g = sum over the five of (x - 1/2)^2,    f1 = (1 + g) cos(pi/2 x_beta),    f2 = (1 + g) sin(pi/2 x_beta),    both minimised;
 
-coherence is 1 - f1, log-likelihood is -1600 - 400 f2. The front is the quarter of the unit circle, at g = 0: every beta, with mopoe and
-the other fields in the middle of their ranges. Against the reference f = (1.1, 1.1) its hypervolume is 1.1^2 - pi/4 in units of f.
+coherence is 1 - f1, and log-likelihood is -1600 - 400 f2. The front is the quarter of the unit circle at g = 0: every beta, with mopoe
+and the other fields in the middle of their ranges. Its hypervolume for the reference f = (1.1, 1.1) is 1.1^2 - pi/4 in units of f.
 
-Each seed adds Gaussian noise, of standard deviation 0.02 in units of f, to either objective. The samplers see the means over seeds; what
-is compared is the hypervolume of the true objectives of the cells that they chose.
+Each seed adds Gaussian noise to each objective, with standard deviation 0.02 in units of f. The samplers see the means over seeds. The
+comparison uses the hypervolume of the true objectives of the chosen cells.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from orchestrator.spec.trial import Trial
 
 SAMPLERS = ("tpe", "nsga2", "nsga3", "qmc")
 SLOW = ("gp",)
-"""Only when asked for: a proposal takes 0.6 s of core time."""
+"""Samplers that run only on request: a proposal takes 0.6 s of core time."""
 MODELS = ["mvae", "mopoe", "mmvae"]
 SPACE: dict[str, Any] = {
     "beta": {"low": 0.1, "high": 20, "log": True},
@@ -53,48 +53,48 @@ WORST = 1.1
 TRUE_HYPERVOLUME = WORST**2 - math.pi / 4
 COHERENCE, LIKELIHOOD = "coherence/joint", "log_likelihood/joint"
 NATS = 400.0
-"""Of log-likelihood, that are one unit of f2."""
+"""Nats of log-likelihood in one unit of f2."""
 BASE = {"dataset": "mnist_svhn_text", "networks": "small", "kl": "sum", "epochs": 1}
 IN_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one search came to."""
+class Outcome:
+    """The outcome of one search."""
 
     share: float
-    """Of the hypervolume of the true front."""
+    """Share of the true front's hypervolume."""
     ask_seconds: float
-    """Core seconds a cell, of telling the study, asking it and writing the answer down."""
+    """Core seconds for each cell: to tell the study the results, to ask it for a cell and to write the proposal."""
 
 
-def places(config: TrainingConfig) -> dict[str, float]:
-    """Each searched field within its range, from 0 to 1."""
-    found = {}
+def scaled(config: TrainingConfig) -> dict[str, float]:
+    """Returns each searched field scaled to [0, 1] over its range."""
+    x = {}
     for field, dimension in SPACE.items():
         value = getattr(config, field)
         if isinstance(dimension, list):
-            found[field] = dimension.index(value) / (len(dimension) - 1)
+            x[field] = dimension.index(value) / (len(dimension) - 1)
         elif dimension.get("log"):
-            found[field] = math.log(value / dimension["low"]) / math.log(dimension["high"] / dimension["low"])
+            x[field] = math.log(value / dimension["low"]) / math.log(dimension["high"] / dimension["low"])
         else:
-            found[field] = (value - dimension["low"]) / (dimension["high"] - dimension["low"])
-    return found
+            x[field] = (value - dimension["low"]) / (dimension["high"] - dimension["low"])
+    return x
 
 
 def truth(config: TrainingConfig) -> tuple[float, float]:
-    """Coherence and log-likelihood without noise."""
-    x = places(config)
-    g = sum((place - 0.5) ** 2 for field, place in x.items() if field != "beta")
+    """Returns coherence and log-likelihood without noise."""
+    x = scaled(config)
+    g = sum((value - 0.5) ** 2 for field, value in x.items() if field != "beta")
     angle = math.pi / 2 * x["beta"]
     return 1 - (1 + g) * math.cos(angle), -1600 - NATS * (1 + g) * math.sin(angle)
 
 
 def trained(trial: Trial) -> TrialResult:
-    """The result of a trial, as a worker would record it."""
-    chance = random.Random(f"{trial.cell.id} {trial.seed}")
+    """Returns the result of a trial, as a worker would record it."""
+    rng = random.Random(f"{trial.cell.id} {trial.seed}")
     coherence, likelihood = truth(trial.config)
-    values = {COHERENCE: coherence + chance.gauss(0, NOISE), LIKELIHOOD: likelihood + NATS * chance.gauss(0, NOISE)}
+    values = {COHERENCE: coherence + rng.gauss(0, NOISE), LIKELIHOOD: likelihood + NATS * rng.gauss(0, NOISE)}
     metrics = tuple(_metric(name, value) for name, value in values.items())
     history = (Epoch(1, 1_700_000_000_000, {"train/loss": 1.0}),)
     return TrialResult(trial, "completed", metrics, history, None, 1.0, 1.0, 1, {"commit": "made up"})
@@ -105,74 +105,76 @@ def _metric(name: str, value: float) -> Metric:
     return Metric(name, kind, subset, "", value, 0.0, 100, UNITS[kind])
 
 
-def sweep(sampler: str, cells: int, seeds: int, concurrent: int, chance: int) -> SweepSpec:
-    """The search, as a sweep file would have it."""
+def sweep(sampler: str, cells: int, seeds: int, concurrent: int, sampler_seed: int) -> SweepSpec:
+    """Returns the specification of a search."""
     objectives = [
         {"metric": COHERENCE, "goal": "max", "reference": 1 - WORST},
         {"metric": LIKELIHOOD, "goal": "max", "reference": -1600 - NATS * WORST},
     ]
-    search = {"space": SPACE, "cells": cells, "sampler": sampler, "concurrent": concurrent, "seed": chance}
+    search = {"space": SPACE, "cells": cells, "sampler": sampler, "concurrent": concurrent, "seed": sampler_seed}
     return sweep_file.parse({"name": "search", "base": BASE, "search": search, "seeds": seeds, "objectives": objectives})
 
 
-def run(spec: SweepSpec, storage: Path) -> Found:
-    """One search to its end, its cells trained by the stand-in in the order in which they were proposed."""
-    ledger, found, spent = Ledger(storage), dict[str, TrialResult](), 0.0
-    search = SearchEngine(spec, ledger, found, lambda wider: None, lambda line: None)
+def run(spec: SweepSpec, storage: Path) -> Outcome:
+    """Runs one search to its end. The stand-in trains its cells in the order in which they were proposed."""
+    ledger, results, ask_seconds = Ledger(storage), dict[str, TrialResult](), 0.0
+    search = SearchEngine(spec, ledger, results, lambda wider: None, lambda line: None)
     todo = search.start()
     while not search.over:
         started = core_seconds()
         while more := search.next({}, 1):
             todo += more
-        spent += core_seconds() - started
+        ask_seconds += core_seconds() - started
         for trial in todo[: len(spec.seed_list)]:
             ledger.begin(trial)
             ledger.record(trained(trial))
             result = ledger.result(trial)
             assert result is not None
-            found[trial.id] = result
+            results[trial.id] = result
         del todo[: len(spec.seed_list)]
     cells = search.spec.cells
     volume = hypervolume([truth(cell.config) for cell in cells], spec.objectives)
     assert volume is not None
-    return Found(volume / NATS / TRUE_HYPERVOLUME, spent / len(cells))
+    return Outcome(volume / NATS / TRUE_HYPERVOLUME, ask_seconds / len(cells))
 
 
-def repeated(sampler: str, cells: int, seeds: int, concurrent: int, repetitions: int) -> list[Found]:
-    """The search with the seeds 0, 1, ... of the sampler."""
-    every = []
-    for chance in range(repetitions):
+def repeated(sampler: str, cells: int, seeds: int, concurrent: int, repetitions: int) -> list[Outcome]:
+    """Runs the search with the seeds 0, 1, ... of the sampler."""
+    outcomes = []
+    for sampler_seed in range(repetitions):
         with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
-            every.append(run(sweep(sampler, cells, seeds, concurrent, chance), Path(folder)))
-    return every
+            outcomes.append(run(sweep(sampler, cells, seeds, concurrent, sampler_seed), Path(folder)))
+    return outcomes
 
 
-def line(sampler: str, ours: Sequence[Found], at_random: Sequence[Found]) -> str:
-    """A row of the table."""
-    share = summary([one.share for one in ours])
-    gain = summary([one.share - other.share for one, other in zip(ours, at_random, strict=True)])
-    ask = 1000 * sum(one.ask_seconds for one in ours) / len(ours)
-    shown = "" if sampler == "random" else f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-    return f"| {sampler} | {100 * share.mean:.1f} % | {shown} | {ask:.0f} ms |"
+def line(sampler: str, outcomes: Sequence[Outcome], at_random: Sequence[Outcome]) -> str:
+    """Returns a row of the table."""
+    share = summary([outcome.share for outcome in outcomes])
+    gain = summary([outcome.share - other.share for outcome, other in zip(outcomes, at_random, strict=True)])
+    ask_ms = 1000 * sum(outcome.ask_seconds for outcome in outcomes) / len(outcomes)
+    gain_text = "" if sampler == "random" else f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+    return f"| {sampler} | {100 * share.mean:.1f} % | {gain_text} | {ask_ms:.0f} ms |"
 
 
 def main() -> None:
-    """Run every sampler, and print a table."""
+    """Runs every sampler and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--concurrent", type=int, default=1, help="cells that are trained at a time")
+    parser.add_argument("--concurrent", type=int, default=1, help="cells that are trained at once")
     parser.add_argument("--repetitions", type=int, default=10)
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS + SLOW, default=SAMPLERS)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     as_in_a_worker()
-    budget = (asked.cells, asked.seeds, asked.concurrent, asked.repetitions)
-    print(f"{asked.cells} cells x {asked.seeds} seeds, {asked.concurrent} at a time, {asked.repetitions} repetitions")
+    budget = (arguments.cells, arguments.seeds, arguments.concurrent, arguments.repetitions)
+    print(
+        f"{arguments.cells} cells x {arguments.seeds} seeds, {arguments.concurrent} at a time, {arguments.repetitions} repetitions"
+    )
     print(f"hypervolume of the true front {TRUE_HYPERVOLUME:.4f}\n")
     print("| sampler | of the true hypervolume | more than random, in points (95 %) | core time a proposal |\n|---|---|---|---|")
     at_random = repeated("random", *budget)
     print(line("random", at_random, at_random), flush=True)
-    for sampler in asked.samplers:
+    for sampler in arguments.samplers:
         print(line(sampler, repeated(sampler, *budget), at_random), flush=True)
 
 

@@ -1,1 +1,1 @@
-"""The models, networks, evaluation and trials again, as ordinary research code writes them."""
+"""Reference models, networks, evaluation and trials, as research code is usually written."""

@@ -1,9 +1,9 @@
-"""The evaluation as research code is usually written: a pass over the test examples for each kind of metric, a loop over subsets.
+"""The evaluation as research code is usually written: one pass over the test examples for each kind of metric, and a loop over subsets.
 
-Probes, coherences and log-likelihoods each encode the test examples anew; for the log-likelihoods, data and posteriors are
-repeated K times. The protocol, the names of the metrics, the training examples of the probes and the classifiers are those of
-`mopoe_core.metrics.evaluation`, so that the numbers can be compared: what is without chance is equal up to rounding, the rest agrees
-within Monte-Carlo error. The log-likelihood is the importance-weighted bound, not the released code's mixing of examples.
+Probes, coherences and log-likelihoods each encode the test examples again. For the log-likelihoods, data and posteriors are repeated K
+times. Protocol, names of metrics, training examples of the probes and classifiers are those of `mopoe_core.metrics.evaluation`, so the
+numbers can be compared: deterministic ones are equal up to rounding, the others agree within Monte-Carlo error. The log-likelihood is the
+importance-weighted bound, and not the released code's number, which mixes examples.
 
 Shape suffixes: B batch, K importance sample, D latent dimension, N examples.
 """
@@ -45,9 +45,9 @@ Subset = tuple[int, ...]
 
 @torch.no_grad()
 def evaluate(model: Reference, seed: int, dataset: Dataset, judges: Classifiers, num_workers: int = 0) -> dict[str, float]:
-    """The metrics by their names in `mopoe_core.metric_names`, without `log_likelihood_paper_view` and the counts of classes.
+    """Returns the metrics by their names in `mopoe_core.metric_names`, without `log_likelihood_paper_view` and the counts of classes.
 
-    `seed` chooses the probes' training examples; the other chance is the global generator's. Raises ValueError where labels are
+    `seed` chooses the probes' training examples; all other random numbers come from the global generator. Raises ValueError if labels are
     attributes.
     """
     if dataset.attributes:
@@ -64,31 +64,32 @@ def evaluate(model: Reference, seed: int, dataset: Dataset, judges: Classifiers,
 
 
 def all_subsets(model: Reference) -> list[Subset]:
-    """Every non-empty subset of modality indices, small ones first."""
+    """Returns every non-empty subset of modality indices, small ones first."""
     order = [m.name for m in model.modalities]
     return [tuple(order.index(name) for name in subset) for subset in metric_names.subsets(order)]
 
 
 def subset_name(model: Reference, subset: Subset) -> str:
-    """`(0, 2)` as `mnist.text`."""
+    """Returns the name of a subset of modality indices: `mnist.text` for `(0, 2)`."""
     return metric_names.subset_name([model.modalities[m].name for m in subset])
 
 
 def components(model: Reference, experts: Sequence[Posterior], subset: Subset) -> list[Posterior]:
-    """The components of q(z|X_S): the product, or for MMVAE the posterior of each member."""
+    """Returns the components of q(z|X_S): the product, or for MMVAE the posterior of each modality in S."""
     if model.config.model == "mmvae":
         return [model.product(experts, (m,)) for m in subset]
     return [model.product(experts, subset)]
 
 
 def probe_loader(train: Split, seed: int, num_workers: int = 0) -> DataLoader[Item]:
-    """The 500 training examples that `mopoe_core.metrics.evaluation` fits the probes of this seed on."""
-    chance = generator(torch.device("cpu"), seed, "probe")
-    return ordered_loader(train, BATCH, num_workers, torch.randperm(len(train), generator=chance)[:PROBE_EXAMPLES].tolist())
+    """Returns a loader of the 500 training examples on which `mopoe_core.metrics.evaluation` fits the probes of this seed."""
+    rng = generator(torch.device("cpu"), seed, "probe")
+    rows = torch.randperm(len(train), generator=rng)[:PROBE_EXAMPLES].tolist()
+    return ordered_loader(train, BATCH, num_workers, rows)
 
 
 def posterior_means(model: Reference, loader: DataLoader[Item]) -> tuple[dict[Subset, Tensor], Tensor]:
-    """For each subset the posterior means (N, D), and the classes (N,); of a mixture, one member's mean an example."""
+    """Returns the posterior means (N, D) by subset, and the classes (N,). For a mixture, takes one member's mean for each example."""
     means: dict[Subset, list[Tensor]] = {subset: [] for subset in all_subsets(model)}
     labels = []
     for x, label_B in loader:
@@ -100,7 +101,7 @@ def posterior_means(model: Reference, loader: DataLoader[Item]) -> tuple[dict[Su
 
 
 def probes(model: Reference, fit_loader: DataLoader[Item], test_loader: DataLoader[Item]) -> dict[str, float]:
-    """Test accuracy of a logistic regression on each subset's posterior means."""
+    """Returns the test accuracy of a logistic regression on each subset's posterior means, and the means over subsets of one size."""
     fit_means, fit_labels = posterior_means(model, fit_loader)
     test_means, test_labels = posterior_means(model, test_loader)
     accuracy = {}
@@ -112,28 +113,30 @@ def probes(model: Reference, fit_loader: DataLoader[Item], test_loader: DataLoad
         accuracy[subset] = float(classifier.score(test_means[subset].numpy(), test_labels.numpy()))
     metrics = {f"{metric_names.PROBE}/{subset_name(model, subset)}": value for subset, value in accuracy.items()}
     for size in range(1, len(model.modalities) + 1):
-        metrics[f"{metric_names.PROBE}/{metric_names.given(size)}"] = fmean(
-            v for subset, v in accuracy.items() if len(subset) == size
-        )
+        of_size = [value for subset, value in accuracy.items() if len(subset) == size]
+        metrics[f"{metric_names.PROBE}/{metric_names.given(size)}"] = fmean(of_size)
     return metrics
 
 
 def joint_coherence(model: Reference, judges: Classifiers) -> float:
-    """Share of 5,000 draws from the prior whose decoded modalities all show the same class."""
-    agreeing = 0
+    """Returns the share of 5,000 draws from the prior whose decoded modalities all show the same class."""
+    agreements = 0
     for start in range(0, PRIOR_SAMPLES, BATCH):
         z_BD = torch.randn(min(BATCH, PRIOR_SAMPLES - start), model.config.latent_dim)
         classes = [judges.classify(m.name, model.generate(m, z_BD)) for m in model.modalities]
         agree_B = torch.ones(len(z_BD), dtype=torch.bool)
-        for other_B in classes[1:]:
-            agree_B &= other_B == classes[0]
-        agreeing += int(agree_B.sum().item())
-    return agreeing / PRIOR_SAMPLES
+        for class_B in classes[1:]:
+            agree_B &= class_B == classes[0]
+        agreements += int(agree_B.sum().item())
+    return agreements / PRIOR_SAMPLES
 
 
 def conditional_coherences(model: Reference, loader: DataLoader[Item], judges: Classifiers) -> dict[str, float]:
-    """For each subset and target, the share of examples whose decoded target shows the example's class."""
-    right = {(subset, m.name): 0 for subset in all_subsets(model) for m in model.modalities}
+    """Returns for each subset and target the share of examples whose decoded target shows the example's class.
+
+    Also returns the means over the subsets of one size and the targets outside them.
+    """
+    correct = {(subset, m.name): 0 for subset in all_subsets(model) for m in model.modalities}
     count = 0
     for x, label_B in loader:
         experts = model.encode(x)
@@ -141,35 +144,37 @@ def conditional_coherences(model: Reference, loader: DataLoader[Item], judges: C
             z_BD = reparameterise(select_slices(components(model, experts, subset)))
             for modality in model.modalities:
                 class_B = judges.classify(modality.name, model.generate(modality, z_BD))
-                right[subset, modality.name] += int((class_B == label_B).sum().item())
+                correct[subset, modality.name] += int((class_B == label_B).sum().item())
         count += len(label_B)
-    share = {key: number / count for key, number in right.items()}
+    share = {key: number / count for key, number in correct.items()}
     metrics = {
         f"{metric_names.COHERENCE}/{subset_name(model, subset)}/{target}": value for (subset, target), value in share.items()
     }
     order = [m.name for m in model.modalities]
     for size in range(1, len(order)):
-        outside = [v for (subset, t), v in share.items() if len(subset) == size and order.index(t) not in subset]
+        outside = [
+            value for (subset, target), value in share.items() if len(subset) == size and order.index(target) not in subset
+        ]
         metrics[f"{metric_names.COHERENCE}/{metric_names.given(size)}"] = fmean(outside)
     return metrics
 
 
 def log_likelihoods(model: Reference, loader: DataLoader[Item]) -> dict[Subset, Tensor]:
-    """For each subset the importance-weighted bounds on log p(X) of all modalities, (N,), in nats, with q(z|X_S) as proposal."""
-    found: dict[Subset, list[Tensor]] = {subset: [] for subset in all_subsets(model)}
+    """Returns by subset S the importance-weighted bounds on log p(X) of all modalities, (N,), in nats, with q(z|X_S) as proposal."""
+    bounds: dict[Subset, list[Tensor]] = {subset: [] for subset in all_subsets(model)}
     samples = model.config.importance_samples
     for x, _ in loader:
         experts = model.encode(x)
         repeated = {name: value.repeat(samples, *[1] * (value.ndim - 1)) for name, value in x.items()}
-        for subset, parts in found.items():
+        for subset, parts in bounds.items():
             parts.append(importance_weighted(model, repeated, components(model, experts, subset)))
-    return {subset: torch.cat(parts) for subset, parts in found.items()}
+    return {subset: torch.cat(parts) for subset, parts in bounds.items()}
 
 
 def importance_weighted(model: Reference, repeated: Mapping[str, Tensor], proposals: Sequence[Posterior]) -> Tensor:
-    """log of an unbiased estimate of p(X), (B,), with the uniform mixture of the proposals; `repeated` is the batch K times over.
+    """Returns the log of an unbiased estimate of p(X), (B,), with the uniform mixture of the proposals; `repeated` is the batch K times.
 
-    Each member of a mixture gives its share of the K samples, the first ones what is left over.
+    Each member of the mixture gives K / members samples; the first members give one more each if there is a remainder.
     """
     samples, members = model.config.importance_samples, len(proposals)
     shares = [samples // members + (i < samples % members) for i in range(members)]
@@ -187,13 +192,15 @@ def importance_weighted(model: Reference, repeated: Mapping[str, Tensor], propos
     return torch.logsumexp(log_p_KB - mixture_log_prob(proposals, z_KBD) + log_share_K1, dim=0)
 
 
-def mean_log_likelihoods(model: Reference, found: Mapping[Subset, Tensor]) -> dict[str, float]:
-    """The means over the examples, by subset and by size of subset."""
-    mean = {subset: float(values.double().mean()) for subset, values in found.items()}
+def mean_log_likelihoods(model: Reference, bounds: Mapping[Subset, Tensor]) -> dict[str, float]:
+    """Returns the means over the examples, by subset and by size of subset."""
+    mean = {subset: float(values.double().mean()) for subset, values in bounds.items()}
     order = [m.name for m in model.modalities]
     metrics = {}
     for subset, value in mean.items():
-        metrics[f"{metric_names.LOG_LIKELIHOOD}/{metric_names.likelihood_subset_name([order[m] for m in subset], order)}"] = value
+        name = metric_names.likelihood_subset_name([order[m] for m in subset], order)
+        metrics[f"{metric_names.LOG_LIKELIHOOD}/{name}"] = value
     for size in range(1, len(order) + 1):
-        metrics[f"{metric_names.LOG_LIKELIHOOD}/{metric_names.given(size)}"] = fmean(v for s, v in mean.items() if len(s) == size)
+        of_size = [value for subset, value in mean.items() if len(subset) == size]
+        metrics[f"{metric_names.LOG_LIKELIHOOD}/{metric_names.given(size)}"] = fmean(of_size)
     return metrics

@@ -1,10 +1,10 @@
-"""MVAE, MMVAE and MoPoE as research code is usually written: the yardstick of the speed benchmarks.
+"""MVAE, MMVAE and MoPoE as research code is usually written: the reference of the speed benchmarks.
 
-A Python loop over subsets, products of experts by stacking, torch.distributions objects, one closed-form KL a subset, a mixture
-sampled in slices of the batch, Adam with default arguments, the loss fetched every step, and a per-item torch Dataset under a
-DataLoader. Written from the papers' formulas and from what is known of the released code, not from `mopoe_core.models.objective`; the
-networks have the same layers (`benchmarks.reference.networks`), so that weights can be the same. Nothing is slowed down on
-purpose: each modality is encoded once a step, also for MVAE.
+It has a Python loop over subsets, products of experts by stacking, torch.distributions objects, one closed-form KL for each subset, a
+mixture sampled in slices of the batch, Adam with default arguments, a loss that is fetched every step, and a torch Dataset of single
+items in a DataLoader. It was written from the papers' formulas and from what is known of the released code, and not from
+`mopoe_core.models.objective`. The networks have the same layers (`benchmarks.reference.networks`), so the weights can be the same.
+Nothing is slowed down on purpose: each modality is encoded once a step, also for MVAE.
 
 Shape suffixes: B batch, M modality, C component, D latent dimension.
 """
@@ -46,20 +46,20 @@ class Posterior(NamedTuple):
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of the loss, each a mean over the batch in nats an example."""
+    """The terms of the loss, each a mean over the batch in nats for each example."""
 
     total: Tensor
     reconstruction: dict[str, Tensor]
-    """Each modality's negative log-likelihood, without the modality's own weight."""
+    """Each modality's negative log-likelihood, before its reconstruction weight."""
     kl: Tensor
-    """Without beta."""
+    """The KL divergence, before beta."""
 
 
 class Reference(nn.Module):
     """A multimodal VAE with the modalities, the configuration and copies of the weights of a `MultimodalVAE`.
 
-    Offered: MVAE, MMVAE and MoPoE with one sample an example and ELBO, without private latents and without hidden modalities;
-    anything else raises ValueError.
+    Supports MVAE, MMVAE and MoPoE with the ELBO and one sample for each example, without private latents and hidden modalities. Raises
+    ValueError for anything else.
     """
 
     def __init__(self, model: MultimodalVAE) -> None:
@@ -75,7 +75,7 @@ class Reference(nn.Module):
         self.subsets = self._training_subsets()
 
     def _training_subsets(self) -> list[tuple[int, ...]]:
-        """The components, by modality index: of the mixture, or MVAE's joint and unimodal ELBOs."""
+        """Returns subsets of modality indices: the mixture's components, or for MVAE those of the joint and unimodal ELBOs."""
         everything = tuple(range(len(self.modalities)))
         alone: list[tuple[int, ...]] = [(m,) for m in everything]
         if self.config.model == "mvae":
@@ -87,7 +87,7 @@ class Reference(nn.Module):
         return [subset for size in range(1, len(everything) + 1) for subset in combinations(everything, size)]
 
     def forward(self, x: Mapping[str, Tensor], draws: Draws | None = None) -> Terms:
-        """The loss on a batch; `draws` takes the place of its own chance."""
+        """Returns the loss on a batch; `draws` replaces the random numbers of the global generator."""
         experts = self.encode(x)
         posteriors = [self.product(experts, subset) for subset in self.subsets]
         if self.config.model == "mvae":
@@ -95,11 +95,11 @@ class Reference(nn.Module):
         return self._elbo_of_mixture(x, posteriors, draws)
 
     def encode(self, x: Mapping[str, Tensor]) -> list[Posterior]:
-        """The unimodal posteriors."""
+        """Returns the unimodal posteriors."""
         return [Posterior(*self.encoders[modality.name](x[modality.name])) for modality in self.modalities]
 
     def product(self, experts: Sequence[Posterior], subset: Sequence[int]) -> Posterior:
-        """The product of a subset's experts, with N(0, I) among them where the configuration has it."""
+        """Returns the product of a subset's experts, with N(0, I) as an expert if the configuration says so."""
         mus = [experts[m].mu for m in subset]
         logvars = [experts[m].logvar for m in subset]
         prior_expert = self.config.prior_expert
@@ -109,7 +109,7 @@ class Reference(nn.Module):
         return product_of_experts(torch.stack(mus), torch.stack(logvars))
 
     def likelihood(self, modality: Modality, z_BD: Tensor) -> Distribution:
-        """p(x_m|z) as a distribution over (B, *shape)."""
+        """Returns p(x_m|z) as a distribution over (B, *shape)."""
         raw = self.decoders[modality.name](z_BD)
         if modality.kind == "text":
             return OneHotCategorical(logits=raw)
@@ -120,7 +120,7 @@ class Reference(nn.Module):
         return Laplace(mean, SCALE) if name == "laplace" else Normal(mean, SCALE)
 
     def generate(self, modality: Modality, z_BD: Tensor) -> Tensor:
-        """The likelihood's mean, (B, *shape)."""
+        """Returns the likelihood's mean, (B, *shape)."""
         return self.likelihood(modality, z_BD).mean
 
     def _negative_log_likelihood(self, modality: Modality, z_BD: Tensor, x: Mapping[str, Tensor]) -> Tensor:
@@ -128,21 +128,21 @@ class Reference(nn.Module):
         return -log_prob.sum() / len(z_BD)
 
     def _sum_of_elbos(self, x: Mapping[str, Tensor], posteriors: Sequence[Posterior], draws: Draws | None) -> Terms:
-        """MVAE: the joint ELBO and each modality's own; the noise of `draws` is (C, B, D), the joint one first."""
+        """Returns MVAE's loss: the joint ELBO and the unimodal ELBOs. The noise of `draws` is (C, B, D), the joint one first."""
         latents = [reparameterise(q, None if draws is None else draws.noise[c]) for c, q in enumerate(posteriors)]
         reconstruction = {}
         for m, modality in enumerate(self.modalities):
             joint = self._negative_log_likelihood(modality, latents[0], x)
             alone = self._negative_log_likelihood(modality, latents[m + 1], x)
-            own = 1 / self.weights[m] if self.config.unimodal_reconstruction == "unweighted" else 1.0
-            reconstruction[modality.name] = joint + own * alone
+            factor = 1 / self.weights[m] if self.config.unimodal_reconstruction == "unweighted" else 1.0
+            reconstruction[modality.name] = joint + factor * alone
         kl = torch.zeros_like(posteriors[0].mu[0, 0])
         for q in posteriors:
             kl = kl + kl_to_prior(q)
         return self._terms(reconstruction, kl)
 
     def _elbo_of_mixture(self, x: Mapping[str, Tensor], posteriors: Sequence[Posterior], draws: Draws | None) -> Terms:
-        """MMVAE and MoPoE: one component an example decodes everything; the noise of `draws` is (B, D)."""
+        """Returns the loss of MMVAE and MoPoE, with one component for each example. The noise of `draws` is (B, D)."""
         if draws is None:
             z_BD = reparameterise(select_slices(posteriors))
         else:
@@ -173,7 +173,7 @@ def _check_offered(config: TrainingConfig) -> None:
 
 
 def reconstruction_weights(config: TrainingConfig, modalities: Sequence[Modality]) -> tuple[float, ...]:
-    """One a modality: as given, 1, or the largest modality's number of pixels or characters over its own."""
+    """Returns a weight for each modality: the configured one, 1, or the largest modality's pixels or characters over its own."""
     if config.reconstruction_weights == "equal":
         return (1.0,) * len(modalities)
     if config.reconstruction_weights != "size":
@@ -183,7 +183,7 @@ def reconstruction_weights(config: TrainingConfig, modalities: Sequence[Modality
 
 
 def product_of_experts(mus: Tensor, logvars: Tensor) -> Posterior:
-    """The product of the Gaussians along the first axis, (experts, B, D) each to (B, D)."""
+    """Returns the product of the Gaussians along the first axis, from (experts, B, D) to (B, D)."""
     precisions = 1.0 / torch.exp(logvars)
     variance = 1.0 / torch.sum(precisions, dim=0)
     mu = variance * torch.sum(mus * precisions, dim=0)
@@ -191,38 +191,38 @@ def product_of_experts(mus: Tensor, logvars: Tensor) -> Posterior:
 
 
 def reparameterise(q: Posterior, noise: Tensor | None = None) -> Tensor:
-    """A sample, with the noise that is given or fresh noise."""
+    """Returns a sample, from the given noise or from fresh noise."""
     std = torch.exp(0.5 * q.logvar)
     eps = torch.randn_like(std) if noise is None else noise
     return q.mu + eps * std
 
 
 def kl_to_prior(q: Posterior) -> Tensor:
-    """KL(q || N(0, I)) in closed form, in nats an example."""
+    """Returns KL(q || N(0, I)) in closed form, in nats for each example."""
     return -0.5 * torch.sum(1 + q.logvar - q.mu.pow(2) - q.logvar.exp()) / len(q.mu)
 
 
 def mixture_kl(components: Sequence[Posterior], z_BD: Tensor) -> Tensor:
-    """KL(uniform mixture || N(0, I)) in nats an example, by Monte Carlo at one sample of the mixture an example."""
+    """Returns a Monte-Carlo estimate of KL(uniform mixture || N(0, I)) in nats, from one sample of the mixture for each example."""
     log_q_B = mixture_log_prob(components, z_BD)
     return (log_q_B - prior_log_prob(z_BD)).mean()
 
 
 def mixture_log_prob(components: Sequence[Posterior], z: Tensor) -> Tensor:
-    """log density of the uniform mixture at z (..., B, D): (..., B)."""
+    """Returns the log-density (..., B) of the uniform mixture at z (..., B, D)."""
     gaussians: list[Distribution] = [Normal(q.mu, torch.exp(0.5 * q.logvar)) for q in components]
     log_qs = [gaussian.log_prob(z).sum(-1) for gaussian in gaussians]
     return torch.logsumexp(torch.stack(log_qs), dim=0) - math.log(len(components))
 
 
 def prior_log_prob(z: Tensor) -> Tensor:
-    """log density of N(0, I) at z (..., B, D): (..., B)."""
+    """Returns the log-density (..., B) of N(0, I) at z (..., B, D)."""
     prior: Distribution = Normal(torch.zeros_like(z), torch.ones_like(z))
     return prior.log_prob(z).sum(-1)
 
 
 def select_slices(components: Sequence[Posterior]) -> Posterior:
-    """One component an example: contiguous slices of the batch, the last with what is left over, as released."""
+    """Returns one component for each example: contiguous slices of the batch, the last with the remainder, as released."""
     batch, count = len(components[0].mu), len(components)
     bounds = [c * (batch // count) for c in range(count)] + [batch]
     mus = [q.mu[start:end] for q, start, end in zip(components, bounds[:-1], bounds[1:], strict=True)]
@@ -231,20 +231,20 @@ def select_slices(components: Sequence[Posterior]) -> Posterior:
 
 
 def select_positions(components: Sequence[Posterior], position_B: Tensor) -> Posterior:
-    """One component an example: the one in whose share of [0, 1) the example's position lies."""
-    chosen = [min(int(position * len(components)), len(components) - 1) for position in position_B.tolist()]
-    mus = [components[c].mu[b] for b, c in enumerate(chosen)]
-    logvars = [components[c].logvar[b] for b, c in enumerate(chosen)]
+    """Returns one component for each example: the one whose share of [0, 1) contains the example's position."""
+    indices = [min(int(position * len(components)), len(components) - 1) for position in position_B.tolist()]
+    mus = [components[c].mu[b] for b, c in enumerate(indices)]
+    logvars = [components[c].logvar[b] for b, c in enumerate(indices)]
     return Posterior(torch.stack(mus), torch.stack(logvars))
 
 
 def adam(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Adam with default arguments but for what is configured."""
+    """Returns Adam with the configured learning rate and weight decay, and otherwise default arguments."""
     return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 def train_step(model: Reference, optimiser: torch.optim.Optimizer, x: Mapping[str, Tensor]) -> float:
-    """One step on a batch; returns the loss, for the log."""
+    """Takes one step on a batch; returns the loss, as for a log."""
     terms: Terms = model(x)
     optimiser.zero_grad()
     torch.autograd.backward(terms.total)
@@ -253,16 +253,16 @@ def train_step(model: Reference, optimiser: torch.optim.Optimizer, x: Mapping[st
 
 
 def train_epoch(model: Reference, optimiser: torch.optim.Optimizer, batches: Iterable[Batch]) -> list[float]:
-    """One pass over the batches; returns the loss of every step."""
+    """Takes a step on every batch; returns the loss of every step."""
     model.train()
     return [train_step(model, optimiser, x) for x, _ in batches]
 
 
 class MultimodalDataset(TorchDataset[Item]):
-    """The examples of a split one by one, each made when it is asked for, as torchvision's datasets and the released loaders do it.
+    """The examples of a split, each built on access, as in torchvision's datasets and the released loaders.
 
-    A picture is handed out by PIL and becomes floats by ToTensor; PolyMNIST's are PNG files, which are opened each time: here from
-    memory, so that no disk is waited for. A text's characters are set one by one in an array of zeros.
+    A picture comes from PIL and is converted to floats by ToTensor. PolyMNIST's pictures are PNG files that are decoded on every access.
+    Here the files are in memory, so that no access waits for the disk. A text's characters are set one by one in an array of zeros.
     """
 
     def __init__(self, split: Split) -> None:
@@ -273,7 +273,7 @@ class MultimodalDataset(TorchDataset[Item]):
         return len(self.split)
 
     def __getitem__(self, index: int) -> Item:
-        """One example: each modality (*shape), and the class."""
+        """Returns one example: its modalities (*shape) by name, and its class."""
         x = {}
         for modality in self.split.modalities:
             item = int(self.split.rows[modality.name][index])
@@ -298,20 +298,20 @@ class MultimodalDataset(TorchDataset[Item]):
 
 
 def as_picture(stored: Tensor) -> Image.Image:
-    """uint8 (channels, height, width) as PIL has it."""
+    """Returns a uint8 tensor (channels, height, width) as a PIL image."""
     return Image.fromarray(stored[0].numpy() if len(stored) == 1 else stored.permute(1, 2, 0).numpy())
 
 
 def one_hot(codes: Sequence[int], symbols: int) -> Tensor:
-    """(length, symbols), a character at a time."""
+    """Returns the one-hot encoding (length, symbols), built one character at a time."""
     rows = torch.zeros(len(codes), symbols)
-    for place, code in enumerate(codes):
-        rows[place, code] = 1.0
+    for position, code in enumerate(codes):
+        rows[position, code] = 1.0
     return rows
 
 
 def shuffled_loader(split: Split, batch_size: int = 256, num_workers: int = 0) -> DataLoader[Item]:
-    """For training: batches in random order, without the last partial one."""
+    """Returns a loader for training: batches in random order, without the last partial one."""
     examples = MultimodalDataset(split)
     return DataLoader(examples, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=num_workers)
 
@@ -319,9 +319,9 @@ def shuffled_loader(split: Split, batch_size: int = 256, num_workers: int = 0) -
 def ordered_loader(
     split: Split, batch_size: int = 256, num_workers: int = 0, rows: Sequence[int] | None = None
 ) -> DataLoader[Item]:
-    """For evaluation: batches of a split, or of the examples in these rows, in order.
+    """Returns a loader for evaluation: batches of a split, or of its examples `rows`, in order.
 
-    Unlike the released code's it keeps the last partial batch, so that metrics are of the same examples as the package's.
+    It keeps the last partial batch, so that the metrics are of the same examples as the package's. The released code drops that batch.
     """
     examples: TorchDataset[Item] = MultimodalDataset(split)
     if rows is not None:

@@ -1,7 +1,7 @@
-"""The published and the small networks again, as plain modules in torch's default memory layout.
+"""The published and the small networks as plain modules in torch's default memory layout.
 
-Of their own, so that the yardstick does not gain from what is done to `mopoe_core.networks.networks` for speed. Layer sizes and order of
-parameters are the same, so that weights can be copied over one by one.
+They are written separately, so that the reference does not gain from the optimisations of `mopoe_core.networks.networks`. Layer sizes and
+the order of parameters are the same, so that weights can be copied one by one.
 """
 
 import math
@@ -15,7 +15,7 @@ from mopoe_core.networks.networks import LOGVAR_LIMIT, small_width
 
 
 class Encoder(nn.Module):
-    """Layers that end in a vector, and two linear heads: (B, *shape) to mu and log-variance, each (B, latent)."""
+    """Layers that end in a vector, followed by two linear heads: (B, *shape) to mu and log-variance, each (B, latent)."""
 
     def __init__(self, layers: nn.Module, features: int, latent: int) -> None:
         super().__init__()
@@ -24,41 +24,41 @@ class Encoder(nn.Module):
         self.logvar = nn.Linear(features, latent)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The heads; log-variances are bent at the ends of [-12, 12], which is the package's own and not released."""
+        """Returns mu and log-variance. Log-variances are softly limited to [-12, 12], as in the package but not in the released code."""
         h = self.layers(x)
-        # MVAE's reach 93 within a dozen steps of PolyMNIST, where exp overflows in float32; from 80 on the bend is flat anyway.
+        # MVAE's log-variances reach 93 within a dozen steps of PolyMNIST, where exp overflows in float32. From 80 on the limit is flat.
         p, bend = torch.exp(self.logvar(h).clamp(max=80)), math.exp(-LOGVAR_LIMIT)
         return self.mu(h), torch.log((p + bend) / (1 + bend**2 + bend * p))
 
 
 class Centre(nn.Module):
-    """[0, 1] to [-1, 1]."""
+    """Maps [0, 1] to [-1, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Returns 2 x - 1, for any shape."""
         return 2 * x - 1
 
 
 class SwapLast(nn.Module):
-    """(B, a, b) to (B, b, a): Conv1d wants the symbols before the positions."""
+    """Maps (B, a, b) to (B, b, a), because Conv1d expects the symbols before the positions."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """A view."""
+        """Returns a view of x with the last two axes swapped."""
         return x.transpose(1, 2)
 
 
 def plain_networks(modality: Modality, kind: str, latent: int) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder of a modality, `kind` being `paper` or `small`; raises ValueError where there is no reference."""
+    """Returns encoder and decoder of a modality, of the kind `paper` or `small`; raises ValueError if there is no reference."""
     if modality.own or (kind == "paper" and modality.architecture not in PAPER):
         raise ValueError(f"networks: {modality.name} has no reference for {kind!r}")
     return PAPER[modality.architecture](latent) if kind == "paper" else _small(modality, latent)
 
 
 def copy_parameters(source: Iterable[nn.Module], target: Iterable[nn.Module]) -> None:
-    """Copy all parameters over, in order, networks of one written like those of the other."""
-    for theirs, ours in zip(source, target, strict=True):
-        for given, taken in zip(theirs.parameters(), ours.parameters(), strict=True):
-            taken.data.copy_(given.data)
+    """Copies all parameters of the source networks to the target networks, in order."""
+    for source_network, target_network in zip(source, target, strict=True):
+        for old, new in zip(source_network.parameters(), target_network.parameters(), strict=True):
+            new.data.copy_(old.data)
 
 
 def _mnist(latent: int) -> tuple[nn.Module, nn.Module]:
@@ -147,9 +147,10 @@ def _small(modality: Modality, latent: int) -> tuple[nn.Module, nn.Module]:
     elements = math.prod(modality.shape)
     width = small_width(elements)
     layers = [nn.Flatten(), nn.Linear(elements, width), nn.ReLU()]
-    centred = [Centre(), *layers] if modality.kind == "image" else layers
+    if modality.kind == "image":
+        layers = [Centre(), *layers]
     decoder = nn.Sequential(nn.Linear(latent, width), nn.ReLU(), nn.Linear(width, elements), nn.Unflatten(1, modality.shape))
-    return Encoder(nn.Sequential(*centred), width, latent), decoder
+    return Encoder(nn.Sequential(*layers), width, latent), decoder
 
 
 PAPER: dict[str, Callable[[int], tuple[nn.Module, nn.Module]]] = {
@@ -158,4 +159,4 @@ PAPER: dict[str, Callable[[int], tuple[nn.Module, nn.Module]]] = {
     "digit_word": _text,
     "polymnist": _polymnist,
 }
-"""By `Modality.architecture`."""
+"""Builders of encoder and decoder, by `Modality.architecture`."""

@@ -1,6 +1,6 @@
-"""Trials as a researcher's script runs them: train, evaluate, the next; over several processes by a pool, without a ledger.
+"""Trials as a researcher's script runs them: train, evaluate, then the next; in a pool of processes, without a ledger.
 
-Nothing is written to disk on the way, and nothing can be resumed.
+Nothing is written to disk, so nothing can be resumed.
 """
 
 import multiprocessing
@@ -29,9 +29,10 @@ PlainTrial = tuple[TrainingConfig, int]
 
 
 def plain_trial(config: TrainingConfig, seed: int, dataset: Dataset, judges: Classifiers) -> dict[str, float]:
-    """Train for `config.epochs` and evaluate; returns the metrics of `reference_evaluation.evaluate`.
+    """Trains for `config.epochs` and evaluates; returns the metrics of `benchmarks.reference.evaluation.evaluate`.
 
-    Its initial weights are those of the package's trial with this seed; other chance is the global generator's, which it seeds.
+    The initial weights are those of the package's trial with this seed. All other random numbers come from the global generator, which is
+    seeded with it.
     """
     model = Reference(new_model(config, seed, dataset, CPU))
     torch.manual_seed(seed)
@@ -45,10 +46,10 @@ def plain_trial(config: TrainingConfig, seed: int, dataset: Dataset, judges: Cla
 def plain_trials(
     trials: Sequence[PlainTrial], data: Path, classifiers: Path, processes: int | None = None
 ) -> list[dict[str, float]]:
-    """The metrics of many trials, in the order given, from a pool of processes with one thread each.
+    """Returns the metrics of many trials, in their order, from a pool of processes with one thread each.
 
-    There are as many processes as cores when left out. `data` is the folder of datasets and `classifiers` that of their judges;
-    each process loads them once.
+    `processes` is the number of cores by default. `data` is the folder of datasets, and `classifiers` that of their classifiers. Each
+    process loads them once.
     """
     workers = processes or os.cpu_count() or 1
     spawn = multiprocessing.get_context("spawn")
@@ -58,7 +59,7 @@ def plain_trials(
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """For processes that start inside: torch and the linear algebra under the probes read it when they are loaded."""
+    """Gives one thread to each process that starts inside. torch and the probes' BLAS read the variable when they are loaded."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:

@@ -1,1 +1,1 @@
-"""What a sweep survives: kills, failing storage, every order of two drivers' steps."""
+"""Tests of what a sweep survives: kills, storage errors, and any order of two workers' steps."""

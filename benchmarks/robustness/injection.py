@@ -1,4 +1,4 @@
-"""Calls on the files below a folder, counted, of which one fails: what a disk or a share does that is away for a moment."""
+"""Counts the calls on files below a folder and lets one fail, as a disk or a network share does that is unavailable for a moment."""
 
 import builtins
 import io
@@ -21,7 +21,7 @@ LAYERS = (
     "local_path.py", "retries.py", "paths.py", "durability.py", "scratch.py", "file_facts.py", "folders.py", "whole_files.py",
     "exclusive_creation.py", "remote_path.py", "record_format.py", "records.py",
 )  # fmt: skip
-"""Modules through which others call: a call's site is who calls them."""
+"""Modules of the storage layer. A call's site is the line that calls into them."""
 
 
 @dataclass(frozen=True)
@@ -30,41 +30,44 @@ class Call:
 
     function: str
     path: str
-    """Below the folder."""
+    """The path below the folder."""
     site: str
-    """The line of this project that it comes from, without the modules through which all of them go."""
+    """The line of this project that made the call, outside of `LAYERS`."""
     is_main: bool
-    """Whether it was made in the main thread."""
+    """Whether the main thread made the call."""
 
 
 @dataclass
 class Injection:
-    """Fails the first call that `strikes` says, or every one, with this error number. With `after`, the call does its work first."""
+    """Lets the first call for which `strikes(number, call)` is true fail with the error number `error`."""
 
     folder: Path
     error: int = 0
     strikes: Callable[[int, Call], bool] = lambda number, call: False
     after: bool = False
+    """Whether the failing call does its work first."""
     every: bool = False
+    """Whether every such call fails, and not only the first."""
     calls: list[Call] = field(default_factory=list)
     struck: Call | None = None
+    """The last call that failed."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
     def active(self) -> Iterator["Injection"]:
-        """While it counts and fails."""
-        kept = {name: getattr(os, name) for name in CALLS}
-        opened = builtins.open
+        """Counts calls and lets them fail while the context is active."""
+        originals = {name: getattr(os, name) for name in CALLS}
+        original_open = builtins.open
         try:
-            for name, function in kept.items():
+            for name, function in originals.items():
                 setattr(os, name, self._failing(name, function))
-            io.open = self._failing("open", opened)
+            io.open = self._failing("open", original_open)
             builtins.open = io.open
             yield self
         finally:
-            for name, function in kept.items():
+            for name, function in originals.items():
                 setattr(os, name, function)
-            io.open = builtins.open = opened
+            io.open = builtins.open = original_open
 
     def _failing(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
@@ -79,6 +82,7 @@ class Injection:
         return call
 
     def _below(self, argument: Any) -> str | None:
+        """Returns the path below the folder of a path or file descriptor; None if it is elsewhere."""
         try:
             path = os.readlink(f"/proc/self/fd/{argument}") if isinstance(argument, int) else os.fspath(argument)
         except (TypeError, OSError):
@@ -87,24 +91,26 @@ class Injection:
         return path[len(base) :] if isinstance(path, str) and path.startswith(base) else None
 
     def _strikes(self, name: str, below: str) -> bool:
-        made = Call(name, below, _site(), threading.current_thread() is threading.main_thread())
+        """Records a call; returns whether it fails."""
+        current = Call(name, below, _site(), threading.current_thread() is threading.main_thread())
         with self._lock:
-            self.calls.append(made)
-            if (self.every or self.struck is None) and self.strikes(len(self.calls) - 1, made):
-                self.struck = made
+            self.calls.append(current)
+            if (self.every or self.struck is None) and self.strikes(len(self.calls) - 1, current):
+                self.struck = current
                 return True
         return False
 
 
-def _close(done: Any) -> None:
-    """What nobody gets."""
-    if isinstance(done, int):
-        os.close(done)
-    elif hasattr(done, "close"):
-        done.close()
+def _close(result: Any) -> None:
+    """Closes the file that a failing call has opened, because no caller gets it."""
+    if isinstance(result, int):
+        os.close(result)
+    elif hasattr(result, "close"):
+        result.close()
 
 
 def _site() -> str:
+    """Returns the file and line of this project that made the current call, outside of `LAYERS` if possible."""
     frame, site = sys._getframe(3), "elsewhere"
     while frame is not None:
         path = Path(frame.f_code.co_filename)

@@ -1,8 +1,8 @@
-"""A sweep one of whose calls to storage fails, for every such call: `python -m benchmarks.robustness.storage_errors --every call`.
+"""Lets one storage call of a sweep fail, for each call in turn: `python -m benchmarks.robustness.storage_errors --every call`.
 
-The whole command runs in this process, without Ray: its queue, leases, ledger, workers and report are the real ones, and so is training.
-Evaluation is made up, from the weights. After each failure the same command is typed again. Then all trials must be completed, with the
-results of a run that nothing happened to; and no command may end with a traceback.
+The whole command runs in this process, without Ray. Queue, leases, ledger, workers, report and training are the real ones. The
+evaluation is a stand-in that computes its metrics from the weights. After each failure the same command runs again. Then all trials must
+be completed with the results of an undisturbed run, and no command may have ended with a traceback.
 """
 
 import argparse
@@ -51,7 +51,7 @@ RAW: dict[str, Any] = {
     "seeds": 3,
     "resources": {"stack": 2, "retries": 2},
 }
-"""A stack of two trials and a trial alone."""
+"""A sweep with a stack of two trials and a single trial."""
 
 
 @dataclass(frozen=True)
@@ -60,37 +60,37 @@ class Ended:
 
     code: int
     error: str
-    """What it wrote to standard error."""
+    """The text on standard error."""
     crash: str = ""
-    """A traceback, where it ended with one."""
+    """The traceback of an exception that ended the command; empty for none."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one failure."""
+    """The consequences of one failure."""
 
     number: str
     call: Call
     first: Ended
     again: Ended
     lost: str
-    """What is missing or differs after the second command; empty for nothing."""
+    """Results that are missing or differ after the second command; empty for none."""
 
 
 class Sweep:
-    """A sweep with a storage of its own, whose command is typed in this process. `home` has its file and dataset."""
+    """A sweep whose commands run in this process. `home` has its file and dataset, `storage` its ledger."""
 
     def __init__(self, home: Path, storage: Path) -> None:
         self.home, self.storage = home, storage
 
     def copy(self, storage: Path) -> "Sweep":
-        """The same with another storage."""
+        """Returns the same sweep with a copy of its storage."""
         shutil.rmtree(storage, ignore_errors=True)
         shutil.copytree(self.storage, storage)
         return Sweep(self.home, storage)
 
     def make(self) -> None:
-        """Dataset, sweep file and classifiers: what every run begins with."""
+        """Writes the dataset and the sweep file, and trains the classifiers with which every run begins."""
         self.home.mkdir(parents=True)
         (self.home / "mine.py").write_text(SOURCE.read_text(encoding="utf-8").replace(", encoder=Touchy", ""), encoding="utf-8")
         (self.home / "own.yaml").write_text(yaml.safe_dump(RAW), encoding="utf-8")
@@ -101,7 +101,7 @@ class Sweep:
                 preparation.train_classifier(config.data_key, modality, context, config.data_hash)
 
     def types(self, *words: str) -> Ended:
-        """Type a command on it; `sweep` where none is given."""
+        """Runs a command on the sweep, `sweep` by default."""
         error, crash, code = io.StringIO(), "", 0
         arguments = ["orchestrator", *(words or ("sweep",)), "own.yaml", "--storage", str(self.storage)]
         with (
@@ -119,24 +119,24 @@ class Sweep:
         return Ended(code, error.getvalue(), crash)
 
     def state(self) -> dict[str, Any]:
-        """Results and checkpoints by trial."""
+        """Returns by trial id what must be the same after every failure: result, losses, checkpoint and pictures."""
         ledger = Ledger(self.storage)
         with in_folder(self.home):
-            return {trial.id: self._of(trial, ledger) for trial in parse(RAW).trials}
+            return {trial.id: self._state_of(trial, ledger) for trial in parse(RAW).trials}
 
     @staticmethod
-    def _of(trial: Trial, ledger: Ledger) -> Any:
+    def _state_of(trial: Trial, ledger: Ledger) -> Any:
         result = ledger.result(trial)
         if result is None:
             return ledger.state(trial).status
         losses = [{name: value for name, value in e.values.items() if name != "train/seconds"} for e in result.history]
-        bound = result.checkpoint == Digest.of_file(ledger.checkpoint(trial))
-        return result.status, result.metrics, losses, bound, sorted(ledger.samples(trial))
+        checkpoint_matches = result.checkpoint == Digest.of_file(ledger.checkpoint(trial))
+        return result.status, result.metrics, losses, checkpoint_matches, sorted(ledger.samples(trial))
 
 
 @contextmanager
 def in_folder(folder: Path) -> Iterator[None]:
-    """As if the command were typed there."""
+    """Changes the working folder, and the folder in which user data is looked up, while the context is active."""
     here = Path.cwd()
     os.chdir(folder)
     user_data.search_from(folder)
@@ -149,19 +149,21 @@ def in_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def quick_sweeps(with_report: bool, with_mlflow: bool) -> Iterator[None]:
-    """Trials run in this process, one after another, and their evaluation takes no time; report and MLflow only where asked for."""
+    """Runs trials in this process, one after another, with an evaluation that takes no time; report and MLflow are optional."""
     replaced: list[tuple[Any, str, Any]] = [
         (sweep, "on_ray_tune", in_process.run),
         (materials, "evaluate", _metrics),
         (attempt, "write_pictures", _pictures),
-        (attempt, "rehearse", lambda *arguments: None),
+        (attempt, "rehearse", lambda *_: None),
         (provenance, "machine", dict),
         (retries, "PAUSES", (0.0, 0.0, 0.0)),
         (job_queue, "FIRST_PAUSE", 0.01),
     ]
-    replaced += [] if with_report else [(report, "write", _small_report)]
-    replaced += [] if with_mlflow else [(connection, "start_writer", _NoTracker)]
-    patches = [mock.patch.object(*one) for one in replaced]
+    if not with_report:
+        replaced.append((report, "write", _small_report))
+    if not with_mlflow:
+        replaced.append((connection, "start_writer", _NoTracker))
+    patches = [mock.patch.object(*arguments) for arguments in replaced]
     try:
         for patch in patches:
             patch.start()
@@ -184,7 +186,7 @@ class _NoTracker:
 
 def _metrics(model: Any, *arguments: Any) -> tuple[Metric, ...]:
     total = float(sum(parameter.detach().double().sum() for parameter in model.parameters()))
-    kinds = ("coherence", "log_likelihood")  # what a sweep is ranked by that does not say
+    kinds = ("coherence", "log_likelihood")  # the default objectives of a sweep
     return tuple(Metric(f"{kind}/joint", kind, "joint", "", total, 0.01, 100, UNITS[kind]) for kind in kinds)
 
 
@@ -204,53 +206,66 @@ def _small_report(
 
 @dataclass(frozen=True)
 class Plan:
-    """Which calls fail, and how."""
+    """Which storage calls fail, and how."""
 
     errors: tuple[str, ...] = ERRORS
     every_call: bool = False
-    """Every call, and not only the first of each site."""
+    """Whether every call fails in turn, or only the first of each site."""
     after: bool = False
-    """The call does its work, and fails all the same."""
+    """Whether the failing call does its work first."""
     in_turns: bool = False
-    """Each call fails once, with one error after the other, and not with each of them."""
+    """Whether each call fails with one of the errors, which take turns, or with each error in turn."""
     first: int = 0
     step: int = 1
-    """Of these failures, every `step`-th is tried, from number `first` on."""
+    """Every `step`-th failure is tried, from number `first` on."""
 
 
 def tried(template: Sweep, plan: Plan, scratch: Path) -> Iterator[Outcome]:
-    """Each failure of a plan, one after another, with what came of it."""
-    quiet, counted = template.copy(scratch / "quiet"), Injection(scratch / "quiet")
-    with counted.active():
+    """Yields the outcome of each failure of a plan."""
+    quiet, counter = template.copy(scratch / "quiet"), Injection(scratch / "quiet")
+    with counter.active():
         ended = quiet.types()
     assert ended == Ended(0, ended.error), ended
-    right = quiet.state()
-    for number, (place, strikes) in enumerate(_strikes(counted.calls, plan.every_call)[plan.first :: plan.step]):
-        for name in plan.errors[number % len(plan.errors) :][:1] if plan.in_turns else plan.errors:
+    expected = quiet.state()
+    targets = _targets(counter.calls, plan.every_call)[plan.first :: plan.step]
+    for number, (title, strikes) in enumerate(targets):
+        errors = (plan.errors[number % len(plan.errors)],) if plan.in_turns else plan.errors
+        for error in errors:
             victim = template.copy(scratch / "victim")
-            injection = Injection(victim.storage, getattr(errno, name), strikes, plan.after)
-            with injection.active():
-                first = victim.types()
-            if injection.struck is None:
-                continue  # threads do not do the same each time
-            again = victim.types()
-            state = victim.state()
-            lost = "; ".join(f"{key}: {state[key]} and not {right[key]}" for key in right if state[key] != right[key])
-            yield Outcome(f"{name} {place}", injection.struck, first, again, lost)
+            injection = Injection(victim.storage, getattr(errno, error), strikes, plan.after)
+            outcome = _outcome(f"{error} {title}", victim, injection, expected)
+            if outcome is not None:
+                yield outcome
+
+
+def _outcome(number: str, victim: Sweep, injection: Injection, expected: dict[str, Any]) -> Outcome | None:
+    """Returns the outcome of a command in which one call fails and of the same command again; None if no call failed.
+
+    Threads do not make the same calls in every run, so a call that should fail may not come.
+    """
+    with injection.active():
+        first = victim.types()
+    if injection.struck is None:
+        return None
+    again = victim.types()
+    state = victim.state()
+    lost = "; ".join(f"{key}: {state[key]} and not {expected[key]}" for key in expected if state[key] != expected[key])
+    return Outcome(number, injection.struck, first, again, lost)
 
 
 Strikes = Callable[[int, Call], bool]
 
 
-def _strikes(calls: Sequence[Call], every_call: bool) -> list[tuple[str, Strikes]]:
+def _targets(calls: Sequence[Call], every_call: bool) -> list[tuple[str, Strikes]]:
+    """Returns a title and a condition for each call, or for each site, that is to fail."""
     if every_call:
-        return [(f"call {number}", partial(_is_number, number)) for number in range(len(calls))]
+        return [(f"call {number}", partial(_has_number, number)) for number in range(len(calls))]
     sites = dict.fromkeys((call.function, call.site) for call in calls)
     return [(f"{function} at {site}", partial(_is_at, function, site)) for function, site in sites]
 
 
-def _is_number(wanted: int, number: int, call: Call) -> bool:
-    return number == wanted
+def _has_number(target: int, number: int, call: Call) -> bool:
+    return number == target
 
 
 def _is_at(function: str, site: str, number: int, call: Call) -> bool:
@@ -258,34 +273,39 @@ def _is_at(function: str, site: str, number: int, call: Call) -> bool:
 
 
 def is_well(outcome: Outcome) -> bool:
-    """Whether nothing was lost, and nothing ended with a traceback."""
-    tells = "Traceback" in outcome.first.error + outcome.again.error
-    return not (outcome.first.crash or outcome.again.crash or tells or outcome.lost or outcome.again.code)
+    """Returns whether nothing was lost, no command had a traceback, and the second one succeeded."""
+    crashed = bool(outcome.first.crash or outcome.again.crash)
+    printed_traceback = "Traceback" in outcome.first.error + outcome.again.error
+    return not (crashed or printed_traceback or outcome.lost or outcome.again.code)
+
+
+def _kinds(outcome: Outcome) -> list[str]:
+    """Returns the counts to which an outcome belongs."""
+    kinds = {
+        "tried": True,
+        "exit 0 at once": outcome.first.code == 0 and not outcome.first.crash,
+        "tracebacks": bool(outcome.first.crash or outcome.again.crash),
+        "lost": bool(outcome.lost or outcome.again.code),
+    }
+    return [kind for kind, applies in kinds.items() if applies]
 
 
 def main() -> None:
-    """Try all of it, and say what came of it."""
+    """Tries every failure; prints those that did harm, and a count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--errors", nargs="+", default=list(ERRORS), help="names of error numbers")
     parser.add_argument("--every", choices=("site", "call"), default="site", help="the first call of each line, or every call")
-    parser.add_argument("--after", action="store_true", help="the call does its work, and fails all the same")
+    parser.add_argument("--after", action="store_true", help="the failing call does its work first")
     parser.add_argument("--report", action="store_true", help="with the real report")
     parser.add_argument("--mlflow", action="store_true", help="with MLflow")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="e-") as folder, quick_sweeps(asked.report, asked.mlflow):
+    with tempfile.TemporaryDirectory(prefix="e-") as folder, quick_sweeps(arguments.report, arguments.mlflow):
         template = Sweep(Path(folder) / "home", Path(folder) / "template")
         template.make()
         count, bad = Counter[str](), 0
-        for outcome in tried(template, Plan(tuple(asked.errors), asked.every == "call", asked.after), Path(folder)):
-            kinds = {
-                "tried": True,
-                "in the driver": outcome.call.is_main,
-                "exit 0 at once": outcome.first.code == 0 and not outcome.first.crash,
-                "tracebacks": bool(outcome.first.crash or outcome.again.crash),
-                "lost": bool(outcome.lost or outcome.again.code),
-            }
-            count.update(kind for kind, applies in kinds.items() if applies)
+        for outcome in tried(template, Plan(tuple(arguments.errors), arguments.every == "call", arguments.after), Path(folder)):
+            count.update(_kinds(outcome))
             if not is_well(outcome):
                 bad += 1
                 crash = (outcome.first.crash or outcome.again.crash).strip().rpartition("\n")[2]

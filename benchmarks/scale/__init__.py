@@ -1,1 +1,1 @@
-"""How time and memory grow with trials, subsets and ledgers."""
+"""Measures how time and memory grow with trials, subsets and ledgers."""

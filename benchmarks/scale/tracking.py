@@ -1,13 +1,13 @@
-"""MLflow's share of a trial: `python -m benchmarks.scale.tracking --trials 10000`.
+"""Measures the time that MLflow takes for each trial: `python -m benchmarks.scale.tracking --trials 10000`.
 
-A ledger of trials that have ended (60 metrics, 3 epochs of 8 values, a small checkpoint) is projected into a SQLite store:
+A ledger of trials that have ended (60 metrics, 3 epochs of 8 values, a small checkpoint) is written to MLflow's SQLite store:
 
-    first      all runs are made, as by a sweep whose trials are over before MLflow is heard of
-    again      the same command with nothing new
-    look       `track`: every run is looked at
-    one more   one trial has ended since
+    first      all runs are created
+    again      the same command, with nothing new
+    look       `track`: every run is checked
+    one more   one more trial has ended
 
-with milliseconds a trial by part, and how the process has grown.
+For each, prints the milliseconds for each trial by part, and the growth of the process's memory.
 """
 
 import argparse
@@ -43,7 +43,7 @@ PARTS = {
 
 
 def spec(name: str, count: int) -> SweepSpec:
-    """A sweep of that many trials, five a cell."""
+    """Returns a sweep of `count` trials, with five seeds for each cell."""
     betas = [1 + number / 1000 for number in range(count // SEEDS)]
     raw = {
         "name": name,
@@ -56,7 +56,7 @@ def spec(name: str, count: int) -> SweepSpec:
 
 
 def record(ledger: Ledger, trial: Trial) -> None:
-    """The trial has ended."""
+    """Records a synthetic result of a trial."""
     number, at_ms = ledger.begin(trial), int(time.time() * 1000)
     values = {f"train/value_{n}": 1.5 * n + trial.seed for n in range(VALUES)}
     history = tuple(Epoch(n, at_ms + 1000 * n, values) for n in range(1, 1 + EPOCHS))
@@ -67,84 +67,88 @@ def record(ledger: Ledger, trial: Trial) -> None:
     ledger.record(TrialResult(trial, "completed", metrics, history, None, 3.0, 1.0, number, {"commit": "abc"}))
 
 
-def summaries(every: Sequence[Trial]) -> list[CellSummary]:
-    """A cell's numbers, made up."""
+def summaries(trials: Sequence[Trial]) -> list[CellSummary]:
+    """Returns synthetic summaries of all cells."""
     values = {f"probe/of_{n}": {"mean": n / 7, "sd": 0.1, "low": 0.0, "high": 1.0} for n in range(METRICS)}
-    return [CellSummary(cell, SEEDS, SEEDS, values) for cell in {trial.cell: None for trial in every}]
+    return [CellSummary(cell, SEEDS, SEEDS, values) for cell in {trial.cell: None for trial in trials}]
 
 
-def project(of: SweepSpec, every: Sequence[Trial], ledger: Ledger, uri: str, look: bool = False) -> float:
-    """Seconds of a driver that says that all have ended, and closes."""
+def project(sweep: SweepSpec, ledger: Ledger, uri: str, look: bool = False) -> float:
+    """Writes the whole ledger to MLflow, as a driver does; returns the seconds."""
     started = time.perf_counter()
-    tracker = start_writer(of.name, every, ledger, uri, "abc", look=look)
-    tracker.close(summaries(every))
+    tracker = start_writer(sweep.name, sweep.trials, ledger, uri, "abc", look=look)
+    tracker.close(summaries(sweep.trials))
     assert not tracker.problems, tracker.problems
     return time.perf_counter() - started
 
 
 @contextmanager
 def timed_parts() -> Iterator[dict[str, float]]:
-    """Seconds in each part, while inside."""
-    spent: dict[str, float] = {}
+    """Yields the seconds spent in each of `PARTS`, which grow while the context is active."""
+    seconds: dict[str, float] = {}
     originals = [(owner, name, getattr(owner, name)) for owner, names in PARTS.items() for name in names]
 
     def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(work)
-        def run(*arguments: Any, **more: Any) -> Any:
+        def run(*arguments: Any, **named: Any) -> Any:
             started = time.perf_counter()
             try:
-                return work(*arguments, **more)
+                return work(*arguments, **named)
             finally:
-                spent[name] = spent.get(name, 0.0) + time.perf_counter() - started
+                seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 
         return run
 
     for owner, name, work in originals:
         setattr(owner, name, timed(name, work))
     try:
-        yield spent
+        yield seconds
     finally:
         for owner, name, work in originals:
             setattr(owner, name, work)
 
 
 def peak_mb() -> float:
-    """Of the process, so far."""
+    """Returns the peak memory of the process so far, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(name: str, count: int, work: Callable[[], float]) -> None:
-    """Print what a piece of work took, a trial and by part."""
-    before, cpu = peak_mb(), time.process_time()
-    with timed_parts() as spent:
+    """Does some work and prints its cost as JSON, with the milliseconds for each trial by part."""
+    peak_before, cpu_before = peak_mb(), time.process_time()
+    with timed_parts() as seconds_by_part:
         seconds = work()
-    cpu = time.process_time() - cpu
-    parts = {part: round(used / count * 1000, 2) for part, used in sorted(spent.items(), key=lambda item: -item[1])}
-    a_trial = {"ms": round(seconds / count * 1000, 2), "core_ms": round(cpu / count * 1000, 2), "parts_ms": parts}
-    found = {"what": name, "trials": count, "seconds": round(seconds, 2), "a_trial": a_trial}
-    print(json.dumps(found | {"peak_grew_mb": round(peak_mb() - before)}), flush=True)
+    cpu = time.process_time() - cpu_before
+    by_time = sorted(seconds_by_part.items(), key=lambda item: -item[1])
+    per_trial = {
+        "ms": round(seconds / count * 1000, 2),
+        "core_ms": round(cpu / count * 1000, 2),
+        "parts_ms": {part: round(part_seconds / count * 1000, 2) for part, part_seconds in by_time},
+    }
+    growth = round(peak_mb() - peak_before)
+    row = {"what": name, "trials": count, "seconds": round(seconds, 2), "a_trial": per_trial, "peak_grew_mb": growth}
+    print(json.dumps(row), flush=True)
 
 
 def at_scale(folder: Path, count: int) -> None:
-    """The four commands on one sweep."""
-    of, ledger, uri = spec("scale", count), Ledger(folder), f"sqlite:///{folder / 'mlflow.db'}"
-    every = of.trials
-    for trial in every[:-1]:
+    """Measures the four cases on one sweep."""
+    sweep, ledger, uri = spec("scale", count), Ledger(folder), f"sqlite:///{folder / 'mlflow.db'}"
+    for trial in sweep.trials[:-1]:
         record(ledger, trial)
-    measure("first", count, lambda: project(of, every, ledger, uri))
-    measure("again", count, lambda: project(of, every, ledger, uri))
-    measure("look", count, lambda: project(of, every, ledger, uri, look=True))
-    record(ledger, every[-1])
-    measure("one more", count, lambda: project(of, every, ledger, uri))
+    measure("first", count, lambda: project(sweep, ledger, uri))
+    measure("again", count, lambda: project(sweep, ledger, uri))
+    measure("look", count, lambda: project(sweep, ledger, uri, look=True))
+    record(ledger, sweep.trials[-1])
+    measure("one more", count, lambda: project(sweep, ledger, uri))
 
 
 def main() -> None:
-    """Print the measurements."""
-    parser = argparse.ArgumentParser(description="MLflow's share of a trial.")
+    """Prints the measurements."""
+    parser = argparse.ArgumentParser(description="The time that MLflow takes for each trial.")
     parser.add_argument("--trials", type=int, default=1000, help=f"a multiple of {SEEDS}")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        at_scale(Path(scratch), asked.trials)
+        at_scale(Path(scratch), arguments.trials)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""How fast steps, stacks, evaluations and sweeps are, against the reference."""
+"""Speed of steps, stacks, evaluations and sweeps, compared with the reference."""

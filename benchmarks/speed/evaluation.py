@@ -1,8 +1,8 @@
-"""The evaluation against the reference's: `python -m benchmarks.speed.evaluation`.
+"""Compares the evaluation with the reference's: `python -m benchmarks.speed.evaluation`.
 
     evaluation/MODEL/DATASET/NETWORKS    probes, all coherences and the log-likelihoods of all subsets with 15 samples, of one model
 
-Ours also gives `log_likelihood_paper_view` and every Monte-Carlo error, which the reference does not. One thread, core seconds.
+The package also computes `log_likelihood_paper_view` and every Monte-Carlo error; the reference does not. One thread, core seconds.
 """
 
 import argparse
@@ -33,39 +33,38 @@ CASES = (
 
 
 def evaluation(model: str, dataset: str, networks: str, tested: int, data: Path, classifiers: Path, rounds: int) -> Row:
-    """One model, evaluated both ways."""
+    """Compares both evaluations of one untrained model."""
     fields = {"dataset": dataset, "model": model, "networks": networks, "test_examples": tested, "kl": "sum"}
     config = TrainingConfig.model_validate(fields)
     loaded = load(config.data_key, data)
-    jury = trained_classifiers(loaded, classifiers, CPU)
+    judges = trained_classifiers(loaded, classifiers, CPU)
     ours = new_model(config, 0, loaded, CPU).eval()
     reference = Reference(ours)
-    name = f"evaluation/{model}/{dataset}/{networks}"
-    turns = [  # seconds each: no round to warm up
-        (timed(lambda: evaluate(ours, 0, loaded, jury, CPU)), timed(lambda: reference_evaluate(reference, 0, loaded, jury)))
-        for _ in range(rounds)
-    ]
-    return row(name, *zip(*turns, strict=True))
+    ours_s, reference_s = [], []
+    for _ in range(rounds):  # an evaluation takes seconds, so no round warms up
+        ours_s.append(timed(lambda: evaluate(ours, 0, loaded, judges, CPU)))
+        reference_s.append(timed(lambda: reference_evaluate(reference, 0, loaded, judges)))
+    return row(f"evaluation/{model}/{dataset}/{networks}", ours_s, reference_s)
 
 
 def rows(data: Path, classifiers: Path, rounds: int = 3) -> Iterator[Row]:
-    """Every comparison of this module, as it comes."""
+    """Yields every comparison of this module."""
     for model, dataset, networks, tested in CASES:
         yield evaluation(model, dataset, networks, tested, data, classifiers, rounds)
 
 
 def main() -> None:
-    """Print the comparisons."""
-    parser = argparse.ArgumentParser(description="The evaluation against the reference's.")
+    """Prints the comparisons."""
+    parser = argparse.ArgumentParser(description="Compares the evaluation with the reference's.")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison, at least 2")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     parser.add_argument("--classifiers", type=Path, help="folder of classifiers; a temporary one when left out")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     as_in_a_worker()
     with tempfile.TemporaryDirectory() as scratch:
-        for found in rows(asked.data, asked.classifiers or Path(scratch), asked.rounds):
-            times = f"ours {found.ours_s:6.2f} s  reference {found.reference_s:6.2f} s"
-            print(f"{found.name:45} {times}  ratio {found.ratio:5.2f} ({found.low:.2f} to {found.high:.2f})", flush=True)
+        for result in rows(arguments.data, arguments.classifiers or Path(scratch), arguments.rounds):
+            times = f"ours {result.ours_s:6.2f} s  reference {result.reference_s:6.2f} s"
+            print(f"{result.name:45} {times}  ratio {result.ratio:5.2f} ({result.low:.2f} to {result.high:.2f})", flush=True)
 
 
 if __name__ == "__main__":

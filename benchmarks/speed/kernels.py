@@ -1,8 +1,8 @@
-"""How many kernels a training step launches, alone and in a stack: `python -m benchmarks.speed.kernels`.
+"""Counts the kernels that a training step launches, alone and in a stack: `python -m benchmarks.speed.kernels`.
 
-Counted without a GPU, as the operations that reach the backend while a step runs, with convolutions done as on a GPU; what only changes
-a tensor's shape, or allocates, is not counted. A fused update of Adam counts as one. Where launches are what a step costs, a stack of K
-is at most K times the kernels of one step over the kernels of its own faster than K steps.
+The count needs no GPU: it counts the operations that reach the backend during a step, with convolutions computed as on a GPU. Operations
+that only change a tensor's shape or allocate memory do not count. A fused update of Adam counts as one. If launches alone cost time, a
+stack of K trials is faster than K solo steps by at most K times the kernels of a solo step over the kernels of the stack's step.
 """
 
 from collections.abc import Iterator
@@ -30,10 +30,11 @@ FREE = {
     "aten::resize_",
     "aten::lift_fresh",
 }
+"""Operations that launch no kernel."""
 
 
 class _Count(TorchDispatchMode):
-    """Counts what reaches the backend."""
+    """Counts the kernels that reach the backend while it is active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,38 +48,40 @@ class _Count(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class Kernels:
-    """The count for one model, dataset and kind of networks."""
+    """The kernels of a step, for one model, dataset and kind of networks."""
 
     name: str
     alone: int
+    """Kernels of a step of one trial."""
     stacked: int
-    """Of a step of sixteen trials at once."""
+    """Kernels of a step of a stack of sixteen trials."""
 
     @property
     def bound(self) -> float:
-        """How much faster a stack of sixteen can be where only launches cost."""
+        """The highest speedup of a stack of sixteen if launches alone cost time."""
         return STACKED * self.alone / self.stacked
 
 
 def kernels(config: TrainingConfig, data: Path) -> Kernels:
-    """Count the kernels of a step."""
+    """Counts the kernels of a solo step and of a stack's step."""
     dataset = load(config.data_key, data)
     rows_B = torch.arange(config.batch_size)
-    alone, together = Run(config, 0, dataset, CPU), Stack([Run(config, seed, dataset, CPU) for seed in range(STACKED)])
-    before, stacked_modules.one_by_one = stacked_modules.one_by_one, lambda device: False
+    run = Run(config, 0, dataset, CPU)
+    stack = Stack([Run(config, seed, dataset, CPU) for seed in range(STACKED)])
+    original, stacked_modules.one_by_one = stacked_modules.one_by_one, lambda device: False
     try:
-        alone.step(rows_B)  # the first makes Adam's state
-        with _Count() as one:
-            alone.step(rows_B)
-        with _Count() as many:
-            together.step(rows_B.expand(STACKED, -1))
+        run.step(rows_B)  # the first step creates Adam's state
+        with _Count() as alone:
+            run.step(rows_B)
+        with _Count() as stacked:
+            stack.step(rows_B.expand(STACKED, -1))
     finally:
-        stacked_modules.one_by_one = before
-    return Kernels(f"{config.model}/{config.dataset}/{config.networks}", one.kernels, many.kernels)
+        stacked_modules.one_by_one = original
+    return Kernels(f"{config.model}/{config.dataset}/{config.networks}", alone.kernels, stacked.kernels)
 
 
 def rows(data: Path) -> Iterator[Kernels]:
-    """The counts for the paper's three models on MNIST-SVHN-Text, small networks and the paper's; small batches, which count the same."""
+    """Yields the counts of the paper's three models on MNIST-SVHN-Text, for both kinds of networks. A batch's size changes no count."""
     for networks in ("small", "paper"):
         for model in ("mvae", "mmvae", "mopoe"):
             fields = {"dataset": "mnist_svhn_text", "networks": networks, "model": model, "batch_size": 8}
@@ -86,7 +89,7 @@ def rows(data: Path) -> Iterator[Kernels]:
 
 
 def main() -> None:
-    """Print the counts."""
+    """Prints the counts."""
     for row in rows(Path("data")):
         print(f"{row.name:32} alone {row.alone:4}  stack of {STACKED} {row.stacked:4}  at most {row.bound:.1f} times as fast")
 

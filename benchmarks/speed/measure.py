@@ -1,7 +1,7 @@
-"""How two sides are compared: alternately, in rounds, by the core time they use, in the environment of a worker.
+"""Compares two pieces of work in alternating rounds, by core time, in the environment of a worker.
 
-Core time and not time on the clock, because the machine may be shared; and a ratio a round, because a neighbour on the other core
-slows both sides of a round alike.
+Core time is used and not wall time, because the machine may be shared. A ratio is computed for each round, because work on another core
+slows both sides of a round equally.
 """
 
 import os
@@ -14,44 +14,45 @@ from statistics import median, quantiles
 import torch
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
-"""What `orchestrator.execution.ray_tune.environment` sets for workers; glibc reads it when a process starts."""
+"""The variables that `orchestrator.execution.ray_tune.environment` sets for workers. glibc reads them when a process starts."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-"""What Ray sets for a worker with one CPU; BLAS reads it when it is loaded."""
+"""The variable that Ray sets for a worker with one CPU. BLAS reads it when it is loaded."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison."""
+    """A comparison of the package's code with the reference."""
 
     name: str
     ours_s: float
-    """Median over the rounds, in core seconds."""
+    """Core seconds of the package's code, median over the rounds."""
     reference_s: float
+    """Core seconds of the reference, median over the rounds."""
     ratio: float
-    """Reference over ours: median of the rounds' ratios."""
+    """Time of the reference over time of the package's code, median of the rounds' ratios."""
     low: float
     """Lower quartile of the rounds' ratios."""
     high: float
-    """Upper quartile."""
+    """Upper quartile of the rounds' ratios."""
     n: int
-    """Rounds."""
+    """Number of rounds."""
 
 
 def row(name: str, ours_s: Sequence[float], reference_s: Sequence[float]) -> Row:
-    """The comparison of the rounds' times, at least two of each."""
-    ratios = [theirs / ours for ours, theirs in zip(ours_s, reference_s, strict=True)]
+    """Returns the comparison of the times of at least two rounds."""
+    ratios = [reference / ours for ours, reference in zip(ours_s, reference_s, strict=True)]
     low, middle, high = quantiles(ratios, n=4, method="inclusive")
     return Row(name, median(ours_s), median(reference_s), middle, low, high, len(ratios))
 
 
 def core_seconds() -> float:
-    """Core time used so far by this process, all its threads, and those of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    """Returns the core time so far of this process with all its threads, and of its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def timed(work: Callable[[], object], times: int = 1) -> float:
-    """Core seconds of one piece of work, from doing it several times."""
+    """Returns the mean core seconds of a piece of work that is done `times` times."""
     started = core_seconds()
     for _ in range(times):
         work()
@@ -59,7 +60,7 @@ def timed(work: Callable[[], object], times: int = 1) -> float:
 
 
 def interleaved(name: str, ours: Callable[[], object], reference: Callable[[], object], rounds: int, times: int) -> Row:
-    """Compare two pieces of work, each done `times` in a row, now the one first and now the other; one round warms up."""
+    """Compares two pieces of work, each done `times` times a round. The first of a round alternates; an extra round warms up."""
     ours_s, reference_s = [], []
     for number in range(rounds + 1):
         if number % 2:
@@ -72,7 +73,7 @@ def interleaved(name: str, ours: Callable[[], object], reference: Callable[[], o
 
 
 def as_in_a_worker() -> None:
-    """One thread, and the allocator's settings of a worker: starts this program anew if they are not in its environment."""
+    """Sets one thread and a worker's allocator settings. Restarts this program if they are missing from its environment."""
     settings = MALLOC | ONE_THREAD
     if any(os.environ.get(name) != value for name, value in settings.items()):
         os.environ.update(settings)

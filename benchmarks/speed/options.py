@@ -1,13 +1,14 @@
-"""What else could make a training step faster, each against the step as it is: `python -m benchmarks.speed.options`.
+"""Compares options that might make a training step faster with the default step: `python -m benchmarks.speed.options`.
 
-    channels first/...      without the order of weights that `mopoe_core.networks.networks` gives to convolutions
-    bf16 autocast/...       forward in bfloat16, where torch thinks it safe
-    torch.compile/...       the loss compiled by inductor, with the time that compiling took
-    1 process x 2 threads/  against 2 processes of 1 thread: time a step of both cores together
+    channels first/...      without the channels-last weights that `mopoe_core.networks.networks` gives to convolutions
+    bf16 autocast/...       forward pass under torch's autocast to bfloat16
+    torch.compile/...       loss compiled by inductor, with the time of compilation
+    1 process x 2 threads/  against 2 processes of 1 thread, by the steps that both cores take together
 
-On a GPU, where there is one, also all but the threads. `benchmarks.speed.gpu` measures CUDA graphs.
+If there is a GPU, all options but the last are measured there too. `benchmarks.speed.gpu` measures CUDA graphs.
 
-MoPoE with the paper's settings, batches of 256. Ratios are time over the default's, core time on a CPU, in rounds that take turns.
+MoPoE with the paper's settings, batches of 256. A ratio is the option's time over the default's in alternating rounds, in core time on a
+CPU.
 """
 
 import argparse
@@ -37,9 +38,9 @@ STEPS_A_ROUND = {
     ("polymnist", "small"): 3,
     ("polymnist", "paper"): 1,
 }
-"""By dataset and networks."""
+"""Steps of a round, by dataset and networks."""
 SECONDS_A_ROUND = 3.0
-"""Of the comparison of threads, which goes by the clock."""
+"""Seconds of a round in the comparison of threads, in wall time."""
 
 Batch = Mapping[str, Tensor]
 LossOf = Callable[[Batch, Draws], Tensor]
@@ -48,23 +49,23 @@ Step = Callable[[], None]
 
 @dataclass(frozen=True)
 class Option:
-    """What one option is worth."""
+    """The measured effect of one option."""
 
     name: str
     ratio: float | None
-    """Time over the default's, the median over the rounds; None where the option cannot be had."""
+    """Time over the default's time, median over the rounds; None if the option is not available."""
     low: float | None
     """Lower quartile of the rounds' ratios."""
     high: float | None
-    """Upper quartile."""
+    """Upper quartile of the rounds' ratios."""
     n: int
-    """Rounds."""
+    """Number of rounds."""
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained, and where."""
+    """A dataset, a kind of networks and a device."""
 
     dataset: Dataset
     networks: str
@@ -72,7 +73,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As it stands behind an option."""
+        """The part of a row's name after the option."""
         return f"{self.dataset.name}/{self.networks}" + ("" if self.device == CPU else f"/{self.device.type}")
 
     @property
@@ -81,11 +82,11 @@ class Case:
         return STEPS_A_ROUND[self.dataset.name, self.networks]
 
     def run(self) -> Run:
-        """A run of its own, always from the same weights and with the same chance."""
+        """Returns a new run, always from the same weights and with the same random numbers."""
         return Run(config(self.dataset.name, self.networks), 0, self.dataset, self.device)
 
     def clock(self) -> float:
-        """Seconds: of core time, or on the clock where a GPU works."""
+        """Returns the core time in seconds, or the wall time on a GPU."""
         if self.device == CPU:
             return core_seconds()
         torch.cuda.synchronize(self.device)
@@ -93,17 +94,17 @@ class Case:
 
 
 def config(dataset: str, networks: str) -> TrainingConfig:
-    """The paper's MoPoE on embedded data."""
+    """Returns the configuration of the paper's MoPoE on embedded data."""
     return TrainingConfig.model_validate({"dataset": dataset, "networks": networks, "model": "mopoe"})
 
 
 def plain_loss(run: Run) -> LossOf:
-    """The loss as it is."""
+    """Returns the default loss."""
     return lambda x, draws: run.model.loss(x, draws).total
 
 
 def bf16_loss(run: Run) -> LossOf:
-    """The loss under autocast."""
+    """Returns the loss under autocast."""
 
     def loss(x: Batch, draws: Draws) -> Tensor:
         with torch.autocast(run.device.type, torch.bfloat16):
@@ -113,7 +114,7 @@ def bf16_loss(run: Run) -> LossOf:
 
 
 def compiled_loss(run: Run) -> LossOf:
-    """The loss compiled; what is compiled takes tensors alone."""
+    """Returns the compiled loss. The compiled function takes only tensors."""
 
     @torch.compile
     def compiled(x: Batch, position_B: Tensor | None, noise: Tensor, private_noise_MBP: Tensor) -> Tensor:
@@ -127,7 +128,7 @@ def compiled_loss(run: Run) -> LossOf:
 
 
 def step_of(run: Run, loss: LossOf) -> Step:
-    """A step as `Run.step` takes it, with a loss of one's own, on the same examples each time."""
+    """Returns a step like that of `Run.step`, with another loss and always on the same examples."""
     rows_B = torch.arange(run.config.batch_size, device=run.device)
 
     def step() -> None:
@@ -140,12 +141,13 @@ def step_of(run: Run, loss: LossOf) -> Step:
 
 
 def compared(name: str, case: Case, option: Step, rounds: int, note: str = "") -> Option:
-    """Rounds of the default and of the option, turn about; one round warms both up."""
+    """Compares an option's step with the default step in alternating rounds; an extra round warms up."""
     run = case.run()
     default, ratios = step_of(run, plain_loss(run)), []
     for _ in range(rounds + 1):
-        ours_s, theirs_s = (_timed(step, case) for step in (default, option))
-        ratios.append(theirs_s / ours_s)
+        default_s = _timed(default, case)
+        option_s = _timed(option, case)
+        ratios.append(option_s / default_s)
     return _row(f"{name}/{case.name}", ratios[1:], note)
 
 
@@ -162,7 +164,7 @@ def _row(name: str, ratios: list[float], note: str) -> Option:
 
 
 def channels_first(case: Case, rounds: int) -> Option:
-    """Without channels last."""
+    """Measures weights that are not channels-last."""
     run = case.run()
     name = "channels first"
     if not any(isinstance(layer, nn.Conv2d) for layer in run.model.modules()):
@@ -173,12 +175,17 @@ def channels_first(case: Case, rounds: int) -> Option:
 
 
 def bf16(case: Case, rounds: int) -> Option:
-    """Autocast, with how far the loss and its gradient move from the same weights with the same chance."""
-    run, other = case.run(), case.run()
-    ours, theirs = _first_loss(run, plain_loss(run)), _first_loss(other, bf16_loss(other))
-    far = max(_distance(p, q) for p, q in zip(run.model.parameters(), other.model.parameters(), strict=True))
-    note = f"moves the loss by {abs(theirs / ours - 1):.1e} of it, a parameter's gradient by up to {far:.1e} of its norm"
-    return compared("bf16 autocast", case, step_of(other, bf16_loss(other)), rounds, note)
+    """Measures autocast. The note says how far the loss and its gradient move, from the same weights and random numbers."""
+    exact, rounded = case.run(), case.run()
+    exact_loss = _first_loss(exact, plain_loss(exact))
+    rounded_loss = _first_loss(rounded, bf16_loss(rounded))
+    pairs = zip(exact.model.parameters(), rounded.model.parameters(), strict=True)
+    gradient_change = max(_relative_gradient_distance(p, q) for p, q in pairs)
+    note = (
+        f"moves the loss by {abs(rounded_loss / exact_loss - 1):.1e} of it, "
+        f"a parameter's gradient by up to {gradient_change:.1e} of its norm"
+    )
+    return compared("bf16 autocast", case, step_of(rounded, bf16_loss(rounded)), rounds, note)
 
 
 def _first_loss(run: Run, loss: LossOf) -> float:
@@ -187,36 +194,36 @@ def _first_loss(run: Run, loss: LossOf) -> float:
     return total.item()
 
 
-def _distance(one: nn.Parameter, other: nn.Parameter) -> float:
-    """Of the gradients, relative to the first's norm."""
-    assert one.grad is not None
-    assert other.grad is not None
-    return float((one.grad - other.grad).norm() / one.grad.norm())
+def _relative_gradient_distance(exact: nn.Parameter, rounded: nn.Parameter) -> float:
+    """Returns the distance of two gradients, relative to the first one's norm."""
+    assert exact.grad is not None
+    assert rounded.grad is not None
+    return float((exact.grad - rounded.grad).norm() / exact.grad.norm())
 
 
 def compiled(case: Case, rounds: int) -> Option:
-    """torch.compile; where there is no compiler for it, the row says so."""
+    """Measures torch.compile; the note has the error if it fails."""
     run, name = case.run(), "torch.compile"
     torch.compiler.reset()
-    torch.compiler.config.force_disable_caches = True  # the time to compile is not that of a second run
+    torch.compiler.config.force_disable_caches = True  # a cached compilation would take less time
     step = step_of(run, compiled_loss(run))
     started = time.perf_counter()
     try:
         step()
-    except Exception as error:  # whatever dynamo, inductor or the compiler could not do
+    except Exception as error:  # dynamo, inductor and the compiler raise many types
         return Option(f"{name}/{case.name}", None, None, None, 0, f"cannot: {type(error).__name__}: {error}".splitlines()[0])
     return compared(name, case, step, rounds, f"its first step took {time.perf_counter() - started:.0f} s")
 
 
 class Workers:
-    """Processes that take steps side by side when they are told to."""
+    """Processes that take steps in parallel on request."""
 
     def __init__(self, case: Case, data: Path, processes: int, threads: int) -> None:
         spawn = multiprocessing.get_context("spawn")
         pairs = [spawn.Pipe() for _ in range(processes)]
-        self._pipes = [ours for ours, _ in pairs]
-        about = (case.dataset.name, case.networks, data, threads)
-        self._processes = [spawn.Process(target=_work, args=(theirs, *about), daemon=True) for _, theirs in pairs]
+        self._pipes = [parent_end for parent_end, _ in pairs]
+        settings = (case.dataset.name, case.networks, data, threads)
+        self._processes = [spawn.Process(target=_work, args=(child_end, *settings), daemon=True) for _, child_end in pairs]
         for process in self._processes:
             process.start()
         self._answers()
@@ -225,20 +232,20 @@ class Workers:
         return [pipe.recv() for pipe in self._pipes]
 
     def rate(self, seconds: float) -> float:
-        """Steps a second of all of them together."""
+        """Returns the steps per second of all processes together."""
         for pipe in self._pipes:
             pipe.send(seconds)
         return sum(self._answers())
 
     def end(self) -> None:
-        """Let them go."""
+        """Ends the processes."""
         for pipe, process in zip(self._pipes, self._processes, strict=True):
             pipe.send(None)
             process.join()
 
 
 def _work(pipe: Connection, dataset: str, networks: str, data: Path, threads: int) -> None:
-    """Steps for as long as is asked, answered with steps a second; a first answer when a step has been taken."""
+    """Answers each request for seconds of steps with the steps per second, and sends a first answer after a first step."""
     torch.set_num_threads(threads)
     run = Case(load(config(dataset, networks).data_key, data), networks).run()
     step = step_of(run, plain_loss(run))
@@ -257,18 +264,18 @@ def _rate(step: Step, seconds: float) -> float:
 
 
 def threads(case: Case, rounds: int, data: Path) -> Option:
-    """Two workers of one thread each, the default, against one of two."""
-    two, one = Workers(case, data, 2, 1), Workers(case, data, 1, 2)
-    rates = [(two.rate(SECONDS_A_ROUND), one.rate(SECONDS_A_ROUND)) for _ in range(rounds + 1)][1:]
-    for workers in (two, one):
+    """Compares one process of two threads with the default, two processes of one thread; an extra round warms up."""
+    two_processes, one_process = Workers(case, data, 2, 1), Workers(case, data, 1, 2)
+    rates = [(two_processes.rate(SECONDS_A_ROUND), one_process.rate(SECONDS_A_ROUND)) for _ in range(rounds + 1)][1:]
+    for workers in (two_processes, one_process):
         workers.end()
-    of_two, of_one = (median(each) for each in zip(*rates, strict=True))
-    note = f"2 processes x 1 thread {of_two:.2f} steps/s, 1 x 2 {of_one:.2f}; by the clock"
+    default_rate, option_rate = (median(side) for side in zip(*rates, strict=True))
+    note = f"2 processes x 1 thread {default_rate:.2f} steps/s, 1 x 2 {option_rate:.2f}; by the clock"
     return _row(f"1 process x 2 threads/{case.name}", [default / option for default, option in rates], note)
 
 
 def rows(data: Path, rounds: int = 7) -> Iterator[Option]:
-    """Every option on every case, as it comes; `data` is the folder of datasets, `rounds` at least 2."""
+    """Yields every option for every case; `data` is the folder of datasets, `rounds` is at least 2."""
     for name in ("mnist_svhn_text", "polymnist"):
         dataset = load(config(name, "small").data_key, data)
         for networks in ("small", "paper"):
@@ -281,14 +288,14 @@ def rows(data: Path, rounds: int = 7) -> Iterator[Option]:
 
 
 def main() -> None:
-    """Print the rows, a JSON object a line."""
-    parser = argparse.ArgumentParser(description="What else could make a training step faster.")
+    """Prints the rows, one JSON object on each line."""
+    parser = argparse.ArgumentParser(description="Compares options that might make a training step faster with the default step.")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each comparison, at least 2")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     as_in_a_worker()
-    for found in rows(asked.data, asked.rounds):
-        print(json.dumps(asdict(found)), flush=True)
+    for option in rows(arguments.data, arguments.rounds):
+        print(json.dumps(asdict(option)), flush=True)
 
 
 if __name__ == "__main__":

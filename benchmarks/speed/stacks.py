@@ -1,9 +1,9 @@
-"""Stacks against their trials one after another: `python -m benchmarks.speed.stacks`.
+"""Compares stacks with their trials one after another: `python -m benchmarks.speed.stacks`.
 
-    stack/K/DATASET/NETWORKS/batch B     a step of K trials as one, against K solo steps
-    auto/DATASET/NETWORKS                a step of as many trials as `stack: auto` chooses, against as many solo steps
+    stack/K/DATASET/NETWORKS/batch B     one step of a stack of K trials, against K solo steps
+    auto/DATASET/NETWORKS                the same, with the number of trials that `stack: auto` chooses
 
-MoPoE, one thread, core seconds a step of the stack.
+MoPoE, one thread, core seconds for each step of the stack.
 """
 
 import argparse
@@ -29,34 +29,34 @@ IMAGES = {"dataset": "mnist_svhn_text", "networks": "small"}
 
 
 def config(**fields: object) -> TrainingConfig:
-    """MoPoE with these fields."""
+    """Returns the configuration of a MoPoE with these fields."""
     return TrainingConfig.model_validate({"model": "mopoe", "epochs": 1, **fields})
 
 
 def against_solo(name: str, settings: TrainingConfig, size: int, dataset: Dataset, rounds: int) -> Row:
-    """A stack's step against its trials' steps one after another, on the same examples; a trial alone is no stack."""
-    solo, others = Run(settings, 0, dataset, CPU), [Run(settings, seed, dataset, CPU) for seed in range(size)]
+    """Compares a stack's step with `size` solo steps on the same examples. A single trial is not stacked."""
+    solo, runs = Run(settings, 0, dataset, CPU), [Run(settings, seed, dataset, CPU) for seed in range(size)]
     rows_B = torch.arange(settings.batch_size)
     rows_TB = rows_B.expand(size, -1)
-    stacked = Stack(others) if size > 1 else None
+    stack = Stack(runs) if size > 1 else None
 
     def one_after_another() -> None:
         for _ in range(size):
             solo.step(rows_B)
 
-    together = (lambda: stacked.step(rows_TB)) if stacked else (lambda: others[0].step(rows_B))
+    together = (lambda: stack.step(rows_TB)) if stack else (lambda: runs[0].step(rows_B))
     return interleaved(name, together, one_after_another, rounds, 1)
 
 
 def chosen(settings: TrainingConfig, dataset: Dataset, rounds: int) -> tuple[Row, Throughput]:
-    """What `auto` chooses, and how it then does."""
-    found = measure(settings, MOST, dataset, CPU)
-    name = f"auto/{settings.dataset}/{settings.networks}, which chose {found.size}"
-    return against_solo(name, settings, found.size, dataset, rounds), found
+    """Returns the comparison of a stack of the size that `auto` chooses, and the throughput that `auto` measured."""
+    throughput = measure(settings, MOST, dataset, CPU)
+    name = f"auto/{settings.dataset}/{settings.networks}, which chose {throughput.size}"
+    return against_solo(name, settings, throughput.size, dataset, rounds), throughput
 
 
 def rows(data: Path, rounds: int = 7) -> Iterator[Row]:
-    """Every comparison of this module, as it comes."""
+    """Yields every comparison of this module."""
     user_data.search_from(Path(__file__).parents[2])
     tabular = config(**TABULAR)
     columns = load(tabular.data_key, data)
@@ -71,14 +71,14 @@ def rows(data: Path, rounds: int = 7) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Print the comparisons."""
-    parser = argparse.ArgumentParser(description="Stacks against their trials one after another.")
+    """Prints the comparisons."""
+    parser = argparse.ArgumentParser(description="Compares stacks with their trials one after another.")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each comparison, at least 2")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     as_in_a_worker()
-    for found in rows(asked.data, asked.rounds):
-        print(f"{found.name:50} ratio {found.ratio:5.2f} ({found.low:.2f} to {found.high:.2f}, n = {found.n})", flush=True)
+    for result in rows(arguments.data, arguments.rounds):
+        print(f"{result.name:50} ratio {result.ratio:5.2f} ({result.low:.2f} to {result.high:.2f}, n = {result.n})", flush=True)
 
 
 if __name__ == "__main__":

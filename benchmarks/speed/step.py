@@ -1,10 +1,10 @@
-"""The training step and the training epoch against the reference's: `python -m benchmarks.speed.step`.
+"""Compares training steps and epochs with the reference's: `python -m benchmarks.speed.step`.
 
-    step/MODEL/DATASET                a step on a batch that is at hand: chance, loss, gradients, Adam
-    epoch/MODEL/DATASET               a step's share of an epoch as shipped: with reading the batch, and ours with its checkpoint
-    epoch/MODEL/DATASET/K workers     likewise, with K loader processes for the reference, whose core time counts
+    step/MODEL/DATASET                a step on a batch in memory: random numbers, loss, gradients, Adam
+    epoch/MODEL/DATASET               an epoch's time for each step, with reading the batch; the package's with its checkpoint
+    epoch/MODEL/DATASET/K workers     the same, with K loader processes for the reference, whose core time counts
 
-Batches of 256, networks and settings of the paper, one thread, core seconds a step.
+Batches of 256, networks and settings of the paper, one thread, core seconds for each step.
 """
 
 import argparse
@@ -32,12 +32,12 @@ LOADER_PROCESSES = 2
 
 
 def paper_config(model: str, dataset: str, **fields: object) -> TrainingConfig:
-    """The paper's settings and networks on embedded data."""
+    """Returns the paper's settings and networks on embedded data."""
     return TrainingConfig.model_validate({"dataset": dataset, "model": model, **fields})
 
 
 def our_step(run: Run, x: dict[str, torch.Tensor]) -> None:
-    """`Run.step`, but for the reading of the batch."""
+    """Takes the step of `Run.step` on a batch that is already read."""
     loss = run.model.loss(x, run.draws())
     run.optimiser.zero_grad()
     torch.autograd.backward(loss.total)
@@ -45,20 +45,21 @@ def our_step(run: Run, x: dict[str, torch.Tensor]) -> None:
 
 
 def training_step(config: TrainingConfig, dataset: Dataset, rounds: int = 7) -> Row:
-    """A step of both sides from the same weights on the same batch."""
+    """Compares steps from the same weights on the same batch."""
     run = Run(config, SEED, dataset, CPU)
     reference = Reference(run.model).train()
     optimiser = adam(reference, config)
-    chosen = torch.randperm(len(dataset.train), generator=generator(CPU, SEED, "benchmark"))[: config.batch_size]
-    x = dataset.train.batch(chosen)
+    rows_B = torch.randperm(len(dataset.train), generator=generator(CPU, SEED, "benchmark"))[: config.batch_size]
+    x = dataset.train.batch(rows_B)
     name, times = f"step/{config.model}/{config.dataset}", STEPS_A_ROUND[config.dataset]
     return interleaved(name, lambda: our_step(run, x), lambda: train_step(reference, optimiser, x), rounds, times)
 
 
 def training_epoch(config: TrainingConfig, dataset: Dataset, rounds: int = 7, num_workers: int = 0) -> Row:
-    """A step's share of an epoch: `mopoe_core.training.training.train`, interrupted after each epoch for one of the reference's.
+    """Compares the time of an epoch, divided by its steps.
 
-    An epoch is short here, so that our checkpoint weighs more than in a trial.
+    `mopoe_core.training.training.train` pauses after each epoch for one of the reference. Epochs are short here, so the package's
+    checkpoint weighs more than in a trial.
     """
     steps = STEPS_AN_EPOCH[config.dataset]
     short = {"epochs": rounds + 1, "train_examples": steps * config.batch_size}
@@ -81,12 +82,12 @@ def training_epoch(config: TrainingConfig, dataset: Dataset, rounds: int = 7, nu
 
     with TemporaryDirectory() as folder:
         train(config, SEED, dataset, CPU, Path(folder) / "checkpoint.pt", after_ours)
-    loaded_by = f"/{num_workers} workers" if num_workers else ""
-    return row(f"epoch/{config.model}/{config.dataset}{loaded_by}", ours_s[1:], reference_s[1:])
+    suffix = f"/{num_workers} workers" if num_workers else ""
+    return row(f"epoch/{config.model}/{config.dataset}{suffix}", ours_s[1:], reference_s[1:])
 
 
 def rows(data: Path, rounds: int = 7) -> Iterator[Row]:
-    """Every comparison of this module, as it comes; `data` is the folder of datasets."""
+    """Yields every comparison of this module; `data` is the folder of datasets."""
     for name in STEPS_A_ROUND:
         dataset = load(paper_config("mopoe", name).data_key, data)
         for model in MODELS:
@@ -98,16 +99,16 @@ def rows(data: Path, rounds: int = 7) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Print the comparisons."""
-    parser = argparse.ArgumentParser(description="The training step against the reference's.")
+    """Prints the comparisons."""
+    parser = argparse.ArgumentParser(description="Compares training steps and epochs with the reference's.")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each comparison, at least 2")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     as_in_a_worker()
-    for found in rows(asked.data, asked.rounds):
+    for result in rows(arguments.data, arguments.rounds):
         print(
-            f"{found.name:38} ours {found.ours_s * 1e3:8.1f} ms  reference {found.reference_s * 1e3:8.1f} ms  "
-            f"ratio {found.ratio:5.2f} ({found.low:.2f} to {found.high:.2f}, n = {found.n})",
+            f"{result.name:38} ours {result.ours_s * 1e3:8.1f} ms  reference {result.reference_s * 1e3:8.1f} ms  "
+            f"ratio {result.ratio:5.2f} ({result.low:.2f} to {result.high:.2f}, n = {result.n})",
             flush=True,
         )
 

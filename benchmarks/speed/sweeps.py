@@ -1,11 +1,11 @@
-"""Whole sweeps: `python -m benchmarks.speed.sweeps`.
+"""Measures whole sweeps: `python -m benchmarks.speed.sweeps`.
 
-    sweep/18 trials           `python -m orchestrator sweep` of a short quickstart, everything in it from start to report, against a pool
-                              of processes that runs the reference-style trials one after another; seconds on the clock, all cores
-    overhead/instant trial    what a trial costs that is neither training nor evaluation: from sweeps of few and of many trials of a
-                              fraction of a second, so that what a sweep costs once drops out; workers' seconds on the clock
+    sweep of 18 trials              `python -m orchestrator sweep` of a short quickstart, from start to report, against a pool of
+                                    processes that runs the reference's trials; wall time with all cores
+    overhead of an instant trial    a trial's cost besides training and evaluation, from sweeps of few and of many trials of a
+                                    fraction of a second, so that the fixed cost of a sweep cancels; wall time of a worker
 
-Data and classifiers are there before either side starts.
+Both sides start with prepared data and classifiers.
 """
 
 import argparse
@@ -32,14 +32,15 @@ from orchestrator.spec.sweep_file import parse
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"epochs": 1, "test_examples": 500}
-"""What is changed of the quickstart: one epoch of 250 steps in place of eight."""
+"""Fields that shorten the quickstart: one epoch of 250 steps instead of eight."""
 BETAS = [0.5, 2.5, 10]
-"""Three in place of the quickstart's two: 18 trials."""
+"""Three betas instead of the quickstart's two, which gives 18 trials."""
 INSTANT = {
     "base": {"dataset": "examples/tabular.py:tumours", "latent_dim": 4, "batch_size": 50, "epochs": 1, "model": "mopoe"},
     "objectives": [{"metric": "coherence/given_1", "goal": "max"}, {"metric": "log_likelihood/joint", "goal": "max"}],
 }
 FEW, MANY = 20, 80
+"""Trials of the two sweeps from whose difference the overhead is computed."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +48,37 @@ class Swept:
     """A sweep that has run to its end."""
 
     seconds: float
-    """On the clock, of the whole command."""
+    """Wall time of the whole command."""
     results: tuple[TrialResult, ...]
 
     @property
     def busy_seconds(self) -> float:
-        """Spent on training and evaluation, over all trials."""
+        """Seconds of training and evaluation, over all trials."""
         return sum(result.train_seconds + result.evaluate_seconds for result in self.results)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement by the clock."""
+    """One measurement, in wall time."""
 
     name: str
     seconds: float
     reference_s: float | None
-    """Of a plain loop over the reference's trials, where there is one."""
+    """Seconds of the reference's trials; None if there is no reference."""
     ratio: float | None
-    """Reference over ours."""
+    """`reference_s` over `seconds`."""
 
 
 def whole(data: Path, folder: Path) -> Iterator[Row]:
-    """The short quickstart, one trial a worker and stacked as `auto` chooses, and by a plain loop."""
+    """Compares the short quickstart, with and without stacks, with the reference's trials."""
     raw = yaml.safe_load((ROOT / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8"))
     raw["base"] |= QUICK
     raw["grid"]["beta"] = BETAS
-    every = parse(raw).trials
-    config = every[0].config
+    trials = parse(raw).trials
+    config = trials[0].config
     trained_classifiers(load(config.data_key, data), folder / "classifiers", torch.device("cpu"))
     started = time.perf_counter()
-    plain_trials([(trial.config, trial.seed) for trial in every], data, folder / "classifiers")
+    plain_trials([(trial.config, trial.seed) for trial in trials], data, folder / "classifiers")
     reference_s = time.perf_counter() - started
     for stack in (1, "auto"):
         storage = folder / f"stack_{stack}"
@@ -85,14 +86,14 @@ def whole(data: Path, folder: Path) -> Iterator[Row]:
         (storage / "classifiers").symlink_to(folder / "classifiers")
         resources = {"data": str(data.absolute()), "stack": stack}
         ours = swept(raw | {"name": "short", "storage": str(storage), "resources": resources}, storage)
-        yield Row(f"sweep of {len(every)} trials, stack: {stack}", ours.seconds, reference_s, reference_s / ours.seconds)
+        yield Row(f"sweep of {len(trials)} trials, stack: {stack}", ours.seconds, reference_s, reference_s / ours.seconds)
 
 
 def overhead(data: Path, folder: Path) -> Row:
-    """Seconds of a worker that a further trial costs beside its training and evaluation."""
+    """Returns the seconds of a worker that each further trial costs besides its training and evaluation."""
     user_data.search_from(ROOT)
     raw = {**INSTANT, "resources": {"data": str(data.absolute())}, "storage": str(folder)}
-    swept({**raw, "name": "first", "seeds": 1}, folder)  # data, classifiers
+    swept({**raw, "name": "first", "seeds": 1}, folder)  # prepares data and classifiers
     few = swept({**raw, "name": "few", "seeds": list(range(1, 1 + FEW))}, folder)
     many = swept({**raw, "name": "many", "seeds": list(range(1 + FEW, 1 + FEW + MANY))}, folder)
     cores = os.cpu_count() or 1
@@ -101,7 +102,7 @@ def overhead(data: Path, folder: Path) -> Row:
 
 
 def swept(raw: dict[str, Any], folder: Path) -> Swept:
-    """Run a sweep as a user does."""
+    """Runs a sweep as a user does; returns its time and results."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{raw['name']}.yaml"
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
@@ -115,18 +116,18 @@ def swept(raw: dict[str, Any], folder: Path) -> Swept:
 
 
 def rows(data: Path, folder: Path) -> Iterator[Row]:
-    """Every measurement of this module, as it comes."""
+    """Yields every measurement of this module."""
     yield overhead(data, folder / "instant")
     yield from whole(data, folder / "whole")
 
 
 def main() -> None:
-    """Print the measurements."""
-    parser = argparse.ArgumentParser(description="Whole sweeps.")
+    """Prints the measurements."""
+    parser = argparse.ArgumentParser(description="Measures whole sweeps.")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with TemporaryDirectory() as scratch:
-        for row in rows(asked.data, Path(scratch)):
+        for row in rows(arguments.data, Path(scratch)):
             print(row, flush=True)
 
 

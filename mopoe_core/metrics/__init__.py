@@ -1,1 +1,1 @@
-"""What is measured of a trained model: probes, coherence, log-likelihoods, pictures."""
+"""Metrics and pictures of a trained model: probes, coherence, log-likelihoods."""

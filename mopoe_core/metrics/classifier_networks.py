@@ -1,11 +1,13 @@
-"""The networks of the classifiers that judge coherence, and what each must reach.
+"""The networks of the classifiers that judge coherence, and the accuracy that each must reach.
 
-Architectures as released (protocol section 2); small ones for a modality that has none, or whose released one would take hours on the
-embedded data. A network's layers, spelled by `str`, are part of its classifier's identity: renaming a layer's class trains it again.
+The architectures are the released ones (protocol section 2). A modality gets a small one if there is no released one, or if the released
+one would take hours on the embedded data. The text `str(network)` is part of a classifier's identity: after a layer's class is renamed,
+the classifier is trained again.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -23,12 +25,14 @@ class Recipe:
     """Returns the network for a modality and a number of classes or attributes."""
     epochs: int
     least: float
-    """On test items: balanced accuracy, or mean average precision over attributes; below this a classifier may not judge. On the original
-    data, classifiers of the released shapes reach more. One that is not better than chance may not judge either."""
+    """The lowest balanced accuracy on test items (for attributes: mean average precision) with which a classifier may judge. Released
+    architectures reach more on the original data. A classifier that is not better than chance may not judge either."""
 
 
 def _mnist(modality: Modality, classes: int) -> nn.Module:
-    convolutions = [part for i, o in ((1, 32), (32, 64), (64, 128)) for part in (nn.Conv2d(i, o, 4, 2), nn.ReLU())]
+    convolutions: list[nn.Module] = []
+    for inputs, outputs in pairwise((1, 32, 64, 128)):
+        convolutions += [nn.Conv2d(inputs, outputs, 4, 2), nn.ReLU()]
     return nn.Sequential(*convolutions, nn.Flatten(), nn.Dropout(0.5), nn.Linear(128, classes))
 
 
@@ -40,9 +44,10 @@ def _svhn(modality: Modality, classes: int) -> nn.Module:
 
 
 def _digit_word(modality: Modality, classes: int) -> nn.Module:
-    blocks = (Residual1d(i, o, padding, a=1.0, dropout=0.0) for i, o, padding in ((128, 192, 1), (192, 128, 0)))
     return nn.Sequential(
-        Transpose(), nn.Conv1d(71, 128, 1), *blocks, nn.Flatten(), nn.Dropout(0.5), nn.Linear(128, classes)
+        Transpose(), nn.Conv1d(71, 128, 1),
+        Residual1d(128, 192, 1, a=1.0, dropout=0.0), Residual1d(192, 128, 0, a=1.0, dropout=0.0),
+        nn.Flatten(), nn.Dropout(0.5), nn.Linear(128, classes),
     )  # fmt: skip
 
 
@@ -62,17 +67,16 @@ def _celeba_text(modality: Modality, classes: int) -> nn.Module:
 
 
 def _small_image(modality: Modality, classes: int) -> nn.Module:
-    """Returns three convolutions and a linear layer on what they leave, flattened: where something is in the picture matters."""
-    channels = [modality.shape[0], 16, 32, 64]
-    layers = [
-        p for i, o in zip(channels, channels[1:], strict=False) for p in (nn.Conv2d(i, o, 3, 2, 1), nn.BatchNorm2d(o), nn.ReLU())
-    ]
+    """Returns three convolutions and a linear layer. The linear layer sees every position, because position matters in a picture."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise((modality.shape[0], 16, 32, 64)):
+        layers += [nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs), nn.ReLU()]
     height, width = (-(-side // 8) for side in modality.shape[1:])
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.25), nn.Linear(64 * height * width, classes))
 
 
 class _Anywhere(nn.Module):
-    """The largest value over a sequence: whether something occurs, wherever it stands."""
+    """The maximum over a sequence: whether a pattern occurs at any position."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, channels) of x (B, channels, length)."""
@@ -101,17 +105,18 @@ RECIPES = {
     "small_text": Recipe(_small_text, 10, 0.9),
     "small_vector": Recipe(_small_vector, 40, 0.0),
 }
-"""By `Modality.judge`."""
+"""Recipes by the key that `recipe` looks up: `Modality.judge`, else the architecture, else `small_` and the kind."""
 
 
 def recipe(modality: Modality) -> Recipe:
-    """Returns how a modality's classifier is built and trained; a user's own judge takes precedence."""
-    usual = RECIPES[modality.judge or modality.architecture or f"small_{modality.kind}"]
+    """Returns how a modality's classifier is built and trained; a user's own `judge` and `judge_accuracy` take precedence."""
+    standard = RECIPES[modality.judge or modality.architecture or f"small_{modality.kind}"]
     if not modality.own:
-        return usual
+        return standard
     architecture = user_data.architecture(modality.own, modality.name)
-    build = architecture.judge
-    return Recipe(usual.build if build is None else lambda _, classes: build(classes), usual.epochs, architecture.judge_accuracy)
+    user_build = architecture.judge
+    build = standard.build if user_build is None else lambda _, classes: user_build(classes)
+    return Recipe(build, standard.epochs, architecture.judge_accuracy)
 
 
 def classifier(modality: Modality, classes: int) -> nn.Module:

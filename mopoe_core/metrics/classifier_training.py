@@ -11,31 +11,33 @@ from mopoe_core.metrics.classifier_quality import Quality
 from mopoe_core.random_streams import generator, seed_of
 
 BATCH = 128
-MINIMUM_STEPS = 300  # a text modality has only some 40 distinct strings: one small batch an epoch
+MINIMUM_STEPS = 300  # a text modality has only some 40 distinct strings, so an epoch is one small batch
 LEARNING_RATE = 1e-3
 IMBALANCE = 5
-"""If the commonest class has more than this many times the items of the rarest, training draws every class equally often: otherwise a
-classifier may ignore the rare ones. The original SVHN has a ratio of 3, and its classifier is trained as published."""
+"""If the commonest class has more than this many times the items of the rarest, training draws every class equally often, because a
+classifier may otherwise ignore the rare classes. The original SVHN has a ratio of 3, so its classifier is trained as published."""
 
 
 def fit(dataset: Dataset, modality: Modality) -> nn.Module:
-    """Returns a classifier trained by Adam on the distinct training items, on the cross-entropy of the class or of each attribute."""
+    """Returns a trained classifier, in evaluation mode.
+
+    Adam minimises the cross-entropy of the class, or of each attribute, on the distinct training items.
+    """
     items, labels = dataset.train.items[modality.name], dataset.train.item_labels[modality.name]
     batch = min(BATCH, len(labels))
-    per_epoch = len(labels) // batch
-    steps = max(MINIMUM_STEPS, recipe(modality).epochs * per_epoch)
-    order = generator(torch.device("cpu"), "classifier", modality.name, "order")
+    steps_per_epoch = len(labels) // batch
+    steps = max(MINIMUM_STEPS, recipe(modality).epochs * steps_per_epoch)
+    order_rng = generator(torch.device("cpu"), "classifier", modality.name, "order")
     with torch.random.fork_rng(devices=[]):  # dropout and initialisation draw from the global generator
         torch.manual_seed(seed_of("classifier", modality.name, "weights"))
         network = classifier(modality, dataset.classes)
         optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3 * LEARNING_RATE, total_steps=steps)
         for step in range(steps):
-            if step % per_epoch == 0:
-                shuffled = epoch_order(labels, order)
-            rows = shuffled[step % per_epoch * batch :][:batch]
-            logits, wanted = network(modality.to_float(items[rows])), labels[rows]
-            loss = _loss(logits, wanted)
+            if step % steps_per_epoch == 0:
+                shuffled = epoch_order(labels, order_rng)
+            rows = shuffled[step % steps_per_epoch * batch :][:batch]
+            loss = _loss(network(modality.to_float(items[rows])), labels[rows])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -44,19 +46,22 @@ def fit(dataset: Dataset, modality: Modality) -> nn.Module:
 
 
 def epoch_order(labels: Tensor, rng: torch.Generator) -> Tensor:
-    """Returns the items of one epoch: each once, in random order; for very unequal classes as many, with every class equally likely."""
+    """Returns the indices of the items of one epoch (N,): each item once, in random order.
+
+    If the classes are very unequal (`IMBALANCE`), draws N items with replacement instead, every class with the same probability.
+    """
     if labels.ndim == 1:
-        count = labels.bincount().double()
-        if count.max() > IMBALANCE * count[count > 0].min():
-            return torch.multinomial((1 / count)[labels], len(labels), replacement=True, generator=rng)
+        count_K = labels.bincount().double()
+        if count_K.max() > IMBALANCE * count_K[count_K > 0].min():
+            return torch.multinomial((1 / count_K)[labels], len(labels), replacement=True, generator=rng)
     return torch.randperm(len(labels), generator=rng)
 
 
-def _loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Returns the cross-entropy of classes (B,), or of each attribute, (B, A)."""
-    if wanted.ndim == 2:
-        return F.binary_cross_entropy_with_logits(logits, wanted.float())
-    return F.cross_entropy(logits, wanted)
+def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Returns the mean cross-entropy, for labels that are classes (B,) or attributes (B, A)."""
+    if labels.ndim == 2:
+        return F.binary_cross_entropy_with_logits(logits, labels.float())
+    return F.cross_entropy(logits, labels)
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """The classifiers that judge coherence: one for each modality, trained once per dataset and stored.
 
-Unlike the released evaluation, which left dropout on, a classifier here judges in evaluation mode. `classifier_quality` says how good it
-must be.
+A classifier judges in evaluation mode; the released evaluation left dropout on. `check_quality` refuses a classifier that is too weak.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ class Classifiers:
     networks: Mapping[str, nn.Module]
     quality: Mapping[str, Quality]
     hash: str
-    """A hash of all that determines them: dataset content, architecture, training."""
+    """A hash of everything that determines the classifiers: dataset content, architecture, training."""
 
     def measured(self) -> dict[str, dict[str, Any]]:
         """Returns every measure of quality by its name and modality, as provenance records it."""
@@ -46,41 +45,46 @@ class Classifiers:
         return measures
 
     def logits(self, modality: str, x: Tensor) -> Tensor:
-        """Returns the logits of classes or attributes (B, A) of x (B, *shape), which is a likelihood's mean."""
+        """Returns the logits of classes or attributes (B, A) for x (B, *shape), the mean of a likelihood."""
         logits: Tensor = self.networks[modality](x)
         return logits
 
     def classify(self, modality: str, x: Tensor) -> Tensor:
-        """Returns the classes (B,) of x (B, *shape), which is a likelihood's mean."""
+        """Returns the predicted classes (B,) for x (B, *shape), the mean of a likelihood."""
         return self.logits(modality, x).argmax(-1)
 
 
 def trained_classifiers(dataset: Dataset, folder: AnyPath, device: torch.device) -> Classifiers:
-    """Returns the dataset's classifiers, trained if `folder` does not hold them yet, in evaluation mode on `device`.
+    """Returns the dataset's classifiers, in evaluation mode on `device`. Trains those that are not in `folder` yet.
 
     Raises ClassifierError if one of them must not judge (`check_quality`).
     """
     networks, quality = {}, {}
     for modality in dataset.modalities:
         quality[modality.name] = checked_classifier(dataset, modality, folder)
-        stored = _load(classifier_path(dataset, modality, folder), device)
-        network = classifier(modality, dataset.classes).to(device).eval().requires_grad_(False)
-        try:
-            network.load_state_dict(stored["weights"])
-        except (RuntimeError, TypeError):
-            raise _unusable(classifier_path(dataset, modality, folder), "its weights are of another network") from None
-        networks[modality.name] = network
+        networks[modality.name] = _stored_network(dataset, modality, folder, device)
     identities = json.dumps([_identity(dataset, modality) for modality in dataset.modalities])
     return Classifiers(networks, quality, hashlib.sha256(identities.encode()).hexdigest()[:16])
 
 
+def _stored_network(dataset: Dataset, modality: Modality, folder: AnyPath, device: torch.device) -> nn.Module:
+    path = classifier_path(dataset, modality, folder)
+    stored = _load(path, device)
+    network = classifier(modality, dataset.classes).to(device).eval().requires_grad_(False)
+    try:
+        network.load_state_dict(stored["weights"])
+    except (RuntimeError, TypeError):
+        raise _unusable(path, "its weights are of another network") from None
+    return network
+
+
 def quality_if_trained(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality | None:
-    """As `checked_classifier`, if `folder` holds the classifier; None if it has to be trained."""
+    """Returns what `checked_classifier` returns, or None if the classifier is not in `folder` yet."""
     return checked_classifier(dataset, modality, folder) if classifier_path(dataset, modality, folder).exists() else None
 
 
 def checked_classifier(dataset: Dataset, modality: Modality, folder: AnyPath) -> Quality:
-    """Trains one modality's classifier if `folder` does not hold it yet; returns its quality on test items.
+    """Returns the quality of one modality's classifier on test items. Trains the classifier if it is not in `folder` yet.
 
     Raises ClassifierError if it must not judge (`check_quality`).
     """
@@ -99,14 +103,14 @@ def checked_classifier(dataset: Dataset, modality: Modality, folder: AnyPath) ->
 
 
 def classifier_path(dataset: Dataset, modality: Modality, folder: AnyPath) -> AnyPath:
-    """Returns the path of one modality's classifier, whether it is there or not."""
+    """Returns the path of one modality's classifier, whether it exists or not."""
     return folder / _identity(dataset, modality) / f"{modality.name}.pt"
 
 
 def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
-    """Returns what a classifier's file holds: tensors and plain values. No code in it is executed.
+    """Returns the content of a classifier's file: tensors and plain values. Executes no code from the file.
 
-    Raises ClassifierError for any other file.
+    Raises ClassifierError if the file is anything else.
     """
     content = io.BytesIO(path.read_bytes())
     try:
@@ -114,20 +118,20 @@ def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
             changed = archive.testzip()  # `torch.load` does not notice a changed byte
         content.seek(0)
         stored = torch.load(content, map_location=device, weights_only=True)
-        if changed is None and set(stored) == {"of", "weights", "quality"} and stored["of"] == _of(path):
+        if changed is None and set(stored) == {"of", "weights", "quality"} and stored["of"] == _origin(path):
             return dict(stored)
         reason = f"no classifier of this version: it holds {', '.join(sorted(map(str, stored)))}"
         if changed is not None:
             reason = "changed bytes"
-        elif stored.get("of", _of(path)) != _of(path):
+        elif stored.get("of", _origin(path)) != _origin(path):
             reason = f"it is the classifier {stored['of']}"
     except Exception as error:  # damaged archives raise nearly anything
         reason = type(error).__name__
     raise _unusable(path, reason)
 
 
-def _of(path: AnyPath) -> str:
-    """Returns what a classifier's file is of: the identity of dataset and training, and the modality."""
+def _origin(path: AnyPath) -> str:
+    """Returns what the classifier at `path` was trained on: the identity of dataset and training, and the modality."""
     return f"{path.parent.name}/{path.stem}"
 
 
@@ -136,31 +140,32 @@ def _unusable(path: AnyPath, reason: str) -> ClassifierError:
 
 
 def check_quality(modality: Modality, quality: Quality, path: AnyPath) -> None:
-    """Raises ClassifierError if a classifier must not judge: it is below its recipe's least, or not better than chance."""
+    """Raises ClassifierError if a classifier must not judge: it is not better than chance, or below its recipe's `least`."""
     least = recipe(modality).least
     if not quality.better_than_chance:
-        why, user = f"which is not better than chance (p = {quality.p:.2g}, at most {LEVEL:g} is needed)", "a `judge`"
+        reason, remedy = f"which is not better than chance (p = {quality.p:.2g}, at most {LEVEL:g} is needed)", "a `judge`"
     elif quality.balanced_accuracy < least:
-        why, user = f"below the {least:.0%} that a judge needs", "a `judge` or another `judge_accuracy`"
+        reason, remedy = f"below the {least:.0%} that a judge needs", "a `judge` or another `judge_accuracy`"
     else:
         return
-    then = f"check the data and their labels, then delete {path} to train it again"
-    own_modality = f", or give the OwnModality {modality.name!r} {user}" if modality.own else ""
-    raise ClassifierError(f"the {modality.name} classifier has {quality.said}, {why}; {then}{own_modality}")
+    next_step = f"check the data and their labels, then delete {path} to train it again"
+    if modality.own:
+        next_step += f", or give the OwnModality {modality.name!r} {remedy}"
+    raise ClassifierError(f"the {modality.name} classifier has {quality.description}, {reason}; {next_step}")
 
 
 def _identity(dataset: Dataset, modality: Modality) -> str:
-    """Returns a hash of all that determines the classifier; its layers are in it as text."""
-    plan = recipe(modality)
-    network = str(plan.build(modality, dataset.classes))
-    parts = [VERSION, dataset.name, dataset.hash, dataset.classes, network, plan.epochs, BATCH, MINIMUM_STEPS, LEARNING_RATE]
+    """Returns a hash of everything that determines the classifier. Its layers enter as text (`str`)."""
+    training = recipe(modality)
+    network = str(training.build(modality, dataset.classes))
+    parts = [VERSION, dataset.name, dataset.hash, dataset.classes, network, training.epochs, BATCH, MINIMUM_STEPS, LEARNING_RATE]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _train_and_store(dataset: Dataset, modality: Modality, path: AnyPath) -> None:
-    # On the CPU whatever the device, so that every machine of a cluster trains the same judge.
+    # Always on the CPU, so that every machine of a cluster trains the same classifier.
     network = fit(dataset, modality)
-    stored = {"of": _of(path), "weights": network.state_dict(), "quality": asdict(quality_of(network, dataset, modality))}
+    stored = {"of": _origin(path), "weights": network.state_dict(), "quality": asdict(quality_of(network, dataset, modality))}
     content = io.BytesIO()
     torch.save(stored, content)
-    create(path, content.getvalue())  # another machine may have been faster: then all use its classifier
+    create(path, content.getvalue())  # writes nothing if another machine was faster: then all use that machine's classifier

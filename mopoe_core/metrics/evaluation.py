@@ -1,16 +1,16 @@
-"""Final metrics of a trained model: linear probe, coherence, log-likelihood, for every subset of modalities (Appendix B).
+"""Final metrics of a trained model: linear probe, coherence and log-likelihood for every subset of modalities (Appendix B).
 
-The test set is evaluated in batches. Each batch is encoded once, and the posteriors of all subsets come from that encoding as one tensor.
-What they decode into is decoded and judged in parts of bounded size (`mopoe_core.metrics.decoding`), and only the numbers of each example
-are stored. `mopoe_core.metrics.metric_table` computes the metrics and their Monte-Carlo errors from them. The numbers stay on the device
-until all are there: apart from the fits of the probes, the host waits for the device once.
+The test set is evaluated in batches. Each batch is encoded once, and the posteriors of all subsets are computed from that encoding as one
+tensor. Latents are decoded and classified in parts of bounded size (`mopoe_core.metrics.decoding`), and only a few numbers of each
+example are stored. `mopoe_core.metrics.metric_table` computes the metrics and their Monte-Carlo errors from these numbers. The numbers
+stay on the device until the last batch: apart from the fits of the probes, the host waits for the device once.
 
-q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE, MoPoE and MVTCAE, the members of S
-for MMVAE, mmJSD and MMVM. If a single sample or mean is needed, one member of S is chosen at random for a mixture, as released. A private
-latent that is decoded comes from the prior, as released; with `given_private: posterior`, that of a given modality comes from its own
-posterior.
+q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE, MoPoE and MVTCAE, and one for each
+modality in S for MMVAE, mmJSD and MMVM. If a single sample or mean of a mixture is needed, one member is chosen at random, as released.
+Private latents for decoding come from the prior, as released. With `given_private: posterior`, the private latent of a given modality
+comes from its own posterior.
 
-If labels are attributes, probe and coherence are average precisions of scores, one for each attribute and their mean (Appendix E.2). The
+If labels are attributes, probe and coherence are average precisions of scores: one for each attribute, and their mean (Appendix E.2). The
 released code computes them from hard decisions, batch by batch.
 
 Shape suffixes: B batch, M modality, R distinct product, S subset, D latent dimension, P private dimension, A class or attribute, N
@@ -43,25 +43,25 @@ PROBE_EXAMPLES = 500
 PRIOR_SAMPLES = 5000
 BATCH = 256
 FINITE = "finite"
-"""A key beside the kinds of metrics: whether an example's posterior means are finite."""
+"""A key in a batch's numbers, besides the kinds of metrics: whether an example's posterior means are finite."""
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class _Proposals:
-    """The distinct products that the subsets' posteriors are mixtures of."""
+    """The distinct products of experts, and of which of them each subset's posterior is a mixture."""
 
     subsets: list[tuple[str, ...]]
     exponents_RE: Tensor
     members: list[list[int]]
-    """For each subset, the rows of `exponents_RE` that it is the uniform mixture of."""
-    members_M: list[Tensor]
-    """The same on the device."""
+    """For each subset, the rows of `exponents_RE` of which its posterior is the uniform mixture."""
+    member_tensors: list[Tensor]
+    """`members` on the device."""
     given: list[list[int]]
     """For each subset, the indices of its modalities."""
     given_SM: Tensor
-    """The same, as true and false on the device."""
+    """`given` as booleans on the device."""
 
 
 @torch.no_grad()
@@ -70,19 +70,20 @@ def evaluate(
 ) -> tuple[Metric, ...]:
     """Returns the long table of a trained model: every metric of `metric_names.metric_names`, in that order.
 
-    All random numbers come from `seed`. Raises FloatingPointError if a posterior of the model, or what follows from it, is not finite.
+    All random numbers come from `seed`. Raises FloatingPointError if a posterior of the model, or a number computed from it, is not
+    finite.
     """
     config, model = model.config, laid_out(model, device)
     classifiers = laid_out_classifiers(classifiers, dataset.modalities, device)
-    # In random order even if all are taken: they are sorted by class, and paper_view mixes the examples of a batch.
+    # In random order even if all are taken: test examples are sorted by class, and `paper_view` mixes the examples of a batch.
     test = dataset.test.take(config.test_examples or len(dataset.test), SELECTION_SEED).to(device)
     train = dataset.train.take(config.train_examples, SELECTION_SEED)
-    chance = generator(device, seed, "evaluation")
+    rng = generator(device, seed, "evaluation")
     proposals = _proposals(model)
-    probes = _fit_probes(model, train, seed, proposals, chance, device)
-    seen_MNA = _seen_from_prior(model, classifiers, dataset, chance)
+    probes = _fit_probes(model, train, seed, proposals, rng, device)
+    seen_MNA = _seen_from_prior(model, classifiers, dataset, rng)
     agreement_N = _joint_coherence(seen_MNA)
-    parts = [_batch(model, test, rows, proposals, probes, classifiers, chance) for rows in _batches(len(test), device)]
+    parts = [_batch(model, test, rows, proposals, probes, classifiers, rng) for rows in _batches(len(test), device)]
     # Examples are on the last axis, or on the one before it for scores of attributes.
     axis = {kind: -2 if dataset.attributes and kind in (metric_names.PROBE, metric_names.COHERENCE) else -1 for kind in parts[0]}
     numbers = {kind: torch.cat([part[kind] for part in parts], axis[kind]).double().cpu().numpy() for kind in parts[0]}
@@ -104,79 +105,80 @@ def _proposals(model: MultimodalVAE) -> _Proposals:
     order = [m.name for m in model.modalities]
     rows: list[tuple[float, ...]] = []
     members = []
-    given = [[order.index(name) for name in subset] for subset in metric_names.subsets(order)]
+    subsets = metric_names.subsets(order)
+    given = [[order.index(name) for name in subset] for subset in subsets]
     for indices in given:
-        wanted = model.objective.spec.conditional_rows(indices)
-        rows += [row for row in wanted if row not in rows]
-        members.append([rows.index(row) for row in wanted])
+        subset_rows = model.objective.spec.conditional_rows(indices)
+        rows += [row for row in subset_rows if row not in rows]
+        members.append([rows.index(row) for row in subset_rows])
     exponents_RE = model.objective.experts_CE.new_tensor(rows)
     device = exponents_RE.device
-    members_M = [torch.tensor(rows_of_subset, device=device) for rows_of_subset in members]
+    member_tensors = [torch.tensor(subset_members, device=device) for subset_members in members]
     given_SM = torch.tensor([[m in indices for m in range(len(order))] for indices in given], device=device)
-    return _Proposals(metric_names.subsets(order), exponents_RE, members, members_M, given, given_SM)
+    return _Proposals(subsets, exponents_RE, members, member_tensors, given, given_SM)
 
 
-def _one_member(products_RBD: Gaussians, members_M: Tensor, chance: torch.Generator) -> Gaussians:
-    """Returns (B, D): for each example one member of a subset's mixture, each member as often as the others."""
+def _one_member(products_RBD: Gaussians, members: Tensor, rng: torch.Generator) -> Gaussians:
+    """Returns (B, D): for each example one member of a subset's mixture, each member equally often."""
     batch = products_RBD.mu.shape[1]
-    order_B = torch.randperm(batch, generator=chance, device=chance.device)
-    return products_RBD.select(members_M[order_B % len(members_M)])
+    order_B = torch.randperm(batch, generator=rng, device=rng.device)
+    return products_RBD.select(members[order_B % len(members)])
 
 
-def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, chance: torch.Generator) -> Gaussians:
+def _subset_posteriors(products_RBD: Gaussians, proposals: _Proposals, rng: torch.Generator) -> Gaussians:
     """Returns (S, B, D): each subset's posterior; for a mixture, one member for each example."""
     if all(len(members) == 1 for members in proposals.members):
-        rows_S = torch.cat(proposals.members_M)
+        rows_S = torch.cat(proposals.member_tensors)
         return Gaussians(products_RBD.mu[rows_S], products_RBD.logvar[rows_S])
-    chosen = [
-        Gaussians(products_RBD.mu[members[0]], products_RBD.logvar[members[0]])
-        if len(members) == 1
-        else _one_member(products_RBD, members_M, chance)
-        for members, members_M in zip(proposals.members, proposals.members_M, strict=True)
-    ]
-    return Gaussians(torch.stack([q.mu for q in chosen]), torch.stack([q.logvar for q in chosen]))
+    posteriors = []
+    for members, member_tensor in zip(proposals.members, proposals.member_tensors, strict=True):
+        if len(members) == 1:
+            posteriors.append(Gaussians(products_RBD.mu[members[0]], products_RBD.logvar[members[0]]))
+        else:
+            posteriors.append(_one_member(products_RBD, member_tensor, rng))
+    return Gaussians(torch.stack([q.mu for q in posteriors]), torch.stack([q.logvar for q in posteriors]))
 
 
 def _fit_probes(
-    model: MultimodalVAE, train: Split, seed: int, proposals: _Proposals, chance: torch.Generator, device: torch.device
+    model: MultimodalVAE, train: Split, seed: int, proposals: _Proposals, rng: torch.Generator, device: torch.device
 ) -> Probes:
-    """Returns for each subset a probe, fitted on the posterior means of 500 training examples."""
+    """Returns a probe for each subset, fitted on the posterior means of 500 training examples."""
     rows = torch.randperm(len(train), generator=generator(torch.device("cpu"), seed, "probe"))[:PROBE_EXAMPLES]
     x = {name: values.to(device) for name, values in train.batch(rows).items()}
     experts_MBD = model.encode(x).shared
-    means_SBD = _subset_posteriors(products(experts_MBD, proposals.exponents_RE), proposals, chance).mu
+    means_SBD = _subset_posteriors(products(experts_MBD, proposals.exponents_RE), proposals, rng).mu
     _check_finite(torch.isfinite(means_SBD).cpu().numpy())
     return fit_probes(means_SBD, train.labels[rows])
 
 
-def _seen_from_prior(model: MultimodalVAE, classifiers: Classifiers, dataset: Dataset, chance: torch.Generator) -> Tensor:
-    """Returns (M, N, 1): for each of 5,000 draws from the prior, the class that each modality's classifier sees in the decoded item.
+def _seen_from_prior(model: MultimodalVAE, classifiers: Classifiers, dataset: Dataset, rng: torch.Generator) -> Tensor:
+    """Returns the class that each modality's classifier sees in each of 5,000 draws from the prior, (M, N, 1).
 
-    For attributes returns (M, N, A): whether the classifier sees each, which it does if the attribute is more likely than not.
+    For attributes returns booleans (M, N, A): a classifier sees an attribute that is more likely than not.
     """
-    latents_MNL = _prior_latents(model, chance)
-    seen = []
+    latents_MNL = _prior_latents(model, rng)
+    seen_of_each = []
     for modality, latents_NL in zip(model.modalities, latents_MNL, strict=True):
         logits = class_logits(model, classifiers, latents_NL, modality)
-        seen.append(logits > 0 if dataset.attributes else logits.argmax(-1, keepdim=True))
-    return torch.stack(seen)
+        seen_of_each.append(logits > 0 if dataset.attributes else logits.argmax(-1, keepdim=True))
+    return torch.stack(seen_of_each)
 
 
 def _joint_coherence(seen_MNA: Tensor) -> Tensor:
-    """Returns (N,): for each draw whether all classifiers see the same class; for attributes, the share on which all agree."""
+    """Returns for each draw (N,) whether all classifiers see the same class; for attributes, the share on which all agree."""
     return (seen_MNA == seen_MNA[0]).all(0).double().mean(-1)
 
 
-def _prior_latents(model: MultimodalVAE, chance: torch.Generator) -> list[Tensor]:
-    """Returns for each modality (5000, D + P): the same z for all, and private latents of its own."""
-    drawn: list[list[Tensor]] = [[] for _ in model.modalities]
+def _prior_latents(model: MultimodalVAE, rng: torch.Generator) -> list[Tensor]:
+    """Returns latents (5000, D + P) for each modality: the same z for all modalities, and separate private latents."""
+    latents_of_each: list[list[Tensor]] = [[] for _ in model.modalities]
     for start in range(0, PRIOR_SAMPLES, BATCH):
         count = min(BATCH, PRIOR_SAMPLES - start)
-        z = torch.randn(count, model.config.latent_dim, generator=chance, device=chance.device)
-        for latents in drawn:
-            private = torch.randn(count, model.config.private_dim, generator=chance, device=chance.device)
+        z = torch.randn(count, model.config.latent_dim, generator=rng, device=rng.device)
+        for latents in latents_of_each:
+            private = torch.randn(count, model.config.private_dim, generator=rng, device=rng.device)
             latents.append(with_private(z, private))
-    return [torch.cat(latents) for latents in drawn]
+    return [torch.cat(latents) for latents in latents_of_each]
 
 
 def _batch(
@@ -186,22 +188,22 @@ def _batch(
     proposals: _Proposals,
     probes: Probes,
     classifiers: Classifiers,
-    chance: torch.Generator,
+    rng: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Returns every number of each example of one batch of test examples."""
+    """Returns the numbers of each example of one batch, by kind of metric."""
     x, labels = test.batch(rows), test.labels[rows]
     encoded = model.encode(x)
     products_RBD = products(encoded.shared, proposals.exponents_RE)
-    posteriors_SBD = _subset_posteriors(products_RBD, proposals, chance)
-    noise = torch.randn(posteriors_SBD.mu.shape, generator=chance, device=chance.device)
+    posteriors_SBD = _subset_posteriors(products_RBD, proposals, rng)
+    noise = torch.randn(posteriors_SBD.mu.shape, generator=rng, device=rng.device)
     z_SBD = posteriors_SBD.sample(noise)
-    private_noise_MBP = torch.randn(encoded.private.mu.shape, generator=chance, device=chance.device)
+    private_noise_MBP = torch.randn(encoded.private.mu.shape, generator=rng, device=rng.device)
     private_MBP = model.private_of_given(encoded.private, private_noise_MBP)
-    likelihood_SB, paper_view_SB = log_likelihoods(model, x, encoded, products_RBD, proposals.members, proposals.given, chance)
+    likelihood_SB, paper_view_SB = log_likelihoods(model, x, encoded, products_RBD, proposals.members, proposals.given, rng)
     return {
         FINITE: torch.isfinite(products_RBD.mu).all(-1).all(0),
         metric_names.PROBE: probes.judge(posteriors_SBD.mu, labels),
-        metric_names.COHERENCE: _coherence(model, classifiers, proposals.given_SM, z_SBD, private_MBP, labels, chance),
+        metric_names.COHERENCE: _coherence(model, classifiers, proposals.given_SM, z_SBD, private_MBP, labels, rng),
         metric_names.LOG_LIKELIHOOD: likelihood_SB,
         metric_names.LOG_LIKELIHOOD_PAPER_VIEW: paper_view_SB,
     }
@@ -214,14 +216,14 @@ def _coherence(
     z_SBD: Tensor,
     private_MBP: Tensor,
     labels: Tensor,
-    chance: torch.Generator,
+    rng: torch.Generator,
 ) -> Tensor:
-    """Returns (S, M, B): whether the classifier sees the input's class in each decoded target; for attributes scores, (S, M, B, A)."""
-    seen = []
+    """Returns whether the classifier sees the input's class in each decoded target, (S, M, B); for attributes scores (S, M, B, A)."""
+    logits = []
     for m, modality in enumerate(model.modalities):
-        unseen_BP = torch.randn(private_MBP[m].shape, generator=chance, device=chance.device)
-        private_SBP = torch.where(given_SM[:, m, None, None], private_MBP[m], unseen_BP)
+        prior_BP = torch.randn(private_MBP[m].shape, generator=rng, device=rng.device)
+        private_SBP = torch.where(given_SM[:, m, None, None], private_MBP[m], prior_BP)
         latents_SBL = with_private(z_SBD, private_SBP)
-        seen.append(class_logits(model, classifiers, latents_SBL.flatten(0, 1), modality).unflatten(0, z_SBD.shape[:2]))
-    logits_SMBA = torch.stack(seen, 1)
+        logits.append(class_logits(model, classifiers, latents_SBL.flatten(0, 1), modality).unflatten(0, z_SBD.shape[:2]))
+    logits_SMBA = torch.stack(logits, 1)
     return logits_SMBA if labels.ndim == 2 else logits_SMBA.argmax(-1) == labels

@@ -1,4 +1,4 @@
-"""The long table of one evaluation: every metric with its Monte-Carlo error, from the numbers of each example.
+"""The long table of one evaluation: every metric and its Monte-Carlo error, computed from the numbers of each example.
 
 Shape suffixes: M modality, S subset, A class or attribute, N examples, G group of examples left out by the jackknife.
 """
@@ -29,21 +29,20 @@ class MetricTable:
         self.rows: dict[str, Metric] = {}
 
     def metrics(self, seen_MNA: Array, agreement_N: Array, numbers: dict[str, Array]) -> tuple[Metric, ...]:
-        """Returns every metric, in the order of `metric_names.metric_names`."""
+        """Returns every metric, in the order of `metric_names.metric_names`.
+
+        `seen_MNA` has what the classifiers see in draws from the prior, `agreement_N` how far they agree, and `numbers` the numbers of
+        each test example by kind of metric.
+        """
         self._row(metric_names.COHERENCE, "prior", "", mean(agreement_N), short=metric_names.JOINT)
         sizes = range(1, len(self.modalities) + 1)
         coherence = self._judged(metric_names.COHERENCE, numbers[metric_names.COHERENCE], self.modalities)
         probe = self._judged(metric_names.PROBE, numbers[metric_names.PROBE][:, None], [""])
         for size in sizes[:-1]:
-            outside = [vector for (S, m), vector in coherence.items() if len(S) == size and m not in S]
-            self._row(metric_names.COHERENCE, metric_names.given(size), "", self._estimate(np.mean(outside, 0)))
+            vectors = [vector for (S, m), vector in coherence.items() if len(S) == size and m not in S]
+            self._mean_over_subsets(metric_names.COHERENCE, size, vectors)
         for size in sizes:
-            self._row(
-                metric_names.PROBE,
-                metric_names.given(size),
-                "",
-                self._estimate(np.mean([v for (S, _), v in probe.items() if len(S) == size], 0)),
-            )
+            self._mean_over_subsets(metric_names.PROBE, size, [vector for (S, _), vector in probe.items() if len(S) == size])
         for kind in (metric_names.LOG_LIKELIHOOD, metric_names.LOG_LIKELIHOOD_PAPER_VIEW):
             self._likelihoods(kind, numbers[kind], sizes)
         self._classes(seen_MNA)
@@ -51,18 +50,23 @@ class MetricTable:
 
     def _classes(self, seen_MNA: Array) -> None:
         """Adds how often each class or attribute is generated from the prior, and how often the test examples have it."""
-        shown, labels_NA = metric_names.class_names(self.attributes, self.classes), self.labels.reshape(len(self.labels), -1)
+        class_names = metric_names.class_names(self.attributes, self.classes)
+        labels_NA = self.labels.reshape(len(self.labels), -1)
         for target, values_NA in zip(self.modalities, seen_MNA, strict=True):
-            for name, share in class_shares.shares(values_NA, shown, bool(self.attributes)):
+            for name, share in class_shares.shares(values_NA, class_names, bool(self.attributes)):
                 self._row(metric_names.GENERATED, "prior", target, share, attribute=name)
             self._row(metric_names.EFFECTIVE_CLASSES, "prior", target, class_shares.effective_classes(values_NA))
-        for name, share in class_shares.shares(labels_NA, shown, bool(self.attributes), self.sharing):
+        for name, share in class_shares.shares(labels_NA, class_names, bool(self.attributes), self.sharing):
             self._row(metric_names.LABELS, "", "", share, attribute=name)
         effective = class_shares.effective_classes(labels_NA, self.sharing)
         self._row(metric_names.EFFECTIVE_CLASSES, "", metric_names.LABELS, effective)
 
+    def _mean_over_subsets(self, kind: str, size: int, vectors: Sequence[Array]) -> None:
+        """Adds the mean of a metric over subsets of one size."""
+        self._row(kind, metric_names.given(size), "", self._estimate(np.mean(vectors, 0)))
+
     def _judged(self, kind: str, numbers: Array, targets: Sequence[str]) -> dict[tuple[tuple[str, ...], str], Array]:
-        """Adds the rows of every subset and target; returns the vectors that averages are taken of."""
+        """Adds the rows of every subset and target; returns their vectors, of which averages are taken."""
         vectors = {}
         for s, subset in enumerate(self.subsets):
             for t, target in enumerate(targets):
@@ -71,7 +75,7 @@ class MetricTable:
         return vectors
 
     def _vector(self, kind: str, subset: tuple[str, ...], target: str, numbers: Array) -> Array:
-        """Returns the examples' numbers; for attributes, adds a row for each and returns the replicates of the mean average precision."""
+        """Returns the examples' numbers. For attributes, adds a row for each and returns the replicates of the mean average precision."""
         if not self.attributes:
             return numbers
         precisions_AG = average_precisions(numbers, self.labels)
@@ -81,6 +85,7 @@ class MetricTable:
         return mean_over_attributes(precisions_AG, self.labels)
 
     def _estimate(self, vector: Array) -> Estimate:
+        """Returns the estimate from a vector of `_vector`, or from an average of such vectors."""
         return jackknifed(vector, len(self.labels)) if self.attributes else mean(vector, self.sharing)
 
     def _likelihoods(self, kind: str, numbers_SN: Array, sizes: range) -> None:
@@ -88,13 +93,13 @@ class MetricTable:
             short = metric_names.likelihood_subset_name(subset, self.modalities)
             self._row(kind, metric_names.subset_name(subset), "", mean(values_N, self.sharing), short=short)
         for size in sizes:
-            of_size = [values for S, values in zip(self.subsets, numbers_SN, strict=True) if len(S) == size]
-            self._row(kind, metric_names.given(size), "", mean(np.mean(of_size, 0), self.sharing))
+            values_of_size = [values_N for S, values_N in zip(self.subsets, numbers_SN, strict=True) if len(S) == size]
+            self._row(kind, metric_names.given(size), "", mean(np.mean(values_of_size, 0), self.sharing))
 
     def _row(self, kind: str, subset: str, target: str, estimate: Estimate, short: str = "", attribute: str = "") -> None:
-        """Adds a metric; `short` stands for the subset in its name."""
-        given = short or ("" if kind in metric_names.OF_THE_PRIOR else subset)
-        name = "/".join(part for part in (kind, given, target, attribute) if part)
+        """Adds a metric; `short` replaces the subset in its name."""
+        subset_part = short or ("" if kind in metric_names.OF_THE_PRIOR else subset)
+        name = "/".join(part for part in (kind, subset_part, target, attribute) if part)
         judged = kind in (metric_names.COHERENCE, metric_names.PROBE) and subset != "prior"
         unit = metric_names.AVERAGE_PRECISION if self.attributes and judged else metric_names.UNITS[kind]
         self.rows[name] = Metric(name, kind, subset, target, estimate.value, estimate.error, estimate.n, unit, attribute)

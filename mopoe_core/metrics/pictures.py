@@ -1,8 +1,11 @@
-"""What a dataset holds and what a model generates, as PNG: every tile one modality of one sample, text written out, vectors as bars."""
+"""PNG pictures of a dataset and of what a model generates.
+
+A tile shows one modality of one sample: an image, a text in letters, or a vector as bars.
+"""
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -23,78 +26,103 @@ from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.whole_files import write_bytes
 from mopoe_core.training.run import SELECTION_SEED
 
-TILE = 56  # pixels: an 8-character word in Pillow's own font is just legible
-LONG_TILE = 120  # and so are 256 characters here
-SHORT_TEXT = 16  # characters
-BARS = 3.0  # the vectors' values that fill a tile, in standard deviations
+TILE = 56
+"""Side of a tile in pixels. An 8-character word in Pillow's own font is just legible."""
+LONG_TILE = 120
+"""Side of a tile with long texts in pixels. 256 characters are just legible."""
+SHORT_TEXT = 16
+"""The most characters of a short text, which is written in one line."""
+BARS = 3.0
+"""The value whose bar reaches the edge of a tile; vectors are in standard deviations."""
 
 Pixels = NDArray[np.uint8]
 
 
 @torch.no_grad()
 def write_pictures(model: MultimodalVAE, seed: int, dataset: Dataset, device: torch.device, folder: AnyPath) -> dict[str, str]:
-    """Write what a trained model generates, and what it was shown; returns the SHA-256 of each picture by its name.
+    """Writes training examples and what a trained model generates; returns the SHA-256 of each picture by its name.
 
-    dataset.png          ten training examples, a column each, a row a modality
-    unconditional.png    100 draws from the prior, a 10 x 10 block a modality; tuples.png: ten of them, a column each
-    given_<subset>.png   ten test examples, one a class where there are classes: above the given modalities, below three samples of
-                         every modality. Every subset of up to three modalities; of more, the single ones, all but one, and all
+    dataset.png          ten training examples: one column for each example, one row for each modality
+    unconditional.png    100 draws from the prior: a block of 10 x 10 for each modality
+    tuples.png           ten of these draws: one column for each draw, one row for each modality
+    given_<subset>.png   ten test examples, one of each class if there are classes: above the given modalities, below three samples of
+                         every modality. With up to three modalities, all subsets; with more, subsets of 1, M - 1 and M modalities
 
-    Chance comes from `seed`; the latents of the unconditional ones are the same for every model.
+    Random numbers come from `seed`. The latents of the draws from the prior are the same for every model.
     """
-    written = {"dataset": write_contact_sheet(dataset, folder / "dataset.png")}
-    tile = tile_size(model.modalities)
-    config, cpu = model.config, torch.device("cpu")
-    prior = generator(cpu, 0, "pictures")
+    digests = {"dataset": write_contact_sheet(dataset, folder / "dataset.png")}
+    digests |= _write_unconditional(model, device, folder)
+    x = {name: values.to(device) for name, values in dataset.test.batch(_examples(dataset.test, dataset)).items()}
+    return digests | _write_conditional(model, x, generator(device, seed, "pictures"), folder)
+
+
+def _write_unconditional(model: MultimodalVAE, device: torch.device, folder: AnyPath) -> dict[str, str]:
+    config, tile = model.config, tile_size(model.modalities)
+    prior = generator(torch.device("cpu"), 0, "pictures")
     z = torch.randn(GRID * GRID, config.latent_dim, generator=prior).to(device)
-    private = torch.randn(len(model.modalities), GRID * GRID, config.private_dim, generator=prior).to(device)
-    latents = [with_private(z, own) for own in private]
-    drawn = [tiles(m, model.generate(latent, m), tile) for m, latent in zip(model.modalities, latents, strict=True)]
-    blocks = _beside([_grid(d.reshape(GRID, GRID, tile, tile, 3)) for d in drawn])
-    written["unconditional"] = _write(blocks, folder / "unconditional.png")
-    written["tuples"] = _write(_grid(np.stack([d[:GRID] for d in drawn])), folder / "tuples.png")
-    x = {name: value.to(device) for name, value in dataset.test.batch(_examples(dataset.test, dataset)).items()}
-    encoded, chance = model.encode(x), generator(device, seed, "pictures")
+    private_MNP = torch.randn(len(model.modalities), GRID * GRID, config.private_dim, generator=prior).to(device)
+    draws = [
+        tiles(m, model.generate(with_private(z, private_NP), m), tile)
+        for m, private_NP in zip(model.modalities, private_MNP, strict=True)
+    ]
+    blocks = _beside([_grid(tiles_of_one.reshape(GRID, GRID, tile, tile, 3)) for tiles_of_one in draws])
+    tuples = _grid(np.stack([tiles_of_one[:GRID] for tiles_of_one in draws]))
+    return {
+        "unconditional": _write(blocks, folder / "unconditional.png"),
+        "tuples": _write(tuples, folder / "tuples.png"),
+    }
+
+
+def _write_conditional(model: MultimodalVAE, x: Mapping[str, Tensor], rng: torch.Generator, folder: AnyPath) -> dict[str, str]:
+    encoded, tile = model.encode(x), tile_size(model.modalities)
     order = [m.name for m in model.modalities]
-    for subset in _pictured(order):
-        samples = _conditional(model, encoded, [order.index(name) for name in subset], chance)
-        generated = [tiles(m, model.generate(latent, m), tile) for i, m in enumerate(model.modalities) for latent in samples[i]]
+    digests = {}
+    for subset in _pictured_subsets(order):
+        samples = _conditional_latents(model, encoded, [order.index(name) for name in subset], rng)
+        generated = [tiles(m, model.generate(latents, m), tile) for i, m in enumerate(model.modalities) for latents in samples[i]]
         observed = [tiles(m, x[m.name], tile) for m in model.modalities if m.name in subset]
         name = f"given_{metric_names.subset_name(subset)}"
-        written[name] = _write(_above(_grid(np.stack(observed)), _grid(np.stack(generated))), folder / f"{name}.png")
-    return written
+        digests[name] = _write(_above(_grid(np.stack(observed)), _grid(np.stack(generated))), folder / f"{name}.png")
+    return digests
 
 
 def write_contact_sheet(dataset: Dataset, path: AnyPath) -> str:
-    """Write ten training examples, a column each, one a class where there are classes, a row a modality; returns the SHA-256."""
+    """Writes ten training examples, one of each class if there are classes; returns the picture's SHA-256.
+
+    The picture has one column for each example and one row for each modality.
+    """
     x = dataset.train.batch(_examples(dataset.train, dataset))
     tile = tile_size(dataset.modalities)
     return _write(_grid(np.stack([tiles(m, x[m.name], tile) for m in dataset.modalities])), path)
 
 
-def _pictured(order: Sequence[str]) -> list[tuple[str, ...]]:
-    every = metric_names.subsets(order)
-    return every if len(order) <= 3 else [s for s in every if len(s) in (1, len(order) - 1, len(order))]
+def _pictured_subsets(order: Sequence[str]) -> list[tuple[str, ...]]:
+    subsets = metric_names.subsets(order)
+    if len(order) <= 3:
+        return subsets
+    return [subset for subset in subsets if len(subset) in (1, len(order) - 1, len(order))]
 
 
-def _conditional(model: MultimodalVAE, encoded: Encoded, subset: Sequence[int], chance: torch.Generator) -> list[list[Tensor]]:
-    """For each modality, `SAMPLES` latents (B, D + P) given a subset."""
+def _conditional_latents(
+    model: MultimodalVAE, encoded: Encoded, subset: Sequence[int], rng: torch.Generator
+) -> list[list[Tensor]]:
+    """Returns for each modality `SAMPLES` latents (B, D + P) given a subset."""
     rows = model.objective.spec.conditional_rows(subset)
     posteriors = products(encoded.shared, model.objective.experts_CE.new_tensor(rows))
     samples: list[list[Tensor]] = [[] for _ in model.modalities]
-    for draw in range(SAMPLES):
-        noise = torch.randn(posteriors.mu.shape[1:], generator=chance, device=chance.device)
-        member = torch.full((noise.shape[0],), draw % len(rows), device=chance.device)
+    for draw in range(SAMPLES):  # one after another from each product of the mixture
+        noise = torch.randn(posteriors.mu.shape[1:], generator=rng, device=rng.device)
+        member = torch.full((noise.shape[0],), draw % len(rows), device=rng.device)
         z = posteriors.select(member).sample(noise)
-        private_noise = torch.randn(encoded.private.mu.shape, generator=chance, device=chance.device)
-        own = model.private_of_given(encoded.private, private_noise)
+        private_noise = torch.randn(encoded.private.mu.shape, generator=rng, device=rng.device)
+        private_of_given = model.private_of_given(encoded.private, private_noise)
         for m, latents in enumerate(samples):
-            latents.append(with_private(z, own[m] if m in subset else private_noise[m]))
+            latents.append(with_private(z, private_of_given[m] if m in subset else private_noise[m]))
     return samples
 
 
 def _examples(split: Split, dataset: Dataset) -> Tensor:
-    """Indices of ten examples in a fixed random order; where there are classes, one of each of the first ten that the split has."""
+    """Returns the indices of ten examples in a fixed random order; if there are classes, one of each of the first ten classes."""
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(SELECTION_SEED))
     if dataset.attributes:
         return order[:GRID]
@@ -104,18 +132,19 @@ def _examples(split: Split, dataset: Dataset) -> Tensor:
 
 
 def tile_size(modalities: Sequence[Modality]) -> int:
-    """Pixels a side, so that the longest text can be read."""
+    """Returns the side of a tile in pixels, such that the longest text is legible."""
     return LONG_TILE if any(m.kind == "text" and m.shape[0] > SHORT_TEXT for m in modalities) else TILE
 
 
 def tiles(modality: Modality, values: Tensor, tile: int) -> Pixels:
-    """(N, *shape) as N tiles (N, tile, tile, 3)."""
+    """Returns values (N, *shape) as tiles (N, tile, tile, 3)."""
     if modality.kind == "text":
         return np.stack([_written(text, tile) for text in decoded_texts(modality, values)])
     if modality.kind == "vector":
         return np.stack([_bars(row, tile) for row in values.cpu().numpy()])
     channels = (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    channels = channels if channels.shape[1] == 3 else channels[:, :1].expand(-1, 3, -1, -1)
+    if channels.shape[1] != 3:
+        channels = channels[:, :1].expand(-1, 3, -1, -1)
     pixels: Pixels = channels.permute(0, 2, 3, 1).numpy()
     return np.stack([np.asarray(Image.fromarray(p).resize((tile, tile), Image.Resampling.NEAREST)) for p in pixels])
 
@@ -133,7 +162,7 @@ def _written(text: str, tile: int) -> Pixels:
 
 
 def _bars(row: NDArray[np.floating], tile: int) -> Pixels:
-    """A bar a feature, from the middle up or down."""
+    """Returns a tile with one bar for each feature, from the middle up or down."""
     picture = Image.new("RGB", (tile, tile), "white")
     pen, middle, width = ImageDraw.Draw(picture), tile / 2, tile / len(row)
     for i, value in enumerate(row):
@@ -145,16 +174,17 @@ def _bars(row: NDArray[np.floating], tile: int) -> Pixels:
     return np.asarray(picture)
 
 
-def _grid(tiles_: Pixels) -> Pixels:
-    """(rows, columns, h, w, 3) as one picture with a pixel between tiles."""
-    padded = np.pad(tiles_, ((0, 0), (0, 0), (0, 1), (0, 1), (0, 0)), constant_values=255)
+def _grid(tile_grid: Pixels) -> Pixels:
+    """Returns tiles (rows, columns, h, w, 3) as one picture, with one pixel between tiles."""
+    padded = np.pad(tile_grid, ((0, 0), (0, 0), (0, 1), (0, 1), (0, 0)), constant_values=255)
     rows, columns, height, width, _ = padded.shape
     return padded.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
 
 
 def _beside(pictures: Sequence[Pixels]) -> Pixels:
     gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
-    return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], 1)
+    with_gaps = [part for picture in pictures for part in (picture, gap)]
+    return np.concatenate(with_gaps[:-1], 1)
 
 
 def _above(top: Pixels, bottom: Pixels) -> Pixels:
@@ -164,5 +194,5 @@ def _above(top: Pixels, bottom: Pixels) -> Pixels:
 def _write(picture: Pixels, path: AnyPath) -> str:
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "PNG")
-    write_bytes(path, content.getbuffer(), durable=False)  # whoever names it syncs its folder
+    write_bytes(path, content.getbuffer(), durable=False)  # the caller that records its digest syncs the folder
     return Digest.of(content.getbuffer()).sha256

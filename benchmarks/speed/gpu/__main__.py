@@ -1,4 +1,4 @@
-"""Measure, most important first, and write the page after each section."""
+"""Runs all measurements, the most important first, and writes the page after each section."""
 
 import argparse
 import platform
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ Result = TypeVar("Result")
 
 
 class Benchmark:
-    """One run over all sections."""
+    """One run of all measurements."""
 
     def __init__(self, device: torch.device, budget: Budget, into: Path) -> None:
         self.device, self.budget, self.into = device, budget, into
@@ -39,7 +40,7 @@ class Benchmark:
         self.sizes = REHEARSED_SIZES if self.is_rehearsal else measurements.SIZES
 
     def run(self) -> None:
-        """Every section; the first networks in every precision before the other networks in any."""
+        """Measures every section: first one kind of networks in all precisions, then the other kinds."""
         self.limits()
         self.agreement(self.cases[0])
         for policy in self.policies:
@@ -54,47 +55,47 @@ class Benchmark:
             self.agreement(case)
 
     def limits(self) -> None:
-        """What the card can do at most."""
+        """Measures the card's peak rates of arithmetic and of copies."""
         size, numbers = (256, 2**20) if self.is_rehearsal else (8192, 2**28)
         for policy in self.policies:
-            peak = self._measure(f"peak of products, {policy}", lambda policy=policy: clock.peak_flops(policy, self.device, size))  # type: ignore[misc]
+            peak = self._measure(f"peak of products, {policy}", partial(clock.peak_flops, policy, self.device, size))
             if peak is not None:
                 self.measured.peak_flops[policy] = peak
         self.measured.peak_bytes = self._measure("peak of copies", lambda: clock.peak_bytes(self.device, numbers))
         self._write()
 
     def agreement(self, case: Case) -> None:
-        """Whether the device computes what a CPU does."""
+        """Checks that the device computes what a CPU computes."""
         for name, check in agreement.checks(case, self.policies, self.device, self.is_rehearsal):
             self.measured.checks += self._measure(f"check of {case.name}: {name}", check) or []
         self._write()
 
     def times(self, case: Case, policy: str) -> None:
-        """Steps of one trial and of stacks."""
+        """Measures the steps of one trial and of stacks."""
         if case.name not in self.measured.flops:
             batch = case.config("fp32", self.is_rehearsal).batch_size
             flops = self._measure(f"operations of {case.name}", lambda: measurements.flops_a_step(case, batch))
-            self.measured.flops |= {} if flops is None else {case.name: flops}
-        common = case, policy
+            if flops is not None:
+                self.measured.flops[case.name] = flops
         name = f"step of {case.name}, {policy}"
-        self.measured.steps += self._measure(name, lambda: measurements.alone(*common, self.device, self.is_rehearsal)) or []
+        self.measured.steps += self._measure(name, lambda: measurements.alone(case, policy, self.device, self.is_rehearsal)) or []
         for size in self.sizes:
-            row = self._measure(
-                f"{name}, stack of {size}",
-                lambda size=size: measurements.stacked(*common, size, self.device, self.is_rehearsal),  # type: ignore[misc]
-            )
-            self.measured.steps += [] if row is None else [row]
+            work = partial(measurements.stacked, case, policy, size, self.device, self.is_rehearsal)
+            row = self._measure(f"{name}, stack of {size}", work)
+            if row is not None:
+                self.measured.steps.append(row)
         self._write()
 
     def evaluation(self, case: Case, policy: str) -> None:
-        """The evaluation of one model."""
+        """Measures the evaluation of one model."""
         name = f"evaluation of {case.name}, {policy}"
         row = self._measure(name, lambda: measurements.evaluated(case, policy, self.device, self.is_rehearsal))
-        self.measured.evaluations += [] if row is None else [row]
+        if row is not None:
+            self.measured.evaluations.append(row)
         self._write()
 
     def _measure(self, name: str, work: Callable[[], Result]) -> Result | None:
-        """What the work gives; None, with a line on the page, where there was no time or an error."""
+        """Returns the result of the work; None, with a line on the page, if there was no time for it or an error."""
         print(f"{self.budget.used:5.0f} s  {name}", file=sys.stderr, flush=True)
         try:
             return self.budget.measure(name, work)
@@ -109,7 +110,7 @@ class Benchmark:
 
 
 def available(policy: str, device: torch.device) -> bool:
-    """Whether a device computes in a precision."""
+    """Returns whether a device can compute in a precision."""
     try:
         precision.check_available(policy, device)
     except PrecisionError:
@@ -118,7 +119,7 @@ def available(policy: str, device: torch.device) -> bool:
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """The card and the versions."""
+    """Returns the names of the card and its driver, the versions, and the date."""
     is_gpu = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if is_gpu else "a CPU (rehearsal)",
@@ -139,25 +140,27 @@ def _driver() -> str:
 
 
 def main() -> None:
-    """Measure and write the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.gpu", description="What training gains on a GPU.")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu rehearses the program, without any claim")
+    """Measures and writes the page."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.gpu", description="Measures training and evaluation on a GPU."
+    )
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu rehearses the program and makes no claim")
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds that the whole run may take")
     parser.add_argument("--into", type=Path, default=Path("docs"), help="folder of performance_gpu.md and performance_gpu.json")
-    asked = parser.parse_args()
-    budget = Budget(asked.budget)
-    if asked.device == "cuda" and not torch.cuda.is_available():
+    arguments = parser.parse_args()
+    budget = Budget(arguments.budget)
+    if arguments.device == "cuda" and not torch.cuda.is_available():
         print(
             "error: --device: no CUDA device is available here; run it on a machine that has one, or rehearse with --device cpu",
             file=sys.stderr,
         )
         raise SystemExit(2)
-    if asked.device == "cpu" and asked.into == Path("docs"):
+    if arguments.device == "cpu" and arguments.into == Path("docs"):
         print("error: --into: a rehearsal must not replace the page in docs; name another folder", file=sys.stderr)
         raise SystemExit(2)
-    device = devices.use(torch.get_num_threads(), float(asked.device == "cuda"))  # as a worker of a sweep
-    Benchmark(device, budget, asked.into).run()
-    print(f"{asked.into / 'performance_gpu.md'}, {asked.into / 'performance_gpu.json'}")
+    device = devices.use(torch.get_num_threads(), float(arguments.device == "cuda"))  # as a worker of a sweep
+    Benchmark(device, budget, arguments.into).run()
+    print(f"{arguments.into / 'performance_gpu.md'}, {arguments.into / 'performance_gpu.json'}")
 
 
 if __name__ == "__main__":

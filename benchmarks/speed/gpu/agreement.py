@@ -1,9 +1,10 @@
-"""Whether the device does what a CPU does: the step, stacks, graphs, the evaluation, and going on from a checkpoint."""
+"""Checks that the device computes what a CPU computes: steps, stacks, graphs, the evaluation, and training from a checkpoint."""
 
 import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,9 +21,9 @@ from mopoe_core.training.stack import Stack
 CPU = torch.device("cpu")
 STEPS = 5
 TOLERANCES = {"fp32": (1e-4, 1e-3), "tf32": (1e-2, 5e-2), "bf16": (3e-2, 2e-1)}
-"""Of the loss, and of the gradient's norm: how far the device may be from a CPU in float32."""
+"""The largest relative differences of the loss and of the gradient from a CPU in float32, by precision."""
 ERRORS = 6.0
-"""A metric may differ by so many of its own Monte-Carlo errors: devices draw other random numbers from one seed."""
+"""The largest difference of a metric in Monte-Carlo errors. Metrics differ because devices draw other random numbers from one seed."""
 TESTED = 200
 
 
@@ -37,19 +38,18 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """NaN does not pass."""
+        """Whether the difference is within the tolerance. NaN does not pass."""
         return self.difference <= self.tolerance
 
 
 def checks(
     case: Case, policies: tuple[str, ...], device: torch.device, is_rehearsal: bool
 ) -> Iterator[tuple[str, Callable[[], list[Check]]]]:
-    """Names of checks, and what makes each."""
+    """Yields the name of each measurement, and the function that returns its checks."""
     config = case.config("fp32", is_rehearsal)
     dataset = random_data(config)
     for policy in policies:
-        settings = case.config(policy, is_rehearsal)
-        yield f"first step, {policy}", lambda settings=settings: first_step(settings, dataset, device)  # type: ignore[misc]
+        yield f"first step, {policy}", partial(first_step, case.config(policy, is_rehearsal), dataset, device)
     yield "stack", lambda: [stack_of_two(config, dataset, device)]
     yield "graph", lambda: [graph(config, dataset, device)]
     yield "resume", lambda: [resume(config, dataset, device)]
@@ -58,30 +58,32 @@ def checks(
 
 
 def first_step(config: TrainingConfig, dataset: Dataset, device: torch.device) -> list[Check]:
-    """Loss and gradient of the first batch, with the weights and random numbers of the CPU, which computes in float32.
+    """Checks loss and gradient of the first batch against the CPU's in float32, from the same weights and random numbers.
 
-    In evaluation mode: dropout draws on the device, and no two devices draw alike.
+    The model is in evaluation mode, because dropout draws on the device, and no two devices draw the same numbers.
     """
-    exact = config.model_copy(update={"precision": "fp32"})
-    wanted, found = Run(exact, 0, dataset, CPU), Run(config, 0, dataset, device)
-    rows, draws = torch.arange(config.batch_size), wanted.draws()
-    losses = [_gradients(wanted, rows, draws), _gradients(found, rows.to(device), _moved(draws, device))]
-    gradients = [
-        torch.cat([p.grad.flatten().cpu() for p in run.model.parameters() if p.grad is not None]) for run in (wanted, found)
-    ]
-    loss, gradient = TOLERANCES[config.precision]
-    far = float((gradients[1] - gradients[0]).norm() / gradients[0].norm())
+    cpu_config = config.model_copy(update={"precision": "fp32"})
+    cpu_run, device_run = Run(cpu_config, 0, dataset, CPU), Run(config, 0, dataset, device)
+    rows, draws = torch.arange(config.batch_size), cpu_run.draws()
+    cpu_loss, cpu_gradient = _loss_and_gradient(cpu_run, rows, draws)
+    device_loss, device_gradient = _loss_and_gradient(device_run, rows.to(device), _moved(draws, device))
+    loss_difference = abs(device_loss / cpu_loss - 1)
+    gradient_difference = float((device_gradient - cpu_gradient).norm() / cpu_gradient.norm())
+    loss_tolerance, gradient_tolerance = TOLERANCES[config.precision]
+    step = f"of the first step, {config.precision}"
     return [
-        Check(f"loss of the first step, {config.precision}", abs(losses[1] / losses[0] - 1), loss, "of the CPU's in fp32"),
-        Check(f"gradient of the first step, {config.precision}", far, gradient, "of the norm of the CPU's in fp32"),
+        Check(f"loss {step}", loss_difference, loss_tolerance, "of the CPU's in fp32"),
+        Check(f"gradient {step}", gradient_difference, gradient_tolerance, "of the norm of the CPU's in fp32"),
     ]
 
 
-def _gradients(run: Run, rows: Tensor, draws: Draws) -> float:
+def _loss_and_gradient(run: Run, rows: Tensor, draws: Draws) -> tuple[float, Tensor]:
+    """Returns the loss of a batch, and all gradients as one vector on the CPU."""
     loss = run.model.eval().loss(run.split.batch(rows), draws).total
     with precision.in_backward(run.config.precision, run.device):
         torch.autograd.backward(loss)
-    return float(loss.detach())
+    gradients = [p.grad.flatten().cpu() for p in run.model.parameters() if p.grad is not None]
+    return float(loss.detach()), torch.cat(gradients)
 
 
 def _moved(draws: Draws, device: torch.device) -> Draws:
@@ -89,59 +91,62 @@ def _moved(draws: Draws, device: torch.device) -> Draws:
 
 
 def stack_of_two(config: TrainingConfig, dataset: Dataset, device: torch.device) -> Check:
-    """The losses of some steps, stacked and alone."""
-    alone, stacked = (
-        [Run(config, seed, dataset, device) for seed in range(2)],
-        Stack([Run(config, seed, dataset, device) for seed in range(2)]),
-    )
+    """Checks the losses of some steps of a stack against those of its trials alone."""
+    runs = [Run(config, seed, dataset, device) for seed in range(2)]
+    stack = Stack([Run(config, seed, dataset, device) for seed in range(2)])
     rows = torch.arange(config.batch_size, device=device)
-    far = 0.0
+    difference = 0.0
     for _ in range(STEPS):
-        wanted, found = torch.stack([_with_layers(run, rows) for run in alone])[:, 0], stacked.step(rows.expand(2, -1))[:, 0]
-        far = max(far, float((found / wanted - 1).abs().max()))
-    return Check(f"losses of {STEPS} steps of a stack of two", far, 1e-3, "of those alone")
+        solo_losses = torch.stack([_step_as_in_epoch(run, rows) for run in runs])[:, 0]
+        stacked_losses = stack.step(rows.expand(2, -1))[:, 0]
+        difference = max(difference, float((stacked_losses / solo_losses - 1).abs().max()))
+    return Check(f"losses of {STEPS} steps of a stack of two", difference, 1e-3, "of those alone")
 
 
-def _with_layers(run: Run, rows: Tensor) -> Tensor:
-    """A step as in an epoch, where dropout draws from the trial's own stream."""
+def _step_as_in_epoch(run: Run, rows: Tensor) -> Tensor:
+    """Takes a step in which dropout draws from the trial's own random stream, as in an epoch."""
     with run.layers.entered():
         return run.step(rows)
 
 
 def graph(config: TrainingConfig, dataset: Dataset, device: torch.device) -> Check:
-    """The weights after some steps, with and without a CUDA graph."""
+    """Checks the weights after some steps with a CUDA graph against those without."""
     plain, graphed = (Run(config, 0, dataset, device) for _ in range(2))
     rows = torch.arange(config.batch_size, device=device)
     for _ in range(STEPS):
         with plain.layers.entered():
             plain.ungraphed_step(rows)
         graphed.step(rows)
-    return Check(f"weights after {STEPS} steps under a graph", _apart(plain, graphed), 0.0, "at most, from those without")
+    return Check(
+        f"weights after {STEPS} steps under a graph", _largest_difference(plain, graphed), 0.0, "at most, from those without"
+    )
 
 
 def resume(config: TrainingConfig, dataset: Dataset, device: torch.device) -> Check:
-    """The weights after two epochs, and after one, a checkpoint and another one."""
-    whole, first, second = (Run(config, 0, dataset, device) for _ in range(3))
-    for run in (whole, whole, first):
+    """Checks the weights after two epochs with a restart in between against those of two epochs without."""
+    uninterrupted, first, second = (Run(config, 0, dataset, device) for _ in range(3))
+    for run in (uninterrupted, uninterrupted, first):
         run.epoch()
     second.restore(copy.deepcopy(first.state()))
     second.epoch()
-    return Check("weights after going on from a checkpoint", _apart(whole, second), 0.0, "at most, from those never cut")
+    difference = _largest_difference(uninterrupted, second)
+    return Check("weights after going on from a checkpoint", difference, 0.0, "at most, from those never cut")
 
 
-def _apart(one: Run, other: Run) -> float:
-    pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
+def _largest_difference(left: Run, right: Run) -> float:
+    """Returns the largest absolute difference between the weights of two runs."""
+    pairs = zip(left.model.parameters(), right.model.parameters(), strict=True)
     return max(float((p - q).detach().abs().max()) for p, q in pairs)
 
 
 def evaluation(config: TrainingConfig, dataset: Dataset, device: torch.device) -> Check:
-    """Every metric of one model on the device and on a CPU, in their Monte-Carlo errors."""
+    """Checks every metric of one model on the device against the CPU's, in Monte-Carlo errors."""
     tables = []
-    for place in (CPU, device):
-        model = Run(config, 0, dataset, place).trained().model
-        tables.append(evaluate(model, 0, dataset, untrained_classifiers(dataset, place), place))
-    far = [
-        abs(one.value - other.value) / (math.hypot(one.mc_error, other.mc_error) + 1e-3 * abs(one.value) + 1e-9)
-        for one, other in zip(*tables, strict=True)
-    ]
-    return Check(f"{len(far)} metrics of the evaluation", max(far), ERRORS, "Monte-Carlo errors from the CPU's")
+    for target in (CPU, device):
+        model = Run(config, 0, dataset, target).trained().model
+        tables.append(evaluate(model, 0, dataset, untrained_classifiers(dataset, target), target))
+    differences = []
+    for on_cpu, on_device in zip(*tables, strict=True):
+        error = math.hypot(on_cpu.mc_error, on_device.mc_error) + 1e-3 * abs(on_cpu.value) + 1e-9
+        differences.append(abs(on_cpu.value - on_device.value) / error)
+    return Check(f"{len(differences)} metrics of the evaluation", max(differences), ERRORS, "Monte-Carlo errors from the CPU's")

@@ -1,4 +1,4 @@
-"""What is measured: networks on random data of the datasets' shapes, so that nothing has to be downloaded or drawn."""
+"""The measured cases: networks on random data of the datasets' shapes, so that no data has to be downloaded or generated."""
 
 from dataclasses import dataclass, replace
 
@@ -23,18 +23,18 @@ REHEARSED_BATCH = 16
 
 @dataclass(frozen=True)
 class Case:
-    """Networks of a dataset."""
+    """A dataset and a kind of networks."""
 
     dataset: str
     networks: str
 
     @property
     def name(self) -> str:
-        """As tables name it."""
+        """The name of the case in tables."""
         return f"{self.dataset}, {self.networks}"
 
     def config(self, precision: str, is_rehearsal: bool) -> TrainingConfig:
-        """MoPoE with the paper's settings."""
+        """Returns MoPoE with the paper's settings; smaller ones for a rehearsal."""
         fields = {"dataset": self.dataset, "networks": self.networks, "model": "mopoe", "precision": precision, "epochs": 2}
         small = {"batch_size": REHEARSED_BATCH, "train_examples": 500, "test_examples": 100, "importance_samples": 3}
         return TrainingConfig.model_validate(fields | (small if is_rehearsal else {"train_examples": EXAMPLES}))
@@ -45,25 +45,28 @@ CASES = tuple(Case(dataset, networks) for networks in ("paper", "small") for dat
 
 
 def random_data(config: TrainingConfig, examples: int = EXAMPLES) -> Dataset:
-    """Random items with random labels: how long a step takes does not depend on what they show."""
-    modalities, chance = MODALITIES[config.dataset], torch.Generator().manual_seed(0)
-    items = {m.name: _items(m, examples, chance) for m in modalities}
-    names, classes = config.attributes, len(config.attributes) or config.card.classes
-    shape, kinds = ((examples, classes), 2) if names else ((examples,), classes)
-    labels = torch.randint(kinds, shape, generator=chance).to(torch.uint8 if names else torch.int64)
+    """Returns random items with random labels: the time of a step does not depend on their content."""
+    modalities, rng = MODALITIES[config.dataset], torch.Generator().manual_seed(0)
+    items = {m.name: _items(m, examples, rng) for m in modalities}
+    attributes, classes = config.attributes, len(config.attributes) or config.card.classes
+    if attributes:
+        labels = torch.randint(2, (examples, classes), generator=rng).to(torch.uint8)
+    else:
+        labels = torch.randint(classes, (examples,), generator=rng)
     rows = dict.fromkeys(items, torch.arange(examples))
     split = Split(modalities, items, dict.fromkeys(items, labels), rows, labels)
-    return Dataset(config.dataset, config.source, modalities, split, split, classes, "random", names)
+    return Dataset(config.dataset, config.source, modalities, split, split, classes, "random", attributes)
 
 
-def _items(modality: Modality, count: int, chance: torch.Generator) -> torch.Tensor:
-    text = modality.kind == "text"
-    values, shape = (modality.shape[1], modality.shape[:1]) if text else (256, modality.shape)
-    return torch.randint(values, (count, *shape), generator=chance).byte()
+def _items(modality: Modality, count: int, rng: torch.Generator) -> torch.Tensor:
+    """Returns random items as a dataset stores them: characters as codes, pictures as bytes."""
+    is_text = modality.kind == "text"
+    values, shape = (modality.shape[1], modality.shape[:1]) if is_text else (256, modality.shape)
+    return torch.randint(values, (count, *shape), generator=rng).byte()
 
 
 def untrained_classifiers(dataset: Dataset, device: torch.device) -> Classifiers:
-    """The published classifiers with random weights, which take as long as trained ones."""
+    """Returns the published classifiers with random weights; they take as long as trained ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         networks = {m.name: classifier(m, dataset.classes).to(device).eval().requires_grad_(False) for m in dataset.modalities}
@@ -71,5 +74,5 @@ def untrained_classifiers(dataset: Dataset, device: torch.device) -> Classifiers
 
 
 def tested_on(dataset: Dataset, examples: int) -> Dataset:
-    """The same data with fewer test examples."""
+    """Returns the same data with at most this many test examples."""
     return replace(dataset, test=dataset.test.take(min(examples, len(dataset.test)), 0))

@@ -1,4 +1,4 @@
-"""Time on the device, the card's own limits, and the budget of the whole run."""
+"""Measures time on the device and the card's peak rates, and keeps the budget of the whole run."""
 
 import signal
 import time
@@ -17,17 +17,19 @@ ROUND_SECONDS = 0.15
 PEAK_SECONDS = 0.5
 MOST_CALLS = 1000
 RESERVE = 2.0
-"""Seconds of the budget that are kept for writing."""
+"""Seconds of the budget that are reserved for writing the page."""
 
 
 @dataclass
 class Budget:
-    """Seconds that the run may take."""
+    """The seconds that the run may take, and how they are used."""
 
     seconds: float
     started: float = field(default_factory=time.monotonic)
     left_out: list[str] = field(default_factory=list)
+    """Names of the measurements that were not made or not finished."""
     _longest: float = 0.0
+    """Seconds of the longest measurement so far."""
 
     @property
     def used(self) -> float:
@@ -35,9 +37,9 @@ class Budget:
         return time.monotonic() - self.started
 
     def measure(self, name: str, work: Callable[[], Result]) -> Result | None:
-        """What the work gives; None, with its name kept, where it is not begun or broken off.
+        """Returns the result of the work; None, with its name in `left_out`, if there is not enough time.
 
-        It is not begun where the longest piece of work so far would not end in time, and it is broken off where it does not itself.
+        The work does not start if the longest work so far would not end in time. It is broken off if it does not end in time itself.
         """
         if self.used + max(self._longest, RESERVE) < self.seconds:
             started = time.monotonic()
@@ -58,7 +60,7 @@ class TimeIsUp(Exception):
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raises TimeIsUp in the main thread when so much time has passed inside."""
+    """Raises TimeIsUp in the main thread if the context is active for longer than `seconds`."""
 
     def ring(*_: object) -> None:
         raise TimeIsUp
@@ -73,15 +75,15 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Waits until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds_a_call(call: Callable[[], object], device: torch.device, at_least: float = ROUND_SECONDS) -> float:
-    """The mean over as many calls as fill some time, after one that warms up.
+    """Returns the mean seconds of a call, over as many calls as take about `at_least` seconds, after one call to warm up.
 
-    Their number comes from a call that is waited for: a host that called until the time is up would put minutes of graphs into the queue.
+    The number of calls comes from timing one synchronised call. A host that called until the time is up would queue minutes of graphs.
     """
     call()
     calls = max(1, min(MOST_CALLS, round(at_least / _seconds(call, device, 1))))
@@ -98,16 +100,16 @@ def _seconds(call: Callable[[], object], device: torch.device, calls: int) -> fl
 
 
 def peak_flops(policy: str, device: torch.device, size: int) -> float:
-    """Floating-point operations a second of a large square product in this precision."""
+    """Returns the floating-point operations per second of a large square matrix product in this precision."""
     dtype = torch.bfloat16 if policy == "bf16" else torch.float32
-    chance = torch.Generator(device).manual_seed(0)
-    a, b = (torch.randn(size, size, generator=chance, device=device).to(dtype) for _ in range(2))
+    rng = torch.Generator(device).manual_seed(0)
+    a, b = (torch.randn(size, size, generator=rng, device=device).to(dtype) for _ in range(2))
     with precision.in_backward(policy, device):
         return 2 * size**3 / seconds_a_call(lambda: torch.mm(a, b), device, PEAK_SECONDS)
 
 
 def peak_bytes(device: torch.device, numbers: int) -> float:
-    """Bytes a second, read and written, of a large copy within the device's memory."""
+    """Returns the bytes per second, read plus written, of a large copy within the device's memory."""
     source = torch.ones(numbers, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / seconds_a_call(lambda: target.copy_(source), device, PEAK_SECONDS)

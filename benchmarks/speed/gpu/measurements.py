@@ -1,4 +1,4 @@
-"""Times of steps and of the evaluation, floating-point operations, and memory."""
+"""Measures times of steps and of the evaluation, floating-point operations, and memory."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -22,7 +22,7 @@ TESTED = 512
 
 @dataclass(frozen=True)
 class StepTime:
-    """One way to take a step. Ratios are to one trial alone in the same rounds."""
+    """The time of one way to take a step. Speedups are over one trial alone in the same rounds."""
 
     case: str
     precision: str
@@ -30,18 +30,18 @@ class StepTime:
     """`eager`, `graph`, or `stack of 16`."""
     trials: int
     seconds: float | None
-    """None where memory was short."""
+    """None if memory was too small."""
     over_eager: float | None = None
-    """How many times as fast as as many eager steps alone."""
+    """Speedup over the same number of eager steps of one trial."""
     over_graph: float | None = None
-    """How many times as fast as as many graphed steps alone."""
+    """Speedup over the same number of graphed steps of one trial."""
     peak_bytes: int = 0
     is_graphed: bool = False
 
 
 @dataclass(frozen=True)
 class EvaluationTime:
-    """One evaluation of a model."""
+    """The time of one evaluation of a model."""
 
     case: str
     precision: str
@@ -50,7 +50,7 @@ class EvaluationTime:
 
 
 def alone(case: Case, policy: str, device: torch.device, is_rehearsal: bool) -> list[StepTime]:
-    """A step of one trial, kernel by kernel and as one graph."""
+    """Measures a step of one trial, kernel by kernel and as one CUDA graph."""
     run, rows = _solo(case, policy, device, is_rehearsal)
     _reset_peak(device)
     eager = median(seconds_a_call(lambda: run.ungraphed_step(rows), device) for _ in range(ROUNDS))
@@ -63,32 +63,31 @@ def alone(case: Case, policy: str, device: torch.device, is_rehearsal: bool) -> 
 
 
 def stacked(case: Case, policy: str, size: int, device: torch.device, is_rehearsal: bool) -> StepTime:
-    """A step of a stack, turn about with one of a trial alone."""
+    """Measures a step of a stack and the steps of one trial, in turns."""
     way = f"stack of {size}"
     try:
         run, rows = _solo(case, policy, device, is_rehearsal)
         _reset_peak(device)
         stack = Stack([Run(run.config, seed, _data(case, is_rehearsal), device) for seed in range(size)])
         stacked_rows = rows.expand(size, -1)
-        rounds = [
-            (
-                seconds_a_call(lambda: run.ungraphed_step(rows), device),
-                seconds_a_call(lambda: run.step(rows), device),
-                seconds_a_call(lambda: stack.step(stacked_rows), device),
-            )
-            for _ in range(ROUNDS)
-        ]
-        over_eager, over_graph = (median(size * one[i] / one[2] for one in rounds) for i in range(2))
-        seconds = median(one[2] for one in rounds)
-        return StepTime(case.name, policy, way, size, seconds, over_eager, over_graph, _peak(device), stack.graphed.possible)
+        stack_s, over_eager, over_graph = [], [], []
+        for _ in range(ROUNDS):
+            eager = seconds_a_call(lambda: run.ungraphed_step(rows), device)
+            graph = seconds_a_call(lambda: run.step(rows), device)
+            seconds = seconds_a_call(lambda: stack.step(stacked_rows), device)
+            stack_s.append(seconds)
+            over_eager.append(size * eager / seconds)
+            over_graph.append(size * graph / seconds)
+        speedups = median(over_eager), median(over_graph)
+        return StepTime(case.name, policy, way, size, median(stack_s), *speedups, _peak(device), stack.graphed.possible)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-    return StepTime(case.name, policy, way, size, None)  # here, where the error and the memory that it holds is gone
+    return StepTime(case.name, policy, way, size, None)  # outside of `except`, where the error no longer holds memory
 
 
 def evaluated(case: Case, policy: str, device: torch.device, is_rehearsal: bool) -> EvaluationTime:
-    """The whole evaluation of one model on some test examples; the second of two, because the first sets up libraries."""
+    """Measures the evaluation of one model on some test examples: the second of two, because the first sets up libraries."""
     run, _ = _solo(case, policy, device, is_rehearsal)
     dataset = tested_on(_data(case, is_rehearsal), 100 if is_rehearsal else TESTED)
     model, classifiers = run.trained().model, untrained_classifiers(dataset, device)
@@ -97,7 +96,7 @@ def evaluated(case: Case, policy: str, device: torch.device, is_rehearsal: bool)
 
 
 def flops_a_step(case: Case, batch: int) -> int:
-    """Floating-point operations of a step of one trial, counted on the CPU with a small batch: they grow in step with it."""
+    """Returns the floating-point operations of a step of one trial, counted on the CPU with a small batch and scaled to `batch`."""
     config = case.config("fp32", is_rehearsal=True).model_copy(update={"batch_size": COUNTED_BATCH})
     run = Run(config, 0, random_data(config), torch.device("cpu"))
     with FlopCounterMode(display=False) as counter:
@@ -129,5 +128,5 @@ def _reset_peak(device: torch.device) -> None:
 
 
 def _peak(device: torch.device) -> int:
-    """Bytes that the process took of the device at most, with those of graphs; 0 on a CPU."""
+    """Returns the process's peak memory on the device in bytes, with that of graphs; 0 on a CPU."""
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0

@@ -1,4 +1,4 @@
-"""The page and the JSON of what was measured."""
+"""Writes the measurements as a page and as JSON."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -19,28 +19,28 @@ REHEARSAL = (
 
 @dataclass
 class Measured:
-    """All that is known so far."""
+    """All measurements so far."""
 
     machine: dict[str, Any]
     is_rehearsal: bool
     peak_flops: dict[str, float] = field(default_factory=dict)
-    """By precision, a second."""
+    """Floating-point operations per second, by precision."""
     peak_bytes: float | None = None
     checks: list[Check] = field(default_factory=list)
     steps: list[StepTime] = field(default_factory=list)
     flops: dict[str, int] = field(default_factory=dict)
-    """By case, of one trial's step."""
+    """Floating-point operations of one trial's step, by case."""
     evaluations: list[EvaluationTime] = field(default_factory=list)
     projections: list[Projection] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    """Measurements that ended in an error, with its first line."""
+    """Measurements that ended in an error, with the error's first line."""
     left_out: list[str] = field(default_factory=list)
     """Measurements for which there was no time."""
     seconds: float = 0.0
 
 
 def share(measured: Measured, step: StepTime) -> float | None:
-    """The part of the card's own peak in this precision that a step's floating-point operations make use of."""
+    """Returns the share of the card's measured peak that a step reaches in its precision; None if it is not known."""
     if measured.is_rehearsal:
         return None
     peak, flops = measured.peak_flops.get(step.precision), measured.flops.get(step.case)
@@ -48,14 +48,14 @@ def share(measured: Measured, step: StepTime) -> float | None:
 
 
 def write(measured: Measured, into: Path) -> None:
-    """Write `performance_gpu.md` and `.json` into a folder, each whole or not at all."""
+    """Writes `performance_gpu.md` and `.json` into a folder, each whole or not at all."""
     into.mkdir(parents=True, exist_ok=True)
     write_text(LocalPath(into / "performance_gpu.json"), json.dumps(asdict(measured), indent=1) + "\n")
     write_text(LocalPath(into / "performance_gpu.md"), page(measured))
 
 
 def page(measured: Measured) -> str:
-    """The whole page as Markdown."""
+    """Returns the whole page as Markdown."""
     parts = [f"# Training on {measured.machine['device']}", *([REHEARSAL] if measured.is_rehearsal else []), _about(measured)]
     sections = {
         "Does it compute the same?": _checks(measured.checks),
@@ -107,19 +107,23 @@ def _steps(measured: Measured) -> str:
             "out of memory" if step.seconds is None else f"{step.seconds * 1e3:.2f}",
             _times(step.over_eager),
             _times(step.over_graph),
-            "" if (part := share(measured, step)) is None else f"{part:.1%}",
+            _percent(share(measured, step)),
             f"{step.peak_bytes / 2**30:.2f} GB" if step.peak_bytes else "",
             "yes" if step.is_graphed else "no",
         )
         for step in measured.steps
     ]
     text = (
-        "MoPoE, medians of rounds in which the ways take turns. `times eager alone` is how many times as fast as as many trials one "
+        "MoPoE, medians of rounds in which the ways take turns. `times eager alone` is the speedup over the same number of trials one "
         "after another, kernel by kernel. The goal for a stack of 16 of MNIST-SVHN-Text on an H100 is 8, and 2.5 times the graph alone. "
-        "`of the peak` compares the step's floating-point operations with the card's product above. `memory` is all that the process "
-        "took of the device, with what the trial alone takes beside the stack."
+        "`of the peak` compares the step's floating-point operations with the card's product above. `memory` is the peak of the whole "
+        "process on the device, with the single trial that is measured beside the stack."
     )
     return f"{text}\n\n{_table(head, rows)}" if rows else ""
+
+
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{fraction:.1%}"
 
 
 def _times(ratio: float | None) -> str:
@@ -135,7 +139,7 @@ def _projections(projections: Sequence[Projection]) -> str:
     if not projections:
         return ""
     best = min(projections, key=lambda p: p.hours)
-    known = best.evaluation_hours is not None
+    without_evaluation = " without the evaluation" if best.evaluation_hours is None else ""
     rows = [
         (
             p.precision,
@@ -148,7 +152,7 @@ def _projections(projections: Sequence[Projection]) -> str:
     ]
     text = (
         f"{best.trials} trials of {best.steps:,} steps. The fastest way is {best.way} in {best.precision}: {best.hours:.1f} hours"
-        f"{'' if known else ' without the evaluation'}; the goal is under {GOAL_HOURS:g}. Loading and writing are not in it."
+        f"{without_evaluation}; the goal is under {GOAL_HOURS:g}. Loading and writing are not included."
     )
     return f"{text}\n\n" + _table(("precision", "way", "training", "evaluation", "together"), rows)
 
