@@ -31,7 +31,7 @@ def only_driver(spec: SweepSpec, ledger: Ledger) -> Iterator[Lease]:
             with suppress(OSError):
                 overlaps.note(folder, lease.holder, "one that took over")
             raise SweepHeldError(
-                f"{spec.name}: this command stood still for so long that another may drive the sweep now; this one has stopped, and "
+                f"{spec.name}: this command was suspended for so long that another may drive the sweep now; this one has stopped, and "
                 "nothing is lost; type it again when the other has ended"
             ) from None
 

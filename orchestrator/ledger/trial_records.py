@@ -45,7 +45,7 @@ class TrialRecords:
             return {}
         stored = records.read(path, self.identity("trial"))
         if not isinstance(stored.get("config"), dict):
-            raise records.damaged(path, "it holds no configuration")
+            raise records.damaged(path, "it has no configuration")
         if stored.get("seed") != self.trial.seed:
             raise MisplacedError(
                 f"{path}: is not the record that belongs here (its seed is {stored.get('seed')!r}, not {self.trial.seed})"

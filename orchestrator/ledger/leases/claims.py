@@ -1,4 +1,4 @@
-"""Claims: files by which a process says that it holds a trial or a sweep."""
+"""Claims: files in which a process states that it holds a trial or a sweep."""
 
 from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath

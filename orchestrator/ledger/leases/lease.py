@@ -114,7 +114,7 @@ class Lease:
         if heartbeat.now() - self._last_beat > stale / 2:  # this process was suspended, or its disk did not respond
             self._beat()
         if self.is_lost:
-            raise LeaseLost(f"{self.storage}: this process was not heard of in time; another may have taken over")
+            raise LeaseLost(f"{self.storage}: this process wrote no heartbeat in time; another may have taken over")
 
     @property
     def is_lost(self) -> bool:

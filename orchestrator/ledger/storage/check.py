@@ -32,18 +32,18 @@ def _test(layout: Layout, probe: AnyPath) -> str:
     """Returns the guarantee that is broken for the file `probe`; empty if none is."""
     write_text(probe, CONTENT)
     if probe.read_text() != CONTENT:
-        return "a file that was written is read back otherwise"
+        return "a file that was written is read back with another content"
     if not _is_listed(layout, probe):
-        return "a listing does not show a file that was written just now"
+        return "a listing does not show a file that was just written"
     if create(probe, b"second"):
-        return "a file is created where there is one, so that a second result could replace the first"
+        return "an exclusive create replaces an existing file, so that a second result could replace the first"
     for content in ("1", "2"):
         write_text(probe, content)
         if probe.read_text() != content:
-            return "a file that was written over is still read as it was before"
+            return "a file that was overwritten is still read with its old content"
     probe.unlink()
     if probe.exists() or _is_listed(layout, probe):
-        return "a file that was deleted is still there"
+        return "a file that was deleted still exists"
     return ""
 
 
@@ -55,11 +55,11 @@ def remark(storage: AnyPath) -> str:
     """Returns a warning if this storage has no exclusive create; else an empty text."""
     if isinstance(storage, RemotePath) and not storage.is_exclusive:
         return (
-            f"storage: {storage} cannot be asked to create a file only where there is none{_remedy(storage)}; two workers that record "
-            "one trial in the same moment, after one of them stood still, could both believe that theirs is the result"
+            f"storage: {storage} cannot create a file exclusively{_remedy(storage)}; two workers that record the same trial at the same "
+            "moment, because one of them was suspended, could both believe that theirs is the result"
         )
     return ""
 
 
 def _remedy(storage: RemotePath) -> str:
-    return " (boto3 can ask S3: `pip install boto3`)" if str(storage).startswith("s3://") else ""
+    return " (S3 can with boto3: `pip install boto3`)" if str(storage).startswith("s3://") else ""
