@@ -84,7 +84,7 @@ class Failure:
     def cause(self) -> str:
         """The same text for all failures with one cause, such as `ValueError at mopoe_core/loss.py:12 in terms`."""
         if not self.type:
-            return self.last_line or "nothing is known of its end"
+            return self.last_line or "no record says why"
         return f"{self.type} at {self.frame}" if self.frame else self.type
 
     def as_record(self) -> dict[str, Any]:

@@ -60,8 +60,8 @@ def test_the_last_digit_counts_where_nothing_excuses_it():
 
 def test_another_order_of_additions_excuses_what_is_within_tolerance():
     """With another number of threads, differences up to the tolerance are allowed. The verdict says how large, where and why."""
-    near = again(10.0 * (1 + TOLERANCE / 2), provenance=threads(4))
-    verdict = compare(replace(RECORDED, provenance=threads(1)), near, 0.1)
+    within = again(10.0 * (1 + TOLERANCE / 2), provenance=threads(4))
+    verdict = compare(replace(RECORDED, provenance=threads(1)), within, 0.1)
     assert verdict.holds
     assert verdict.said == (
         "within tolerance (largest relative difference 0.0005 in epoch 1, train/loss, weights 0.1 apart), which is 0.001, and 1 for "
@@ -145,10 +145,10 @@ def test_trials_that_are_trained_again_are_bit_equal_and_a_forged_one_parts(stor
     verdicts = [line for line in out.splitlines() if "bit-equal" in line]
     assert [names(line, "2 epochs", "32 metrics", "weights") for line in verdicts] == [True, True]
     assert {p: p.read_bytes() for p in ledger.storage.rglob("*.json")} == before
-    kept = ledger.result(first)
-    better = replace(kept.metrics[0], value=kept.metrics[0].value + 0.01)
+    recorded = ledger.result(first)
+    better = replace(recorded.metrics[0], value=recorded.metrics[0].value + 0.01)
     (ledger.folder(first) / "result.json").unlink()
-    assert ledger.record(replace(kept, metrics=(better, *kept.metrics[1:])))
+    assert ledger.record(replace(recorded, metrics=(better, *recorded.metrics[1:])))
     state = torch.load(ledger.checkpoint(second), weights_only=True)
     next(iter(state["model"].values())).mul_(1.001)
     torch.save(state, ledger.checkpoint(second))
@@ -157,7 +157,7 @@ def test_trials_that_are_trained_again_are_bit_equal_and_a_forged_one_parts(stor
     assert ledger.record(changed)
     code, out, _ = types_here("audit", path, "--sample", 2, "--seed", 1)
     assert code == 1
-    assert names_in_order(line_naming(out, first.id), "coherence/joint", repr(better.value), repr(kept.metrics[0].value))
+    assert names_in_order(line_naming(out, first.id), "coherence/joint", repr(better.value), repr(recorded.metrics[0].value))
     assert names(line_naming(out, second.id), "weights", 0.001)
 
 

@@ -112,7 +112,7 @@ def test_a_reader_who_holds_the_folder_never_sees_half_a_report(tmp_path):
     write(folder, "0")
     if not replaced_folder.exchanged(folder, folder):
         pytest.skip("this file system does not exchange folders")
-    stop, seen, threads = threading.Event(), [], []
+    stop, texts_seen, threads = threading.Event(), [], []
 
     def read():
         while not stop.is_set():
@@ -123,7 +123,7 @@ def test_a_reader_who_holds_the_folder_never_sees_half_a_report(tmp_path):
                 continue  # it was replaced and deleted since
             finally:
                 os.close(held)
-            seen.append({os.read(file, 100) for file in opened})
+            texts_seen.append({os.read(file, 100) for file in opened})
             for file in opened:
                 os.close(file)
 
@@ -136,8 +136,8 @@ def test_a_reader_who_holds_the_folder_never_sees_half_a_report(tmp_path):
     stop.set()
     for thread in threads:
         thread.join()
-    assert seen
-    assert {len(texts) for texts in seen} == {1}
+    assert texts_seen
+    assert {len(texts) for texts in texts_seen} == {1}
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,14 @@ def test_paths_are_moved_wherever_they_are(tmp_path):
 
 def test_a_remote_report_loses_the_files_of_the_one_before_and_no_others(tmp_path):
     """The page is written last; files of others stay."""
-    there = storage_path(f"memory://{uuid.uuid4().hex}") / "sweeps" / "s" / "report"
+    remote_folder = storage_path(f"memory://{uuid.uuid4().hex}") / "sweeps" / "s" / "report"
     for name in ("front-old.svg", "notes.txt", "paper/old.md", "paper/claims.md", report.PAGE):
-        (there / name).write_bytes(b"old")
+        (remote_folder / name).write_bytes(b"old")
     fill("new")(tmp_path)
-    report_step.upload_report(tmp_path, there)
-    found = {
-        path.path.removeprefix(f"{there.path}/"): path.read_bytes() for pattern in ("*", "*/*") for path in there.glob(pattern)
+    report_step.upload_report(tmp_path, remote_folder)
+    contents = {
+        path.path.removeprefix(f"{remote_folder.path}/"): path.read_bytes()
+        for pattern in ("*", "*/*")
+        for path in remote_folder.glob(pattern)
     }
-    assert found == dict.fromkeys(NAMES, b"new") | {"notes.txt": b"old"}
+    assert contents == dict.fromkeys(NAMES, b"new") | {"notes.txt": b"old"}

@@ -57,10 +57,10 @@ class Home:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A sweep that ran twice: the second report has links to what the first `sweep` wrote to MLflow."""
-    made = Home(tmp_path_factory.mktemp("home"))
+    home = Home(tmp_path_factory.mktemp("home"))
     for _ in range(2):
-        assert made.sweeps().tracking_problems == ()
-    return made
+        assert home.sweeps().tracking_problems == ()
+    return home
 
 
 @pytest.fixture
@@ -152,10 +152,10 @@ def test_a_report_with_nothing_new_is_not_drawn_again(home, work, types_here):
     """`report` prints the same as when it was drawn. A report with another option or in another folder is drawn."""
     home.sweeps()
     work.clear()
-    code, said, _ = types_here("report", home.file)
+    code, output, _ = types_here("report", home.file)
     assert (code, work) == (0, [])
     (home.report / "index.html").unlink()
-    assert types_here("report", home.file) == (0, said, "")
+    assert types_here("report", home.file) == (0, output, "")
     assert work == ["drawn"]
     for options in (("--rank-unequal",), ("--against-paper",), ("--to", home.file.parent / "elsewhere")):
         work.clear()

@@ -37,9 +37,9 @@ def stored(ledger, spec, leave=None):
     write_text(ledger.storage / "sweeps" / spec.name / "sweep.json", sweep_records.record(spec))
 
 
-def betas(found):
+def betas(surplus):
     """Returns the betas of the trials whose checkpoints are surplus."""
-    return sorted(trial.config.beta for trial in found.trials)
+    return sorted(trial.config.beta for trial in surplus.trials)
 
 
 def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_path):
@@ -50,12 +50,12 @@ def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_pat
     artifacts.mkdir(parents=True)
     (artifacts / "checkpoint.pt").hardlink_to(ledger.checkpoint(spec.trials[-1]))
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
-    found = retention.surplus(spec, tmp_path)
-    assert betas(found) == [3.0, 3.0]
-    assert found.links == (artifacts / "checkpoint.pt",)
-    assert found.megabytes == pytest.approx(14e-6)
-    retention.delete(found, tmp_path)
-    assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == {*found.paths, *found.links}
+    surplus = retention.surplus(spec, tmp_path)
+    assert betas(surplus) == [3.0, 3.0]
+    assert surplus.links == (artifacts / "checkpoint.pt",)
+    assert surplus.megabytes == pytest.approx(14e-6)
+    retention.delete(surplus, tmp_path)
+    assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == {*surplus.paths, *surplus.links}
     assert {ledger.state(trial).status for trial in spec.trials} == {"completed"}
     assert retention.surplus(spec, tmp_path).trials == ()
 
@@ -101,9 +101,9 @@ def test_a_checkpoint_in_use_and_young_leftovers_stay(tmp_path):
     os.utime(old, (long_ago, long_ago))
     with Lease(tmp_path) as lease:
         lease.claim(ledger.folder(beaten[0]))
-        found = retention.surplus(spec, tmp_path)
-        assert found.trials == (beaten[1],)
-        assert [path for path in found.leftovers if path.is_relative_to(tmp_path)] == [old]
+        surplus = retention.surplus(spec, tmp_path)
+        assert surplus.trials == (beaten[1],)
+        assert [path for path in surplus.leftovers if path.is_relative_to(tmp_path)] == [old]
 
 
 def test_a_sweep_is_remembered_with_its_scale_and_without_its_storage(tmp_path):

@@ -66,9 +66,9 @@ def test_a_result_names_the_checkpoint_that_was_evaluated(store):
     for trial, path in zip(store.trials, checkpoints(store), strict=True):
         result = store.ledger.result(trial)
         assert result.checkpoint == Digest.of(path.read_bytes())
-        found = {picture.stem: Digest.of(picture.read_bytes()).sha256 for picture in (path.parent / "samples").iterdir()}
-        assert result.samples == found
-        assert {"dataset", "unconditional", "tuples", "given_a", "given_b", "given_a.b"} == set(found)
+        digests = {picture.stem: Digest.of(picture.read_bytes()).sha256 for picture in (path.parent / "samples").iterdir()}
+        assert result.samples == digests
+        assert {"dataset", "unconditional", "tuples", "given_a", "given_b", "given_a.b"} == set(digests)
         assert torch.load(path, weights_only=True)["trial"] == trial.id
 
 
@@ -313,8 +313,8 @@ def test_one_damaged_trial_is_trained_again_and_ends_as_it_was(store, types_here
     first, second = (store.ledger.result(trial) for trial in store.trials)
     (store.ledger.folder(store.trials[0]) / "result.json").unlink()
     assert store.ledger.record(replace(first, checkpoint=second.checkpoint))
-    made = plan.make(store.trials, store.ledger, thorough=True)
-    assert (set(made.damaged), made.done) == ({store.trials[0]}, (store.trials[1],))
+    thorough_plan = plan.make(store.trials, store.ledger, thorough=True)
+    assert (set(thorough_plan.damaged), thorough_plan.done) == ({store.trials[0]}, (store.trials[1],))
     aside = store.ledger.set_aside(store.trials[0])
     assert json.loads((aside / "result.json").read_text())["record"]["trial"] == store.trials[0].id
     assert plan.make(store.trials, store.ledger, thorough=True).fresh == (store.trials[0],)

@@ -183,13 +183,13 @@ def test_a_trial_that_was_put_back_does_not_go_on_from_a_worker_that_slept(ledge
 
 def test_a_failure_counts_until_another_attempt_has_begun(ledger):
     """A record that a trial has failed or was cancelled belongs to one attempt."""
-    seen = []
+    statuses = []
     for note in (lambda: ledger.fail(TRIAL, "ValueError: no"), lambda: ledger.cancel(TRIAL), lambda: None):
         ledger.begin(TRIAL, "worker")
-        seen.append(ledger.state(TRIAL).status)
+        statuses.append(ledger.state(TRIAL).status)
         note()
-        seen.append(ledger.state(TRIAL).status)
-    assert seen == ["pending", "failed", "pending", "cancelled", "pending", "pending"]
+        statuses.append(ledger.state(TRIAL).status)
+    assert statuses == ["pending", "failed", "pending", "cancelled", "pending", "pending"]
 
 
 def test_two_that_begin_at_once_have_two_numbers(ledger, monkeypatch):

@@ -68,15 +68,15 @@ def test_in_no_order_do_two_hold_the_same(monkeypatch):
 
 def test_in_every_order_the_first_of_two_results_counts():
     """Two workers record results. In every order of their steps, one result counts, and the checkpoint is the one that it names."""
-    kept: list[list[bool]] = []
+    outcomes: list[list[bool]] = []
 
     def begin(world: World, storage: MemoryPath) -> None:
-        ledger, said = Ledger(storage), []
-        kept.append(said)
+        ledger, recorded = Ledger(storage), []
+        outcomes.append(recorded)
 
         def records(number: int, attempt: Attempt, content: bytes) -> None:
-            found = TrialResult(TRIAL, "completed", (), (), None, 0.0, 0.0, number, {}, Digest.of(content))
-            said.append(ledger.record(found, attempt))
+            trial_result = TrialResult(TRIAL, "completed", (), (), None, 0.0, 0.0, number, {}, Digest.of(content))
+            recorded.append(ledger.record(trial_result, attempt))
 
         for number in (1, 2):
             attempt, content = Attempt.of(ledger.folder(TRIAL), number, f"worker{number}"), b'{"epochs": 3, "by": "%d"}' % number
@@ -91,4 +91,4 @@ def test_in_every_order_the_first_of_two_results_counts():
         assert Digest.of(raw).sha256 in record
         assert not [path for path in world.files if "/attempts/" in path]
     assert worlds > 5
-    assert all(sorted(said) == [False, True] for said in kept)
+    assert all(sorted(recorded) == [False, True] for recorded in outcomes)

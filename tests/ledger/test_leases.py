@@ -135,10 +135,10 @@ def test_a_claimer_that_slept_between_two_looks_does_not_take_from_one_that_beat
     read, beat = heartbeat.beat_of, tmp_path / "alive" / claim.stem
 
     def slowly(storage, holder):
-        found = read(storage, holder)
+        beat_text = read(storage, holder)
         clock[0] += 120
-        beat.write_text(f"{int(found) + 1:016d}")
-        return found
+        beat.write_text(f"{int(beat_text) + 1:016d}")
+        return beat_text
 
     monkeypatch.setattr(heartbeat, "beat_of", slowly)
     with Lease(tmp_path) as lease:
@@ -279,7 +279,7 @@ def test_a_claim_that_was_cut_is_that_of_a_dead_process_or_of_a_living_one(tmp_p
         assert lease.claim(tmp_path / "thing") is None
 
 
-def _contend(storage, start, inside, most, wins):
+def _contend(storage, start, inside, most_inside, wins):
     from mopoe_core.storage.paths import storage_path
 
     with Lease(storage_path(storage)) as lease:
@@ -290,7 +290,7 @@ def _contend(storage, start, inside, most, wins):
             if lease.claim(things) is None:
                 with inside.get_lock():
                     inside.value += 1
-                    most.value = max(most.value, inside.value)
+                    most_inside.value = max(most_inside.value, inside.value)
                 time.sleep(0.002)
                 with inside.get_lock():
                     inside.value -= 1
@@ -303,12 +303,12 @@ def _contend(storage, start, inside, most, wins):
 def test_of_many_that_come_at_once_never_two_go_on(tmp_path):
     """Four processes claim and let go forty times. Never more than one of them holds the claim."""
     context = multiprocessing.get_context("spawn")
-    start, inside, most, wins = context.Barrier(4), context.Value("i", 0), context.Value("i", 0), context.Value("i", 0)
-    processes = [context.Process(target=_contend, args=(str(tmp_path), start, inside, most, wins)) for _ in range(4)]
+    start, inside, most_inside, wins = context.Barrier(4), context.Value("i", 0), context.Value("i", 0), context.Value("i", 0)
+    processes = [context.Process(target=_contend, args=(str(tmp_path), start, inside, most_inside, wins)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(90)
         assert process.exitcode == 0
-    assert most.value == 1
+    assert most_inside.value == 1
     assert wins.value >= 40

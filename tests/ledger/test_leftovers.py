@@ -88,9 +88,9 @@ def test_what_killed_processes_left_is_found_when_it_is_old_and_nothing_else(sto
     monkeypatch.setattr(leftovers, "FORGOTTEN_SECONDS", -60.0)
     below = RemotePath.below
     monkeypatch.setattr(RemotePath, "below", lambda self: ((path, time.time()) for path, _ in below(self)))  # memory has no times
-    found = leftovers.find(storage)
-    assert names(storage, found) == sorted(LEFT)
-    for path in found:
+    old_files = leftovers.find(storage)
+    assert names(storage, old_files) == sorted(LEFT)
+    for path in old_files:
         if str(path).startswith(str(storage)):
             leftovers.remove(path)
     assert names(storage, leftovers.find(storage)) == []
@@ -120,8 +120,8 @@ def test_a_half_built_report_is_one_leftover(tmp_path):
     os.utime(draft / "paper" / "a.md")
     assert names(tmp_path, leftovers.find(tmp_path / "runs")) == []
     make_old(tmp_path)
-    (found,) = [path for path in leftovers.find(tmp_path / "runs") if path.is_relative_to(tmp_path)]
-    leftovers.remove(found)
+    (leftover,) = [path for path in leftovers.find(tmp_path / "runs") if path.is_relative_to(tmp_path)]
+    leftovers.remove(leftover)
     assert not draft.exists()
 
 

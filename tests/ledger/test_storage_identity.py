@@ -67,11 +67,11 @@ def rows(uri: str, storage_id: str) -> dict[str, Any]:
     """Returns every row that the store has of a storage's runs, deleted ones too, by run id."""
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as store:
         of = "select run_uuid from tags where key = 'storage_id' and value = ?"
-        found = {}
+        rows_by_run = {}
         for (run_id,) in store.execute(of, (storage_id,)).fetchall():
             tables = [store.execute(f"select * from {name} where run_uuid = ? order by 1, 2", (run_id,)) for name in TABLES]
-            found[run_id] = [table.fetchall() for table in tables]
-        return found
+            rows_by_run[run_id] = [table.fetchall() for table in tables]
+        return rows_by_run
 
 
 TABLES = ("runs", "tags", "params", "metrics", "latest_metrics")
@@ -93,12 +93,12 @@ def downloaded(uri: str, run_id: str, name: str, into: Path) -> bytes:
 @pytest.fixture
 def served(monkeypatch) -> list[tuple[str, str]]:
     """Replaces `ui`'s server by a record of the store, and of where its trial's artifacts were at that time."""
-    seen = []
+    calls = []
     monkeypatch.setattr(
-        serving, "become", lambda uri, port, environment: seen.append((uri, trial_runs(uri)[0].info.artifact_uri))
+        serving, "become", lambda uri, port, environment: calls.append((uri, trial_runs(uri)[0].info.artifact_uri))
     )
     monkeypatch.setattr(serving, "address", lambda port: f"http://127.0.0.1:{port}")
-    return seen
+    return calls
 
 
 def test_two_storages_leave_each_others_runs_bit_equal(tmp_path, new_store):
@@ -221,14 +221,14 @@ def test_a_moved_storage_is_followed_in_a_store_of_several(tmp_path, new_store):
     places = {run.data.tags["storage_id"]: run.info.artifact_uri for run in trial_runs(uri)}
     for sweep in (one, other):
         assert places[known(sweep.ledger.storage).id].startswith((sweep.ledger.storage / "mlartifacts").as_uri() + "/")
-    kept = rows(uri, known(other.ledger.storage).id)
+    other_rows = rows(uri, known(other.ledger.storage).id)
     one.ledger.storage.rename(tmp_path / "moved")
     moved = one_trial(tmp_path / "moved")
     assert moved.close(moved.tracker(uri)) == []
     (run,) = [run for run in trial_runs(uri) if run.data.tags["storage_id"] == known(tmp_path / "moved").id]
     expected = moved.ledger.checkpoint(*moved.every).read_bytes()
     assert downloaded(uri, run.info.run_id, "checkpoint.pt", tmp_path / "a") == expected
-    assert rows(uri, known(other.ledger.storage).id) == kept
+    assert rows(uri, known(other.ledger.storage).id) == other_rows
     assert not (tmp_path / "one").exists()
 
 

@@ -52,8 +52,8 @@ class JsonLinesTracker:
     def epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
         """Add the points that the file does not have."""
         self.begin(trial)
-        there = self.points(trial.id)
-        self._write("trial", trial.id, "", "running", [*there, *(point for point in curve(epochs) if point not in there)])
+        existing = self.points(trial.id)
+        self._write("trial", trial.id, "", "running", [*existing, *(point for point in curve(epochs) if point not in existing)])
 
     def project(self, trial: Trial, mark: str) -> None:
         """Write the file anew, unless it has this mark."""

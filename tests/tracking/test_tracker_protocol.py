@@ -30,14 +30,14 @@ class JsonLines:
 
     def trials(self) -> dict[str, tuple[str, dict[int, float], float | None]]:
         """Returns status, loss by epoch and coherence of each trial's run, by the trial's id."""
-        found = {}
+        trials = {}
         for path in (self.folder / "lines").glob("trial-*.jsonl"):
             head, *points = map(json.loads, path.read_text().splitlines())
             losses = [(step, value) for name, step, value in points if name == "train/loss"]
             assert len(losses) == len(dict(losses)), "a point is doubled"
             coherence = next((value for name, _, value in points if name == COHERENCE), None)
-            found[path.stem.removeprefix("trial-")] = (head["status"], dict(losses), coherence)
-        return found
+            trials[path.stem.removeprefix("trial-")] = (head["status"], dict(losses), coherence)
+        return trials
 
 
 @dataclass
@@ -57,15 +57,15 @@ class Mlflow:
 
     def trials(self) -> dict[str, tuple[str, dict[int, float], float | None]]:
         """Returns the same as `JsonLines.trials`."""
-        client, found = MlflowClient(self.uri), {}
+        client, trials = MlflowClient(self.uri), {}
         for run in stored_runs(self.uri):
             if run.data.tags["kind"] == "trial":
                 points = client.get_metric_history(run.info.run_id, "train/loss")
                 assert len(points) == len({point.step for point in points}), "a point is doubled"
-                assert run.data.tags["trial_id"] not in found, "a run is doubled"
+                assert run.data.tags["trial_id"] not in trials, "a run is doubled"
                 losses = {point.step: point.value for point in points}
-                found[run.data.tags["trial_id"]] = (run.data.tags["status"], losses, run.data.metrics.get(COHERENCE))
-        return found
+                trials[run.data.tags["trial_id"]] = (run.data.tags["status"], losses, run.data.metrics.get(COHERENCE))
+        return trials
 
 
 Kind = JsonLines | Mlflow
@@ -143,7 +143,7 @@ def test_a_complete_tracker_is_not_opened_again(tracker, sweep):
     """A driver with nothing new reads no run: the tracker is still complete, and was not opened."""
     record(sweep, *sweep.every)
     close(sweep, driver(tracker, sweep))
-    made = []
+    trackers = []
     connect = tracker.connect(sweep)
-    close(sweep, Writer(lambda *rest: made.append(connect(*rest)) or made[-1], sweep.every, sweep.ledger))
-    assert [(one.opened, bool(one.whole)) for one in made] == [(False, True)]
+    close(sweep, Writer(lambda *rest: trackers.append(connect(*rest)) or trackers[-1], sweep.every, sweep.ledger))
+    assert [(one.opened, bool(one.whole)) for one in trackers] == [(False, True)]

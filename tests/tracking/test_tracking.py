@@ -148,10 +148,10 @@ def record(sweep: Sweep, *every: Trial) -> None:
 
 def files(client: MlflowClient, run_id: str, folder: str | None = None) -> list[str]:
     """Returns every artifact of a run."""
-    found = []
+    paths = []
     for entry in client.list_artifacts(run_id, folder):
-        found += files(client, run_id, entry.path) if entry.is_dir else [entry.path]
-    return sorted(found)
+        paths += files(client, run_id, entry.path) if entry.is_dir else [entry.path]
+    return sorted(paths)
 
 
 def stored_runs(uri: str, name: str = "t") -> list[Any]:
@@ -165,15 +165,15 @@ def stored(uri: str, name: str = "t") -> dict[tuple[str, str], dict[str, Any]]:
     """Returns all that MLflow has of a sweep except run ids, by kind and id. A doubled run is an error."""
     client, runs = MlflowClient(uri), stored_runs(uri, name)
     cells = {run.info.run_id: run.data.tags["cell_id"] for run in runs if run.data.tags["kind"] == "cell"}
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    runs_by_key: dict[tuple[str, str], dict[str, Any]] = {}
     for run in runs:
         tags = dict(run.data.tags)
         if "mlflow.parentRunId" in tags:
             tags["mlflow.parentRunId"] = cells[tags["mlflow.parentRunId"]]
         key = (tags["kind"], tags[f"{tags['kind']}_id"])
-        assert key not in found, f"{key} is doubled"
+        assert key not in runs_by_key, f"{key} is doubled"
         histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-        found[key] = {
+        runs_by_key[key] = {
             "tags": tags,
             "params": run.data.params,
             "points": {name: sorted((p.step, repr(p.value), p.timestamp) for p in points) for name, points in histories.items()},
@@ -181,7 +181,7 @@ def stored(uri: str, name: str = "t") -> dict[tuple[str, str], dict[str, Any]]:
             "status": run.info.status,
             "times": (run.info.start_time, run.info.end_time),
         }
-    return found
+    return runs_by_key
 
 
 def steps(uri: str, trial: Trial, name: str = "t") -> list[int]:
@@ -520,9 +520,9 @@ def search_of(sweep: Sweep, folder: Path, volumes: Sequence[float], **more: Any)
     """Returns the summary of a search with these cells and a figure."""
     folder.mkdir(exist_ok=True)
     (folder / "front.png").write_bytes(repr(volumes).encode())
-    told = tuple(dict.fromkeys(trial.cell.id for trial in sweep.every))[: len(volumes)]
-    said = {"counts": {"completed": len(volumes)}, "files": (folder / "front.png",), **more}
-    return SweepSummary("t", {"sampler": "tpe", "cells": "9"}, told, {"hypervolume": tuple(volumes)}, **said)
+    cells = tuple(dict.fromkeys(trial.cell.id for trial in sweep.every))[: len(volumes)]
+    fields = {"counts": {"completed": len(volumes)}, "files": (folder / "front.png",), **more}
+    return SweepSummary("t", {"sampler": "tpe", "cells": "9"}, cells, {"hypervolume": tuple(volumes)}, **fields)
 
 
 def close_search(sweep: Sweep, search: SweepSummary | None) -> list[str]:

@@ -119,11 +119,11 @@ def test_the_real_ui_answers_and_listens_on_loopback_alone(path, tmp_path):
 
     try:
         wait_for(answers)
-        found = listeners(descendants({running.pid}))
-        assert found
+        addresses = listeners(descendants({running.pid}))
+        assert addresses
         arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants({running.pid})]
         assert not [line for line in arguments if b"mlflow.db" in line]
-        assert all(listener.is_loopback for listener in found)
+        assert all(listener.is_loopback for listener in addresses)
     finally:
         running.send_signal(signal.SIGTERM)
         out, _ = running.communicate(timeout=60)

@@ -26,7 +26,7 @@ def held_by(storage: AnyPath, folder: AnyPath, but: str = "") -> Holder | None:
 
 
 def living(storage: AnyPath, folder: AnyPath) -> Holder | None:
-    """Returns who seems to hold the trial or sweep with this folder; None if nobody does. Removes nothing: for display only."""
+    """Returns who seems to hold the trial or sweep with this folder, from a single reading; None if nobody does. Removes nothing."""
     holders = map(_holder_of, _claims_on(storage, folder))
     return next((holder for holder in holders if not heartbeat.watcher(storage).seems_dead(holder)), None)
 

@@ -46,7 +46,7 @@ class Watcher:
         return before_reading - first_seen > stale_seconds(self._storage)
 
     def seems_dead(self, holder: Holder) -> bool:
-        """Guesses `is_dead` from a single reading, for display only. Compares the clock of this machine with that of the storage."""
+        """Guesses `is_dead` from a single reading. Unlike `is_dead`, compares the clock of this machine with that of the storage."""
         if self.is_dead(holder):
             return True
         if runs_here(holder):
