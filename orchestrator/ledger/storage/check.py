@@ -36,7 +36,7 @@ def _test(layout: Layout, probe: AnyPath) -> str:
     if not _is_listed(layout, probe):
         return "a listing does not show a file that was just written"
     if create(probe, b"second"):
-        return "an exclusive create replaces an existing file, so that a second result could replace the first"
+        return "a file is created although it exists already, so that a second result could replace the first"
     for content in ("1", "2"):
         write_text(probe, content)
         if probe.read_text() != content:
