@@ -1,4 +1,4 @@
-"""An audit: some completed trials are trained again, in the foreground, and compared with what the ledger has of them."""
+"""Audits completed trials: trains some of them again in the foreground, and compares the new results with the recorded ones."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 
 def choose(results: Sequence[TrialResult], count: int, seed: int) -> list[TrialResult]:
-    """So many completed trials, drawn at random. Raises UserError where there are fewer."""
+    """Returns `count` completed trials, drawn at random. Raises UserError if there are fewer."""
     completed = [result for result in results if result.status == "completed"]
     if not 1 <= count <= len(completed):
         allowed = f"1 to {len(completed)}, the completed trials" if completed else "none, because no trial has completed"
@@ -25,37 +25,42 @@ def choose(results: Sequence[TrialResult], count: int, seed: int) -> list[TrialR
 
 
 def run(chosen: Sequence[TrialResult], spec: SweepSpec, ledger: Ledger) -> Iterator[tuple[TrialResult, Verdict]]:
-    """Train each again, with as many threads as before, on a GPU if it was trained on one, and compare."""
-    with foreground.beside(ledger.storage, spec.resources.data_folder, provenance.commit()) as place:
+    """Train each trial again, and yield its recorded result with the verdict.
+
+    A trial gets as many threads as before, and a GPU if it was trained on one.
+    """
+    with foreground.beside(ledger.storage, spec.resources.data_folder, provenance.commit()) as trainer:
         for recorded in chosen:
-            yield recorded, _again(recorded, ledger, place)
+            yield recorded, _audit(recorded, ledger, trainer)
 
 
-def _again(recorded: TrialResult, ledger: Ledger, place: Foreground) -> Verdict:
-    where = recorded.provenance
+def _audit(recorded: TrialResult, ledger: Ledger, trainer: Foreground) -> Verdict:
+    """Returns whether a trial, trained again, gives its recorded result."""
     try:
-        _check(recorded, ledger)
+        _check_files(recorded, ledger)
     except (DamagedError, CheckpointError) as error:
         return Verdict(False, f"parts: {error}; it was not trained again")
+    threads = int(recorded.provenance["threads"])
+    gpu = 0.0 if recorded.provenance["device"] == "cpu" else 1.0
     try:
-        again = place.train(recorded.trial, int(where["threads"]), 0.0 if where["device"] == "cpu" else 1.0)
+        repeated = trainer.train(recorded.trial, threads, gpu)
     except UserError:
         raise
-    except Exception as error:  # of one trial; the others are still to be audited
+    except Exception as error:  # only this trial fails; the others are still audited
         return Verdict(False, f"parts: was completed, and fails here ({type(error).__name__}: {error})".replace("\n", " "))
-    return compare(recorded, again, _weights(recorded, ledger, Ledger(place.storage)))
+    return compare(recorded, repeated, _weight_distance(recorded, ledger, Ledger(trainer.storage)))
 
 
-def _check(recorded: TrialResult, ledger: Ledger) -> None:
-    """Raise DamagedError or CheckpointError where the checkpoint or a picture is not the one that the result names.
+def _check_files(recorded: TrialResult, ledger: Ledger) -> None:
+    """Raise DamagedError or CheckpointError if the checkpoint or a picture is not the one that the result names.
 
-    A result of an earlier version names neither: then the checkpoint says whose it is, and its epochs have to be the result's.
+    A result of an earlier version names neither. Then the checkpoint must name the trial, and have the same epochs as the result.
     """
     folder, trial = ledger.folder(recorded.trial), recorded.trial
-    there = artifact_check.check_checkpoint(folder, ledger.checkpoint(trial), recorded)
+    has_checkpoint = artifact_check.check_checkpoint(folder, ledger.checkpoint(trial), recorded)
     for path in ledger.samples(trial).values():
         artifact_check.check_picture(path, recorded)
-    if not there or recorded.checkpoint is not None:
+    if not has_checkpoint or recorded.checkpoint is not None:
         return
     from mopoe_core.training.checkpoint import history_in
 
@@ -64,9 +69,10 @@ def _check(recorded: TrialResult, ledger: Ledger) -> None:
         raise records.damaged(ledger.checkpoint(trial), "its epochs are not the result's")
 
 
-def _weights(recorded: TrialResult, ledger: Ledger, again: Ledger) -> float | None:
-    """The distance between the weights of the two checkpoints; None where the recorded one is gone."""
+def _weight_distance(recorded: TrialResult, ledger: Ledger, audit_ledger: Ledger) -> float | None:
+    """Returns the distance between the weights of the recorded and the new checkpoint; None if either is gone."""
     from mopoe_core.training.checkpoint import weights_in
 
-    before, after = (weights_in(place.checkpoint(recorded.trial)) for place in (ledger, again))
-    return None if before is None or after is None else distance(before, after)
+    recorded_weights = weights_in(ledger.checkpoint(recorded.trial))
+    new_weights = weights_in(audit_ledger.checkpoint(recorded.trial))
+    return None if recorded_weights is None or new_weights is None else distance(recorded_weights, new_weights)

@@ -1,6 +1,6 @@
-"""What a sweep needs before anything starts. `plan` and `sweep` check it alike; nothing is started, and nothing is left behind.
+"""Checks what a sweep needs, for `plan` and `sweep`. The checks start nothing and leave nothing behind.
 
-The checks take well under a second, so that a sweep which cannot run says so before Ray starts and before anybody is asked anything.
+They take well under a second. So a sweep that cannot run fails before Ray starts, and before the user is asked a question.
 """
 
 import os
@@ -32,7 +32,7 @@ from orchestrator.tracking.mlflow.store_address import check_folder, default_uri
 
 
 def check(spec: SweepSpec, plan: Plan, storage: AnyPath) -> None:
-    """Raises UserError with a line for each thing that the sweep needs and that is not there."""
+    """Raise UserError with one line for each unmet need of the sweep."""
     checks: list[Callable[[], None]] = [partial(check_storage, storage)]
     if plan.to_run or spec.search:
         checks += [partial(_check_machine, spec), partial(_check_precision, spec, plan)]
@@ -45,24 +45,23 @@ def check(spec: SweepSpec, plan: Plan, storage: AnyPath) -> None:
 
 
 def check_results(spec: SweepSpec, plan: Plan, ledger: Ledger) -> None:
-    """Raises LedgerError where a search has results that may not be compared. `sweep` checks it when nobody else can add any."""
+    """Raise LedgerError if a search has results that may not be compared. `sweep` calls it once no other driver can add results."""
     if spec.search:
-        known = ledger.each(ledger.result, plan.done)
-        check_search(spec, [result for result in known if result is not None])
+        check_search(spec, ledger.results_of(plan.done))
 
 
 def check_storage(storage: AnyPath) -> None:
-    """Raises UserError where storage cannot be written or relied on, and where MLflow's database has no folder.
+    """Raise UserError if storage cannot be written or relied on, or if the folder of MLflow's database is missing.
 
-    A folder that is not there yet is made by the sweep; until then the nearest one above it is tried.
+    If the storage folder does not exist yet, its nearest existing parent is tested; the sweep makes the folder.
     """
-    _try_storage(storage)
-    identity.current(storage)  # a damaged record is refused
+    _test_storage(storage)
+    identity.current(storage)  # raises if storage.json is damaged
     check_folder(default_uri(storage), storage)
 
 
 def make_storage(storage: AnyPath) -> None:
-    """Make the folder of the storage. Raises UserError where that cannot be."""
+    """Make the folder of the storage. Raises UserError if that fails."""
     if not isinstance(storage, RemotePath):
         with _storage_errors(storage):
             storage.mkdir(parents=True, exist_ok=True)
@@ -76,17 +75,17 @@ def _error_of(run: Callable[[], None]) -> UserError | None:
     return None
 
 
-def _try_storage(storage: AnyPath) -> None:
-    place = storage if isinstance(storage, RemotePath) else nearest_there(storage)
+def _test_storage(storage: AnyPath) -> None:
+    existing = storage if isinstance(storage, RemotePath) else nearest_there(storage)
     with _storage_errors(storage):
-        problem = storage_check.what_is_wrong(place)
+        problem = storage_check.what_is_wrong(existing)
     if problem:
         raise UserError(f"storage: {storage} cannot be relied on: {problem}; name another folder")
 
 
 @contextmanager
 def _storage_errors(storage: AnyPath) -> Iterator[None]:
-    """Raises UserError in place of an OSError, but for that of a full disk."""
+    """Raise a UserError in place of an OSError, except if the disk is full."""
     try:
         yield
     except OSError as error:
@@ -98,7 +97,7 @@ def _storage_errors(storage: AnyPath) -> Iterator[None]:
 
 
 def _check_machine(spec: SweepSpec) -> None:
-    """Raises UserError where this machine lacks what a trial asks for. A cluster is asked when it is there: its nodes come and go."""
+    """Raise UserError if this machine lacks what a trial needs. A cluster is not checked here, because its nodes come and go."""
     ray_address.check_address()
     if "RAY_ADDRESS" not in os.environ:
         try:
@@ -108,13 +107,13 @@ def _check_machine(spec: SweepSpec) -> None:
 
 
 def _check_precision(spec: SweepSpec, plan: Plan) -> None:
-    """Raises SpecError where trials ask for a precision that only a GPU has, and the sweep asks for none."""
+    """Raise SpecError if trials need a precision that only GPUs have, and the sweep asks for no GPU."""
     if not spec.resources.gpu and any(config.precision == "tf32" for config in _configs(spec, plan)):
         raise SpecError("precision: 'tf32' needs a GPU, and resources.gpu is 0; ask for one, or write fp32 or bf16")
 
 
 def _data_checks(spec: SweepSpec, plan: Plan) -> Iterator[Callable[[], None]]:
-    """Returns a check for each dataset that is to be trained on; none on a cluster, where data lie on the nodes that train."""
+    """Yields a check for each dataset that is to be trained on; none on a cluster, where the nodes have the data."""
     if "RAY_ADDRESS" in os.environ:
         return
     folder = Path(spec.resources.data_folder)
@@ -123,34 +122,35 @@ def _data_checks(spec: SweepSpec, plan: Plan) -> Iterator[Callable[[], None]]:
 
 
 def _network_checks(spec: SweepSpec, plan: Plan) -> Iterator[Callable[[], None]]:
-    """Returns a check of the user's own networks for each of the user's datasets, with every number of latent dimensions that no trial of
-    the sweep has been tried with. What failed in training before is tried again, and does not keep the rest from going on.
+    """Yields a check of the networks of each of the user's own datasets, for the latent dimensions that no trial has been tried with.
+
+    Networks that failed in an earlier attempt are not checked: their trials are tried again, and must not stop the rest of the sweep.
     """
     if not any(map(is_own, spec.own_datasets)):
         return
     tried = {_network_key(trial.config) for trial in spec.trials if trial.id not in plan.untried}
-    latents: dict[str, list[int]] = defaultdict(list)
-    for dataset, latent in dict.fromkeys(_planned_networks(spec, plan)):
-        if is_own(dataset) and (dataset, latent) not in tried:
-            latents[dataset].append(latent)
-    for dataset, counts in latents.items():
-        yield partial(_check_networks, dataset, counts)
+    untried_dims: dict[str, list[int]] = defaultdict(list)
+    for dataset, latent_dim in dict.fromkeys(_planned_networks(spec, plan)):
+        if is_own(dataset) and (dataset, latent_dim) not in tried:
+            untried_dims[dataset].append(latent_dim)
+    for dataset, latent_dims in untried_dims.items():
+        yield partial(_check_networks, dataset, latent_dims)
 
 
-def _check_networks(dataset: str, latents: Iterable[int]) -> None:
-    from mopoe_core.data.own import user_data  # numpy, and torch where the dataset has networks of its own
+def _check_networks(dataset: str, latent_dims: Iterable[int]) -> None:
+    from mopoe_core.data.own import user_data  # imports numpy, and torch if the dataset defines networks
 
-    user_data.check_networks(dataset, sorted(latents))
+    user_data.check_networks(dataset, sorted(latent_dims))
 
 
 def _planned_networks(spec: SweepSpec, plan: Plan) -> Iterator[tuple[str, int]]:
-    """Returns datasets and numbers of latent dimensions that are to be trained with. Of a range that is searched, its ends."""
+    """Yields each dataset and number of latent dimensions to be trained. If a search varies the number, yields the ends of its range."""
     yield from (_network_key(trial.config) for trial in plan.to_run if trial.id in plan.untried)
     if spec.search:
         space, first = Space(spec.search), next(_corners(spec))
-        for shared in tried_values(space, "latent_dim", first, spec.search.sampler == "grid"):
-            for private in tried_values(space, "private_dim", first, spec.search.sampler == "grid"):
-                yield first.dataset, shared + private
+        for shared_dim in tried_values(space, "latent_dim", first, spec.search.sampler == "grid"):
+            for private_dim in tried_values(space, "private_dim", first, spec.search.sampler == "grid"):
+                yield first.dataset, shared_dim + private_dim
 
 
 def _network_key(config: TrainingConfig) -> tuple[str, int]:
@@ -158,12 +158,12 @@ def _network_key(config: TrainingConfig) -> tuple[str, int]:
 
 
 def _configs(spec: SweepSpec, plan: Plan) -> Iterator[TrainingConfig]:
-    """Returns configurations that are to be trained; of a search one, because all have the same data."""
+    """Yields the configurations to be trained; one for a search's space, because all cells of a search have the same data."""
     yield from islice(_corners(spec), 1)
     yield from (trial.config for trial in plan.to_run)
 
 
 def _corners(spec: SweepSpec) -> Iterator[TrainingConfig]:
-    """Returns configurations at the corners of a search's space; none for any other sweep."""
+    """Yields the configurations at the corners of a search's space; none for any other sweep."""
     for fields in Space(spec.search).corners() if spec.search else ():
         yield TrainingConfig.model_validate(spec.base | fields)

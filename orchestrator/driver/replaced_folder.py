@@ -1,7 +1,7 @@
-"""A folder that is replaced whole: it is built beside its place and swapped in, so that a reader sees the old one or the new one.
+"""Replaces a folder as a whole: a draft is built beside it and swapped in, so that a reader sees either the old or the new folder.
 
-Several processes may do so at once. Each succeeds, and the last one's folder stays. One that is killed leaves its hidden folder, which
-`gc` removes. What others have put into the folder stays in it.
+Several processes may replace the same folder at once. Each succeeds, and the folder of the last one stays. A process that is killed
+leaves its hidden draft, which `gc` removes. Files that others have put into the folder are kept.
 """
 
 import ctypes
@@ -19,38 +19,39 @@ from mopoe_core.storage.durability import make_folder
 from mopoe_core.storage.local_path import LocalPath
 
 MOST_SWAPS = 100
-"""Times that other processes may come between the two moves of a swap."""
+"""Attempts at a swap, each of which another process may disturb."""
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+"""Errors of a rename to a folder that is not empty."""
 
 _T = TypeVar("_T")
 
 
 def replaced(folder: Path, build: Callable[[Path], _T], is_ours: Callable[[str], bool]) -> _T:
-    """Give `build` an empty folder to fill, and let that take the place of `folder`.
+    """Let `build` fill an empty draft, and replace `folder` by it.
 
-    Returns what `build` returns, with the paths that the files have afterwards. Files that `is_ours` does not name are kept.
+    Returns what `build` returned, with paths in the draft changed to paths in `folder`. Keeps files for which `is_ours(name)` is false.
     """
-    place = LocalPath(folder).resolve()  # through a link, which stays
-    make_folder(place.parent)
-    draft = place.with_name(draft_name(place))
+    target = LocalPath(folder).resolve()  # if the folder is a symbolic link, the link stays
+    make_folder(target.parent)
+    draft = target.with_name(draft_name(target))
     try:
         make_folder(draft)
         built = build(draft)
-        _keep_others(place, draft, is_ours)
-        _swap(draft, place)
+        _keep_others(target, draft, is_ours)
+        _swap(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     final: _T = moved(built, draft, folder)
     return final
 
 
-def draft_name(place: Path) -> str:
-    """A new name for what is built beside a folder."""
-    return f".{place.name}.{uuid.uuid4().hex}"
+def draft_name(folder: Path) -> str:
+    """Returns a new name for a draft of a folder."""
+    return f".{folder.name}.{uuid.uuid4().hex}"
 
 
 def moved(value: Any, old: Path, new: Path) -> Any:
-    """The value with all paths below `old`, also within dataclasses, sequences and mappings, as paths below `new`."""
+    """Returns the value with each path below `old` changed to one below `new`, also within dataclasses, sequences and mappings."""
     if isinstance(value, Path):
         return new / value.relative_to(old) if value.is_relative_to(old) else value
     if is_dataclass(value) and not isinstance(value, type):
@@ -63,17 +64,17 @@ def moved(value: Any, old: Path, new: Path) -> Any:
     return value
 
 
-def _keep_others(place: LocalPath, draft: LocalPath, is_ours: Callable[[str], bool]) -> None:
-    """Let what others have put into the folder be in the new one as well: linked, or copied where the file system has no links."""
+def _keep_others(folder: LocalPath, draft: LocalPath, is_ours: Callable[[str], bool]) -> None:
+    """Put the files that others have put into the folder into the draft too: as links, or as copies if links are impossible."""
     with suppress(FileNotFoundError):  # there is no such folder, or another process has just swapped it
-        for other in place.iterdir():
-            target = draft / other.name
-            if is_ours(other.name) or target.exists():
+        for path in folder.iterdir():
+            target = draft / path.name
+            if is_ours(path.name) or target.exists():
                 continue
-            if other.is_dir() and not other.is_symlink():
-                shutil.copytree(other, target, symlinks=True, copy_function=_link)
+            if path.is_dir() and not path.is_symlink():
+                shutil.copytree(path, target, symlinks=True, copy_function=_link)
             else:
-                _link(other, target)
+                _link(path, target)
 
 
 def _link(source: str | Path, target: str | Path) -> None:
@@ -83,46 +84,57 @@ def _link(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _swap(draft: LocalPath, place: LocalPath) -> None:
-    """Move `draft` to `place`; what was there is then in the draft's place, or in one beside it."""
-    built = draft.stat().st_ino
+def _swap(draft: LocalPath, target: LocalPath) -> None:
+    """Move `draft` to `target`. If there was a folder, it is afterwards at the draft's path or removed."""
+    draft_inode = draft.stat().st_ino
     for _ in range(MOST_SWAPS):
-        try:
-            draft.rename(place)  # where there is nothing yet, or an empty folder
+        if _renamed(draft, target):
             return
-        except OSError as error:
-            if error.errno not in TAKEN:
-                raise
-        if exchanged(draft, place) or _inode(place) == built:
+        if exchanged(draft, target) or _inode(target) == draft_inode:
             return
-        old = draft.with_name(draft_name(place))
-        with suppress(FileNotFoundError):  # another process has moved it away
-            place.rename(old)
-        try:
-            draft.rename(place)
+        if _swapped_in_two_steps(draft, target):
             return
-        except OSError as error:
-            if error.errno not in TAKEN:
-                with suppress(OSError):
-                    old.rename(place)
-                raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-    raise OSError(errno.EBUSY, "other processes replace this folder all the time", str(place))
+    raise OSError(errno.EBUSY, "other processes replace this folder all the time", str(target))
 
 
-def _inode(place: LocalPath) -> int | None:
-    """The number of what is there; None if nothing is. Asked once: another process may move it away between two questions."""
+def _renamed(draft: LocalPath, target: LocalPath) -> bool:
+    """Rename `draft` to `target`; returns False if `target` is a folder with files."""
+    try:
+        draft.rename(target)
+    except OSError as error:
+        if error.errno not in TAKEN:
+            raise
+        return False
+    return True
+
+
+def _swapped_in_two_steps(draft: LocalPath, target: LocalPath) -> bool:
+    """Move the old folder away, then `draft` to `target`; returns False if another process made a new folder in between."""
+    old = draft.with_name(draft_name(target))
+    with suppress(FileNotFoundError):  # another process has moved it away
+        target.rename(old)
+    try:
+        return _renamed(draft, target)
+    except OSError:
+        with suppress(OSError):
+            old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _inode(folder: LocalPath) -> int | None:
+    """Returns a folder's inode; None if it does not exist. One call, because another process may move the folder between two calls."""
     with suppress(FileNotFoundError):
-        return place.stat().st_ino
+        return folder.stat().st_ino
     return None
 
 
-def exchanged(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; False where the system or the file system cannot, or one is not there."""
+def exchanged(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step; returns False if the system or file system cannot do so, or a folder does not exist."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    return bool(renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+    at_cwd, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(renameat2(at_cwd, os.fsencode(first), at_cwd, os.fsencode(second), exchange) == 0)

@@ -1,9 +1,9 @@
-"""The stamp of a report: what the report was made from, which files it has, and what other steps need to know of it.
+"""The stamp of a report: hashes of its inputs, its files, and what terminal and MLflow show of it.
 
     <report>/.stamp.json
 
-While the inputs are the same and the files are as they were written, the report need not be drawn again. A file counts as unchanged while
-its size and its time of change are the same: a table of thousands of trials takes long to read.
+If inputs and files are unchanged, the report is not drawn again. A file counts as unchanged if its size and its modification time are the
+same, because a table of thousands of trials takes long to read.
 """
 
 import hashlib
@@ -33,28 +33,29 @@ LIBRARIES = ("jinja2", "matplotlib", "moocore", "numpy", "pandas", "pyarrow", "s
 
 @dataclass(frozen=True)
 class DrawnReport:
-    """What the terminal and MLflow are told of a report, whether it was drawn now or by an earlier command."""
+    """What terminal and MLflow show of a report, whether it was drawn now or by an earlier command."""
 
     page: Path
     summary: str
     """The table of cells for a terminal."""
     search_line: str
-    """A search in one line; empty for any other sweep."""
+    """A summary of a search in one line; empty for any other sweep."""
     figures: Sequence[tuple[str, Path]]
-    """The label of each group's front, which is empty where there is one group, and its figure."""
+    """For each group of cells the label and the figure of its front. The label is empty if there is only one group."""
     files: Sequence[Path]
-    """What goes to MLflow beside the page."""
+    """The files that MLflow gets in addition to the page."""
     parameters: Mapping[str, str]
+    """The parameters of the sweep's run in MLflow."""
     cells: Sequence[str]
-    """Ids of the cells that have ended, in their order."""
+    """Ids of the cells that have ended, in the order of the sweep or search."""
     courses: Mapping[str, Sequence[float]]
-    """What was reached after each of these cells: the `hypervolume`, or the best of each objective. NaN is nothing yet."""
+    """The `hypervolume`, or the best value of each objective, after each of `cells`. NaN if there is no value yet."""
     counts: Mapping[str, int]
-    """Cells by what came of them."""
+    """Number of cells by outcome."""
 
 
 def fingerprint(paths: Iterable[AnyPath]) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of each file; of a remote one, which each would take a request, the name alone."""
+    """Returns name, size and modification time of each file; for a remote file only the name, because the rest takes a request."""
     return sorted(
         (path.name, 0, 0) if isinstance(path, RemotePath) else (path.name, path.stat().st_size, path.stat().st_mtime_ns)
         for path in paths
@@ -63,7 +64,7 @@ def fingerprint(paths: Iterable[AnyPath]) -> list[tuple[str, int, int]]:
 
 @cache
 def code() -> str:
-    """A hash of the program, with its templates and the published tables, and of the versions of the libraries that draw."""
+    """Returns a hash of this program, its templates, the published tables, and the versions of the libraries that draw."""
     folders = [Path(str(package.__file__)).parent for package in (mopoe_core, orchestrator)]
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     contents = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
@@ -78,15 +79,16 @@ def _version(library: str) -> str:
 
 
 def write(folder: Path, sweep: str, inputs: Mapping[str, str], drawn: DrawnReport) -> None:
-    """Put the stamp into a report's folder, which has all its other files already."""
+    """Write the stamp of a report. The folder must have all its other files already."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     content = {"inputs": dict(inputs), "files": _sizes_and_times(folder, names), "drawn": _as_record(drawn, folder)}
     records.write(folder / STAMP, Identity("report", sweep=sweep), content)
 
 
 def read(folder: Path, sweep: str, inputs: Mapping[str, str], ledger: Ledger) -> DrawnReport | None:
-    """What is known of the report in `folder`; None where it has to be drawn: something in it was made from other inputs, or a file of it
-    was changed or removed, in remote storage too.
+    """Returns what the stamp says of the report in `folder`; None if the report must be drawn again.
+
+    That is so if its inputs have changed, or if one of its files was changed or removed, here or in remote storage.
     """
     with suppress(DamagedError, OSError, KeyError, TypeError, ValueError):
         content = records.read(folder / STAMP, Identity("report", sweep=sweep))
@@ -97,14 +99,15 @@ def read(folder: Path, sweep: str, inputs: Mapping[str, str], ledger: Ledger) ->
 
 
 def _sizes_and_times(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
-    """Size and time of change of files by their names. Raises OSError where one is not there, ValueError as `_below` does."""
+    """Returns size and modification time of files by name. Raises OSError if a file is missing, ValueError as `_below` does."""
     stats = {name: _below(folder, name).stat() for name in names}
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 
 
 def _below(folder: Path, name: str) -> Path:
-    """The file of that name. Raises ValueError where it is outside of the folder, also by a link: others may write to storage, and what a
-    report has goes to MLflow.
+    """Returns the file with a name. Raises ValueError if it is outside of the folder, also through a link.
+
+    Others may write to storage, and all files that a stamp names are sent to MLflow.
     """
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
@@ -113,11 +116,11 @@ def _below(folder: Path, name: str) -> Path:
 
 
 def _is_uploaded(files: Mapping[str, Sequence[int]], sweep: str, ledger: Ledger) -> bool:
-    """Whether remote storage has the report too; true where storage is a folder."""
+    """Returns whether remote storage has the report's files too; true if storage is local."""
     if not isinstance(ledger.storage, RemotePath):
         return True
-    there = ledger.layout.sweep(sweep).report
-    sizes = ledger.each(lambda name: size_if_there(there / name), files)
+    remote_folder = ledger.layout.sweep(sweep).report
+    sizes = ledger.each(lambda name: size_if_there(remote_folder / name), files)
     return sizes == [size or None for size, _ in files.values()]
 
 

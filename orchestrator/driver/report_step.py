@@ -1,4 +1,4 @@
-"""The report of a sweep: gathered from the ledger, drawn where something is new, put into its place."""
+"""The report of a sweep: its material is read from the ledger, and it is drawn only if something is new."""
 
 import json
 import math
@@ -16,12 +16,13 @@ from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.driver import replaced_folder, report_stamp
 from orchestrator.driver.report_stamp import DrawnReport
 from orchestrator.driver.sweep_lease import sweep_folder
-from orchestrator.ledger import snapshot, sweep_records
+from orchestrator.ledger import sweep_records
 from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.layout import SweepFolder, local_sweep_folder
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import ENDED
 from orchestrator.ledger.snapshot import Snapshot
+from orchestrator.ledger.snapshot import read as read_snapshot
 from orchestrator.ledger.storage.identity import current_id
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
@@ -29,80 +30,82 @@ from orchestrator.tracking.ledger_marks import digest
 from orchestrator.tracking.mlflow.run_links import run_links
 from orchestrator.tracking.mlflow.store_address import default_uri
 
-if TYPE_CHECKING:  # pandas and matplotlib: seconds, which a sweep with nothing new need not wait
+if TYPE_CHECKING:  # pandas and matplotlib take seconds to import; a sweep with nothing new does without them
     from orchestrator.report.figures.plot_style import Look
     from orchestrator.report.report import ReportPaths
+    from orchestrator.report.sections.group_section import FrontFiles
     from orchestrator.search.outcomes import ProposedCell
+    from orchestrator.spec.search_block import Search
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a command asks of the report."""
+    """A command's options for the report."""
 
     command: str
-    """As it was typed, for the report to say."""
+    """The command as it was typed, which the report shows."""
     against_paper: bool = False
-    """Whether the published numbers stand beside the sweep's."""
+    """Whether the published numbers are shown beside the sweep's."""
     unequal: bool = False
-    """Whether models whose complete seeds differ are ranked, on those that both have."""
+    """Whether models whose complete seeds differ are ranked, on the seeds that both have."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """All that a report is made from."""
+    """Everything that a report is made from."""
 
     snapshot: Snapshot
     pictures: Mapping[str, Mapping[str, AnyPath]]
-    """Generated samples by trial id and name."""
+    """Pictures of generated samples by trial id and name."""
     failures: Sequence[failure_causes.FailureGroup]
     outcomes: Sequence["ProposedCell"]
-    """What has come of the cells of a search; empty for any other sweep."""
+    """The proposed cells of a search with their outcomes; empty for any other sweep."""
     run_links: Mapping[str, str]
     """Addresses of MLflow's runs by the id of their trial or cell."""
     source: str
-    """The sweep's file, without secrets."""
+    """The text of the sweep file, without secrets."""
 
 
 def report_folder(storage: AnyPath, spec: SweepSpec) -> Path:
-    """Where a sweep's report is on this machine, whether it is there or not."""
+    """Returns the folder of a sweep's report on this machine, which need not exist."""
     return local_sweep_folder(storage, spec.name) / SweepFolder.REPORT
 
 
-def gather(seen: Snapshot, ledger: Ledger) -> Material:
-    """What the report of a sweep is made from now."""
-    kept = sweep_folder(ledger.storage, seen.spec) / "sweep.yaml"
-    pictures = ledger.each(ledger.samples, seen.trials)
+def gather(snapshot: Snapshot, ledger: Ledger) -> Material:
+    """Returns the material of a sweep's report."""
+    sweep_yaml = sweep_folder(ledger.storage, snapshot.spec) / "sweep.yaml"
+    pictures = ledger.each(ledger.samples, snapshot.trials)
     return Material(
-        snapshot=seen,
-        pictures={trial.id: paths for trial, paths in zip(seen.trials, pictures, strict=True)},
-        failures=failure_causes.find(seen.trials, seen.states, ledger, seen.result),
-        outcomes=_outcomes(seen, ledger) if seen.spec.search else (),
-        run_links=run_links(default_uri(ledger.storage), seen.spec.name, current_id(ledger.storage)),
-        source=kept.read_bytes().decode(errors="replace") if kept.exists() else "",
+        snapshot=snapshot,
+        pictures={trial.id: paths for trial, paths in zip(snapshot.trials, pictures, strict=True)},
+        failures=failure_causes.find(snapshot.trials, snapshot.states, ledger, snapshot.result),
+        outcomes=_outcomes(snapshot, ledger) if snapshot.spec.search else (),
+        run_links=run_links(default_uri(ledger.storage), snapshot.spec.name, current_id(ledger.storage)),
+        source=sweep_yaml.read_bytes().decode(errors="replace") if sweep_yaml.exists() else "",
     )
 
 
 def _gathered(spec: SweepSpec, ledger: Ledger) -> Material:
-    return gather(snapshot.read(spec, ledger), ledger)
+    return gather(read_snapshot(spec, ledger), ledger)
 
 
-def _outcomes(seen: Snapshot, ledger: Ledger) -> "list[ProposedCell]":
-    from orchestrator.search import outcomes  # pandas and scipy
+def _outcomes(snapshot: Snapshot, ledger: Ledger) -> "list[ProposedCell]":
+    from orchestrator.search import outcomes  # imports pandas and scipy
 
-    given_up = {trial_id for trial_id, status in seen.statuses.items() if status == "failed"}
-    return outcomes.of_search(seen.spec, ledger.storage, groups_of(seen.spec, seen.results).results, given_up)
+    failed = {trial_id for trial_id, status in snapshot.statuses.items() if status == "failed"}
+    return outcomes.of_search(snapshot.spec, ledger.storage, groups_of(snapshot.spec, snapshot.results).results, failed)
 
 
 def inputs(material: Material, options: Options) -> dict[str, str]:
-    """A hash of each kind of input: two reports with the same hashes are the same, but for the command that they name."""
-    seen = material.snapshot
-    states = [(trial_id, state.status, state.attempts, state.error) for trial_id, state in seen.states.items()]
+    """Returns a hash of each kind of input. Reports with the same hashes differ only in the command that they show."""
+    snapshot = material.snapshot
+    states = [(trial_id, state.status, state.attempts, state.error) for trial_id, state in snapshot.states.items()]
     pictures = [(trial_id, report_stamp.fingerprint(paths.values())) for trial_id, paths in material.pictures.items()]
     return {
         "code": report_stamp.code(),
-        "sweep": digest(sweep_records.record(seen.spec), material.source),
+        "sweep": digest(sweep_records.record(snapshot.spec), material.source),
         "states": digest(states),
-        "results": digest(sorted(seen.stamps.items())),
+        "results": digest(sorted(snapshot.stamps.items())),
         "pictures": digest(pictures),
         "failures": digest(material.failures),
         "search": digest(material.outcomes),
@@ -112,19 +115,19 @@ def inputs(material: Material, options: Options) -> dict[str, str]:
 
 
 def drawn_before(material: Material, ledger: Ledger, options: Options) -> DrawnReport | None:
-    """The report that is there, if nothing is new since it was drawn."""
+    """Returns the existing report if nothing is new since it was drawn; else None."""
     spec = material.snapshot.spec
     return report_stamp.read(report_folder(ledger.storage, spec), spec.name, inputs(material, options), ledger)
 
 
 def bring_up_to_date(material: Material, ledger: Ledger, options: Options) -> DrawnReport:
-    """The report as the ledger has it now: the one that is there, or a new one where something is new."""
+    """Returns the existing report if nothing is new; else draws a new one."""
     drawn = drawn_before(material, ledger, options)
-    return drawn if drawn is not None else _of_paths(draw(material, ledger, options), material.snapshot)
+    return drawn if drawn is not None else _drawn_report(draw(material, ledger, options), material.snapshot)
 
 
 def current_report(spec: SweepSpec, storage: AnyPath, options: Options) -> DrawnReport:
-    """As `bring_up_to_date`, from the ledger."""
+    """Returns the report of what the ledger has now; see `bring_up_to_date`."""
     ledger = Ledger(storage)
     return bring_up_to_date(_gathered(spec, ledger), ledger, options)
 
@@ -137,13 +140,13 @@ def write_report(
     unequal: bool = False,
     to: Path | None = None,
 ) -> "ReportPaths":
-    """Draw the sweep's report from the ledger, into a local folder; for remote storage, there as well. With `to`, only into that."""
+    """Draw the sweep's report into its local folder, and into remote storage if that is used; with `to`, only into the folder `to`."""
     ledger = Ledger(storage)
     return draw(_gathered(spec, ledger), ledger, Options(command, against_paper, unequal), to)
 
 
 def write_figures(spec: SweepSpec, storage: AnyPath, look: "Look", folder: Path) -> list[Path]:
-    """Write each figure of the report as PDF, and its numbers as CSV, into a local folder; returns the paths of the PDFs."""
+    """Write each figure of the report as PDF and its numbers as CSV into a local folder; returns the paths of the PDFs."""
     from orchestrator.report import figure_export
 
     material = _gathered(spec, Ledger(storage))
@@ -157,68 +160,65 @@ def _checked_pictures(material: Material) -> dict[str, artifact_check.CheckedPic
 
 
 def draw(material: Material, ledger: Ledger, options: Options, to: Path | None = None) -> "ReportPaths":
-    """Draw a report, and let it take the place of the one that is there, or of what is in `to`."""
+    """Draw a report. It replaces the existing one, or, with `to`, the one in the folder `to`."""
     from orchestrator.report import report
 
-    seen, there = material.snapshot, ledger.layout.sweep(material.snapshot.spec.name).report
-    made_from = inputs(material, options)  # before anything is read for it: what changes meanwhile is new to the next command
+    snapshot = material.snapshot
+    storage_folder = ledger.layout.sweep(snapshot.spec.name).report
+    hashes = inputs(material, options)  # before the report reads any file: a later change is then new to the next command
     beside = report.Beside(tuple(material.failures), material.run_links, material.source, options.unequal)
 
-    def build(into: Path) -> "ReportPaths":
+    def build(draft: Path) -> "ReportPaths":
         paths = report.write(
-            seen.spec,
-            seen.results,
-            seen.statuses,
+            snapshot.spec,
+            snapshot.results,
+            snapshot.statuses,
             {**material.pictures, **_checked_pictures(material)},
             options.command,
-            into,
+            draft,
             options.against_paper,
             material.outcomes,
             beside,
         )
-        if to is None and isinstance(there, RemotePath):
-            upload_report(into, there)
         if to is None:
-            report_stamp.write(into, seen.spec.name, made_from, _of_paths(paths, seen))
+            if isinstance(storage_folder, RemotePath):
+                upload_report(draft, storage_folder)
+            report_stamp.write(draft, snapshot.spec.name, hashes, _drawn_report(paths, snapshot))
         return paths
 
-    return replaced_folder.replaced(to or report_folder(ledger.storage, seen.spec), build, report.is_part)
+    return replaced_folder.replaced(to or report_folder(ledger.storage, snapshot.spec), build, report.is_part)
 
 
-def upload_report(built: Path, there: RemotePath) -> None:
-    """Put a report into remote storage, file by file, the page last; files of a report that was there before go."""
+def upload_report(built: Path, remote_folder: RemotePath) -> None:
+    """Copy a report to remote storage, file by file, with the page last. Then remove the files of the old report."""
     from orchestrator.report import report
 
     names = [path.relative_to(built).as_posix() for path in built.rglob("*.*")]
     for name in sorted(names, key=lambda name: name == report.PAGE):
-        write_bytes(there / name, (built / name).read_bytes())
-    for old in (*there.glob("*"), *there.glob("*/*")):
-        name = old.path.removeprefix(f"{there.path}/")
+        write_bytes(remote_folder / name, (built / name).read_bytes())
+    for remote_file in (*remote_folder.glob("*"), *remote_folder.glob("*/*")):
+        name = remote_file.path.removeprefix(f"{remote_folder.path}/")
         if name not in names and report.is_part(name.partition("/")[0]):
-            old.unlink(missing_ok=True)
+            remote_file.unlink(missing_ok=True)
 
 
-def _of_paths(paths: "ReportPaths", seen: Snapshot) -> DrawnReport:
-    """What is told of a report that has just been drawn."""
-    spec, search = seen.spec, paths.search
+def _drawn_report(paths: "ReportPaths", snapshot: Snapshot) -> DrawnReport:
+    """Returns what terminal and MLflow show of a report that has just been drawn."""
+    spec, search = snapshot.spec, paths.search
     files = [path for front in paths.fronts for path in (front.png, front.svg, front.pdf)]
     files += [paths.markdown, paths.cells_csv, paths.trials_parquet]
     parameters = {"seeds": json.dumps(spec.seed_list), "objectives": ", ".join(f"{o.goal} {o.metric}" for o in spec.objectives)}
+    courses: Mapping[str, Sequence[float]]
+    counts: Mapping[str, int]
     if search is not None and spec.search is not None:
-        fields = spec.search.model_dump(mode="json", exclude_defaults=True)
-        fields |= {"sampler": spec.search.sampler, "seed": spec.search.seed}
-        parameters |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+        parameters |= _search_parameters(spec.search)
         ended, courses, counts = list(search.told), search.courses, search.counts
         files = sorted({*files, *search.figures})
     else:
-        outcomes = _outcome_of_cells(spec, seen.statuses)
         parameters |= {f"group {front.slug}": front.label for front in paths.fronts if front.slug}
-        ended, counts = [key for key, outcome in outcomes.items() if outcome == "completed"], Counter(outcomes.values())
-        courses = {
-            f"hypervolume/{front.slug}" if front.slug else "hypervolume": [*[math.nan] * (len(ended) - 1), front.hypervolume]
-            for front in paths.fronts
-            if front.hypervolume is not None and ended
-        }
+        outcomes = _outcome_of_cells(spec, snapshot.statuses)
+        ended = [cell_id for cell_id, outcome in outcomes.items() if outcome == "completed"]
+        courses, counts = _final_hypervolumes(paths.fronts, len(ended)), Counter(outcomes.values())
     return DrawnReport(
         page=paths.page,
         summary=paths.summary,
@@ -232,13 +232,30 @@ def _of_paths(paths: "ReportPaths", seen: Snapshot) -> DrawnReport:
     )
 
 
+def _search_parameters(search: "Search") -> dict[str, str]:
+    """Returns the fields of a search that differ from their defaults, and always sampler and seed, as text."""
+    fields = search.model_dump(mode="json", exclude_defaults=True) | {"sampler": search.sampler, "seed": search.seed}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+
+
+def _final_hypervolumes(fronts: Sequence["FrontFiles"], ended: int) -> dict[str, list[float]]:
+    """Returns a course for the hypervolume of each front: NaN for every cell that has ended except the last."""
+    if not ended:
+        return {}
+    return {
+        f"hypervolume/{front.slug}" if front.slug else "hypervolume": [*[math.nan] * (ended - 1), front.hypervolume]
+        for front in fronts
+        if front.hypervolume is not None
+    }
+
+
 def _outcome_of_cells(spec: SweepSpec, statuses: Mapping[str, str]) -> dict[str, str]:
-    """What has come of each cell by its id: `open` while a trial of it may go on, else `diverged`, `failed` or `completed`."""
+    """Returns each cell's outcome by its id: `open` while a trial may still be trained, else `diverged`, `failed` or `completed`."""
     outcomes = {}
     for cell in spec.cells:
-        ends = {statuses[Trial(cell, seed).id] for seed in spec.seed_list}
-        if ends - {*ENDED, "failed"}:
+        cell_statuses = {statuses[Trial(cell, seed).id] for seed in spec.seed_list}
+        if cell_statuses - {*ENDED, "failed"}:
             outcomes[cell.id] = "open"
         else:
-            outcomes[cell.id] = next((end for end in ("diverged", "failed") if end in ends), "completed")
+            outcomes[cell.id] = next((status for status in ("diverged", "failed") if status in cell_statuses), "completed")
     return outcomes

@@ -1,4 +1,4 @@
-"""Training trials again: put back to the start for the next sweep, or one of them here in the foreground."""
+"""Trains trials again: resets them for the next sweep, or trains one of them in the foreground."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
 ASIDE = "aside"
-"""The folder of storage that takes what is moved away of trials that are put back."""
+"""The folder of storage to which the files of reset trials are moved."""
 
 
-def named(ids: Sequence[str], every: Sequence[Trial]) -> list[Trial]:
-    """The trials with these ids. Raises UserError where the sweep has no trial of such an id."""
-    by_id = {trial.id: trial for trial in every}
+def named(ids: Sequence[str], trials: Sequence[Trial]) -> list[Trial]:
+    """Returns the trials with these ids. Raises UserError if the sweep has no trial with one of the ids."""
+    by_id = {trial.id: trial for trial in trials}
     for trial_id in ids:
         if trial_id not in by_id:
             raise UserError(
@@ -33,24 +33,25 @@ def named(ids: Sequence[str], every: Sequence[Trial]) -> list[Trial]:
 
 
 def put_back(trials: Sequence[Trial], ledger: Ledger) -> list[PutBack]:
-    """Set everything about these trials aside. Raises LedgerError, and changes nothing, where one of them is being trained."""
+    """Move the files of these trials aside. Raises LedgerError, and changes nothing, if one of them is being trained."""
     with Lease(ledger.storage) as lease:
         return reset_trials.put_back(trials, ledger, lease, ASIDE)
 
 
 def here(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
-    """Train a trial in the foreground, and print its epochs; nothing in storage changes.
+    """Train a trial in the foreground and print its epochs. Nothing in storage changes.
 
-    Raises whatever the trial raises. A UserError is raised as the cause of a RuntimeError, so that its traceback is shown: here the
-    error of the trial is what the user wants to see.
+    Raises whatever the trial raises. A UserError becomes the cause of a RuntimeError, so that its traceback is printed: the user of this
+    command wants to see where the trial failed.
     """
-    with foreground.beside(storage, spec.resources.data_folder, provenance.commit()) as place:
+    resources = spec.resources
+    with foreground.beside(storage, resources.data_folder, provenance.commit()) as trainer:
         try:
-            return place.train(trial, spec.resources.cpu, spec.resources.gpu, lambda epoch: _tell(epoch, trial), rehearse=True)
+            return trainer.train(trial, resources.cpu, resources.gpu, lambda epoch: _print_epoch(epoch, trial), rehearse=True)
         except UserError as error:
             raise RuntimeError(f"trial {trial.id} failed") from error
 
 
-def _tell(epoch: Epoch, trial: Trial) -> None:
+def _print_epoch(epoch: Epoch, trial: Trial) -> None:
     values = epoch.values
     say(f"epoch {epoch.epoch}/{trial.config.epochs}  loss {values['train/loss']:.6g}  {values['train/seconds']:.1f} s")

@@ -1,4 +1,4 @@
-"""Putting trials back to the start: what storage has of them is moved aside, once no other process trains them."""
+"""Resets trials: moves their files aside, so that the next sweep trains them from the start."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from orchestrator.spec.trial import Trial
 
 @dataclass(frozen=True)
 class PutBack:
-    """A trial that the next sweep trains from the start."""
+    """A trial that was reset."""
 
     trial: Trial
     aside: AnyPath | None
-    """Where its files are now; None where it had none."""
+    """The folder with its old files; None if it had no files."""
 
 
 def put_back(trials: Sequence[Trial], ledger: Ledger, lease: Lease, among: str) -> list[PutBack]:
-    """Move everything about these trials to the folder `among` of storage. The lease holds them until all are moved, so that no sweep
-    trains one meanwhile.
+    """Move the files of these trials to the folder `among` of storage.
 
-    Raises LedgerError, and changes nothing, where one of them is being trained.
+    The lease holds all trials until all are moved, so that no sweep trains one in the meantime. Raises LedgerError, and changes nothing,
+    if one of them is being trained.
     """
     folders = {trial: ledger.folder(trial) for trial in trials}
     for folder in folders.values():
-        lease.claim(folder)  # the first look at each: holders on other machines are watched from here on, all at once
+        lease.claim(folder)  # starts to watch the heartbeats of all holders at once; `claim_patiently` then waits only once
     for trial, folder in folders.items():
-        if (holder := lease.claim_patiently(folder, _tell)) is not None:
+        if (holder := lease.claim_patiently(folder, _say_waiting)) is not None:
             raise LedgerError(
                 f"trial {trial.id} ({trial.label}): is being trained by {holder}; wait for it, or stop that sweep, and type this "
                 "again; nothing was changed"
@@ -42,5 +42,5 @@ def put_back(trials: Sequence[Trial], ledger: Ledger, lease: Lease, among: str) 
     return moved
 
 
-def _tell(holder: Holder) -> None:
+def _say_waiting(holder: Holder) -> None:
     say(f"a trial was being trained by {holder}; waiting to see whether that is still alive")

@@ -1,8 +1,8 @@
-"""Which checkpoints stay. While a trial trains, it has its last checkpoint and the one before; when it has ended, its last.
+"""Decides which checkpoints stay. A trial in training has its last two checkpoints; a trial that has ended has its last one.
 
-When all trials of a sweep have ended, `gc` leaves the checkpoints of the cells on its fronts. Those of cells that another cell of their
-group (`comparable_groups`) beats on every objective are surplus, unless another sweep in the same storage has use for them. Results,
-pictures and records always stay.
+When all trials of a sweep have ended, `gc` keeps the checkpoints of the cells on its fronts. The checkpoints of all other cells are
+surplus, unless another sweep in the same storage needs them. Each group of cells that may be compared has a front
+(`comparable_groups`). Results, pictures and records always stay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,40 +26,42 @@ from orchestrator.spec.trial import Trial
 
 @dataclass(frozen=True)
 class Surplus:
-    """Checkpoints that no sweep has use for, and what killed processes left behind."""
+    """Checkpoints that no sweep needs, and files that killed processes left behind."""
 
     trials: tuple[Trial, ...]
+    """The trials of the checkpoints."""
     paths: tuple[AnyPath, ...]
+    """The checkpoints, in the order of `trials`."""
     links: tuple[AnyPath, ...]
-    """The same files among MLflow's artifacts, where these are links: the disk has room again only when both are gone."""
+    """Hard links to the same files among MLflow's artifacts. The disk space is free only when both are deleted."""
     leftovers: tuple[AnyPath, ...]
-    """What killed processes left behind."""
+    """Files that killed processes left behind."""
 
     @property
     def megabytes(self) -> float:
-        """What the checkpoints take on disk."""
+        """Size of the checkpoints, in megabytes (10^6 bytes)."""
         return sum(map(size, self.paths)) / 1e6
 
 
-def surplus(spec: SweepSpec, storage: AnyPath, seen: Snapshot | None = None) -> Surplus:
-    """What of a sweep need not stay; `seen` has its results where they have been read already.
+def surplus(spec: SweepSpec, storage: AnyPath, snapshot: Snapshot | None = None) -> Surplus:
+    """Returns the surplus of a sweep. `snapshot` has its results, if they have been read already.
 
-    Raises SpecError where another sweep's record cannot be read, so that its wishes are unknown.
+    Raises SpecError if the record of another sweep in storage cannot be read, because that sweep may need the checkpoints.
     """
     ledger = Ledger(storage)
-    wanted = {
+    wanted_ids = {
         trial.id
-        for other in (spec, *sweep_records.recorded_sweeps(storage, spec.own_datasets))
-        for trial in wanted_trials(other, ledger, seen)
+        for sweep in (spec, *sweep_records.recorded_sweeps(storage, spec.own_datasets))
+        for trial in wanted_trials(sweep, ledger, snapshot)
     }
-    unwanted = [trial for trial in spec.trials if trial.id not in wanted and ledger.holder(trial) is None]
+    unwanted = [trial for trial in spec.trials if trial.id not in wanted_ids and ledger.holder(trial) is None]
     paths = {trial: path for trial in unwanted if (path := ledger.checkpoint(trial)).exists()}
     links = tuple(mlflow_links(storage, tuple(paths.values())))
     return Surplus(tuple(paths), tuple(paths.values()), links, tuple(leftovers.find(storage)))
 
 
 def delete(surplus: Surplus, storage: AnyPath) -> None:
-    """Remove what is surplus. Each checkpoint is first noted as deleted, so that nobody takes it for lost."""
+    """Delete the surplus. Records first that each checkpoint is deleted, so that it does not count as lost."""
     ledger = Ledger(storage)
     for trial in surplus.trials:
         _note_deleted(trial, ledger, "no front has use for it")
@@ -70,7 +72,7 @@ def delete(surplus: Surplus, storage: AnyPath) -> None:
 
 
 def accept_lost(spec: SweepSpec, storage: AnyPath) -> list[Trial]:
-    """Note for each lost checkpoint of a sweep that its result counts without it, and remove what is left of it; returns the trials."""
+    """Accept results whose checkpoint is lost: record it as deleted, and remove what is left of it. Returns the trials."""
     ledger, accepted = Ledger(storage), []
     for trial in spec.trials:
         if ledger.state(trial).lost:
@@ -85,37 +87,38 @@ def _note_deleted(trial: Trial, ledger: Ledger, reason: str) -> None:
     artifact_check.note_deleted(ledger.folder(trial), trial.id, None if result is None else result.checkpoint, reason)
 
 
-def wanted_trials(spec: SweepSpec, ledger: Ledger, seen: Snapshot | None = None) -> Iterator[Trial]:
-    """The trials whose checkpoints a sweep has use for: those of the cells on its fronts, one front for each group of cells that may be
-    compared. All of them while some have not ended, or where some were left out, so that it is not known whether they have.
+def wanted_trials(spec: SweepSpec, ledger: Ledger, snapshot: Snapshot | None = None) -> Iterator[Trial]:
+    """Yields the trials whose checkpoints a sweep needs: those of the cells on the front of each group.
+
+    Yields all trials if some have not ended, or if cells were left out, because then it is not known whether they have ended.
     """
-    every = spec.wanted
-    results = _results_of(every, ledger, seen)
-    if spec.left_out or len(results) < len(every):
-        yield from every
+    trials = spec.wanted
+    results = _results_of(trials, ledger, snapshot)
+    if spec.left_out or len(results) < len(trials):
+        yield from trials
         return
     grouped, seeds = groups_of(spec, results), spec.seeds_by_cell
-    allowed = {cell.id for cell in feasible(spec, grouped.results)}
-    best: set[str] = set()
+    feasible_ids = {cell.id for cell in feasible(spec, grouped.results)}
+    on_fronts: set[str] = set()
     for group in grouped.groups:
-        cells = [cell for cell in group.cells if cell.id in allowed]
+        cells = [cell for cell in group.cells if cell.id in feasible_ids]
         front = fronts.front(spec.objectives, cells, {cell.id: seeds[cell.id] for cell in cells}, group.results)
-        best |= {point.cell_id for point in front.points if point.on_front}
-    yield from (trial for trial in every if trial.cell.id in best)
+        on_fronts |= {point.cell_id for point in front.points if point.on_front}
+    yield from (trial for trial in trials if trial.cell.id in on_fronts)
 
 
-def _results_of(every: Sequence[Trial], ledger: Ledger, seen: Snapshot | None) -> list[TrialResult]:
-    """The results that there are; those in a snapshot are not read again."""
-    if seen is None:
-        return ledger.results_of(every)
-    readings = seen.readings
-    results = ledger.each(lambda trial: seen.result(trial) if trial.id in readings else ledger.result(trial), every)
+def _results_of(trials: Sequence[Trial], ledger: Ledger, snapshot: Snapshot | None) -> list[TrialResult]:
+    """Returns the results of the trials that have ended. Those in the snapshot are not read again."""
+    if snapshot is None:
+        return ledger.results_of(trials)
+    in_snapshot = snapshot.readings
+    results = ledger.each(lambda trial: snapshot.result(trial) if trial.id in in_snapshot else ledger.result(trial), trials)
     return [result for result in results if result is not None]
 
 
 def mlflow_links(storage: AnyPath, paths: Sequence[AnyPath]) -> Iterator[AnyPath]:
-    """Yields the names under which MLflow's artifacts hold these files too, as hard links."""
-    wanted = {path.stat().st_ino for path in paths if isinstance(path, Path)}
+    """Yields the hard links to these files among MLflow's artifacts."""
+    inodes = {path.stat().st_ino for path in paths if isinstance(path, Path)}
     for path in local_counterpart(storage).glob("mlartifacts/**/artifacts/checkpoint.pt"):
-        if path.stat().st_ino in wanted:
+        if path.stat().st_ino in inodes:
             yield path

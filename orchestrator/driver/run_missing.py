@@ -1,8 +1,8 @@
-"""Running what a sweep misses: an executor trains, and observers hear of it: MLflow, the search and the screen."""
+"""Runs the trials that a sweep still lacks: an executor trains them, and MLflow, the search and the screen observe its events."""
 
 from collections.abc import Sequence
 
-from orchestrator.execution import plan
+from orchestrator.execution import plan as planning
 from orchestrator.execution.events import Event, Observer, Observers, TrialEnded
 from orchestrator.execution.executor import Executor, Outcome, Work
 from orchestrator.execution.queue.search_jobs import Proposer
@@ -19,67 +19,71 @@ from orchestrator.tracking.writer import Writer
 
 
 def on_ray_tune(work: Work, observer: Observer, search: Proposer | None = None) -> Outcome:
-    """The executor of users' sweeps."""
-    from orchestrator.execution.ray_tune import tuner  # ray and torch: seconds that a sweep with nothing to run need not wait
+    """Run the work on Ray Tune, as users' sweeps do."""
+    from orchestrator.execution.ray_tune import tuner  # imports ray and torch, for seconds; a sweep with nothing to run does not
 
     return tuner.run(work, observer, search)
 
 
 def run_missing(
     spec: SweepSpec,
-    made: plan.Plan,
+    plan: planning.Plan,
     ledger: Ledger,
     tracker: Writer,
     commit: str,
     lease: Lease,
     execute: Executor,
 ) -> str:
-    """Run what the plan says, and what a search finds; returns why the sweep stopped before its end, if it did so by itself."""
+    """Run the trials of the plan, and those that a search proposes.
+
+    Returns why the sweep stopped early; empty if it ran to its end.
+    """
     outcome = Outcome({})
     live = StorageWatch(spec, ledger.storage).look()
     results = {result.trial.id: result for result in live.results}
     with Progress(live) as progress:
-        ended = _EndedTrials(spec, ledger, tracker, progress, results)
-        search, todo = None, made.to_run
+        ended_trials = _EndedTrials(spec, ledger, tracker, progress, results)
+        observers: list[Observer] = [_LeaseCheck(lease), tracker, ended_trials]
+        search, trials = None, plan.to_run
         if spec.search is not None:
-            from orchestrator.search.engine import SearchEngine  # optuna, which no other sweep need wait for
+            from orchestrator.search.engine import SearchEngine  # imports optuna, which other sweeps do not need
 
-            search = SearchEngine(spec, ledger, results, ended.widen, progress.say, lease.check)
-            todo = tuple(search.start())
-        if not todo:
+            search = SearchEngine(spec, ledger, results, ended_trials.widen, progress.say, lease.check)
+            observers.append(search)
+            trials = tuple(search.start())
+        if not trials:
             return ""
-        observers = [_LeaseCheck(lease), tracker, ended, *([search] if search else []), progress]
         work = Work(
-            todo,
-            ended.spec.trials,
+            trials,
+            ended_trials.spec.trials,
             ledger,
             spec.resources,
             commit,
             lease.holder.token,
-            made.estimate.seconds,
-            made.failed,
+            plan.estimate.seconds,
+            plan.failed,
         )
         try:
-            outcome = execute(work, Observers(*observers), search)
+            outcome = execute(work, Observers(*observers, progress), search)
         finally:
-            lease.check()  # where another driver goes on, there is nothing to settle
-            _settle(resolve(ended.spec, ledger.storage).wanted, ledger, outcome, lease.holder.token)
+            lease.check()  # if another driver has taken over, this one must not change any status
+            _settle(resolve(ended_trials.spec, ledger.storage).wanted, ledger, outcome, lease.holder.token)
     return outcome.stopped
 
 
 class _LeaseCheck(Observer):
-    """Raises LeaseLost where another driver may have taken over, before any other observer receives an event."""
+    """Raises LeaseLost if another driver may have taken over, before any other observer receives an event."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
 
     def notify(self, event: Event) -> None:
-        """Check, whatever the event."""
+        """Check the lease, whatever the event."""
         self._lease.check()
 
 
 class _EndedTrials(Observer):
-    """Keeps the results of trials that have ended, for the search, and shows them. `spec` is the sweep with the cells that it has now."""
+    """Collects the results of trials that have ended, for the search and the screen. `spec` has all cells that a search has proposed."""
 
     def __init__(
         self,
@@ -94,32 +98,32 @@ class _EndedTrials(Observer):
         self._ledger, self._tracker, self._progress, self._results = ledger, tracker, progress, results
 
     def widen(self, spec: SweepSpec) -> None:
-        """A search has found cells, or given them seeds."""
+        """Add the trials of a search's new cells and seeds. `spec` is the sweep that has them."""
         self.spec = spec
         new = [trial for trial in spec.trials if trial.id not in self._by_id]
         self._by_id |= {trial.id: trial for trial in new}
         self._tracker.add(new)
         self._progress.add(spec, new)
         for trial in new:
-            self._take(trial)
+            self._read_result(trial)  # another sweep may have trained it already
 
     def on_trial_ended(self, event: TrialEnded) -> None:
-        """Read its result."""
-        self._take(self._by_id[event.trial_id])
+        """Read the trial's result."""
+        self._read_result(self._by_id[event.trial_id])
 
-    def _take(self, trial: Trial) -> None:
+    def _read_result(self, trial: Trial) -> None:
         result = self._ledger.result(trial)
         if result is not None:
             self._results[trial.id] = condensed(result, self.spec)
             self._progress.ended(self._results[trial.id])
 
 
-def _settle(todo: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str) -> None:
-    """Mark trials that neither completed nor diverged: failed if they were given up, cancelled if they had begun.
+def _settle(trials: Sequence[Trial], ledger: Ledger, outcome: Outcome, driver: str) -> None:
+    """Record the end of trials that neither completed nor diverged: failed if their last attempt failed, cancelled if they had begun.
 
-    Those that another sweep is at, and those of a sweep that stopped by itself, are left as they are.
+    Cancels no trial that another sweep is training, and none if this sweep stopped by itself.
     """
-    for trial in todo:
+    for trial in trials:
         state = ledger.state(trial)
         if state.status in ENDED:
             continue

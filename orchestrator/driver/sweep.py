@@ -1,4 +1,4 @@
-"""The driver of a sweep: plan, run what is missing, draw the report, and bring MLflow to where the ledger is."""
+"""The driver of a sweep: makes the plan, runs the missing trials, draws the report, and brings MLflow up to date with the ledger."""
 
 import time
 from collections.abc import Mapping
@@ -16,22 +16,25 @@ from orchestrator.driver.run_missing import on_ray_tune, run_missing
 from orchestrator.driver.sweep_lease import only_driver, sweep_folder
 from orchestrator.driver.tracking_step import StartTracking, on_mlflow
 from orchestrator.errors import LedgerError
-from orchestrator.execution import plan, provenance
+from orchestrator.execution import plan as planning
+from orchestrator.execution import provenance
 from orchestrator.execution.executor import Executor
-from orchestrator.ledger import snapshot, sweep_records
+from orchestrator.ledger import sweep_records
 from orchestrator.ledger.leases import overlaps
 from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import ENDED
 from orchestrator.ledger.snapshot import Snapshot
+from orchestrator.ledger.snapshot import read as read_snapshot
 from orchestrator.ledger.storage.identity import identify
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.store_address import check_folder, default_uri
 
 MANY_BEHIND = 200
+"""Unwritten messages to MLflow from which the user is told about the wait."""
 HASTY_SECONDS = 5.0
-"""What MLflow is given where the user does not want to wait; the next command writes the rest."""
+"""How long MLflow may still write after a second Ctrl-C; the next command writes the rest."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,19 @@ class SweepOutcome:
     """How a sweep command ended."""
 
     statuses: Mapping[str, str]
-    """By trial id."""
+    """Each trial's status by its id."""
     ran: int
-    """Trials that this command ran to their end."""
+    """Number of trials that completed or diverged in this command."""
     unfinished: int
-    """Trials that neither completed nor diverged, and that no search stopped."""
+    """Number of trials that neither completed nor diverged, and that no search stopped."""
     stop_reason: str
-    """Why the sweep stopped before its end, if it did so by itself."""
+    """Why the sweep stopped early by itself; empty if it did not."""
     report: DrawnReport
     tracking_uri: str
     tracking_problems: tuple[str, ...]
-    """What MLflow did not take, a line each."""
+    """One line for each thing that could not be written to MLflow."""
     seconds: float
+    """Duration of the command."""
 
 
 def run(
@@ -62,68 +66,65 @@ def run(
     execute: Executor | None = None,
     track: StartTracking = on_mlflow,
 ) -> SweepOutcome:
-    """Bring the ledger to where the spec wants it, then the report and MLflow to where the ledger is.
+    """Run the missing trials of a sweep, then bring its report and MLflow up to date with the ledger.
 
-    `source` is the YAML's text, kept beside the report; `execute` runs the trials, on Ray Tune if it is left out; `track` starts the
-    writer to a tracker. Raises SweepHeldError if another driver runs the sweep, and LedgerError if records are damaged and are not to
-    be set aside.
+    `source` is the text of the sweep file, stored beside the report. `execute` runs the trials; the default is Ray Tune. `track` starts
+    the writer to a tracker. Raises SweepHeldError if another driver runs the sweep. Raises LedgerError if records are damaged and
+    `retrain_damaged` is false.
     """
     started = time.monotonic()
     ledger = Ledger(storage)
     uri = default_uri(ledger.storage)
     check_folder(uri, ledger.storage)
     with only_driver(spec, ledger) as lease:
-        identify(ledger.storage)  # before anything else is written: a damaged record is refused
-        spec = resolve(spec, ledger.storage)  # here, where no other driver adds to it
-        made, seen = _plan(spec, ledger, lease, retrain_damaged)
+        identify(ledger.storage)  # before anything else is written: raises if storage.json is damaged
+        spec = resolve(spec, ledger.storage)  # under the lease, so that no other driver adds proposals
+        plan, snapshot = _make_plan(spec, ledger, lease, retrain_damaged)
         write_text(sweep_folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         sweep_records.remember(spec, ledger.storage)
-        for trial in made.unpublished:
+        for trial in plan.unpublished:
             ledger.publish(trial)
-        done_before = {trial.id for trial in made.done}
-        ending = _unchanged(seen, ledger, command)
+        ending = _unchanged(snapshot, ledger, command)
         if ending is None:
-            ending = _run_and_report(spec, made, seen, ledger, lease, command, execute or on_ray_tune, track)
-        statuses, spec = ending.seen.statuses, ending.seen.spec
+            ending = _run_and_report(spec, plan, snapshot, ledger, lease, command, execute or on_ray_tune, track)
         lease.check()
-        if spec.keep == "front":
-            from orchestrator.driver import retention  # pandas and scipy
-
-            retention.delete(retention.surplus(spec, ledger.storage, ending.seen), ledger.storage)
-    return SweepOutcome(
-        statuses=statuses,
-        ran=sum(status in ENDED and trial_id not in done_before for trial_id, status in statuses.items()),
-        unfinished=sum(statuses[trial.id] not in ENDED for trial in spec.wanted),
-        stop_reason=ending.stop_reason,
-        report=ending.report,
-        tracking_uri=uri,
-        tracking_problems=ending.tracking_problems,
-        seconds=time.monotonic() - started,
-    )
+        if ending.snapshot.spec.keep == "front":
+            _delete_surplus(ending.snapshot, ledger)
+    return _outcome(plan, ending, uri, time.monotonic() - started)
 
 
-def _plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: bool) -> tuple[plan.Plan, Snapshot | None]:
-    """The plan, and what it was made from; None where trials are to be run: while they run, thousands of whole results would fill the
-    memory, and be out of date afterwards.
+def _make_plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: bool) -> tuple[planning.Plan, Snapshot | None]:
+    """Returns the plan and the snapshot that it was made from.
 
-    Raises LedgerError where records are damaged and are not to be set aside, and where results of a search may not be compared.
+    The snapshot is None if there are trials to run: in the meantime thousands of whole results would fill the memory, and afterwards they
+    would be out of date. Raises LedgerError if records are damaged and `retrain_damaged` is false, or if results of a search may not be
+    compared.
     """
-    seen = snapshot.read(spec, ledger)
-    made = plan.make(spec.wanted, ledger, thorough=retrain_damaged, read=seen.known)
-    if made.damaged and retrain_damaged:
-        for moved in reset_trials.put_back([*made.damaged], ledger, lease, "damaged"):
+    snapshot = read_snapshot(spec, ledger)
+    plan = planning.make(spec.wanted, ledger, thorough=retrain_damaged, read=snapshot.known)
+    if plan.damaged and retrain_damaged:
+        for moved in reset_trials.put_back([*plan.damaged], ledger, lease, "damaged"):
             say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
-        seen = snapshot.read(spec, ledger)
-        made = plan.make(spec.wanted, ledger, read=seen.known)
-    if made.damaged:
-        raise LedgerError(plan.damage(made, ledger.storage))
+        snapshot = read_snapshot(spec, ledger)
+        plan = planning.make(spec.wanted, ledger, read=snapshot.known)
+    if plan.damaged:
+        raise LedgerError(planning.damage(plan, ledger.storage))
     if spec.search:
-        check_search(spec, [result for trial in made.done if (result := seen.result(trial)) is not None])
-    return made, None if made.to_run else seen
+        check_search(spec, [result for trial in plan.done if (result := snapshot.result(trial)) is not None])
+    return plan, None if plan.to_run else snapshot
+
+
+def _delete_surplus(snapshot: Snapshot, ledger: Ledger) -> None:
+    from orchestrator.driver import retention  # imports pandas and scipy
+
+    retention.delete(retention.surplus(snapshot.spec, ledger.storage, snapshot), ledger.storage)
 
 
 def _without_secrets(source: str, spec: SweepSpec) -> str:
-    """The sweep's file without key and secret of its storage; written anew where the file spells these in another way."""
+    """Returns the sweep file's text without the secrets of its storage.
+
+    If the file spells the storage in another way, so that the secrets cannot be found in it, returns the sweep's fields as JSON.
+    """
     if masked(spec.storage) == spec.storage:
         return source
     if spec.storage in source:
@@ -133,66 +134,81 @@ def _without_secrets(source: str, spec: SweepSpec) -> str:
 
 @dataclass(frozen=True)
 class _Ending:
-    """What a sweep has come to, with report and MLflow."""
+    """State and report of a sweep at the end of a command."""
 
-    seen: Snapshot
+    snapshot: Snapshot
     report: DrawnReport
     stop_reason: str = ""
     tracking_problems: tuple[str, ...] = ()
 
 
-def _unchanged(seen: Snapshot | None, ledger: Ledger, command: str) -> _Ending | None:
-    """The ending of a sweep with nothing to train, if its report is up to date and MLflow has everything; None where there is work.
+def _outcome(plan: planning.Plan, ending: _Ending, tracking_uri: str, seconds: float) -> SweepOutcome:
+    statuses = ending.snapshot.statuses
+    done_before = {trial.id for trial in plan.done}
+    return SweepOutcome(
+        statuses=statuses,
+        ran=sum(status in ENDED and trial_id not in done_before for trial_id, status in statuses.items()),
+        unfinished=sum(statuses[trial.id] not in ENDED for trial in ending.snapshot.spec.wanted),
+        stop_reason=ending.stop_reason,
+        report=ending.report,
+        tracking_uri=tracking_uri,
+        tracking_problems=ending.tracking_problems,
+        seconds=seconds,
+    )
 
-    A search has to be asked what it would try next.
+
+def _unchanged(snapshot: Snapshot | None, ledger: Ledger, command: str) -> _Ending | None:
+    """Returns the ending of a sweep with nothing to do: no trial to run, and report and MLflow up to date; else None.
+
+    Always None for a search, which first has to be asked for its next proposals.
     """
-    if seen is None or seen.spec.search or overlaps.noted(sweep_folder(ledger.storage, seen.spec)):
+    if snapshot is None or snapshot.spec.search or overlaps.noted(sweep_folder(ledger.storage, snapshot.spec)):
         return None
-    spec = seen.spec
-    report, uri = report_step.report_folder(ledger.storage, spec), default_uri(ledger.storage)
-    if not tracking_step.is_complete(report, spec.name, uri):
+    spec = snapshot.spec
+    folder, uri = report_step.report_folder(ledger.storage, spec), default_uri(ledger.storage)
+    if not tracking_step.is_complete(folder, spec.name, uri):
         return None
-    drawn = report_step.drawn_before(report_step.gather(seen, ledger), ledger, Options(command))
-    return None if drawn is None else _Ending(seen, drawn)
+    report = report_step.drawn_before(report_step.gather(snapshot, ledger), ledger, Options(command))
+    return None if report is None else _Ending(snapshot, report)
 
 
 def _run_and_report(
     spec: SweepSpec,
-    made: plan.Plan,
-    seen: Snapshot | None,
+    plan: planning.Plan,
+    snapshot: Snapshot | None,
     ledger: Ledger,
     lease: Lease,
     command: str,
     execute: Executor,
     track: StartTracking,
 ) -> _Ending:
-    """Run what is missing, with MLflow beside it, then bring the report up to date, which the sweep's run in MLflow has."""
-    notes = overlaps.noted(sweep_folder(ledger.storage, spec))
-    tracker = track(spec, ledger, lease, bool(notes))
-    stop_reason, patience, drawn = "", float("inf"), None
+    """Run the missing trials while MLflow is written, then draw the report, and write it and all summaries to MLflow."""
+    overlap_notes = overlaps.noted(sweep_folder(ledger.storage, spec))
+    tracker = track(spec, ledger, lease, bool(overlap_notes))
+    stop_reason, patience_seconds, report = "", float("inf"), None
     try:
-        if made.to_run or spec.search:
-            stop_reason = run_missing(spec, made, ledger, tracker, provenance.commit(), lease, execute)
-        seen = _as_now(seen, spec, ledger)
+        if plan.to_run or spec.search:
+            stop_reason = run_missing(spec, plan, ledger, tracker, provenance.commit(), lease, execute)
+        snapshot = _current(snapshot, spec, ledger)
         lease.check()
-        drawn = report_step.bring_up_to_date(report_step.gather(seen, ledger), ledger, Options(command))
-    except KeyboardInterrupt:  # the second one
-        patience = HASTY_SECONDS
+        report = report_step.bring_up_to_date(report_step.gather(snapshot, ledger), ledger, Options(command))
+    except KeyboardInterrupt:  # the user does not want to wait; the first Ctrl-C in training only stops the trials
+        patience_seconds = HASTY_SECONDS
         raise
     finally:
         if tracker.behind > MANY_BEHIND and not lease.is_lost:
             say(f"MLflow is {tracker.behind} messages behind; writing them (Ctrl-C leaves that to the next command)")
-        seen = _as_now(seen, spec, ledger)
-        whole = None if drawn is None else tracking_step.sweep_summary(seen.spec, drawn)
-        tracker.close(tracking_step.cell_summaries(seen.spec, seen.results), patience, whole)
-    assert drawn is not None  # else an error has left this function
-    problems = tracking_step.compare_after_overlap(seen, ledger, lease, notes, tracker.problems, drawn)
-    return _Ending(seen, drawn, stop_reason, problems)
+        snapshot = _current(snapshot, spec, ledger)
+        sweep_summary = None if report is None else tracking_step.sweep_summary(snapshot.spec, report)
+        tracker.close(tracking_step.cell_summaries(snapshot.spec, snapshot.results), patience_seconds, sweep_summary)
+    assert report is not None  # otherwise an exception has left this function
+    problems = tracking_step.compare_after_overlap(snapshot, ledger, lease, overlap_notes, tracker.problems, report)
+    return _Ending(snapshot, report, stop_reason, problems)
 
 
-def _as_now(seen: Snapshot | None, spec: SweepSpec, ledger: Ledger) -> Snapshot:
-    """The snapshot, if it has the trials that the sweep has now; else a new one."""
+def _current(snapshot: Snapshot | None, spec: SweepSpec, ledger: Ledger) -> Snapshot:
+    """Returns the snapshot if it has all trials that the sweep has now; else reads a new one."""
     spec = resolve(spec, ledger.storage)
-    if seen is not None and (seen.trials, seen.spec.wanted) == (spec.trials, spec.wanted):
-        return seen
-    return snapshot.read(spec, ledger)
+    if snapshot is not None and (snapshot.trials, snapshot.spec.wanted) == (spec.trials, spec.wanted):
+        return snapshot
+    return read_snapshot(spec, ledger)

@@ -1,11 +1,11 @@
-"""MLflow brought to where the ledger is: what is told of cells and sweep, by `sweep` at its end and by `track`.
+"""Brings MLflow up to date with the ledger, at the end of `sweep` and in `track`.
 
-A note beside the report says that MLflow had everything, and what its database was like then:
+A record in the report's folder says that MLflow had everything, and describes its database file at that time:
 
     <report>/.mlflow.json
 
-While the report and the database are unchanged, `sweep` need not load MLflow. A new report comes without the note. Of a server nothing is
-noted: its runs may be deleted by others, so it is asked each time.
+While report and database are unchanged, `sweep` does not load MLflow. A new report has no such record. None is written for a server:
+others may delete runs there, so it is asked each time.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from orchestrator.driver.report_stamp import DrawnReport
 from orchestrator.driver.sweep_lease import only_driver, sweep_folder
 from orchestrator.errors import DamagedError
 from orchestrator.execution import provenance
-from orchestrator.ledger import records, snapshot
+from orchestrator.ledger import records
 from orchestrator.ledger.leases import overlaps
 from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
@@ -28,30 +28,33 @@ from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.records import Identity
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.snapshot import Snapshot
+from orchestrator.ledger.snapshot import read as read_snapshot
 from orchestrator.ledger.storage.identity import identify
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial import Cell
 from orchestrator.tracking.mlflow.store_address import check_folder, default_uri, sqlite_file
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
 from orchestrator.tracking.writer import Writer
 
 StartTracking = Callable[[SweepSpec, Ledger, Lease, bool], Writer]
-"""Starts the writer to a tracker; the last argument asks for a comparison of every run with the ledger."""
+"""Starts the writer to a tracker. If the last argument is true, the writer compares every run with the ledger."""
 
 NOTE = ".mlflow.json"
+"""Name of the record that MLflow has everything."""
 SPREAD = ("mean", "sd", "low", "high")
-"""What MLflow shows of each metric of a cell."""
+"""The columns of the cell table that MLflow shows for each metric of a cell."""
 
 
 def on_mlflow(spec: SweepSpec, ledger: Ledger, lease: Lease, look: bool) -> Writer:
-    """Starts the writer to MLflow, the tracker of users' sweeps."""
-    from orchestrator.tracking.mlflow.connection import start_writer  # MLflow: seconds, for which nobody waits with nothing new
+    """Start the writer to MLflow, the tracker of users' sweeps."""
+    from orchestrator.tracking.mlflow.connection import start_writer  # imports MLflow, for seconds; not needed with nothing new
 
     uri = default_uri(ledger.storage)
     return start_writer(spec.name, spec.trials, ledger, uri, provenance.commit(), lease.check, look)
 
 
 def is_complete(report: Path, sweep: str, uri: str) -> bool:
-    """Whether MLflow is noted to have everything that the ledger and this report have, and its database is unchanged since."""
+    """Returns whether a record says that MLflow has everything, and MLflow's database has not changed since."""
     with suppress(DamagedError, OSError):
         database = _database(uri)
         return database is not None and records.read(report / NOTE, Identity("projection", sweep=sweep)) == database
@@ -59,14 +62,14 @@ def is_complete(report: Path, sweep: str, uri: str) -> bool:
 
 
 def note_complete(report: Path, sweep: str, uri: str) -> None:
-    """Note that MLflow has everything."""
-    with suppress(OSError):  # then the next command loads MLflow and asks
+    """Record that MLflow has everything."""
+    with suppress(OSError):  # without the record, the next command loads MLflow and checks
         if (database := _database(uri)) is not None:
             records.write(report / NOTE, Identity("projection", sweep=sweep), database)
 
 
 def _database(uri: str) -> dict[str, Any] | None:
-    """Where MLflow's file is, and what tells it from any other state of it; None for a server."""
+    """Returns address, inode, size and modification time of MLflow's database file; None for a server."""
     path = sqlite_file(uri)
     if path is None:
         return None
@@ -75,70 +78,76 @@ def _database(uri: str) -> dict[str, Any] | None:
 
 
 def cell_summaries(spec: SweepSpec, results: Sequence[TrialResult]) -> list[CellSummary]:
-    """What MLflow shows of each cell, by the results that may be compared."""
-    from orchestrator.analysis import aggregation  # pandas
+    """Returns a summary of each cell, made from the results that may be compared."""
+    from orchestrator.analysis import aggregation  # imports pandas
 
     seeds, summaries = spec.seeds_by_cell, {}
     for group in groups_of(spec, results).groups:
         table = aggregation.cell_table(group.cells, {cell.id: seeds[cell.id] for cell in group.cells}, group.results)
+        columns = (table[name].tolist() for name in ("cell_id", "n", "name", *SPREAD))
         rows: dict[str, list[tuple[Any, ...]]] = {cell.id: [] for cell in group.cells}
-        for cell_id, *row in zip(*(table[name].tolist() for name in ("cell_id", "n", "name", *SPREAD)), strict=True):
+        for cell_id, *row in zip(*columns, strict=True):
             rows[cell_id].append(tuple(row))
         for cell in group.cells:
-            n = max((row[0] for row in rows[cell.id]), default=0)
-            values = {name: dict(zip(SPREAD, numbers, strict=True)) for _, name, *numbers in rows[cell.id]}
-            counts = {name: count for count, name, *_ in rows[cell.id] if count != n}
-            summaries[cell.id] = CellSummary(cell, n, len(seeds[cell.id]), values if n else {}, group.label, counts)
+            summaries[cell.id] = _cell_summary(cell, len(seeds[cell.id]), rows[cell.id], group.label)
     return [summaries[cell.id] for cell in spec.cells]
 
 
-def sweep_summary(spec: SweepSpec, drawn: DrawnReport) -> SweepSummary:
-    """What MLflow shows of the whole sweep: the report, and what was reached after each cell."""
-    return SweepSummary(spec.name, drawn.parameters, drawn.cells, drawn.courses, drawn.counts, drawn.files, drawn.page)
+def _cell_summary(cell: Cell, n_planned: int, rows: Sequence[tuple[Any, ...]], group: str) -> CellSummary:
+    """Returns the summary of a cell. Each row has the number of seeds, the metric's name, and its `SPREAD`."""
+    n = max((count for count, *_ in rows), default=0)
+    values = {name: dict(zip(SPREAD, numbers, strict=True)) for _, name, *numbers in rows}
+    other_counts = {name: count for count, name, *_ in rows if count != n}
+    return CellSummary(cell, n, n_planned, values if n else {}, group, other_counts)
+
+
+def sweep_summary(spec: SweepSpec, report: DrawnReport) -> SweepSummary:
+    """Returns the summary of the whole sweep: its report, and the course of its objectives over the cells."""
+    return SweepSummary(spec.name, report.parameters, report.cells, report.courses, report.counts, report.files, report.page)
 
 
 def compare_after_overlap(
-    seen: Snapshot, ledger: Ledger, lease: Lease, notes: Sequence[AnyPath], problems: Sequence[str], drawn: DrawnReport
+    snapshot: Snapshot, ledger: Ledger, lease: Lease, notes: Sequence[AnyPath], problems: Sequence[str], report: DrawnReport
 ) -> tuple[str, ...]:
-    """Compare MLflow with the ledger once more where another driver woke while this one ran; returns all that could not be written.
+    """Compare MLflow with the ledger again if another driver woke up meanwhile; returns a line for each thing that was not written.
 
-    `notes` are the notes of overlaps that MLflow was compared for, and `problems` is what could not be written then. Notes are removed
-    when nothing is left to write.
+    `notes` are the records of overlaps for which MLflow has been compared already, and `problems` are the lines of that comparison. The
+    records are removed if the last comparison left nothing unwritten.
     """
-    new = [path for path in overlaps.noted(sweep_folder(ledger.storage, seen.spec)) if path not in notes]
-    later: tuple[str, ...] = ()
-    if new:
-        later = _catch_up(seen, ledger, lease, drawn)
-    if not (later if new else problems):
-        for path in (*notes, *new):
+    new_notes = [path for path in overlaps.noted(sweep_folder(ledger.storage, snapshot.spec)) if path not in notes]
+    new_problems = _catch_up(snapshot, ledger, lease, report) if new_notes else ()
+    last_problems = new_problems if new_notes else problems
+    if not last_problems:
+        for path in (*notes, *new_notes):
             path.unlink(missing_ok=True)
-    if not problems and not later:
-        note_complete(drawn.page.parent, seen.spec.name, default_uri(ledger.storage))
-    return (*problems, *later)
+    if not problems and not new_problems:
+        note_complete(report.page.parent, snapshot.spec.name, default_uri(ledger.storage))
+    return (*problems, *new_problems)
 
 
 def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tuple[str, tuple[str, ...]]:
-    """Bring report and MLflow to where the ledger is, or write every run anew; returns MLflow's address, and what could not be written.
+    """Bring report and MLflow up to date with the ledger; with `rebuild`, write every run anew.
 
-    `command` is the one that runs the sweep, for the report to say.
-    Raises SweepHeldError where a driver runs the sweep: MLflow has one writer.
+    Returns MLflow's address, and a line for each thing that could not be written. `command` is the command that runs the sweep, which the
+    report shows. Raises SweepHeldError if a driver runs the sweep, because MLflow may have only one writer.
     """
     ledger = Ledger(storage)
     uri = default_uri(ledger.storage)
     check_folder(uri, ledger.storage)
     with only_driver(spec, ledger) as lease:
         identify(ledger.storage)
-        seen = snapshot.read(resolve(spec, ledger.storage), ledger)
+        snapshot = read_snapshot(resolve(spec, ledger.storage), ledger)
         notes = overlaps.noted(sweep_folder(ledger.storage, spec))
-        drawn = report_step.bring_up_to_date(report_step.gather(seen, ledger), ledger, report_step.Options(command))
-        problems = _catch_up(seen, ledger, lease, drawn, anew=rebuild)
-        return uri, compare_after_overlap(seen, ledger, lease, notes, problems, drawn)
+        report = report_step.bring_up_to_date(report_step.gather(snapshot, ledger), ledger, report_step.Options(command))
+        problems = _catch_up(snapshot, ledger, lease, report, anew=rebuild)
+        return uri, compare_after_overlap(snapshot, ledger, lease, notes, problems, report)
 
 
-def _catch_up(seen: Snapshot, ledger: Ledger, lease: Lease, drawn: DrawnReport, anew: bool = False) -> tuple[str, ...]:
-    """Bring MLflow up to date with a whole sweep; returns what could not be written."""
-    from orchestrator.tracking.mlflow.connection import catch_up  # MLflow: seconds
+def _catch_up(snapshot: Snapshot, ledger: Ledger, lease: Lease, report: DrawnReport, anew: bool = False) -> tuple[str, ...]:
+    """Bring MLflow up to date with a whole sweep; returns a line for each thing that could not be written."""
+    from orchestrator.tracking.mlflow.connection import catch_up  # imports MLflow, for seconds
 
-    spec, uri = seen.spec, default_uri(ledger.storage)
-    cells, summary = cell_summaries(spec, seen.results), sweep_summary(spec, drawn)
-    return catch_up(spec.name, spec.trials, ledger, uri, provenance.commit(), cells, summary, lease.check, anew)
+    spec, uri = snapshot.spec, default_uri(ledger.storage)
+    summaries = cell_summaries(spec, snapshot.results)
+    summary = sweep_summary(spec, report)
+    return catch_up(spec.name, spec.trials, ledger, uri, provenance.commit(), summaries, summary, lease.check, anew)

@@ -1,8 +1,8 @@
-"""Attempts: each worker that trains a trial has files of its own, so that none can harm another's.
+"""Attempts at trials. Each attempt has its own folder, so that no worker can harm the files of another.
 
-A worker that stands still can be taken for dead, and wake when another has gone on with its trial. It then writes into its own folder,
-where nobody looks any more. A result is created only where there is none, so that the first one counts. It names the files of its
-attempt, and only these become the trial's.
+A worker that is suspended for long may be taken for dead. If it wakes after another worker has continued its trial, it writes into its
+own attempt's folder, which nobody reads any more. A result is created only if there is none, so that the first one counts. It names the
+folder of its attempt, and only the files of that folder become the trial's.
 """
 
 from contextlib import suppress
@@ -20,7 +20,7 @@ from orchestrator.ledger.records import Identity
 from orchestrator.spec.trial import Trial
 
 TOKEN_DIGITS = 8
-"""How much of a worker's token names the folder of its attempt."""
+"""Digits of the worker's token in the name of an attempt's folder."""
 
 
 @dataclass(frozen=True)
@@ -28,96 +28,99 @@ class Attempt:
     """One worker's try at a trial."""
 
     number: int
-    """From 1; no two attempts at a trial have the same."""
+    """From 1; unique among the attempts at a trial."""
     folder: AnyPath
-    """Its own files."""
+    """The folder with this attempt's files."""
 
     @classmethod
     def of(cls, trial_folder: AnyPath, number: int, worker: str) -> "Attempt":
-        """The attempt of that number, by the worker of that token."""
+        """Returns the attempt with this number by the worker with this token."""
         return cls(number, TrialFolder(trial_folder).files_of(f"{number:04d}-{worker[:TOKEN_DIGITS]}"))
 
     @property
     def checkpoint(self) -> AnyPath:
-        """Its newest checkpoint, whether it is there or not."""
+        """Path of this attempt's newest checkpoint, which need not exist."""
         return self.folder / CHECKPOINT
 
     @property
     def files(self) -> str:
-        """Its folder, as a result names it."""
+        """The folder's path within the trial's folder, as a result names it."""
         return f"attempts/{self.folder.name}"
 
 
 def newest_checkpoint(folder: TrialFolder) -> AnyPath | None:
-    """The checkpoint of the last attempt that has one; None if none has."""
+    """Returns the checkpoint of the last attempt that has one; None if no attempt has one."""
     checkpoints = folder.attempt_files(CHECKPOINT)
     return checkpoints[-1] if checkpoints else None
 
 
 def adopt(trial: Trial, attempt: Attempt, trial_folder: AnyPath) -> None:
-    """Let an attempt go on from the newest checkpoints that earlier attempts have left. These stay: the worker that made them may only
-    have stood still, and be about to name them in a result.
+    """Copy the newest checkpoints of earlier attempts to an attempt's folder, so that it resumes from them.
 
-    Raises CheckpointError, and copies nothing, if a checkpoint is another trial's.
+    The originals stay: their worker may only have been suspended, and may still name them in a result. Raises CheckpointError, and copies
+    nothing, if a checkpoint belongs to another trial.
     """
-    sources = [folder for folder in _sources(trial, TrialFolder(trial_folder)) if folder != attempt.folder]
-    if not sources:
+    folders = [folder for folder in _checkpoint_folders(trial, TrialFolder(trial_folder)) if folder != attempt.folder]
+    if not folders:
         return
-    newest = max(sources, key=lambda folder: _epochs(trial, folder))
+    newest = max(folders, key=lambda folder: _epochs(trial, folder))
     for name in CHECKPOINTS:
         with suppress(FileNotFoundError):
             copy(newest / name, attempt.folder / name)
 
 
-def _sources(trial: Trial, trial_folder: TrialFolder) -> list[AnyPath]:
-    """The folders with checkpoints, oldest attempt first. Earlier versions had checkpoints in the trial's own folder."""
-    of_attempts = dict.fromkeys(path.parent for path in trial_folder.attempt_files("checkpoint.*"))
+def _checkpoint_folders(trial: Trial, trial_folder: TrialFolder) -> list[AnyPath]:
+    """Returns the folders with checkpoints, oldest attempt first. Earlier versions kept checkpoints in the trial's own folder."""
     of_trial = [trial_folder.path] if listed(trial_folder.path, "checkpoint.*") else []
-    return [*of_trial, *(folder for folder in of_attempts if _is_of_attempt(folder, trial, trial_folder))]
+    with_checkpoints = dict.fromkeys(path.parent for path in trial_folder.attempt_files("checkpoint.*"))
+    of_attempts = [folder for folder in with_checkpoints if _has_attempt_record(folder, trial, trial_folder)]
+    return of_trial + of_attempts
 
 
-def _is_of_attempt(folder: AnyPath, trial: Trial, trial_folder: TrialFolder) -> bool:
-    """Whether an attempt that was begun here has this folder. A worker that slept may make another after its trial was put back.
+def _has_attempt_record(folder: AnyPath, trial: Trial, trial_folder: TrialFolder) -> bool:
+    """Returns whether an attempt's record names the worker whose folder this is.
 
-    If the attempt's note was cut, its checkpoints are believed, because all trials of a stack have to go on from the same epoch.
+    A worker that was suspended may make a folder without a record after its trial was put back. A record that was cut counts as a match,
+    because all trials of a stack have to resume from the same epoch.
     """
     number, _, token = folder.name.partition("-")
-    if not number.isdecimal() or not (note := trial_folder.attempt(int(number))).exists():
+    if not number.isdecimal():
+        return False
+    record = trial_folder.attempt(int(number))
+    if not record.exists():
         return False
     try:
-        worker = records.read(note, Identity("attempt", trial.id, attempt=int(number))).get("worker", "")
+        worker = records.read(record, Identity("attempt", trial.id, attempt=int(number))).get("worker", "")
     except DamagedError:
         return True
     return str(worker)[:TOKEN_DIGITS] == token
 
 
 def _epochs(trial: Trial, folder: AnyPath) -> int:
-    """The epochs of the newest usable checkpoint in a folder; -1 if there is none."""
-    from mopoe_core.training.checkpoint import (
-        held,
-    )  # imports torch, which takes seconds, and which reading attempts does not need
+    """Returns the epochs of the newest usable checkpoint in a folder; -1 if there is none."""
+    from mopoe_core.training.checkpoint import held  # imports torch, which takes seconds and only this function needs
 
     headers = [held(folder / name, trial.config, trial.seed, trial.id) for name in CHECKPOINTS]
     return max((header.epochs for header in headers if header is not None), default=-1)
 
 
 def publish(trial_folder: TrialFolder, files: str) -> None:
-    """Move the files that a result names to the trial's folder, and remove those of all attempts. It may be interrupted, and done again.
+    """Copy the files that a result names to the trial's folder, then remove the files of all attempts. May be interrupted and repeated.
 
-    The checkpoint comes last, and nothing is removed before: while it is not there, the attempt's own folder has everything.
+    The checkpoint is copied last, and nothing is removed before. Until it is there, the attempt's folder has everything.
     """
-    folder = trial_folder.path / files
-    with suppress(FileNotFoundError):  # another process moves them too, and has just removed what it has moved
-        for picture in listed(folder, "*.png"):
+    attempt_folder = trial_folder.path / files
+    with suppress(FileNotFoundError):  # another process publishes the same trial, and has just removed the attempt's files
+        for picture in listed(attempt_folder, "*.png"):
             copy(picture, trial_folder.samples / picture.name)
-        copy(folder / CHECKPOINT, trial_folder.checkpoint)
-    for place in (trial_folder.samples, trial_folder.path):  # before anything is removed
-        _sync(place)
+        copy(attempt_folder / CHECKPOINT, trial_folder.checkpoint)
+    for folder in (trial_folder.samples, trial_folder.path):  # before anything is removed
+        _sync(folder)
     clear(trial_folder)
 
 
 def secure(attempt: Attempt) -> None:
-    """Sync the names of an attempt's files, and of the folders that they are in, so that a result may name them."""
+    """Sync the folders of an attempt, so that the names of its files survive a crash. A result may name only such files."""
     for folder in (attempt.folder, attempt.folder.parent, attempt.folder.parent.parent):
         _sync(folder)
 
@@ -136,5 +139,5 @@ def clear(trial_folder: TrialFolder) -> None:
         path.unlink(missing_ok=True)
     for folder in dict.fromkeys(path.parent for path in files):
         if isinstance(folder, Path):
-            with suppress(OSError):  # another worker has just written to it: then it stays, and `gc` finds it
+            with suppress(OSError):  # another worker has just written into the folder: it stays until `gc` removes it
                 folder.rmdir()

@@ -1,7 +1,7 @@
-"""Failures as records: what was raised, and where.
+"""Failures as records: which exception was raised, and where.
 
-A record has the text `error` (the traceback, or a word about a worker that left none), and beside it `failure` with the other fields.
-Records of earlier versions have the text only, from which `Failure.parsed` reads the same fields.
+A record has two fields. `error` is the traceback, or a message about a worker that left none. `failure` has type, message and frame.
+Records of earlier versions have only `error`, from which `Failure.parsed` reads the rest.
 """
 
 import os
@@ -24,9 +24,9 @@ class Failure:
     """Why an attempt or a trial failed."""
 
     type: str
-    """The exception's type, such as `ValueError`; empty if the worker left no traceback, because it was killed."""
+    """The exception's type, such as `ValueError`; empty if the worker was killed and left no traceback."""
     message: str
-    """The exception's message, or what is said of a worker that left no traceback."""
+    """The exception's message, or the message about a worker that left no traceback."""
     frame: str
     """The innermost frame in code of this project or of the user, such as `mopoe_core/loss.py:12 in terms`; empty if there is none."""
     traceback: str
@@ -34,32 +34,37 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException, dataset: str) -> "Failure":
-        """The failure that an exception is. `dataset` is the configuration's: if it is the user's own, its file is the user's code."""
+        """Returns the failure for an exception.
+
+        `dataset` is the configuration's. If it is the user's own, frames in its file count as the user's code.
+        """
         frames = ((frame.filename, frame.lineno or 0, frame.name) for frame in tracebacks.extract_tb(error.__traceback__))
         text = "".join(tracebacks.format_exception(error))
         return cls(type(error).__name__, str(error), _innermost(frames, dataset), text)
 
     @classmethod
     def parsed(cls, text: str, dataset: str) -> "Failure":
-        """The failure that a text tells of: a traceback, or a word about a worker that left none.
+        """Returns the failure that a text describes: a traceback, or a message about a worker that left none.
 
-        Of a chain of exceptions the last one counts: it ended the attempt.
+        If the traceback is a chain of exceptions, the last one counts: it ended the attempt.
         """
-        parts = _HEAD.split(text)
-        lines = parts[-1].splitlines()
-        frames = list(takewhile(lambda line: line.startswith(" "), lines))
-        raised = lines[len(frames) :]
-        if len(parts) == 1 or not raised:
+        tracebacks_in_text = _HEAD.split(text)
+        lines = tracebacks_in_text[-1].splitlines()
+        frame_lines = list(takewhile(lambda line: line.startswith(" "), lines))
+        exception_lines = lines[len(frame_lines) :]
+        if len(tracebacks_in_text) == 1 or not exception_lines:
             return cls("", text, "", "")
-        name, _, message = raised[0].partition(":")
-        matches = [match for line in frames if (match := _FRAME.fullmatch(line))]
-        places = ((match["path"], int(match["line"]), match["function"]) for match in matches)
-        return cls(name.rpartition(".")[2], "\n".join([message.strip(), *raised[1:]]), _innermost(places, dataset), text)
+        qualified_name, _, first_line = exception_lines[0].partition(":")
+        message = "\n".join([first_line.strip(), *exception_lines[1:]])
+        matches = [match for line in frame_lines if (match := _FRAME.fullmatch(line))]
+        frames = ((match["path"], int(match["line"]), match["function"]) for match in matches)
+        return cls(qualified_name.rpartition(".")[2], message, _innermost(frames, dataset), text)
 
     @classmethod
     def recorded(cls, content: Mapping[str, Any], dataset: str) -> "Failure":
-        """The failure in a record's content."""
-        text, fields = str(content.get("error") or ""), content.get("failure")
+        """Returns the failure in a record's content."""
+        text = str(content.get("error") or "")
+        fields = content.get("failure")
         if not isinstance(fields, Mapping):
             return cls.parsed(text, dataset)
         kind, message, frame = (str(fields.get(name, "")) for name in ("type", "message", "frame"))
@@ -77,35 +82,36 @@ class Failure:
 
     @property
     def cause(self) -> str:
-        """What failures of one cause share: `ValueError at mopoe_core/loss.py:12 in terms`."""
+        """The same text for all failures with one cause, such as `ValueError at mopoe_core/loss.py:12 in terms`."""
         if not self.type:
-            return self.last_line or "nothing is known of its end"
+            return self.last_line or "no record says why"
         return f"{self.type} at {self.frame}" if self.frame else self.type
 
     def as_record(self) -> dict[str, Any]:
-        """The fields of a record that `recorded` reads."""
+        """Returns the fields `error` and `failure`, which `recorded` reads."""
         fields = asdict(self)
         del fields["traceback"]
         return {"error": self.text, "failure": fields}
 
 
 def _innermost(frames: Iterable[tuple[str, int, str]], dataset: str) -> str:
-    """The innermost frame that lies in our packages or in the file of the user's dataset."""
-    own = _own_file(dataset)
-    places = [(short, line, function) for path, line, function in frames if (short := _short(path, own))]
-    return "{}:{} in {}".format(*places[-1]) if places else ""
+    """Returns the innermost frame in our packages or in the file of the user's dataset; empty if there is none."""
+    user_file = _user_file(dataset)
+    relevant = [(short, line, function) for path, line, function in frames if (short := _short(path, user_file))]
+    return "{}:{} in {}".format(*relevant[-1]) if relevant else ""
 
 
-def _short(path: str, own: str) -> str:
-    """The end of a path in our packages or of the user's file; empty for others. Other machines have the code elsewhere."""
-    if ours := _OURS.fullmatch(path):
-        return ours["path"]
-    return own if own and f"/{path}".endswith(f"/{own}") else ""
+def _short(path: str, user_file: str) -> str:
+    """Returns the part of a path that is the same on all machines; empty if the file is neither ours nor the user's."""
+    if match := _OURS.fullmatch(path):
+        return match["path"]
+    return user_file if user_file and f"/{path}".endswith(f"/{user_file}") else ""
 
 
-def _own_file(dataset: str) -> str:
-    """The file of a user's own dataset, without the way up to it; empty for the others."""
+def _user_file(dataset: str) -> str:
+    """Returns the path of a user's own dataset, without leading `./` or `../`; empty for any other dataset."""
     if not is_own(dataset):
         return ""
-    place = dataset.rpartition(":")[0]
-    return os.path.normpath(place if place.endswith(".py") else f"{place.replace('.', '/')}.py").lstrip("./")
+    module = dataset.rpartition(":")[0]
+    path = module if module.endswith(".py") else f"{module.replace('.', '/')}.py"
+    return os.path.normpath(path).lstrip("./")

@@ -1,4 +1,4 @@
-"""Where everything lies on storage. No other module of the ledger spells such a path; docs/ledger-format.md says what each file holds."""
+"""The paths of all files on storage. No other module of the ledger spells them out; docs/ledger-format.md describes each file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,15 @@ MLFLOW_ARTIFACTS = "mlartifacts"
 RESULT, PROGRESS = "result.json", "progress.json"
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINTS = (CHECKPOINT, "checkpoint.before", "checkpoint.next")
-"""What training keeps: the newest checkpoint, the one before, and the one of a stack that is about to take the newest's place."""
+"""The newest checkpoint, the one before it, and in a stack the next one, which replaces the newest when all trials have theirs."""
 OF_TRAINING = (*CHECKPOINTS[1:], PROGRESS)
-"""Files of a trial's folder that mean nothing once the trial has a result."""
+"""Files of a trial's folder that have no use once the trial has a result."""
 PROBE = "probe-"
-"""Names of the files by which storage is tried begin so."""
+"""Prefix of the files with which `sweep` tests storage."""
 
 
 def local_sweep_folder(storage: AnyPath, name: str) -> Path:
-    """A sweep's folder on this machine: the one in storage, or where storage is remote, one in the user's cache."""
+    """Returns a sweep's folder on this machine: the one in storage, or a folder in the user's cache if storage is remote."""
     return local_counterpart(storage) / SWEEPS / name
 
 
@@ -31,59 +31,59 @@ class Layout:
 
     @property
     def identity(self) -> AnyPath:
-        """The storage's own record."""
+        """The record of which storage this is."""
         return self.storage / "storage.json"
 
     @property
     def classifiers(self) -> AnyPath:
-        """The folder of classifiers that judge coherence."""
+        """The folder of the classifiers that measure coherence."""
         return self.storage / CLASSIFIERS
 
     def trial(self, trial_id: str) -> "TrialFolder":
-        """Everything about one trial."""
+        """Returns the paths of one trial."""
         return TrialFolder(self.storage / TRIALS / trial_id)
 
     def results(self) -> list[AnyPath]:
-        """The results of all trials of the storage, whatever sweep they belong to."""
+        """Returns the results of all trials, whatever sweep they belong to."""
         return listed(self.storage, f"{TRIALS}/*/{RESULT}")
 
     def sweep(self, name: str) -> "SweepFolder":
-        """Everything about one sweep."""
+        """Returns the paths of one sweep."""
         return SweepFolder(self.storage / SWEEPS / name)
 
     def sweep_records(self) -> list[AnyPath]:
-        """The records of all sweeps of the storage."""
+        """Returns the records of all sweeps."""
         return listed(self.storage, f"{SWEEPS}/*/{SweepFolder.RECORD}")
 
     def stack_size(self, key: str) -> AnyPath:
-        """How fast stacks of one shape are on one kind of machine."""
+        """Returns the record of the measured stack size for one shape of model on one kind of machine."""
         return self.storage / "stacks" / f"{key}.json"
 
     def heartbeat(self, token: str) -> AnyPath:
-        """The heartbeat of the process with that token."""
+        """Returns the heartbeat of the process with this token."""
         return self.storage / ALIVE / token
 
     def claims_on(self, folder: AnyPath) -> AnyPath:
-        """The folder of claims on the trial or sweep of a folder. It is not in that folder, which may be moved while it is claimed."""
-        place = self.storage / CLAIMS
-        for name in filter(None, (folder.parent.name, folder.name)):  # a bucket's own folder has no name
-            place = place / name
-        return place
+        """Returns the folder of claims on a trial or sweep, given by its folder. That folder may be moved while it is claimed."""
+        claims = self.storage / CLAIMS
+        for name in filter(None, (folder.parent.name, folder.name)):  # the top folder of a bucket has no name
+            claims = claims / name
+        return claims
 
     def all_claims(self) -> list[AnyPath]:
-        """Every claim on whatever is claimed."""
+        """Returns all claims on trials and sweeps."""
         return listed(self.storage / CLAIMS, "*/*/*.json")
 
     def aside(self, among: str, name: str) -> AnyPath:
-        """Where a trial's folder is moved to, out of the way."""
+        """Returns where a trial's folder is moved so that the trial can be trained anew; `among` is the folder for such trials."""
         return self.storage / among / name
 
     def probe(self, name: str) -> AnyPath:
-        """A file by which storage is tried."""
+        """Returns the path of a file with which `sweep` tests storage."""
         return self.storage / f"{PROBE}{name}"
 
     def probes(self) -> list[AnyPath]:
-        """The files by which storage is tried that a listing shows."""
+        """Returns the test files that a listing of storage shows."""
         return listed(self.storage, f"{PROBE}*")
 
 
@@ -94,12 +94,12 @@ class TrialFolder:
     path: AnyPath
 
     def note(self, kind: str) -> AnyPath:
-        """A record of which the folder has one: `trial`, `result`, `failed`, `cancelled`, `deleted`, `progress` or `stack`."""
+        """Returns the path of the record of a kind: `trial`, `result`, `failed`, `cancelled`, `deleted`, `progress` or `stack`."""
         return self.path / f"{kind}.json"
 
     @property
     def result(self) -> AnyPath:
-        """How the trial ended."""
+        """The record of how the trial ended."""
         return self.path / RESULT
 
     @property
@@ -113,27 +113,27 @@ class TrialFolder:
         return self.path / "samples"
 
     def attempt(self, number: int) -> AnyPath:
-        """Who began an attempt, when, and how it ended."""
+        """Returns the record of an attempt: who began it, when, and how it ended."""
         return self.path / ATTEMPTS / f"{number:04d}.json"
 
     def attempts(self) -> list[AnyPath]:
-        """The records of all attempts, in order."""
+        """Returns the records of all attempts, in order."""
         return listed(self.path / ATTEMPTS, "*.json")
 
     def files_of(self, attempt: str) -> AnyPath:
-        """The folder of an attempt's own files, by its name such as `0002-9f3a1c04`."""
+        """Returns the folder of an attempt's files, by a name such as `0002-9f3a1c04`."""
         return self.path / ATTEMPTS / attempt
 
     def attempt_files(self, pattern: str = "*") -> list[AnyPath]:
-        """The files of all attempts whose names match, oldest attempt first."""
+        """Returns the files of all attempts whose names match the pattern, oldest attempt first."""
         return listed(self.path, f"{ATTEMPTS}/*/{pattern}")
 
     def epoch(self, number: int) -> AnyPath:
-        """The metrics after an epoch."""
+        """Returns the record of the metrics after an epoch."""
         return self.path / "epochs" / f"{number:04d}.json"
 
     def epochs(self) -> list[AnyPath]:
-        """The metrics after epochs, in order."""
+        """Returns the records of the metrics after epochs, in order."""
         return listed(self.path / "epochs", "*.json")
 
 
@@ -147,49 +147,49 @@ class SweepFolder:
 
     @property
     def record(self) -> AnyPath:
-        """The sweep as storage remembers it."""
+        """The record of the sweep's specification."""
         return self.path / self.RECORD
 
     @property
     def search(self) -> AnyPath:
-        """The folder of what a search has proposed."""
+        """The folder of a search's proposals."""
         return self.path / "search"
 
     def proposal(self, number: int) -> AnyPath:
-        """One proposal of a search."""
+        """Returns the record of one proposal."""
         return self.search / f"{number:04d}.json"
 
     def proposals(self) -> list[AnyPath]:
-        """All proposals of a search."""
+        """Returns the records of all proposals."""
         return listed(self.search, "[0-9]*.json")
 
     @property
     def stopped_folder(self) -> AnyPath:
-        """The folder of notes that cells of a search were stopped early."""
+        """The folder of the records of cells that a search stopped early."""
         return self.search / "stopped"
 
     def stopped(self, cell_id: str) -> AnyPath:
-        """That a cell of a search was stopped early."""
+        """Returns the record that a search stopped a cell early."""
         return self.stopped_folder / f"{cell_id}.json"
 
     def all_stopped(self) -> list[AnyPath]:
-        """The notes of all cells that were stopped early."""
+        """Returns the records of all cells that were stopped early."""
         return listed(self.stopped_folder, "*.json")
 
     def seeds(self, cell_id: str) -> AnyPath:
-        """How many seeds a cell has, if that is more than it began with."""
+        """Returns the record of how many seeds a cell has, if that is more than it began with."""
         return self.search / "seeds" / f"{cell_id}.json"
 
     def all_seeds(self) -> list[AnyPath]:
-        """The seed counts of all cells that were given more."""
+        """Returns the records of all cells that were given more seeds."""
         return listed(self.search / "seeds", "*.json")
 
     def overlap(self, token: str) -> AnyPath:
-        """That another driver may have run the sweep at the same time."""
+        """Returns the record that another driver may have run the sweep at the same time."""
         return self.path / "overlaps" / f"{token}.json"
 
     def overlaps(self) -> list[AnyPath]:
-        """All such notes."""
+        """Returns all records of overlaps."""
         return listed(self.path / "overlaps", "*.json")
 
     @property
@@ -199,7 +199,7 @@ class SweepFolder:
 
     @property
     def export(self) -> AnyPath:
-        """The long table of all metrics."""
+        """The exported long table of all metrics."""
         return self.path / "export.parquet"
 
     @property

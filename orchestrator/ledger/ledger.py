@@ -1,8 +1,8 @@
 """The ledger: what is known about every trial, as files on storage. It is the truth; MLflow and reports are made from it.
 
-Every file is written whole or not at all. Every record says which trial, attempt or epoch it belongs to, under a checksum of itself, so
-that a record that was cut, changed or moved is named and never used. docs/ledger-format.md describes each file; `layout` has the paths,
-`state` how a status follows from the files.
+Every file is written whole or not at all. Every record names the trial, attempt or epoch that it belongs to, and has a checksum. So a
+record that was cut, changed or moved is reported and never used. docs/ledger-format.md describes each file, `layout` has the paths, and
+`state` derives a trial's status from its files.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from orchestrator.ledger.trial_records import TrialRecords
 from orchestrator.spec.trial import Cell, Trial
 
 AT_ONCE = 32
-"""Requests to an object store at a time, where much is read. Each takes some ten milliseconds, most of them waiting."""
+"""Parallel requests to an object store when much is read. Each takes some ten milliseconds, most of them waiting."""
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
@@ -50,28 +50,28 @@ class Ledger:
         self.layout = Layout(self.storage)
 
     def folder(self, trial: Trial) -> AnyPath:
-        """The folder of everything about a trial."""
+        """Returns the folder of a trial."""
         return self.layout.trial(trial.id).path
 
     def of(self, trial: Trial) -> TrialRecords:
-        """The records of one trial."""
+        """Returns the records of one trial."""
         return TrialRecords(trial, self.layout.trial(trial.id))
 
     def each(self, function: Callable[[_S], _T], things: Iterable[_S]) -> list[_T]:
-        """`function` of every trial or file, in order. On remote storage, many are asked for at a time."""
+        """Returns `function` of each thing, in order. On remote storage, makes up to `AT_ONCE` calls at a time."""
         if not isinstance(self.storage, RemotePath):
             return [function(thing) for thing in things]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(function, things))
 
-    # What a trial's files say
+    # Reading a trial
 
     def state(self, trial: Trial) -> State:
-        """The trial's status, derived from its files."""
+        """Returns the trial's status, derived from its files."""
         return self._state(trial, self.of(trial).result())
 
     def known(self, trial: Trial) -> Known:
-        """State, result and stamp together: a result is then read and checked once, which is what takes time for thousands of trials."""
+        """Returns state, result and stamp from one reading of the result, which takes long for thousands of trials."""
         record = self.of(trial).result_record()
         if record is None:
             return Known(self._state(trial, None), None)
@@ -79,148 +79,162 @@ class Ledger:
         return Known(self._state(trial, record.content), result, _stamp(record.text.encode()))
 
     def _state(self, trial: Trial, result: Mapping[str, Any] | None) -> State:
-        found = self.of(trial)
-        return state.unfinished(found, lambda: self.holder(trial) is not None) if result is None else state.ended(found, result)
+        trial_records = self.of(trial)
+        if result is not None:
+            return state.ended(trial_records, result)
+        return state.unfinished(trial_records, lambda: self.holder(trial) is not None)
 
     def holder(self, trial: Trial) -> Holder | None:
-        """Who trains the trial now."""
+        """Returns who trains the trial now; None if nobody does."""
         return claims.living(self.storage, self.folder(trial))
 
     def checkpoint(self, trial: Trial) -> AnyPath:
-        """The trial's newest checkpoint, whether it is there or not."""
+        """Returns the path of the trial's newest checkpoint, which need not exist."""
         return self.of(trial).checkpoint()
 
     def samples(self, trial: Trial) -> dict[str, AnyPath]:
-        """Pictures of generated samples by name."""
+        """Returns the pictures of generated samples by name."""
         return {path.stem: path for path in listed(self.layout.trial(trial.id).samples, "*.png")}
 
     def stamp(self, trial: Trial) -> str:
-        """A checksum of the trial's result, without parsing it; empty if the trial has not ended."""
+        """Returns a checksum of the trial's result without parsing it; empty if the trial has not ended."""
         try:
             return _stamp(self.layout.trial(trial.id).result.read_bytes())
         except FileNotFoundError:
             return ""
 
     def stack(self, trial: Trial) -> tuple[str, ...]:
-        """The ids of the stack in which a trial was last trained; empty if it was trained alone, or not begun."""
-        found = self.of(trial)
-        return tuple(found.note("stack").get("trials", ())) if found.folder.note("stack").exists() else ()
+        """Returns the ids of the stack in which a trial was last trained; empty if it was trained alone, or has not begun."""
+        trial_records = self.of(trial)
+        return tuple(trial_records.note("stack").get("trials", ())) if trial_records.folder.note("stack").exists() else ()
 
     def at_epoch(self, trial: Trial, epoch: int) -> dict[str, float] | None:
-        """The metrics of a trial after an epoch, by name; None if nobody asked for them."""
+        """Returns the metrics of a trial after an epoch, by name; None if they were not recorded."""
         values: dict[str, float] | None = self.of(trial).at_epoch(epoch).get("values")
         return values
 
     def started_ms(self, trial: Trial) -> int | None:
-        """When the first attempt began, in milliseconds since 1970; None if there was none."""
+        """Returns when the first attempt began, in milliseconds since 1970; None if there was no attempt."""
         started: int | None = self.of(trial).attempt(1).get("started_ms")
         return started
 
     def ended_ms(self, trial: Trial) -> int | None:
-        """When the trial last stopped without a result, in milliseconds since 1970; None if no record says so.
+        """Returns when the trial last stopped without a result, in milliseconds since 1970; None if no record has a time.
 
-        The last attempt says it. If that was killed, the note of failure or of interruption does; else the last attempt that has a time.
+        The time is that of the last attempt. If that attempt was killed, the time is that of the record of failure or cancellation, else
+        that of the latest attempt that has a time.
         """
-        found = self.of(trial)
-        of_attempts = [found.attempt(number).get("ended_ms") for number in found.attempt_numbers()]
-        of_notes = [found.lenient_note(kind).get(f"{kind}_ms") for kind in ("failed", "cancelled")]
-        last = (ended for ended in (*of_attempts[-1:], *of_notes) if ended)
-        return next(last, None) or max((ended for ended in of_attempts if ended), default=None)
+        trial_records = self.of(trial)
+        of_attempts: list[int | None] = [
+            trial_records.attempt(number).get("ended_ms") for number in trial_records.attempt_numbers()
+        ]
+        of_notes: list[int | None] = [trial_records.lenient_note(kind).get(f"{kind}_ms") for kind in ("failed", "cancelled")]
+        for ended_ms in (*of_attempts[-1:], *of_notes):
+            if ended_ms:
+                return ended_ms
+        return max((ended_ms for ended_ms in of_attempts if ended_ms), default=None)
 
     def last_failure(self, trial: Trial) -> Failure | None:
-        """Why the last attempt failed; None if it did not, or was killed before it could say so."""
+        """Returns why the last attempt failed; None if it did not fail, or was killed before it could record a failure."""
         content = self.of(trial).last_attempt()
         return Failure.recorded(content, trial.config.dataset) if content.get("error") else None
 
     def failure(self, trial: Trial) -> Failure:
-        """Why a failed trial was given up; a failure without type and message if nothing is known of it."""
+        """Returns why a trial failed; without type and message if no readable record says why."""
         return Failure.recorded(self.of(trial).lenient_note("failed"), trial.config.dataset)
 
     def host(self, trial: Trial) -> str:
-        """The machine of the last attempt; empty if there was none."""
+        """Returns the machine of the last attempt; empty if there was no attempt."""
         return str(self.of(trial).last_attempt().get("host") or "")
 
     def check(self, trial: Trial) -> None:
-        """Raise LedgerError if the ledger's trial of this id has another configuration, because a default was changed."""
-        stored, now = self.of(trial).config(), trial.config.model_dump(mode="json")
+        """Raise LedgerError if the stored trial with this id has another configuration, because a default was changed."""
+        stored, current = self.of(trial).config(), trial.config.model_dump(mode="json")
         for field in stored:
-            if field not in now or stored[field] != now[field]:
-                current = repr(now[field]) if field in now else "no such field"
+            if field not in current or stored[field] != current[field]:
+                value = repr(current[field]) if field in current else "no such field"
                 raise LedgerError(
-                    f"trial {trial.id} ({trial.label}): {field} was {stored[field]!r} when it was trained and is {current} now, "
+                    f"trial {trial.id} ({trial.label}): {field} was {stored[field]!r} when it was trained and is {value} now, "
                     f"under the same identity; restore the default of {field}, raise RECIPE in mopoe_core/config.py, or use "
                     "another --storage"
                 )
 
-    # What is written of a trial
+    # Writing a trial
 
     def begin(self, trial: Trial, worker: str = "") -> int:
-        """Note a new attempt, by the worker of that token. Returns its number, from 1; no two attempts have the same."""
+        """Record a new attempt by the worker with this token. Returns the attempt's number, from 1, which no other attempt has."""
         self.check(trial)
-        found = self.of(trial)
-        if not found.folder.note("trial").exists():
-            content = {
-                "cell_id": trial.cell.id,
-                "recipe": RECIPE,
-                "seed": trial.seed,
-                "config": trial.config.model_dump(mode="json"),
-            }
-            records.write(found.folder.note("trial"), found.identity("trial"), content)
-        who = {"host": platform.node(), "process": os.getpid(), "started_ms": _now_ms(), "worker": worker}
-        number = max(found.attempt_numbers(), default=0) + 1
-        while not records.first(found.folder.attempt(number), found.identity("attempt", attempt=number), who):
+        self._record_config(trial)
+        trial_records = self.of(trial)
+        content = {"host": platform.node(), "process": os.getpid(), "started_ms": _now_ms(), "worker": worker}
+        number = max(trial_records.attempt_numbers(), default=0) + 1
+        while not records.first(trial_records.folder.attempt(number), trial_records.identity("attempt", attempt=number), content):
             number += 1
         return number
 
+    def _record_config(self, trial: Trial) -> None:
+        """Write trial.json, unless it exists."""
+        if self.of(trial).folder.note("trial").exists():
+            return
+        content = {
+            "cell_id": trial.cell.id,
+            "recipe": RECIPE,
+            "seed": trial.seed,
+            "config": trial.config.model_dump(mode="json"),
+        }
+        self._write_note(trial, "trial", content)
+
     def note_stack(self, trials: Sequence[Trial]) -> None:
-        """Note that these trials are trained as one stack, so that it can be formed again."""
+        """Record that these trials are trained as one stack, so that the same stack can be formed again."""
         for trial in trials:
             self._write_note(trial, "stack", {"trials": [member.id for member in trials]})
 
     def end_attempt(self, trial: Trial, number: int, status: str, error: Failure | str = "") -> None:
-        """Note how an attempt ended. An attempt that was killed has no such note. `error` may be the text of a traceback."""
-        found = self.of(trial)
-        path, identity = found.folder.attempt(number), found.identity("attempt", attempt=number)
-        why = _failure(trial, error).as_record() if error else {"error": ""}
-        records.write(path, identity, records.read(path, identity) | {"ended_ms": _now_ms(), "status": status, **why})
+        """Record how an attempt ended. `error` may be the text of a traceback. An attempt that is killed never records its end."""
+        trial_records = self.of(trial)
+        path, identity = trial_records.folder.attempt(number), trial_records.identity("attempt", attempt=number)
+        failure = _failure(trial, error).as_record() if error else {"error": ""}
+        records.write(path, identity, records.read(path, identity) | {"ended_ms": _now_ms(), "status": status, **failure})
 
     def fail(self, trial: Trial, error: Failure | str) -> None:
-        """Note that a trial has failed on its last allowed attempt. `error` may be a traceback, or a word about a killed worker."""
+        """Record that a trial failed on its last allowed attempt. `error` may be a traceback, or a message about a killed worker."""
         count = len(self.of(trial).folder.attempts())
         content = {**_failure(trial, error).as_record(), "attempts": count, "failed_ms": _now_ms()}
         self._write_note(trial, "failed", content, attempt=count)
 
     def cancel(self, trial: Trial, stopped_at_epoch: int | None = None) -> None:
-        """Note that the user interrupted a trial that had begun, or that a search stopped it after some epochs."""
-        why = {} if stopped_at_epoch is None else {"stopped_at_epoch": stopped_at_epoch}
+        """Record that the user interrupted a trial that had begun, or that a search stopped it after some epochs."""
+        by_search = {} if stopped_at_epoch is None else {"stopped_at_epoch": stopped_at_epoch}
         count = len(self.of(trial).folder.attempts())
-        self._write_note(trial, "cancelled", {"cancelled_ms": _now_ms(), **why}, attempt=count)
+        self._write_note(trial, "cancelled", {"cancelled_ms": _now_ms(), **by_search}, attempt=count)
 
     def note_epoch(self, trial: Trial, epoch: int, metrics: Sequence[Metric]) -> None:
-        """Keep the metrics that a trial in training has after an epoch; none if it has diverged."""
-        found, values = self.of(trial), {metric.name: metric.value for metric in metrics}
-        records.write(found.folder.epoch(epoch), found.identity("epoch", epoch=epoch), {"epoch": epoch, "values": values})
+        """Record the metrics of a trial in training after an epoch. A trial that has diverged has no metrics."""
+        trial_records = self.of(trial)
+        content = {"epoch": epoch, "values": {metric.name: metric.value for metric in metrics}}
+        records.write(trial_records.folder.epoch(epoch), trial_records.identity("epoch", epoch=epoch), content)
 
     def _write_note(self, trial: Trial, kind: str, content: dict[str, Any], attempt: int | None = None) -> None:
-        found = self.of(trial)
-        records.write(found.folder.note(kind), found.identity(kind, attempt=attempt), content)
+        trial_records = self.of(trial)
+        records.write(trial_records.folder.note(kind), trial_records.identity(kind, attempt=attempt), content)
 
     def record(self, result: TrialResult, attempt: Attempt | None = None) -> bool:
-        """Keep a trial's result, unless it has one; returns whether it was kept. The file's arrival is what completes the trial.
+        """Record a trial's result, unless it has one; returns whether it was recorded. The trial has ended once the file exists.
 
-        `attempt` is the one that has checkpoint and pictures, which then become the trial's.
+        `attempt` is the attempt whose checkpoint and pictures become the trial's.
         """
-        found, files = self.of(result.trial), "" if attempt is None else attempt.files
+        trial_records = self.of(result.trial)
+        files = "" if attempt is None else attempt.files
         if attempt is not None:
             attempts.secure(attempt)
         content = {**result.as_record(), "files": files}
-        if not records.first(found.folder.result, found.identity("result", attempt=result.attempts), content):
+        if not records.first(trial_records.folder.result, trial_records.identity("result", attempt=result.attempts), content):
             return False
         self._publish(result.trial, files)
         return True
 
     def publish(self, trial: Trial) -> None:
-        """Move the files that a trial's result names to the trial's folder, if the worker had no time to, and clear the attempts'."""
+        """Move the files that a trial's result names to the trial's folder, if its worker did not, and remove those of all attempts."""
         self._publish(trial, str((self.of(trial).result() or {}).get("files", "")))
 
     def _publish(self, trial: Trial, files: str) -> None:
@@ -232,7 +246,7 @@ class Ledger:
         folder.note("progress").unlink(missing_ok=True)
 
     def set_aside(self, trial: Trial, among: str = "damaged") -> AnyPath:
-        """Move everything about a trial into the folder `among`, so that it can be trained anew. Returns where it is now."""
+        """Move a trial's folder into the folder `among` of storage, so that it can be trained anew. Returns its new path."""
         aside = self.layout.aside(among, f"{trial.id}-{_now_ms()}")
         move_folder(self.folder(trial), aside)
         return aside
@@ -240,23 +254,23 @@ class Ledger:
     # Results
 
     def result(self, trial: Trial) -> TrialResult | None:
-        """The trial's result, or None if it has not ended."""
+        """Returns the trial's result; None if it has not ended."""
         record = self.of(trial).result()
         return None if record is None else self._parsed(trial, record)
 
     def results_of(self, trials: Iterable[Trial]) -> list[TrialResult]:
-        """The results of those of these trials that have ended."""
+        """Returns the results of the trials that have ended."""
         return [result for result in self.each(self.result, trials) if result is not None]
 
     def results(self, but: Collection[str] = ()) -> Iterator[TrialResult]:
-        """Every readable result in storage, of whatever sweep, to estimate from; `but` has the ids of trials to leave out.
+        """Yields the results in storage, whatever their sweep, for estimates; leaves out the trials with the ids `but`.
 
-        Results of an older recipe or configuration are passed over, and so are damaged ones: another sweep's loss is no error here.
+        Skips results of an older recipe or configuration. Skips damaged results too: they may belong to another sweep.
         """
         yield from (result for _, result in self.finished(but) if result is not None)
 
     def finished(self, but: Collection[str] = ()) -> list[tuple[dict[str, Any], TrialResult | None]]:
-        """The content of trial.json of every readable trial that has ended, with its result if `results` gives that."""
+        """Returns the content of trial.json of each trial that `results` would read, and the result; None for a skipped result."""
         folders = [path.parent for path in self.layout.results()]
         pairs = self.each(self._finished_in, (folder for folder in folders if folder.name not in but))
         return [pair for pair in pairs if pair is not None]
@@ -280,7 +294,7 @@ def _failure(trial: Trial, error: Failure | str) -> Failure:
 
 
 def _trial_of(stored: dict[str, Any]) -> Trial | None:
-    """The trial of a trial.json; None if it is on a dataset of the user's own, whose code may not run here, or of an older recipe."""
+    """Returns the trial of a trial.json; None if it has an older recipe, or a user's own dataset, whose code may not run here."""
     if is_own(str(stored.get("config", {}).get("dataset"))):
         return None
     try:

@@ -1,7 +1,7 @@
-"""What a search has proposed, as files. Optuna's study and the sweep's cells are made from them.
+"""The proposals of a search, as files. Optuna's study and the sweep's cells are made from them.
 
-A proposal is written before anything is done with it, and never changed. What came of it is in the ledger, with the trials of its cell.
-docs/ledger-format.md has the files.
+A proposal is written before it is used, and never changed. Its outcome is in the ledger, with the trials of its cell.
+docs/ledger-format.md describes the files.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,25 +28,25 @@ class Proposal:
     """From 0; Optuna's number of the trial."""
     cell_id: str
     fields: dict[str, Any]
-    """The fields of the cell, over the search's base."""
+    """The cell's fields that the search varies; the others come from the search's base."""
     drawn: dict[str, Any]
-    """The same values as Optuna drew them, before they were rounded."""
+    """The same values as Optuna drew them, before rounding."""
     distributions: dict[str, str]
-    """What they were drawn from, as Optuna writes it."""
+    """Optuna's text of the distribution of each value."""
     notes: dict[str, Any]
-    """What the sampler keeps with the proposal."""
+    """Data that the sampler stores with the proposal."""
     same_as: int | None = None
-    """The number of an earlier proposal of the same cell. This one is then not told to Optuna, and costs nothing."""
+    """The number of an earlier proposal of the same cell. A repeated proposal trains nothing, and Optuna gets no outcome for it."""
     source: str = ""
-    """The sweep that had the cell before the search; empty if none had."""
+    """The sweep that had the cell before the search; empty if none had it."""
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """That a cell was stopped early."""
+    """When and why a search stopped a cell early."""
 
     epoch: int
-    """The epoch at which it was judged. Its trials may have trained a little longer."""
+    """The epoch at which the search judged the cell. Its trials may have trained a little longer."""
     why: str
 
 
@@ -59,37 +59,41 @@ class Proposals:
 
     @property
     def stopped_folder(self) -> AnyPath:
-        """The folder in which a note appears when a cell is stopped."""
+        """The folder in which a record appears when a cell is stopped."""
         return self._paths.stopped_folder
 
     def every(self) -> list[Proposal]:
-        """All proposals, in the order in which they were made."""
+        """Returns all proposals, in the order in which they were made."""
         return sorted(self._ledger.each(self._read, self._paths.proposals()), key=lambda proposal: proposal.number)
 
     def add(self, proposal: Proposal) -> None:
-        """Keep a new proposal. Raises LeaseLost if another driver has made one of that number."""
+        """Record a new proposal. Raises LeaseLost if another driver has recorded one with the same number."""
         identity = Identity("proposal", sweep=self._name, proposal=proposal.number)
         if not records.first(self._paths.proposal(proposal.number), identity, asdict(proposal)):
             raise LeaseLost(f"{self._paths.search}: another driver has made proposal {proposal.number}")
 
     def stopped(self) -> dict[str, Stopped]:
-        """Cells that were stopped early, by id."""
-        notes = {path.stem: self._content(path, self._of_cell("stopped", path.stem)) for path in self._paths.all_stopped()}
-        return {cell_id: Stopped(note["epoch"], note["why"]) for cell_id, note in notes.items()}
+        """Returns the cells that were stopped early, by id."""
+        contents = {
+            path.stem: self._content(path, self._cell_identity("stopped", path.stem)) for path in self._paths.all_stopped()
+        }
+        return {cell_id: Stopped(content["epoch"], content["why"]) for cell_id, content in contents.items()}
 
     def stop(self, cell_id: str, epoch: int, why: str) -> None:
-        """Stop a cell, unless it is stopped already. Its workers look for this after each epoch."""
-        records.first(self._paths.stopped(cell_id), self._of_cell("stopped", cell_id), {"epoch": epoch, "why": why})
+        """Stop a cell, unless it is stopped already. Its workers look for this record after each epoch."""
+        records.first(self._paths.stopped(cell_id), self._cell_identity("stopped", cell_id), {"epoch": epoch, "why": why})
 
     def seed_counts(self) -> dict[str, int]:
-        """Cells with more seeds than they began with, by id."""
-        return {path.stem: self._content(path, self._of_cell("seeds", path.stem))["seeds"] for path in self._paths.all_seeds()}
+        """Returns how many seeds each cell has, by id; only cells with more seeds than they began with."""
+        return {
+            path.stem: self._content(path, self._cell_identity("seeds", path.stem))["seeds"] for path in self._paths.all_seeds()
+        }
 
     def give_seeds(self, cell_id: str, count: int) -> None:
-        """Let a cell have this many seeds in all."""
-        records.write(self._paths.seeds(cell_id), self._of_cell("seeds", cell_id), {"seeds": count})
+        """Give a cell `count` seeds in all."""
+        records.write(self._paths.seeds(cell_id), self._cell_identity("seeds", cell_id), {"seeds": count})
 
-    def _of_cell(self, kind: str, cell_id: str) -> Identity:
+    def _cell_identity(self, kind: str, cell_id: str) -> Identity:
         return Identity(kind, sweep=self._name, cell=cell_id)
 
     def _read(self, path: AnyPath) -> Proposal:
@@ -97,28 +101,28 @@ class Proposals:
         try:
             proposal = Proposal(**content)
         except TypeError as error:
-            raise self._beyond_repair(records.damaged(path, str(error))) from None
+            raise self._as_spec_error(records.damaged(path, str(error))) from None
         if not isinstance(proposal.fields, dict):
-            raise self._beyond_repair(records.damaged(path, "its fields are no mapping"))
+            raise self._as_spec_error(records.damaged(path, "its fields are no mapping"))
         return proposal
 
     def _content(self, path: AnyPath, identity: Identity) -> dict[str, Any]:
         try:
             return records.read(path, identity)
         except DamagedError as error:
-            raise self._beyond_repair(error) from None
+            raise self._as_spec_error(error) from None
 
-    def _beyond_repair(self, error: DamagedError) -> SpecError:
-        """The error as one that `--retrain-damaged` cannot mend, because no trial is damaged."""
+    def _as_spec_error(self, error: DamagedError) -> SpecError:
+        """Returns another type of error, because `--retrain-damaged` handles DamagedError and cannot repair a proposal."""
         return SpecError(
             f"{error}; restore it, or move {self._paths.search} away: the search then begins again, and trains nothing twice"
         )
 
 
 def resolve(spec: SweepSpec, storage: AnyPath) -> SweepSpec:
-    """A search with the cells that it has found so far; any other sweep as it is.
+    """Returns a search together with the cells that it has proposed so far. Returns any other sweep unchanged.
 
-    Raises SpecError if the search was another one when it found them.
+    Raises SpecError if the search's fields have changed since it proposed them.
     """
     if spec.search is None:
         return spec
@@ -128,15 +132,17 @@ def resolve(spec: SweepSpec, storage: AnyPath) -> SweepSpec:
 
 
 def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
-    """The cell of a proposal. Raises SpecError if the search makes another cell of it now than when it was proposed, or if it has a field
-    that the search does not vary: the fields that do not vary come from the sweep file, and from no file in storage.
+    """Returns the cell of a proposal.
+
+    Raises SpecError if the proposal now gives another cell than when it was made. Raises it also if the proposal has a field that the
+    search does not vary: such fields must come from the sweep file, and never from storage.
     """
     space = spec.search.space if spec.search else {}
     for field in proposal.fields:
         if field not in space:
-            place = f"sweeps/{spec.name}/search/{proposal.number:04d}.json"
+            path = f"sweeps/{spec.name}/search/{proposal.number:04d}.json"
             raise SpecError(
-                f"{place}: proposes {field}: {proposal.fields[field]!r}, and search.space has no such field; allowed: "
+                f"{path}: proposes {field}: {proposal.fields[field]!r}, and search.space has no such field; allowed: "
                 f"{', '.join(space)}; put it back into the space, or give the search another name"
             )
     cell = spec.cell_of(proposal.fields)
@@ -149,12 +155,12 @@ def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
 
 
 def with_cells(spec: SweepSpec, cells: Sequence[Cell], stopped: Collection[str], seed_counts: Mapping[str, int]) -> SweepSpec:
-    """A search with these cells; `stopped` has the ids of those that were stopped early."""
+    """Returns a search with these cells. `stopped` has the ids of the cells that were stopped early."""
     return spec.with_cells(PlannedCell(cell, seeds(spec, seed_counts.get(cell.id, 0)), cell.id in stopped) for cell in cells)
 
 
 def seeds(spec: SweepSpec, count: int) -> tuple[int, ...]:
-    """The seeds of a cell that was given `count` in all; with 0, the seeds that every cell has."""
+    """Returns the seeds of a cell that was given `count` in all; if `count` is 0, those that every cell begins with."""
     if isinstance(spec.seeds, Replicates):
         return tuple(range(max(spec.seeds.start, min(count, spec.seeds.max))))
     return tuple(spec.seed_list)

@@ -1,4 +1,4 @@
-"""Writes and reads the ledger's records. `mopoe_core.storage.record_format` says what is in them."""
+"""Writes and reads the ledger's records. `mopoe_core.storage.record_format` defines their format."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from mopoe_core.storage.whole_files import create, write_text
 from orchestrator.errors import DamagedError, MisplacedError
 
 NOTES = ("attempt", "progress", "claim", "stack")
-"""Kinds whose names are not synced. After the machine went down their writers are gone too. To sync them took 13 ms a trial."""
+"""Kinds of records whose file names are not synced: if the machine goes down, so do their writers. To sync them took 13 ms a trial."""
 
 __all__ = ["Identity", "Record", "damaged", "first", "load", "read", "write"]
 
@@ -19,17 +19,17 @@ def write(path: AnyPath, identity: Identity, content: dict[str, Any]) -> None:
 
 
 def first(path: AnyPath, identity: Identity, content: dict[str, Any]) -> bool:
-    """Write a record, unless there is one already; returns whether it was written. The first of several writers wins."""
+    """Write a record, unless it exists already; returns whether it was written. The first of several writers wins."""
     return create(path, dumped(identity, content).encode(), durable=identity.kind not in NOTES)
 
 
 def read(path: AnyPath, expected: Identity, bare: bool = False) -> dict[str, Any]:
-    """A record's content. Raises DamagedError if it was cut or changed or is missing, MisplacedError if it is another record."""
+    """Returns a record's content. Raises DamagedError if it is missing, cut or changed, MisplacedError if it is another record."""
     return load(path, expected, bare).content
 
 
 def load(path: AnyPath, expected: Identity, bare: bool = False) -> Record:
-    """As `read`, with the record's format. With `bare`, the file may be plain JSON, as this kind was written before it was a record."""
+    """Returns a whole record, and raises as `read` does. With `bare`, the file may be plain JSON, as earlier versions wrote it."""
     try:
         return parsed(path.read_text(encoding="utf-8"), expected, bare)
     except FileNotFoundError:
@@ -43,5 +43,5 @@ def load(path: AnyPath, expected: Identity, bare: bool = False) -> Record:
 
 
 def damaged(path: AnyPath, why: str) -> DamagedError:
-    """The error that names a file, and what is wrong with it."""
+    """Returns an error that names a file and says what is wrong with it."""
     return DamagedError(f"{path}: is damaged ({why})")

@@ -35,13 +35,13 @@ class TrialResult:
     checkpoint: Digest | None = None
     """Size and SHA-256 of the checkpoint that was evaluated; None if an earlier version recorded the result."""
     samples: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each picture of generated samples, by its name."""
+    """SHA-256 of each picture of generated samples, by the picture's name."""
 
     @classmethod
     def from_record(cls, trial: Trial, record: Mapping[str, Any]) -> "TrialResult":
-        """The result of a trial with this record.
+        """Returns the result that a record describes.
 
-        Raises KeyError, TypeError, AttributeError or OverflowError if the record holds something else.
+        Raises KeyError, TypeError, AttributeError or OverflowError if the record's content is not a result.
         """
         return cls(
             trial=trial,
@@ -58,7 +58,7 @@ class TrialResult:
         )
 
     def as_record(self) -> dict[str, Any]:
-        """The content of the result's record, but for which attempt has its files."""
+        """Returns the content of the result's record, without `files`, which names the attempt's folder."""
         return {
             "status": self.status,
             "metrics": [asdict(metric) for metric in self.metrics],
@@ -73,7 +73,7 @@ class TrialResult:
         }
 
     def value(self, name: str) -> float | None:
-        """The metric of that full name, if it was reported."""
+        """Returns the metric with this full name; None if it was not reported."""
         return self.values.get(name)
 
     @property
@@ -87,6 +87,6 @@ class TrialResult:
 
 
 def checkpoint_digest(record: Mapping[str, Any]) -> Digest | None:
-    """What a result's record says of its checkpoint; None if it names none."""
-    named = record.get("checkpoint")
-    return None if named is None else Digest(**named)
+    """Returns size and SHA-256 of the checkpoint that a result's record names; None if it names none."""
+    fields = record.get("checkpoint")
+    return None if fields is None else Digest(**fields)

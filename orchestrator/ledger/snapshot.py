@@ -1,6 +1,6 @@
-"""A sweep's trials as the ledger has them at one moment: read once, and given to the plan, the report and MLflow.
+"""A snapshot of a sweep's trials in the ledger: read once, then passed to the plan, the report and MLflow.
 
-Of thousands of trials each reading takes seconds. Reading creates nothing.
+To read thousands of trials takes seconds. Reading creates nothing.
 """
 
 from collections.abc import Mapping
@@ -17,51 +17,51 @@ from orchestrator.spec.trial import Trial
 
 @dataclass(frozen=True)
 class Snapshot:
-    """States and results of all trials of a sweep, of one reading."""
+    """States and results of all trials of a sweep, from one reading of the ledger."""
 
     spec: SweepSpec
-    """With the cells that a search has found."""
+    """The sweep, with the cells that a search has proposed."""
     trials: tuple[Trial, ...]
     readings: Mapping[str, Known | DamagedError]
-    """By trial id: what the ledger has, or what is wrong with its records."""
+    """By trial id: state and result, or the error if the trial's records are damaged."""
 
     def known(self, trial: Trial) -> Known:
-        """State and result of a trial. Raises DamagedError where its records are damaged."""
+        """Returns state and result of a trial. Raises DamagedError if its records are damaged."""
         reading = self.readings[trial.id]
         if isinstance(reading, DamagedError):
             raise reading
         return reading
 
     def result(self, trial: Trial) -> TrialResult | None:
-        """The trial's result; None if it has not ended. Raises DamagedError as `known` does."""
+        """Returns the trial's result; None if it has not ended. Raises DamagedError as `known` does."""
         return self.known(trial).result
 
     @cached_property
     def states(self) -> Mapping[str, State]:
-        """By trial id. Raises DamagedError where records of any trial are damaged."""
+        """The states by trial id. Raises DamagedError if the records of any trial are damaged."""
         return {trial.id: self.known(trial).state for trial in self.trials}
 
     @cached_property
     def statuses(self) -> Mapping[str, str]:
-        """By trial id; raises DamagedError as `states` does."""
+        """The statuses by trial id. Raises DamagedError as `states` does."""
         return {trial_id: state.status for trial_id, state in self.states.items()}
 
     @cached_property
     def results(self) -> tuple[TrialResult, ...]:
-        """Those that there are, in the order of the trials; raises DamagedError as `states` does."""
+        """The results of the trials that have ended, in the order of the trials. Raises DamagedError as `states` does."""
         return tuple(result for trial in self.trials if (result := self.result(trial)) is not None)
 
     @cached_property
     def stamps(self) -> Mapping[str, str]:
-        """A checksum of each trial's result by trial id, empty where there is none; raises DamagedError as `states` does."""
+        """A checksum of each trial's result by trial id; empty if there is no result. Raises DamagedError as `states` does."""
         return {trial.id: self.known(trial).stamp for trial in self.trials}
 
 
 def read(spec: SweepSpec, ledger: Ledger) -> Snapshot:
-    """What the ledger has of a sweep's trials now."""
-    every = spec.trials
-    readings = ledger.each(lambda trial: _reading(trial, ledger), every)
-    return Snapshot(spec, every, {trial.id: reading for trial, reading in zip(every, readings, strict=True)})
+    """Returns a snapshot of a sweep's trials."""
+    trials = spec.trials
+    readings = ledger.each(lambda trial: _reading(trial, ledger), trials)
+    return Snapshot(spec, trials, {trial.id: reading for trial, reading in zip(trials, readings, strict=True)})
 
 
 def _reading(trial: Trial, ledger: Ledger) -> Known | DamagedError:
@@ -72,7 +72,7 @@ def _reading(trial: Trial, ledger: Ledger) -> Known | DamagedError:
 
 
 def state_or_damage(trial: Trial, ledger: Ledger) -> State:
-    """A trial's state; of one with a damaged record or a lost checkpoint, the status `damaged` and what is wrong."""
+    """Returns a trial's state; with the status `damaged` and an error if a record is damaged or the checkpoint is lost."""
     try:
         state = ledger.state(trial)
     except DamagedError as error:

@@ -1,10 +1,10 @@
-"""The status of a trial. It follows from which files are there, so that no file can contradict it.
+"""The status of a trial. It is derived from the trial's files, so that no file can contradict it.
 
-`completed` and `diverged` are what a result says. Without a result, the first that holds is the status:
+If there is a result, it has the status: `completed` or `diverged`. Otherwise the first that applies:
 
-1. `failed`: a note says so, and no attempt began after it.
-2. `running`: a process that lives holds the trial.
-3. `cancelled`: a note says so, and no attempt began after it.
+1. `failed`: a record says so, and no attempt began after it.
+2. `running`: a process that is alive holds the trial.
+3. `cancelled`: a record says so, and no attempt began after it.
 4. `pending`: otherwise.
 """
 
@@ -21,20 +21,20 @@ from orchestrator.ledger.trial_records import TrialRecords
 
 @dataclass(frozen=True)
 class State:
-    """What the ledger says of a trial now."""
+    """The status of a trial, with details."""
 
     status: str
     """`pending`, `running`, `completed`, `diverged`, `failed` or `cancelled`."""
     attempts: int
     has_checkpoint: bool
     error: str = ""
-    """The last line of the traceback, for a failed trial."""
+    """For a failed trial: the last line of the traceback."""
     stopped_at_epoch: int | None = None
-    """For a cancelled trial that a search stopped: the epochs that it was trained."""
+    """For a cancelled trial that a search stopped: the number of epochs that it was trained."""
     lost: str = ""
-    """For a trial that has ended: what is wrong with its checkpoint, as far as its size tells; empty if nothing is."""
+    """For a trial that has ended: what is wrong with its checkpoint, judged by its size alone; empty if nothing is."""
     unpublished: bool = False
-    """For a trial that has ended: whether its files still have to be moved from its attempt's folder to its own."""
+    """For a trial that has ended: whether its files still have to be moved from its attempt's folder to the trial's folder."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,17 @@ class Known:
     state: State
     result: TrialResult | None
     stamp: str = ""
-    """What `Ledger.stamp` gives; empty if the trial has not ended."""
+    """The checksum that `Ledger.stamp` returns; empty if the trial has not ended."""
 
 
 def ended(trial: TrialRecords, result: Mapping[str, Any]) -> State:
-    """The state of a trial with this record of a result."""
-    status, named, lost = str(result.get("status")), checkpoint_digest(result), ""
+    """Returns the state of a trial with this content of a result's record."""
+    status = str(result.get("status"))
     if status not in ENDED:
         raise records.damaged(trial.folder.result, f"status {status!r} is not one of {', '.join(ENDED)}")
     path, size = trial.checkpoint_of(result)
+    named = checkpoint_digest(result)
+    lost = ""
     if named is not None and (problem := artifact_check.lost(trial.folder.path, trial.trial.id, named, size)):
         lost = str(records.damaged(path, problem))
     unpublished = path != trial.folder.checkpoint
@@ -60,17 +62,18 @@ def ended(trial: TrialRecords, result: Mapping[str, Any]) -> State:
 
 
 def unfinished(trial: TrialRecords, is_held: Callable[[], bool]) -> State:
-    """The state of a trial without a result; `is_held` says whether a process that lives holds it, and is asked if that matters."""
+    """Returns the state of a trial without a result. `is_held` says whether a live process holds it, and is called only if needed."""
     if not trial.folder.path.exists():
         return State("running" if is_held() else "pending", 0, False)
-    status, error, stopped = _status(trial, is_held), "", None
+    status = _status(trial, is_held)
+    error, stopped_at_epoch = "", None
     if status == "failed":
         error = Failure.recorded(trial.note("failed"), trial.trial.config.dataset).last_line
     if status in ("pending", "cancelled"):
-        trial.config()  # raises if the folder is another trial's: there may be no other record that tells
+        trial.config()  # raises if the folder is another trial's; there may be no other record to check
     if status == "cancelled":
-        stopped = trial.lenient_note("cancelled").get("stopped_at_epoch")
-    return State(status, len(trial.attempt_numbers()), trial.checkpoint().exists(), error, stopped)
+        stopped_at_epoch = trial.lenient_note("cancelled").get("stopped_at_epoch")
+    return State(status, len(trial.attempt_numbers()), trial.checkpoint().exists(), error, stopped_at_epoch)
 
 
 def _status(trial: TrialRecords, is_held: Callable[[], bool]) -> str:

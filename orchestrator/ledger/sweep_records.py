@@ -1,7 +1,7 @@
-"""Sweeps as storage remembers them: the content of each sweep file, with its scale applied and without the place of the storage.
+"""Records of sweeps: the fields of each sweep file, with its scale applied and without `storage`.
 
-The record of a grid also lists the ids of its trials, so that `mopoe_core.load` finds them without the orchestrator. That of a search
-does not, because its proposals name its cells.
+The record of a grid also lists the ids of its trials, so that `mopoe_core.load` finds them without the orchestrator. The record of a
+search does not, because the proposals name its cells.
 """
 
 import json
@@ -19,31 +19,31 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 
 def record(spec: SweepSpec) -> str:
-    """A sweep as text, with its scale applied and without the place of the storage."""
-    return json.dumps(_plain(spec), indent=1)
+    """Returns the fields of a sweep as JSON, with its scale applied and without `storage`."""
+    return json.dumps(_fields(spec), indent=1)
 
 
 def remember(spec: SweepSpec, storage: AnyPath) -> None:
-    """Let storage remember a sweep, as `record` has it, and which trials it has."""
+    """Write the record of a sweep to storage."""
     trials = {} if spec.search else {"trials": [trial.id for trial in spec.trials]}
-    records.write(Layout(storage).sweep(spec.name).record, Identity("sweep", sweep=spec.name), {"sweep": _plain(spec)} | trials)
+    records.write(Layout(storage).sweep(spec.name).record, Identity("sweep", sweep=spec.name), {"sweep": _fields(spec)} | trials)
 
 
-def _plain(spec: SweepSpec) -> dict[str, Any]:
+def _fields(spec: SweepSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", exclude_unset=True, exclude={"storage"})
 
 
 def recorded(storage: AnyPath, name: str, code_of: frozenset[str] = frozenset()) -> SweepSpec:
-    """The sweep of that name as storage remembers it. Raises FileNotFoundError if there is none, SpecError if it cannot be read.
+    """Returns the sweep that storage has under a name. Raises FileNotFoundError if there is none, SpecError if it cannot be read.
 
-    The user did not name the code that a record names. So only the datasets `code_of` may run code, and cells on others of the user's
-    own are left out.
+    A record may name code that the user of this command never named. So only the datasets `code_of` may run code, and cells on other
+    datasets of the user's own are left out.
     """
     return read(storage, Layout(storage).sweep(name).record, code_of)
 
 
 def read(storage: AnyPath, path: AnyPath, code_of: frozenset[str] = frozenset()) -> SweepSpec:
-    """As `recorded`, from the record's path."""
+    """Returns the sweep in a record, and raises as `recorded` does."""
     name = path.parent.name
     if not path.exists():
         raise FileNotFoundError(path)
@@ -59,6 +59,6 @@ def read(storage: AnyPath, path: AnyPath, code_of: frozenset[str] = frozenset())
 
 
 def recorded_sweeps(storage: AnyPath, code_of: frozenset[str] = frozenset()) -> Iterator[SweepSpec]:
-    """Every sweep that storage remembers, without cells on the user's own datasets other than `code_of`."""
+    """Yields all sweeps that storage has a record of, without cells on the user's own datasets other than `code_of`."""
     for path in Layout(storage).sweep_records():
         yield read(storage, path, code_of)

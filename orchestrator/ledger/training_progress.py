@@ -1,7 +1,7 @@
-"""How far a trial in training is, as a small file in its folder. It is for those who watch; nothing else reads it.
+"""The progress of a trial in training, as a small file in its folder. `status`, the live view and `plan`'s estimate read it.
 
-The worker hands its epochs over in memory, and a thread writes the latest of them now and then, so that training waits for no disk and no
-network. A trial that takes less time than that leaves no such file.
+The worker passes its epochs on in memory, and a thread writes the latest one every few seconds. So training waits for no disk and no
+network. A trial that ends before the first of these writes leaves no such file.
 """
 
 import math
@@ -25,29 +25,30 @@ REMOTE_NOTE_SECONDS = 30.0  # each note is a request, which object stores bill
 
 @dataclass(frozen=True)
 class Pace:
-    """How far a trial was when its worker last noted it."""
+    """The progress of a trial when its worker last recorded it."""
 
     epoch: int
-    """Epochs that it has been trained."""
+    """Number of epochs trained."""
     epochs: int
+    """Number of epochs to train."""
     seconds: float
-    """Seconds that its last epoch took; in a stack, its share of the stack's."""
+    """Seconds that the last epoch took; in a stack, the trial's share of the stack's epoch."""
     time_ms: int
-    """When that epoch ended, in milliseconds since 1970 by the worker's clock."""
+    """When the last epoch ended, in milliseconds since 1970 by the worker's clock."""
     loss: float | None = None
-    """The training loss of that epoch; None if it was not finite, or an earlier version wrote the note."""
+    """The training loss of the last epoch; None if it was not finite, or if an earlier version wrote the record."""
 
 
 def pace(trial: Trial, ledger: Ledger) -> Pace | None:
-    """What the trial's worker noted last; None if there is no such note, or none that can be used."""
+    """Returns the progress that the trial's worker last recorded; None if there is no usable record."""
     with suppress(FileNotFoundError, DamagedError, TypeError):
-        note = records.read(ledger.layout.trial(trial.id).note("progress"), Identity("progress", trial.id))
-        return Pace(**{field.name: note[field.name] for field in fields(Pace) if field.name in note})
+        content = records.read(ledger.layout.trial(trial.id).note("progress"), Identity("progress", trial.id))
+        return Pace(**{field.name: content[field.name] for field in fields(Pace) if field.name in content})
     return None
 
 
 class Noting:
-    """Notes the epochs of an attempt while its context is open. Call it with the epochs that have ended, by trial id."""
+    """Records the progress of an attempt while its context is open. Call it with the epochs that have ended, by trial id."""
 
     def __init__(self, trials: Sequence[Trial], ledger: Ledger) -> None:
         self._trials = {trial.id: trial for trial in trials}
@@ -65,32 +66,32 @@ class Noting:
         self._thread.join()
 
     def __call__(self, epochs: Mapping[str, Epoch]) -> None:
-        """Take the epochs, and return at once."""
+        """Store the epochs for the thread, and return at once."""
         with self._lock:
             self._latest.update(epochs)
 
     def _write_on(self) -> None:
         while not self._stop.wait(interval(self._ledger.storage)):
             with self._lock:
-                waiting, self._latest = self._latest, {}
-            for trial_id, epoch in waiting.items():
-                with suppress(OSError):  # watching is not worth a trial
+                unwritten, self._latest = self._latest, {}
+            for trial_id, epoch in unwritten.items():
+                with suppress(OSError):  # a trial must not fail because its progress cannot be shown
                     self._write(self._trials[trial_id], epoch)
 
     def _write(self, trial: Trial, epoch: Epoch) -> None:
         folder = self._ledger.layout.trial(trial.id)
         if not folder.result.exists():
-            loss = finite_loss(epoch)
-            noted = Pace(epoch.epoch, trial.config.epochs, epoch.values["train/seconds"], epoch.timestamp_ms, loss)
-            records.write(folder.note("progress"), Identity("progress", trial.id), asdict(noted))
+            seconds, loss = epoch.values["train/seconds"], finite_loss(epoch)
+            progress = Pace(epoch.epoch, trial.config.epochs, seconds, epoch.timestamp_ms, loss)
+            records.write(folder.note("progress"), Identity("progress", trial.id), asdict(progress))
 
 
 def finite_loss(epoch: Epoch) -> float | None:
-    """The training loss of an epoch; None where there is no finite one."""
+    """Returns the training loss of an epoch; None if it is missing or not finite."""
     loss = epoch.values.get("train/loss", math.nan)
     return loss if math.isfinite(loss) else None
 
 
 def interval(storage: AnyPath) -> float:
-    """The least number of seconds between two notes of one trial."""
+    """Returns the seconds between two writes of a trial's progress."""
     return REMOTE_NOTE_SECONDS if isinstance(storage, RemotePath) else NOTE_SECONDS

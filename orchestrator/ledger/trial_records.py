@@ -14,7 +14,7 @@ from orchestrator.ledger.result import checkpoint_digest
 from orchestrator.spec.trial import Trial
 
 NOTES = ("failed", "cancelled", "deleted", "progress")
-"""Kinds of records that a trial may have beside its result, and of which the folder has one."""
+"""Kinds of records that a trial's folder may have beside its result, one of each."""
 
 
 @dataclass(frozen=True)
@@ -25,27 +25,27 @@ class TrialRecords:
     folder: TrialFolder
 
     def identity(self, kind: str, attempt: int | None = None, epoch: int | None = None) -> Identity:
-        """The identity of a record of this trial."""
+        """Returns the identity of a record of this trial."""
         return Identity(kind, self.trial.id, attempt=attempt, epoch=epoch)
 
     def result(self) -> dict[str, Any] | None:
-        """What the record of the trial's result has; None if the trial has not ended."""
+        """Returns the content of the result's record; None if the trial has not ended."""
         record = self.result_record()
         return None if record is None else record.content
 
     def result_record(self) -> records.Record | None:
-        """The record of the trial's result, with the text that it was read from; None if the trial has not ended."""
+        """Returns the result's record, with the text that it was read from; None if the trial has not ended."""
         path = self.folder.result
         return records.load(path, self.identity("result")) if path.exists() else None
 
     def config(self) -> dict[str, Any]:
-        """The configuration that trial.json has; empty if there is no such file. Raises DamagedError if it is another trial's."""
+        """Returns the configuration in trial.json; empty if there is no such file. Raises DamagedError if it is another trial's."""
         path = self.folder.note("trial")
         if not path.exists():
             return {}
         stored = records.read(path, self.identity("trial"))
         if not isinstance(stored.get("config"), dict):
-            raise records.damaged(path, "it holds no configuration")
+            raise records.damaged(path, "it has no configuration")
         if stored.get("seed") != self.trial.seed:
             raise MisplacedError(
                 f"{path}: is not the record that belongs here (its seed is {stored.get('seed')!r}, not {self.trial.seed})"
@@ -53,34 +53,35 @@ class TrialRecords:
         return dict(stored["config"])
 
     def note(self, kind: str) -> dict[str, Any]:
-        """The content of a record of which the folder has one. Raises DamagedError if it is missing or damaged."""
+        """Returns the content of the record of a kind. Raises DamagedError if it is missing or damaged."""
         return self._load(self.folder.note(kind), self.identity(kind)).content
 
     def lenient_note(self, kind: str) -> dict[str, Any]:
-        """As `note`, but empty if the record is missing or damaged; see `_lenient`."""
+        """Returns the content of the record of a kind; empty if it is missing or cut; see `_lenient`."""
         return self._lenient(self.folder.note(kind), self.identity(kind))
 
     def attempt(self, number: int) -> dict[str, Any]:
-        """The record of an attempt; empty if it is missing or damaged; see `_lenient`."""
+        """Returns the record of an attempt; empty if it is missing or cut; see `_lenient`."""
         return self._lenient(self.folder.attempt(number), self.identity("attempt", attempt=number))
 
     def last_attempt(self) -> dict[str, Any]:
-        """The record of the last attempt; empty if there was none."""
+        """Returns the record of the last attempt; empty if there was no attempt."""
         numbers = self.attempt_numbers()
         return self.attempt(numbers[-1]) if numbers else {}
 
     def attempt_numbers(self) -> list[int]:
-        """The numbers of the attempts that have a record."""
+        """Returns the numbers of the attempts that have a record."""
         return [record_number(path) for path in self.folder.attempts()]
 
     def at_epoch(self, epoch: int) -> dict[str, Any]:
-        """The record of the metrics after an epoch; empty if it is missing or damaged; see `_lenient`."""
+        """Returns the record of the metrics after an epoch; empty if it is missing or cut; see `_lenient`."""
         return self._lenient(self.folder.epoch(epoch), self.identity("epoch", epoch=epoch))
 
     def is_last_word(self, kind: str) -> bool:
-        """Whether the note that the trial has failed, or was cancelled, is of its last attempt.
+        """Returns whether the record `failed` or `cancelled` is there and belongs to the last attempt.
 
-        A note without the number of its attempt was written before attempts had files of their own. It counts until an attempt has such.
+        A record that was cut counts as if it were. Earlier versions wrote no attempt number into these records, and no worker into those
+        of attempts: a record without a number counts until an attempt of a later version begins.
         """
         if not self.folder.note(kind).exists():
             return False
@@ -96,7 +97,7 @@ class TrialRecords:
         return not self.last_attempt().get("worker")
 
     def checkpoint(self) -> AnyPath:
-        """The trial's newest checkpoint, whether it is there or not."""
+        """Returns the path of the trial's newest checkpoint, which need not exist."""
         newest = attempts.newest_checkpoint(self.folder)
         if newest is None:
             return self.folder.checkpoint
@@ -104,7 +105,10 @@ class TrialRecords:
         return newest if result is None else self.checkpoint_of(result)[0]
 
     def checkpoint_of(self, result: Mapping[str, Any]) -> tuple[AnyPath, int | None]:
-        """The checkpoint of a trial with this result, and its size; None if it is missing. It may still be in its attempt's folder."""
+        """Returns the path of the checkpoint of a trial with this result, and its size in bytes; None if the checkpoint is missing.
+
+        The checkpoint may still be in its attempt's folder.
+        """
         size, named = size_if_there(self.folder.checkpoint), checkpoint_digest(result)
         if result.get("files") and named is not None and size != named.size:
             unpublished = self.folder.path / result["files"] / CHECKPOINT
@@ -114,7 +118,7 @@ class TrialRecords:
         return self.folder.checkpoint, size
 
     def check(self) -> None:
-        """Raise DamagedError if a note belongs elsewhere, or if the stack's was cut."""
+        """Raise DamagedError if any record is another trial's, or if the record `stack` was cut."""
         if self.folder.note("stack").exists():
             self.note("stack")
         for number in self.attempt_numbers():
@@ -125,9 +129,9 @@ class TrialRecords:
             self.lenient_note(kind)
 
     def _lenient(self, path: AnyPath, identity: Identity) -> dict[str, Any]:
-        """A note's content. Empty if it is missing or was cut, because the trial is none the worse for it.
+        """Returns a record's content; empty if it is missing or was cut, because the trial can do without it.
 
-        Raises MisplacedError if it is another trial's.
+        Raises MisplacedError if the record is another trial's.
         """
         if not path.exists():
             return {}
@@ -139,7 +143,7 @@ class TrialRecords:
             return {}
 
     def _load(self, path: AnyPath, identity: Identity) -> records.Record:
-        """A record. One of format 1 does not say which trial it is of, and is believed only in a folder that was begun with format 1."""
+        """Returns a record. A record of format 1 does not name its trial, so it is accepted only if trial.json has format 1 too."""
         record = records.load(path, identity)
         if record.format == 1 and self._format() > 1:
             raise MisplacedError(f"{path}: is not the record that belongs here (it does not say of which trial it is)")
@@ -151,5 +155,5 @@ class TrialRecords:
 
 
 def record_number(path: AnyPath) -> int:
-    """The number that a record's name is; -1, which no record has, for any other name."""
+    """Returns the number in a record's file name; -1, which no record has, if the name is no number."""
     return int(path.stem) if path.stem.isdecimal() else -1

@@ -1,1 +1,1 @@
-"""Projections of the ledger into experiment trackers."""
+"""Copies of the ledger in experiment trackers, such as MLflow."""

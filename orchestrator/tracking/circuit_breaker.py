@@ -1,19 +1,20 @@
-"""A circuit breaker for a service that may be away: try, ask whether it answers, leave it alone for a while, and note what went wrong."""
+"""A circuit breaker for a service that may be away: after a failure without an answer, the service is not called for a while."""
 
 import threading
 import time
 from collections.abc import Callable
 
 AWAY_SECONDS = 10.0
-"""How long a service that does not answer is left alone: each request to one that hangs costs a time-out."""
+"""How long a service that does not answer is not called. Each request to a service that hangs costs a time-out."""
 NOTES_KEPT = 20
+"""Failures that are stored as text; further ones are only counted."""
 
 
 class CircuitBreaker:
-    """Runs jobs that must not raise, and notes which failed.
+    """Runs jobs, catches their exceptions, and notes which jobs failed.
 
-    `reachable` says whether the service answers; it is asked after a failure. `passed` is a type of error that is no failure of the
-    service, and is raised.
+    `reachable` is called after a failure and returns whether the service answers. Errors of the type `passed` are no failures of the
+    service; they are raised.
     """
 
     def __init__(self, reachable: Callable[[], bool], passed: type[Exception]) -> None:
@@ -27,35 +28,38 @@ class CircuitBreaker:
 
     @property
     def notes(self) -> list[str]:
-        """What went wrong, a line each: the first few, and how many more."""
+        """One line for each failure: the first few, and the number of further ones."""
         return [*self._notes, f"and {self._notes_dropped} more"] if self._notes_dropped else list(self._notes)
 
     def show_progress(self) -> None:
-        """Note that the work progresses; called after each request to the service."""
+        """Record that the work progresses. Called after each request to the service."""
         self._last_progress = time.monotonic()
 
     def silent_seconds(self) -> float:
-        """Seconds since the last progress."""
+        """Returns the seconds since the last progress."""
         return time.monotonic() - self._last_progress
 
     def retry_now(self) -> None:
-        """Try the service at once, even if it was away a moment ago."""
+        """Let the next job call the service, even if the service was away a moment ago."""
         self._away_until = 0.0
 
     def give_up(self, note: str) -> None:
-        """Do no more jobs."""
+        """Run no more jobs."""
         self._given_up.set()
         self.note(note)
 
     def attempt(self, name: str, job: Callable[[], object]) -> bool:
-        """Returns whether the job was done. It is not tried while the service is away, and tried twice if the service answers."""
+        """Run a job; returns whether it succeeded.
+
+        Does not run it while the service is away. Runs it a second time if it fails and the service answers.
+        """
         if self._given_up.is_set() or time.monotonic() < self._away_until:
             return False
         try:
             job()
         except self._passed:
             raise
-        except Exception as error:  # whatever a service raises, the sweep goes on
+        except Exception as error:  # whatever a service raises, the sweep continues
             if not self._reachable():
                 self._away_until = time.monotonic() + AWAY_SECONDS
                 self.note(f"{name}: {error}")
@@ -76,7 +80,7 @@ class CircuitBreaker:
         return True
 
     def note(self, text: str) -> None:
-        """Remember what went wrong, in one line."""
+        """Store one line about a failure."""
         if len(self._notes) < NOTES_KEPT:
             self._notes.append(" ".join(text.split())[:500])
         else:

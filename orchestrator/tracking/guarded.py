@@ -1,11 +1,11 @@
-"""An object whose methods run only while a condition holds."""
+"""A proxy that checks a condition before each method call."""
 
 from collections.abc import Callable
 from typing import Any
 
 
 class Guarded:
-    """Passes method calls on to `inner`. Calls `check` before each; it raises if the method must not run."""
+    """Passes method calls on to `inner`. Calls `check` before each; `check` raises if the method must not run."""
 
     def __init__(self, inner: object, check: Callable[[], None]) -> None:
         self._inner, self._check = inner, check

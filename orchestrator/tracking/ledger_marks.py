@@ -1,4 +1,4 @@
-"""What the ledger says of a trial, in a few characters. A tracker stores it with the run, and so knows whether the run is up to date."""
+"""Marks: the state of a trial in a few characters. A tracker stores the mark with a run, and so knows whether the run is up to date."""
 
 import hashlib
 from typing import Any
@@ -8,9 +8,9 @@ from orchestrator.spec.trial import Trial
 
 
 def mark_of(ledger: Ledger, trial: Trial) -> str:
-    """What the ledger says of a trial, short: its result's stamp, or `failed after 2` attempts; empty before the first.
+    """Returns a trial's mark: its result's stamp, or a text such as `failed after 2` (attempts); empty before the first attempt.
 
-    A trial that runs is pending here: this is what a driver leaves behind, and it will not hear of that trial's end.
+    A trial that another driver runs counts as pending, because this driver will not receive that trial's end.
     """
     stamp = ledger.stamp(trial)
     if stamp:
@@ -21,10 +21,10 @@ def mark_of(ledger: Ledger, trial: Trial) -> str:
 
 
 def digest(*parts: Any) -> str:
-    """A hash of plain values and of dataclasses that hold such; by `repr`, because a spread may be NaN, which JSON refuses."""
+    """Returns a hash of plain values and of dataclasses of such. Uses `repr`, because a spread may be NaN, which JSON refuses."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def is_stamp(mark: str) -> bool:
-    """Whether it is that of a trial that has ended."""
+    """Returns whether a mark belongs to a trial that has a result."""
     return bool(mark) and " " not in mark

@@ -1,4 +1,4 @@
-"""What a tracker shows of a whole cell and of a whole sweep, beside the runs of its trials. Pure."""
+"""Summaries of a cell and of a sweep, which a tracker shows in addition to the runs of the trials. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,19 @@ from orchestrator.tracking.ledger_marks import digest
 
 @dataclass(frozen=True)
 class CellSummary:
-    """What the run of a cell shows: its row of the cell table, by metric."""
+    """Content of the run of a cell: its rows of the cell table, by metric."""
 
     cell: Cell
     n: int
+    """Number of seeds with a result."""
     n_planned: int
+    """Number of seeds that the sweep asks for."""
     values: Mapping[str, Mapping[str, float]]
-    """Metric name to `mean`, `sd`, `low`, `high`."""
+    """By metric name: `mean`, `sd`, `low` and `high`."""
     group: str = ""
-    """What the cells that it may be compared with have in common; empty if all cells of the sweep may be compared."""
+    """Label of the group of cells that may be compared with this one; empty if all cells of the sweep may be compared."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Metric name to the number of seeds that have it, where that is not `n`: earlier versions had fewer metrics."""
+    """By metric name: the number of seeds with the metric, if it is not `n`. Earlier versions had fewer metrics."""
 
     @property
     def plain_values(self) -> dict[str, dict[str, float]]:
@@ -36,25 +38,25 @@ class CellSummary:
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """What the run of a whole sweep shows."""
+    """Content of the run of a whole sweep."""
 
     name: str
-    """The sweep's."""
+    """The sweep's name."""
     parameters: Mapping[str, str]
     told: Sequence[str]
-    """Ids of the cells that have an outcome, in their order."""
+    """Ids of the cells that have an outcome, in the order of the sweep or search."""
     courses: Mapping[str, Sequence[float]]
-    """What was reached after each of these cells: the `hypervolume`, or the best of each objective. NaN is nothing yet."""
+    """The `hypervolume`, or the best value of each objective, after each of these cells. NaN if there is no value yet."""
     counts: Mapping[str, int]
-    """Cells by their outcome; `open` ones have none yet."""
+    """Number of cells by outcome; `open` cells have none yet."""
     files: Sequence[Path]
-    """Its artifacts; names are distinct."""
+    """The run's artifacts, with distinct names."""
     page: Path | None = None
-    """The report's page, an artifact too. It is left out of `content`: it has the time at which it was made, and links to runs."""
+    """The report's page, another artifact. It is not part of `content`, because it has a date and links to runs."""
 
     @property
     def content(self) -> str:
-        """A hash of all of it."""
+        """A hash of everything except the page."""
         files = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in self.files]
         courses = [(name, list(map(float, course))) for name, course in self.courses.items()]
         return digest(sorted(self.parameters.items()), list(self.told), courses, sorted(self.counts.items()), files)

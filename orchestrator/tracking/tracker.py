@@ -1,13 +1,13 @@
-"""The protocol of a tracker: a projection of the ledger into a tool that shows runs, such as MLflow.
+"""The protocol of a tracker: a copy of the ledger in a tool that shows runs, such as MLflow.
 
-The ledger is the truth, and a tracker is a copy of it that can be made again. A tracker is one class in one file. Only `writer.Writer`
-calls it, from a thread of the driver. What the writer relies on:
+The ledger is the truth; the copy can be made again. A tracker is one class in one file. Only `writer.Writer` calls it, from a thread of
+the driver. The writer relies on these rules:
 
-- Each method may raise anything if the tool is away or fails. The writer then asks `reachable`, waits or tries again, and goes on.
-- Each method may be called again with the same arguments after it failed half-way. The outcome is that of one call.
-- All that a run holds comes from the ledger and the arguments. So a run that was written while its trial trained is the same as one that
-  is written later, or anew after the tool has lost it.
-- A run carries the mark of its trial (`ledger_marks.mark_of`). If the mark is the same, `project` may do nothing.
+- Each method may raise anything if the tool is away or fails. The writer then calls `reachable`, waits or tries again, and continues.
+- Each method may be called again with the same arguments after it failed half-way. The result is that of a single call.
+- Everything in a run comes from the ledger and the arguments. So a run is the same whether it was written while its trial trained, later,
+  or anew after the tool has lost it.
+- A run has the mark of its trial (`ledger_marks.mark_of`). If the mark has not changed, `project` may do nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,15 @@ from orchestrator.tracking.summaries import CellSummary, SweepSummary
 
 
 class Tracker(Protocol):
-    """What a tracker does for one sweep of one storage."""
+    """The runs of one sweep of one storage in a tool."""
 
     @property
     def whole(self) -> str:
-        """The digest that `note_whole` was given last, if nothing was written since; empty if the tracker does not know."""
+        """The last digest given to `note_whole`, if nothing was written since; empty if the tracker does not know."""
 
     @property
     def opened(self) -> bool:
-        """Whether `open` has been called, or there was nothing to look for."""
+        """Whether `open` has been called, or is not needed because there are no runs yet."""
 
     def reachable(self) -> bool:
         """Returns whether the tool answers. Must not raise."""
@@ -36,30 +36,30 @@ class Tracker(Protocol):
         """Look up the runs of this sweep and storage; with `anew`, delete them. Called once, before anything else is written."""
 
     def begin(self, trial: Trial) -> None:
-        """Show that a trial trains."""
+        """Show that a trial is in training."""
 
     def epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
-        """Add points to a trial's learning curve. An epoch may come again."""
+        """Add points to a trial's learning curve. The same epoch may be given more than once."""
 
     def project(self, trial: Trial, mark: str) -> None:
-        """Make a trial's run what the ledger says; nothing if it has this mark already. The trial does not run now.
+        """Write what the ledger has of a trial that is not running into its run. Do nothing if the run has this mark already.
 
-        Points that the ledger does not have must go: after a crash, epochs may have been trained again.
+        Remove points that the ledger does not have: after a crash, epochs may have been trained again.
         """
 
     def summarise(self, summary: CellSummary, marks: Mapping[str, str] | None = None) -> None:
-        """Make a cell's run what the summary says; `marks` has the marks of its trials by id, if they are known."""
+        """Write a summary into its cell's run. `marks` has the marks of the cell's trials by id, if they are known."""
 
     def sweep(self, summary: SweepSummary) -> None:
-        """Make the run of the whole sweep what the summary says."""
+        """Write a summary into the run of the whole sweep."""
 
     def close(self) -> None:
-        """End runs that still seem to train. Called last; a later sweep opens the tracker again."""
+        """End runs that still seem to be in training. Called last; a later sweep opens the tracker again."""
 
     def note_whole(self, digest: str) -> None:
-        """Remember that everything is as the ledger has it, under this digest; empty takes the note back."""
+        """Store a digest that says that the runs are complete; an empty digest removes it."""
 
 
 Connect = Callable[[Mapping[str, Sequence[Trial]], Callable[[], None]], Tracker]
-"""Makes a tracker. The first argument has the trials of each cell by its id, and grows while a search runs. The second is a function that
-the tracker calls after each request, to show that it is alive: requests that take minutes are given up otherwise."""
+"""Makes a tracker. The first argument has the trials of each cell by its id, and grows while a search runs. The tracker calls the second
+argument after each request, to show that it is alive: `Writer.close` gives up if no such call comes for `PATIENCE_SECONDS`."""

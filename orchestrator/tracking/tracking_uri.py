@@ -1,4 +1,4 @@
-"""MLflow's store as the environment names it. Apart from `tracking`, because a wrong name is refused before MLflow is imported."""
+"""Reads MLFLOW_TRACKING_URI. Does not import MLflow, because a wrong address is refused before MLflow is imported."""
 
 import os
 
@@ -8,15 +8,15 @@ from mopoe_core.storage.uri_secrets import masked
 
 
 def named() -> str | None:
-    """What MLFLOW_TRACKING_URI names, with `~` and variables replaced in its path; None where it is not set.
+    """Returns MLFLOW_TRACKING_URI with `~` and variables in its path expanded; None if it is not set.
 
-    Raises UserError where a variable in it is not set.
+    Raises UserError if it contains a variable that is not set.
     """
-    said = os.environ.get("MLFLOW_TRACKING_URI")
-    if not said:
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
         return None
-    before, mark, path = said.partition("sqlite:///")
+    scheme = "sqlite:///"
     try:
-        return f"{mark}{expand(path)}" if mark and not before else expand(said)
+        return scheme + expand(uri.removeprefix(scheme)) if uri.startswith(scheme) else expand(uri)
     except ValueError as error:
-        raise UserError(f"MLFLOW_TRACKING_URI: {masked(said)!r} {error}") from None
+        raise UserError(f"MLFLOW_TRACKING_URI: {masked(uri)!r} {error}") from None

@@ -1,4 +1,4 @@
-"""Writes to a tracker from a thread of its own, in batches, so that the driver never waits for it."""
+"""Writes to a tracker from a separate thread, in batches, so that the driver never waits for it."""
 
 import queue
 import threading
@@ -21,14 +21,14 @@ from orchestrator.tracking.summaries import CellSummary, SweepSummary
 from orchestrator.tracking.tracker import Connect, Tracker
 
 BATCH_SECONDS = 1.0
-"""How long the thread waits for more epochs, to write all of them with one request."""
+"""How long the thread collects epochs before it writes all of them with one request."""
 PATIENCE_SECONDS = 300.0
-"""`close` waits this long for one request: an upload of a checkpoint may take minutes."""
+"""How long `close` waits for one request. The upload of a checkpoint may take minutes."""
 
 
 @dataclass(frozen=True)
 class _Message:
-    """Something for the thread to write."""
+    """A job for the writing thread."""
 
     kind: str
     """`begun`, `epochs`, `changed` or `close`."""
@@ -41,9 +41,9 @@ class _Message:
 class Writer(Observer):
     """An observer of a sweep's events that writes them to a tracker.
 
-    `look` compares every run with the ledger at the end, even if the tracker says that it is complete. `anew` writes every run anew.
-    If the tracker raises LeaseLost, another driver may have taken over, and nothing more is written. `problems` call the tracker
-    by `name`, and leave out the secrets of its `address`.
+    With `look`, `close` compares every run with the ledger, even if the tracker says that it is complete. With `anew`, it writes every
+    run anew. If the tracker raises LeaseLost, another driver may have taken over, and nothing more is written. Messages in `problems`
+    call the tracker `name`, and do not contain the secrets of its `address`.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Writer(Observer):
         self._queue: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._missed: set[str] = set()
-        """Trials whose end could not be written yet."""
+        """Ids of trials whose end could not be written yet."""
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def add(self, trials: Sequence[Trial]) -> None:
-        """Add trials that a search has proposed, before any event of theirs."""
+        """Add trials that a search has proposed. Call it before any of their events."""
         for trial in trials:
             if trial.id not in self._trials:
                 self._trials[trial.id] = trial
@@ -82,38 +82,41 @@ class Writer(Observer):
 
     @property
     def problems(self) -> list[str]:
-        """What could not be written, a line each: the first few, and how many more. A later command writes it from the ledger."""
+        """One line for each thing that could not be written: the first few, and the number of further ones.
+
+        A later command writes these from the ledger.
+        """
         notes = [without_secrets(note, self._address) for note in self.breaker.notes]
-        return [note.replace(self._password, "***") if self._password else note for note in notes]  # however short it is
+        return [note.replace(self._password, "***") if self._password else note for note in notes]  # short passwords too
 
     @property
     def behind(self) -> int:
-        """How many messages are not written yet."""
+        """Number of messages that are not written yet."""
         return self._queue.qsize()
 
     def on_trials_begun(self, event: TrialsBegun) -> None:
-        """Trials have started."""
+        """Queue the start of trials."""
         for trial_id in event.attempts:
             self._queue.put(_Message("begun", trial_id))
 
     def on_epochs_ended(self, event: EpochsEnded) -> None:
-        """Trials have finished an epoch."""
+        """Queue the epochs that trials have finished."""
         for trial_id, epoch in event.epochs.items():
             self._queue.put(_Message("epochs", trial_id, epochs=(epoch,)))
 
     def on_trial_ended(self, event: TrialEnded) -> None:
-        """A trial has completed or diverged."""
+        """Queue the end of a trial that completed or diverged."""
         self._queue.put(_Message("changed", event.trial_id))
 
     def on_trial_stopped(self, event: TrialStopped) -> None:
-        """A search has stopped a trial."""
+        """Queue the end of a trial that a search stopped."""
         self._queue.put(_Message("changed", event.trial_id))
 
     def close(self, summaries: Sequence[CellSummary], within: float = float("inf"), sweep: SweepSummary | None = None) -> None:
-        """Write what is outstanding, then all trials, cells and the sweep as the ledger has them, and end the thread.
+        """Write all queued messages, then all trials, cells and the sweep from the ledger. Ends the thread.
 
-        Gives up after `within` seconds. Without `sweep`, the run of the sweep stays as it is. Raises LeaseLost if another driver may have
-        taken over.
+        Gives up after `within` seconds. Without `sweep`, the run of the sweep does not change. Raises LeaseLost if another driver may
+        have taken over.
         """
         self.breaker.show_progress()
         deadline = time.monotonic() + within
@@ -138,30 +141,35 @@ class Writer(Observer):
             self._lost = error
 
     def _write_next(self) -> bool:
-        """Write the messages that have come; returns whether `close` was among them."""
+        """Write the queued messages; returns whether `close` was among them."""
         messages = self._next_messages()
         self._missed -= {message.trial_id for message in messages if message.kind == "begun"}
         for message in _merged(messages):
             name = f"{message.kind} {message.trial_id}"
-            if not self.breaker.attempt(name, partial(self._apply, message)) and message.kind == "changed":
+            is_written = self.breaker.attempt(name, partial(self._apply, message))
+            if message.kind == "changed" and not is_written:
                 self._missed.add(message.trial_id)
         if messages and messages[-1].kind == "close":
             self.breaker.retry_now()
             self._write_everything(messages[-1].summaries, messages[-1].sweep)
             return True
+        self._write_missed()
+        return False
+
+    def _write_missed(self) -> None:
+        """Try again to write the ends of trials that could not be written before."""
         for trial_id in list(self._missed):
             if self.breaker.attempt(f"changed {trial_id}", partial(self._project, trial_id)):
                 self._missed.remove(trial_id)
-        return False
 
     def _next_messages(self) -> list[_Message]:
-        """The messages that have come; none, after a while, if there is something to try again."""
+        """Wait for messages and return them. Returns none after a while if earlier messages have to be tried again."""
         try:
             messages = [self._queue.get(timeout=AWAY_SECONDS if self._missed else None)]
         except queue.Empty:
             return []
         if messages[0].kind == "epochs":
-            self._closing.wait(BATCH_SECONDS)  # more epochs may come: one request for all of them
+            self._closing.wait(BATCH_SECONDS)  # collects more epochs for one request
         while not self._queue.empty():
             messages.append(self._queue.get())
         return messages
@@ -179,24 +187,24 @@ class Writer(Observer):
         self._write_trial(trial_id, mark_of(self._ledger, self._trials[trial_id]))
 
     def _write_everything(self, summaries: Sequence[CellSummary], sweep: SweepSummary | None) -> None:
-        """Write every trial, every cell, then the sweep as the ledger has them; nothing if the tracker says that it has all that."""
+        """Write all trials and cells and the sweep from the ledger; nothing if the tracker has all of it already."""
         attempt, marks = self.breaker.attempt, self._marks()
         cells = [(s.cell.id, s.n, s.n_planned, s.plain_values, *s.tags.values()) for s in summaries]
         whole = digest(sorted(marks.items()), cells, *([sweep.content] if sweep else []))
         if not attempt("experiment", self._connected) or self._has(whole):
             return
         jobs: list[tuple[str, Callable[[], None]]] = [
-            *((f"trial {key}", partial(self._write_trial, key, mark)) for key, mark in marks.items() if mark),
+            *((f"trial {trial_id}", partial(self._write_trial, trial_id, mark)) for trial_id, mark in marks.items() if mark),
             *((f"cell {summary.cell.id}", partial(self._write_cell, summary, marks)) for summary in summaries),
             *([(f"sweep {sweep.name}", partial(self._write_sweep, sweep))] if sweep else []),
             ("closing", self._close_runs),
         ]
-        written = [attempt(name, job) for name, job in jobs]
-        if all(written) and len(marks) == len(self._trials):
+        successes = [attempt(name, job) for name, job in jobs]
+        if all(successes) and len(marks) == len(self._trials):
             attempt("experiment", partial(self._connected().note_whole, whole))
 
     def _marks(self) -> dict[str, str]:
-        """The mark of each trial by its id. Notes entries of the ledger that cannot be read, and leaves them out."""
+        """Returns the mark of each trial by its id. Leaves out trials whose records cannot be read, and notes these as problems."""
         marks: dict[str, str] = {}
         for trial in self._trials.values():
             try:
@@ -206,7 +214,10 @@ class Writer(Observer):
         return marks
 
     def _has(self, whole: str) -> bool:
-        """Whether nothing was written since the tracker had all this, and nobody asked to look."""
+        """Returns whether the tracker has everything of this digest already.
+
+        False if runs were opened, and so may have been written, or if `look` or `anew` asks for a comparison.
+        """
         tracker = self._connected()
         return tracker.whole == whole and not (tracker.opened or self._look or self._anew)
 
@@ -238,7 +249,10 @@ class Writer(Observer):
 
 
 def _merged(messages: Sequence[_Message]) -> list[_Message]:
-    """The messages without those that a later one of the same trial makes superfluous, and with one for all epochs of a trial."""
+    """Returns the messages without `close` and without superfluous ones; the epochs of a trial become one message.
+
+    A message is superfluous if a later one of its trial has the same kind or is `changed`.
+    """
     merged: dict[tuple[str, str], _Message] = {}
     for message in reversed(messages):
         if message.kind == "close" or (message.trial_id, "changed") in merged:

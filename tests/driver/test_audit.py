@@ -1,4 +1,4 @@
-"""`audit`: when two trainings of a trial are one, and the command on a store of real trials."""
+"""`audit`: when two trainings of a trial count as equal, and the command on a store of really trained trials."""
 
 import math
 from dataclasses import replace
@@ -22,18 +22,18 @@ RECORDED = result(cell(), 0, {COHERENCE: 0.5, LIKELIHOOD: -1900.0})
 
 
 def again(loss=10.0, metrics=RECORDED.metrics, **changes):
-    """The trial, trained again with another loss or other metrics."""
+    """Returns the trial as if trained again, with another loss or other metrics."""
     history = (Epoch(1, 5, {"train/loss": loss, "train/seconds": 99.0}),)
     return replace(RECORDED, history=history, metrics=metrics, **changes)
 
 
 def threads(count):
-    """A provenance with so many threads."""
+    """A provenance with this number of threads."""
     return RECORDED.provenance | {"threads": count}
 
 
 def test_the_same_numbers_and_weights_are_bit_equal_whatever_the_time_took():
-    """Seconds and timestamps do not count; NaN equals NaN; a checkpoint that is gone is said to be."""
+    """Durations and timestamps do not count, NaN equals NaN, and the verdict says if a checkpoint is gone."""
     verdict = compare(RECORDED, again(), 0.0)
     assert (verdict.holds, verdict.said) == (True, "bit-equal in 1 epochs, 2 metrics and all weights")
     assert compare(again(math.nan), again(math.nan), 0.0).holds
@@ -44,7 +44,10 @@ def test_the_same_numbers_and_weights_are_bit_equal_whatever_the_time_took():
 
 
 def test_the_last_digit_counts_where_nothing_excuses_it():
-    """Same machine, threads and versions: a loss that differs by one bit parts, with its epoch and both values; so do weights alone."""
+    """With the same machine, threads and versions, one bit of a loss counts, and so do weights.
+
+    The verdict has the epoch and both values.
+    """
     verdict = compare(RECORDED, again(math.nextafter(10.0, 11.0)), 0.0)
     assert not verdict.holds
     assert names_in_order(verdict.said, "epoch 1", "train/loss", "10.0", "10.000000000000002", "1.8e-16")
@@ -56,9 +59,9 @@ def test_the_last_digit_counts_where_nothing_excuses_it():
 
 
 def test_another_order_of_additions_excuses_what_is_within_tolerance():
-    """With other threads, differences up to the tolerance hold, and the verdict says how large, where and why; beyond, they part."""
-    near = again(10.0 * (1 + TOLERANCE / 2), provenance=threads(4))
-    verdict = compare(replace(RECORDED, provenance=threads(1)), near, 0.1)
+    """With another number of threads, differences up to the tolerance are allowed. The verdict says how large, where and why."""
+    within = again(10.0 * (1 + TOLERANCE / 2), provenance=threads(4))
+    verdict = compare(replace(RECORDED, provenance=threads(1)), within, 0.1)
     assert verdict.holds
     assert verdict.said == (
         "within tolerance (largest relative difference 0.0005 in epoch 1, train/loss, weights 0.1 apart), which is 0.001, and 1 for "
@@ -75,7 +78,7 @@ def test_another_order_of_additions_excuses_what_is_within_tolerance():
 
 
 def test_a_stack_and_a_metrics_own_error_are_excuses_and_a_commit_is_none():
-    """A share may move by its Monte-Carlo error where the trial was trained in a stack; other code is named, and excuses nothing."""
+    """If the trial was trained in a stack, a share may move by its Monte-Carlo error. Other code is named, but allows no difference."""
     moved = (metric(COHERENCE, 0.508), RECORDED.metrics[1])
     stacked = replace(RECORDED, provenance=RECORDED.provenance | {"stack": {"trials": 4}})
     alone = again(metrics=moved, provenance=RECORDED.provenance | {"stack": {"trials": 1}})
@@ -88,7 +91,7 @@ def test_a_stack_and_a_metrics_own_error_are_excuses_and_a_commit_is_none():
 
 
 def test_a_number_that_only_one_of_them_has_parts():
-    """A metric that is no longer reported, and a trial that now diverges."""
+    """A metric is no longer reported, or the trial now diverges."""
     fewer = compare(RECORDED, again(metrics=RECORDED.metrics[:1]), 0.0)
     assert not fewer.holds
     assert names(fewer.said, "log_likelihood/joint")
@@ -99,7 +102,7 @@ def test_a_number_that_only_one_of_them_has_parts():
 
 
 def test_the_distance_of_two_models_is_that_of_their_worst_tensor():
-    """Relative to the tensor's own size; infinite where they have not the same tensors; zero for the same."""
+    """It is relative to the tensor's size, infinite if the tensors do not correspond, and zero for the same model."""
     a = {"w": torch.tensor([3.0, 4.0]), "b": torch.zeros(1)}
     assert distance(a, a) == 0
     assert distance(a, a | {"w": torch.tensor([3.0, 4.5])}) == pytest.approx(0.1)
@@ -107,7 +110,7 @@ def test_the_distance_of_two_models_is_that_of_their_worst_tensor():
 
 
 def test_a_sample_is_of_completed_trials_and_repeats_with_its_seed():
-    """The same seed chooses the same; more than have completed is refused in a line that says how many have."""
+    """The same seed gives the same sample. A sample of more trials than have completed is refused in a line with their number."""
     results = [*grid_results([cell(), cell(beta=2.0)], 5), result(cell(beta=3.0), 0, {}, "diverged")]
     assert choose(results, 4, 7) == choose(results, 4, 7)
     assert {r.status for r in choose(results, 10, 0)} == {"completed"}
@@ -120,7 +123,7 @@ def test_a_sample_is_of_completed_trials_and_repeats_with_its_seed():
 
 @pytest.fixture
 def store(own_home):
-    """A sweep of two trials that have really been trained; its file, ledger and trials."""
+    """A sweep of two really trained trials: its file, ledger and trials."""
     base = {"dataset": "mine.py:made", "model": "mopoe", "latent_dim": 2, "batch_size": 50, "epochs": 2}
     raw = {"name": "own", "base": base, "seeds": 2}
     (own_home / "own.yaml").write_text(yaml.safe_dump(raw))
@@ -131,8 +134,8 @@ def store(own_home):
 
 
 def test_trials_that_are_trained_again_are_bit_equal_and_a_forged_one_parts(store, types_here):
-    """Exit 0 and the seed of the choice for real ones; exit 1 and the first number that differs for one that was changed, and for a
-    checkpoint that was; the ledger is as it was.
+    """Real trials give exit 0 and the sample's seed. A changed result or checkpoint gives exit 1 and the first number that differs.
+    The ledger does not change.
     """
     path, ledger, (first, second) = store
     before = {p: p.read_bytes() for p in ledger.storage.rglob("*.json")}
@@ -142,10 +145,10 @@ def test_trials_that_are_trained_again_are_bit_equal_and_a_forged_one_parts(stor
     verdicts = [line for line in out.splitlines() if "bit-equal" in line]
     assert [names(line, "2 epochs", "32 metrics", "weights") for line in verdicts] == [True, True]
     assert {p: p.read_bytes() for p in ledger.storage.rglob("*.json")} == before
-    kept = ledger.result(first)
-    better = replace(kept.metrics[0], value=kept.metrics[0].value + 0.01)
+    recorded = ledger.result(first)
+    better = replace(recorded.metrics[0], value=recorded.metrics[0].value + 0.01)
     (ledger.folder(first) / "result.json").unlink()
-    assert ledger.record(replace(kept, metrics=(better, *kept.metrics[1:])))
+    assert ledger.record(replace(recorded, metrics=(better, *recorded.metrics[1:])))
     state = torch.load(ledger.checkpoint(second), weights_only=True)
     next(iter(state["model"].values())).mul_(1.001)
     torch.save(state, ledger.checkpoint(second))
@@ -154,12 +157,12 @@ def test_trials_that_are_trained_again_are_bit_equal_and_a_forged_one_parts(stor
     assert ledger.record(changed)
     code, out, _ = types_here("audit", path, "--sample", 2, "--seed", 1)
     assert code == 1
-    assert names_in_order(line_naming(out, first.id), "coherence/joint", repr(better.value), repr(kept.metrics[0].value))
+    assert names_in_order(line_naming(out, first.id), "coherence/joint", repr(better.value), repr(recorded.metrics[0].value))
     assert names(line_naming(out, second.id), "weights", 0.001)
 
 
 def test_a_trial_that_no_longer_trains_parts_and_the_others_are_still_seen(store, types_here, monkeypatch):
-    """Its error is said in the line of that trial."""
+    """Its error is in the line of that trial."""
     real = Foreground.train
 
     def some(self, trial, *rest, **more):

@@ -1,4 +1,4 @@
-"""`plan` and `sweep` check alike what a sweep needs: what is missing is one line with exit code 2, and nothing is left behind."""
+"""`plan` and `sweep` check what a sweep needs: each unmet need is one line with exit code 2, and no file is left behind."""
 
 import os
 
@@ -19,13 +19,13 @@ MST = {"dataset": "mnist_svhn_text", "scale": "smoke", "model": "mopoe"}
 
 @pytest.fixture(autouse=True)
 def no_gpu_and_no_cluster(monkeypatch):
-    """The machine of these tests."""
+    """Makes the tests' machine one without GPU and cluster."""
     monkeypatch.setattr(gpus, "usable", lambda: 0)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
 def refused(folder, raw, command, *words):
-    """The lines of an error, without `error: `, of a command that must show the plan, end with exit code 2, and leave nothing behind."""
+    """Returns the error lines, without `error: `, of a command that shows the plan, exits with code 2, and leaves no file behind."""
     path = folder / "s.yaml"
     path.write_text(yaml.safe_dump({"name": "s", "storage": str(folder / "runs")} | raw))
     before = set(folder.iterdir())
@@ -54,14 +54,14 @@ MISSING = {
 @pytest.mark.parametrize("command", ["plan", "sweep"])
 @pytest.mark.parametrize("name", MISSING)
 def test_what_is_not_there_is_one_line(tmp_path, name, command):
-    """The field or file, and what to do, by either command."""
+    """Either command names the field or file, and the remedy."""
     raw, words = MISSING[name]
     (line,) = refused(tmp_path, raw, command, *(["--yes"] if command == "sweep" else []))
     assert not unnamed(line, *words)
 
 
 def test_everything_that_is_missing_is_said_at_once(tmp_path):
-    """A line each."""
+    """There is one line for each."""
     raw = {
         "base": {"dataset": "celeba", "scale": "paper", "model": "mopoe"},
         "resources": {"gpu": 1},
@@ -71,7 +71,7 @@ def test_everything_that_is_missing_is_said_at_once(tmp_path):
 
 
 def test_a_dataset_that_was_built_needs_no_original_files(tmp_path):
-    """As a worker has it: the plan is made and nothing is refused."""
+    """A worker needs no original files either: the plan is made and nothing is refused."""
     built = tmp_path / "data" / "built" / "celeba-original-0123abcd"
     built.mkdir(parents=True)
     (built / "manifest.json").touch()
@@ -82,7 +82,7 @@ def test_a_dataset_that_was_built_needs_no_original_files(tmp_path):
 
 
 def test_a_plan_with_nothing_to_run_asks_for_nothing(tmp_path, monkeypatch):
-    """Of a sweep that has ended, on storage that takes no more files."""
+    """The sweep has ended, and its storage is read-only."""
     monkeypatch.setattr("orchestrator.driver.preconditions.check", None)
     monkeypatch.setattr(planning, "make", lambda *a, **k: planning.Plan((), (), (), {}, planning.Estimate({}, 0, {}, ())))
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": MST}))
@@ -102,7 +102,7 @@ def test_a_plan_with_nothing_to_run_asks_for_nothing(tmp_path, monkeypatch):
     ],
 )
 def test_gpus_are_counted_by_their_device_files(tmp_path, monkeypatch, files, variable, expected):
-    """Those that CUDA_VISIBLE_DEVICES leaves; None where they are of a kind that is not counted."""
+    """Only those in CUDA_VISIBLE_DEVICES count; None if GPUs are named in a way that cannot be counted."""
     monkeypatch.undo()
     for name in files:
         (tmp_path / name).touch()
@@ -179,7 +179,7 @@ WRONG = {
 @pytest.mark.parametrize("command", ["plan", "sweep"])
 @pytest.mark.parametrize("name", WRONG)
 def test_a_network_that_does_not_fit_is_one_line(own, name, command):
-    """The modality, the network, the shape that it gave and the one that is needed; of an exception its file and line."""
+    """The line has the modality, the network, its shape and the needed shape; for an exception, file and line."""
     bodies, words = WRONG[name]
     (line,) = refused(own(**bodies), {"base": BASE}, command)
     assert not unnamed(line, "own.py:made", ": a: ", *words)
@@ -196,7 +196,7 @@ def test_a_network_that_does_not_fit_is_one_line(own, name, command):
     ids=["module", "function", "constructor", "module beside it"],
 )
 def test_an_error_of_the_users_own_code_says_its_file_and_line(own, name, text, place):
-    """Where it was raised: in the file, or in one beside it."""
+    """The error was raised in the dataset's file, or in one beside it."""
     folder = own()
     (folder / name).write_text(text)
     if name == "helpers.py":
@@ -211,7 +211,7 @@ def test_an_error_of_the_users_own_code_says_its_file_and_line(own, name, text, 
 
 
 def test_each_network_that_does_not_fit_is_said(own):
-    """A line each."""
+    """There is one line for each."""
     folder = own(encoder="return x", decoder="return z")
     first, second = refused(folder, {"base": BASE}, "plan")
     assert "encoder(4)" in first
@@ -229,7 +229,7 @@ def test_each_network_that_does_not_fit_is_said(own):
     ids=["a tuple", "NaN", "a list", "one stacked tensor"],
 )
 def test_what_training_can_use_is_not_refused(own, bodies):
-    """The plan is as ever, and the global generator is as it was."""
+    """The plan is the usual one, and the state of the global random generator does not change."""
     folder = own(**bodies)
     (folder / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": BASE}))
     before = torch.get_rng_state()
@@ -249,7 +249,7 @@ def test_what_training_can_use_is_not_refused(own, bodies):
     ids=["the largest", "a choice", "the last step", "a grid's point"],
 )
 def test_a_search_is_tried_at_its_ends_and_at_each_value_of_a_grid(own, space, sampler, latent):
-    """A network that fails for one number of latent dimensions alone."""
+    """The network fails for one number of latent dimensions only."""
     folder = own(encoder=f"return self.layer(x).chunk(2 + (self.latent == {latent}), -1)")
     search = {"space": space | {"beta": {"low": 1, "high": 2, "points": 2}}, "sampler": sampler, "cells": 3}
     base = {key: value for key, value in BASE.items() if key != "latent_dim"}
@@ -258,7 +258,7 @@ def test_a_search_is_tried_at_its_ends_and_at_each_value_of_a_grid(own, space, s
 
 
 def test_what_was_tried_in_training_is_not_tried_again(own):
-    """A sweep that failed in part stays runnable; another number of latent dimensions is tried."""
+    """A sweep that failed in part can still be run. A new number of latent dimensions is checked."""
     folder = own(encoder="return x")
     raw = {"name": "s", "base": {k: v for k, v in BASE.items() if k != "latent_dim"}, "grid": {"latent_dim": [4]}, "seeds": 2}
     (folder / "s.yaml").write_text(yaml.safe_dump(raw))
@@ -276,7 +276,7 @@ def test_what_was_tried_in_training_is_not_tried_again(own):
 
 
 def test_a_cluster_is_asked_and_not_this_machine(tmp_path, monkeypatch):
-    """What its nodes have is known when they are there."""
+    """What its nodes have is known only when the cluster is there."""
     monkeypatch.setattr("orchestrator.driver.preconditions.ray_address.check_address", lambda: None)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     base = {"dataset": "celeba", "scale": "paper", "model": "mopoe"}  # whose files lie on the nodes

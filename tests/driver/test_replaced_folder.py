@@ -1,4 +1,4 @@
-"""A report is replaced whole: a reader sees one report or the other, whoever else writes one."""
+"""A report is replaced as a whole: a reader sees the old or the new report, even if several processes write it."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ NAMES = [report.PAGE, "cells.csv", "paper/claims.md"]
 
 
 def fill(text):
-    """A builder of a small report, every file of which says the same."""
+    """Returns a builder of a small report whose files all have the same text."""
 
     def build(into):
         assert list(into.iterdir()) == []
@@ -35,20 +35,20 @@ def write(folder, text):
 
 
 def said(folder):
-    """What the files of a folder say, by name."""
+    """Returns the texts of the files in a folder, by name."""
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(params=["exchange", "two moves"])
 def folder(request, tmp_path, monkeypatch):
-    """Where a report belongs, on file systems that exchange folders in one step and on others."""
+    """The folder of a report, on file systems that can exchange folders in one step, and on others."""
     if request.param == "two moves":
         monkeypatch.setattr(replaced_folder, "exchanged", lambda one, other: False)
     return tmp_path / "sweeps" / "s" / "report"
 
 
 def test_a_report_takes_the_place_of_another_and_keeps_what_is_not_the_reports(folder):
-    """Its own old files go, a user's notes stay, nothing is left beside it; the path that is returned is the final one."""
+    """Its old files are removed, a user's notes stay, and nothing is left beside it. The returned path is the final one."""
     assert write(folder, "one") == folder / report.PAGE
     (folder / "front-a.svg").write_text("of a group that is no more")
     (folder / "notes.txt").write_text("mine")
@@ -60,7 +60,7 @@ def test_a_report_takes_the_place_of_another_and_keeps_what_is_not_the_reports(f
 
 
 def test_a_report_that_cannot_be_built_leaves_the_one_before(folder):
-    """And nothing beside it."""
+    """No draft is left beside it."""
     write(folder, "one")
 
     def fails(into):
@@ -74,7 +74,7 @@ def test_a_report_that_cannot_be_built_leaves_the_one_before(folder):
 
 
 def test_a_link_to_a_report_stays_a_link(folder, tmp_path):
-    """The folder that it names is replaced."""
+    """The folder that the link names is replaced."""
     folder.parent.mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
@@ -84,7 +84,7 @@ def test_a_link_to_a_report_stays_a_link(folder, tmp_path):
 
 
 def test_writers_at_once_all_succeed_and_one_of_them_is_there_whole(folder):
-    """Four writers, fifteen reports each: none raises, and in the end all files are of one report."""
+    """Four writers make fifteen reports each. None raises, and in the end all files belong to one report."""
     errors = []
 
     def run(writer):
@@ -107,12 +107,12 @@ def test_writers_at_once_all_succeed_and_one_of_them_is_there_whole(folder):
 
 
 def test_a_reader_who_holds_the_folder_never_sees_half_a_report(tmp_path):
-    """Where folders are exchanged in one step: opened at any moment, the folder has all files, and all of one report."""
+    """If folders can be exchanged in one step, the folder has all files of one report at any moment."""
     folder = tmp_path / "report"
     write(folder, "0")
     if not replaced_folder.exchanged(folder, folder):
         pytest.skip("this file system does not exchange folders")
-    stop, seen, threads = threading.Event(), [], []
+    stop, texts_seen, threads = threading.Event(), [], []
 
     def read():
         while not stop.is_set():
@@ -123,7 +123,7 @@ def test_a_reader_who_holds_the_folder_never_sees_half_a_report(tmp_path):
                 continue  # it was replaced and deleted since
             finally:
                 os.close(held)
-            seen.append({os.read(file, 100) for file in opened})
+            texts_seen.append({os.read(file, 100) for file in opened})
             for file in opened:
                 os.close(file)
 
@@ -136,13 +136,13 @@ def test_a_reader_who_holds_the_folder_never_sees_half_a_report(tmp_path):
     stop.set()
     for thread in threads:
         thread.join()
-    assert seen
-    assert {len(texts) for texts in seen} == {1}
+    assert texts_seen
+    assert {len(texts) for texts in texts_seen} == {1}
 
 
 @dataclass(frozen=True)
 class Named:
-    """What a builder may return."""
+    """A value that a builder may return."""
 
     page: Path
     figures: dict[str, tuple[Path, ...]]
@@ -151,7 +151,7 @@ class Named:
 
 
 def test_paths_are_moved_wherever_they_are(tmp_path):
-    """In dataclasses, sequences and mappings; others stay."""
+    """Paths in dataclasses, sequences and mappings change; other paths do not."""
     old, new = tmp_path / ".report.x", tmp_path / "report"
     value = Named(old / "index.html", {"a": (old / "b" / "c.svg",)}, tmp_path / "x", str(old))
     assert replaced_folder.moved(value, old, new) == Named(
@@ -160,13 +160,15 @@ def test_paths_are_moved_wherever_they_are(tmp_path):
 
 
 def test_a_remote_report_loses_the_files_of_the_one_before_and_no_others(tmp_path):
-    """The page is written last; notes of others stay."""
-    there = storage_path(f"memory://{uuid.uuid4().hex}") / "sweeps" / "s" / "report"
+    """The page is written last; files of others stay."""
+    remote_folder = storage_path(f"memory://{uuid.uuid4().hex}") / "sweeps" / "s" / "report"
     for name in ("front-old.svg", "notes.txt", "paper/old.md", "paper/claims.md", report.PAGE):
-        (there / name).write_bytes(b"old")
+        (remote_folder / name).write_bytes(b"old")
     fill("new")(tmp_path)
-    report_step.upload_report(tmp_path, there)
-    found = {
-        path.path.removeprefix(f"{there.path}/"): path.read_bytes() for pattern in ("*", "*/*") for path in there.glob(pattern)
+    report_step.upload_report(tmp_path, remote_folder)
+    contents = {
+        path.path.removeprefix(f"{remote_folder.path}/"): path.read_bytes()
+        for pattern in ("*", "*/*")
+        for path in remote_folder.glob(pattern)
     }
-    assert found == dict.fromkeys(NAMES, b"new") | {"notes.txt": b"old"}
+    assert contents == dict.fromkeys(NAMES, b"new") | {"notes.txt": b"old"}

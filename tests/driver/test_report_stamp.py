@@ -1,4 +1,4 @@
-"""A sweep with nothing new reads each result twice, draws nothing and asks nobody; whatever is new leads to a new report."""
+"""A sweep with nothing new reads each result at most twice, draws nothing and does not load MLflow. Anything new is drawn."""
 
 import math
 import os
@@ -34,7 +34,7 @@ COMMAND = "mopoe sweep t.yaml"
 
 
 class Home:
-    """A finished sweep in a folder, of which a `sweep` has drawn the report and written MLflow."""
+    """A finished sweep in a folder; `sweep` has drawn its report and written MLflow."""
 
     def __init__(self, folder: Path) -> None:
         self.ledger, self.file = Ledger(folder / "runs"), folder / "t.yaml"
@@ -50,22 +50,22 @@ class Home:
         return sweep.run(self.spec, self.file.read_text(), self.ledger.storage, command)
 
     def material(self) -> report_step.Material:
-        """What its report is made from now."""
+        """Returns the material of its report."""
         return report_step.gather(snapshot.read(self.spec, self.ledger), self.ledger)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Twice: what is in MLflow after the first `sweep` is linked in the report of the second."""
-    made = Home(tmp_path_factory.mktemp("home"))
+    """A sweep that ran twice: the second report has links to what the first `sweep` wrote to MLflow."""
+    home = Home(tmp_path_factory.mktemp("home"))
     for _ in range(2):
-        assert made.sweeps().tracking_problems == ()
-    return made
+        assert home.sweeps().tracking_problems == ()
+    return home
 
 
 @pytest.fixture
 def work(monkeypatch):
-    """What a command does that takes long: `drawn` for each report, `asked` for each connection to MLflow."""
+    """Records slow steps of a command: `drawn` for each report, `asked` for each connection to MLflow."""
     done = []
     write, start = report.write, connection.start_writer
     monkeypatch.setattr(report, "write", lambda *rest: (done.append("drawn"), write(*rest))[1])
@@ -89,14 +89,14 @@ def test_a_sweep_with_nothing_new_reads_each_result_at_most_twice(home, types_he
 
 
 def test_a_report_reads_each_result_once(home, tmp_path, types_here):
-    """Into whatever folder."""
+    """This holds for the usual folder and for any other."""
     with opened() as count:
         assert types_here("report", home.file, "--to", tmp_path / "elsewhere")[0] == 0
     assert set(of_name(count, "result.json").values()) == {1}
 
 
 def test_a_sweep_with_nothing_new_draws_nothing_and_asks_nobody(home, work):
-    """It says the same of the report as the command that drew it, and no file of the report is touched."""
+    """It shows the same report as the command that drew it, and touches no file of the report."""
     home.sweeps()
     work.clear()
     before = {path: path.stat().st_mtime_ns for path in home.report.rglob("*")}
@@ -110,12 +110,12 @@ def test_a_sweep_with_nothing_new_draws_nothing_and_asks_nobody(home, work):
 
 
 def remove(path):
-    """The file is gone."""
+    """Delete the file."""
     path.unlink()
 
 
 def change(path):
-    """As many bytes as before, of which one is another."""
+    """Change one byte; the size stays the same."""
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
     path.write_bytes(content)
@@ -123,7 +123,7 @@ def change(path):
 
 @pytest.mark.parametrize(("harm", "name"), [(remove, "front.svg"), (change, "cells.csv"), (change, report_stamp.STAMP)])
 def test_a_report_that_was_changed_is_drawn_again(home, work, harm, name):
-    """Once: afterwards it is whole, with the same tables."""
+    """It is drawn once; then it is complete, with the same tables."""
     home.sweeps()
     before = (home.report / "cells.csv").read_bytes()
     harm(home.report / name)
@@ -138,7 +138,7 @@ def test_a_report_that_was_changed_is_drawn_again(home, work, harm, name):
 
 
 def test_mlflow_is_asked_again_where_its_database_was_touched(home, work):
-    """The report, which has nothing new, is not drawn for it."""
+    """The report has nothing new, and is not drawn."""
     home.sweeps()
     work.clear()
     os.utime(home.ledger.storage / "mlflow.db")
@@ -149,13 +149,13 @@ def test_mlflow_is_asked_again_where_its_database_was_touched(home, work):
 
 
 def test_a_report_with_nothing_new_is_not_drawn_again(home, work, types_here):
-    """`report` says the same as after it was drawn. What it has not, or has in another place, is drawn."""
+    """`report` prints the same as when it was drawn. A report with another option or in another folder is drawn."""
     home.sweeps()
     work.clear()
-    code, said, _ = types_here("report", home.file)
+    code, output, _ = types_here("report", home.file)
     assert (code, work) == (0, [])
     (home.report / "index.html").unlink()
-    assert types_here("report", home.file) == (0, said, "")
+    assert types_here("report", home.file) == (0, output, "")
     assert work == ["drawn"]
     for options in (("--rank-unequal",), ("--against-paper",), ("--to", home.file.parent / "elsewhere")):
         work.clear()
@@ -170,7 +170,7 @@ def other(tmp_path):
 
 
 def inputs_that_differ(home, happens, options=PLAIN):
-    """The inputs of a report that are not the same after something has happened, or with other options than a plain command's."""
+    """Returns the inputs of a report that change after an event, or with other options than those of a plain command."""
     before = report_step.inputs(home.material(), PLAIN)
     happens()
     after = report_step.inputs(home.material(), options)
@@ -178,12 +178,12 @@ def inputs_that_differ(home, happens, options=PLAIN):
 
 
 def test_nothing_new_is_no_new_input(other):
-    """Two readings of the same ledger."""
+    """Two readings of the same ledger give the same inputs."""
     assert inputs_that_differ(other, lambda: None) == set()
 
 
 def test_each_kind_of_news_is_a_new_input(other):
-    """A result, a picture, a failure, the file's text, the options."""
+    """The kinds are a result, a picture, a failure, the file's text and the options."""
     folder = other.ledger.folder(snapshot.read(other.spec, other.ledger).trials[0])
 
     def replaced():
@@ -232,7 +232,7 @@ def stamped(folder):
 
 
 def test_a_stamp_says_of_a_report_what_was_written(tmp_path, other):
-    """Numbers that are none, too; nothing of a stamp of other inputs or of another sweep."""
+    """NaN is read back too. A stamp with other inputs or of another sweep gives nothing."""
     drawn = stamped(tmp_path)
     assert repr(report_stamp.read(tmp_path, "t", {"results": "1"}, other.ledger)) == repr(drawn)
     assert report_stamp.read(tmp_path, "t", {"results": "2"}, other.ledger) is None
@@ -240,7 +240,7 @@ def test_a_stamp_says_of_a_report_what_was_written(tmp_path, other):
 
 
 def test_a_stamp_names_no_file_outside_of_its_report(tmp_path, other):
-    """Neither by its name nor by a link: what a report has goes to MLflow."""
+    """This holds for names and for links, because the files of a report are sent to MLflow."""
     folder, secret = tmp_path / "report", tmp_path / "secret"
     folder.mkdir()
     secret.write_text("page")

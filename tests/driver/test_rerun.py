@@ -1,4 +1,4 @@
-"""`rerun`: trials put back to the start, with nothing lost; or one trained here, with nothing changed."""
+"""`rerun` resets trials without losing a file, or trains one trial in the foreground without changing storage."""
 
 import os
 import re
@@ -20,14 +20,14 @@ from tests.support.naming import unnamed
 
 
 def contents(folder):
-    """Every file below a folder, by its name in it, but for signs of life."""
+    """Returns every file below a folder by name, without heartbeats."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.parent.name != "alive")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture
 def swept(tmp_path):
-    """A failed, a diverged, a completed and a pending trial; their sweep's file, ledger and themselves."""
+    """A failed, a diverged, a completed and a pending trial, with their sweep's file and ledger."""
     raw = {
         "name": "t",
         "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe"},
@@ -47,12 +47,12 @@ def swept(tmp_path):
 
 
 def statuses(ledger, every):
-    """Of all trials."""
+    """Returns the statuses of all trials."""
     return [ledger.state(trial).status for trial in every]
 
 
 def test_failed_trials_start_over_and_nothing_of_them_is_lost(swept, types_here):
-    """The failed trial is new to the plan, without its checkpoint; each file of it is where the output says, and no other changed."""
+    """The failed trial is new to the plan, without checkpoint. Each of its files is where the output says; no other file changed."""
     path, ledger, every = swept
     before, others = contents(ledger.folder(every[0])), [contents(ledger.folder(trial)) for trial in every[1:]]
     code, out, err = types_here("rerun", path, "--failed")
@@ -67,7 +67,7 @@ def test_failed_trials_start_over_and_nothing_of_them_is_lost(swept, types_here)
 
 
 def test_any_trial_can_be_named_beside_those_of_a_status(swept, types_here):
-    """A completed one by its id with every diverged one: both start over; of a pending one there is nothing to set aside."""
+    """A completed trial is named by its id, together with all diverged ones: both are reset. A pending trial has no files to move."""
     path, ledger, every = swept
     _, out, _ = types_here("rerun", path, "--trial", every[2].id, "--trial", every[3].id, "--diverged")
     assert statuses(ledger, every) == ["failed", "pending", "pending", "pending"]
@@ -77,7 +77,7 @@ def test_any_trial_can_be_named_beside_those_of_a_status(swept, types_here):
 
 
 def test_a_trial_that_is_being_trained_is_refused_and_no_other_is_touched(swept, types_here):
-    """Exit 2, one line that names who trains it; the failed one that was asked for as well is as it was."""
+    """Exit 2 and one line that names who trains it. The failed trial of the same command does not change."""
     path, ledger, every = swept
     with Lease(ledger.storage) as lease:
         assert lease.claim(ledger.folder(every[2])) is None
@@ -89,7 +89,7 @@ def test_a_trial_that_is_being_trained_is_refused_and_no_other_is_touched(swept,
 
 
 def test_a_damaged_trial_that_is_being_trained_is_not_moved(swept):
-    """As `--retrain-damaged` moves it: refused while somebody holds one of the trials, and nothing is changed."""
+    """`--retrain-damaged` is refused while a process holds one of the trials, and nothing changes."""
     _, ledger, every = swept
     with Lease(ledger.storage) as trains, Lease(ledger.storage) as moves:
         assert trains.claim(ledger.folder(every[1])) is None
@@ -112,7 +112,7 @@ def test_a_damaged_trial_that_is_being_trained_is_not_moved(swept):
     ],
 )
 def test_a_mistake_is_one_line(swept, types_here, words, named):
-    """Exit 2, what is allowed, and what to do; storage is untouched."""
+    """Exit 2, what is allowed, and what to do; storage does not change."""
     path, ledger, _ = swept
     before = contents(ledger.storage)
     code, out, err = types_here("rerun", path, *words)
@@ -122,7 +122,7 @@ def test_a_mistake_is_one_line(swept, types_here, words, named):
 
 
 def test_where_none_has_the_status_nothing_is_changed(swept, types_here):
-    """A second `--failed` says that there is none."""
+    """A second `--failed` says that no trial has failed."""
     path, ledger, _ = swept
     types_here("rerun", path, "--failed")
     before = contents(ledger.storage)
@@ -134,7 +134,7 @@ def test_where_none_has_the_status_nothing_is_changed(swept, types_here):
 
 @pytest.fixture
 def own_sweep(own_home):
-    """A sweep of three trials on a dataset of the user's own, of which the second raises and the third diverges."""
+    """A sweep of three trials on a dataset of the user's own; the second raises and the third diverges."""
     raw = {
         "name": "own",
         "base": {"dataset": "mine.py:made", "model": "mopoe", "batch_size": 50, "epochs": 2},
@@ -147,7 +147,7 @@ def own_sweep(own_home):
 
 
 def test_a_trial_trained_here_says_its_epochs_and_objectives_and_changes_nothing(own_sweep, types_here):
-    """The numbers are those that a worker records; storage stays empty; a diverged trial says where."""
+    """The numbers are those that a worker records, storage stays empty, and for a diverged trial the output says where."""
     path, (fine, _, diverging) = own_sweep
     code, out, err = types_here("rerun", path, "--trial", fine.id, "--here")
     assert (code, err) == (0, "")
@@ -161,7 +161,7 @@ def test_a_trial_trained_here_says_its_epochs_and_objectives_and_changes_nothing
 
 
 def test_a_failure_here_is_raised_from_where_it_happened(own_sweep, types_here):
-    """The exception leaves the program with its own frames, for a traceback in full and for pdb."""
+    """The exception leaves the program with its own frames, so that the traceback is complete and pdb can be used."""
     path, (_, failing, _) = own_sweep
     with pytest.raises(ValueError, match="five is too many") as caught:
         types_here("rerun", path, "--trial", failing.id, "--here")
@@ -169,7 +169,7 @@ def test_a_failure_here_is_raised_from_where_it_happened(own_sweep, types_here):
 
 
 def test_what_a_worker_would_only_report_is_raised_here(own_sweep, tmp_path, monkeypatch):
-    """An error in the evaluation, which leaves a stack's others training, comes out with its own innermost frame."""
+    """An error in the evaluation, which a worker only records, is raised with its own innermost frame."""
 
     def broken(*arguments):
         raise FileExistsError("in the way")

@@ -27,7 +27,7 @@ VALUES = {1.0: (0.1, -10.0), 2.0: (0.2, -20.0), 3.0: (0.1, -30.0)}
 
 
 def stored(ledger, spec, leave=None):
-    """Results and checkpoints of a sweep's trials, but of one trial no result; and the sweep's record."""
+    """Stores results and checkpoints of a sweep's trials, except one result, and the sweep's record."""
     for trial in spec.trials:
         ledger.begin(trial)
         write_text(ledger.checkpoint(trial), "weights")
@@ -37,25 +37,25 @@ def stored(ledger, spec, leave=None):
     write_text(ledger.storage / "sweeps" / spec.name / "sweep.json", sweep_records.record(spec))
 
 
-def betas(found):
-    """Of the trials whose checkpoints are surplus."""
-    return sorted(trial.config.beta for trial in found.trials)
+def betas(surplus):
+    """Returns the betas of the trials whose checkpoints are surplus."""
+    return sorted(trial.config.beta for trial in surplus.trials)
 
 
 def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_path):
-    """Two of six go, with MLflow's link to one of them, and nothing else: results, records and the checkpoints of the front stay."""
+    """Two of six checkpoints are deleted, with MLflow's link to one of them. Results, records and the front's checkpoints stay."""
     ledger, spec = Ledger(tmp_path), parse(RAW)
     stored(ledger, spec)
     artifacts = tmp_path / "mlartifacts" / "1" / "run" / "artifacts"
     artifacts.mkdir(parents=True)
     (artifacts / "checkpoint.pt").hardlink_to(ledger.checkpoint(spec.trials[-1]))
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
-    found = retention.surplus(spec, tmp_path)
-    assert betas(found) == [3.0, 3.0]
-    assert found.links == (artifacts / "checkpoint.pt",)
-    assert found.megabytes == pytest.approx(14e-6)
-    retention.delete(found, tmp_path)
-    assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == {*found.paths, *found.links}
+    surplus = retention.surplus(spec, tmp_path)
+    assert betas(surplus) == [3.0, 3.0]
+    assert surplus.links == (artifacts / "checkpoint.pt",)
+    assert surplus.megabytes == pytest.approx(14e-6)
+    retention.delete(surplus, tmp_path)
+    assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == {*surplus.paths, *surplus.links}
     assert {ledger.state(trial).status for trial in spec.trials} == {"completed"}
     assert retention.surplus(spec, tmp_path).trials == ()
 
@@ -69,7 +69,7 @@ def test_nothing_is_surplus_while_a_trial_has_not_ended(tmp_path):
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_what_another_sweep_wants_stays(tmp_path, complete):
-    """A beaten cell stays where it is on the front of another sweep, or where that sweep has trials to go."""
+    """The checkpoint of a beaten cell stays if the cell is on another sweep's front, or if that sweep has not ended."""
     ledger, spec = Ledger(tmp_path), parse(RAW)
     other = parse(RAW | {"name": "other", "grid": {"beta": [3] if complete else [3, 4]}})
     stored(ledger, spec)
@@ -81,7 +81,7 @@ def test_what_another_sweep_wants_stays(tmp_path, complete):
 
 
 def test_a_sweep_that_cannot_be_read_is_named_and_nothing_goes(tmp_path):
-    """Its wishes are unknown."""
+    """It is not known which checkpoints that sweep needs."""
     ledger, spec = Ledger(tmp_path), parse(RAW)
     stored(ledger, spec)
     write_text(tmp_path / "sweeps" / "old" / "sweep.json", '{"name": "old", "base": {"nosuch": 1}}')
@@ -90,7 +90,7 @@ def test_a_sweep_that_cannot_be_read_is_named_and_nothing_goes(tmp_path):
 
 
 def test_a_checkpoint_in_use_and_young_leftovers_stay(tmp_path):
-    """What a worker holds is not touched; half-written files go after a day, not before."""
+    """A checkpoint that a worker holds stays. Half-written files are deleted only after a day."""
     ledger, spec = Ledger(tmp_path), parse(RAW)
     stored(ledger, spec)
     beaten = [trial for trial in spec.trials if trial.config.beta == 3.0]
@@ -101,13 +101,13 @@ def test_a_checkpoint_in_use_and_young_leftovers_stay(tmp_path):
     os.utime(old, (long_ago, long_ago))
     with Lease(tmp_path) as lease:
         lease.claim(ledger.folder(beaten[0]))
-        found = retention.surplus(spec, tmp_path)
-        assert found.trials == (beaten[1],)
-        assert [path for path in found.leftovers if path.is_relative_to(tmp_path)] == [old]
+        surplus = retention.surplus(spec, tmp_path)
+        assert surplus.trials == (beaten[1],)
+        assert [path for path in surplus.leftovers if path.is_relative_to(tmp_path)] == [old]
 
 
 def test_a_sweep_is_remembered_with_its_scale_and_without_its_storage(tmp_path):
-    """What is read back has the same trials; no URI, and so no secret, is in it."""
+    """The record gives the same trials when it is read, and has no URI, and so no secret."""
     spec = parse(RAW | {"storage": "s3://key:secret@bucket/x", "keep": "front"})
     text = sweep_records.record(spec)
     assert "secret" not in text

@@ -1,4 +1,4 @@
-"""A result names its checkpoint and pictures: exchanged, changed, cut or deleted ones are found by whoever uses them."""
+"""A result names its checkpoint and pictures: every reader notices if they were exchanged, changed, cut or deleted."""
 
 import json
 import os
@@ -32,19 +32,19 @@ CPU = torch.device("cpu")
 
 
 def checkpoints(store: Store) -> list[Path]:
-    """Of the trials that have completed."""
+    """The checkpoints of the completed trials."""
     return [Path(str(store.ledger.checkpoint(trial))) for trial in store.trials]
 
 
 def turn_a_byte(path: Path) -> None:
-    """One in the middle, of the weights."""
+    """Change one byte in the middle, among the weights."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
 
 
 def put_an_older_one(path: Path) -> None:
-    """The trial's own, after its first epoch."""
+    """Replace the checkpoint by the same trial's checkpoint after its first epoch."""
     state = torch.load(path, weights_only=True)
     assert len(state["history"]) > 1
     torch.save(state | {"history": state["history"][:1]}, path)
@@ -62,18 +62,18 @@ HARMS = {
 
 
 def test_a_result_names_the_checkpoint_that_was_evaluated(store):
-    """By the SHA-256 and size of the file, for trials of a stack as for one alone, and its pictures likewise."""
+    """It names SHA-256 and size of the checkpoint, and the pictures, for trials of a stack and for a single trial."""
     for trial, path in zip(store.trials, checkpoints(store), strict=True):
         result = store.ledger.result(trial)
         assert result.checkpoint == Digest.of(path.read_bytes())
-        found = {picture.stem: Digest.of(picture.read_bytes()).sha256 for picture in (path.parent / "samples").iterdir()}
-        assert result.samples == found
-        assert {"dataset", "unconditional", "tuples", "given_a", "given_b", "given_a.b"} == set(found)
+        digests = {picture.stem: Digest.of(picture.read_bytes()).sha256 for picture in (path.parent / "samples").iterdir()}
+        assert result.samples == digests
+        assert {"dataset", "unconditional", "tuples", "given_a", "given_b", "given_a.b"} == set(digests)
         assert torch.load(path, weights_only=True)["trial"] == trial.id
 
 
 def test_a_trial_whose_checkpoint_was_written_before_the_crash_names_it(store):
-    """Cut between the last checkpoint and the result, the next attempt names the file that is there, and writes no other."""
+    """After a crash between the last checkpoint and the result, the next attempt names the existing file and writes no other."""
     trial, path = store.trials[0], checkpoints(store)[0]
     dataset, written = loading.load(trial.config.data_key, store.home / "data"), path.read_bytes()
     trained = train(trial.config, trial.seed, dataset, CPU, path, trial=trial.id)
@@ -82,7 +82,7 @@ def test_a_trial_whose_checkpoint_was_written_before_the_crash_names_it(store):
 
 @pytest.mark.parametrize("how", HARMS)
 def test_audit_parts_and_names_the_trial(store, types_here, how):
-    """Exit 1, a line with the trial's id and what is wrong; the other trial is as its file is. Nothing is trained in vain."""
+    """Exit 1 and one line with the trial's id and the problem. The other trial matches. The damaged trial is not trained."""
     HARMS[how](*checkpoints(store))
     code, out, err = types_here("audit", store.file, "--sample", 2, "--seed", 1)
     assert (code, err) == (1, "")
@@ -94,7 +94,7 @@ def test_audit_parts_and_names_the_trial(store, types_here, how):
 
 @pytest.mark.parametrize("how", ["exchanged", "another trial's"])
 def test_audit_finds_exchanged_checkpoints_of_an_earlier_version(store, types_here, how):
-    """Their results name none; the checkpoint says whose it is, by its seed where it has no id."""
+    """Such results name no checkpoint. The checkpoint names its trial, or at least its seed if it has no id."""
     make_old(store)
     for path in checkpoints(store):
         state = torch.load(path, weights_only=True)
@@ -108,7 +108,7 @@ def test_audit_finds_exchanged_checkpoints_of_an_earlier_version(store, types_he
 
 @pytest.mark.parametrize("how", HARMS)
 def test_load_refuses_what_is_not_the_results_checkpoint(store, how):
-    """The file is named; where nothing is, that is said. The other's loads as long as it is its own."""
+    """The error names the file, also if it is missing. The other trial's checkpoint loads as long as it is the right one."""
     one, other = checkpoints(store)
     before_it = mopoe_core.load(one).state_dict()
     HARMS[how](one, other)
@@ -122,7 +122,7 @@ def test_load_refuses_what_is_not_the_results_checkpoint(store, how):
 
 
 def test_load_compares_what_is_beside_the_checkpoint(store, tmp_path):
-    """A copy elsewhere loads; beside a result that was damaged, or that is another's, or in another trial's folder, it does not."""
+    """A copy in another folder loads. A checkpoint beside a damaged or foreign result, or in another trial's folder, does not."""
     one, other = checkpoints(store)
     shutil.copytree(one.parent, tmp_path / "copied")
     mopoe_core.load(tmp_path / "copied" / "checkpoint.pt")
@@ -142,7 +142,7 @@ def test_load_compares_what_is_beside_the_checkpoint(store, tmp_path):
 
 
 def test_load_compares_the_epochs_where_an_earlier_version_wrote_the_result(store):
-    """Such a result names no checkpoint; that of another trial has other epochs."""
+    """Such a result names no checkpoint, but a checkpoint of another trial has other epochs."""
     make_old(store)
     one, other = checkpoints(store)
     mopoe_core.load(one)
@@ -158,7 +158,7 @@ def test_load_compares_the_epochs_where_an_earlier_version_wrote_the_result(stor
 @pytest.mark.parametrize("how", ["deleted", "cut", "empty", "an older one"])
 @pytest.mark.parametrize("command", ["plan", "sweep", "status", "failures"])
 def test_a_lost_or_cut_checkpoint_is_found_without_reading_weights(store, types_here, monkeypatch, how, command):
-    """`plan` and `sweep` say which file, and what to do, with exit 2; `status` shows the trial as damaged, `failures` counts it."""
+    """`plan` and `sweep` name the file and the remedy, with exit 2. `status` shows the trial as damaged, and `failures` counts it."""
     HARMS[how](*checkpoints(store))
     monkeypatch.setattr(Digest, "of_file", lambda path: pytest.fail(f"{path} was read"))
     code, out, err = types_here(command, store.file)
@@ -172,7 +172,7 @@ def test_a_lost_or_cut_checkpoint_is_found_without_reading_weights(store, types_
 
 
 def test_what_gc_deleted_is_not_lost(store, types_here):
-    """Noted in the trial's folder before the file goes; a note of another checkpoint, or another trial's, excuses nothing."""
+    """`gc` records a deletion before it deletes. A record of another checkpoint or of another trial does not count."""
     one, other = store.trials
     retention.delete(retention.Surplus((one,), (store.ledger.checkpoint(one),), (), ()), store.ledger.storage)
     assert not checkpoints(store)[0].exists()
@@ -192,7 +192,7 @@ def test_what_gc_deleted_is_not_lost(store, types_here):
 
 
 def test_a_gc_that_was_killed_between_note_and_deletion_did_no_harm(store):
-    """The note is there, and the checkpoint too: the trial is done, and the checkpoint is still checked."""
+    """Record and checkpoint both exist: the trial is done, and its checkpoint is still checked."""
     trial, path = store.trials[0], checkpoints(store)[0]
     artifact_check.note_deleted(path.parent, trial.id, store.ledger.result(trial).checkpoint, "gc")
     assert plan.make([trial], store.ledger, thorough=True).done == (trial,)
@@ -201,7 +201,7 @@ def test_a_gc_that_was_killed_between_note_and_deletion_did_no_harm(store):
 
 
 def test_the_user_may_do_without_a_lost_checkpoint(store, types_here):
-    """`gc --accept-lost` names the trial; from then on nothing is damaged, and the numbers are as they were."""
+    """`gc --accept-lost` names the trial. Afterwards nothing is damaged, and the numbers have not changed."""
     result = store.ledger.result(store.trials[0])
     checkpoints(store)[0].unlink()
     code, out, _ = types_here("gc", store.file, "--accept-lost")
@@ -214,7 +214,7 @@ def test_the_user_may_do_without_a_lost_checkpoint(store, types_here):
 
 
 def test_accepting_a_checkpoint_that_was_cut_removes_the_rest_of_it(store, types_here):
-    """Half a checkpoint is of no use."""
+    """`gc --accept-lost` deletes half a checkpoint."""
     os.truncate(checkpoints(store)[0], 10)
     types_here("gc", store.file, "--accept-lost")
     assert [path.exists() for path in checkpoints(store)] == [False, True]
@@ -222,7 +222,7 @@ def test_accepting_a_checkpoint_that_was_cut_removes_the_rest_of_it(store, types
 
 @pytest.mark.parametrize("how", ["exchanged", "a byte turned", "deleted"])
 def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here, how, stored_mlflow, undrawn):
-    """`track` says which file, and exits 1; that trial's run has no checkpoint. Mended, the next `track` uploads it."""
+    """`track` names the file and exits 1, and the run has no checkpoint. Once the file is restored, the next `track` uploads it."""
     one, other = checkpoints(store)
     safe = one.with_suffix(".safe")
     shutil.copy(one, safe)
@@ -249,7 +249,7 @@ def test_mlflow_is_given_no_checkpoint_that_is_not_the_results(store, types_here
 
 
 def test_exchanged_pictures_come_neither_into_a_report_nor_into_mlflow(store, types_here, tmp_path, undrawn):
-    """Both name the picture; untouched, both have it."""
+    """Report and MLflow name an exchanged picture; both have the pictures if these are unchanged."""
     result = store.ledger.result(store.trials[0])
     run_files.put(tmp_path / "into", store.ledger, result)
     assert (tmp_path / "into" / "samples" / "unconditional.png").exists()
@@ -264,7 +264,7 @@ def test_exchanged_pictures_come_neither_into_a_report_nor_into_mlflow(store, ty
 
 
 def test_a_checkpoint_of_another_trial_is_not_gone_on_from(store):
-    """Moved to another trial's place, as the checkpoint, as the one before or as a stack's next, it is refused and nothing is moved."""
+    """Whether it has the name of the newest, the earlier or a stack's next checkpoint, it is refused, and nothing is moved."""
     one, other = store.others
     dataset = loading.load(one.config.data_key, store.home / "data")
     mine, foreign = (Path(str(store.ledger.checkpoint(trial))) for trial in (one, other))
@@ -287,7 +287,7 @@ def test_a_checkpoint_of_another_trial_is_not_gone_on_from(store):
 
 @pytest.mark.parametrize(("field", "value"), [("seed", 99), ("trial", "0" * 16), ("config", {"beta": 9.0})])
 def test_a_checkpoint_is_of_one_trial_seed_and_configuration(store, field, value):
-    """Each is compared by itself; the message has both values."""
+    """Each of the three is compared separately; the message has both values."""
     trial, path = store.others[0], Path(str(store.ledger.checkpoint(store.others[0])))
     state = torch.load(path, weights_only=True)
     state[field] = state[field] | value if field == "config" else value
@@ -300,7 +300,7 @@ def test_a_checkpoint_is_of_one_trial_seed_and_configuration(store, field, value
 
 
 def test_a_checkpoint_written_before_a_field_was_there_is_gone_on_from(store):
-    """What it does not say has that field's default; it names no trial either."""
+    """Such a checkpoint lacks the field and the trial's id. A missing field counts as its default."""
     trial, path = store.others[0], Path(str(store.ledger.checkpoint(store.others[0])))
     state = torch.load(path, weights_only=True)
     del state["trial"], state["config"]["importance_samples"]
@@ -309,19 +309,19 @@ def test_a_checkpoint_written_before_a_field_was_there_is_gone_on_from(store):
 
 
 def test_one_damaged_trial_is_trained_again_and_ends_as_it_was(store, types_here):
-    """A result that names another checkpoint than the one there: the thorough plan sets that trial aside, and only that."""
+    """If a result names another checkpoint than the existing one, the thorough plan sets that trial aside, and no other."""
     first, second = (store.ledger.result(trial) for trial in store.trials)
     (store.ledger.folder(store.trials[0]) / "result.json").unlink()
     assert store.ledger.record(replace(first, checkpoint=second.checkpoint))
-    made = plan.make(store.trials, store.ledger, thorough=True)
-    assert (set(made.damaged), made.done) == ({store.trials[0]}, (store.trials[1],))
+    thorough_plan = plan.make(store.trials, store.ledger, thorough=True)
+    assert (set(thorough_plan.damaged), thorough_plan.done) == ({store.trials[0]}, (store.trials[1],))
     aside = store.ledger.set_aside(store.trials[0])
     assert json.loads((aside / "result.json").read_text())["record"]["trial"] == store.trials[0].id
     assert plan.make(store.trials, store.ledger, thorough=True).fresh == (store.trials[0],)
 
 
 def test_deleting_as_gc_does_is_checked_by_mlflow_too(store, tmp_path):
-    """What was deleted and noted is not uploaded, and is no error."""
+    """A checkpoint that was deleted and recorded as such is not uploaded, and is no error."""
     delete_as_gc_does(store.ledger, store.trials[0])
     run_files.put(tmp_path / "into", store.ledger, store.ledger.result(store.trials[0]))
     assert not (tmp_path / "into" / "checkpoint.pt").exists()
@@ -330,7 +330,10 @@ def test_deleting_as_gc_does_is_checked_by_mlflow_too(store, tmp_path):
 
 @pytest.mark.parametrize("how", ["exchanged", "a byte turned"])
 def test_a_classifier_of_another_modality_judges_nothing(store, how):
-    """Two modalities of one shape: exchanged, or with a byte turned, the file is named; `torch.load` would take both."""
+    """Two modalities have the same shape, so that `torch.load` accepts exchanged files.
+
+    If files are exchanged or a byte is changed, the error names the file.
+    """
     dataset, folder = loading.load(store.trials[0].config.data_key, store.home / "data"), store.home / "runs" / "classifiers"
     assert set(trained_classifiers(dataset, folder, CPU).networks) == {"a", "b"}
     (one,), (other,) = folder.glob("*/a.pt"), folder.glob("*/b.pt")

@@ -1,4 +1,4 @@
-"""Attempts at one trial: each has files of its own, and those of the first result become the trial's."""
+"""Each attempt at a trial has its own files. Those of the attempt with the first result become the trial's."""
 
 import io
 import itertools
@@ -29,7 +29,7 @@ WEIGHTS, PICTURES = b"weights of three epochs", {"given_a": b"picture a", "joint
 
 @pytest.fixture(params=["folder", "memory"])
 def ledger(request, tmp_path):
-    """An empty one, in a folder or by URI."""
+    """An empty ledger in a folder or on remote storage."""
     return Ledger(tmp_path / "runs" if request.param == "folder" else storage_path(f"memory://{tmp_path.name}/runs"))
 
 
@@ -44,7 +44,7 @@ def begun(ledger, worker, checkpoint=WEIGHTS):
 
 @pytest.fixture
 def a_digit_is_a_checkpoint(monkeypatch):
-    """The content of a checkpoint is the number of its epochs."""
+    """A checkpoint's content is its number of epochs."""
     monkeypatch.setattr(
         checkpoint, "held", lambda path, *_: SimpleNamespace(epochs=int(path.read_bytes())) if path.exists() else None
     )
@@ -57,7 +57,7 @@ def named(attempt, checkpoint=WEIGHTS):
 
 
 def test_the_files_of_the_first_result_become_the_trials(ledger):
-    """The second is refused, changes nothing, and nothing of either attempt is left beside."""
+    """The second result is refused and changes nothing. Nothing of either attempt is left."""
     first, second = begun(ledger, "worker-a"), begun(ledger, "worker-b", b"other weights")
     assert (first.number, second.number) == (1, 2)
     assert ledger.record(named(second, b"other weights"), second)
@@ -71,7 +71,7 @@ def test_the_files_of_the_first_result_become_the_trials(ledger):
 
 
 def test_what_a_late_attempt_writes_is_not_the_trials(ledger):
-    """A worker that slept writes its checkpoint when the trial has ended: the trial's stays the one that the result names."""
+    """A worker wakes and writes its checkpoint after the trial has ended. The trial's checkpoint stays the one that the result names."""
     first = begun(ledger, "worker-a")
     second = begun(ledger, "worker-b")
     assert ledger.record(named(second), second)
@@ -82,7 +82,7 @@ def test_what_a_late_attempt_writes_is_not_the_trials(ledger):
 
 
 def test_moving_files_to_their_place_may_be_cut_anywhere(ledger, monkeypatch):
-    """Before every step: the result counts, its checkpoint is found, and moving again ends with all files in their place."""
+    """After an interruption before any step, the result counts and its checkpoint is found. Moving again finishes the work."""
     for step in itertools.count():
         here = Ledger(ledger.storage / f"step{step}")
         attempt, steps = begun(here, "worker-a"), itertools.count()
@@ -122,7 +122,7 @@ def test_moving_files_to_their_place_may_be_cut_anywhere(ledger, monkeypatch):
 
 @pytest.mark.usefixtures("a_digit_is_a_checkpoint")
 def test_an_attempt_goes_on_from_the_newest_checkpoint(ledger):
-    """Of two earlier attempts, from that with more epochs, with the checkpoint before; both stay as they are."""
+    """Of two earlier attempts, the one with more epochs gives both of its checkpoints. Both attempts keep their files."""
     old, older = begun(ledger, "worker-a", b"5"), begun(ledger, "worker-b", b"3")
     write_bytes(old.folder / "checkpoint.before", b"4")
     new = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-c"), "worker-c")
@@ -134,7 +134,7 @@ def test_an_attempt_goes_on_from_the_newest_checkpoint(ledger):
 
 @pytest.mark.usefixtures("a_digit_is_a_checkpoint")
 def test_an_attempt_whose_note_was_cut_is_gone_on_from(ledger):
-    """Its checkpoint is newer than that of the attempt before: of a stack, the other trials go on from there too."""
+    """Its checkpoint is the newest, and the other trials of a stack resume from the same epoch."""
     begun(ledger, "worker-a", b"3")
     last = begun(ledger, "worker-b", b"7")
     note = ledger.folder(TRIAL) / "attempts" / "0002.json"
@@ -145,7 +145,7 @@ def test_an_attempt_whose_note_was_cut_is_gone_on_from(ledger):
 
 
 def test_a_checkpoint_of_another_trial_is_not_copied(ledger):
-    """It is named where it lies, so that nothing is left of it when somebody has moved it to where it belongs."""
+    """The error names its present path, so that nothing is left of it once the user has moved it."""
     ledger.begin(TRIAL)
     content = io.BytesIO()
     torch.save({"format": FORMAT, "trial": "0" * 16, "seed": 0, "config": {}, "history": [], "diverged_at_step": None}, content)
@@ -157,7 +157,7 @@ def test_a_checkpoint_of_another_trial_is_not_copied(ledger):
 
 
 def test_an_attempt_goes_on_from_what_an_earlier_version_left(ledger):
-    """It has its checkpoints in the trial's own folder."""
+    """Earlier versions wrote checkpoints into the trial's own folder."""
     ledger.begin(TRIAL)
     write_bytes(ledger.folder(TRIAL) / "checkpoint.pt", b"new")
     write_bytes(ledger.folder(TRIAL) / "checkpoint.before", b"old")
@@ -172,7 +172,7 @@ def test_an_attempt_goes_on_from_what_an_earlier_version_left(ledger):
 
 
 def test_a_trial_that_was_put_back_does_not_go_on_from_a_worker_that_slept(ledger):
-    """That worker wakes, and writes its checkpoint where the trial is now to begin anew: nobody has begun such an attempt there."""
+    """The worker wakes and writes its checkpoint into the trial's new folder, where no record names its attempt."""
     slept = begun(ledger, "worker-a")
     ledger.set_aside(TRIAL, "aside")
     write_bytes(slept.checkpoint, b"of the trial as it was")
@@ -182,18 +182,18 @@ def test_a_trial_that_was_put_back_does_not_go_on_from_a_worker_that_slept(ledge
 
 
 def test_a_failure_counts_until_another_attempt_has_begun(ledger):
-    """A note that a trial has failed, or was cancelled, is of one attempt."""
-    seen = []
+    """A record that a trial has failed or was cancelled belongs to one attempt."""
+    statuses = []
     for note in (lambda: ledger.fail(TRIAL, "ValueError: no"), lambda: ledger.cancel(TRIAL), lambda: None):
         ledger.begin(TRIAL, "worker")
-        seen.append(ledger.state(TRIAL).status)
+        statuses.append(ledger.state(TRIAL).status)
         note()
-        seen.append(ledger.state(TRIAL).status)
-    assert seen == ["pending", "failed", "pending", "cancelled", "pending", "pending"]
+        statuses.append(ledger.state(TRIAL).status)
+    assert statuses == ["pending", "failed", "pending", "cancelled", "pending", "pending"]
 
 
 def test_two_that_begin_at_once_have_two_numbers(ledger, monkeypatch):
-    """Neither writes over the other's note, though both saw the same attempts."""
+    """Neither overwrites the other's record, although both saw the same attempts."""
     ledger.begin(TRIAL, "worker-a")
     monkeypatch.setattr("orchestrator.ledger.ledger.listed", lambda *_: [])  # the note of the first is not there yet
     assert ledger.begin(TRIAL, "worker-b") == 2

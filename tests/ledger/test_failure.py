@@ -1,4 +1,4 @@
-"""Failures: what is recorded of an exception is read back, and read alike from records that have only its text."""
+"""A failure is read back as it was recorded, also from records of earlier versions, which have only its text."""
 
 import traceback
 
@@ -16,7 +16,7 @@ OWN = f"{USERS_FILE}:made"
 
 
 def by_this_project():
-    """A function of ours refuses a value."""
+    """A function of this project refuses a value."""
     choose("field", "b", ["a"])
 
 
@@ -34,7 +34,7 @@ def while_another_is_handled():
 
 
 def without_a_message():
-    """An exception that says nothing."""
+    """An exception without a message."""
     raise KeyboardInterrupt
 
 
@@ -48,7 +48,7 @@ CAUSES = {
 
 
 def raised(function):
-    """The exception that a function raises."""
+    """Returns the exception that a function raises."""
     try:
         function()
     except BaseException as error:
@@ -69,7 +69,7 @@ def test_a_failure_has_the_type_the_message_and_the_innermost_frame_of_ours_or_t
 
 @pytest.mark.parametrize("function", CAUSES, ids=lambda function: function.__name__)
 def test_the_text_of_an_earlier_versions_record_gives_the_same_failure(function):
-    """Type, message, frame and traceback."""
+    """Type, message, frame and traceback are the same."""
     error = raised(function)
     text = "".join(traceback.format_exception(error))
     assert Failure.recorded({"error": text}, OWN) == Failure.of(error, OWN)
@@ -77,7 +77,7 @@ def test_the_text_of_an_earlier_versions_record_gives_the_same_failure(function)
 
 @pytest.mark.parametrize("function", CAUSES, ids=lambda function: function.__name__)
 def test_the_ledger_gives_back_what_was_recorded(function, tmp_path):
-    """As the failure of the last attempt, and as that of the trial; as does the same failure noted as text."""
+    """It returns the same failure for the last attempt and for the trial, also if the failure was recorded as text."""
     ledger, failed = Ledger(tmp_path), Trial(cell(), 0)
     failure = Failure.of(raised(function), failed.config.dataset)
     for noted in (failure, failure.traceback):
@@ -89,7 +89,7 @@ def test_the_ledger_gives_back_what_was_recorded(function, tmp_path):
 
 @pytest.mark.parametrize("word", ["the worker was killed by signal 9", "first line\nlast line", ""])
 def test_a_worker_that_left_no_traceback_has_a_failure_without_a_type(word):
-    """Its message is what is said of it, and its cause is the last line of that."""
+    """The failure's message is the text about the worker; its cause is the last line of that text."""
     failure = Failure.parsed(word, "polymnist")
     assert (failure.type, failure.frame, failure.traceback, failure.message) == ("", "", "", word)
     assert word.endswith(failure.cause) == bool(word)

@@ -1,4 +1,4 @@
-"""docs/ledger-format.md names what a storage holds."""
+"""docs/ledger-format.md describes the files of a storage."""
 
 import json
 import re
@@ -15,7 +15,7 @@ WORDS = set(re.findall(r"`([^`]+)`", PAGE))
 
 
 def test_the_page_has_every_kind_of_record_with_its_fields(store):
-    """Of a storage with every kind of record: a row names the kind, and each field stands on the page."""
+    """For a storage with every kind of record, the page has a row for each kind, and each field."""
     recorded.delete_as_gc_does(store.ledger, store.trials[1])
     storage = store.home / "runs"
     with Lease(storage) as lease:
@@ -30,12 +30,12 @@ def test_the_page_has_every_kind_of_record_with_its_fields(store):
 
 
 def test_the_page_is_of_the_format_that_is_written():
-    """Its number stands at the head."""
+    """The page states the number of the current format."""
     assert f"**record format {FORMAT}**" in PAGE
 
 
 def test_the_page_says_when_a_trial_has_each_status():
-    """The table has the statuses of the glossary and no others."""
+    """The table has exactly the statuses of the glossary."""
     table = PAGE.partition("### The status")[2].partition("\n## ")[0]
     named = re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE)
     assert sorted(re.findall(r"`(\w+)`", " ".join(named))) == sorted(STATUSES)

@@ -1,4 +1,4 @@
-"""Workers that want one trial: whatever the order of their steps, and whoever stands still when, one result counts."""
+"""Several workers want one trial: whatever the order of their steps and whichever of them is suspended, one result counts."""
 
 import pytest
 
@@ -16,7 +16,7 @@ SEEDS = 100
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_result_counts_and_no_checkpoint_goes_back(kind):
-    """With pauses, deaths, clocks that differ and late listings. `benchmarks.robustness.lease_schedules` runs 30,000 such schedules."""
+    """Schedules have pauses, deaths, unequal clocks, late listings. `benchmarks.robustness.lease_schedules` runs 30,000 of them."""
     outcomes = [simulate(seed, KINDS[kind]) for seed in range(SEEDS)]
     assert [(seed, outcome.broken) for seed, outcome in enumerate(outcomes) if outcome.broken] == []
     assert {outcome.kept for outcome in outcomes} <= {0, 1}  # 0 where all had died
@@ -26,7 +26,7 @@ def test_one_result_counts_and_no_checkpoint_goes_back(kind):
 
 
 def test_a_simulation_without_exclusive_creation_finds_two_results(monkeypatch):
-    """So the schedules would show it, if two results could be kept."""
+    """The schedules would detect it if two results could be recorded."""
 
     def replacing(self, content):
         self.write_bytes(content)
@@ -37,14 +37,14 @@ def test_a_simulation_without_exclusive_creation_finds_two_results(monkeypatch):
 
 
 def test_a_simulation_with_one_folder_for_all_attempts_finds_a_checkpoint_that_goes_back(monkeypatch):
-    """So the schedules would show it, if attempts wrote over one another's files."""
+    """The schedules would detect it if attempts overwrote one another's files."""
     monkeypatch.setattr(Attempt, "of", classmethod(lambda cls, folder, number, worker: cls(number, folder / "attempts" / "all")))
     broken = [text for seed in range(SEEDS) for text in simulate(seed, KINDS["pauses and a death"]).broken]
     assert any("were replaced by" in text or "names" in text for text in broken)
 
 
 def test_in_no_order_do_two_hold_the_same(monkeypatch):
-    """Every order of the steps of two that claim at once: one goes on, or none, and never two."""
+    """Two processes claim at once. In every order of their steps, at most one of them gets the claim."""
     monkeypatch.setattr(World, "start_beat", lambda self, beat: None)
     holders: list[list[int]] = []
 
@@ -67,16 +67,16 @@ def test_in_no_order_do_two_hold_the_same(monkeypatch):
 
 
 def test_in_every_order_the_first_of_two_results_counts():
-    """Every order of the steps of two workers that record: one is kept, and the checkpoint is the one that it names."""
-    kept: list[list[bool]] = []
+    """Two workers record results. In every order of their steps, one result counts, and the checkpoint is the one that it names."""
+    outcomes: list[list[bool]] = []
 
     def begin(world: World, storage: MemoryPath) -> None:
-        ledger, said = Ledger(storage), []
-        kept.append(said)
+        ledger, recorded = Ledger(storage), []
+        outcomes.append(recorded)
 
         def records(number: int, attempt: Attempt, content: bytes) -> None:
-            found = TrialResult(TRIAL, "completed", (), (), None, 0.0, 0.0, number, {}, Digest.of(content))
-            said.append(ledger.record(found, attempt))
+            trial_result = TrialResult(TRIAL, "completed", (), (), None, 0.0, 0.0, number, {}, Digest.of(content))
+            recorded.append(ledger.record(trial_result, attempt))
 
         for number in (1, 2):
             attempt, content = Attempt.of(ledger.folder(TRIAL), number, f"worker{number}"), b'{"epochs": 3, "by": "%d"}' % number
@@ -91,4 +91,4 @@ def test_in_every_order_the_first_of_two_results_counts():
         assert Digest.of(raw).sha256 in record
         assert not [path for path in world.files if "/attempts/" in path]
     assert worlds > 5
-    assert all(sorted(said) == [False, True] for said in kept)
+    assert all(sorted(recorded) == [False, True] for recorded in outcomes)

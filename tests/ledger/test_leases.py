@@ -1,4 +1,4 @@
-"""Leases: whoever dies when, at most one process holds a thing."""
+"""Leases: whichever process dies at whatever moment, at most one process holds a trial or sweep."""
 
 import json
 import multiprocessing
@@ -31,17 +31,17 @@ with Lease(storage) as lease:
 
 @pytest.fixture(params=["folder", "memory"])
 def storage(request, tmp_path):
-    """A local folder, and a file system that is reached by URI."""
+    """A local folder, and a remote file system."""
     return tmp_path if request.param == "folder" else storage_path(f"memory://{tmp_path.name}")
 
 
 def claims_in(storage):
-    """The files of all claims on `storage / "thing"`."""
+    """Returns the files of all claims on `storage / "thing"`."""
     return sorted(path for path in storage.rglob("claims/**/*.json") if path.parent.name == "thing")
 
 
 def as_of_another_machine(storage, **more):
-    """Let the one claim on the thing be that of a process on another machine."""
+    """Change the only claim on `thing` to one by a process on another machine."""
     (claim,) = claims_in(storage)
     content = json.loads(claim.read_text())
     plain = {name: value for name, value in content.items() if name not in ("record", "sha256")}
@@ -51,7 +51,7 @@ def as_of_another_machine(storage, **more):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """This process's clock, to be moved by hand; waiting moves it."""
+    """This process's clock, which the test sets; waiting advances it."""
     now = [1000.0]
     monkeypatch.setattr(heartbeat, "now", lambda: now[0])
     monkeypatch.setattr(heartbeat, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
@@ -70,7 +70,7 @@ def other(tmp_path):
 
 
 def test_what_one_holds_another_does_not_get_until_it_is_released(storage):
-    """The second is told who holds it, and leaves nothing behind; after the first has let go, it gets it."""
+    """The second process learns who the holder is, and leaves no file. After the holder has let go, the second one gets the claim."""
     with Lease(storage, driver="d") as first, Lease(storage) as second:
         assert first.claim(storage / "thing") is None
         holder = second.claim(storage / "thing")
@@ -85,7 +85,7 @@ def test_what_one_holds_another_does_not_get_until_it_is_released(storage):
 
 
 def test_a_process_that_was_killed_holds_nothing_from_then_on(tmp_path, other):
-    """On one machine that is seen at once, by its number and when it began; what it left is removed."""
+    """On one machine this is seen at once, by process number and start time. The dead process's files are removed."""
     with Lease(tmp_path) as lease:
         holder = lease.claim(tmp_path / "thing")
         assert holder.process == other.pid
@@ -99,7 +99,7 @@ def test_a_process_that_was_killed_holds_nothing_from_then_on(tmp_path, other):
 
 
 def test_a_process_of_another_machine_counts_as_dead_when_its_beat_has_not_changed(tmp_path, other, clock):
-    """Before that it holds what it holds, dead or not: nobody can tell. Its number means nothing here."""
+    """Until then it keeps its claim, because nobody can tell whether it is dead. Its process number means nothing here."""
     as_of_another_machine(tmp_path, process=1)
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
@@ -113,7 +113,7 @@ def test_a_process_of_another_machine_counts_as_dead_when_its_beat_has_not_chang
 
 @pytest.mark.parametrize("skew", [-3600.0, -60.0, 60.0, 3600.0])
 def test_no_clock_of_another_machine_or_of_the_storage_is_compared(tmp_path, other, clock, skew):
-    """A holder elsewhere that beats keeps what it has, whatever times its files bear; one that does not beat loses it in time."""
+    """A holder on another machine keeps its claim while it beats, whatever its files' times. Without beats it loses the claim."""
     claim = as_of_another_machine(tmp_path)
     other.send_signal(signal.SIGSTOP)
     beat = tmp_path / "alive" / claim.stem
@@ -129,16 +129,16 @@ def test_no_clock_of_another_machine_or_of_the_storage_is_compared(tmp_path, oth
 
 
 def test_a_claimer_that_slept_between_two_looks_does_not_take_from_one_that_beats(tmp_path, other, clock, monkeypatch):
-    """It stands still for two minutes after it has read the beat: what it read is then old, and says nothing of now."""
+    """It is suspended for two minutes after it has read the beat. That beat is then old, and must not count against the holder."""
     claim = as_of_another_machine(tmp_path)
     other.send_signal(signal.SIGSTOP)
     read, beat = heartbeat.beat_of, tmp_path / "alive" / claim.stem
 
     def slowly(storage, holder):
-        found = read(storage, holder)
+        beat_text = read(storage, holder)
         clock[0] += 120
-        beat.write_text(f"{int(found) + 1:016d}")
-        return found
+        beat.write_text(f"{int(beat_text) + 1:016d}")
+        return beat_text
 
     monkeypatch.setattr(heartbeat, "beat_of", slowly)
     with Lease(tmp_path) as lease:
@@ -146,7 +146,7 @@ def test_a_claimer_that_slept_between_two_looks_does_not_take_from_one_that_beat
 
 
 def test_a_process_that_is_stopped_on_this_machine_keeps_what_it_holds(tmp_path, other, clock):
-    """However long it stands still: it may go on. It is said to be stopped."""
+    """It keeps its claim however long it is stopped, because it may continue. The message says that it is stopped."""
     other.send_signal(signal.SIGSTOP)
     with Lease(tmp_path) as lease:
         for _ in range(5):
@@ -159,7 +159,7 @@ def test_a_process_that_is_stopped_on_this_machine_keeps_what_it_holds(tmp_path,
 
 
 def test_a_process_that_proc_does_not_show_is_judged_by_its_beat(tmp_path, other, clock, monkeypatch):
-    """Where /proc hides other users' processes, one that is there is not taken for dead; one that is not there is."""
+    """/proc may hide other users' processes. Then an existing process does not count as dead, and a missing one does."""
     monkeypatch.setattr(holder_module, "stat", lambda process: [])
     with Lease(tmp_path) as lease:
         assert lease.claim(tmp_path / "thing").process == other.pid
@@ -170,7 +170,7 @@ def test_a_process_that_proc_does_not_show_is_judged_by_its_beat(tmp_path, other
 
 
 def test_another_users_process_is_not_taken_for_dead(tmp_path, other, monkeypatch):
-    """A signal to it is refused, which says that it is there."""
+    """A refused signal shows that the process exists."""
 
     def refused(process, number):
         raise PermissionError
@@ -183,7 +183,7 @@ def test_another_users_process_is_not_taken_for_dead(tmp_path, other, monkeypatc
 
 
 def test_who_was_taken_over_while_asleep_finds_out_before_it_goes_on(tmp_path, clock):
-    """A holder that stood still for too long is told so, and does not come back to life by beating."""
+    """A holder that was suspended for too long gets LeaseLost, and cannot get its lease back by beating."""
     with Lease(tmp_path) as sleeper:
         assert sleeper.claim(tmp_path / "mine") is None
         sleeper.check()
@@ -195,7 +195,7 @@ def test_who_was_taken_over_while_asleep_finds_out_before_it_goes_on(tmp_path, c
 
 
 def test_who_stood_still_while_it_beat_was_not_heard_of_meanwhile(tmp_path, clock, monkeypatch):
-    """A minute passes while the beat is written: the lease was heard of when that began, and no later."""
+    """A minute passes while a beat is written. The lease then counts from the start of the write."""
     write = heartbeat.write_beat
     with Lease(tmp_path) as lease:
         monkeypatch.setattr(heartbeat, "write_beat", lambda *what: (write(*what), clock.__setitem__(0, clock[0] + 60)))
@@ -207,7 +207,7 @@ def test_who_stood_still_while_it_beat_was_not_heard_of_meanwhile(tmp_path, cloc
 
 
 def test_whatever_a_store_raises_the_next_beat_comes(tmp_path, clock, monkeypatch):
-    """An error of a library is no reason to stop beating; a lease that is not heard of in time is lost."""
+    """An exception in a library does not stop the heartbeat. A lease without a beat in time is lost."""
 
     def broken(*what):
         raise RuntimeError("the library is confused")
@@ -228,7 +228,7 @@ def test_whatever_a_store_raises_the_next_beat_comes(tmp_path, clock, monkeypatc
 
 
 def test_a_claim_stays_where_it_is_when_its_folder_is_moved(tmp_path):
-    """Who moves a folder aside keeps others from what was in it, and from what comes there anew."""
+    """A process that moves a folder aside also holds the new folder at the old path."""
     folder = tmp_path / "trials" / "4f0c"
     folder.mkdir(parents=True)
     with Lease(tmp_path) as mover, Lease(tmp_path) as claimer:
@@ -239,7 +239,7 @@ def test_a_claim_stays_where_it_is_when_its_folder_is_moved(tmp_path):
 
 
 def test_a_driver_of_an_earlier_version_is_seen(tmp_path):
-    """It has its claim in the folder of its sweep."""
+    """Its claim is in the folder of its sweep."""
     folder = tmp_path / "sweeps" / "s"
     with Lease(tmp_path) as old, Lease(tmp_path) as new:
         (folder / "claims").mkdir(parents=True)
@@ -249,7 +249,7 @@ def test_a_driver_of_an_earlier_version_is_seen(tmp_path):
 
 
 def test_a_driver_lets_go_for_the_workers_that_it_has_stopped(tmp_path, other):
-    """Their claims and signs of life go; those of another driver's workers stay."""
+    """Claims and heartbeats of its own workers are removed; those of another driver's workers stay."""
     (claim,) = claims_in(tmp_path)
     claims.release(tmp_path, tmp_path / "thing", "another driver")
     assert claim.exists()
@@ -259,7 +259,7 @@ def test_a_driver_lets_go_for_the_workers_that_it_has_stopped(tmp_path, other):
 
 
 def test_a_beat_keeps_a_lease_fresh(storage, monkeypatch):
-    """The thread writes the sign of life anew, on a folder and by URI."""
+    """The thread writes new beats, to a folder and to remote storage."""
     monkeypatch.setattr(heartbeat, "beat_seconds", lambda storage: 0.05)
     with Lease(storage) as lease:
         sign = storage / "alive" / lease.holder.token
@@ -270,7 +270,7 @@ def test_a_beat_keeps_a_lease_fresh(storage, monkeypatch):
 
 
 def test_a_claim_that_was_cut_is_that_of_a_dead_process_or_of_a_living_one(tmp_path, other):
-    """Half a claim still names its token: while that beats, the thing is held."""
+    """Half a claim still has its token in its name. While that token beats, the claim counts."""
     (claim,) = claims_in(tmp_path)
     claim.write_text(claim.read_text()[:20])
     with Lease(tmp_path) as lease:
@@ -279,7 +279,7 @@ def test_a_claim_that_was_cut_is_that_of_a_dead_process_or_of_a_living_one(tmp_p
         assert lease.claim(tmp_path / "thing") is None
 
 
-def _contend(storage, start, inside, most, wins):
+def _contend(storage, start, inside, most_inside, wins):
     from mopoe_core.storage.paths import storage_path
 
     with Lease(storage_path(storage)) as lease:
@@ -290,7 +290,7 @@ def _contend(storage, start, inside, most, wins):
             if lease.claim(things) is None:
                 with inside.get_lock():
                     inside.value += 1
-                    most.value = max(most.value, inside.value)
+                    most_inside.value = max(most_inside.value, inside.value)
                 time.sleep(0.002)
                 with inside.get_lock():
                     inside.value -= 1
@@ -301,14 +301,14 @@ def _contend(storage, start, inside, most, wins):
 
 
 def test_of_many_that_come_at_once_never_two_go_on(tmp_path):
-    """Four processes claim and let go forty times: there is never more than one inside."""
+    """Four processes claim and let go forty times. Never more than one of them holds the claim."""
     context = multiprocessing.get_context("spawn")
-    start, inside, most, wins = context.Barrier(4), context.Value("i", 0), context.Value("i", 0), context.Value("i", 0)
-    processes = [context.Process(target=_contend, args=(str(tmp_path), start, inside, most, wins)) for _ in range(4)]
+    start, inside, most_inside, wins = context.Barrier(4), context.Value("i", 0), context.Value("i", 0), context.Value("i", 0)
+    processes = [context.Process(target=_contend, args=(str(tmp_path), start, inside, most_inside, wins)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(90)
         assert process.exitcode == 0
-    assert most.value == 1
+    assert most_inside.value == 1
     assert wins.value >= 40

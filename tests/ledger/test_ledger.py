@@ -1,4 +1,4 @@
-"""The ledger and the plan: what is derived from which files."""
+"""The ledger and the plan: what they derive from which files."""
 
 import math
 import os
@@ -29,7 +29,7 @@ def ledger(tmp_path):
 
 
 def test_reading_creates_nothing(ledger):
-    """Asking for states, results and plans leaves no folder behind."""
+    """Reading states, results and plans creates no folder."""
     assert ledger.state(TRIAL).status == "pending"
     assert ledger.result(TRIAL) is None
     assert planning.make([TRIAL], ledger).fresh == (TRIAL,)
@@ -37,11 +37,11 @@ def test_reading_creates_nothing(ledger):
 
 
 def test_a_result_comes_back_as_it_was_recorded(ledger):
-    """Every field survives, NaN of a diverged history included."""
-    kept = result(cell(), 0, {COHERENCE: 0.1 + 0.2})
+    """Every field is the same, also the NaN in a diverged history."""
+    recorded = result(cell(), 0, {COHERENCE: 0.1 + 0.2})
     ledger.begin(TRIAL)
-    ledger.record(kept)
-    assert ledger.result(TRIAL) == kept
+    ledger.record(recorded)
+    assert ledger.result(TRIAL) == recorded
     diverged = result(cell(beta=2.0), 0, {}, status="diverged")
     diverged = replace(diverged, history=(replace(diverged.history[0], values={"train/loss": math.nan}),))
     ledger.begin(diverged.trial)
@@ -51,32 +51,32 @@ def test_a_result_comes_back_as_it_was_recorded(ledger):
 
 
 def test_the_status_follows_the_files(ledger, monkeypatch):
-    """pending, running while somebody holds it and beats, pending again when another machine's beat is old, failed, cancelled,
-    completed.
+    """It is pending; running while a live process holds the trial; pending again when a heartbeat of another machine is old; failed;
+    cancelled; completed.
     """
-    seen = [ledger.state(TRIAL).status]
+    statuses = [ledger.state(TRIAL).status]
     number = ledger.begin(TRIAL)
     with Lease(ledger.storage) as lease:
         assert lease.claim(ledger.folder(TRIAL)) is None
-        seen.append(ledger.state(TRIAL).status)
+        statuses.append(ledger.state(TRIAL).status)
         os.utime(ledger.storage / "alive" / lease.holder.token, (time.time() - STALE_SECONDS - 1,) * 2)
         with monkeypatch.context() as patched:
             patched.setattr(holder, "machine", lambda: "another")
-            seen.append(ledger.state(TRIAL).status)
+            statuses.append(ledger.state(TRIAL).status)
     ledger.end_attempt(TRIAL, number, "failed", "Traceback ...\nValueError: no")
     ledger.fail(TRIAL, ledger.last_failure(TRIAL))
-    seen.append(ledger.state(TRIAL).status)
+    statuses.append(ledger.state(TRIAL).status)
     assert ledger.state(TRIAL).error == "ValueError: no"
     assert ledger.begin(TRIAL) == 2
     ledger.cancel(TRIAL)
-    seen.append(ledger.state(TRIAL).status)
+    statuses.append(ledger.state(TRIAL).status)
     ledger.record(result(cell(), 0, {COHERENCE: 0.5}))
-    seen.append(ledger.state(TRIAL).status)
-    assert seen == ["pending", "running", "pending", "failed", "cancelled", "completed"]
+    statuses.append(ledger.state(TRIAL).status)
+    assert statuses == ["pending", "running", "pending", "failed", "cancelled", "completed"]
 
 
 def test_a_default_that_moved_is_an_error_that_names_the_field(ledger, monkeypatch):
-    """The id is the same, the configuration is not: the stored one is compared on reuse."""
+    """The id is the same but the configuration is not: the stored configuration is compared when a trial is reused."""
     ledger.begin(TRIAL)
     monkeypatch.setattr(TrainingConfig.model_fields["importance_samples"], "default", 50)
     TrainingConfig.model_rebuild(force=True)
@@ -102,7 +102,7 @@ def test_a_damaged_result_is_named(ledger):
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"status": "completed"}', '{"status": "great"}', "", "{"])
 def test_damage_of_any_kind_is_named_and_stops_no_other_sweep(ledger, content):
-    """A result that lacks its parts is one clear error for its own trial, and is passed over when others are estimated."""
+    """An incomplete result is one clear error for its own trial. Estimates for other trials skip it."""
     ledger.begin(TRIAL)
     (ledger.folder(TRIAL) / "result.json").write_text(content)
     with pytest.raises(DamagedError, check=naming(ledger.folder(TRIAL) / "result.json")):
@@ -131,22 +131,22 @@ FORGERIES = {
 
 @pytest.mark.parametrize("how", FORGERIES)
 def test_what_was_tampered_with_is_found_named_and_trained_again_only_if_asked(ledger, how):
-    """The plan says which trial is damaged and where; set aside, the trial is new, the other is as it was, and nothing was deleted."""
+    """The plan names the damaged trial and its file. Set aside, the trial is new. The other trial is unchanged; nothing was deleted."""
     other = Trial(cell(beta=9.0), 0)
     for trial in (TRIAL, other):
         ledger.begin(trial)
         ledger.record(result(trial.cell, 0, {COHERENCE: 0.5}))
     name, forge = FORGERIES[how]
     forge(ledger.folder(TRIAL) / name)
-    made = planning.make([TRIAL, other], ledger)
-    assert (made.done, made.to_run, list(made.damaged)) == ((other,), (), [TRIAL])
-    said = planning.damage(made, ledger.storage)
-    assert str(ledger.folder(TRIAL) / name) in said
-    assert "--retrain-damaged" in said
+    plan = planning.make([TRIAL, other], ledger)
+    assert (plan.done, plan.to_run, list(plan.damaged)) == ((other,), (), [TRIAL])
+    message = planning.damage(plan, ledger.storage)
+    assert str(ledger.folder(TRIAL) / name) in message
+    assert "--retrain-damaged" in message
     before = {path.name: path.read_bytes() for path in ledger.folder(TRIAL).glob("*.json")}
     aside = ledger.set_aside(TRIAL)
-    made = planning.make([TRIAL, other], ledger)
-    assert (made.done, made.fresh, made.damaged) == ((other,), (TRIAL,), {})
+    plan = planning.make([TRIAL, other], ledger)
+    assert (plan.done, plan.fresh, plan.damaged) == ((other,), (TRIAL,), {})
     assert {path.name: path.read_bytes() for path in aside.glob("*.json")} == before
 
 
@@ -160,24 +160,24 @@ def test_a_plan_is_the_spec_minus_the_ledger(ledger):
     ledger.record(result(cells[1], 0, {}, status="diverged"))
     ledger.checkpoint(trials[2]).write_bytes(b"x")
     ledger.fail(trials[3], "no")
-    made = planning.make(trials, ledger)
-    assert (made.done, made.resume, made.fresh) == (tuple(trials[:2]), (trials[2],), tuple(trials[3:]))
+    plan = planning.make(trials, ledger)
+    assert (plan.done, plan.resume, plan.fresh) == (tuple(trials[:2]), (trials[2],), tuple(trials[3:]))
 
 
 def test_estimates_come_from_past_trials_and_scale_with_epochs(ledger):
-    """A past trial of one epoch that took 2 s and 1 s of evaluation makes 10 epochs cost 21 s; another model is guessed."""
+    """A past trial had one epoch of 2 s and an evaluation of 1 s, so 10 epochs cost 21 s. The cost of another model is guessed."""
     past = result(cell(epochs=1), 0, {})
-    wanted = Trial(cell(epochs=10), 1)
-    found = planning.estimate([wanted], [past])
-    assert found.guessed == 0
-    assert found.trial_hours * 3600 == pytest.approx(21.0)
+    planned = Trial(cell(epochs=10), 1)
+    estimate = planning.estimate([planned], [past])
+    assert estimate.guessed == 0
+    assert estimate.trial_hours * 3600 == pytest.approx(21.0)
     assert planning.estimate([Trial(cell("mvae"), 0)], [past]).guessed == 1
 
 
 def test_wall_hours_divide_by_what_runs_at_once(ledger):
-    """On 8 CPUs with 2 a trial, 4 run at once, or fewer if the spec says so."""
+    """With 8 CPUs and 2 for each trial, 4 trials run at once, or fewer if the spec limits them."""
     trials = [Trial(cell(), seed) for seed in range(12)]
-    made = planning.make(trials, ledger)
-    hours = made.estimate.trial_hours
-    assert planning.wall_hours(made, Resources(cpu=2), 8) == pytest.approx(hours / 4)
-    assert planning.wall_hours(made, Resources(cpu=2, at_once=3), 8) == pytest.approx(hours / 3)
+    plan = planning.make(trials, ledger)
+    hours = plan.estimate.trial_hours
+    assert planning.wall_hours(plan, Resources(cpu=2), 8) == pytest.approx(hours / 4)
+    assert planning.wall_hours(plan, Resources(cpu=2, at_once=3), 8) == pytest.approx(hours / 3)

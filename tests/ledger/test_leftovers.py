@@ -1,4 +1,4 @@
-"""`gc` knows what killed processes leave behind, and nothing else."""
+"""`gc` finds the files that killed processes left behind, and no others."""
 
 import os
 import subprocess
@@ -64,33 +64,33 @@ KEPT = (
 
 @pytest.fixture(params=["folder", "memory"])
 def storage(request, tmp_path):
-    """A storage of each kind with files of both sorts, all of them a year old."""
+    """A local and a remote storage, with leftovers and other files, all of them a year old."""
     return tmp_path / "storage" if request.param == "folder" else storage_path(f"memory://{uuid.uuid4().hex}")
 
 
 def make_old(folder):
-    """All files and folders below."""
+    """Make all files and folders below a folder a year old."""
     then = time.time() - 2 * leftovers.FORGOTTEN_SECONDS
     for path in (*folder.rglob("*"), folder):
         os.utime(path, (then, then), follow_symlinks=False)
 
 
 def names(storage, paths):
-    """Below storage."""
+    """Returns the paths of all files below storage."""
     return sorted(str(path).removeprefix(f"{storage}/") for path in paths if str(path).startswith(f"{storage}/"))
 
 
 def test_what_killed_processes_left_is_found_when_it_is_old_and_nothing_else(storage, monkeypatch):
-    """Of every kind, locally and in remote storage; while it is young, none of it. After it is removed, all else is there."""
+    """Every kind of leftover is found on local and remote storage, but not while it is young. Removing them leaves all other files."""
     for name in (*LEFT, *KEPT):
         write_text(storage / name, "x")
     assert names(storage, leftovers.find(storage)) == []
     monkeypatch.setattr(leftovers, "FORGOTTEN_SECONDS", -60.0)
     below = RemotePath.below
     monkeypatch.setattr(RemotePath, "below", lambda self: ((path, time.time()) for path, _ in below(self)))  # memory has no times
-    found = leftovers.find(storage)
-    assert names(storage, found) == sorted(LEFT)
-    for path in found:
+    old_files = leftovers.find(storage)
+    assert names(storage, old_files) == sorted(LEFT)
+    for path in old_files:
         if str(path).startswith(str(storage)):
             leftovers.remove(path)
     assert names(storage, leftovers.find(storage)) == []
@@ -99,7 +99,7 @@ def test_what_killed_processes_left_is_found_when_it_is_old_and_nothing_else(sto
 
 
 def test_the_beat_of_a_process_that_is_there_is_no_leftover(tmp_path):
-    """It may have been stopped for days, and go on; that of a process which is gone is one."""
+    """The process may have been stopped for days, and may continue. The heartbeat of a process that is gone is a leftover."""
     with Lease(tmp_path) as lease:
         assert lease.claim(tmp_path / "sweeps" / "s") is None
         write_text(tmp_path / "alive" / "0123", "x")
@@ -108,7 +108,7 @@ def test_the_beat_of_a_process_that_is_there_is_no_leftover(tmp_path):
 
 
 def test_a_half_built_report_is_one_leftover(tmp_path):
-    """Old only if everything in it is; a link is not followed out of storage."""
+    """It is old only if everything in it is old. A link that leads out of storage is not followed."""
     report = tmp_path / "runs" / "sweeps" / "s" / "report"
     draft = report.with_name(replaced_folder.draft_name(report))
     write_text(draft / "paper" / "a.md", "half")
@@ -120,13 +120,13 @@ def test_a_half_built_report_is_one_leftover(tmp_path):
     os.utime(draft / "paper" / "a.md")
     assert names(tmp_path, leftovers.find(tmp_path / "runs")) == []
     make_old(tmp_path)
-    (found,) = [path for path in leftovers.find(tmp_path / "runs") if path.is_relative_to(tmp_path)]
-    leftovers.remove(found)
+    (leftover,) = [path for path in leftovers.find(tmp_path / "runs") if path.is_relative_to(tmp_path)]
+    leftovers.remove(leftover)
     assert not draft.exists()
 
 
 def test_scratch_folders_of_processes_that_are_gone_are_found(tmp_path, monkeypatch):
-    """Those of a process that runs are not, however old; nor what is somebody else's by its name."""
+    """Folders of a running process do not count, however old they are, nor do files of other programs with similar names."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
     own = f"mopoe-{os.getuid()}-0123456789abcdef.lock"
@@ -141,7 +141,7 @@ def test_scratch_folders_of_processes_that_are_gone_are_found(tmp_path, monkeypa
 
 
 def test_gc_lists_leftovers_and_deletes_them(store, types_here):
-    """By their paths; without `--delete` all of them stay."""
+    """`gc` lists their paths. Without `--delete` all of them stay."""
     left = store.ledger.storage / "alive" / f"workers-{TOKEN}"
     write_text(left, "")
     make_old(store.ledger.storage / "alive")

@@ -1,4 +1,4 @@
-"""A snapshot says of each trial what the ledger says, of one reading."""
+"""A snapshot has what the ledger says of each trial, from one reading."""
 
 import pytest
 
@@ -26,38 +26,38 @@ def spec():
 
 @pytest.fixture
 def ledger(tmp_path, spec):
-    """Five have completed, one has failed, one was begun, one is new."""
-    made = Ledger(tmp_path)
+    """A ledger with five completed trials, a failed one, one that has begun and a new one."""
+    ledger = Ledger(tmp_path)
     every = spec.trials
     for one in grid_results(spec.cells, 2)[:5]:
-        made.begin(one.trial)
-        made.record(one)
+        ledger.begin(one.trial)
+        ledger.record(one)
     for trial in every[5:7]:
-        made.begin(trial)
-    made.fail(every[5], "Traceback\nValueError: no")
-    return made
+        ledger.begin(trial)
+    ledger.fail(every[5], "Traceback\nValueError: no")
+    return ledger
 
 
 def test_a_snapshot_has_what_the_ledger_says_of_each_trial(spec, ledger):
-    """State, result and stamp, as they are read one by one, in the order of the trials."""
-    seen, every = snapshot.read(spec, ledger), spec.trials
-    assert seen.states == {trial.id: ledger.state(trial) for trial in every}
-    assert list(seen.results) == ledger.results_of(every)
-    assert seen.stamps == {trial.id: ledger.stamp(trial) for trial in every}
-    assert list(seen.statuses.values()) == [*["completed"] * 5, "failed", "pending", "pending"]
+    """State, result and stamp are the same as if each trial were read separately, in the order of the trials."""
+    taken, every = snapshot.read(spec, ledger), spec.trials
+    assert taken.states == {trial.id: ledger.state(trial) for trial in every}
+    assert list(taken.results) == ledger.results_of(every)
+    assert taken.stamps == {trial.id: ledger.stamp(trial) for trial in every}
+    assert list(taken.statuses.values()) == [*["completed"] * 5, "failed", "pending", "pending"]
 
 
 def test_a_snapshot_reads_each_result_once(spec, ledger):
-    """Whatever is asked of it."""
+    """However often it is used."""
     with opened() as count:
-        seen = snapshot.read(spec, ledger)
-        assert (len(seen.results), len(seen.stamps), len(seen.states)) == (5, 8, 8)
-        assert seen.result(seen.trials[0]) is seen.results[0]
+        taken = snapshot.read(spec, ledger)
+        assert (len(taken.results), len(taken.stamps), len(taken.states)) == (5, 8, 8)
+        assert taken.result(taken.trials[0]) is taken.results[0]
     assert list(of_name(count, "result.json").values()) == [1] * 5
 
 
 def test_a_damaged_record_is_an_error_for_whoever_asks_for_it(spec, ledger):
-    """The other trials can be asked for; what is made of all of them cannot be had."""
+    """The other trials can be read; everything that needs all trials raises."""
     seen_whole = snapshot.read(spec, ledger)
     damaged, whole = seen_whole.trials[0], seen_whole.trials[1]
     path = ledger.folder(damaged) / "result.json"

@@ -1,4 +1,4 @@
-"""What storage must do for a sweep to rely on it, and that a store which does otherwise is refused."""
+"""Storage must give the guarantees that a sweep relies on. A store without them is refused."""
 
 import fsspec
 import pytest
@@ -14,30 +14,30 @@ from tests.support.stores import s3
 
 
 class Forgetful(MemoryFileSystem):
-    """Overwrites where it should create."""
+    """A store that overwrites a file instead of failing to create it."""
 
     protocol = "forgetful"
 
     def pipe_file(self, path, value, mode="overwrite", **more):
-        """Whatever the mode."""
+        """Writes, whatever the mode."""
         super().pipe_file(path, value)
 
 
 class Remembering(MemoryFileSystem):
-    """Lists what it has listed before, as file systems do that keep listings, and asks not to be told otherwise."""
+    """A store that caches its listings, and ignores the option that turns this off."""
 
     protocol = "remembering"
     kept: dict = {}
 
     def find(self, path, **more):
-        """What it found first."""
+        """Returns the first listing again."""
         if path not in self.kept:
             self.kept[path] = super().find(path, **more)
         return self.kept[path]
 
 
 class Stale(MemoryFileSystem):
-    """Reads a file as it was when it was read first."""
+    """A store that always returns the content that it read first."""
 
     protocol = "stale"
     kept: dict = {}
@@ -51,21 +51,21 @@ class Stale(MemoryFileSystem):
 
 
 class Timeless(MemoryFileSystem):
-    """Tells no times."""
+    """A store without modification times."""
 
     protocol = "timeless"
 
     def info(self, path, **more):
-        """Without them."""
+        """Returns no times."""
         return {key: value for key, value in super().info(path, **more).items() if key not in ("created", "mtime")}
 
     def modified(self, path):
-        """Unknown."""
+        """Raises, because the time is unknown."""
         raise NotImplementedError
 
 
 class Strict(MemoryFileSystem):
-    """Takes no options, as SFTP's takes none that it does not know."""
+    """A store that accepts no options that it does not know, like SFTP."""
 
     protocol = "strict"
 
@@ -75,7 +75,7 @@ class Strict(MemoryFileSystem):
 
 @pytest.fixture
 def registered():
-    """These file systems, by their names."""
+    """Registers these file systems by their names."""
     for kind in (Forgetful, Remembering, Stale, Timeless, Strict):
         fsspec.register_implementation(kind.protocol, kind, clobber=True)
         kind.cachable = False
@@ -93,13 +93,13 @@ def storage(request, tmp_path):
 
 
 def test_folders_buckets_and_memory_can_be_relied_on(storage):
-    """Nothing is wrong with them, nothing is weaker, and nothing is left of the try."""
+    """They pass the test without a warning, and the test leaves no file."""
     assert (what_is_wrong(storage), remark(storage)) == ("", "")
     assert list(storage.glob("*")) == []
 
 
 def test_of_two_that_create_a_file_the_first_wins(storage):
-    """The second is told so, and the content stays the first one's."""
+    """The second call returns that it failed, and the content stays that of the first."""
     path = storage / "trials" / "4f0c" / "result.json"
     assert create(path, b"first")
     assert not create(path, b"second")
@@ -112,7 +112,7 @@ def test_of_two_that_create_a_file_the_first_wins(storage):
 
 @pytest.mark.parametrize("number", whole_files.WITHOUT_LINKS)
 def test_without_hard_links_the_first_wins_too(tmp_path, monkeypatch, number):
-    """Network and memory-stick file systems have none."""
+    """Some network and memory-stick file systems have no hard links."""
 
     def refused(*paths):
         raise OSError(number, "no links here")
@@ -125,7 +125,7 @@ def test_without_hard_links_the_first_wins_too(tmp_path, monkeypatch, number):
 
 
 def test_a_link_whose_answer_was_lost_counts(tmp_path, monkeypatch):
-    """A network file system made the link and then said that the name is taken: by this very file."""
+    """A network file system makes the link, then reports that the name is taken, which is true because of this link."""
     draft, path = tmp_path / "draft", tmp_path / "path"
     draft.write_bytes(b"mine")
     link = whole_files.os.link
@@ -158,12 +158,12 @@ def test_a_store_that_cannot_be_relied_on_is_refused(kind, said, registered, mon
 
 
 def test_a_file_system_that_takes_no_options_is_opened(registered):
-    """The wish to keep no listings is left out then."""
+    """The option against cached listings is then left out."""
     assert what_is_wrong(storage_path("strict://bucket")) == ""
 
 
 def test_a_store_without_times_can_be_relied_on(registered):
-    """Leases look at what a beat says, and at no time."""
+    """Leases depend on the content of a heartbeat, and on no time."""
     storage = storage_path("timeless://bucket")
     assert what_is_wrong(storage) == ""
     assert remark(storage)

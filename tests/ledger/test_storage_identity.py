@@ -1,4 +1,4 @@
-"""Several storages in one MLflow store, and storages that were moved or copied: whose runs are whose, and where their artifacts lie."""
+"""Several storages in one MLflow store, and storages that were moved or copied: which runs belong to which, and where artifacts are."""
 
 import shutil
 import sqlite3
@@ -40,7 +40,7 @@ def tables(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def new_store(tables, monkeypatch) -> Callable[[Path], str]:
-    """Makes an empty store in a folder, which is made too; gives its address."""
+    """Makes a folder with an empty store; returns the store's address."""
     monkeypatch.setattr(writer, "BATCH_SECONDS", 0.1)
 
     def make(folder: Path) -> str:
@@ -64,46 +64,47 @@ def run_all(sweep: Sweep, uri: str) -> None:
 
 
 def rows(uri: str, storage_id: str) -> dict[str, Any]:
-    """Every row that the store has of a storage's runs, deleted ones too, by run id."""
+    """Returns every row that the store has of a storage's runs, deleted ones too, by run id."""
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as store:
         of = "select run_uuid from tags where key = 'storage_id' and value = ?"
-        found = {}
+        rows_by_run = {}
         for (run_id,) in store.execute(of, (storage_id,)).fetchall():
             tables = [store.execute(f"select * from {name} where run_uuid = ? order by 1, 2", (run_id,)) for name in TABLES]
-            found[run_id] = [table.fetchall() for table in tables]
-        return found
+            rows_by_run[run_id] = [table.fetchall() for table in tables]
+        return rows_by_run
 
 
 TABLES = ("runs", "tags", "params", "metrics", "latest_metrics")
 
 
 def trial_runs(uri: str) -> list[Any]:
-    """The active runs of trials in experiment `t`."""
+    """Returns the active runs of trials in experiment `t`."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("t").experiment_id
     return list(client.search_runs([experiment], "tags.kind = 'trial'"))
 
 
 def downloaded(uri: str, run_id: str, name: str, into: Path) -> bytes:
-    """An artifact, as MLflow gives it."""
+    """Returns an artifact as MLflow downloads it."""
     into.mkdir(exist_ok=True)
     return Path(MlflowClient(uri).download_artifacts(run_id, name, str(into))).read_bytes()
 
 
 @pytest.fixture
 def served(monkeypatch) -> list[tuple[str, str]]:
-    """What `ui` would have served: the store, and where its trial's artifacts were then."""
-    seen = []
+    """Replaces `ui`'s server by a record of the store, and of where its trial's artifacts were at that time."""
+    calls = []
     monkeypatch.setattr(
-        serving, "become", lambda uri, port, environment: seen.append((uri, trial_runs(uri)[0].info.artifact_uri))
+        serving, "become", lambda uri, port, environment: calls.append((uri, trial_runs(uri)[0].info.artifact_uri))
     )
     monkeypatch.setattr(serving, "address", lambda port: f"http://127.0.0.1:{port}")
-    return seen
+    return calls
 
 
 def test_two_storages_leave_each_others_runs_bit_equal(tmp_path, new_store):
-    """With one store and one sweep name, `track`, `track --rebuild` and a new result of one change no row of the other's runs, and each
-    has its own runs of the same trials, cell and sweep."""
+    """They share a store and a sweep name. `track`, `track --rebuild` and a new result of one change no row of the other's runs.
+    Each storage has its own runs of the same trials, cell and sweep.
+    """
     uri = new_store(tmp_path / "shared")
     sweeps = [one_trial(tmp_path / "one"), one_trial(tmp_path / "other")]
     for sweep in sweeps:
@@ -126,7 +127,7 @@ def test_two_storages_leave_each_others_runs_bit_equal(tmp_path, new_store):
 
 
 def test_a_command_with_nothing_new_is_believed_for_its_own_storage_only(tmp_path, new_store, monkeypatch):
-    """What one storage notes with the experiment is not the other's: a whole one is not read, an incomplete one is."""
+    """A digest counts only for its own storage: a complete storage's runs are not read, an incomplete one's are."""
     uri = new_store(tmp_path / "shared")
     one, other = one_trial(tmp_path / "one"), one_trial(tmp_path / "other")
     run_all(one, uri)
@@ -139,7 +140,7 @@ def test_a_command_with_nothing_new_is_believed_for_its_own_storage_only(tmp_pat
 
 
 def test_an_experiment_that_comes_back_is_looked_at_by_every_storage(tmp_path, new_store):
-    """Deleting it deletes the runs of both; the first driver brings it back, and the second still finds its own run once."""
+    """Deleting it deletes the runs of both storages. The first driver restores it, and the second still finds its own run once."""
     uri = new_store(tmp_path / "shared")
     storages = [one_trial(tmp_path / name) for name in ("one", "other")]
     for sweep in storages:
@@ -152,14 +153,14 @@ def test_an_experiment_that_comes_back_is_looked_at_by_every_storage(tmp_path, n
 
 
 def forget_storage(uri: str) -> None:
-    """Leave the store as an earlier version would have: no run names its storage."""
+    """Change the store to an earlier version's form: no run names its storage."""
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as store, store:
         store.execute("delete from tags where key = 'storage_id'")
         store.execute("update experiment_tags set key = 'projected' where key like 'projected.%'")
 
 
 def test_runs_of_earlier_versions_are_adopted_by_the_storage_that_trained_them_alone(tmp_path, new_store):
-    """Another storage with the same trials leaves them; their own keeps their ids and tags them, trial and cell."""
+    """Another storage with the same trials does not touch them. Their own storage tags them, trial and cell, and they keep their ids."""
     uri = new_store(tmp_path / "shared")
     mine, other = one_trial(tmp_path / "mine"), one_trial(tmp_path / "other")
     run_all(mine, uri)
@@ -183,7 +184,7 @@ def test_runs_of_earlier_versions_are_adopted_by_the_storage_that_trained_them_a
 @pytest.mark.parametrize("name", ["new place", "new#place", "deeper/down"])
 @pytest.mark.parametrize("earlier", [False, True], ids=["tagged", "of an earlier version"])
 def test_artifacts_follow_a_moved_storage(tmp_path, new_store, name, earlier):
-    """Every run's artifacts are downloaded from the new place and rewritten there, runs keep their ids, and the old folder stays away."""
+    """Every run's artifacts are downloaded from and written to the new place. Runs keep their ids; the old folder is not made again."""
     old, new = tmp_path / "old", tmp_path / name
     new_store(old)
     sweep = one_trial(old)
@@ -212,7 +213,7 @@ def test_artifacts_follow_a_moved_storage(tmp_path, new_store, name, earlier):
 
 
 def test_a_moved_storage_is_followed_in_a_store_of_several(tmp_path, new_store):
-    """Its artifacts are found at the new place, and the other storage's, which lie in its own folder, stay where they are."""
+    """Its artifacts are found at the new place. Those of the other storage stay in that storage's folder."""
     uri = new_store(tmp_path / "shared")
     one, other = one_trial(tmp_path / "one"), one_trial(tmp_path / "other")
     run_all(one, uri)
@@ -220,19 +221,19 @@ def test_a_moved_storage_is_followed_in_a_store_of_several(tmp_path, new_store):
     places = {run.data.tags["storage_id"]: run.info.artifact_uri for run in trial_runs(uri)}
     for sweep in (one, other):
         assert places[known(sweep.ledger.storage).id].startswith((sweep.ledger.storage / "mlartifacts").as_uri() + "/")
-    kept = rows(uri, known(other.ledger.storage).id)
+    other_rows = rows(uri, known(other.ledger.storage).id)
     one.ledger.storage.rename(tmp_path / "moved")
     moved = one_trial(tmp_path / "moved")
     assert moved.close(moved.tracker(uri)) == []
     (run,) = [run for run in trial_runs(uri) if run.data.tags["storage_id"] == known(tmp_path / "moved").id]
     expected = moved.ledger.checkpoint(*moved.every).read_bytes()
     assert downloaded(uri, run.info.run_id, "checkpoint.pt", tmp_path / "a") == expected
-    assert rows(uri, known(other.ledger.storage).id) == kept
+    assert rows(uri, known(other.ledger.storage).id) == other_rows
     assert not (tmp_path / "one").exists()
 
 
 def test_a_copied_storage_and_its_original_do_not_share_a_run_or_an_artifact(tmp_path, new_store):
-    """The copy gets an id of its own, takes over the runs in its own store, and writes nothing into the original's folder or store."""
+    """The copy gets a new id, takes over the runs in its own store, and writes nothing into the original's folder or store."""
     new_store(tmp_path / "original")
     original = one_trial(tmp_path / "original")
     run_all(original, original.uri)
@@ -251,7 +252,7 @@ def test_a_copied_storage_and_its_original_do_not_share_a_run_or_an_artifact(tmp
 
 
 def test_looking_at_a_copy_changes_nothing_of_the_originals(tmp_path, new_store, served, types_here, monkeypatch):
-    """`ui` on a copy that no driver has used yet, with a store that both share: the original's runs keep every row."""
+    """`ui` shows a copy that no driver has used yet. Copy and original share a store, and no row of the original's runs changes."""
     uri = new_store(tmp_path / "shared")
     original = one_trial(tmp_path / "original")
     run_all(original, uri)
@@ -268,7 +269,7 @@ def test_looking_at_a_copy_changes_nothing_of_the_originals(tmp_path, new_store,
 
 
 def test_two_drivers_that_make_one_store_at_once_lose_nothing(tmp_path, tables, monkeypatch):
-    """The second to finish the database finds the first's with what that has written; of the experiment likewise."""
+    """The second to finish finds the first one's database and experiment, with what the first has written."""
     path = tmp_path / "mlflow.db"
     whole = MlflowClient.search_experiments
 
@@ -291,7 +292,7 @@ def test_two_drivers_that_make_one_store_at_once_lose_nothing(tmp_path, tables, 
 
 
 def test_artifacts_that_were_not_moved_along_are_written_again(tmp_path, new_store):
-    """`mlartifacts` was left behind: the run keeps its id and has its files again, at the new place."""
+    """If `mlartifacts` was left behind, the run keeps its id and gets its files again at the new place."""
     new_store(tmp_path / "old")
     sweep = one_trial(tmp_path / "old")
     run_all(sweep, sweep.uri)
@@ -305,7 +306,7 @@ def test_artifacts_that_were_not_moved_along_are_written_again(tmp_path, new_sto
 
 
 def test_one_storage_by_several_names_is_one(tmp_path, new_store, monkeypatch):
-    """Through a link, a relative path and a path with `..`: one id, the same runs, and no address changes."""
+    """A link, a relative path and a path with `..` give one id and the same runs, and change no address."""
     uri = new_store(tmp_path / "real")
     sweep = one_trial(tmp_path / "real")
     run_all(sweep, uri)
@@ -320,7 +321,7 @@ def test_one_storage_by_several_names_is_one(tmp_path, new_store, monkeypatch):
 
 
 def test_a_place_of_the_users_own_is_kept(tmp_path, new_store):
-    """An experiment of that name with another artifact location: runs go there, and a move of the storage changes nothing about it."""
+    """An experiment of that name has another artifact location. Runs go there, and a move of the storage does not change it."""
     new_store(tmp_path / "old")
     sweep = one_trial(tmp_path / "old")
     place = (tmp_path / "elsewhere").as_uri()
@@ -336,7 +337,7 @@ def test_a_place_of_the_users_own_is_kept(tmp_path, new_store):
 
 
 def test_drivers_that_start_at_once_agree_on_an_id(tmp_path):
-    """Sixteen at once in a new storage, and sixteen in a new copy of it."""
+    """Sixteen drivers start at once in a new storage, and sixteen in a new copy of it."""
     with ThreadPoolExecutor(16) as pool:
         first = set(pool.map(identify, [tmp_path / "one"] * 16))
         shutil.copytree(tmp_path / "one", tmp_path / "copy")
@@ -348,7 +349,7 @@ def test_drivers_that_start_at_once_agree_on_an_id(tmp_path):
 
 
 def test_an_object_store_gets_an_id_without_exclusive_creation(monkeypatch):
-    """It depends on bucket, folder and server, not on secrets. Once it is recorded it stays, whatever the options of the URI."""
+    """The id depends on bucket, folder and server, not on secrets. Once recorded, it does not depend on the URI's options either."""
     written: dict[str, bytes] = {}
     monkeypatch.setattr(RemotePath, "exists", lambda self: self.path in written)
     monkeypatch.setattr(RemotePath, "write_bytes", lambda self, content: written.update({self.path: bytes(content)}))
@@ -365,7 +366,7 @@ def test_an_object_store_gets_an_id_without_exclusive_creation(monkeypatch):
 
 
 def test_a_network_folder_that_is_mounted_twice_is_no_copy(tmp_path, monkeypatch):
-    """Where device numbers say nothing, a file that shows up in both does."""
+    """Device numbers differ, but a file that is made in one appears in the other."""
     made = identify(tmp_path / "here")
     (tmp_path / "other").symlink_to("here")
     monkeypatch.setattr(Path, "samefile", lambda self, other: False)
@@ -375,7 +376,7 @@ def test_a_network_folder_that_is_mounted_twice_is_no_copy(tmp_path, monkeypatch
 
 
 def test_a_damaged_record_is_named_and_used_by_nobody(tmp_path):
-    """A cut one: the error names the file and what to do, and nothing is written."""
+    """The record was cut. The error names the file and the remedy, and nothing is written."""
     identify(tmp_path)
     (tmp_path / "storage.json").write_text('{"id": "f"')
     with pytest.raises(DamagedError, match=r"storage\.json: .*\bdelete\b"):
@@ -385,7 +386,7 @@ def test_a_damaged_record_is_named_and_used_by_nobody(tmp_path):
 
 
 def test_links_of_a_report_lead_to_the_storages_own_runs(tmp_path, new_store):
-    """Of two storages with the same trials each has its own; a storage without an id has those of earlier versions."""
+    """Two storages with the same trials have different runs. A storage without an id has the runs of earlier versions."""
     uri = new_store(tmp_path / "shared")
     storages = [one_trial(tmp_path / name) for name in ("one", "other")]
     for sweep in storages:
@@ -411,7 +412,7 @@ def test_links_of_a_report_lead_to_the_storages_own_runs(tmp_path, new_store):
 
 
 def test_ui_of_a_moved_storage_shows_the_artifacts_at_the_new_place(tmp_path, new_store, served, types_here, monkeypatch):
-    """As the first command after the move; of a store that cannot be changed it says so, and shows it all the same."""
+    """`ui` is the first command after the move. If the store cannot be changed, `ui` says so, and shows it nevertheless."""
     new_store(tmp_path / "old")
     sweep = one_trial(tmp_path / "old")
     run_all(sweep, sweep.uri)
@@ -451,7 +452,7 @@ def test_an_address_in_the_folder_that_was_moved_is_refused(tmp_path, types_here
 
 
 def test_gc_finds_mlflows_links_where_mlflow_puts_them(tmp_path, new_store):
-    """The checkpoint that is linked into its run's artifacts goes by both names: else its space would stay taken."""
+    """A checkpoint and its link among the run's artifacts are both deleted, because otherwise the disk space stays in use."""
     new_store(tmp_path)
     sweep = one_trial(tmp_path)
     run_all(sweep, sweep.uri)
@@ -461,7 +462,7 @@ def test_gc_finds_mlflows_links_where_mlflow_puts_them(tmp_path, new_store):
 
 
 def test_following_a_storage_that_was_not_moved_writes_nothing(tmp_path, new_store):
-    """The file is the same to the byte."""
+    """No byte of the file changes."""
     uri = new_store(tmp_path)
     sweep = one_trial(tmp_path)
     run_all(sweep, uri)

@@ -1,4 +1,4 @@
-"""How far a trial is, for those who watch."""
+"""The progress of a trial in training, as displays show it."""
 
 import json
 import math
@@ -20,12 +20,12 @@ TRIAL = Trial(cell(epochs=40), 0)
 
 
 def epoch(number):
-    """That has ended."""
+    """An epoch that has ended."""
     return Epoch(number, 1000 * number, {"train/loss": 1.0, "train/seconds": 0.5})
 
 
 def test_the_latest_epoch_is_noted_and_not_each(tmp_path, monkeypatch):
-    """Of forty epochs within an interval the last is written, once."""
+    """Of forty epochs within an interval, the last is written, once."""
     monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.2)
     ledger, written = Ledger(tmp_path), []
     write = training_progress.records.write
@@ -39,7 +39,7 @@ def test_the_latest_epoch_is_noted_and_not_each(tmp_path, monkeypatch):
 
 
 def test_notes_of_other_versions_are_read(tmp_path):
-    """One without the loss, and one with a field that this version does not know."""
+    """One record lacks the loss, and one has a field that this version does not know."""
     ledger, note = Ledger(tmp_path), {"epoch": 4, "epochs": 40, "seconds": 0.5, "time_ms": 7}
     for more, loss in (({}, None), ({"loss": 2.0, "later": 1}, 2.0)):
         records.write(ledger.layout.trial(TRIAL.id).note("progress"), Identity("progress", TRIAL.id), note | more)
@@ -48,12 +48,12 @@ def test_notes_of_other_versions_are_read(tmp_path):
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_is_left_out(loss):
-    """As JSON has none."""
+    """JSON has no NaN and no infinity."""
     assert training_progress.finite_loss(Epoch(1, 0, {"train/loss": loss})) is None
 
 
 def test_training_does_not_wait_for_a_slow_disk(tmp_path, monkeypatch):
-    """While a note takes half a second to be written, telling of an epoch takes no time."""
+    """While a record takes half a second to be written, passing on an epoch takes no time."""
     monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.01)
     busy = []
     monkeypatch.setattr(training_progress.records, "write", lambda *arguments: (busy.append(1), time.sleep(0.5)))
@@ -66,7 +66,7 @@ def test_training_does_not_wait_for_a_slow_disk(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_does_not_end_a_trial(tmp_path, monkeypatch):
-    """What cannot be written is left out, and the next note is tried."""
+    """A record that cannot be written is left out, and the next one is tried."""
     monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.01)
     tried = []
 
@@ -82,7 +82,7 @@ def test_a_full_disk_does_not_end_a_trial(tmp_path, monkeypatch):
 
 
 def test_a_note_goes_with_the_result_and_is_not_written_after_it(tmp_path, monkeypatch):
-    """When the trial has ended no note is left, not even of an epoch that is handed over late."""
+    """After the trial has ended there is no record, not even of an epoch that is passed on late."""
     monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.05)
     ledger = Ledger(tmp_path)
     with Noting([TRIAL], ledger) as told:
@@ -95,7 +95,7 @@ def test_a_note_goes_with_the_result_and_is_not_written_after_it(tmp_path, monke
 
 
 def test_a_note_that_was_cut_is_no_note(tmp_path):
-    """Cut, of another shape or not there: the trial is shown without an epoch."""
+    """If the record is cut, has another shape or is missing, the trial is shown without an epoch."""
     ledger = Ledger(tmp_path)
     assert pace(TRIAL, ledger) is None
     path = ledger.folder(TRIAL) / "progress.json"
@@ -108,6 +108,6 @@ def test_a_note_that_was_cut_is_no_note(tmp_path):
 
 
 def test_object_stores_are_written_less_often():
-    """A request each costs money: every 30 s at most, and locally every 2."""
+    """Each request costs money, so progress is written every 30 s at most, and locally every 2 s."""
     assert training_progress.interval(storage_path("memory://bucket/x")) == 30
     assert training_progress.interval(storage_path("/tmp/x")) == 2

@@ -45,15 +45,15 @@ class JsonLinesTracker:
         (self.folder / "whole").write_text(digest)
 
     def begin(self, trial: Trial) -> None:
-        """A file without points."""
+        """Write a file without points."""
         if not self._path("trial", trial.id).exists():
             self._write("trial", trial.id, "", "running", [])
 
     def epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
-        """Add the points that are not there."""
+        """Add the points that the file does not have."""
         self.begin(trial)
-        there = self.points(trial.id)
-        self._write("trial", trial.id, "", "running", [*there, *(point for point in curve(epochs) if point not in there)])
+        existing = self.points(trial.id)
+        self._write("trial", trial.id, "", "running", [*existing, *(point for point in curve(epochs) if point not in existing)])
 
     def project(self, trial: Trial, mark: str) -> None:
         """Write the file anew, unless it has this mark."""
@@ -67,20 +67,20 @@ class JsonLinesTracker:
         self._write("trial", trial.id, mark, result.status, [*curve(result.history), *metrics])
 
     def summarise(self, summary: CellSummary, marks: Mapping[str, str] | None = None) -> None:
-        """The means of a cell."""
+        """Write the means of a cell."""
         means = [[name, summary.n, numbers["mean"]] for name, numbers in summary.plain_values.items()]
         self._write("cell", summary.cell.id, f"{summary.n}/{summary.n_planned}", "", means)
 
     def sweep(self, summary: SweepSummary) -> None:
-        """What was reached after each cell."""
+        """Write the courses of the sweep."""
         points = [[name, step, float(v)] for name, course in summary.courses.items() for step, v in enumerate(course, 1)]
         self._write("sweep", summary.name, summary.content, "", points)
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing, because no run stays open."""
 
     def points(self, trial_id: str) -> list[list[Any]]:
-        """The points of a trial's run."""
+        """Returns the points of a trial's run."""
         path = self._path("trial", trial_id)
         return [json.loads(line) for line in path.read_text().splitlines()[1:]] if path.exists() else []
 
@@ -98,10 +98,10 @@ class JsonLinesTracker:
 
 
 def curve(epochs: Sequence[Epoch]) -> list[list[Any]]:
-    """The points of a learning curve."""
+    """Returns the points of a learning curve."""
     return [[name, epoch.epoch, value] for epoch in epochs for name, value in epoch.values.items()]
 
 
 def connect(folder: Path, ledger: Ledger) -> Callable[[Mapping[str, Sequence[Trial]], Callable[[], None]], JsonLinesTracker]:
-    """What `Writer` is given."""
+    """Returns the function that `Writer` needs."""
     return lambda trials, show_progress: JsonLinesTracker(folder, ledger, show_progress)

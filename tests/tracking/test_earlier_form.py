@@ -28,7 +28,7 @@ OF_KIND = "select run_uuid from tags where key = 'kind' and value = ?"
 
 
 def make_earlier(database: Path) -> None:
-    """Give a store the form in which earlier versions wrote it: three epochs a trial, two seeds a cell."""
+    """Change a store to the form that earlier versions wrote: three epochs for each trial, two seeds for each cell."""
     with closing(sqlite3.connect(database)) as store, store:
         for name in ("metrics", "latest_metrics"):
             store.execute(f"update {name} set step = 3 where key not like 'train/%' and run_uuid in ({OF_KIND})", ("trial",))
@@ -54,18 +54,18 @@ def sweep(tmp_path: Path, empty_mlflow_store: Path) -> Sweep:
 
 
 def points(uri: str) -> list:
-    """Every point of the coherence, of trials and cells."""
+    """Returns every point of the coherence, of trials and cells."""
     client = MlflowClient(uri)
     return [point for run in stored_runs(uri) for point in client.get_metric_history(run.info.run_id, COHERENCE)]
 
 
 def trial_runs(uri: str) -> dict[str, str]:
-    """The id of each trial's run."""
+    """Returns the id of each trial's run."""
     return {run.data.tags["trial_id"]: run.info.run_id for run in stored_runs(uri) if run.data.tags["kind"] == "trial"}
 
 
 def test_it_is_brought_to_todays_form_by_catching_up(sweep):
-    """It is then as a store that is written anew, no point is doubled, and the runs of trials are those that were there, with notes."""
+    """The store then equals one written anew. No point is doubled, and the runs of trials are the same ones, with a user's notes."""
     client, before = MlflowClient(sweep.uri), trial_runs(sweep.uri)
     for run_id in before.values():
         client.set_tag(run_id, "mlflow.note.content", "looks odd")
@@ -79,14 +79,14 @@ def test_it_is_brought_to_todays_form_by_catching_up(sweep):
 
 
 def test_a_command_with_nothing_new_leaves_it(sweep):
-    """A sweep with nothing to do does not look at the runs, as before."""
+    """A sweep with nothing to do does not read the runs."""
     before = stored(sweep.uri)
     assert sweep.close(sweep.tracker()) == []
     assert stored(sweep.uri) == before
 
 
 def test_another_storages_runs_keep_their_form(sweep, tmp_path):
-    """In one store, the runs of a storage that is not caught up stay as its earlier version wrote them."""
+    """Two storages share a store. The runs of the one that is not caught up keep the form of the earlier version."""
     folder = tmp_path / "second"
     folder.mkdir()
     second = small_sweep(folder)
@@ -97,7 +97,7 @@ def test_another_storages_runs_keep_their_form(sweep, tmp_path):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real MLflow server that runs."""
+    """A running MLflow server."""
     server = Server(tmp_path_factory.mktemp("server"))
     server.start()
     yield server
@@ -107,7 +107,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_on_a_server_no_point_is_doubled_and_a_rebuild_brings_the_form(sweep, server):
-    """Where points cannot be moved, a complete trial keeps its run as it is, one that was not written to its end gets another."""
+    """On a server points cannot be moved: a complete trial's run does not change, and an incomplete one is replaced."""
     assert sweep.runs(catch_up, server.uri) == ()
     make_earlier(server.folder / "m.db")
     before, client = trial_runs(server.uri), MlflowClient(server.uri)

@@ -1,4 +1,4 @@
-"""What MLflow's runs of trials and cells hold, against the identity and the statistics worked out here."""
+"""The content of MLflow's runs of trials and cells, compared with the identity and with statistics computed here."""
 
 import csv
 import math
@@ -34,7 +34,7 @@ def tracked(storage: Path, **fields: Any) -> Sweep:
 
 
 def value(text: str) -> Any:
-    """What a parameter's text stands for."""
+    """Returns the value that a parameter's text stands for."""
     return None if text == "None" else yaml.safe_load(text) if text else ""
 
 
@@ -48,7 +48,7 @@ def value(text: str) -> Any:
     ids=["defaults", "lists", "sizes"],
 )
 def test_a_runs_id_follows_from_its_parameters(storage, fields):
-    """Read back, the parameters make the configuration, and with the seed the id of the trial or cell: none of its fields is missing."""
+    """The parameters give the configuration, and with the seed the id of the trial or cell. No field is missing."""
     tracked(storage, **fields)
     kinds = set()
     for run in stored_runs(f"sqlite:///{storage / 'mlflow.db'}"):
@@ -64,14 +64,14 @@ def test_a_runs_id_follows_from_its_parameters(storage, fields):
 
 
 def table(run: Any, uri: str) -> dict[str, dict[str, str]]:
-    """The rows of a run's evaluation table, by metric."""
+    """Returns the rows of a run's evaluation table, by metric."""
     path = MlflowClient(uri).download_artifacts(run.info.run_id, "evaluation.csv")
     with open(path, newline="") as file:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
 def test_a_cells_evaluation_table_has_the_spread_over_its_seeds(storage):
-    """Mean, standard deviation, 95 % interval and number of seeds of each metric, from the values of its trials' runs by hand."""
+    """Mean, standard deviation, 95 % interval and number of seeds of each metric equal those computed from its trials' runs."""
     sweep = tracked(storage, model=["mopoe"])
     runs = stored_runs(sweep.uri)
     (cell,) = (run for run in runs if run.data.tags["kind"] == "cell")
@@ -90,7 +90,7 @@ def test_a_cells_evaluation_table_has_the_spread_over_its_seeds(storage):
 
 
 def test_a_cells_table_that_was_deleted_is_written_again(storage):
-    """`track` finds the folder of its artifacts gone, and the run stays the same."""
+    """`track` notices that the folder of artifacts is missing, and the run stays the same."""
     sweep = tracked(storage, model=["mopoe"])
     (cell,) = (run for run in stored_runs(sweep.uri) if run.data.tags["kind"] == "cell")
     before = table(cell, sweep.uri)

@@ -28,7 +28,7 @@ SERVER = "http://127.0.0.1:5000"
 
 @pytest.fixture
 def sweep(tmp_path: Path, empty_mlflow_store: Path) -> Sweep:
-    """Six cells that have ended, in MLflow, of which another storage has the same."""
+    """Six cells in MLflow that have ended; another storage in the store has the same cells."""
     shutil.copy(empty_mlflow_store, tmp_path / "mlflow.db")
     for folder in (tmp_path / "other", tmp_path):
         sweep = small_sweep(folder, model=["mvae", "mmvae", "mopoe"], beta=[0.5, 2.5], latent_dim=[8])
@@ -38,12 +38,12 @@ def sweep(tmp_path: Path, empty_mlflow_store: Path) -> Sweep:
 
 
 def storage_id(sweep: Sweep) -> str:
-    """The id that the sweep's runs carry."""
+    """The storage id of the sweep's runs."""
     return json.loads((Path(str(sweep.ledger.storage)) / "storage.json").read_text())["id"]
 
 
 def view_of(sweep: Sweep, page: str) -> dict:
-    """The view that the address names, as the store has it."""
+    """Returns the view that the address names, from the store."""
     query = parse_qs(urlsplit(page).fragment.partition("?")[2])
     assert query["workflowType"] == ["machine_learning"]
     tags = MlflowClient(sweep.uri).get_experiment_by_name("t").tags
@@ -51,7 +51,7 @@ def view_of(sweep: Sweep, page: str) -> dict:
 
 
 def test_the_view_finds_the_cells_of_this_storage_best_first(sweep):
-    """MLflow itself, asked with the view's search and order, gives the cells of this storage and no other run."""
+    """MLflow, with the view's filter and order, returns the cells of this storage and no other run."""
     page = ui.sweep_page(SERVER, sweep.uri, sweep.spec, storage_id(sweep))
     experiment = MlflowClient(sweep.uri).get_experiment_by_name("t").experiment_id
     assert page.startswith(f"{SERVER}/#/experiments/{experiment}/runs?")
@@ -66,7 +66,7 @@ def test_the_view_finds_the_cells_of_this_storage_best_first(sweep):
 
 
 def test_the_columns_are_what_differs_and_the_objectives(sweep):
-    """Model, beta, what else differs between cells, the objectives and the count of seeds; each is in the store under that name."""
+    """The columns are model, beta, other fields in which cells differ, objectives and number of seeds. Each is in the store."""
     ui.sweep_page(SERVER, sweep.uri, sweep.spec, storage_id(sweep))
     columns = view_of(sweep, ui.sweep_page(SERVER, sweep.uri, sweep.spec, storage_id(sweep)))["selectedColumns"]
     metrics = [f"metrics.`{COHERENCE}`", f"metrics.`{LIKELIHOOD}`"]
@@ -78,7 +78,7 @@ def test_the_columns_are_what_differs_and_the_objectives(sweep):
 
 
 def test_an_objective_to_be_minimised_is_sorted_upwards_and_varied_fields_are_columns(sweep):
-    """The sweep file may change between two calls; the view follows it."""
+    """The sweep file may change between two calls, and the view follows it."""
     raw = {"name": "t", "base": {"dataset": "mnist_svhn_text"}, "grid": {"model": ["mopoe"], "latent_dim": [8, 16]}}
     spec = parse(raw | {"objectives": [{"metric": "probe/mnist", "goal": "min"}, {"metric": COHERENCE, "goal": "max"}]})
     ui.sweep_page(SERVER, sweep.uri, sweep.spec, storage_id(sweep))
@@ -88,7 +88,7 @@ def test_an_objective_to_be_minimised_is_sorted_upwards_and_varied_fields_are_co
 
 
 def test_asking_again_leaves_the_store_as_it_is(sweep):
-    """The second call finds the view and changes no byte of the file, so that the next sweep need not ask MLflow."""
+    """The second call changes no byte of the file, so that the next sweep need not load MLflow."""
     pages = [ui.sweep_page(SERVER, sweep.uri, sweep.spec, storage_id(sweep))]
     path = Path(str(sweep.ledger.storage)) / "mlflow.db"
     content = path.read_bytes()
@@ -98,7 +98,7 @@ def test_asking_again_leaves_the_store_as_it_is(sweep):
 
 
 def test_a_store_that_can_only_be_read_is_shown_by_search_and_order(sweep, monkeypatch):
-    """The address then has both in words of the UI, and names no view."""
+    """The address then has filter and order in the UI's format, and names no view."""
 
     def refuse(*args: object) -> None:
         raise MlflowException("attempt to write a readonly database")
@@ -114,7 +114,7 @@ def test_a_store_that_can_only_be_read_is_shown_by_search_and_order(sweep, monke
 
 
 def test_a_store_without_the_sweep_is_opened_on_its_first_page(sweep, tmp_path):
-    """So is one that is no store at all."""
+    """The same holds for a file that is no store."""
     (tmp_path / "broken.db").write_text("no database")
     spec = parse({"name": "unknown", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}})
     assert ui.sweep_page(SERVER, sweep.uri, spec, storage_id(sweep)) == SERVER
@@ -132,7 +132,7 @@ HEADERS = PLACED % ("[role=columnheader]", "left")
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 def test_a_browser_shows_the_cells_in_order_with_their_columns(sweep, tmp_path):
-    """The real UI, at the address that `ui` prints, in a browser that has never seen MLflow."""
+    """The real UI is opened, at the address that `ui` prints, in a browser that has never seen MLflow."""
     raw = {
         "name": "t",
         "base": {"dataset": "mnist_svhn_text", "networks": "small", "latent_dim": 8},
@@ -167,12 +167,12 @@ def test_a_browser_shows_the_cells_in_order_with_their_columns(sweep, tmp_path):
 
 
 def shown_cells(tab: Browser) -> list[str]:
-    """The names of the runs, from top to bottom."""
+    """Returns the names of the runs, from top to bottom."""
     return [name for name in tab.run(NAMES) if "beta=" in name]
 
 
 def answers(port: int) -> bool:
-    """Whether the UI is up."""
+    """Returns whether the UI answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as page:
             return bool(page.status == 200)
@@ -182,7 +182,7 @@ def answers(port: int) -> bool:
 
 @pytest.mark.parametrize("link", ["", f"{SERVER}/#/experiments/1/runs/abc"], ids=["without links", "with links"])
 def test_a_card_of_the_report_says_what_its_links_need(link):
-    """It names the command if it has a link to MLflow, and not otherwise."""
+    """The card names the command exactly if it has a link to MLflow."""
     pages = jinja2.Environment(loader=jinja2.PackageLoader("orchestrator.report"), autoescape=True, trim_blocks=True)
     card = Card("c", "mopoe beta=1", 1, 1, (), "on the front", (Run("t", 0, "completed", link),), link)
     assert ("mopoe ui" in pages.get_template("card.html.j2").render(card=card, proper=proper)) == bool(link)

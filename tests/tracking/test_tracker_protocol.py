@@ -1,4 +1,4 @@
-"""What the writer relies on, tried with every tracker: MLflow, and one that writes JSON lines."""
+"""The contract that the writer relies on, tested with every tracker: MLflow, and one that writes JSON lines."""
 
 import json
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ class JsonLines:
     folder: Path
 
     def connect(self, sweep: Sweep) -> Connect:
-        """What makes it for a sweep."""
+        """Returns the function that makes the tracker of a sweep."""
         return json_lines_tracker.connect(self.folder / "lines", sweep.ledger)
 
     def trials(self) -> dict[str, tuple[str, dict[int, float], float | None]]:
-        """Status, loss by epoch and coherence of each trial's run, by the trial's id."""
-        found = {}
+        """Returns status, loss by epoch and coherence of each trial's run, by the trial's id."""
+        trials = {}
         for path in (self.folder / "lines").glob("trial-*.jsonl"):
             head, *points = map(json.loads, path.read_text().splitlines())
             losses = [(step, value) for name, step, value in points if name == "train/loss"]
             assert len(losses) == len(dict(losses)), "a point is doubled"
             coherence = next((value for name, _, value in points if name == COHERENCE), None)
-            found[path.stem.removeprefix("trial-")] = (head["status"], dict(losses), coherence)
-        return found
+            trials[path.stem.removeprefix("trial-")] = (head["status"], dict(losses), coherence)
+        return trials
 
 
 @dataclass
@@ -52,20 +52,20 @@ class Mlflow:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     def connect(self, sweep: Sweep) -> Connect:
-        """What makes it for a sweep."""
+        """Returns the function that makes the tracker of a sweep."""
         return connect(sweep.spec.name, sweep.ledger, self.uri, "abc")
 
     def trials(self) -> dict[str, tuple[str, dict[int, float], float | None]]:
-        """As `JsonLines.trials`."""
-        client, found = MlflowClient(self.uri), {}
+        """Returns the same as `JsonLines.trials`."""
+        client, trials = MlflowClient(self.uri), {}
         for run in stored_runs(self.uri):
             if run.data.tags["kind"] == "trial":
                 points = client.get_metric_history(run.info.run_id, "train/loss")
                 assert len(points) == len({point.step for point in points}), "a point is doubled"
-                assert run.data.tags["trial_id"] not in found, "a run is doubled"
+                assert run.data.tags["trial_id"] not in trials, "a run is doubled"
                 losses = {point.step: point.value for point in points}
-                found[run.data.tags["trial_id"]] = (run.data.tags["status"], losses, run.data.metrics.get(COHERENCE))
-        return found
+                trials[run.data.tags["trial_id"]] = (run.data.tags["status"], losses, run.data.metrics.get(COHERENCE))
+        return trials
 
 
 Kind = JsonLines | Mlflow
@@ -73,7 +73,7 @@ Kind = JsonLines | Mlflow
 
 @pytest.fixture(params=[JsonLines, Mlflow])
 def tracker(request, tmp_path, monkeypatch) -> Kind:
-    """Each tracker in turn, with nothing in it."""
+    """Each tracker in turn, empty."""
     monkeypatch.setattr(writing, "BATCH_SECONDS", 0.05)
     return request.param(tmp_path)
 
@@ -85,18 +85,18 @@ def sweep(tmp_path) -> Sweep:
 
 
 def in_ledger(sweep: Sweep) -> dict[str, tuple[str, dict[int, float], float | None]]:
-    """What a tracker should have of the trials that have ended, made from the ledger alone."""
+    """Returns what a tracker should have of the trials that have ended, made from the ledger alone."""
     ended: list[TrialResult] = sweep.ledger.results_of(sweep.every)
     return {r.trial.id: (r.status, {e.epoch: e.values["train/loss"] for e in r.history}, r.value(COHERENCE)) for r in ended}
 
 
 def driver(tracker: Kind, sweep: Sweep, **more: bool) -> Writer:
-    """The writer of a driver that begins now."""
+    """Returns the writer of a new driver."""
     return Writer(tracker.connect(sweep), sweep.every, sweep.ledger, **more)
 
 
 def close(sweep: Sweep, writer: Writer) -> None:
-    """As a driver does at its end; nothing may be left unwritten."""
+    """Close a writer as a driver does; nothing may be left unwritten."""
     writer.close(sweep.summaries())
     assert writer.problems == []
 
@@ -112,7 +112,7 @@ def test_what_was_written_live_is_what_the_ledger_has(tracker, sweep):
 
 
 def test_writing_again_doubles_nothing(tracker, sweep):
-    """A second driver that says the same things leaves every run and every point as it was."""
+    """A second driver sends the same events. No run and no point changes."""
     record(sweep, *sweep.every)
     for more in ({}, {}, {"look": True}):
         close(sweep, driver(tracker, sweep, **more))
@@ -120,7 +120,7 @@ def test_writing_again_doubles_nothing(tracker, sweep):
 
 
 def test_a_driver_that_was_cut_is_caught_up(tracker, sweep):
-    """A driver dies with a trial in training; the trial ends unseen. The next driver's tracker has it whole, and no epoch twice."""
+    """A driver dies while a trial is in training; the trial ends unseen. The next driver writes all of it, and no epoch twice."""
     first, other = sweep.every[:2]
     dead = driver(tracker, sweep)  # never closed: from here on its thread has nothing to write
     history = begin(sweep, dead, first, 2)
@@ -132,7 +132,7 @@ def test_a_driver_that_was_cut_is_caught_up(tracker, sweep):
 
 
 def test_all_runs_can_be_made_anew(tracker, sweep):
-    """After `anew` the tracker has the ledger's trials once, also those that it had before."""
+    """After `anew` the tracker has each of the ledger's trials once, also those that it had before."""
     record(sweep, *sweep.every)
     close(sweep, driver(tracker, sweep))
     close(sweep, driver(tracker, sweep, anew=True))
@@ -140,10 +140,10 @@ def test_all_runs_can_be_made_anew(tracker, sweep):
 
 
 def test_a_complete_tracker_is_not_opened_again(tracker, sweep):
-    """A driver with nothing new reads no run: the tracker still says that it is whole, and that nobody opened it."""
+    """A driver with nothing new reads no run: the tracker is still complete, and was not opened."""
     record(sweep, *sweep.every)
     close(sweep, driver(tracker, sweep))
-    made = []
+    trackers = []
     connect = tracker.connect(sweep)
-    close(sweep, Writer(lambda *rest: made.append(connect(*rest)) or made[-1], sweep.every, sweep.ledger))
-    assert [(one.opened, bool(one.whole)) for one in made] == [(False, True)]
+    close(sweep, Writer(lambda *rest: trackers.append(connect(*rest)) or trackers[-1], sweep.every, sweep.ledger))
+    assert [(one.opened, bool(one.whole)) for one in trackers] == [(False, True)]

@@ -1,4 +1,4 @@
-"""MLflow as a projection of the ledger: made again it is the same, its outages cost nothing, and nothing in it is doubled."""
+"""MLflow as a copy of the ledger: made again it is the same, its outages cost nothing, and nothing in it is doubled."""
 
 import itertools
 import json
@@ -58,34 +58,34 @@ class Sweep:
 
     @property
     def every(self) -> list[Trial]:
-        """Its trials."""
+        """All trials of the sweep."""
         return self.spec.trials
 
     @property
     def uri(self) -> str:
-        """The store in its storage."""
+        """The address of the store in its storage."""
         return default_uri(self.ledger.storage)
 
     def tracker(self, uri: str | None = None, **more: bool) -> Writer:
-        """A driver's tracker."""
+        """Returns the tracker of a driver."""
         return start_writer(self.spec.name, self.every, self.ledger, uri or self.uri, "abc", **more)
 
     def summaries(self) -> list[CellSummary]:
-        """What a driver would say of the cells."""
+        """Returns the summaries of the cells, as a driver makes them."""
         return tracking_step.cell_summaries(self.spec, self.ledger.results_of(self.every))
 
     def close(self, tracker: Writer) -> list[str]:
-        """As a driver does; returns the problems."""
+        """Close a tracker as a driver does; returns the problems."""
         tracker.close(self.summaries())
         return tracker.problems
 
     def runs(self, command, uri: str | None = None) -> tuple[str, ...]:
-        """`catch_up` or `rebuild`; returns the problems."""
+        """Call `catch_up` or `rebuild`; returns the problems."""
         return command(self.spec.name, self.every, self.ledger, uri or self.uri, "abc", self.summaries())
 
 
 def small_sweep(storage: Path, seeds: int = 2, name: str = "t", **grid: Sequence[object]) -> Sweep:
-    """Cells of these values, two seeds each."""
+    """Returns a sweep with cells of these values, and two seeds for each."""
     raw = {"name": name, "base": BASE, "grid": grid or {"model": ["mvae", "mopoe"]}, "seeds": seeds}
     raw["objectives"] = [{"metric": COHERENCE, "goal": "max"}, {"metric": LIKELIHOOD, "goal": "max"}]
     return Sweep(parse(raw), Ledger(storage))
@@ -95,25 +95,25 @@ CLOCK = itertools.count(1_700_000_000_000, 1000)
 
 
 def curve(trial: Trial, epochs: int = 3) -> tuple[Epoch, ...]:
-    """A learning curve, each epoch a second after the last that was made."""
+    """Returns a learning curve; each epoch is a second after the last one made."""
     return tuple(Epoch(n, next(CLOCK), {"train/loss": 10.0 / n + trial.seed, "train/seconds": 1.5}) for n in range(1, epochs + 1))
 
 
 def ended(trial: Trial, history: tuple[Epoch, ...], status: str = "completed") -> TrialResult:
-    """A result with that curve, of a worker at another commit than the driver's."""
+    """Returns a result with this curve, by a worker at another commit than the driver's."""
     values = {COHERENCE: 0.5 + trial.seed / 10, LIKELIHOOD: -1900.0 - trial.seed, "probe/mnist": 0.9}
     return replace(result(trial.cell, trial.seed, values, status, commit="def"), history=history)
 
 
 def checkpoint(ledger: Ledger, trial: Trial, history: Sequence[Epoch]) -> None:
-    """What a worker leaves after each epoch."""
+    """Write the checkpoint that a worker leaves after each epoch."""
     whose = {"trial": trial.id, "seed": trial.seed, "config": trial.config.model_dump()}
     state = {"format": FORMAT, "history": [vars(epoch) for epoch in history], "diverged_at_step": None, **whose}
     torch.save(state, ledger.checkpoint(trial))
 
 
 def begin(sweep: Sweep, tracker: Writer, trial: Trial, epochs: int = 3) -> tuple[Epoch, ...]:
-    """A worker begins a trial and trains some epochs."""
+    """Begin a trial as a worker does, and train some epochs."""
     sweep.ledger.begin(trial)
     tracker.on_trials_begun(TrialsBegun({trial.id: 1}, "worker"))
     history = curve(trial, epochs)
@@ -124,7 +124,7 @@ def begin(sweep: Sweep, tracker: Writer, trial: Trial, epochs: int = 3) -> tuple
 
 
 def finish(sweep: Sweep, tracker: Writer, trial: Trial, history: tuple[Epoch, ...], status: str = "completed") -> None:
-    """A worker ends a trial: pictures, result, note of the attempt."""
+    """End a trial as a worker does: pictures, result, record of the attempt."""
     pictures = sweep.ledger.folder(trial) / "samples"
     pictures.mkdir(exist_ok=True)
     (pictures / "joint.png").write_bytes(b"picture")
@@ -134,46 +134,46 @@ def finish(sweep: Sweep, tracker: Writer, trial: Trial, history: tuple[Epoch, ..
 
 
 def complete(sweep: Sweep, tracker: Writer, *every: Trial) -> None:
-    """Trials go from start to end."""
+    """Take trials from start to end."""
     for trial in every:
         finish(sweep, tracker, trial, begin(sweep, tracker, trial))
 
 
 def record(sweep: Sweep, *every: Trial) -> None:
-    """Trials have ended while nobody looked."""
+    """End trials while no tracker receives events."""
     for trial in every:
         sweep.ledger.begin(trial)
         sweep.ledger.record(ended(trial, curve(trial)))
 
 
 def files(client: MlflowClient, run_id: str, folder: str | None = None) -> list[str]:
-    """Every artifact of a run."""
-    found = []
+    """Returns every artifact of a run."""
+    paths = []
     for entry in client.list_artifacts(run_id, folder):
-        found += files(client, run_id, entry.path) if entry.is_dir else [entry.path]
-    return sorted(found)
+        paths += files(client, run_id, entry.path) if entry.is_dir else [entry.path]
+    return sorted(paths)
 
 
 def stored_runs(uri: str, name: str = "t") -> list[Any]:
-    """The runs of a sweep's experiment that are not marked deleted."""
+    """Returns the runs of a sweep's experiment that are not marked as deleted."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(name)
     return list(client.search_runs([experiment.experiment_id], max_results=1000)) if experiment else []
 
 
 def stored(uri: str, name: str = "t") -> dict[tuple[str, str], dict[str, Any]]:
-    """All that MLflow has of a sweep but run ids, by kind and id; a doubled run is an error."""
+    """Returns all that MLflow has of a sweep except run ids, by kind and id. A doubled run is an error."""
     client, runs = MlflowClient(uri), stored_runs(uri, name)
     cells = {run.info.run_id: run.data.tags["cell_id"] for run in runs if run.data.tags["kind"] == "cell"}
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    runs_by_key: dict[tuple[str, str], dict[str, Any]] = {}
     for run in runs:
         tags = dict(run.data.tags)
         if "mlflow.parentRunId" in tags:
             tags["mlflow.parentRunId"] = cells[tags["mlflow.parentRunId"]]
         key = (tags["kind"], tags[f"{tags['kind']}_id"])
-        assert key not in found, f"{key} is doubled"
+        assert key not in runs_by_key, f"{key} is doubled"
         histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-        found[key] = {
+        runs_by_key[key] = {
             "tags": tags,
             "params": run.data.params,
             "points": {name: sorted((p.step, repr(p.value), p.timestamp) for p in points) for name, points in histories.items()},
@@ -181,22 +181,22 @@ def stored(uri: str, name: str = "t") -> dict[tuple[str, str], dict[str, Any]]:
             "status": run.info.status,
             "times": (run.info.start_time, run.info.end_time),
         }
-    return found
+    return runs_by_key
 
 
 def steps(uri: str, trial: Trial, name: str = "t") -> list[int]:
-    """Steps of a trial's learning curve, as stored."""
+    """Returns the steps of a trial's learning curve in the store."""
     return [step for step, *_ in stored(uri, name)["trial", trial.id]["points"]["train/loss"]]
 
 
 def other_store(storage: Path) -> str:
-    """A store that has nothing yet."""
+    """An empty store."""
     return f"sqlite:///{storage / 'another.db'}"
 
 
 @pytest.fixture
 def storage(tmp_path, empty_mlflow_store, monkeypatch) -> Path:
-    """A storage folder with two empty stores, for trackers that hurry."""
+    """A storage folder with two empty stores, and trackers with short waits."""
     monkeypatch.setattr(writing, "BATCH_SECONDS", 0.1)
     for name in ("mlflow.db", "another.db"):
         shutil.copy(empty_mlflow_store, tmp_path / name)
@@ -232,7 +232,7 @@ def eventful(storage) -> Sweep:
 
 
 def test_a_rebuilt_store_equals_the_one_that_was_written_live(eventful, storage):
-    """Runs, tags, parameters, points with step, value and time, artifacts, statuses, start and end: all but run ids."""
+    """Equal are runs, tags, parameters, points with step, value and time, artifacts, statuses, start and end: all except run ids."""
     live = stored(eventful.uri)
     statuses = Counter((kind, run["status"]) for (kind, _), run in live.items())
     trial_statuses = {("trial", "FINISHED"): 2, ("trial", "FAILED"): 2, ("trial", "KILLED"): 1, ("trial", "SCHEDULED"): 1}
@@ -245,7 +245,7 @@ def test_a_rebuilt_store_equals_the_one_that_was_written_live(eventful, storage)
 
 
 def test_each_curve_has_each_step_once_and_each_final_metric_is_one_bar(eventful):
-    """Also where a trial was interrupted and gone on with, and where a cell had other numbers before."""
+    """This holds also for a trial that was interrupted and resumed, and for a cell whose numbers have changed."""
     kinds = set()
     for (kind, _), run in stored(eventful.uri).items():
         for name, points in run["points"].items():
@@ -256,7 +256,7 @@ def test_each_curve_has_each_step_once_and_each_final_metric_is_one_bar(eventful
 
 
 def test_a_database_that_was_deleted_is_made_again(eventful, storage):
-    """By `rebuild` in a process that never saw the old one, into the same place; and by `catch_up`."""
+    """By `rebuild` in a process that never saw the old database, at the same path; and by `catch_up`."""
     live = stored(eventful.uri)
     (storage / "mlflow.db").unlink()
     code = (
@@ -272,7 +272,7 @@ def test_a_database_that_was_deleted_is_made_again(eventful, storage):
 
 
 def test_a_rebuild_puts_a_wrong_experiment_right_and_leaves_others_runs(eventful):
-    """Doubled runs, wrong points, a deleted run, a run of a trial that the sweep does not have, and one of somebody else."""
+    """There are doubled runs, wrong points, a deleted run, a run of a trial that the sweep does not have, and another user's run."""
     live, client = stored(eventful.uri), MlflowClient(eventful.uri)
     experiment = client.get_experiment_by_name("t").experiment_id
     runs = {run.data.tags.get("trial_id"): run for run in stored_runs(eventful.uri)}
@@ -291,7 +291,7 @@ def test_a_rebuild_puts_a_wrong_experiment_right_and_leaves_others_runs(eventful
 
 
 def test_an_experiment_that_was_deleted_comes_back(eventful):
-    """Its runs too, each once, though MLflow brings back those that were deleted before it."""
+    """Each of its runs comes back once, although MLflow also restores runs that were deleted before it."""
     live, client = stored(eventful.uri), MlflowClient(eventful.uri)
     client.delete_experiment(client.get_experiment_by_name("t").experiment_id)
     assert eventful.runs(catch_up) == ()
@@ -299,7 +299,7 @@ def test_an_experiment_that_was_deleted_comes_back(eventful):
 
 
 def test_catching_up_mends_what_it_can_see(eventful):
-    """A doubled, a deleted and a RUNNING run, and the loss of a cell's run, are put right without writing the others anew."""
+    """A doubled, a deleted and a RUNNING run, and a missing run of a cell, are repaired without writing the others anew."""
     live, client = stored(eventful.uri), MlflowClient(eventful.uri)
     runs = {run.data.tags.get("trial_id", run.data.tags["cell_id"]): run for run in stored_runs(eventful.uri)}
     one, two, three, four, *_ = [trial for trial in eventful.every if trial.id in runs]
@@ -315,7 +315,7 @@ def test_catching_up_mends_what_it_can_see(eventful):
 
 
 def test_a_command_with_nothing_new_reads_no_run_and_writes_nothing(eventful, monkeypatch):
-    """It asks for the experiment, and that is all; of results it reads no more than their checksum."""
+    """It requests only the experiment, and reads only the checksums of results."""
     calls = []
     for name in ("search_runs", "create_run", "log_batch", "set_terminated", "update_run", "set_experiment_tag", "get_run"):
         monkeypatch.setattr(MlflowClient, name, lambda self, *args, name=name, **more: calls.append(name))
@@ -328,7 +328,7 @@ def test_a_command_with_nothing_new_reads_no_run_and_writes_nothing(eventful, mo
 
 
 def test_what_was_written_by_hand_into_a_whole_experiment_is_seen_by_catching_up(eventful):
-    """A deleted run is found missing by `catch_up`, which looks, and not by a sweep with nothing to do, which does not."""
+    """`catch_up`, which compares every run, notices a deleted run; a sweep with nothing to do does not compare."""
     live, client = stored(eventful.uri), MlflowClient(eventful.uri)
     client.delete_run(next(run.info.run_id for run in stored_runs(eventful.uri) if run.data.tags["kind"] == "trial"))
     assert eventful.close(eventful.tracker()) == []
@@ -338,7 +338,7 @@ def test_what_was_written_by_hand_into_a_whole_experiment_is_seen_by_catching_up
 
 
 def test_a_run_left_running_by_a_killed_driver_is_put_right(storage):
-    """Whether its trial has ended meanwhile or not; nor is one left whose trial the sweep no longer has."""
+    """This holds whether its trial has ended meanwhile or not, and for a trial that the sweep no longer has."""
     sweep = small_sweep(storage, seeds=3, model=["mopoe"])
     killed = sweep.tracker()
     histories = [begin(sweep, killed, trial, 2) for trial in sweep.every]
@@ -353,12 +353,12 @@ def test_a_run_left_running_by_a_killed_driver_is_put_right(storage):
 
 
 def curves_begun(sweep: Sweep, count: int) -> bool:
-    """Whether that many curves have begun."""
+    """Returns whether this number of curves has begun."""
     return count == sum("train/loss" in run.data.metrics for run in stored_runs(sweep.uri))
 
 
 def test_epochs_that_were_trained_again_replace_the_first_ones(storage):
-    """A power cut took a checkpoint, and a worker repeats an epoch: its run has the step once, in this driver and in the next."""
+    """A power failure lost a checkpoint, and a worker repeats an epoch. Its run has the step once, with this driver and with the next."""
     for model, same_driver in (("mopoe", True), ("mvae", False)):
         sweep = small_sweep(storage, seeds=1, model=[model])
         (trial,) = sweep.every
@@ -379,7 +379,7 @@ def test_epochs_that_were_trained_again_replace_the_first_ones(storage):
 
 @pytest.mark.parametrize("epochs_too", [True, False])
 def test_a_trial_that_was_trained_or_evaluated_anew_has_only_its_new_points(storage, epochs_too):
-    """Its result was lost or tampered with and made again: neither curve nor metrics keep what was there before."""
+    """Its result was lost or tampered with, and made again. Neither curve nor metrics keep old points."""
     sweep = small_sweep(storage, seeds=1, model=["mopoe"])
     (trial,) = sweep.every
     tracker = sweep.tracker()
@@ -396,7 +396,7 @@ def test_a_trial_that_was_trained_or_evaluated_anew_has_only_its_new_points(stor
 
 
 def test_a_trial_that_fails_twice_is_failed_in_mlflow_both_times(storage):
-    """A second attempt makes the run RUNNING, and its failure makes it FAILED again."""
+    """A second attempt sets the run to RUNNING, and its failure sets it to FAILED again."""
     sweep = small_sweep(storage, seeds=1, model=["mopoe"])
     (trial,) = sweep.every
     for _ in range(2):
@@ -410,7 +410,7 @@ def test_a_trial_that_fails_twice_is_failed_in_mlflow_both_times(storage):
 
 
 def test_a_cell_that_loses_a_seed_shows_the_mean_of_those_left(storage):
-    """MLflow shows the latest numbers of a cell, also where fewer seeds are asked for than before; every run has its parent."""
+    """MLflow shows the present numbers of a cell, also if it has fewer seeds than before. Every run has its parent."""
     for seeds in (3, 2):
         sweep = small_sweep(storage, seeds=seeds, model=["mopoe"])
         (of,) = {trial.cell for trial in sweep.every}
@@ -427,7 +427,7 @@ def test_a_cell_that_loses_a_seed_shows_the_mean_of_those_left(storage):
 
 @pytest.mark.parametrize("made", [True, False])
 def test_a_run_that_mlflow_could_not_say_it_made_is_not_made_twice(storage, monkeypatch, made):
-    """Where the answer to create_run is lost, the run that is there is used; where there is none, one is made."""
+    """If the answer to create_run is lost and the run exists, it is used; if it does not exist, one is made."""
     sweep = small_sweep(storage)
     whole, lost = MlflowClient.create_run, set()
 
@@ -452,7 +452,7 @@ def test_a_run_that_mlflow_could_not_say_it_made_is_not_made_twice(storage, monk
 
 
 def test_a_run_that_is_made_long_after_it_was_asked_for_is_not_left(storage, monkeypatch):
-    """A server that is slow makes a run after its driver has asked again: the driver finds both when it closes."""
+    """A slow server makes a run after its driver has requested it again. The driver finds both when it closes."""
     sweep = small_sweep(storage, seeds=1, model=["mopoe"])
     (trial,) = sweep.every
     whole, late = MlflowClient.create_run, []
@@ -475,7 +475,7 @@ def test_a_run_that_is_made_long_after_it_was_asked_for_is_not_left(storage, mon
 
 
 def test_a_hiccup_while_a_run_is_written_doubles_no_run(storage, monkeypatch):
-    """If MLflow refuses the parameters of a run that it has just made, the run is used all the same, and gets them later."""
+    """If MLflow refuses the parameters of a new run, the run is used nevertheless, and gets them later."""
     sweep = small_sweep(storage, seeds=1, model=["mopoe"])
     (trial,) = sweep.every
     whole, refusals = MlflowClient.log_batch, []
@@ -499,7 +499,7 @@ def test_a_hiccup_while_a_run_is_written_doubles_no_run(storage, monkeypatch):
 
 
 def test_damaged_entries_cost_only_their_own_runs(storage):
-    """A result and a note of failure that were cut: the trials are named, their runs not left RUNNING, and the others written."""
+    """A result and a record of failure were cut. Their trials are named, their runs are not left RUNNING, and the others are written."""
     sweep = small_sweep(storage)
     tracker = sweep.tracker()
     no_result, no_note, *others = sweep.every
@@ -517,28 +517,28 @@ def test_damaged_entries_cost_only_their_own_runs(storage):
 
 
 def search_of(sweep: Sweep, folder: Path, volumes: Sequence[float], **more: Any) -> SweepSummary:
-    """What a driver would say of a search that had told these cells, with a figure."""
+    """Returns the summary of a search with these cells and a figure."""
     folder.mkdir(exist_ok=True)
     (folder / "front.png").write_bytes(repr(volumes).encode())
-    told = tuple(dict.fromkeys(trial.cell.id for trial in sweep.every))[: len(volumes)]
-    said = {"counts": {"completed": len(volumes)}, "files": (folder / "front.png",), **more}
-    return SweepSummary("t", {"sampler": "tpe", "cells": "9"}, told, {"hypervolume": tuple(volumes)}, **said)
+    cells = tuple(dict.fromkeys(trial.cell.id for trial in sweep.every))[: len(volumes)]
+    fields = {"counts": {"completed": len(volumes)}, "files": (folder / "front.png",), **more}
+    return SweepSummary("t", {"sampler": "tpe", "cells": "9"}, cells, {"hypervolume": tuple(volumes)}, **fields)
 
 
 def close_search(sweep: Sweep, search: SweepSummary | None) -> list[str]:
-    """A driver's command that finds nothing to train; returns the problems."""
+    """Run a driver's command that finds nothing to train; returns the problems."""
     tracker = sweep.tracker()
     tracker.close(sweep.summaries(), sweep=search)
     return tracker.problems
 
 
 def curve_of(run: dict[str, Any], name: str = "hypervolume") -> list[tuple[int, float]]:
-    """Steps and values of a metric."""
+    """Returns steps and values of a metric."""
     return [(step, float(value)) for step, value, _ in run["points"][name]]
 
 
 def test_a_search_has_one_run_with_its_course_and_figures(storage):
-    """After two commands, after catching up and after a rebuild it is there once, the same, at the times of the trials."""
+    """After two commands, after catching up and after a rebuild there is one run, the same each time, with the times of the trials."""
     sweep = small_sweep(storage, seeds=1)
     record(sweep, *sweep.every)
     search = search_of(sweep, storage / "report", [1.5, 2.5])
@@ -569,7 +569,7 @@ def test_a_search_has_one_run_with_its_course_and_figures(storage):
     ids=["a cell more", "another reference", "a cell fewer", "a cell is open"],
 )
 def test_a_search_that_says_something_else_has_a_run_made_anew(storage, change):
-    """No point of before stays, and there is one run; while a cell is open it is not FINISHED."""
+    """No old point stays, and there is one run. While a cell is open, the run is not FINISHED."""
     sweep = small_sweep(storage, seeds=1, model=["mvae", "mmvae", "mopoe"])
     record(sweep, *sweep.every)
     assert close_search(sweep, search_of(sweep, storage / "report", [1.0, 2.0])) == []
@@ -586,7 +586,7 @@ def test_a_search_that_says_something_else_has_a_run_made_anew(storage, change):
 
 
 def test_a_search_with_nothing_new_is_not_read_and_one_with_a_new_figure_is_written(storage, monkeypatch):
-    """The experiment's own note covers the search: the same figures are no reason to look, another is."""
+    """The experiment's digest covers the search: with the same figures no run is read, with another figure the run is written."""
     sweep = small_sweep(storage, seeds=1)
     record(sweep, *sweep.every)
     search = search_of(sweep, storage / "report", [1.0, 2.0])
@@ -603,7 +603,7 @@ def test_a_search_with_nothing_new_is_not_read_and_one_with_a_new_figure_is_writ
 
 
 def test_a_command_that_was_interrupted_leaves_the_run_of_a_search(storage):
-    """Without figures nothing is said of the search, and the next command still sees that all is there."""
+    """Without figures the run of the search is not written, and the next command still sees that it is complete."""
     sweep = small_sweep(storage, seeds=1)
     record(sweep, *sweep.every)
     search = search_of(sweep, storage / "report", [1.0, 2.0])
@@ -617,7 +617,7 @@ def test_a_command_that_was_interrupted_leaves_the_run_of_a_search(storage):
 
 @pytest.mark.parametrize("call", ["log_batch", "set_terminated"])
 def test_a_search_whose_run_was_not_written_to_its_end_is_written_again(storage, monkeypatch, call):
-    """Whatever was left of a run that says other numbers, it is gone, and the run is there once."""
+    """Nothing is left of a run with other numbers, and there is one run."""
     sweep = small_sweep(storage, seeds=1)
     record(sweep, *sweep.every)
     assert close_search(sweep, None) == []
@@ -629,7 +629,7 @@ def test_a_search_whose_run_was_not_written_to_its_end_is_written_again(storage,
 
 
 def test_a_long_course_is_written_whole(storage):
-    """More points than MLflow takes in one call, and nothing for the cells before the first that has a number."""
+    """There are more points than MLflow takes in one call, and none for the cells before the first one with a number."""
     sweep = small_sweep(storage, seeds=1, model=["mopoe"])
     record(sweep, *sweep.every)
     volumes = [float("nan")] * 3 + [float(n) for n in range(2500)]
@@ -639,7 +639,7 @@ def test_a_long_course_is_written_whole(storage):
 
 
 def test_track_draws_and_writes_what_a_search_has_found(storage, undrawn):
-    """From proposals and results alone: parameters, course, figures; with `--rebuild` the same."""
+    """Parameters, course and figures are made from proposals and results alone; `--rebuild` gives the same."""
     hunt = Hunt(storage, raw())
     for beta in (1.0, 2.0):
         hunt.complete(hunt.propose(beta=beta, latent_dim=8, model="mopoe"), of(0.2 * beta, -1900), of(0.2 * beta, -1900))
@@ -661,24 +661,24 @@ class RemoteFile:
         self._path, self.name, self.stem = path, path.name, path.stem
 
     def exists(self) -> bool:
-        """Whether it is there."""
+        """Returns whether it exists."""
         return self._path.exists()
 
     def read_bytes(self) -> bytes:
-        """All of it."""
+        """Returns its content."""
         return self._path.read_bytes()
 
     def stat(self) -> os.stat_result:
-        """Its size."""
+        """Returns its size."""
         return self._path.stat()
 
     def open(self, mode: str) -> BinaryIO:
-        """To be read."""
+        """Returns a stream to read from."""
         return self._path.open(mode)
 
 
 def test_artifacts_come_from_files_that_are_not_on_this_machine(storage, monkeypatch):
-    """Where storage is remote, checkpoint and pictures reach MLflow byte for byte."""
+    """If storage is remote, checkpoint and pictures reach MLflow byte for byte."""
     sweep = small_sweep(storage, seeds=1, model=["mopoe"])
     (trial,) = sweep.every
     tracker = sweep.tracker()
@@ -694,12 +694,12 @@ def test_artifacts_come_from_files_that_are_not_on_this_machine(storage, monkeyp
 
 
 def writers() -> set[threading.Thread]:
-    """The threads that write to MLflow."""
+    """Returns the threads that write to MLflow."""
     return {thread for thread in threading.enumerate() if thread.name == "MLflow"}
 
 
 def test_events_return_at_once_and_problems_are_bounded_while_mlflow_hangs(storage, monkeypatch):
-    """A server that accepts and never answers: 3,000 events take no time, `close` ends, few lines are kept, no thread is left."""
+    """A server accepts and never answers. 3,000 events take no time, `close` ends, few lines are stored, and no thread is left."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     sweep, before = small_sweep(storage, seeds=500), writers()
     with hanging_server() as port:
@@ -718,7 +718,7 @@ def test_events_return_at_once_and_problems_are_bounded_while_mlflow_hangs(stora
 
 
 def test_close_gives_up_a_call_that_never_returns(storage, monkeypatch):
-    """Whatever hangs, and without a time-out of its own, `close` ends and says so."""
+    """`close` ends with a message, even if the call has no time-out."""
     monkeypatch.setattr(writing, "PATIENCE_SECONDS", 0.5)
     sweep, release, before = small_sweep(storage), threading.Event(), writers()
     record(sweep, *sweep.every)
@@ -733,7 +733,7 @@ def test_close_gives_up_a_call_that_never_returns(storage, monkeypatch):
 
 
 def test_problems_keep_the_first_and_count_the_rest(storage, monkeypatch):
-    """A store that answers and refuses everything makes twenty lines and a number, not thousands."""
+    """A store that answers and refuses everything gives twenty lines and a number, not thousands of lines."""
     monkeypatch.setattr(MlflowClient, "log_batch", refuse)
     sweep = small_sweep(storage, seeds=13)
     record(sweep, *sweep.every)
@@ -744,7 +744,7 @@ def test_problems_keep_the_first_and_count_the_rest(storage, monkeypatch):
 
 
 def refuse(*args: object, **more: object) -> None:
-    """What a broken store does."""
+    """Raise as a broken store does."""
     raise OSError("the host is full")
 
 
@@ -772,7 +772,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Until it answers."""
+        """Start the server, and wait until it answers."""
         stores = ["--backend-store-uri", f"sqlite:///{self.folder}/m.db", "--artifacts-destination", f"{self.folder}/artifacts"]
         where = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -788,7 +788,7 @@ class Server:
         wait_for(self.answers)
 
     def answers(self) -> bool:
-        """Whether it is up."""
+        """Returns whether the server answers."""
         try:
             with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
                 return True
@@ -796,7 +796,7 @@ class Server:
             return False
 
     def kill(self) -> None:
-        """SIGKILL to the process and its workers."""
+        """Send SIGKILL to the process and its workers."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -805,7 +805,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    """Not started."""
+    """A server that has not been started."""
     server = Server(tmp_path_factory.mktemp("server"))
     yield server
     server.kill()
@@ -814,7 +814,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_server_that_comes_late_and_is_killed_in_between_gets_everything_once(storage, server, monkeypatch):
-    """It is not there at first, then is, then dies in mid-write and comes back: the same driver writes each run and point once."""
+    """It is not there at first, then dies while it is written to, and comes back. The same driver writes each run and point once."""
     monkeypatch.setattr("orchestrator.tracking.circuit_breaker.AWAY_SECONDS", 0.5)
     monkeypatch.setattr(writing, "AWAY_SECONDS", 0.5)
     sweep = small_sweep(storage, seeds=12)
@@ -844,7 +844,7 @@ def test_a_server_that_comes_late_and_is_killed_in_between_gets_everything_once(
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_server_that_dies_for_good_is_caught_up_by_the_next_command(storage, server):
-    """The sweep's driver ends soon and leaves RUNNING runs behind; with the server back, the next has each run and point once."""
+    """The driver ends soon and leaves RUNNING runs behind. When the server is back, the next driver writes each run and point once."""
     if not server.answers():
         server.start()
     sweep = small_sweep(storage, name="gone")
@@ -865,12 +865,12 @@ def test_a_server_that_dies_for_good_is_caught_up_by_the_next_command(storage, s
 
 
 def finished(uri: str) -> int:
-    """Trials' runs that are FINISHED."""
+    """Returns the runs of trials that are FINISHED."""
     return sum(run.info.status == "FINISHED" and run.data.tags["kind"] == "trial" for run in stored_runs(uri))
 
 
 def wait_for(happened, seconds: float = 120) -> None:
-    """Until something is so."""
+    """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "it did not happen"
@@ -878,8 +878,8 @@ def wait_for(happened, seconds: float = 120) -> None:
 
 
 def test_the_run_of_a_sweep_has_the_report_and_its_hypervolume(storage, undrawn):
-    """Of a grid, after `track`: the page, the front and the tables are artifacts of one run, with the front's hypervolume as by hand; a
-    second `track` leaves it.
+    """For a grid, after `track`: page, front and tables are artifacts of one run, which has the front's hypervolume as computed here.
+    A second `track` does not change the run.
     """
     raw_spec = {
         "name": "g",

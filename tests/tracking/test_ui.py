@@ -1,4 +1,4 @@
-"""`ui`: MLflow's UI on the right store, for this machine alone."""
+"""`ui` starts MLflow's UI on the right store, for this machine only."""
 
 import os
 import signal
@@ -21,21 +21,21 @@ from tests.support.users import User, wait_for
 
 @pytest.fixture
 def path(tmp_path):
-    """A sweep file whose storage is not there yet."""
+    """A sweep file whose storage does not exist yet."""
     raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "storage": str(tmp_path / "runs")}
     (tmp_path / "t.yaml").write_text(yaml.safe_dump(raw))
     return tmp_path / "t.yaml"
 
 
 def free_port():
-    """One that nobody has."""
+    """Returns a port that no process uses."""
     with socket.socket() as probe:
         probe.bind((ui.HOST, 0))
         return probe.getsockname()[1]
 
 
 def test_the_command_serves_that_store_on_loopback_with_one_process(monkeypatch):
-    """Every word of it, and an environment that turns MLflow's helpers and telemetry off whatever it said before."""
+    """Every argument is checked, and that the environment turns off MLflow's helpers and telemetry, whatever it had before."""
     ran = []
     monkeypatch.setattr(os, "execve", lambda *arguments: ran.append(arguments))
     ui.become("sqlite:////it's here/mlflow.db", 5001, {"HOME": "/me", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "true"})
@@ -66,7 +66,7 @@ cli(sys.argv[1:], standalone_mode=False)
 
 
 def test_mlflow_takes_the_store_from_the_environment(monkeypatch):
-    """The installed MLflow serves the store that the variable names, given the arguments of `ui`; no argument has its password."""
+    """The installed MLflow serves the store that the variable names, with the arguments of `ui`. No argument has the password."""
     monkeypatch.setenv(ui.STORE, "postgresql://me:SECRET@host/db")
     words = ui.words(5001)[1:]
     done = subprocess.run([sys.executable, "-c", SERVED, *words], capture_output=True, text=True, timeout=120)
@@ -75,7 +75,7 @@ def test_mlflow_takes_the_store_from_the_environment(monkeypatch):
 
 
 def test_a_port_that_cannot_be_had_is_refused_in_one_line(path, types_here):
-    """One that is in use, and numbers that are no port."""
+    """The port is in use, or the number is no port."""
     with socket.socket() as taken:
         taken.bind((ui.HOST, 0))
         taken.listen()
@@ -91,7 +91,7 @@ def test_a_port_that_cannot_be_had_is_refused_in_one_line(path, types_here):
 
 
 def test_where_there_is_nothing_to_show_that_is_said_in_one_line(path, types_here, monkeypatch):
-    """A store that is not there yet, and a server that has a UI of its own, without its password."""
+    """The store does not exist yet, or is a server with its own UI. The line has no password."""
     code, _, err = types_here("ui", path, "--port", free_port())
     assert (code, err.count("\n")) == (2, 1)
     assert not unnamed(err, f"mopoe sweep {path}")
@@ -104,7 +104,7 @@ def test_where_there_is_nothing_to_show_that_is_said_in_one_line(path, types_her
 
 @pytest.mark.slow
 def test_the_real_ui_answers_and_listens_on_loopback_alone(path, tmp_path):
-    """The printed address shows the page; nothing of it can be reached from another machine; it ends as it is told to."""
+    """The printed address shows the page. No other machine can reach it. It ends when it is told to."""
     (tmp_path / "runs").mkdir()
     MlflowClient(default_uri(tmp_path / "runs")).search_experiments()
     port = free_port()
@@ -119,11 +119,11 @@ def test_the_real_ui_answers_and_listens_on_loopback_alone(path, tmp_path):
 
     try:
         wait_for(answers)
-        found = listeners(descendants({running.pid}))
-        assert found
+        addresses = listeners(descendants({running.pid}))
+        assert addresses
         arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants({running.pid})]
         assert not [line for line in arguments if b"mlflow.db" in line]
-        assert all(listener.is_loopback for listener in found)
+        assert all(listener.is_loopback for listener in addresses)
     finally:
         running.send_signal(signal.SIGTERM)
         out, _ = running.communicate(timeout=60)

@@ -1,1 +1,1 @@
-"""Whether what the ledger has of a trial is whole and belongs to it."""
+"""Checks that a trial's files are whole and belong to that trial."""

@@ -1,4 +1,4 @@
-"""Whether the checkpoint and the pictures in a trial's folder are those that its result names."""
+"""Checks that the checkpoint and the pictures in a trial's folder are those that its result names."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,9 @@ from orchestrator.ledger.result import TrialResult
 
 
 def lost(folder: AnyPath, trial_id: str, named: Digest, size: int | None) -> str:
-    """What is wrong with a checkpoint, as far as its size tells; empty if nothing is. The result names `named`; `size` is None if there
-    is no checkpoint.
+    """Returns what is wrong with a checkpoint, judged by its size alone; empty if nothing is.
+
+    `named` is the checkpoint that the result names. `size` is the size on storage in bytes, None if there is no checkpoint.
     """
     if size is not None:
         return "" if size == named.size else f"it has {size} bytes, and the result names {named.size}"
@@ -25,8 +26,10 @@ def lost(folder: AnyPath, trial_id: str, named: Digest, size: int | None) -> str
 
 
 def check_checkpoint(folder: AnyPath, path: AnyPath, result: TrialResult) -> bool:
-    """Whether the checkpoint of a trial that has ended is there, at `path`. Raises DamagedError if it is not the one that the result
-    names, or if it is missing though no note in the trial's folder says that it was deleted.
+    """Returns whether a trial that has ended has its checkpoint, at `path`.
+
+    Raises DamagedError if the checkpoint is not the one that the result names, or if it is missing and no record in the trial's folder
+    says that it was deleted.
     """
     named, size = result.checkpoint, size_if_there(path)
     if named is None:
@@ -40,16 +43,16 @@ def check_checkpoint(folder: AnyPath, path: AnyPath, result: TrialResult) -> boo
 
 
 def check_picture(path: AnyPath, result: TrialResult) -> None:
-    """Raise DamagedError if a picture is not the one that the result names. Results of earlier versions name none."""
-    named = result.samples.get(path.stem)
-    if result.samples and named is None:
+    """Raise DamagedError if a picture is not the one that the result names. Results of earlier versions name no pictures."""
+    expected_sha256 = result.samples.get(path.stem)
+    if result.samples and expected_sha256 is None:
         raise records.damaged(path, "the result names no such picture")
-    if named is not None and Digest.of_file(path).sha256 != named:
+    if expected_sha256 is not None and Digest.of_file(path).sha256 != expected_sha256:
         raise records.damaged(path, "it is not the picture that the result names")
 
 
 class CheckedPictures(Mapping[str, AnyPath]):
-    """The pictures of a trial by name. Each is compared with the result when it is taken, because a report takes few of thousands."""
+    """The pictures of a trial by name. Each is checked when it is read, because a report reads few of thousands."""
 
     def __init__(self, paths: Mapping[str, AnyPath], result: TrialResult) -> None:
         self._paths, self._result = paths, result
@@ -67,12 +70,12 @@ class CheckedPictures(Mapping[str, AnyPath]):
 
 
 def note_deleted(folder: AnyPath, trial_id: str, named: Digest | None, why: str) -> None:
-    """Note that a checkpoint is deleted, before it is. `named` is what the trial's result says of the checkpoint."""
+    """Record that a checkpoint will now be deleted. `named` is the checkpoint that the trial's result names."""
     content = {"checkpoint": None if named is None else asdict(named), "why": why, "deleted_ms": int(time.time() * 1000)}
     records.write(TrialFolder(folder).note("deleted"), Identity("deleted", trial_id), content)
 
 
 def _deleted(folder: AnyPath, trial_id: str) -> object:
-    """The checkpoint that a note says was deleted; None if there is no such note."""
-    note = TrialFolder(folder).note("deleted")
-    return records.read(note, Identity("deleted", trial_id)).get("checkpoint") if note.exists() else None
+    """Returns the checkpoint that was deleted on purpose; None if there is no record of that."""
+    record = TrialFolder(folder).note("deleted")
+    return records.read(record, Identity("deleted", trial_id)).get("checkpoint") if record.exists() else None

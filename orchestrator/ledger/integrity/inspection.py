@@ -1,4 +1,4 @@
-"""Checks everything that the ledger has of a trial, down to the bytes of its checkpoint and pictures, for `sweep --retrain-damaged`."""
+"""Checks all files of a trial, down to the bytes of its checkpoint and pictures, for `sweep --retrain-damaged`."""
 
 from mopoe_core.errors import CheckpointError
 from mopoe_core.storage.folders import listed
@@ -9,9 +9,9 @@ from orchestrator.spec.trial import Trial
 
 
 def inspect(trial: Trial, ledger: Ledger) -> None:
-    """Raise DamagedError if anything about a trial is damaged or another trial's.
+    """Raise DamagedError if any file of a trial is damaged or belongs to another trial.
 
-    A note that was cut (of an attempt, say) does the trial no harm, and is passed over, as everywhere.
+    A note that was cut, such as the record of an attempt, is ignored: the trial can do without it.
     """
     folder, result = ledger.folder(trial), ledger.result(trial)
     ledger.check(trial)

@@ -1,1 +1,1 @@
-"""Who trains a trial and who drives a sweep."""
+"""Leases: who trains a trial, and who drives a sweep."""

@@ -1,4 +1,4 @@
-"""Claims: files by which a process says that it holds a trial or a sweep."""
+"""Claims: files in which a process states that it holds a trial or a sweep."""
 
 from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath
@@ -11,55 +11,61 @@ from orchestrator.ledger.records import Identity
 
 
 def held_by(storage: AnyPath, folder: AnyPath, but: str = "") -> Holder | None:
-    """Who holds the trial or sweep of that folder. If nobody does, the claims of the dead are removed. The token `but` does not count."""
-    others = [path for path in _claims_on(storage, folder) if path.stem != but]
-    for path in others:
-        holder = _holder_of(path)
+    """Returns who holds the trial or sweep with this folder; None if nobody does, and then removes the claims of dead processes.
+
+    The claim of the token `but` is ignored.
+    """
+    claims = [path for path in _claims_on(storage, folder) if path.stem != but]
+    for claim in claims:
+        holder = _holder_of(claim)
         if not heartbeat.watcher(storage).is_dead(holder):
             return holder
-    for path in others:
-        _remove(storage, path)
+    for claim in claims:
+        _remove(storage, claim)
     return None
 
 
 def living(storage: AnyPath, folder: AnyPath) -> Holder | None:
-    """Who holds the trial or sweep of that folder, as far as one look tells: for those who only show it."""
+    """Returns who seems to hold the trial or sweep with this folder, from a single reading; None if nobody does. Removes nothing."""
     holders = map(_holder_of, _claims_on(storage, folder))
     return next((holder for holder in holders if not heartbeat.watcher(storage).seems_dead(holder)), None)
 
 
 def tokens_here(storage: AnyPath) -> set[str]:
-    """The tokens of processes on this machine that hold something and are there, running or stopped."""
+    """Returns the tokens of processes on this machine that hold claims and still exist, running or stopped."""
     return {path.stem for path in Layout(storage).all_claims() if surely_lives(_holder_of(path))}
 
 
 def release(storage: AnyPath, folder: AnyPath, driver: str) -> None:
-    """Remove the claims of a driver's workers, which it has stopped."""
+    """Remove the claims of a driver's workers. Call it after the driver has stopped them."""
     for path in _claims_on(storage, folder):
         if _holder_of(path).driver == driver:
             _remove(storage, path)
 
 
 def identity_of(claim: AnyPath) -> Identity:
-    """The identity of the claim at that place."""
+    """Returns the identity of the record at a claim's path."""
     folder = claim.parent.parent if claim.parent.name == "claims" else claim.parent
     return Identity("claim", folder=f"{folder.parent.name}/{folder.name}", key=claim.stem)
 
 
 def _remove(storage: AnyPath, claim: AnyPath) -> None:
-    """Remove a claim, and before it its holder's heartbeat: if the holder lives after all, it must find out first."""
+    """Remove the holder's heartbeat, then the claim. In this order, because a holder that lives after all must notice its loss first."""
     Layout(storage).heartbeat(claim.stem).unlink(missing_ok=True)
     claim.unlink(missing_ok=True)
 
 
 def _claims_on(storage: AnyPath, folder: AnyPath) -> list[AnyPath]:
-    """The claims on the trial or sweep of that folder. A driver of an earlier version may still run, and has its claim in the folder."""
-    before = listed(folder / "claims", "*.json") if folder.parent.name == SWEEPS else []
-    return [*listed(Layout(storage).claims_on(folder), "*.json"), *before]
+    """Returns the claims on the trial or sweep with this folder.
+
+    A driver of an earlier version may still run; it has its claim in the sweep's folder.
+    """
+    of_earlier_version = listed(folder / "claims", "*.json") if folder.parent.name == SWEEPS else []
+    return [*listed(Layout(storage).claims_on(folder), "*.json"), *of_earlier_version]
 
 
 def _holder_of(claim: AnyPath) -> Holder:
-    """Who made a claim. Returns only the token if the claim is damaged, is on another folder, or was withdrawn in this moment."""
+    """Returns who made a claim; only its token is known if the claim is damaged, is on another folder, or was withdrawn just now."""
     try:
         return Holder(**records.read(claim, identity_of(claim), bare=True))
     except (OSError, DamagedError, TypeError):

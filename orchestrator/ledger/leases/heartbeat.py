@@ -1,7 +1,7 @@
-"""Heartbeats: by these a process sees whether processes on other machines live.
+"""Heartbeats show whether processes on other machines are alive.
 
-A heartbeat is a file with a number that its process makes larger every few seconds. Who watches it compares no two clocks: it measures
-by its own clock how long the number has stayed the same.
+A heartbeat is a file with a number that its process increases every few seconds. A watcher measures by its own clock how long the number
+has stayed the same. So no two clocks are compared.
 """
 
 import time
@@ -25,43 +25,44 @@ class Watcher:
     def __init__(self, storage: AnyPath) -> None:
         self._storage = storage
         self._last_seen: dict[str, tuple[str, float]] = {}
-        """Token to a beat, and since when it is known not to have changed."""
+        """By token: the last beat, and when by this clock it was first seen."""
 
     def is_dead(self, holder: Holder) -> bool:
-        """Whether a holder's process has ended, or its beat has not changed for too long."""
-        before = now()
+        """Returns whether a holder's process has ended, or its beat has not changed for too long."""
+        before_reading = now()
         beat = beat_of(self._storage, holder)
-        after = now()
+        after_reading = now()
         if beat is None:
             self._last_seen.pop(holder.token, None)
             return True
         is_here = runs_here(holder)
         if is_here is not None:
             return not is_here
-        last, since = self._last_seen.get(holder.token, ("", 0.0))
-        if last != beat:
-            self._last_seen[holder.token] = (beat, after)  # `after`, and `before` below: this process may stand still in between
+        last_beat, first_seen = self._last_seen.get(holder.token, ("", 0.0))
+        if last_beat != beat:
+            # The later time here and the earlier one below: this process may be suspended while it reads, which must not count.
+            self._last_seen[holder.token] = (beat, after_reading)
             return False
-        return before - since > stale_seconds(self._storage)
+        return before_reading - first_seen > stale_seconds(self._storage)
 
     def seems_dead(self, holder: Holder) -> bool:
-        """A guess at `is_dead` from one look, for those who only show it. It compares the clocks of this machine and of the storage."""
+        """Guesses `is_dead` from a single reading. Unlike `is_dead`, compares the clock of this machine with that of the storage."""
         if self.is_dead(holder):
             return True
         if runs_here(holder):
             return False
-        last = modified(Layout(self._storage).heartbeat(holder.token))
-        return last is not None and time.time() - last > stale_seconds(self._storage)
+        last_beat_at = modified(Layout(self._storage).heartbeat(holder.token))
+        return last_beat_at is not None and time.time() - last_beat_at > stale_seconds(self._storage)
 
 
 @lru_cache(maxsize=8)
 def watcher(storage: AnyPath) -> Watcher:
-    """This process's watcher of a storage. There is one, because watching takes time."""
+    """Returns this process's only watcher of a storage. A watcher must be kept: it learns from beats that it read earlier."""
     return Watcher(storage)
 
 
 def beat_of(storage: AnyPath, holder: Holder) -> str | None:
-    """A holder's beat; None if it is gone. Earlier versions wrote no number, so that only the file's time changed."""
+    """Returns a holder's beat; None if its file is gone. Earlier versions wrote no number: then the beat is the file's time."""
     path = Layout(storage).heartbeat(holder.token)
     try:
         return path.read_bytes().decode(errors="replace") or str(modified(path))
@@ -70,7 +71,7 @@ def beat_of(storage: AnyPath, holder: Holder) -> str | None:
 
 
 def write_beat(path: AnyPath, beat: str) -> None:
-    """Write over the beat before. Raises FileNotFoundError if there is none: whoever took over has removed it."""
+    """Overwrite the last beat. Raises FileNotFoundError if there is none: a process that took over has removed it."""
     if isinstance(path, Path):
         with path.open("r+b", buffering=0) as file:
             file.write(beat.encode())
@@ -81,25 +82,25 @@ def write_beat(path: AnyPath, beat: str) -> None:
 
 
 def beat_text(count: int) -> str:
-    """A beat. All are of one length, so that each is written over the one before in one piece."""
+    """Returns the text of a beat. All have the same length, so that each overwrites the last in one piece."""
     return f"{count:016d}"
 
 
 def beat_seconds(storage: AnyPath) -> float:
-    """Seconds between two beats."""
+    """Returns the seconds between two beats."""
     return REMOTE_BEAT_SECONDS if isinstance(storage, RemotePath) else BEAT_SECONDS
 
 
 def stale_seconds(storage: AnyPath) -> float:
-    """How long a beat may stay the same before its process counts as dead."""
+    """Returns how many seconds a beat may stay the same before its process counts as dead."""
     return STALE_SECONDS * beat_seconds(storage) / BEAT_SECONDS
 
 
 def now() -> float:
-    """Seconds by a clock that also runs while the machine sleeps, where there is one."""
+    """Returns seconds by a clock that also runs while the machine sleeps, if the system has one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def sleep(seconds: float) -> None:
-    """As `time.sleep`, by the clock of `now`."""
+    """Sleep. A function of this module, so that tests can replace it together with `now`."""
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Processes that hold leases, and whether one of this machine is still there."""
+"""Processes that hold leases, and whether a process on this machine still exists."""
 
 import os
 import platform
@@ -18,15 +18,15 @@ class Holder:
     process: int
     started_ms: int
     machine: str = ""
-    """The boot and the process namespace. Process numbers mean something within these only."""
+    """Ids of the boot and of the process namespace. A process number identifies a process only within these."""
     birth: str = ""
-    """When the process began, in the kernel's ticks. Process numbers are used again."""
+    """When the process began, in the kernel's ticks. The kernel reuses process numbers."""
     driver: str = ""
-    """The token of the driver that a worker works for."""
+    """For a worker: the token of its driver."""
 
     @classmethod
     def this_process(cls, driver: str = "") -> "Holder":
-        """This process, under a new token."""
+        """Returns this process, under a new token."""
         process = os.getpid()
         return cls(
             token=uuid.uuid4().hex,
@@ -44,7 +44,7 @@ class Holder:
 
 
 def runs_here(holder: Holder) -> bool | None:
-    """Whether a holder's process is there, running or stopped; None if that cannot be seen from this machine."""
+    """Returns whether a holder's process exists, running or stopped; None if this machine cannot tell."""
     if not holder.machine or holder.machine != machine():
         return None
     try:
@@ -58,18 +58,18 @@ def runs_here(holder: Holder) -> bool | None:
 
 
 def surely_lives(holder: Holder) -> bool:
-    """Whether a holder's process is on this machine and runs, or is stopped and can go on."""
+    """Returns whether a holder's process exists on this machine, running or stopped."""
     return runs_here(holder) is True
 
 
 def is_stopped(holder: Holder) -> bool:
-    """Whether a holder's process on this machine is stopped, by Ctrl-Z for example."""
+    """Returns whether a holder's process on this machine is stopped, by Ctrl-Z for example."""
     return surely_lives(holder) and stat(holder.process)[:1] == ["T"]
 
 
 @cache
 def machine() -> str:
-    """The boot and the process namespace; empty if the kernel does not tell, and then only heartbeats show who lives."""
+    """Returns ids of the boot and the process namespace; empty if the kernel has none, and then only heartbeats show who is alive."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() + os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -77,7 +77,7 @@ def machine() -> str:
 
 
 def birth(process: int) -> str | None:
-    """When a process began; `ended` if it has ended and was not waited for; None if /proc does not show it."""
+    """Returns when a process began, in ticks; `ended` if it is a zombie; None if /proc does not show it."""
     fields = stat(process)
     if not fields:
         return None
@@ -85,7 +85,7 @@ def birth(process: int) -> str | None:
 
 
 def stat(process: int) -> list[str]:
-    """State and numbers of a process, from the third field of proc(5) on; empty if /proc does not show it."""
+    """Returns the fields of /proc/<process>/stat from the third (the state) on, see proc(5); empty if /proc does not show the process."""
     try:
         return Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rpartition(") ")[2].split()
     except OSError:

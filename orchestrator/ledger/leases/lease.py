@@ -1,19 +1,19 @@
-"""Leases: who trains a trial, and who drives a sweep, whatever dies or stands still when.
+"""Leases decide who trains a trial and who drives a sweep, even if processes die or are suspended at any moment.
 
-A process claims a trial or a sweep by writing a claim of its own (`claims`); then it reads the others. If the process of another claim
-lives, it withdraws its own. It removes the claims of the dead. If two claim at once, at least one of them sees the other, so that they
-never both go on.
+A process first writes its claim on a trial or a sweep (`claims`), then reads the other claims. If another claim's process is alive, it
+withdraws its own claim. It removes the claims of dead processes. If two processes claim at once, at least one of them sees the other's
+claim. So they never both proceed.
 
-A process decides in this order who is dead:
+A process decides in this order whether another is dead:
 
-1. The heartbeat is gone: the process has ended, or was taken over.
-2. The process is on this machine: it is dead if there is no such process, and alive if there is, even if it is stopped.
-3. Otherwise this process watches the heartbeat (`heartbeat`). If it has not changed for `STALE_SECONDS` by this process's own clock, its
-   process is dead. No two clocks are compared.
+1. The heartbeat is gone: the other process has ended, or another has taken over its lease.
+2. The other process is on this machine: it is dead if it does not exist, and alive if it does, even if it is stopped.
+3. Otherwise this process watches the heartbeat (`heartbeat`). The other is dead if its heartbeat has not changed for `STALE_SECONDS`
+   by the clock of this process. No two clocks are compared.
 
-Watching cannot tell a dead process from one that stands still for long. So a lease saves work and decides nothing. A process that was
-taken over, and wakes, can harm nothing: every attempt has files of its own, and the first result of a trial counts
-(`orchestrator.ledger.attempts`). docs/ledger-format.md has the files.
+Watching cannot tell a dead process from one that is suspended for long. So a lease only avoids double work; results do not depend on it.
+A process that wakes after its lease was taken over can do no harm: every attempt has its own files, and the first result of a trial
+counts (`orchestrator.ledger.attempts`). docs/ledger-format.md describes the files.
 """
 
 import random
@@ -33,15 +33,18 @@ from orchestrator.ledger.leases.holder import Holder, surely_lives
 LATENESS = 1.0
 """Seconds that a claimer waits beyond `stale_seconds`."""
 MOST_COLLISIONS = 5
-"""How often a holder on this machine is seen alive before it is believed: two that start at once each see the other, and withdraw."""
+"""How often `claim_patiently` must find a holder alive on this machine before it gives up.
+
+Two processes that start at once may each see the other's claim and withdraw, so that one collision proves nothing.
+"""
 
 
 class LeaseLost(RuntimeError):
-    """This process was not heard of, so that another took over what it held, and goes on with it."""
+    """This process wrote no heartbeat for so long that another may have taken over its trials and sweeps."""
 
 
 class Lease:
-    """What this process holds. Alive from entering the context to leaving it; a thread of its own beats."""
+    """The claims of this process. While its context is open, a thread writes the heartbeat."""
 
     def __init__(self, storage: AnyPath, driver: str = "") -> None:
         self.holder = Holder.this_process(driver)
@@ -49,14 +52,14 @@ class Lease:
         self._heartbeat = Layout(storage).heartbeat(self.holder.token)
         self._claims: list[AnyPath] = []
         self._last_beat = heartbeat.now()
-        """When this process was surely heard of; negative once it was taken over."""
+        """When the last heartbeat was written at the earliest; negative once another process has taken over."""
         self._beats = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat_on, daemon=True, name="lease")
+        self._thread = threading.Thread(target=self._keep_beating, daemon=True, name="lease")
 
     def __enter__(self) -> "Lease":
         self._last_beat = heartbeat.now()
-        # Before the first claim, which counts as a dead process's without it.
+        # Before the first claim: a claim without a heartbeat counts as a dead process's.
         write_text(self._heartbeat, heartbeat.beat_text(self._beats), durable=False)
         self._thread.start()
         return self
@@ -65,73 +68,76 @@ class Lease:
         self._stop.set()
         self._thread.join()
         for path in (*self._claims, self._heartbeat):
-            with suppress(OSError):  # a disk that is full or away: the others find out by themselves
+            with suppress(OSError):  # the disk is full or away: other processes will notice that the heartbeat no longer changes
                 path.unlink(missing_ok=True)
 
     def claim(self, folder: AnyPath) -> Holder | None:
-        """Take the trial or sweep of that folder. Returns None, or who holds it, and then nothing has changed."""
-        mine = self._my_claim(folder)
-        records.write(mine, identity_of(mine), asdict(self.holder))
+        """Claim the trial or sweep with this folder. Returns None on success, else the present holder, and then changes nothing."""
+        claim = self._path_of_claim(folder)
+        records.write(claim, identity_of(claim), asdict(self.holder))
         if (holder := held_by(self.storage, folder, but=self.holder.token)) is not None:
-            mine.unlink(missing_ok=True)
+            claim.unlink(missing_ok=True)
             return holder
-        self._claims.append(mine)
+        self._claims.append(claim)
         return None
 
     def let_go(self, folder: AnyPath) -> None:
-        """Give up the trial or sweep of that folder."""
-        mine = self._my_claim(folder)
-        mine.unlink(missing_ok=True)
-        self._claims = [path for path in self._claims if path != mine]
+        """Give up the trial or sweep with this folder."""
+        claim = self._path_of_claim(folder)
+        claim.unlink(missing_ok=True)
+        self._claims = [path for path in self._claims if path != claim]
 
     def claim_patiently(self, folder: AnyPath, tell: Callable[[Holder], None] = lambda holder: None) -> Holder | None:
-        """As `claim`, but if one look does not show whether a holder lives, wait for its beat, up to `stale_seconds`.
+        """Claim as `claim` does, but watch the holder's heartbeat for up to `stale_seconds` if it may be dead.
 
-        `tell` is called once, with the holder that is waited for.
+        `tell` is called once, with the holder whose heartbeat is watched.
         """
         deadline = heartbeat.now() + heartbeat.stale_seconds(self.storage) + LATENESS
-        collisions, is_told, first_beats = 0, False, dict[str, str]()
+        first_beats: dict[str, str] = {}
+        collisions = 0
+        has_told = False
         while (holder := self.claim(folder)) is not None:
             beat = heartbeat.beat_of(self.storage, holder) or ""
-            beats = first_beats.setdefault(holder.token, beat) != beat
+            has_beaten = first_beats.setdefault(holder.token, beat) != beat
             collisions += surely_lives(holder)
-            if beats or collisions > MOST_COLLISIONS or heartbeat.now() > deadline:
+            if has_beaten or collisions > MOST_COLLISIONS or heartbeat.now() > deadline:
                 return holder
-            if not is_told and not collisions:
+            if not has_told and not collisions:
                 tell(holder)
-                is_told = True
+                has_told = True
             heartbeat.sleep(random.uniform(0.2, 0.6))
         return None
 
     def check(self) -> None:
-        """Raise LeaseLost if others may have taken over."""
+        """Raise LeaseLost if another process may have taken over."""
         stale = heartbeat.stale_seconds(self.storage)
-        if heartbeat.now() - self._last_beat > stale / 2:  # no beat for so long: this process, or its disk, stood still
+        if heartbeat.now() - self._last_beat > stale / 2:  # this process was suspended, or its disk did not respond
             self._beat()
         if self.is_lost:
-            raise LeaseLost(f"{self.storage}: this process was not heard of in time; another may have taken over")
+            raise LeaseLost(f"{self.storage}: this process wrote no heartbeat in time; another may have taken over")
 
     @property
     def is_lost(self) -> bool:
-        """Whether others may have taken over, as far as is known without a look at storage."""
+        """Whether another process may have taken over. Does not read storage."""
         return self._last_beat < 0 or heartbeat.now() - self._last_beat > heartbeat.stale_seconds(self.storage)
 
-    def _my_claim(self, folder: AnyPath) -> AnyPath:
+    def _path_of_claim(self, folder: AnyPath) -> AnyPath:
         return Layout(self.storage).claims_on(folder) / f"{self.holder.token}.json"
 
-    def _beat_on(self) -> None:
+    def _keep_beating(self) -> None:
         while not self._stop.wait(heartbeat.beat_seconds(self.storage)) and self._last_beat >= 0:
             self._beat()
 
     def _beat(self) -> None:
-        """Say that this process lives. A heartbeat that is gone is not made again: whoever took over has removed it."""
-        now = heartbeat.now()  # before the beat is written: a process that stands still in between has not been heard of since
+        """Write the next heartbeat. If its file is gone, another process has taken over, so it is not made again."""
+        now = heartbeat.now()  # taken before the write: if this process is suspended in between, others saw the beat this early
         try:
             self._beats += 1
             heartbeat.write_beat(self._heartbeat, heartbeat.beat_text(self._beats))
         except FileNotFoundError:
             self._last_beat = -1.0
-        except Exception:  # a store may raise anything, and the next beat may succeed; `check` minds how long it lasts
+        except Exception:  # a store may raise anything, and the next beat may succeed; `check` limits how long this may last
             return
         else:
-            self._last_beat = max(self._last_beat, now) if self._last_beat >= 0 else self._last_beat
+            if self._last_beat >= 0:
+                self._last_beat = max(self._last_beat, now)

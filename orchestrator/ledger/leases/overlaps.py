@@ -1,7 +1,7 @@
-"""Notes that two drivers may have run a sweep at once: one stood still, was taken for dead, and woke.
+"""Records that two drivers may have run a sweep at once: one was suspended, was taken for dead, and woke up.
 
-The driver that takes over writes such a note, and so does the one that finds itself taken over. The ledger is not harmed, but MLflow may
-have runs twice. While there is such a note, MLflow is compared with the ledger run by run; then the notes are removed.
+The driver that takes over writes such a record, and so does the one that loses its lease. The ledger is unharmed, but MLflow may have
+runs twice. While there is such a record, MLflow is compared with the ledger run by run. Then the record is removed.
 """
 
 import time
@@ -14,12 +14,12 @@ from orchestrator.ledger.records import Identity
 
 
 def note(sweep_folder: AnyPath, this: Holder, other: str) -> None:
-    """Note that the process `this` and another may have driven a sweep at once."""
+    """Record that the process `this` and another may have driven a sweep at once."""
     identity = Identity("overlap", sweep=sweep_folder.name, key=this.token)
     content = {"this": str(this), "other": other, "noted_ms": int(time.time() * 1000)}
     records.write(SweepFolder(sweep_folder).overlap(this.token), identity, content)
 
 
 def noted(sweep_folder: AnyPath) -> list[AnyPath]:
-    """The notes that there are."""
+    """Returns the paths of a sweep's records of overlaps."""
     return SweepFolder(sweep_folder).overlaps()

@@ -1,1 +1,1 @@
-"""The storage itself: which one it is, whether it can be relied on, and what killed processes leave behind."""
+"""The storage as a whole: its identity, whether it can be relied on, and the files that killed processes left behind."""

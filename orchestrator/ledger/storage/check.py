@@ -1,7 +1,8 @@
-"""Tries storage before a sweep begins: whether it does what leases and the ledger rely on.
+"""Tests storage before a sweep begins: does it guarantee what leases and the ledger rely on?
 
-They rely on four things. A file that was written is read back whole. A listing shows it. What is written over it is seen at once. A
-file is created only where there is none. A storage that does otherwise would lose results in silence, so it is refused.
+They rely on four guarantees. A file that was written is read back whole. A listing shows it. A file that was overwritten is read with
+its new content at once. An exclusive create fails if the file exists. Storage without these guarantees would silently lose results, so
+it is refused.
 """
 
 import uuid
@@ -15,49 +16,50 @@ CONTENT = "written to see what this storage does\n" * 100
 
 
 def what_is_wrong(storage: AnyPath) -> str:
-    """What storage does otherwise than sweeps rely on; empty if nothing. Raises OSError if it takes no files at all."""
+    """Returns the guarantee that storage breaks; empty if it breaks none. Raises OSError if storage cannot be written at all."""
     layout = Layout(storage)
-    probe, earlier = (layout.probe(uuid.uuid4().hex) for _ in range(2))
+    earlier, probe = layout.probe(uuid.uuid4().hex), layout.probe(uuid.uuid4().hex)
     try:
         write_text(earlier, CONTENT)
-        layout.probes()  # a store that caches its listings would show this one again
-        return _try(layout, probe)
+        layout.probes()  # a store that caches listings would return this one again, without the next file
+        return _test(layout, probe)
     finally:
         for path in (probe, earlier):
             path.unlink(missing_ok=True)
 
 
-def _try(layout: Layout, probe: AnyPath) -> str:
+def _test(layout: Layout, probe: AnyPath) -> str:
+    """Returns the guarantee that is broken for the file `probe`; empty if none is."""
     write_text(probe, CONTENT)
     if probe.read_text() != CONTENT:
-        return "a file that was written is read back otherwise"
-    if not _shown(layout, probe):
-        return "a listing does not show a file that was written just now"
+        return "a file that was written is read back with another content"
+    if not _is_listed(layout, probe):
+        return "a listing does not show a file that was just written"
     if create(probe, b"second"):
-        return "a file is created where there is one, so that a second result could replace the first"
-    for beat in ("1", "2"):
-        write_text(probe, beat)
-        if probe.read_text() != beat:
-            return "a file that was written over is still read as it was before"
+        return "a file is created although it exists already, so that a second result could replace the first"
+    for content in ("1", "2"):
+        write_text(probe, content)
+        if probe.read_text() != content:
+            return "a file that was overwritten is still read with its old content"
     probe.unlink()
-    if probe.exists() or _shown(layout, probe):
-        return "a file that was deleted is still there"
+    if probe.exists() or _is_listed(layout, probe):
+        return "a file that was deleted still exists"
     return ""
 
 
-def _shown(layout: Layout, probe: AnyPath) -> bool:
+def _is_listed(layout: Layout, probe: AnyPath) -> bool:
     return probe.name in [path.name for path in layout.probes()]
 
 
 def remark(storage: AnyPath) -> str:
-    """A warning about what this storage cannot do and others can; empty if there is nothing."""
+    """Returns a warning if this storage has no exclusive create; else an empty text."""
     if isinstance(storage, RemotePath) and not storage.is_exclusive:
         return (
-            f"storage: {storage} cannot be asked to create a file only where there is none{_remedy(storage)}; two workers that record "
-            "one trial in the same moment, after one of them stood still, could both believe that theirs is the result"
+            f"storage: {storage} cannot create a file exclusively{_remedy(storage)}; two workers that record the same trial at the same "
+            "moment, because one of them was suspended, could both believe that theirs is the result"
         )
     return ""
 
 
 def _remedy(storage: RemotePath) -> str:
-    return " (boto3 can ask S3: `pip install boto3`)" if str(storage).startswith("s3://") else ""
+    return " (S3 can with boto3: `pip install boto3`)" if str(storage).startswith("s3://") else ""

@@ -1,8 +1,8 @@
-"""Which storage this is: an id that is made once, and kept in storage.json with the place of the storage.
+"""The identity of a storage: an id that is made once and stored in storage.json, together with the storage's place.
 
-Runs in MLflow carry the id, because several storages may share a server and the name of a sweep. A storage that was moved keeps its id.
-A copy has its original's id until a driver uses it. If the original is then still in its place, the copy is given an id of its own.
-A copy on another machine, or under another URI, cannot be told from a storage that was moved, and keeps the id.
+Runs in MLflow carry the id, because several storages may use the same server and the same name of a sweep. A storage that was moved
+keeps its id. A copy has the id of its original until a driver uses the copy. If the original is then still in its place, the copy gets a
+new id. A copy on another machine, or under another URI, cannot be told from a storage that was moved, and keeps the id.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ class StorageIdentity:
 
     id: str
     place: str
-    """Where it was when a driver last used it, without secrets."""
+    """Where the storage was when a driver last used it, without secrets."""
     copied_from: str = ""
-    """The id that it had before, if it was a copy of another storage."""
+    """For a copy that got a new id: the id of its original; else empty."""
 
 
 def known(storage: AnyPath) -> StorageIdentity | None:
-    """The storage's record; None if no driver has made one yet. Raises DamagedError if it was cut or changed."""
+    """Returns the identity in storage.json; None if no driver has written it yet. Raises DamagedError if it was cut or changed."""
     path = Layout(storage).identity
     if not path.exists():
         return None
@@ -46,18 +46,18 @@ def known(storage: AnyPath) -> StorageIdentity | None:
 
 
 def current(storage: AnyPath) -> StorageIdentity | None:
-    """The storage's identity in its present place, for commands that only read; None if no driver has made one yet."""
+    """Returns the identity that storage has at its present place; None if no driver has written one yet. Writes nothing."""
     identity, place = known(storage), _place(storage)
     if identity is None or identity.place == place:
         return identity
     if _is_copy(identity, storage):
-        # A hash, and not a random id, so that drivers that start at once in a new copy agree.
+        # A hash instead of a random id, so that drivers that start at once in a new copy agree.
         return StorageIdentity(_hash(f"{identity.id} {place}"), place, copied_from=identity.id)
     return replace(identity, place=place)
 
 
 def current_id(storage: AnyPath) -> str:
-    """The storage's id; empty if there is none, or none that can be read."""
+    """Returns the storage's id; empty if there is none or it cannot be read."""
     with suppress(OSError, DamagedError):
         identity = current(storage)
         return identity.id if identity else ""
@@ -65,19 +65,19 @@ def current_id(storage: AnyPath) -> str:
 
 
 def identify(storage: AnyPath) -> StorageIdentity:
-    """The storage's identity, made or brought up to date if need be. Drivers that start at once get the same one."""
+    """Returns the storage's identity, and writes it if it is new or has changed. Drivers that start at once get the same identity."""
     identity = current(storage)
     if identity is None:
         new = StorageIdentity(_new_id(storage), _place(storage))
         _make(storage, new)
-        return known(storage) or new  # another driver's, if that was faster
+        return known(storage) or new  # another driver may have been faster
     if identity != known(storage):
         records.write(Layout(storage).identity, RECORD, asdict(identity))
     return identity
 
 
 def _place(storage: AnyPath) -> str:
-    """Where a storage is. It is the same for each name of the storage: through a link, or with other options and secrets of its URI."""
+    """Returns where a storage is. It does not depend on symbolic links, nor on options and secrets in a URI."""
     return str(storage.resolve()) if isinstance(storage, Path) else str(storage).partition("?")[0].replace("***@", "", 1)
 
 
@@ -86,39 +86,40 @@ def _hash(text: str) -> str:
 
 
 def _new_id(storage: AnyPath) -> str:
-    """A new id. For an object store it is a hash of its address without secrets, which names its server too: two drivers that start at
-    once have to agree, and not all stores can create a file only where there is none.
+    """Returns a new id: random for a folder, and a hash of the address (with its server, without secrets) for an object store.
+
+    Two drivers that start at once have to agree on the id, and not all object stores have an exclusive create.
     """
     return _hash(str(storage).replace("***@", "", 1)) if isinstance(storage, RemotePath) else uuid.uuid4().hex[:16]
 
 
 def _make(storage: AnyPath, identity: StorageIdentity) -> None:
-    """Write the record, unless another driver has written one meanwhile. On an object store all drivers write the same."""
+    """Write storage.json, unless another driver has just written it. On an object store all drivers write the same id."""
     write = records.write if isinstance(storage, RemotePath) else records.first
     write(Layout(storage).identity, RECORD, asdict(identity))
 
 
 def _is_copy(identity: StorageIdentity, storage: AnyPath) -> bool:
-    """Whether the storage that the record names is still there, and is another folder than this one."""
+    """Returns whether the recorded place still has a storage with this id, in another folder than this storage."""
     if isinstance(storage, RemotePath) or "://" in identity.place:
         return False
-    original = Path(identity.place)
+    recorded_folder = Path(identity.place)
     with suppress(OSError, DamagedError):
-        there = known(original)
-        return there is not None and there.id == identity.id and not _is_same_folder(original, storage)
+        recorded = known(recorded_folder)
+        return recorded is not None and recorded.id == identity.id and not _is_same_folder(recorded_folder, storage)
     return False
 
 
-def _is_same_folder(one: Path, other: Path) -> bool:
-    """Whether a file shows up in both. A network folder that is mounted twice has two device numbers, so that these do not tell."""
-    if one.samefile(other):
+def _is_same_folder(first: Path, second: Path) -> bool:
+    """Returns whether a file made in one folder appears in the other. `samefile` alone fails for a network folder mounted twice."""
+    if first.samefile(second):
         return True
     probe = f".probe.{uuid.uuid4().hex}"
     try:
-        (other / probe).touch()
+        (second / probe).touch()
     except OSError:  # a folder that can only be read
         return False
     try:
-        return (one / probe).exists()
+        return (first / probe).exists()
     finally:
-        (other / probe).unlink(missing_ok=True)
+        (second / probe).unlink(missing_ok=True)

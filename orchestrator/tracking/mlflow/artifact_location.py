@@ -1,9 +1,9 @@
-"""Where the artifacts of a storage's runs lie in MLflow: in the folder `mlartifacts` of the storage, wherever that is now.
+"""Keeps MLflow's addresses of artifacts correct when a storage moves. The artifacts are in the storage's folder `mlartifacts`.
 
-MLflow's SQLite file holds the whole address of each experiment's and each run's artifacts. It has no call that changes one (as of MLflow
-3.17.2), so that after a move it would read from the old folder, and make that again to write there. `follow` changes the addresses in the
-file itself. Only addresses that the orchestrator made are changed: those of local folders named `mlartifacts`. A tracking server keeps
-artifacts at a place of its own, which does not move with a storage.
+MLflow's SQLite file has the absolute address of each experiment's and each run's artifacts, and no call that changes one (as of MLflow
+3.17.2). After a move MLflow would read from the old folder, and make that folder again to write to it. So `follow` changes the addresses
+in the file itself. It changes only addresses that the orchestrator made: those of local folders named `mlartifacts`. A tracking server
+has its own place for artifacts, which does not move with a storage.
 """
 
 import sqlite3
@@ -20,9 +20,9 @@ from orchestrator.tracking.mlflow.store_address import sqlite_file
 
 FOLDER = "mlartifacts"
 STORAGE_TAG = "storage_id"
-"""The tag of a run that says which storage it belongs to."""
+"""The tag with the id of the storage that a run belongs to."""
 WAIT_SECONDS = 30.0
-"""For another process that writes to the SQLite file."""
+"""How long to wait for another process that writes to the SQLite file."""
 
 EXPERIMENTS = """
 select experiment_id, artifact_location from experiments
@@ -38,13 +38,13 @@ where runs.artifact_uri like 'file:%/mlartifacts/' || runs.run_uuid || '/artifac
 
 
 def folder_of(storage: AnyPath) -> Path:
-    """The local folder with the artifacts of a storage's runs. MLflow refuses an address with `..`."""
-    place = local_counterpart(storage).absolute()
-    return (place.resolve() if ".." in place.parts else place) / FOLDER
+    """Returns the local folder with the artifacts of a storage's runs, without `..`, which MLflow refuses in an address."""
+    local_folder = local_counterpart(storage).absolute()
+    return (local_folder.resolve() if ".." in local_folder.parts else local_folder) / FOLDER
 
 
 def is_lost(uri: str, storage: AnyPath, address: str, run_id: str) -> bool:
-    """Whether a run of a SQLite store, with artifacts at this address, has none: its folder was not moved along, or deleted."""
+    """Returns whether the artifact folder of a run in a SQLite store is missing, because it was deleted or not moved with the storage."""
     if sqlite_file(uri) is None or not address.startswith("file:"):
         return False
     folder = folder_of(storage) / run_id if _is_in_a_storage(address, run_id) else _path(address)
@@ -52,23 +52,24 @@ def is_lost(uri: str, storage: AnyPath, address: str, run_id: str) -> bool:
 
 
 def place_run(uri: str, storage: AnyPath, address: str, run_id: str) -> str:
-    """The address of a new run's artifacts; the store is told, where MLflow gave it a place in another storage."""
-    here = _run_address(storage, run_id)
+    """Returns the address of a new run's artifacts. If MLflow put them into another storage, first changes that in the SQLite file."""
+    own_address = _run_address(storage, run_id)
     file = sqlite_file(uri)
-    if file is None or address == here or not _is_in_a_storage(address, run_id):
+    if file is None or address == own_address or not _is_in_a_storage(address, run_id):
         return address
     if _is_same(_path(address).parent.parent, folder_of(storage)):
         return address
     with closing(sqlite3.connect(file, timeout=WAIT_SECONDS)) as store, store:
-        store.execute("update runs set artifact_uri = ? where run_uuid = ?", (here, run_id))
-    return here
+        store.execute("update runs set artifact_uri = ? where run_uuid = ?", (own_address, run_id))
+    return own_address
 
 
 def follow(uri: str, storage: AnyPath, owner: StorageIdentity | None) -> bool:
-    """Let the SQLite file look for the storage's artifacts where the storage is now; returns whether anything changed.
+    """Change the addresses in the SQLite file to the storage's present folder; returns whether anything changed.
 
-    `owner` is the storage's identity, if it has one yet. An experiment follows if its folder is gone, or if the file itself lies in the
-    storage. So does a run that no storage claims, if its artifacts are here or gone. A run of this storage always follows.
+    `owner` is the storage's identity, if it has one yet. The address of an experiment changes if its folder is gone, or if the SQLite
+    file is in the storage. The address of a run without a storage changes if its artifacts are here or gone. The address of a run of
+    this storage always changes.
     """
     file = sqlite_file(uri)
     if file is None or not file.is_file():
@@ -86,7 +87,7 @@ def follow(uri: str, storage: AnyPath, owner: StorageIdentity | None) -> bool:
 
 
 def follow_for_reading(uri: str, storage: AnyPath) -> str:
-    """As `follow`, for a command that only shows; returns what kept it from doing so, or nothing."""
+    """Call `follow` for a command that only reads. Returns the problem if the SQLite file cannot be changed; else an empty text."""
     try:
         follow(uri, storage, current(storage))
     except sqlite3.Error as error:
@@ -96,46 +97,53 @@ def follow_for_reading(uri: str, storage: AnyPath) -> str:
 
 @dataclass(frozen=True)
 class _Moves:
-    """What is to be changed in a store."""
+    """The changes that a SQLite store needs after a storage has moved."""
 
     store: sqlite3.Connection
     storage: AnyPath
     owner: StorageIdentity | None
     is_own: bool
-    """Whether the store lies in the storage, so that what no other storage claims belongs to this one."""
+    """Whether the store is in the storage. Then everything in it that names no other storage belongs to this one."""
 
     def experiments(self) -> Iterator[tuple[str, int]]:
-        """New address and id."""
-        here = folder_of(self.storage)
-        for number, address in self.store.execute(EXPERIMENTS).fetchall():
-            if not _is_same(_path(address), here) and (self.is_own or not _path(address).exists()):
-                yield here.as_uri(), number
+        """Yields new address and id of each experiment to change."""
+        new_folder = folder_of(self.storage)
+        for experiment_id, address in self.store.execute(EXPERIMENTS).fetchall():
+            old_folder = _path(address)
+            if not _is_same(old_folder, new_folder) and (self.is_own or not old_folder.exists()):
+                yield new_folder.as_uri(), experiment_id
 
     def runs(self) -> Iterator[tuple[str, str]]:
-        """New address and id."""
-        here = folder_of(self.storage)
-        for run_id, address, owner in self.store.execute(RUNS).fetchall():
-            there = _path(address).parent.parent
-            if not _is_same(there, here) and (self._claims(owner) if owner else self._finds(there, run_id)):
+        """Yields new address and id of each run to change."""
+        new_folder = folder_of(self.storage)
+        for run_id, address, owner_id in self.store.execute(RUNS).fetchall():
+            old_folder = _path(address).parent.parent
+            if _is_same(old_folder, new_folder):
+                continue
+            belongs_here = self._is_own_id(owner_id) if owner_id else self._has_moved(old_folder, run_id)
+            if belongs_here:
                 yield _run_address(self.storage, run_id), run_id
 
     def copied(self) -> list[tuple[str, str]]:
-        """New and old id of runs that this storage has as a copy of another; those in another store are the original's."""
+        """Returns new and old storage id if this storage is a copy, and its store still has runs with the original's id.
+
+        In a store outside of the storage, runs with the original's id belong to the original.
+        """
         if self.owner is None or not (self.is_own and self.owner.copied_from):
             return []
         count = self.store.execute("select count(*) from tags where key = 'storage_id' and value = ?", (self.owner.copied_from,))
         return [(self.owner.id, self.owner.copied_from)] if count.fetchone()[0] else []
 
-    def _claims(self, owner: str) -> bool:
+    def _is_own_id(self, storage_id: str) -> bool:
         if self.owner is None:
             return False
-        return owner == self.owner.id or (self.is_own and owner == self.owner.copied_from)
+        return storage_id == self.owner.id or (self.is_own and storage_id == self.owner.copied_from)
 
-    def _finds(self, there: Path, run_id: str) -> bool:
-        """Whether a run without a storage has its artifacts here, and not (or not only) where the store says."""
-        is_here, is_gone = (folder_of(self.storage) / run_id).exists(), not (there / run_id).exists()
+    def _has_moved(self, old_folder: Path, run_id: str) -> bool:
+        """Returns whether the artifacts of a run without a storage belong to this storage: they are here, or their folder is gone."""
+        is_here, is_gone = (folder_of(self.storage) / run_id).exists(), not (old_folder / run_id).exists()
         if self.is_own:
-            return is_here or not there.exists()
+            return is_here or not old_folder.exists()
         return is_here and is_gone
 
 
@@ -144,7 +152,7 @@ def _run_address(storage: AnyPath, run_id: str) -> str:
 
 
 def _is_in_a_storage(address: str, run_id: str) -> bool:
-    """Whether it is where runs' artifacts lie in a storage, this one or another."""
+    """Returns whether an address has the form of a run's artifacts in any storage."""
     return address.startswith("file:") and address.endswith(f"/{FOLDER}/{run_id}/artifacts")
 
 
@@ -152,6 +160,6 @@ def _path(address: str) -> Path:
     return Path(url2pathname(urlsplit(address).path))
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether both are one folder, by whatever names."""
-    return one == other or (one.exists() and other.exists() and one.samefile(other))
+def _is_same(first: Path, second: Path) -> bool:
+    """Returns whether two paths are the same folder, also through links."""
+    return first == second or (first.exists() and second.exists() and first.samefile(second))

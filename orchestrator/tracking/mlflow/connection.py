@@ -1,4 +1,4 @@
-"""Writing a sweep to MLflow: what the driver calls. MLflow itself, which takes seconds to import, is loaded beside it."""
+"""Functions with which the driver writes a sweep to MLflow. A thread imports MLflow, which takes seconds."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,21 +19,19 @@ TRACKER = "orchestrator.tracking.mlflow.tracker"
 
 
 def connect(sweep: str, ledger: Ledger, uri: str, commit: str, check: Callable[[], None] = lambda: None) -> Connect:
-    """Returns what makes the tracker of a sweep: its name, its ledger, MLflow's address and the commit of the code.
+    """Returns a function that makes the tracker of a sweep. `uri` is MLflow's address, `commit` the commit of the code.
 
-    `check` is called before each request, and raises LeaseLost if another driver may have taken over. Raises DamagedError if the record
-    of the storage's identity is damaged.
+    `check` is called before each request, and raises LeaseLost if another driver may have taken over. Raises DamagedError if storage.json
+    is damaged.
     """
-    identity = identify(
-        ledger.storage
-    )  # here, and not in the writer's thread: a damaged record is refused before anything is written
+    identity = identify(ledger.storage)  # here instead of in the writer's thread, so that a damaged storage.json raises at once
 
-    def made(trials: Mapping[str, Sequence[Trial]], show_progress: Callable[[], None]) -> "MlflowTracker":
+    def make_tracker(trials: Mapping[str, Sequence[Trial]], show_progress: Callable[[], None]) -> "MlflowTracker":
         from orchestrator.tracking.mlflow.tracker import MlflowTracker
 
         return MlflowTracker(sweep, trials, ledger, identity, uri, commit, show_progress, check)
 
-    return made
+    return make_tracker
 
 
 def start_writer(
@@ -46,7 +44,7 @@ def start_writer(
     look: bool = False,
     anew: bool = False,
 ) -> Writer:
-    """Returns a writer to the MLflow store at `uri`; see `connect` and `Writer`. MLflow is imported in a thread meanwhile."""
+    """Returns a writer to the MLflow store at `uri`, and starts to import MLflow in a thread; see `connect` and `Writer`."""
     threading.Thread(target=import_module, args=(TRACKER,), name="import MLflow", daemon=True).start()
     return Writer(connect(sweep, ledger, uri, commit, check), trials, ledger, "MLflow", uri, look, anew)
 
@@ -62,9 +60,9 @@ def catch_up(
     check: Callable[[], None] = lambda: None,
     anew: bool = False,
 ) -> tuple[str, ...]:
-    """Bring MLflow up to date with the ledger, looking at every run; returns what could not be written, a line each.
+    """Bring MLflow up to date with the ledger, run by run; returns a line for each thing that could not be written.
 
-    With `anew`, every run of this storage is deleted and written anew. All other runs in the experiment are left alone.
+    With `anew`, every run of this storage is deleted and written anew. The runs of other storages in the experiment do not change.
     """
     writer = start_writer(sweep, trials, ledger, uri, commit, check, look=True, anew=anew)
     writer.close(summaries, sweep=summary)

@@ -1,9 +1,9 @@
-"""The runs of trials that an earlier version wrote, brought to today's form where they are.
+"""Changes trials' runs that an earlier version wrote to the present form.
 
-Earlier versions wrote a trial's final metrics at the step of its last epoch, and MLflow draws each as a curve of one point. At step 0
-it is a bar. MLflow's client cannot move or remove a point (as of 3.17.2): to write it again would double it. So it is moved in the
-SQLite file, and the run keeps its id, its artifacts and what a user wrote to it. On a server it stays as it is, and `track --rebuild`
-writes it anew.
+Earlier versions wrote a trial's final metrics at the step of its last epoch. MLflow draws such a metric as a curve of one point, and a
+metric at step 0 as a bar. MLflow's client cannot move or remove a point (as of 3.17.2): to write it again would double it. So the points
+are moved in the SQLite file, and the run keeps its id, its artifacts and what a user wrote to it. On a server they do not change, and
+`track --rebuild` writes the runs anew.
 """
 
 import json
@@ -22,18 +22,18 @@ where step != 0 and +key in (select value from json_each(:metrics)) and +run_uui
     where kind.key = 'kind' and kind.value = 'trial'
 )
 """
-"""`+` keeps SQLite from its index, by which it asks for each trial and metric: 7 s for 10,000 trials of 98 metrics, against 0.1 s."""
+"""`+` stops SQLite from using its index, which it would query for each trial and metric: 7 s for 10,000 trials of 98 metrics, against
+0.1 s."""
 
 
 def make_bars(uri: str, storage_id: str, metrics: Iterable[str]) -> None:
-    """Move these metrics of the storage's trials to step 0; nothing if the store is no SQLite file."""
+    """Move these metrics of the storage's trials to step 0; does nothing if the store is no SQLite file."""
     file = sqlite_file(uri)
     if file is None or not file.is_file():
         return
     values = {"metrics": json.dumps(sorted(metrics)), "storage_id": storage_id}
     with closing(sqlite3.connect(file, timeout=WAIT_SECONDS)) as store, store:
-        moved = store.execute(
-            MOVE.format(table="latest_metrics"), values
-        ).rowcount  # the small table: mostly nothing is to be moved
-        if moved:
+        # First the small table: it shows whether there is anything to move, and mostly there is not.
+        moved_count = store.execute(MOVE.format(table="latest_metrics"), values).rowcount
+        if moved_count:
             store.execute(MOVE.format(table="metrics"), values)

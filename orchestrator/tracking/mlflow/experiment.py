@@ -1,7 +1,7 @@
-"""The MLflow experiment of a sweep, and its runs that belong to one storage.
+"""The MLflow experiment of a sweep, and the runs in it that belong to one storage.
 
-Several storages may share a server and the name of a sweep, and so an experiment. A run belongs to the storage that its tag `storage_id`
-names. A driver reads and changes no other storage's runs (see `run_ownership`).
+Several storages may use the same server and the same name of a sweep, and then share an experiment. A run belongs to the storage that its
+tag `storage_id` names. A driver neither reads nor changes the runs of other storages (see `run_ownership`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,11 +16,14 @@ from orchestrator.tracking.mlflow.artifact_location import STORAGE_TAG
 from orchestrator.tracking.mlflow.run_ownership import Owner
 from orchestrator.tracking.mlflow.store_address import sqlite_file
 
-PAGE = 200  # runs a search: half a second; MLflow reads every run's metrics, tags and parameters
+PAGE = 200  # runs per request, which takes half a second: MLflow reads every run's metrics, tags and parameters
 
 
 class Experiment:
-    """The experiment with the sweep's name; made if there is none. `show_progress` is called after each request of many."""
+    """The experiment with the sweep's name; made if there is none.
+
+    `show_progress` is called after each request of methods that make many.
+    """
 
     def __init__(
         self, client: Any, uri: str, storage: AnyPath, identity: StorageIdentity, owner: Owner, show_progress: Callable[[], None]
@@ -28,54 +31,59 @@ class Experiment:
         self._client, self._uri, self._storage = client, uri, storage
         self._identity, self._owner, self._show_progress = identity, owner, show_progress
         self.is_new = False
-        """Whether it was made here, so that it has no runs."""
+        """Whether this object made the experiment, so that it has no runs."""
         self.whole = ""
-        """The digest that `note_whole` was given last, if the experiment still has it."""
+        """The last digest given to `note_whole`, if it is still valid; else empty."""
         self._whole_tag = f"projected.{identity.id}"
-        self.id = self._find(owner.sweep)
+        self.id = self._find_or_make(owner.sweep)
 
-    def _find(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        moved = self.follow_storage()
-        if found is None:
+    def _find_or_make(self, name: str) -> str:
+        """Returns the id of the experiment. Restores it if it was deleted."""
+        experiment = self._client.get_experiment_by_name(name)
+        has_moved = self.follow_storage()
+        if experiment is None:
             try:
                 return self._make(name)
-            except Exception:  # another storage's driver may have been faster
-                found = self._client.get_experiment_by_name(name)
-                if found is None:
+            except Exception:  # the driver of another storage may have been faster
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
                     raise
-        if found.lifecycle_stage == "active":
-            self.whole = "" if moved else found.tags.get(self._whole_tag, "")
-        else:  # MLflow restores all its runs, deleted ones too, of every storage: so no note of completeness holds
-            self._client.restore_experiment(found.experiment_id)
-            for tag in [tag for tag in found.tags if tag.startswith("projected.")]:
-                self._client.set_experiment_tag(found.experiment_id, tag, "")
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "active":
+            self.whole = "" if has_moved else experiment.tags.get(self._whole_tag, "")
+        else:
+            self._restore(experiment)
+        return str(experiment.experiment_id)
+
+    def _restore(self, experiment: Any) -> None:
+        """Restore a deleted experiment, and remove the digests of all storages: MLflow also restores runs that were deleted before."""
+        self._client.restore_experiment(experiment.experiment_id)
+        for tag in [tag for tag in experiment.tags if tag.startswith("projected.")]:
+            self._client.set_experiment_tag(experiment.experiment_id, tag, "")
 
     def _make(self, name: str) -> str:
-        # The tag makes the UI open on runs and charts; without it, it opens on traces of language models.
+        # With this tag the UI opens on runs and charts; without it, on traces of language models.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         is_local = sqlite_file(self._uri) is not None
         location = artifact_location.folder_of(self._storage).as_uri() if is_local else None
-        made = str(self._client.create_experiment(name, artifact_location=location, tags=tags))
+        experiment_id = str(self._client.create_experiment(name, artifact_location=location, tags=tags))
         self.is_new = True
-        return made
+        return experiment_id
 
     def follow_storage(self) -> bool:
-        """Point artifacts of the storage's runs to where the storage is now; returns whether anything changed."""
+        """Change the addresses of artifacts to the storage's present folder; returns whether anything changed."""
         return artifact_location.follow(self._uri, self._storage, self._identity)
 
     def make_bars(self, metrics: Iterable[str]) -> None:
-        """Let the trials' final metrics that an earlier version wrote be bars, where the store is a SQLite file."""
+        """Move final metrics of trials that an earlier version wrote to step 0, so that they are bars. Only in a SQLite store."""
         earlier_form.make_bars(self._uri, self._identity.id, metrics)
 
     def note_whole(self, digest: str) -> None:
-        """Note with the experiment that all its runs of this storage are as the ledger has them."""
+        """Store a digest with the experiment, which says that all runs of this storage are complete; an empty one removes it."""
         self._client.set_experiment_tag(self.id, self._whole_tag, digest)
         self.whole = digest
 
     def runs(self, only: str = "") -> Iterator[StoredRun]:
-        """The storage's runs, all or those that a filter of MLflow selects."""
+        """Yields the storage's runs: all, or those that match a filter of MLflow."""
         token = None
         while True:
             page = self._client.search_runs([self.id], only, max_results=PAGE, page_token=token)
@@ -86,7 +94,7 @@ class Experiment:
                 return
 
     def runs_of(self, kind: str, key: str) -> list[StoredRun]:
-        """The runs of one trial, cell or sweep: one, unless MLflow made two."""
+        """Returns the runs of one trial, cell or sweep. There is one at most, unless MLflow made two by mistake."""
         return list(self.runs(f"tags.kind = '{kind}' and tags.{kind}_id = '{key}'"))
 
     def delete(self, run_ids: Sequence[str]) -> None:
@@ -96,18 +104,18 @@ class Experiment:
             self._show_progress()
 
     def adopt(self, run: StoredRun) -> None:
-        """Give a run of an earlier version the storage's tag."""
+        """Add the storage's id to a run that an earlier version wrote without it."""
         if STORAGE_TAG not in run.data.tags:
             self._client.set_tag(run.info.run_id, STORAGE_TAG, self._identity.id)
 
     def has_lost_artifacts(self, run: StoredRun) -> bool:
-        """Whether the folder of a run's artifacts is gone."""
+        """Returns whether the folder of a run's artifacts is missing."""
         return artifact_location.is_lost(self._uri, self._storage, run.info.artifact_uri, run.info.run_id)
 
     def create_run(self, tags: dict[str, str], started_ms: int | None) -> StoredRun:
-        """A new run of this storage."""
+        """Create a run of this storage."""
         return self._client.create_run(self.id, start_time=started_ms, tags={**tags, STORAGE_TAG: self._identity.id})
 
     def place_artifacts(self, run: StoredRun) -> str:
-        """Returns where a run's artifacts go; empty if MLflow has to be asked."""
+        """Returns the address for a new run's artifacts, in this storage if the store is a SQLite file."""
         return artifact_location.place_run(self._uri, self._storage, run.info.artifact_uri, run.info.run_id)

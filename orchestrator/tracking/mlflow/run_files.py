@@ -1,4 +1,4 @@
-"""The files of the MLflow run of a trial or cell, put together in a folder. Knows nothing of MLflow."""
+"""Writes the artifacts of a trial's or cell's run into a folder. Does not import MLflow."""
 
 import csv
 import json
@@ -22,11 +22,11 @@ CELL_COLUMNS = ("name", "mean", "sd", "low", "high", "n")
 
 
 def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
-    """Checkpoint, evaluation table, pictures, configuration and provenance, over what is there.
+    """Write checkpoint, pictures, evaluation table, provenance and configuration of a trial. Replaces existing files.
 
-    What lies on the same file system is linked and not copied: 10,000 checkpoints would take their space twice. The ledger replaces
-    files and never writes into them, so that a link keeps what it was made of. All is on disk on return: MLflow's database then says that
-    it is there. Raises DamagedError where checkpoint or pictures are not those that the result names.
+    Files on the same file system are linked instead of copied, because 10,000 checkpoints would take their space twice. The ledger
+    replaces files and never writes into them, so that a link keeps its content. Everything is synced on return, before MLflow's database
+    says that it exists. Raises DamagedError if checkpoint or pictures are not those that the result names.
     """
     trial = result.trial
     checkpoint, pictures = ledger.checkpoint(trial), ledger.samples(trial)
@@ -42,15 +42,13 @@ def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
     if pictures:
         sync(into / "samples")
     _put_table(into, [field.name for field in fields(Metric)], [vars(metric) for metric in result.metrics])
-    (into / "provenance.json").write_text(json.dumps(result.provenance, indent=1), encoding="utf-8")
-    (into / "config.json").write_text(trial.config.model_dump_json(indent=1), encoding="utf-8")
-    for name in ("provenance.json", "config.json"):
-        sync(into / name)
+    _put_text(into / "provenance.json", json.dumps(result.provenance, indent=1))
+    _put_text(into / "config.json", trial.config.model_dump_json(indent=1))
     sync(into)
 
 
 def put_cell(into: Path, summary: CellSummary) -> None:
-    """A cell's evaluation table: of each metric the mean, standard deviation, 95 % interval and number of seeds. On disk on return."""
+    """Write a cell's evaluation table: mean, standard deviation, 95 % interval and number of seeds of each metric. Synced on return."""
     make_folder(into)
     rows = [{"name": name, "n": summary.counts.get(name, summary.n), **parts} for name, parts in summary.plain_values.items()]
     _put_table(into, CELL_COLUMNS, rows)
@@ -58,7 +56,7 @@ def put_cell(into: Path, summary: CellSummary) -> None:
 
 
 def _put_table(into: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write an evaluation table."""
+    """Write and sync an evaluation table."""
     with (into / TABLE).open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
@@ -66,15 +64,20 @@ def _put_table(into: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
     sync(into / TABLE)
 
 
+def _put_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    sync(path)
+
+
 def _put_file(source: AnyPath, target: Path) -> None:
-    """By a link, else by a copy; of a file that is not on this machine, its bytes. They are on disk on return, without the name."""
+    """Link a local file, or copy it if that fails; copy a remote file. The content is synced on return, the name is not."""
     target.unlink(missing_ok=True)
     if not isinstance(source, Path):
         target.write_bytes(source.read_bytes())
         sync(target)
         return
     try:
-        os.link(source, target)  # of a file that the ledger has synced
+        os.link(source, target)  # needs no sync: the ledger has synced the file
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
         sync(target)

@@ -1,4 +1,4 @@
-"""Where MLflow's UI shows a sweep's runs, read from its SQLite file without MLflow, which takes seconds to load."""
+"""Links to a sweep's runs in MLflow's UI, read from the SQLite file, because MLflow takes seconds to import."""
 
 import sqlite3
 from contextlib import closing
@@ -18,18 +18,18 @@ and coalesce(owner.value, '') = ?
 
 
 def run_links(uri: str, experiment: str, storage_id: str = "") -> dict[str, str]:
-    """Id of a trial or cell to the address of its run, as `mopoe ui` serves it.
+    """Returns the address of each run as `mopoe ui` serves it, by the id of its trial or cell.
 
-    A storage without an id has the runs that name no storage, which earlier versions wrote. Empty where the store is a server, is not
-    there yet, or cannot be read: a report does without.
+    A storage without an id has the runs without a storage, which earlier versions wrote. Returns no links if the store is a server, does
+    not exist, or cannot be read: a report can do without them.
     """
     path = sqlite_file(uri)
     if path is None or not path.is_file():
         return {}
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as store:
-            found = store.execute(RUNS, (experiment, storage_id)).fetchall()
-    except sqlite3.Error:  # locked, damaged, or of an MLflow that keeps its runs otherwise
+            rows = store.execute(RUNS, (experiment, storage_id)).fetchall()
+    except sqlite3.Error:  # locked, damaged, or written by an MLflow with other tables
         return {}
-    start, end = f"http://{HOST}:{PORT}/#/experiments", f"?workflowType={WORKFLOW}"
-    return {key: f"{start}/{number}/runs/{run}{end}" for key, number, run in found}
+    prefix, query = f"http://{HOST}:{PORT}/#/experiments", f"?workflowType={WORKFLOW}"
+    return {key: f"{prefix}/{experiment_id}/runs/{run_id}{query}" for key, experiment_id, run_id in rows}

@@ -1,4 +1,4 @@
-"""Which runs of an MLflow experiment belong to a storage. Knows nothing of MLflow but tags and times."""
+"""Decides which runs of an MLflow experiment belong to a storage, from tags and times alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from orchestrator.spec.trial import Trial
 from orchestrator.tracking.mlflow.artifact_location import STORAGE_TAG
 
 NEEDED = {"trial": ("cell_id", "trial_id"), "cell": ("cell_id",), "sweep": ("sweep_id",)}
-"""Tags of each kind of run. What lacks one was not written by an orchestrator."""
+"""Tags that each kind of run has. A run that lacks one was not written by an orchestrator."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class Owner:
     storage_id: str
     sweep: str
     trials: Mapping[str, Sequence[Trial]]
-    """Those of each cell by its id."""
+    """The trials of each cell by its id."""
     ledger: Ledger
 
     def owns(self, tags: Mapping[str, str], started_ms: int | None) -> bool:
-        """Whether a run with these tags and this start is the sweep's.
+        """Returns whether a run with these tags and this start belongs to the sweep.
 
-        A run that an earlier version wrote names no storage. It is the sweep's only if it began in the millisecond in which one of its
-        trials began here: another storage may hold the same trials, but has not begun them at the same time. All others are left alone.
+        Earlier versions wrote runs that name no storage. Such a run belongs to the sweep only if it began in the same millisecond as one
+        of the sweep's trials in this ledger: another storage may have the same trials, but did not begin them at the same time.
         """
         kind = tags.get("kind", "")
         if kind not in NEEDED or not all(name in tags for name in NEEDED[kind]):
@@ -35,11 +35,11 @@ class Owner:
         return started_ms is not None and started_ms in self._starts(kind, tags)
 
     def _starts(self, kind: str, tags: Mapping[str, str]) -> Iterator[int | None]:
-        """When the trials began that a run is of."""
+        """Returns when the trials of a run began: the run of a sweep or cell has several, that of a trial one."""
         if kind == "sweep":
-            members = [trial for cell in self.trials.values() for trial in cell] if tags["sweep_id"] == self.sweep else []
+            trials = [trial for cell in self.trials.values() for trial in cell] if tags["sweep_id"] == self.sweep else []
         else:
-            members = list(self.trials.get(tags["cell_id"], ()))
+            trials = list(self.trials.get(tags["cell_id"], ()))
         if kind == "trial":
-            members = [trial for trial in members if trial.id == tags["trial_id"]]
-        return (self.ledger.started_ms(trial) for trial in members)
+            trials = [trial for trial in trials if trial.id == tags["trial_id"]]
+        return (self.ledger.started_ms(trial) for trial in trials)

@@ -1,4 +1,4 @@
-"""What MLflow calls the status of a trial."""
+"""MLflow's statuses for the statuses of trials."""
 
 from orchestrator.tracking.ledger_marks import is_stamp
 
@@ -10,9 +10,9 @@ RUN_STATUS = {
     "failed": "FAILED",
     "cancelled": "KILLED",
 }
-"""What MLflow calls a trial's status."""
+"""MLflow's status of a run, by the status of its trial."""
 
 
 def run_statuses(mark: str) -> tuple[str, ...]:
-    """What MLflow may call a run of which the ledger says this."""
+    """Returns the statuses that MLflow may show for a run with this mark."""
     return ("FINISHED", "FAILED") if is_stamp(mark) else (RUN_STATUS[mark.partition(" ")[0]],)

@@ -1,4 +1,4 @@
-"""The runs of a sweep in MLflow: found, created, written and ended, each by the id of its trial or cell, or the name of its sweep."""
+"""Finds, creates, writes and ends the runs of a sweep in MLflow. The key of a run is its trial's or cell's id, or the sweep's name."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -24,24 +24,24 @@ MOST_POINTS = 1_000  # MLflow takes no more in one call
 
 @dataclass(slots=True)
 class Run:
-    """What the driver remembers of a run. There are as many as trials and cells, so it is little."""
+    """What the driver stores in memory about a run. It is small, because there is one for each trial and cell."""
 
     id: str
     status: str
     mark: str = ""
-    """The tag `projected`: what the run was last written from."""
+    """The tag `projected`: the mark of the state that the run was last written from."""
     has_parameters: bool = False
-    """Whether it has all. Earlier versions left out fields with their default."""
+    """Whether the run has all parameters. Earlier versions left out fields with their default."""
     written: set[tuple[int, int]] | None = None
     """Epoch and time of the points that this driver wrote; None if another driver may have written some."""
     artifacts: str = ""
-    """Where they go; empty if MLflow has to be asked."""
+    """Address of the artifacts; empty if it has to be read from MLflow."""
     has_lost_artifacts: bool = False
-    """Whether it had some, whose folder is gone."""
+    """Whether the run had artifacts, and their folder is missing."""
 
     @property
     def is_new(self) -> bool:
-        """Whether it has the tags that it was created with. A run that was found may have others."""
+        """Whether this driver created the run, so that its tags are up to date."""
         return self.written is not None
 
 
@@ -52,12 +52,12 @@ class Runs:
         self._client, self._experiment = client, experiment
         self._runs: dict[str, Run] = {}
         self.orphaned: set[str] = set()
-        """Cells with runs of trials whose parent is another run than the cell's."""
+        """Ids of cells with a trial whose run does not have the cell's run as its parent."""
         self._doubted: set[tuple[str, str]] = set()
-        """Kind and key of runs for which `create_run` failed; MLflow may have made them all the same."""
+        """Kind and key of runs for which `create_run` failed. MLflow may have created them nevertheless."""
 
     def find(self) -> None:
-        """Look up all runs. Deletes those that are there twice: the ledger, and not MLflow, knows which is right."""
+        """Look up all runs. Deletes all runs of a key that has several, because MLflow cannot tell which is right; the ledger can."""
         by_key: dict[str, list[Run]] = {}
         parents: dict[str, set[str]] = {}
         for stored in self._experiment.runs():
@@ -70,29 +70,29 @@ class Runs:
         self.orphaned = {cell for cell, ids in parents.items() if cell not in self._runs or ids != {self._runs[cell].id}}
 
     def _adopted(self, stored: StoredRun) -> Run:
-        """A run that was found."""
+        """Returns a run that MLflow had before this driver began."""
         self._experiment.adopt(stored)
-        run, kind = _known(stored), stored.data.tags["kind"]
+        run, kind = _read(stored), stored.data.tags["kind"]
         has_artifacts = is_stamp(run.mark) if kind == "trial" else bool(run.mark)
         run.has_lost_artifacts = has_artifacts and self._experiment.has_lost_artifacts(stored)
         return run
 
     def get(self, key: str) -> Run | None:
-        """The run of that key, if there is one."""
+        """Returns the run with this key; None if there is none."""
         return self._runs.get(key)
 
     def create(self, kind: str, key: str, tags: Mapping[str, str], started_ms: int | None) -> Run:
-        """A new run; or the one that MLflow made although it could not say so."""
-        if (kind, key) in self._doubted and (stored := next(iter(self._experiment.runs_of(kind, key)), None)) is not None:
-            return self._keep(key, stored, _known(stored))
+        """Create a run. Returns an existing one if MLflow made it in an earlier call that failed."""
+        if (kind, key) in self._doubted and (existing := self._experiment.runs_of(kind, key)):
+            return self._add(key, existing[0], _read(existing[0]))
         try:
             stored = self._experiment.create_run(dict(tags), started_ms)
         except Exception:
             self._doubted.add((kind, key))
             raise
-        return self._keep(key, stored, Run(stored.info.run_id, stored.info.status, written=set()))
+        return self._add(key, stored, Run(stored.info.run_id, stored.info.status, written=set()))
 
-    def _keep(self, key: str, stored: StoredRun, run: Run) -> Run:
+    def _add(self, key: str, stored: StoredRun, run: Run) -> Run:
         self._runs[key] = run
         run.artifacts = self._experiment.place_artifacts(stored)
         return run
@@ -103,7 +103,7 @@ class Runs:
         del self._runs[key]
 
     def mark_running(self, run: Run) -> None:
-        """Set a run that was found back to RUNNING."""
+        """Set a run that existed before back to RUNNING."""
         self._client.update_run(run.id, status="RUNNING")
         self._client.set_tag(run.id, "status", "running")
         run.status = "RUNNING"
@@ -115,22 +115,26 @@ class Runs:
         points: Sequence[Point],
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Write points and tags with one request, and the parameters if the run has none. More points than MLflow takes go before."""
-        whole = len(points) - len(points) % MOST_POINTS if len(points) > MOST_POINTS else 0
-        for start in range(0, whole, MOST_POINTS):
+        """Write points and tags with one request, and the parameters unless the run has them.
+
+        If there are more points than MLflow takes in one call, all but the last of them are written in earlier requests.
+        """
+        last_batch = len(points) - len(points) % MOST_POINTS if len(points) > MOST_POINTS else 0
+        for start in range(0, last_batch, MOST_POINTS):
             self._client.log_batch(run.id, points[start : start + MOST_POINTS])
-        first = [] if run.has_parameters else list(parameters())
-        self._client.log_batch(run.id, points[whole:], first, [RunTag(name, value) for name, value in (tags or {}).items()])
+        missing_parameters = [] if run.has_parameters else list(parameters())
+        run_tags = [RunTag(name, value) for name, value in (tags or {}).items()]
+        self._client.log_batch(run.id, points[last_batch:], missing_parameters, run_tags)
         run.has_parameters = True
 
     def complete_parameters(self, run: Run, parameters: Callable[[], Sequence[Param]]) -> None:
-        """Write the parameters of a run that an earlier version wrote without some of them. MLflow keeps those that it has."""
+        """Write the parameters that an earlier version left out of a run. MLflow keeps those that it has."""
         if not run.has_parameters:
             self._client.log_batch(run.id, params=list(parameters()))
             run.has_parameters = True
 
     def end(self, run: Run, status: str, ended_ms: int | None) -> None:
-        """Give a run its final status; without `ended_ms`, no time of its end."""
+        """Set the final status of a run, and the time of its end if `ended_ms` is given."""
         if ended_ms is None:
             self._client.update_run(run.id, status=status)
         else:
@@ -138,27 +142,27 @@ class Runs:
         run.status = status
 
     def put_artifacts(self, run: Run, put: Callable[[Path], object]) -> None:
-        """Let `put` write a run's artifacts. Straight to a local folder, because the client would read the run first, for 5 ms."""
-        place = urlsplit(run.artifacts or self._client.get_run(run.id).info.artifact_uri)
-        if place.scheme == "file":
-            put(Path(url2pathname(place.path)))
+        """Let `put` write a run's artifacts: directly into a local folder, because MLflow's client would need 5 ms to read the run."""
+        address = urlsplit(run.artifacts or self._client.get_run(run.id).info.artifact_uri)
+        if address.scheme == "file":
+            put(Path(url2pathname(address.path)))
             return
         with scratch("artifacts") as folder:
             put(Path(folder))
             self._client.log_artifacts(run.id, folder)
 
     def set_parent(self, cell_id: str, parent: Run) -> None:
-        """Make a run the parent of all runs of the cell's trials."""
+        """Make a cell's run the parent of the runs of its trials."""
         for child in self._experiment.runs(f"tags.kind = 'trial' and tags.cell_id = '{cell_id}'"):
             self._client.set_tag(child.info.run_id, PARENT, parent.id)
         self.orphaned.discard(cell_id)
 
     def points_of(self, run: Run, metric: str) -> set[tuple[int, int]]:
-        """Epoch and time of each point of a metric."""
+        """Returns epoch and time of each point of a metric."""
         return {(point.step, point.timestamp) for point in self._client.get_metric_history(run.id, metric)}
 
     def close(self, now_ms: int) -> None:
-        """End the runs that are still RUNNING, as those of trials that the sweep no longer has; delete runs that were made twice."""
+        """End the runs that are still RUNNING, such as those of trials that the sweep no longer has. Delete runs that exist twice."""
         for run in [run for run in self._runs.values() if run.status == "RUNNING"]:
             self._client.set_tag(run.id, "status", "cancelled")
             self.end(run, "KILLED", now_ms)
@@ -168,14 +172,14 @@ class Runs:
             self._doubted.remove((kind, key))
 
 
-def _known(stored: StoredRun) -> Run:
+def _read(stored: StoredRun) -> Run:
     parameters, tags = stored.data.params.keys(), stored.data.tags
     has_parameters = bool(parameters) if tags["kind"] == "sweep" else parameters >= set(IDENTITY)
     return Run(stored.info.run_id, stored.info.status, tags.get("projected", ""), has_parameters)
 
 
 def copy_files(files: Sequence[Path], into: Path) -> None:
-    """Copy files to a folder. On return, their content and names are on disk."""
+    """Copy files to a folder. Content and names are synced on return."""
     make_folder(into)
     for path in files:
         shutil.copyfile(path, into / path.name)

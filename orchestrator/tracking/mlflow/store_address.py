@@ -1,4 +1,4 @@
-"""What an address of an MLflow store says, without MLflow."""
+"""Reads the address of an MLflow store, without importing MLflow."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from orchestrator.tracking import tracking_uri
 
 
 def default_uri(storage: AnyPath) -> str:
-    """MLFLOW_TRACKING_URI if it is set, else a SQLite file in or near storage (MLflow refuses its old file store)."""
+    """Returns MLFLOW_TRACKING_URI if it is set; else a SQLite file in the storage, or in its local folder if it is remote."""
     return tracking_uri.named() or f"sqlite:///{local_counterpart(storage).absolute() / 'mlflow.db'}"
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite store; None for any other store."""
+    """Returns the file of a SQLite store; None for any other store."""
     return LocalPath(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
 
 
 def check_folder(uri: str, storage: AnyPath) -> None:
-    """Raise UserError where a SQLite store's folder is not there, unless it is in the storage: it may be where a moved storage was."""
+    """Raise UserError if the folder of a SQLite store is missing. A folder in the storage may be missing, because a sweep makes it."""
     file = sqlite_file(uri)
     if file is None:
         return

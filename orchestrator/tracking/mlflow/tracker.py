@@ -1,23 +1,23 @@
-"""MLflow as a projection of the ledger: the tracker that the driver uses.
+"""MLflow as a copy of the ledger: the tracker that the driver uses.
 
-One experiment a sweep. One run a trial, found by the tag `trial_id`. One run a cell, the parent of its trials, with the mean over seeds
-under the metric's own name, and their spread in the artifact `evaluation.csv`. The sweep itself has a run, found by the tag `sweep_id`,
-with the hypervolume (of a search, after each cell) and the report. A metric with one value is at step 0.
+A sweep is an experiment. A trial is a run with the tag `trial_id`. A cell is a run with the tag `cell_id`, the parent of its trials'
+runs. It has the mean over seeds under the metric's name, and the spread in the artifact `evaluation.csv`. The sweep also has a run, with
+the tag `sweep_id`, the report, and the hypervolume (for a search, after each cell). A metric with one value is at step 0.
 
-All that a run holds comes from the ledger, its times too. So a run is the same, but for its id, whether it was written while its trial
-trained, later, or anew. MLflow stores identical points once, so that writing again is harmless. A run with points that the ledger does
-not have is marked deleted and written anew.
+Everything in a run comes from the ledger, also its times. So apart from its id a run is the same whether it was written while its trial
+trained, later, or anew. MLflow stores identical points once, so that writing again does no harm. A run with points that the ledger does
+not have is marked as deleted and written anew.
 
     begin     create_run with all tags
     epochs    log_batch of points, with the parameters the first time
     project   artifacts; log_batch of points and tags; set_terminated
 
-The status comes last. A run that is FINISHED or FAILED and has the ledger's mark in its tag `projected` is complete. When all runs are,
-the experiment's tag `projected.<storage id>` says so, and a command that finds nothing new reads none of them.
+The status is written last. A run that is FINISHED or FAILED and has the ledger's mark in its tag `projected` is complete. When all runs
+are complete, the experiment's tag `projected.<storage id>` says so, and a command that finds nothing new reads no run.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from mlflow.entities import Metric as Point
@@ -39,14 +39,14 @@ from orchestrator.tracking.mlflow.runs import PARENT, Run, Runs, copy_files
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
 
 FORM = 2
-"""Raised when the run of a cell or sweep is to show the same numbers in another way. It is then written anew."""
+"""Version of the runs of cells and sweeps. With a new number, these runs are written anew from the same results."""
 
 
 class MlflowTracker:
-    """The runs of one sweep in one MLflow store; see `orchestrator.tracking.tracker` for what each method promises.
+    """The runs of one sweep in one MLflow store; see `orchestrator.tracking.tracker` for the contract of each method.
 
-    `trials` has those of each cell by its id; a search adds to it. `check` is called before each request, and raises LeaseLost if another
-    driver may have taken over.
+    `trials` has the trials of each cell by its id; a search adds to it. `check` is called before each request, and raises LeaseLost if
+    another driver may have taken over.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class MlflowTracker:
 
     @property
     def whole(self) -> str:
-        """The digest that was noted last, if nothing was written since."""
+        """The last digest given to `note_whole`, if nothing was written since; else empty."""
         return self._experiment.whole
 
     def reachable(self) -> bool:
-        """Whether the store answers."""
+        """Returns whether the store answers."""
         try:
             self._client.get_experiment(self._experiment.id)
         except Exception:  # whatever a store raises
@@ -81,7 +81,7 @@ class MlflowTracker:
         return True
 
     def open(self, anew: bool) -> None:
-        """Look up the runs that are there; with `anew`, mark them deleted."""
+        """Look up the existing runs; with `anew`, mark them as deleted."""
         if self.whole:
             self.note_whole("")
         if anew:
@@ -93,11 +93,11 @@ class MlflowTracker:
         self.opened = True
 
     def note_whole(self, digest: str) -> None:
-        """Note with the experiment that all its runs are as the ledger has them."""
+        """Store with the experiment that all its runs are complete."""
         self._experiment.note_whole(digest)
 
     def begin(self, trial: Trial) -> None:
-        """Make the trial's run RUNNING."""
+        """Set the trial's run to RUNNING."""
         run = self._runs.get(trial.id)
         if run is None:
             self._create_trial(trial, self._trial_tags(trial, "running", "", self._commit))
@@ -113,16 +113,17 @@ class MlflowTracker:
             run.written |= points.times(epochs)
 
     def project(self, trial: Trial, mark: str) -> None:
-        """Write everything that the ledger has of a trial that does not run, unless the run has it already."""
+        """Write everything that the ledger has of a trial that is not running, unless its run has it already."""
         run = self._runs.get(trial.id)
-        if run is not None and run.mark == mark and run.status in run_statuses(mark) and not run.has_lost_artifacts:
+        if run is not None and _is_complete(run, mark, run_statuses(mark)):
             self._runs.complete_parameters(run, partial(_trial_parameters, trial))
             return
         result = self._ledger.result(trial) if is_stamp(mark) else None
         status = result.status if result else mark.partition(" ")[0]
-        history = result.history if result else self._history_so_far(trial)
+        history = result.history if result else self._history_of_unfinished(trial)
+        final_points = points.final_points(result) if result else []
         tags = self._trial_tags(trial, status, mark, str(result.provenance.get("commit", "")) if result else "")
-        if run is not None and self._has_other_points(run, mark, history, points.final_points(result) if result else []):
+        if run is not None and self._has_other_points(run, mark, history, final_points):
             self._runs.delete(trial.id)
             run = None
         if run is None:
@@ -130,33 +131,37 @@ class MlflowTracker:
             tags = {} if run.is_new else tags
         if result:
             self._runs.put_artifacts(run, lambda folder: run_files.put(folder, self._ledger, result))
-        curve = points.curve_points(history, run.written or set()) + (points.final_points(result) if result else [])
-        self._runs.log(run, partial(_trial_parameters, trial), curve, tags)
+        new_points = points.curve_points(history, run.written or set()) + final_points
+        self._runs.log(run, partial(_trial_parameters, trial), new_points, tags)
         self._runs.end(run, RUN_STATUS[status], self._ended_ms(result) if result else self._stopped_ms(trial, status))
-        run.mark, run.written, run.artifacts, run.has_lost_artifacts = mark, None, "", False  # nothing more of it is needed
+        run.mark, run.has_lost_artifacts = mark, False
+        run.written, run.artifacts = None, ""  # no longer needed; saves memory
 
     def _run_of_trial(self, trial: Trial) -> Run:
         run = self._runs.get(trial.id)
         assert run is not None  # `begin` has made it
         return run
 
-    def _history_so_far(self, trial: Trial) -> tuple[Epoch, ...]:
-        """Of a trial that has not ended, from its checkpoint."""
+    def _history_of_unfinished(self, trial: Trial) -> tuple[Epoch, ...]:
+        """Returns the epochs of a trial without a result, from its checkpoint."""
         checkpoint = self._ledger.checkpoint(trial)
         if not checkpoint.exists():
             return ()
-        from mopoe_core.training.checkpoint import history_in  # torch: seconds, if a trial has not ended
+        from mopoe_core.training.checkpoint import history_in  # imports torch, for seconds, only if a trial has not ended
 
         return history_in(checkpoint, trial.config, trial.seed, trial.id)
 
     def _has_other_points(self, run: Run, mark: str, history: Sequence[Epoch], final: Sequence[Point]) -> bool:
-        """Whether a run has points that the ledger does not have: of another result, of epochs that were trained again, or final metrics
-        at another step, as earlier versions wrote them.
+        """Returns whether a run has points that the ledger does not have.
+
+        These are points of another result, of epochs that were trained again, or of final metrics at the step of earlier versions.
         """
         if is_stamp(run.mark) and run.mark != mark:
             return True
-        if run.written is None and final and not self._runs.points_of(run, final[0].key) <= {(final[0].step, final[0].timestamp)}:
-            return True
+        if run.written is None and final:
+            expected = {(final[0].step, final[0].timestamp)}
+            if not self._runs.points_of(run, final[0].key) <= expected:
+                return True
         if not is_stamp(mark) or not history:
             return False
         written = run.written
@@ -165,59 +170,62 @@ class MlflowTracker:
         return not written <= points.times(history)
 
     def _ended_ms(self, result: TrialResult) -> int:
-        """When the trial's evaluation ended; for one that diverged in its first epoch, when its attempt did."""
+        """Returns when the trial's evaluation ended; if it diverged in its first epoch, when its attempt ended."""
         if result.history:
             return result.history[-1].timestamp_ms + int(result.evaluate_seconds * 1000)
         return self._ledger.ended_ms(result.trial) or self._ledger.started_ms(result.trial) or 0
 
     def _stopped_ms(self, trial: Trial, status: str) -> int | None:
-        """When a trial without a result stopped; None for a pending one that left no note."""
+        """Returns when a trial without a result stopped; None if it is pending and no record has a time."""
         return self._ledger.ended_ms(trial) or (None if status == "pending" else self._ledger.started_ms(trial))
 
     def summarise(self, summary: CellSummary, marks: Mapping[str, str] | None = None) -> None:
         """Write the run of a cell, with the times of its trials.
 
-        MLflow shows the points of the highest step and keeps all. So a cell whose numbers have changed gets a new run: one that loses a
-        seed would go on showing the mean of more seeds.
+        MLflow keeps all points and shows those of the highest step. So a cell whose numbers have changed gets a new run: otherwise a cell
+        that loses a seed would still show the mean of more seeds.
         """
-        cell, members = summary.cell, self._trials.get(summary.cell.id, [])
-        known = self._runs.get(cell.id)
-        if not (summary.n or known is not None or cell.id in self._runs.orphaned):
+        cell, trials = summary.cell, self._trials.get(summary.cell.id, [])
+        existing = self._runs.get(cell.id)
+        if not (summary.n or existing is not None or cell.id in self._runs.orphaned):
             return
-        stamps = [mark for trial in members if is_stamp(mark := marks.get(trial.id, "") if marks else self._ledger.stamp(trial))]
-        content = digest(FORM, summary.n, summary.plain_values, sorted(stamps), *summary.tags.values())
+        content = digest(FORM, summary.n, summary.plain_values, self._stamps(trials, marks), *summary.tags.values())
         count = f"{summary.n}/{summary.n_planned}"
-        complete, mark = summary.n == summary.n_planned, f"{content} {count}"
-        status, run_status = ("completed", "FINISHED") if complete else ("pending", "KILLED")
-        if known is not None and known.mark.partition(" ")[0] not in ("", content):
+        mark = f"{content} {count}"
+        status, run_status = _status_of_summary(is_done=summary.n == summary.n_planned)
+        if existing is not None and existing.mark.partition(" ")[0] not in ("", content):
             self._runs.delete(cell.id)
             self._runs.orphaned.add(cell.id)
         run = self._run_of_cell(cell)
-        if run.mark == mark and run.status == run_status and not run.has_lost_artifacts:
+        if _is_complete(run, mark, (run_status,)):
             return
         self._runs.put_artifacts(run, partial(run_files.put_cell, summary=summary))
-        ended_ms = self._cell_ended_ms(members)
+        ended_ms = self._cell_ended_ms(trials)
         tags = {"projected": mark, "n": count, "status": status, **summary.tags}
         self._runs.log(run, lambda: points.parameters(cell, {}), points.cell_points(summary, ended_ms), tags)
         self._runs.end(run, run_status, ended_ms)
         run.mark, run.has_lost_artifacts = mark, False
 
+    def _stamps(self, trials: Sequence[Trial], marks: Mapping[str, str] | None) -> list[str]:
+        """Returns the stamps of the trials that have a result, sorted; from `marks` if these are known."""
+        all_marks = [marks.get(trial.id, "") if marks else self._ledger.stamp(trial) for trial in trials]
+        return sorted(mark for mark in all_marks if is_stamp(mark))
+
     def sweep(self, summary: SweepSummary) -> None:
-        """Write the run of the sweep, with the times of its trials; a new run if anything in it has changed, as for cells."""
-        mark, known = digest(FORM, summary.content), self._runs.get(summary.name)
-        is_done = not summary.counts.get("open")
-        status, run_status = ("completed", "FINISHED") if is_done else ("pending", "KILLED")
-        if known is not None and known.mark == mark and known.status == run_status and not known.has_lost_artifacts:
+        """Write the run of the sweep, with the times of its trials. If anything in it has changed, it is a new run, as for cells."""
+        mark, existing = digest(FORM, summary.content), self._runs.get(summary.name)
+        status, run_status = _status_of_summary(is_done=not summary.counts.get("open"))
+        if existing is not None and _is_complete(existing, mark, (run_status,)):
             return
-        if known is not None and known.mark != mark:
+        if existing is not None and existing.mark != mark:
             self._runs.delete(summary.name)
         run = self._runs.get(summary.name) or self._create_sweep(summary)
-        ends = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.told]
+        ends_ms = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.told]
         self._runs.put_artifacts(run, partial(copy_files, [*summary.files, *([summary.page] if summary.page else [])]))
         tags = {"projected": mark, "status": status, **{f"cells_{name}": str(count) for name, count in summary.counts.items()}}
         parameters = [Param(name, value) for name, value in summary.parameters.items()]
-        self._runs.log(run, lambda: parameters, points.sweep_points(summary, ends), tags)
-        self._runs.end(run, run_status, max(ends, default=None))
+        self._runs.log(run, lambda: parameters, points.sweep_points(summary, ends_ms), tags)
+        self._runs.end(run, run_status, max(ends_ms, default=None))
         run.mark, run.has_lost_artifacts = mark, False
 
     def close(self) -> None:
@@ -225,17 +233,18 @@ class MlflowTracker:
         self._runs.close(int(time.time() * 1000))
 
     def _metrics(self) -> set[str]:
-        """The names of the final metrics of all trials."""
+        """Returns the names of the final metrics of all trials. All trials of a cell have the same metrics."""
         return {name for trials in list(self._trials.values()) for trial in trials[:1] for name in trial.config.metrics}
 
-    def _cell_ended_ms(self, members: Sequence[Trial]) -> int:
-        """When the last of a cell's completed trials ended; if none completed, when the last of them stopped."""
-        results = [result for trial in members if (result := self._ledger.result(trial)) is not None]
+    def _cell_ended_ms(self, trials: Sequence[Trial]) -> int:
+        """Returns when the last of a cell's completed trials ended; if none completed, when the last of its trials stopped."""
+        results = [result for trial in trials if (result := self._ledger.result(trial)) is not None]
         completed = [self._ended_ms(result) for result in results if result.status == "completed"]
-        stopped = [ms for trial in members if (ms := self._ledger.ended_ms(trial) or self._ledger.started_ms(trial))]
+        stopped = [ms for trial in trials if (ms := self._ledger.ended_ms(trial) or self._ledger.started_ms(trial))]
         return max(completed or stopped, default=0)
 
     def _run_of_cell(self, cell: Cell) -> Run:
+        """Returns the run of a cell; creates it if there is none, and makes it the parent of its trials' runs."""
         run = self._runs.get(cell.id)
         if run is None:
             tags = {"kind": "cell", "status": "pending", "mlflow.runName": cell.label, **points.cell_tags(cell)}
@@ -246,21 +255,39 @@ class MlflowTracker:
 
     def _trial_tags(self, trial: Trial, status: str, mark: str, commit: str) -> dict[str, str]:
         commit = commit or self._commit
-        about = {"kind": "trial", "trial_id": trial.id, "seed": str(trial.seed), "status": status, "projected": mark}
-        commits = {"git_commit": commit, "mlflow.source.git.commit": commit}
-        parent = {PARENT: self._run_of_cell(trial.cell).id}
-        return {**about, "mlflow.runName": trial.label, **points.cell_tags(trial.cell), **commits, **parent}
+        return {
+            "kind": "trial",
+            "trial_id": trial.id,
+            "seed": str(trial.seed),
+            "status": status,
+            "projected": mark,
+            "mlflow.runName": trial.label,
+            **points.cell_tags(trial.cell),
+            "git_commit": commit,
+            "mlflow.source.git.commit": commit,
+            PARENT: self._run_of_cell(trial.cell).id,
+        }
 
     def _create_trial(self, trial: Trial, tags: Mapping[str, str]) -> Run:
         return self._runs.create("trial", trial.id, tags, self._ledger.started_ms(trial))
 
     def _create_sweep(self, summary: SweepSummary) -> Run:
         tags = {"kind": "sweep", "sweep_id": summary.name, "status": "pending", "mlflow.runName": summary.name}
-        every_trial = [trial for members in self._trials.values() for trial in members]
-        return self._runs.create("sweep", summary.name, tags, self._first_start_ms(every_trial))
+        all_trials = [trial for trials in self._trials.values() for trial in trials]
+        return self._runs.create("sweep", summary.name, tags, self._first_start_ms(all_trials))
 
     def _first_start_ms(self, trials: Sequence[Trial]) -> int | None:
         return min((ms for trial in trials if (ms := self._ledger.started_ms(trial))), default=None)
+
+
+def _is_complete(run: Run, mark: str, statuses: Collection[str]) -> bool:
+    """Returns whether a run has this mark, one of these statuses of MLflow, and its artifacts."""
+    return run.mark == mark and run.status in statuses and not run.has_lost_artifacts
+
+
+def _status_of_summary(is_done: bool) -> tuple[str, str]:
+    """Returns the tag `status` and MLflow's status for the run of a cell or sweep."""
+    return ("completed", "FINISHED") if is_done else ("pending", "KILLED")
 
 
 def _trial_parameters(trial: Trial) -> list[Param]:
