@@ -64,7 +64,7 @@ class FrontGroups:
     groups: tuple[FrontGroup, ...]
     """In the order of their first cells. A sweep without cells has one group without cells."""
     set_aside: tuple[TrialResult, ...] = ()
-    """Completed trials that do not count: they were measured on other data, or by other classifiers, than the rest of their cell."""
+    """Completed trials that were measured on other data, or by other classifiers, than the trials of their cell that count."""
 
     @property
     def several(self) -> bool:
