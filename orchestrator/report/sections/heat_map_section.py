@@ -118,7 +118,7 @@ def _shades(part: pd.DataFrame) -> dict[str, Callable[[float], float]]:
     """
     table_range = float(part["mean"].max() - part["mean"].min())
     extremes = part.groupby("name", sort=False)["mean"].agg(["min", "max"])
-    shades = {}
+    shades: dict[str, Callable[[float], float]] = {}
     for name, low, high in zip(extremes.index, extremes["min"], extremes["max"], strict=True):
         extent = max(float(high - low), LEAST_RANGE * table_range) or 1.0
         shades[str(name)] = partial(_shade, float(low), extent)
