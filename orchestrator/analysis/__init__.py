@@ -1,1 +1,1 @@
-"""What results say: means, fronts, differences, tests. Pure."""
+"""Computes means, fronts, differences and tests from results. Pure."""

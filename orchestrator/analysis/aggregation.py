@@ -1,6 +1,6 @@
-"""From trials to cells: means over seeds with n, spread and interval. Pure.
+"""Aggregates trials into cells: means over seeds with n, spread and interval. Pure.
 
-A diverged or missing seed never becomes a number. Its cell has fewer seeds than planned, and says so wherever it is shown.
+A diverged or missing seed gives no number. Its cell then has fewer seeds than planned, and every table and figure says so.
 """
 
 import math
@@ -23,7 +23,7 @@ TRIAL_COLUMNS = [
 METRIC_COLUMNS = TRIAL_COLUMNS[TRIAL_COLUMNS.index("name") :]
 NUMBERS = {"beta": "float64", "value": "float64", "mc_error": "float64", "seed": "int64", "n": "int64"}
 TRIAL_TYPES = {name: NUMBERS.get(name, "str") for name in TRIAL_COLUMNS}
-"""Types of the columns of a table without rows. With rows, the values decide."""
+"""Column types of a table without rows. In a table with rows, pandas takes the types from the values."""
 CELL_COLUMNS = [
     "cell_id", "label", "dataset", "source", "scale", "networks", "model", "beta", "series", "name", "kind", "subset", "target",
     "attribute", "unit", "n", "n_planned", "complete", "mean", "sd", "low", "high", "mc_error",
@@ -31,18 +31,17 @@ CELL_COLUMNS = [
 
 
 def trial_table(results: Sequence[TrialResult]) -> pd.DataFrame:
-    """A row for each trial and metric (`TRIAL_COLUMNS`). `n` counts the examples behind `value`; `mc_error` is its standard error.
+    """Returns a row for each completed trial and metric (`TRIAL_COLUMNS`).
 
-    Trials that did not complete have no rows.
+    `n` is the number of examples that `value` is computed from, and `mc_error` is the standard error of `value`.
     """
     table: dict[str, list[Any]] = {name: [] for name in TRIAL_COLUMNS}
-    about = {
-        result.trial.cell.id: _about(result.trial.cell) for result in results
-    }  # once per cell: per trial it took half the time
+    # Computed once for each cell: computed for each trial, it took half of the time.
+    about_cells = {result.trial.cell.id: _about(result.trial.cell) for result in results}
     for result in results:
         if result.status == "completed":
-            of_trial = {"trial_id": result.trial.id, "seed": result.trial.seed, "status": result.status}
-            for name, value in (about[result.trial.cell.id] | of_trial).items():
+            about_trial = {"trial_id": result.trial.id, "seed": result.trial.seed, "status": result.status}
+            for name, value in (about_cells[result.trial.cell.id] | about_trial).items():
                 table[name] += [value] * len(result.metrics)
             for name in METRIC_COLUMNS:
                 table[name] += column(result.metrics, name)
@@ -55,57 +54,58 @@ Seeds = Sequence[int] | Mapping[str, Sequence[int]]
 
 
 def planned(cells: Sequence[Cell], seeds: Seeds) -> dict[str, Sequence[int]]:
-    """The seeds of each cell by its id."""
+    """Returns the seeds of each cell, by the cell's id."""
     return {cell.id: seeds[cell.id] if isinstance(seeds, Mapping) else seeds for cell in cells}
 
 
 def cell_table(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> pd.DataFrame:
-    """A row for each cell and metric (`CELL_COLUMNS`), in the order of `cells`.
+    """Returns a row for each cell and metric (`CELL_COLUMNS`), in the order of `cells`.
 
-    n           seeds that completed, of n_planned; complete if they are equal. A cell without a completed seed has a row for each
-                metric that other cells of its dataset have, with n = 0 and no numbers
+    n           how many of the n_planned seeds completed; `complete` says whether all did. A cell without a completed seed has a row
+                for each metric that other cells of its dataset have, with n = 0 and no numbers
     mean, sd    over seeds (sd with n - 1; NaN for one seed)
     low, high   95 % interval of the mean by Student's t (NaN for one seed)
-    mc_error    Monte-Carlo standard error of the mean: the mean of the trials' errors. Seeds share the test set and its error. What they
-                do not share makes the error of the mean smaller, so this is an upper limit
+    mc_error    an upper limit of the Monte-Carlo standard error of the mean: the mean of the trials' errors. The seeds share the error
+                that comes from the test set. The part that they do not share averages out, so the true error is smaller
     """
-    lines, short = series(cells), labels(cells)
-    completed, wanted = completed_of_each(cells, seeds, results), planned(cells, seeds)
+    series_of, label_of = series(cells), labels(cells)
+    completed, planned_seeds = completed_of_each(cells, seeds, results), planned(cells, seeds)
     reported_elsewhere = _reported_elsewhere(cells, completed)
     table: dict[str, list[Any]] = {name: [] for name in CELL_COLUMNS}
     for cell in cells:
-        reported = _by_name(completed[cell.id]) if completed[cell.id] else reported_elsewhere[cell.config.dataset]
-        about = _about(cell) | {"label": short[cell.id], "series": lines[cell.id], "n_planned": len(wanted[cell.id])}
+        n_planned = len(planned_seeds[cell.id])
+        samples = _by_name(completed[cell.id]) if completed[cell.id] else reported_elsewhere[cell.config.dataset]
+        about = _about(cell) | {"label": label_of[cell.id], "series": series_of[cell.id], "n_planned": n_planned}
         for name, value in about.items():
-            table[name] += [value] * len(reported)
-        for sample in reported.values():
-            _append(table, sample, len(wanted[cell.id]))
+            table[name] += [value] * len(samples)
+        for sample in samples.values():
+            _append(table, sample, n_planned)
     return pd.DataFrame(table, columns=CELL_COLUMNS) if table["cell_id"] else pd.DataFrame([], columns=CELL_COLUMNS)
 
 
 def completed_of_each(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:
-    """The completed trials of each cell among these seeds, by the cell's id, in the order of their seeds."""
+    """Returns the completed trials of each cell among these seeds, by the cell's id, in the order of their seeds."""
     completed: dict[str, list[TrialResult]] = {cell.id: [] for cell in cells}
-    wanted = {cell_id: set(planned_seeds) for cell_id, planned_seeds in planned(cells, seeds).items()}
+    planned_seeds = {cell_id: set(of_cell) for cell_id, of_cell in planned(cells, seeds).items()}
     for result in sorted(results, key=lambda result: result.trial.seed):
         cell_id = result.trial.cell.id
-        if result.status == "completed" and result.trial.seed in wanted.get(cell_id, ()):
+        if result.status == "completed" and result.trial.seed in planned_seeds.get(cell_id, ()):
             completed[cell_id].append(result)
     return completed
 
 
 @dataclass
 class _Sample:
-    """One metric of the trials of a cell."""
+    """The numbers of one metric over the trials of a cell."""
 
     first: Metric
-    """As the first trial reports it: its name, kind and unit."""
+    """The first trial's report of the metric, for its name, kind and unit."""
     values: list[float] = field(default_factory=list)
     mc_errors: list[float] = field(default_factory=list)
 
 
 def _by_name(results: Iterable[TrialResult]) -> dict[str, _Sample]:
-    """The metrics that any of the results reports, by full name."""
+    """Returns the metrics that any of the results reports, by full name."""
     samples: dict[str, _Sample] = {}
     for result in results:
         columns = (column(result.metrics, name) for name in ("name", "value", "mc_error"))
@@ -117,19 +117,21 @@ def _by_name(results: Iterable[TrialResult]) -> dict[str, _Sample]:
 
 
 def _reported_elsewhere(cells: Sequence[Cell], completed: Mapping[str, Sequence[TrialResult]]) -> dict[str, dict[str, _Sample]]:
-    """The metrics that the cells of a dataset report, without numbers, for each dataset that has a cell without results."""
+    """Returns, for each dataset that has a cell without results, the metrics that its other cells report, without numbers."""
     reported = {cell.config.dataset: dict[str, _Sample]() for cell in cells if not completed[cell.id]}
     for cell in cells:
-        names = reported.get(cell.config.dataset)
-        for result in completed[cell.id] if names is not None else ():
+        if cell.config.dataset not in reported:
+            continue
+        samples = reported[cell.config.dataset]
+        for result in completed[cell.id]:
             for place, name in enumerate(column(result.metrics, "name")):
-                if names is not None and name not in names:
-                    names[name] = _Sample(result.metrics[place])
+                if name not in samples:
+                    samples[name] = _Sample(result.metrics[place])
     return reported
 
 
 def _append(table: dict[str, list[Any]], sample: _Sample, planned_seeds: int) -> None:
-    """Add one metric of a cell to the columns that describe the metric."""
+    """Append one metric of a cell to the columns that describe the metric."""
     n = len(sample.values)
     for name in ("name", "kind", "subset", "target", "attribute", "unit"):
         table[name].append(getattr(sample.first, name))
@@ -141,6 +143,7 @@ def _append(table: dict[str, list[Any]], sample: _Sample, planned_seeds: int) ->
 
 
 def _about(cell: Cell) -> dict[str, Any]:
+    """Returns the columns that describe the cell."""
     config = cell.config
     about = {name: getattr(config, name) for name in ("dataset", "source", "scale", "networks", "model", "beta")}
     return {"cell_id": cell.id, "label": cell.label, **about, "scale": config.scale or ""}

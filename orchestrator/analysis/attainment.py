@@ -1,9 +1,9 @@
-"""Fronts seed by seed: what each series attains in some, half and most of its seeds, and the knee of a front. Pure.
+"""Fronts seed by seed: the values that each series attains in some, half and most of its seeds, and the knee of a front. Pure.
 
-A seed is complete for a series if all cells of the series completed with it. Only complete seeds have a front here: without a cell that
-diverged, a series would be compared by its other cells. All cells should belong to one group (`model_groups.ModelGroup`).
+A seed is complete for a series if all cells of the series completed with it. Only complete seeds have a front here. If one cell diverged
+with a seed, a front of the other cells would not stand for the series. All cells should belong to one group (`model_groups.ModelGroup`).
 
-Attainment surfaces: Grunert da Fonseca, Fonseca and Hall (EMO 2001); computed by moocore, exact.
+Attainment surfaces: Grunert da Fonseca, Fonseca and Hall (EMO 2001), computed exactly by moocore.
 """
 
 import math
@@ -23,12 +23,13 @@ from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import Cell, series
 
 PERCENTS = (10, 50, 90)
-STRAIGHT = 1e-9  # in scaled objectives: points this close to the line lie on it
+STRAIGHT = 1e-9
+"""Distance in scaled objectives up to which a point counts as on the line."""
 
 
 @dataclass(frozen=True)
 class SeedFront:
-    """The cells of one series that none of its other cells beats within one seed."""
+    """The cells of one series that no other cell of the series beats with this seed."""
 
     seed: int
     cell_ids: tuple[str, ...]
@@ -40,7 +41,7 @@ class SeedFront:
 
 @dataclass(frozen=True)
 class Surface:
-    """The border of the values that at least `level` of the seeds equal or beat on both objectives."""
+    """The border of the region of values that at least `level` of the seeds equal or beat on both objectives."""
 
     percent: int
     level: int
@@ -55,7 +56,7 @@ class Attainment:
     series: str
     objectives: tuple[Objective, ...]
     cells: int
-    """Cells of the series. In each seed, a cell is on the front or beaten there."""
+    """The number of cells of the series."""
     fronts: tuple[SeedFront, ...]
     """The front of each complete seed, ascending."""
     n_planned: int
@@ -87,22 +88,22 @@ class Knee:
 def attainments(
     objectives: Sequence[Objective], cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]
 ) -> tuple[Attainment, ...]:
-    """Each series of the cells, in the order of a legend, with its front in each complete seed and its attainment surfaces."""
+    """Returns each series of the cells, in the order of a legend, with its front in each complete seed and its attainment surfaces."""
     by_id = {cell.id: cell for cell in cells}
     completed = completed_of_each(cells, seeds, results)
-    members: dict[str, list[Cell]] = {}
-    for cell_id, line in series(cells).items():
-        members.setdefault(line, []).append(by_id[cell_id])
-    return tuple(_attainment(line, objectives, own, seeds, completed) for line, own in members.items())
+    cells_by_series: dict[str, list[Cell]] = {}
+    for cell_id, name in series(cells).items():
+        cells_by_series.setdefault(name, []).append(by_id[cell_id])
+    return tuple(_attainment(name, objectives, members, seeds, completed) for name, members in cells_by_series.items())
 
 
 def surfaces(objectives: Sequence[Objective], fronts: Sequence[SeedFront]) -> tuple[Surface, ...]:
-    """What at least 10, 50 and 90 % of the seeds attain; the first is the best of the three. Empty for other than two objectives.
+    """Returns the surfaces that at least 10, 50 and 90 % of the seeds attain, the best first. Empty unless there are two objectives.
 
     Of n seeds, q % are exactly ceil(n q / 100) seeds (moocore's rule). With 1 seed, all three surfaces are its front. With 2 seeds they
-    are attained by 1, 1 and 2 seeds, with 3 by 1, 2 and 3, with 5 by 1, 3 and 5, with 10 by 1, 5 and 9, with 11 by 2, 6 and 10. So for
-    fewer than ten seeds 10 % means any seed and 90 % every seed: the extremes, and not a tenth cut off. For even n the median is the
-    better of the two middle surfaces, attained by n / 2 seeds.
+    are attained by 1, 1 and 2 seeds, with 3 by 1, 2 and 3, with 5 by 1, 3 and 5, with 10 by 1, 5 and 9, with 11 by 2, 6 and 10. So with
+    fewer than ten seeds, 10 % means any seed and 90 % means every seed: the surfaces are the extremes, and no tenth is cut off. For even
+    n the median is the better of the two middle surfaces, attained by n / 2 seeds.
     """
     if not fronts or len(objectives) != 2:
         return ()
@@ -117,17 +118,17 @@ def surfaces(objectives: Sequence[Objective], fronts: Sequence[SeedFront]) -> tu
 
 
 def level(percent: int, n: int) -> int:
-    """The smallest number of n seeds that is at least that many percent of them; at least one."""
-    return max(1, -(-n * percent // 100))
+    """Returns the smallest number of seeds that is at least this percentage of n; at least one."""
+    return max(1, -(-n * percent // 100))  # a division that rounds up
 
 
 def knee(front: Front) -> Knee | None:
-    """The point of a front of two objectives that is farthest beyond the line through its two extremes.
+    """Returns the point of a front of two objectives that is farthest beyond the line through its two extremes.
 
     The objectives are scaled to [0, 1] over the front, and 1 is the better end. The extremes are then (0, 1) and (1, 0). The distance of
     a point is (x + y - 1) / sqrt(2), negative on the worse side of the line. Das (Structural Optimization 18, 1999) measures from the
-    same line. Of points equally far, the first in the order of the cells counts. None for fewer than three different points on the
-    front, if no point is beyond the line, and for three objectives.
+    same line. If several points are equally far, it is the first in the order of the cells. Returns None if the front has fewer than
+    three different points, if no point is beyond the line, or if there are three objectives.
     """
     members = front.members
     if len(front.objectives) != 2 or len({point.means for point in members}) < 3:
@@ -141,26 +142,27 @@ def knee(front: Front) -> Knee | None:
 
 
 def _attainment(
-    line: str,
+    name: str,
     objectives: Sequence[Objective],
     cells: Sequence[Cell],
     seeds: Sequence[int],
     completed: Mapping[str, Sequence[TrialResult]],
 ) -> Attainment:
     by_seed = {cell.id: {result.trial.seed: result for result in completed[cell.id]} for cell in cells}
-    whole = [seed for seed in sorted(seeds) if all(seed in by_seed[cell.id] for cell in cells)]
-    fronts = tuple(_seed_front(seed, objectives, [by_seed[cell.id][seed] for cell in cells]) for seed in whole)
-    return Attainment(line, tuple(objectives), len(cells), fronts, len(seeds), surfaces(objectives, fronts))
+    complete_seeds = [seed for seed in sorted(seeds) if all(seed in by_seed[cell.id] for cell in cells)]
+    fronts = tuple(_seed_front(seed, objectives, [by_seed[cell.id][seed] for cell in cells]) for seed in complete_seeds)
+    return Attainment(name, tuple(objectives), len(cells), fronts, len(seeds), surfaces(objectives, fronts))
 
 
 def _seed_front(seed: int, objectives: Sequence[Objective], results: Sequence[TrialResult]) -> SeedFront:
-    """The front of the results, which are those of one seed."""
+    """Returns the front of the results of one seed."""
     values = [tuple(objective_value(result, objective) for objective in objectives) for result in results]
     on_front = non_dominated(rows(values, objectives), maximised(objectives))
     members = [(result.trial.cell.id, value) for result, value, is_on in zip(results, values, on_front, strict=True) if is_on]
     members.sort(key=lambda member: member[1])
-    ids, points = tuple(cell_id for cell_id, _ in members), tuple(value for _, value in members)
-    return SeedFront(seed, ids, points, hypervolume(values, objectives))
+    cell_ids = tuple(cell_id for cell_id, _ in members)
+    points = tuple(value for _, value in members)
+    return SeedFront(seed, cell_ids, points, hypervolume(values, objectives))
 
 
 def _ascending(corners: Iterable[Iterable[float]]) -> tuple[tuple[float, float], ...]:

@@ -1,6 +1,6 @@
-"""Sentences on what the numbers of a sweep cannot show: too few seeds, coherence at chance, too little training, a weak classifier. Pure.
+"""Writes cautions for a sweep's reader: too few seeds, coherence at chance, too little training, a weak classifier. Pure.
 
-What `collapse` finds has sentences of its own.
+Collapsed trials have their own sentences in `collapse`.
 """
 
 import math
@@ -16,15 +16,16 @@ from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.intervals import mean
 from orchestrator.analysis.sweep_analysis import GroupAnalysis, SweepAnalysis
 from orchestrator.ledger.result import TrialResult
+from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import Cell, labels, spelled
 
 FEWEST_SEEDS = 3
 """Seeds of a cell below which its spread is hardly known: the 95 % interval of two seeds is 18 standard deviations wide."""
 LAST_PART = 0.1
-"""The last part of training, in which the loss should hardly fall."""
+"""Share of the epochs at the end of training in which the loss should hardly fall."""
 STILL_FALLING = 0.05
-"""Share of the loss's whole fall since the first epoch. A loss that falls evenly falls by 0.1 in its last tenth, one that halves its
-distance to the end twenty times by less than 0.001."""
+"""A loss still falls if it falls in `LAST_PART` by more than this share of its whole fall since the first epoch. A loss that falls evenly
+falls by a share of 0.1 in its last tenth. One that halves its distance to the end twenty times falls by less than 0.001."""
 ERRORS = 2.0
 """Monte-Carlo standard errors by which a coherence must be above chance."""
 MOST_NAMED = 4
@@ -33,26 +34,27 @@ SHARE = metric_names.UNITS[metric_names.COHERENCE]
 
 def sentences(analysis: SweepAnalysis) -> list[str]:
     """Returns a sentence for each kind of caution that the sweep needs, the widest first."""
-    found, names = [_few_seeds(analysis)], labels(analysis.cells)
+    cautions, names = [_few_seeds(analysis)], labels(analysis.cells)
     for part in analysis.groups:
         completed = [result for result in part.group.results if result.status == "completed"]
-        found += [
+        cautions += [
             _weak_classifiers(completed),
             _undertrained(part.group.cells, completed, names),
             _joint_at_chance(part, completed, names),
             _conditional_at_chance(part, completed, names),
             _below_reference(part.front),
         ]
-    return list(dict.fromkeys(sentence for sentence in found if sentence))
+    return list(dict.fromkeys(sentence for sentence in cautions if sentence))
 
 
 def is_undertrained(losses: Sequence[float]) -> bool:
-    """Whether a loss, epoch by epoch, still falls steeply at the end. One epoch cannot show that it does not."""
+    """Whether a loss, given for each epoch, still falls steeply at the end. Also true for a single epoch, which cannot show a fall."""
     if len(losses) < 2:
         return True
-    whole = losses[0] - losses[-1]
-    last = losses[-1 - max(1, round(LAST_PART * len(losses)))] - losses[-1]
-    return whole > 0 and last > STILL_FALLING * whole
+    last_epochs = max(1, round(LAST_PART * len(losses)))
+    whole_fall = losses[0] - losses[-1]
+    last_fall = losses[-1 - last_epochs] - losses[-1]
+    return whole_fall > 0 and last_fall > STILL_FALLING * whole_fall
 
 
 def _few_seeds(analysis: SweepAnalysis) -> str:
@@ -68,12 +70,12 @@ def _few_seeds(analysis: SweepAnalysis) -> str:
 
 
 def _weak_classifiers(results: Iterable[TrialResult]) -> str:
-    weak: dict[str, None] = {}
+    weak: dict[str, None] = {}  # an ordered set
     for result in results:
-        recorded = result.provenance.get("classifiers", {})
-        measures = recorded if isinstance(recorded, Mapping) else {}
-        for modality, accuracy in _numbers(measures.get("accuracy")).items():
-            majority = _numbers(measures.get("majority_share")).get(modality)
+        classifiers = _mapping(result.provenance.get("classifiers"))
+        accuracies, majorities = _mapping(classifiers.get("accuracy")), _mapping(classifiers.get("majority_share"))
+        for modality, accuracy in accuracies.items():
+            majority = majorities.get(modality)
             if not result.trial.config.attributes and majority is not None and accuracy <= majority:
                 weak[f"{modality} ({accuracy:.1%} right, the commonest class alone gives {majority:.1%})"] = None
     if not weak:
@@ -81,16 +83,16 @@ def _weak_classifiers(results: Iterable[TrialResult]) -> str:
     return f"A classifier is no better than the commonest class, so that coherence with it means little: {', '.join(weak)}."
 
 
-def _numbers(of_modalities: Any) -> Mapping[str, float]:
-    return of_modalities if isinstance(of_modalities, Mapping) else {}
+def _mapping(recorded: Any) -> Mapping[str, Any]:
+    """Returns a part of a provenance if it is a mapping; empty if it is missing."""
+    return recorded if isinstance(recorded, Mapping) else {}
 
 
 def _undertrained(cells: Sequence[Cell], results: Iterable[TrialResult], names: Mapping[str, str]) -> str:
-    ids = {
-        result.trial.cell.id
-        for result in results
-        if is_undertrained([epoch.values["train/loss"] for epoch in result.history if "train/loss" in epoch.values])
-    }
+    ids = set()
+    for result in results:
+        if is_undertrained([epoch.values["train/loss"] for epoch in result.history if "train/loss" in epoch.values]):
+            ids.add(result.trial.cell.id)
     if not ids:
         return ""
     return (
@@ -100,15 +102,15 @@ def _undertrained(cells: Sequence[Cell], results: Iterable[TrialResult], names: 
 
 
 def _joint_at_chance(part: GroupAnalysis, results: Sequence[TrialResult], names: Mapping[str, str]) -> str:
-    by_cell: dict[str, list[float]] = {}
+    levels: dict[str, list[float]] = {}
     for result in results:
         if (level := chance.joint_coherence(result)) is not None:
-            by_cell.setdefault(result.trial.cell.id, []).append(level)
+            levels.setdefault(result.trial.cell.id, []).append(level)
     rows = part.table[(part.table["name"] == metric_names.JOINT_COHERENCE) & (part.table["n"] > 0)]
-    ids = {row.cell_id for row in _rows(rows) if row.cell_id in by_cell and _is_at(row, mean(by_cell[row.cell_id]))}
+    ids = {row.cell_id for row in _rows(rows) if row.cell_id in levels and _is_at_chance(row, mean(levels[row.cell_id]))}
     if not ids:
         return ""
-    level = mean([value for cell_id in ids for value in by_cell[cell_id]])
+    level = mean([value for cell_id in ids for value in levels[cell_id]])
     return (
         f"{metric_names.JOINT_COHERENCE} is no better than chance ({level:.3f}, modalities that know nothing of each other) in "
         f"{_named(part.group.cells, ids, names)}."
@@ -116,16 +118,14 @@ def _joint_at_chance(part: GroupAnalysis, results: Sequence[TrialResult], names:
 
 
 def _conditional_at_chance(part: GroupAnalysis, results: Sequence[TrialResult], names: Mapping[str, str]) -> str:
-    """Of targets that are not given: their level is the share of the commonest class."""
+    """Looks only at targets that are not in the given subset. For these, chance is the share of the commonest class."""
     levels = {result.trial.cell.id: max(shares) for result in results if (shares := chance.label_shares(result))}
     table = part.table
-    rows = table[
-        (table["kind"] == metric_names.COHERENCE) & (table["unit"] == SHARE) & (table["target"] != "") & (table["n"] > 0)
-    ]
+    is_conditional = (table["kind"] == metric_names.COHERENCE) & (table["unit"] == SHARE) & (table["target"] != "")
     at_chance: dict[str, list[str]] = {}
-    for row in _rows(rows):
-        is_given = row.target in row.subset.split(".")
-        if row.cell_id in levels and not is_given and _is_at(row, levels[row.cell_id]):
+    for row in _rows(table[is_conditional & (table["n"] > 0)]):
+        is_in_subset = row.target in row.subset.split(".")
+        if row.cell_id in levels and not is_in_subset and _is_at_chance(row, levels[row.cell_id]):
             at_chance.setdefault(row.cell_id, []).append(f"{row.subset} → {row.target}")
     if not at_chance:
         return ""
@@ -141,34 +141,39 @@ def _rows(table: pd.DataFrame) -> Iterable[Any]:
     return table[["cell_id", "subset", "target", "mean", "mc_error"]].itertuples(index=False)
 
 
-def _is_at(row: Any, level: float) -> bool:
-    """Whether a mean is not above a level by more than its Monte-Carlo error explains."""
+def _is_at_chance(row: Any, level: float) -> bool:
+    """Whether the row's mean is below the level of chance, or above it by at most `ERRORS` Monte-Carlo errors."""
     error = 0.0 if math.isnan(row.mc_error) else float(row.mc_error)
     return bool(row.mean <= level + ERRORS * error)
 
 
 def _below_reference(front: Front) -> str:
-    short = [
+    cell_labels = [
         point.label
         for point in front.points
-        if any(
-            objective.reference is not None
-            and (mean_ <= objective.reference if objective.goal == "max" else mean_ >= objective.reference)
-            for mean_, objective in zip(point.means, front.objectives, strict=True)
-        )
+        if any(_misses(value, objective) for value, objective in zip(point.means, front.objectives, strict=True))
     ]
-    if not short:
+    if not cell_labels:
         return ""
     references = ", ".join(
         f"{objective.metric} = {spelled(objective.reference)}"
         for objective in front.objectives
         if objective.reference is not None
     )
-    return f"Not better than the reference ({references}), so that they add nothing to the hypervolume: {first_of(short, MOST_NAMED)}."
+    named = first_of(cell_labels, MOST_NAMED)
+    return f"Not better than the reference ({references}), so that they add nothing to the hypervolume: {named}."
+
+
+def _misses(value: float, objective: Objective) -> bool:
+    """Whether a value is not better than the objective's reference; false if there is none."""
+    if objective.reference is None:
+        return False
+    return value <= objective.reference if objective.goal == "max" else value >= objective.reference
 
 
 def _named(cells: Sequence[Cell], ids: Iterable[str], names: Mapping[str, str]) -> str:
-    wanted = set(ids)
-    if len(wanted) == len(cells) > 1:
+    """Returns the names of the cells with these ids: all of them if they are few, else the first few."""
+    chosen = set(ids)
+    if len(chosen) == len(cells) > 1:
         return f"all {len(cells)} cells"
-    return first_of([names[cell.id] for cell in cells if cell.id in wanted], MOST_NAMED)
+    return first_of([names[cell.id] for cell in cells if cell.id in chosen], MOST_NAMED)

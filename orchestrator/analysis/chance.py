@@ -1,4 +1,4 @@
-"""What coherence would be by chance, without any model. Pure."""
+"""Computes the coherence that arises by chance, without any model. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -11,13 +11,14 @@ from orchestrator.ledger.result import TrialResult
 def agreement(shares: Sequence[Sequence[float]], attributes: bool) -> float:
     """Returns the joint coherence that modalities with these shares of classes would have if they were generated independently.
 
-    For attributes, it is the mean over attributes: either all modalities show the attribute, or none does.
+    `shares` has a row for each modality and a column for each class. With `attributes`, it is the mean over the attributes; modalities
+    agree on an attribute if all show it, or none does.
     """
-    together = [math.prod(column) for column in zip(*shares, strict=True)]
+    all_show = [math.prod(column) for column in zip(*shares, strict=True)]
     if not attributes:
-        return math.fsum(together)
-    neither = [math.prod(1 - share for share in column) for column in zip(*shares, strict=True)]
-    return mean([both + none for both, none in zip(together, neither, strict=True)])
+        return math.fsum(all_show)
+    none_shows = [math.prod(1 - share for share in column) for column in zip(*shares, strict=True)]
+    return mean([agree_on + agree_off for agree_on, agree_off in zip(all_show, none_shows, strict=True)])
 
 
 def generated_shares(result: TrialResult, modality: str) -> list[float]:
@@ -31,7 +32,7 @@ def label_shares(result: TrialResult) -> list[float]:
 
 
 def joint_coherence(result: TrialResult) -> float | None:
-    """Returns the joint coherence of a model whose modalities have the test examples' classes, each on its own; None if not reported."""
+    """Returns the joint coherence of modalities that draw independently from the test examples' classes; None if not reported."""
     shares = label_shares(result)
     config = result.trial.config
     return agreement([shares] * len(config.modalities), bool(config.attributes)) if shares else None

@@ -1,4 +1,4 @@
-"""Why trials of a sweep failed: groups by cause, and what the trials of a group have in common and the others have not.
+"""Groups a sweep's failed trials by cause, and finds the values that a group's trials share and the other trials do not.
 
 Pure, except that it reads the ledger.
 """
@@ -15,13 +15,13 @@ from orchestrator.ledger.state import State
 from orchestrator.spec.trial import Trial
 
 RAN = (*ENDED, "failed")
-"""Statuses of trials that a failed trial is compared with."""
+"""Statuses of the trials that failed trials are compared with."""
 DIVERGED = "diverged: a loss, a weight or a metric is not finite"
 
 
 @dataclass(frozen=True)
 class Shared:
-    """A value that all trials of a group have, and not all other trials that ran."""
+    """A value that all trials of a group have, and that some other trials that ran do not have."""
 
     field: str
     value: Any
@@ -31,7 +31,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Trials that ended in one way."""
+    """Trials that failed for the same cause, or that diverged."""
 
     cause: str
     trials: tuple[Trial, ...]
@@ -51,9 +51,9 @@ def find(
     ledger: Ledger,
     result_of: Callable[[Trial], TrialResult | None] | None = None,
 ) -> list[FailureGroup]:
-    """The failed trials by cause, the largest group first, then the diverged trials.
+    """Returns the failed trials by cause, the largest group first, then the diverged trials.
 
-    `states` has each trial's state by its id. `result_of` gives a trial's result if it has been read already.
+    `states` has each trial's state, by its id. `result_of` returns a trial's result; by default it is read from the ledger.
     """
     ran = [trial for trial in trials if states[trial.id].status in RAN]
     failed = [trial for trial in ran if states[trial.id].status == "failed"]
@@ -66,17 +66,19 @@ def find(
     for trial, failure in failures.items():
         by_cause.setdefault(failure.cause, []).append(trial)
     counts = _counted(facts.values())
-    groups = [_group(cause, alike, facts, counts, failures[alike[0]]) for cause, alike in by_cause.items()]
+    groups = [_group(cause, of_cause, facts, counts, failures[of_cause[0]]) for cause, of_cause in by_cause.items()]
     groups.sort(key=lambda group: -len(group.trials))
-    steps = ledger.each(lambda trial: _where_diverged(trial, (result_of or ledger.result)(trial)), diverged)
-    return [*groups, *([_group(DIVERGED, diverged, facts, counts, None, steps)] if diverged else [])]
+    if diverged:
+        notes = ledger.each(lambda trial: _where_diverged(trial, (result_of or ledger.result)(trial)), diverged)
+        groups.append(_group(DIVERGED, diverged, facts, counts, None, notes))
+    return groups
 
 
 def _counted(facts: Iterable[Mapping[str, Any]]) -> dict[str, Counter[Any]]:
-    """How many of the trials have each value, by field. Counted once, because there may be as many causes as failed trials."""
+    """Returns, by field, how many trials have each value. Counted once, because there may be as many causes as failed trials."""
     counts: dict[str, Counter[Any]] = {}
-    for fact in facts:
-        for field, value in fact.items():
+    for of_trial in facts:
+        for field, value in of_trial.items():
             counts.setdefault(field, Counter())[value] += 1
     return counts
 
@@ -89,22 +91,30 @@ def _group(
     failure: Failure | None,
     notes: Sequence[str] = (),
 ) -> FailureGroup:
-    shared, others = _shared([facts[trial] for trial in trials], counts, len(facts)), len(facts) - len(trials)
-    traceback = failure.traceback.strip() if failure else ""
-    return FailureGroup(cause, tuple(trials), tuple(notes) or ("",) * len(trials), shared, others, traceback)
+    return FailureGroup(
+        cause=cause,
+        trials=tuple(trials),
+        notes=tuple(notes) or ("",) * len(trials),
+        shared=_shared([facts[trial] for trial in trials], counts, len(facts)),
+        others=len(facts) - len(trials),
+        traceback=failure.traceback.strip() if failure else "",
+    )
 
 
-def _shared(these: Sequence[Mapping[str, Any]], counts: Mapping[str, Counter[Any]], ran: int) -> tuple[Shared, ...]:
-    """The values that these trials share. The value that the fewest others have comes first; ties keep the configuration's order."""
+def _shared(group_facts: Sequence[Mapping[str, Any]], counts: Mapping[str, Counter[Any]], ran: int) -> tuple[Shared, ...]:
+    """Returns the values that the group's trials share and not all of the `ran` trials have.
+
+    The value that the fewest other trials have comes first. Ties keep the configuration's order.
+    """
     shared_values = []
-    for field, value in these[0].items():
-        if counts[field][value] < ran and all(fact[field] == value for fact in these):
-            shared_values.append(Shared(field, value, counts[field][value] - len(these)))
+    for field, value in group_facts[0].items():
+        if counts[field][value] < ran and all(facts[field] == value for facts in group_facts):
+            shared_values.append(Shared(field, value, counts[field][value] - len(group_facts)))
     return tuple(sorted(shared_values, key=lambda shared: shared.others))
 
 
 def _facts(trial: Trial, ledger: Ledger) -> dict[str, Any]:
-    """What could explain a failure: the configuration, the seed, and where the last attempt ran."""
+    """Returns the values that could explain a failure: the configuration, the seed, and the host of the last attempt."""
     config = {field: value for field, value in trial.config if field != "data_hash"}
     return {"model": trial.config.model} | config | {"seed": trial.seed, "host": ledger.host(trial)}
 

@@ -1,4 +1,4 @@
-"""How probable it is that each cell is on the front, given the spread over seeds. Pure."""
+"""Computes the probability that each cell is on the front, from the spread over seeds. Pure."""
 
 import math
 from collections import Counter
@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from orchestrator.analysis.dominance import Floats, non_dominated
 
-ENUMERATED_SEEDS = 6  # 6^6 = 46,656 resamples are 462 distinct ones; beyond, 10,000 are drawn
+ENUMERATED_SEEDS = 6
+"""Up to this many seeds, all resamples are used: 6^6 = 46,656, of which 462 are distinct. For more seeds, `RESAMPLES` are drawn."""
 RESAMPLES = 10_000
 RESAMPLES_AT_ONCE = 100
-"""Means of all resamples of two thousand cells would take 320 MB."""
+"""The means of all resamples at once would take 320 MB for two thousand cells."""
 
 
 def front_probability(values_CSO: Floats, maximise: NDArray[np.bool_]) -> Floats | None:
-    """(C,): in what share of the resamples of the S seeds each cell is on the front; None for fewer than two seeds.
+    """Returns (C,): the share of the resamples of the S seeds in which each cell is on the front; None for fewer than two seeds.
 
-    A paired bootstrap: seeds are drawn with replacement, the same for every cell, because cells share their seeds; then means and front
-    are taken again. It assumes that the seeds are an independent random sample. It says nothing of the test set, which all cells share.
-    With few seeds it is coarse and too sure of itself: two seeds give three different resamples.
+    This is a paired bootstrap: seeds are drawn with replacement, the same for every cell, because cells share their seeds. Then the means
+    and the front are computed from the drawn seeds. It assumes that the seeds are an independent random sample. It does not cover the
+    choice of the test set, which all cells share. With few seeds it is coarse and overconfident: two seeds give three distinct resamples.
     """
     if len(values_CSO) == 0 or values_CSO.shape[1] < 2:
         return None
@@ -37,11 +38,11 @@ def front_probability(values_CSO: Floats, maximise: NDArray[np.bool_]) -> Floats
 
 
 def spread_probability(values_SO: Sequence[Floats], maximise: NDArray[np.bool_]) -> Floats | None:
-    """(C,): how probable it is that each cell is on the front, for cells with seeds of their own, an array (S, O) each.
+    """Returns (C,): the probability that each cell is on the front, for cells with different seeds. Each cell has an array (S, O).
 
-    The mean of a cell with n seeds is taken as normal with the variance over seeds divided by n, and that variance as the same for
-    all cells: few seeds a cell say little of it, and all together say enough. Objectives are taken as independent over seeds.
-    10,000 draws with Student's t for the pooled variance; None where no cell has two seeds.
+    The mean of a cell with n seeds is taken as normal with the variance over seeds divided by n. The variance is taken as the same for
+    all cells, because the few seeds of one cell do not determine it, and the seeds of all cells together do. Objectives are taken as
+    independent over seeds. Uses 10,000 draws with Student's t for the pooled variance. Returns None if no cell has two seeds.
     """
     degrees_of_freedom = sum(len(values) - 1 for values in values_SO)
     if degrees_of_freedom < 1:
@@ -58,10 +59,10 @@ def spread_probability(values_SO: Sequence[Floats], maximise: NDArray[np.bool_])
 
 
 def _resamples(seeds: int) -> tuple[Floats, Floats]:
-    """How often each seed is drawn (R, S), and each resample's probability (R,): all resamples, or 10,000 at random."""
+    """Returns how often each resample draws each seed (R, S), and each resample's probability (R,)."""
     if seeds > ENUMERATED_SEEDS:
-        drawn = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
-        return drawn.astype(np.float64), np.full(RESAMPLES, 1 / RESAMPLES)
+        counts_RS = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES).astype(np.float64)
+        return counts_RS, np.full(RESAMPLES, 1 / RESAMPLES)
     multisets = [Counter(drawn) for drawn in combinations_with_replacement(range(seeds), seeds)]
     counts_RS = np.array([[multiset[seed] for seed in range(seeds)] for multiset in multisets], dtype=np.float64)
     ways = [math.factorial(seeds) / math.prod(math.factorial(count) for count in multiset.values()) for multiset in multisets]

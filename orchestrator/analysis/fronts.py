@@ -1,6 +1,7 @@
-"""Fronts: which cells no other cell beats on every objective, how much they dominate, and how sure that is. Pure.
+"""Fronts: the cells that no other cell beats on every objective, their hypervolume, and how sure the front is. Pure.
 
-Dominance and hypervolume are moocore's (exact). Only complete cells take part: a mean over surviving seeds is not the cell's mean.
+Moocore computes dominance and hypervolume exactly. Only complete cells take part: the mean over the seeds that survived is not the mean
+of the cell.
 """
 
 from collections.abc import Sequence
@@ -18,12 +19,12 @@ from orchestrator.spec.sections import Objective
 from orchestrator.spec.trial import Cell, labels, series
 
 FEWEST_SEEDS = 4
-"""Seeds below which no probability of being on the front is shown: three seeds have ten different resamples, two have three."""
+"""With fewer seeds, no probability of being on the front is shown: three seeds have ten different resamples, two have three."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A complete cell among the objectives."""
+    """A complete cell, with its mean of each objective."""
 
     cell_id: str
     label: str
@@ -34,11 +35,11 @@ class Point:
     sds: tuple[float, ...]
     on_front: bool
     probability: float | None
-    """How sure it is that the cell is on the front (`front_probability`); None for a single seed, and where it was not asked for."""
+    """The probability that the cell is on the front (`front_probability`); None for a single seed, or if it was not computed."""
 
     @property
     def shown_probability(self) -> float | None:
-        """The probability for a reader; None below `FEWEST_SEEDS` seeds. A search decides on further seeds by the other one."""
+        """The probability as reports show it; None for fewer than `FEWEST_SEEDS` seeds. A search uses `probability` for any number."""
         return self.probability if self.n >= FEWEST_SEEDS else None
 
 
@@ -53,7 +54,7 @@ class LeftOut:
     n: int
     n_planned: int
     means: tuple[float, ...]
-    """Over the seeds it has, an objective each; empty if it has none. For showing, never for comparing."""
+    """The mean of each objective over the completed seeds; empty if there are none. To be shown, and never to be compared."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class Front:
     objectives: tuple[Objective, ...]
     points: tuple[Point, ...]
     hypervolume: float | None
-    """Of the front, against the references that the spec states; None if an objective states none."""
+    """The front's hypervolume against the references of the objectives; None if an objective has no reference."""
     left_out: tuple[LeftOut, ...]
     series: tuple[str, ...]
-    """Every line of a figure, in the order of its legend."""
+    """The series of all cells, in the order of a figure's legend."""
 
     @property
     def members(self) -> tuple[Point, ...]:
@@ -82,62 +83,81 @@ def front(
     pooled: bool = False,
     probabilities: bool = True,
 ) -> Front:
-    """The front of a sweep's cells.
+    """Returns the front of a sweep's cells.
 
-    How probable it is that each cell is on the front is a bootstrap over the seeds that all cells share (`front_probability`). Where
-    cells differ in their seeds, or may come to (`pooled`), it is taken from the spread of all cells (`spread_probability`).
-    `probabilities` leaves it out: with more than six seeds it takes most of the time.
+    If all cells share their seeds, the probability that a cell is on the front is a bootstrap over these seeds (`front_probability`). If
+    cells have different seeds, or may get some later (`pooled`), it comes from the spread of all cells (`spread_probability`).
+    Without `probabilities` it is not computed: with more than six seeds it takes most of the time.
     """
-    short, lines = labels(cells), series(cells)
-    completed, wanted = completed_of_each(cells, seeds, results), planned(cells, seeds)
-    complete = [cell for cell in cells if len(completed[cell.id]) == len(wanted[cell.id])]
-    incomplete = [cell for cell in cells if len(completed[cell.id]) < len(wanted[cell.id])]
+    label_of, series_of = labels(cells), series(cells)
+    completed, planned_seeds = completed_of_each(cells, seeds, results), planned(cells, seeds)
+    complete = [cell for cell in cells if len(completed[cell.id]) == len(planned_seeds[cell.id])]
+    incomplete = [cell for cell in cells if len(completed[cell.id]) < len(planned_seeds[cell.id])]
     values_CSO = [_values(completed[cell.id], objectives) for cell in complete]
     means_CO = rows([means(completed[cell.id], objectives) for cell in complete], objectives)
     on_front_C = non_dominated(means_CO, maximised(objectives))
-    same_seeds = not pooled and len({tuple(own) for own in wanted.values()}) <= 1
+    same_seeds = not pooled and len({tuple(of_cell) for of_cell in planned_seeds.values()}) <= 1
     probability_C = _probability(values_CSO, objectives, same_seeds) if probabilities else None
     points = []
     for place, cell in enumerate(complete):
-        summaries = [summary(column.tolist()) for column in values_CSO[place].T]
-        points.append(
-            Point(
-                cell_id=cell.id,
-                label=short[cell.id],
-                series=lines[cell.id],
-                beta=cell.config.beta,
-                n=len(wanted[cell.id]),
-                means=tuple(one.mean for one in summaries),
-                sds=tuple(one.sd for one in summaries),
-                on_front=bool(on_front_C[place]),
-                probability=None if probability_C is None else float(probability_C[place]),
-            )
-        )
-    left_out = tuple(
-        LeftOut(
-            cell_id=cell.id,
-            label=short[cell.id],
-            series=lines[cell.id],
-            beta=cell.config.beta,
-            n=len(completed[cell.id]),
-            n_planned=len(wanted[cell.id]),
-            means=means(completed[cell.id], objectives),
-        )
-        for cell in incomplete
+        probability = None if probability_C is None else float(probability_C[place])
+        names = (label_of[cell.id], series_of[cell.id])
+        points.append(_point(cell, names, values_CSO[place], bool(on_front_C[place]), probability))
+    left_out = []
+    for cell in incomplete:
+        names = (label_of[cell.id], series_of[cell.id])
+        left_out.append(_left_out(cell, names, completed[cell.id], len(planned_seeds[cell.id]), objectives))
+    return Front(
+        objectives=tuple(objectives),
+        points=tuple(points),
+        hypervolume=hypervolume(means_CO, objectives),
+        left_out=tuple(left_out),
+        series=tuple(dict.fromkeys(series_of.values())),
     )
-    volume = hypervolume(means_CO, objectives)
-    return Front(tuple(objectives), tuple(points), volume, left_out, tuple(dict.fromkeys(lines.values())))
+
+
+def _point(cell: Cell, names: tuple[str, str], values_SO: Floats, on_front: bool, probability: float | None) -> Point:
+    """Returns the point of a complete cell. `names` are its label and its series."""
+    summaries = [summary(column.tolist()) for column in values_SO.T]
+    label, line = names
+    return Point(
+        cell_id=cell.id,
+        label=label,
+        series=line,
+        beta=cell.config.beta,
+        n=len(values_SO),
+        means=tuple(over_seeds.mean for over_seeds in summaries),
+        sds=tuple(over_seeds.sd for over_seeds in summaries),
+        on_front=on_front,
+        probability=probability,
+    )
+
+
+def _left_out(
+    cell: Cell, names: tuple[str, str], completed: Sequence[TrialResult], n_planned: int, objectives: Sequence[Objective]
+) -> LeftOut:
+    """Returns an incomplete cell with its means so far. `names` are its label and its series."""
+    label, line = names
+    return LeftOut(
+        cell_id=cell.id,
+        label=label,
+        series=line,
+        beta=cell.config.beta,
+        n=len(completed),
+        n_planned=n_planned,
+        means=means(completed, objectives),
+    )
 
 
 def means(results: Sequence[TrialResult], objectives: Sequence[Objective]) -> tuple[float, ...]:
-    """The mean of each objective over the results; empty for no results."""
+    """Returns the mean of each objective over the results; empty if there are no results."""
     if not results:
         return ()
     return tuple(mean([objective_value(result, objective) for result in results]) for objective in objectives)
 
 
 def objective_value(result: TrialResult, objective: Objective) -> float:
-    """The objective's value of a completed trial: the spec admits only metrics that every trial reports."""
+    """Returns the objective's value of a completed trial. Every completed trial has one: the spec allows no other metrics."""
     value = result.value(objective.metric)
     assert value is not None, f"{result.trial.id} has no {objective.metric}"
     return value
@@ -150,6 +170,6 @@ def _probability(values_CSO: Sequence[Floats], objectives: Sequence[Objective], 
 
 
 def _values(results: Sequence[TrialResult], objectives: Sequence[Objective]) -> Floats:
-    """(S, O)."""
+    """Returns the objectives of each result, an array (S, O)."""
     values = [[objective_value(result, objective) for objective in objectives] for result in results]
     return np.array(values, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Hypervolumes: how much of the space of the objectives a set of points dominates. Exact, computed by moocore. Pure."""
+"""Hypervolumes: the volume of the objectives' space that a set of points dominates. Computed exactly by moocore. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,12 +12,12 @@ from orchestrator.spec.trial import spelled
 
 
 def have_references(objectives: Sequence[Objective]) -> bool:
-    """Whether every objective states a reference, without which there is no hypervolume."""
+    """Whether every objective states a reference. Otherwise there is no hypervolume."""
     return all(objective.reference is not None for objective in objectives)
 
 
 def hypervolume(points: Sequence[Sequence[float]] | Floats, objectives: Sequence[Objective]) -> float | None:
-    """What the points dominate, in the product of the objectives' units; None if an objective states no reference."""
+    """Returns the hypervolume of the points, in the product of the objectives' units; None if an objective states no reference."""
     if not have_references(objectives):
         return None
     if len(points) == 0:
@@ -27,15 +27,16 @@ def hypervolume(points: Sequence[Sequence[float]] | Floats, objectives: Sequence
 
 
 def shares_of_the_box(point_sets: Mapping[str, Mapping[int, Floats]]) -> dict[str, dict[int, float]]:
-    """The hypervolume of each model's points (P, 2) in each seed, where larger is better on both axes.
+    """Returns the hypervolume of each model's points (P, 2) with each seed. Larger is better on both axes.
 
-    The reference is the worst value of all points on each axis. The unit is the box between the worst and the best values.
+    The reference is the worst value of all points on each axis. The unit is the area of the box between the worst and the best values.
     """
     arrays = [points for by_seed in point_sets.values() for points in by_seed.values()]
     if not arrays:
         return {model: {} for model in point_sets}
     worst, best = np.concatenate(arrays).min(0), np.concatenate(arrays).max(0)
-    box, origin, larger_is_better = np.where(best > worst, best - worst, 1.0), np.zeros(2), np.ones(2, dtype=bool)
+    box = np.where(best > worst, best - worst, 1.0)
+    origin, larger_is_better = np.zeros(2), np.ones(2, dtype=bool)
     return {
         model: {seed: _dominated_volume((points - worst) / box, origin, larger_is_better) for seed, points in by_seed.items()}
         for model, by_seed in point_sets.items()
@@ -43,7 +44,7 @@ def shares_of_the_box(point_sets: Mapping[str, Mapping[int, Floats]]) -> dict[st
 
 
 def references_text(objectives: Sequence[Objective]) -> str:
-    """The references of all objectives, as a caption has them: `0, -2600`."""
+    """Returns the references of all objectives as a caption shows them: `0, -2600`."""
     return ", ".join(spelled(objective.reference) for objective in objectives if objective.reference is not None)
 
 

@@ -6,13 +6,13 @@ from functools import cache
 from statistics import fmean
 from typing import NamedTuple
 
-from scipy import special  # a tenth of the import of scipy.stats, which computes the same
+from scipy import special  # imports in a tenth of the time of scipy.stats, and computes the same
 
 CONFIDENCE = 0.95
 
 
 class Summary(NamedTuple):
-    """A mean over seeds with its spread and interval; NaN where there are too few numbers."""
+    """A mean over seeds with its standard deviation and interval."""
 
     mean: float
     sd: float
@@ -28,12 +28,12 @@ class Summary(NamedTuple):
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean, with fsum, so that a tie does not depend on the order of the seeds; NaN without values."""
+    """Returns the mean; NaN without values. Sums exactly (fsum), so that two equal means stay equal in any order of the seeds."""
     return fmean(values) if values else math.nan
 
 
 def summary(values: Sequence[float], confidence: float = CONFIDENCE) -> Summary:
-    """The mean of the values, their sd, and the ends of the t interval of the mean."""
+    """Returns the mean of the values, their sd, and the ends of the t interval of the mean."""
     n, centre = len(values), mean(values)
     if n < 2:
         return Summary(centre, math.nan, math.nan, math.nan)
@@ -44,5 +44,5 @@ def summary(values: Sequence[float], confidence: float = CONFIDENCE) -> Summary:
 
 @cache
 def _t_quantile(confidence: float, degrees_of_freedom: int) -> float:
-    """Student's t at the upper end of an interval. Cached: a sweep asks for few quantiles, tens of thousands of times."""
+    """Returns Student's t at the upper end of an interval. Cached: a sweep needs few quantiles, tens of thousands of times."""
     return float(special.stdtrit(degrees_of_freedom, (1 + confidence) / 2))

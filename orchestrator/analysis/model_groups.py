@@ -1,6 +1,7 @@
-"""Groups of cells that are compared as the paper compares models: they differ in model, beta and what belongs to a model alone. Pure.
+"""Puts cells into groups for comparing models as the paper does. Pure.
 
-All cells of a group are in one `comparable_groups.FrontGroup`, whose cells may also differ in size and training.
+The cells of a group differ only in model, beta and the fields that belong to a model. All of them are in one
+`comparable_groups.FrontGroup`, whose cells may also differ in size and training.
 """
 
 import math
@@ -29,9 +30,9 @@ class ModelGroup:
     """Cells of one dataset, source and scale, and what their completed trials reported."""
 
     label: str
-    """Dataset, source, scale and networks; and the other fields in which groups differ that agree in those."""
+    """Dataset, source, scale and networks. If several groups agree in these, the label also has the fields in which they differ."""
     slug: str
-    """Part of the names of files; different for every group of a sweep."""
+    """A part of file names; different for every group of a sweep."""
     cells: tuple[Cell, ...]
     """In the sweep's order; never empty."""
     seeds: tuple[int, ...]
@@ -39,7 +40,7 @@ class ModelGroup:
     results: tuple[TrialResult, ...]
     """The completed trials of its cells and seeds."""
     values: Mapping[str, Mapping[int, Mapping[str, float]]]
-    """Values of completed trials, by the cell's id, the seed and the metric's full name."""
+    """The values of completed trials, by the cell's id, the seed and the metric's full name."""
 
     @property
     def config(self) -> TrainingConfig:
@@ -49,36 +50,36 @@ class ModelGroup:
     @cached_property
     def lines(self) -> Mapping[str, Mapping[float, Cell]]:
         """The `model_line` of each of its models."""
-        return {
-            model: model_line(self.cells, model) for model in dict.fromkeys(cell.config.published_model for cell in self.cells)
-        }
+        models = dict.fromkeys(cell.config.published_model for cell in self.cells)
+        return {model: model_line(self.cells, model) for model in models}
 
     def line(self, model: str) -> Mapping[float, Cell]:
-        """A model's cells by beta, ascending, under its published name; empty if there are none."""
+        """Returns a model's cells by beta, ascending. `model` is the published name. Empty if there are none."""
         return self.lines.get(model, {})
 
     def sample(self, cell: Cell, metric: str) -> Sample:
-        """The metric's value in each completed seed that reports it."""
+        """Returns the metric's value with each completed seed that reports it."""
         return {seed: values[metric] for seed, values in self.values[cell.id].items() if metric in values}
 
     def reported(self, cell: Cell) -> int:
-        """How many of the planned seeds of a cell completed."""
+        """Returns how many of a cell's planned seeds completed."""
         return len(self.values[cell.id])
 
     def beta(self, paper: float, needed: Sequence[str] = (), among: Sequence[str] = PAPER_MODELS) -> float | None:
-        """The `common_beta` of its models; None if the needed models share no beta, or it has none of `among`."""
+        """Returns the `common_beta` of the group's models in `among`; None if it has none of these, or the needed ones share no beta."""
         return common_beta(paper, {model: self.line(model) for model in (*among, *needed)}, needed)
 
     def unit(self, metric: str) -> str:
-        """The metric's unit as its trials report it, or else as `metric_names.UNITS` has it."""
+        """Returns the metric's unit as the group's trials report it, or else the unit in `metric_names.UNITS`."""
         units = (reported.unit for result in self.results for reported in result.metrics if reported.name == metric)
         return next(units, metric_names.UNITS[metric.partition("/")[0]])
 
 
 def model_line(cells: Sequence[Cell], model: str) -> dict[float, Cell]:
-    """A model's cells by beta, ascending, under its published name; empty if there are none.
+    """Returns a model's cells by beta, ascending. `model` is the published name. Empty if there are none.
 
-    If the model has several settings (KL, estimator, size of the latent), the setting nearest to the paper's counts, then the first.
+    If the model has several settings (KL, estimator, size of the latent), the cells are those of the setting nearest to the paper's. If
+    several are equally near, it is the first.
     """
     by_setting: dict[tuple[object, ...], dict[float, Cell]] = {}
     for cell in cells:
@@ -90,34 +91,38 @@ def model_line(cells: Sequence[Cell], model: str) -> dict[float, Cell]:
 
 
 def common_beta(paper: float, having: Mapping[str, Collection[float]], needed: Sequence[str] = ()) -> float | None:
-    """The beta at which models are compared in tables, claims and figures; None if the needed models share no beta.
+    """Returns the beta at which models are compared in tables, claims and figures; None if the needed models share no beta.
 
-    It is one that all of `needed` have. Among these, the beta that most models have comes first, then the nearest to the paper's by
-    ratio, then the lower. `having` has the betas of each model.
+    `having` has the betas of each model. All models in `needed` must have the beta. Of such betas, the one that most models have is
+    chosen. A tie goes to the beta nearest to the paper's by ratio, and then to the lower one.
     """
     betas = {beta for of_model in having.values() for beta in of_model}
     allowed = [beta for beta in betas if all(beta in having[model] for model in needed)]
 
     def rank(beta: float) -> tuple[int, float, float]:
-        return -sum(beta in of_model for of_model in having.values()), _ratio(beta, paper), beta
+        models = sum(beta in of_model for of_model in having.values())
+        return -models, _ratio(beta, paper), beta
 
     return min(allowed, key=rank, default=None)
 
 
 def groups(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[ModelGroup]:
-    """The groups of these cells, in their order, with the results of `seeds`."""
+    """Returns the groups of these cells, in the order of their first cells, with the results of `seeds`."""
     return groups_within(front_groups(cells, results), cells, seeds)
 
 
 def groups_within(comparable: FrontGroups, cells: Sequence[Cell], seeds: Sequence[int]) -> list[ModelGroup]:
-    """The groups of these cells, in their order, with the results of `seeds`. `comparable` has all of the cells."""
+    """Returns the groups of these cells, in the order of their first cells, with the results of `seeds`.
+
+    `comparable` has the cells in the groups in which they may be compared, and may have more cells.
+    """
     order = {cell.id: place for place, cell in enumerate(cells)}
-    alike: dict[tuple[object, ...], list[Cell]] = {}
-    for group in comparable.groups:
-        for cell in group.cells:
+    cells_by_key: dict[tuple[object, ...], list[Cell]] = {}
+    for comparable_group in comparable.groups:
+        for cell in comparable_group.cells:
             if cell.id in order:
-                alike.setdefault((group.key, _shared(cell.config)), []).append(cell)
-    parts = sorted(alike.values(), key=lambda part: order[part[0].id])
+                cells_by_key.setdefault((comparable_group.key, _shared(cell.config)), []).append(cell)
+    parts = sorted(cells_by_key.values(), key=lambda part: order[part[0].id])
     varying = _varying([part[0].config for part in parts])
     completed = completed_of_each(cells, seeds, comparable.results)
     slugs = _slugs([part[0].config for part in parts])
@@ -134,7 +139,7 @@ def _group(
 
 
 def _slugs(configs: Sequence[TrainingConfig]) -> list[str]:
-    """A slug for each group; later groups with the same slug get a number."""
+    """Returns a slug for each group. If several have the same slug, all but the first get a number."""
     slugs, counts = [], Counter[str]()
     for config in configs:
         slug = _slug(config)
@@ -148,10 +153,12 @@ def _by_seed(results: Sequence[TrialResult]) -> dict[int, Mapping[str, float]]:
 
 
 def _shared(config: TrainingConfig) -> tuple[object, ...]:
+    """Returns the values of the fields that all cells of a group share."""
     return tuple(getattr(config, field) for field in type(config).model_fields if field not in fields_with(Role.OBJECTIVE))
 
 
 def _ratio(a: float, b: float) -> float:
+    """Returns how far two betas are apart on a logarithmic scale; infinite if the first is 0."""
     return abs(math.log(a / b)) if a > 0 else math.inf
 
 
@@ -160,28 +167,29 @@ def _slug(config: TrainingConfig) -> str:
 
 
 def setting(config: TrainingConfig) -> str:
-    """Source, scale and networks in words: `embedded data, small scale, small networks`."""
+    """Returns source, scale and networks in words: `embedded data, small scale, small networks`."""
     networks = "the paper's" if config.networks == "paper" else config.networks
     return f"{config.source} data, {scale_name(config)}, {networks} networks"
 
 
 def scale_name(config: TrainingConfig) -> str:
-    """`small scale`, or `own sizes` where the user set them."""
+    """Returns `small scale`, or `own sizes` if the user set the sizes."""
     return f"{config.scale} scale" if config.scale else "own sizes"
 
 
 def _varying(configs: Sequence[TrainingConfig]) -> dict[tuple[object, ...], list[str]]:
-    """The other fields in which groups differ that agree in `NAMED`, by the values of `NAMED`."""
+    """Returns, by the values of the fields in every label, the other fields in which groups with these values differ."""
     values: dict[tuple[object, ...], dict[str, set[object]]] = {}
     for config in configs:
-        own = values.setdefault(_named(config), {})
+        by_field = values.setdefault(_named(config), {})
         for field, value in config:
             if field not in fields_with(Role.OBJECTIVE):
-                own.setdefault(field, set()).add(value)
-    return {named: [field for field, found in own.items() if len(found) > 1] for named, own in values.items()}
+                by_field.setdefault(field, set()).add(value)
+    return {named: [field for field, distinct in by_field.items() if len(distinct) > 1] for named, by_field in values.items()}
 
 
 def _named(config: TrainingConfig) -> tuple[object, ...]:
+    """Returns the values of the fields that every label names."""
     return tuple(getattr(config, field) for field in fields_with(Role.NAMED))
 
 

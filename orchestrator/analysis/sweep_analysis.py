@@ -1,4 +1,4 @@
-"""What a report, or any other reader, needs of a sweep's results, worked out once. Pure."""
+"""Computes everything that a reader of a sweep, such as the report, needs from its results. Each part is computed once. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ SeedsOfCells = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class GroupAnalysis:
-    """A group of cells that may be compared."""
+    """The numbers of a group of cells that may be compared."""
 
     group: FrontGroup
     seeds: SeedsOfCells
-    """The planned seeds of each of its cells, by the cell's id."""
+    """The planned seeds of each cell of the group, by the cell's id."""
     table: pd.DataFrame
     """A row for each cell and metric, as in `aggregation.cell_table`."""
     front: Front
-    """The front of the cells that keep to the constraints of their search."""
+    """The front of the cells that fulfil the constraints of their search."""
 
 
 @dataclass(frozen=True)
 class SweepAnalysis:
-    """A sweep's cells and results in the groups in which they may be compared."""
+    """A sweep's cells and results, in the groups in which they may be compared."""
 
     spec: SweepSpec
     cells: tuple[Cell, ...]
@@ -43,7 +43,7 @@ class SweepAnalysis:
     model_groups: tuple[ModelGroup, ...]
     """All cells, in the groups in which the paper compares models."""
     feasible_groups: tuple[ModelGroup, ...]
-    """The same groups of the cells that keep to the constraints of their search."""
+    """The same groups, with only the cells that fulfil the constraints of their search."""
 
     @property
     def results(self) -> tuple[TrialResult, ...]:
@@ -51,24 +51,28 @@ class SweepAnalysis:
         return tuple(result for analysis in self.groups for result in analysis.group.results)
 
     def front_of(self, group: ModelGroup) -> Front:
-        """The front of a group of `feasible_groups`; without probabilities if it is not also the front of a whole group."""
+        """Returns the front of one of the `feasible_groups`. It has probabilities only if one of `groups` has the same cells."""
         ids = {cell.id for cell in group.cells}
         for analysis in self.groups:
-            considered = {
+            front_ids = {
                 *(point.cell_id for point in analysis.front.points),
                 *(cell.cell_id for cell in analysis.front.left_out),
             }
-            if considered == ids:
+            if front_ids == ids:
                 return analysis.front
         return front(self.spec.objectives, group.cells, self.seeds, self.results, self.spec.adaptive, probabilities=False)
 
 
 def analyse(spec: SweepSpec, grouped: FrontGroups, feasible: Collection[str]) -> SweepAnalysis:
-    """The analysis of a sweep's groups (`comparable_groups.groups_of`). `feasible` has the ids of the cells that may be on a front."""
+    """Returns the analysis of a sweep. `grouped` has its groups (`comparable_groups.groups_of`).
+
+    `feasible` has the ids of the cells that fulfil the constraints of their search, so that they may be on a front.
+    """
     cells, seeds = spec.cells, spec.seeds_by_cell
-    model_groups = tuple(groups_within(grouped, cells, spec.seed_list))
-    on_fronts = [cell for cell in cells if cell.id in feasible]
-    feasible_groups = model_groups if len(on_fronts) == len(cells) else tuple(groups_within(grouped, on_fronts, spec.seed_list))
+    model_groups = feasible_groups = tuple(groups_within(grouped, cells, spec.seed_list))
+    feasible_cells = [cell for cell in cells if cell.id in feasible]
+    if len(feasible_cells) < len(cells):
+        feasible_groups = tuple(groups_within(grouped, feasible_cells, spec.seed_list))
     return SweepAnalysis(
         spec=spec,
         cells=tuple(cells),
@@ -81,12 +85,12 @@ def analyse(spec: SweepSpec, grouped: FrontGroups, feasible: Collection[str]) ->
 
 
 def _analyse_group(spec: SweepSpec, group: FrontGroup, seeds: SeedsOfCells, feasible: Collection[str]) -> GroupAnalysis:
-    own_seeds = {cell.id: seeds[cell.id] for cell in group.cells}
-    on_front = [cell for cell in group.cells if cell.id in feasible]
-    front_seeds = {cell.id: seeds[cell.id] for cell in on_front}
+    group_seeds = {cell.id: seeds[cell.id] for cell in group.cells}
+    feasible_cells = [cell for cell in group.cells if cell.id in feasible]
+    feasible_seeds = {cell.id: seeds[cell.id] for cell in feasible_cells}
     return GroupAnalysis(
         group=group,
-        seeds=own_seeds,
-        table=cell_table(group.cells, own_seeds, group.results),
-        front=front(spec.objectives, on_front, front_seeds, group.results, spec.adaptive),
+        seeds=group_seeds,
+        table=cell_table(group.cells, group_seeds, group.results),
+        front=front(spec.objectives, feasible_cells, feasible_seeds, group.results, spec.adaptive),
     )

@@ -1,1 +1,1 @@
-"""The report: tables, figures and one page."""
+"""Writes the report of a sweep: tables, figures and one page."""

@@ -1,4 +1,4 @@
-"""A sweep as one tidy table, with a row for each trial and metric, for analysis elsewhere. `docs/analysis.py` reads it."""
+"""Writes a sweep as one tidy table, with a row for each trial and metric, for other programs. `docs/analysis.py` reads it."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,43 +22,44 @@ ALWAYS = ("dataset", "source", "scale", "networks", "model", "beta", "epochs")
 
 
 def default_path(spec: SweepSpec, storage: AnyPath) -> Path:
-    """The file beside the report, on this machine."""
+    """Returns the path of the export beside the report, on this machine."""
     return local_sweep_folder(storage, spec.name) / "export.parquet"
 
 
 def tidy(trials: Sequence[Trial], statuses: Mapping[str, str], results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:
-    """The table in parts, in the sweep's order. `statuses` has each trial's status by its id.
+    """Yields the table in parts, in the sweep's order. `statuses` has each trial's status, by its id. Columns:
 
-    trial_id, cell_id, label, seed, status    of every trial; a trial that has not completed has one row without a metric
+    trial_id, cell_id, label, seed, status    the trial; a trial that has not completed has one row without a metric
     dataset ... beta, epochs, and more        the configuration: `ALWAYS`, and every field that varies between the cells
-    name ... unit                             the metric, as in `aggregation.TRIAL_COLUMNS`: `value` is taken from `n` examples, and its
-                                              standard error is `mc_error`
-    epochs_trained                            epochs that the trial was trained for; missing without a result
-    train_seconds, evaluate_seconds, commit   of the result
+    name ... unit                             the metric, as in `aggregation.TRIAL_COLUMNS`: `value` is computed from `n` examples, and
+                                              its standard error is `mc_error`
+    epochs_trained                            how many epochs the trial was trained for; missing without a result
+    train_seconds, evaluate_seconds, commit   as the result has them
     group                                     only if not all cells may be compared: a label that differs for trials whose numbers may
                                               not be compared (`comparable_groups`)
     """
-    ended = {result.trial.id: result for result in results}
-    about = _about(trials, statuses, ended)
-    labels_of_groups = trial_labels(trials, results)
-    if len(set(labels_of_groups.values())) > 1:
-        about["group"] = about["trial_id"].map(labels_of_groups)
-    for place, part in zip(parts_of(range(len(trials))), parts_of(trials), strict=True):
-        metrics = trial_table([ended[trial.id] for trial in part if trial.id in ended])[["trial_id", *METRIC_COLUMNS]]
-        table = about.iloc[list(place)].merge(metrics, on="trial_id", how="left")
+    results_by_id = {result.trial.id: result for result in results}
+    about = _about(trials, statuses, results_by_id)
+    group_labels = trial_labels(trials, results)
+    if len(set(group_labels.values())) > 1:
+        about["group"] = about["trial_id"].map(group_labels)
+    for places, part in zip(parts_of(range(len(trials))), parts_of(trials), strict=True):
+        part_results = [results_by_id[trial.id] for trial in part if trial.id in results_by_id]
+        metrics = trial_table(part_results)[["trial_id", *METRIC_COLUMNS]]
+        table = about.iloc[list(places)].merge(metrics, on="trial_id", how="left")
         table["n"] = table["n"].astype("Int64")
         yield table
 
 
-def _about(trials: Sequence[Trial], statuses: Mapping[str, str], ended: Mapping[str, TrialResult]) -> pd.DataFrame:
-    """A row for each trial, with every column but the metrics."""
+def _about(trials: Sequence[Trial], statuses: Mapping[str, str], results_by_id: Mapping[str, TrialResult]) -> pd.DataFrame:
+    """Returns a row for each trial, with all columns but those of the metric."""
     cells = list({trial.cell.id: trial.cell for trial in trials}.values())
-    short, fields = labels(cells), _fields(cells)
+    label_of, fields = labels(cells), _fields(cells)
     about = pd.DataFrame(
-        {"trial_id": trial.id, "cell_id": trial.cell.id, "label": short[trial.cell.id], "seed": trial.seed}
+        {"trial_id": trial.id, "cell_id": trial.cell.id, "label": label_of[trial.cell.id], "seed": trial.seed}
         | {"status": statuses[trial.id]}
         | {field: getattr(trial.config, field) for field in fields}
-        | _of_result(ended.get(trial.id))
+        | _of_result(results_by_id.get(trial.id))
         for trial in trials
     )
     for field in fields:
@@ -68,7 +69,7 @@ def _about(trials: Sequence[Trial], statuses: Mapping[str, str], ended: Mapping[
 
 
 def write(table: Iterator[pd.DataFrame], path: Path) -> int:
-    """Write the table, whole or not at all; returns the number of its rows. Raises UserError if it cannot be written there."""
+    """Write the table whole or not at all, and return the number of its rows. Raises UserError if the file cannot be written."""
     if path.suffix != ".parquet":
         raise UserError(f"--to: {path} does not end with .parquet; name such a file")
     rows = 0
@@ -87,13 +88,14 @@ def write(table: Iterator[pd.DataFrame], path: Path) -> int:
 
 
 def _fields(cells: Sequence[Cell]) -> list[str]:
-    """The fields that a table of these cells has a column for."""
+    """Returns the fields of the configuration that have a column in a table of these cells."""
     configs = [cell.config.model_dump() for cell in cells]
     varying = [field for field in configs[0] if any(config[field] != configs[0][field] for config in configs)]
     return list(dict.fromkeys([*ALWAYS, *(field for field in varying if field != "data_hash")]))
 
 
 def _of_result(result: TrialResult | None) -> dict[str, Any]:
+    """Returns the columns that come from the result; missing values if there is none."""
     if result is None:
         return dict.fromkeys(("epochs_trained", "train_seconds", "evaluate_seconds", "commit"))
     return {
@@ -105,9 +107,9 @@ def _of_result(result: TrialResult | None) -> dict[str, Any]:
 
 
 def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """A column of one type, as parquet needs it.
+    """Returns the column with values of one type, as parquet needs it.
 
-    A missing text is empty, as in the report's tables. If a value is a list, or texts and numbers are mixed, all values become JSON.
+    A missing text becomes empty, as in the report's tables. If a value is a list, or texts and numbers are mixed, all values become JSON.
     """
     kinds = {type(value) for value in column if value is not None}
     if kinds <= {str}:

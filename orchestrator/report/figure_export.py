@@ -1,4 +1,4 @@
-"""Figures for a paper: each as PDF in the width and the size of letters that it asks for, with the numbers behind it as CSV.
+"""Writes figures for a paper: each as a PDF with the paper's width and letter size, and its numbers as CSV.
 
 <folder>/front.{pdf,csv}, attainment-<group>.{pdf,csv}, learning-<group>.{pdf,csv}, heat-coherence.{pdf,csv}, figure1.{pdf,csv},
 figure7.pdf, ...
@@ -38,23 +38,23 @@ def write(
     look: Look,
     folder: Path,
 ) -> list[Path]:
-    """Write every figure of a sweep's report into the folder; returns the paths of the PDFs."""
+    """Write every figure of a sweep's report into the folder, and return the paths of the PDFs."""
     folder.mkdir(parents=True, exist_ok=True)
     grouped = groups_of(spec, results)
     analysis = group_section.analysed(spec, grouped)
     parts = [group_section.make(spec, group) for group in analysis.groups]
     written: list[Path] = []
     with drawn_for(look):
-        for drawn in [*_of_cells(analysis, parts, proposed), *_heat_maps(parts), *_of_seeds(analysis)]:
-            written += save(drawn.figure, folder / drawn.name, ("pdf",))
-            save_numbers(drawn.numbers, folder / drawn.name)
-        for of_paper in paper_figures.drawn(analysis.model_groups, samples):
-            written += of_paper.save(folder, ("pdf",), ("pdf",))
+        for named in [*_of_cells(analysis, parts, proposed), *_heat_maps(parts), *_of_seeds(analysis)]:
+            written += save(named.figure, folder / named.name, ("pdf",))
+            save_numbers(named.numbers, folder / named.name)
+        for paper_figure in paper_figures.drawn(analysis.model_groups, samples):
+            written += paper_figure.save(folder, ("pdf",), ("pdf",))
     return [path for path in written if path.suffix == ".pdf"]
 
 
 def _of_cells(analysis: SweepAnalysis, parts: Sequence[Part], proposed: Sequence[ProposedCell]) -> Iterator[NamedFigure]:
-    """Yields the front of each group; of a search its front, course and space."""
+    """Yields the front of each group. A search has its front, its course and its space instead."""
     if analysis.spec.search is None:
         for part in parts:
             figure = front_figure.draw_front(part.front, part.title, part.units, part.joint_coherence_by_chance)
@@ -81,7 +81,7 @@ def _heat_maps(parts: Sequence[Part]) -> Iterator[NamedFigure]:
 
 
 def _of_seeds(analysis: SweepAnalysis) -> Iterator[NamedFigure]:
-    """Yields what the seeds of each group attain, and the learning curves."""
+    """Yields the attainment surfaces of each group, and the learning curves."""
     for group in analysis.feasible_groups:
         surfaces = attainments(analysis.spec.objectives, group.cells, group.seeds, group.results)
         units = [group.unit(objective.metric) for objective in analysis.spec.objectives]

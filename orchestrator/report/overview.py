@@ -1,4 +1,4 @@
-"""What the top of the page says of a sweep, and what `report --json` prints: sentences, warnings, and the front of each group."""
+"""The overview of a sweep at the top of the page and in `report --json`: sentences, warnings, and the front of each group."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from orchestrator.spec.proper_names import proper
 
 @dataclass(frozen=True)
 class Overview:
-    """A sweep in short."""
+    """The most important facts about a sweep."""
 
     sentences: tuple[str, ...] = ()
-    """Who is on the front, what the seeds tell apart, and what is missing."""
+    """The cells on the front, the differences that the seeds show, and the missing trials."""
     warnings: tuple[str, ...] = ()
-    """Where numbers mean little."""
+    """Reasons not to rely on some numbers."""
     fronts: tuple[tuple[str, Front], ...] = ()
-    """The front of each group of cells that may be compared, after the group's label. The label of an only group is empty."""
+    """The label and the front of each group of cells that may be compared. The label of the only group is empty."""
 
 
 def of_sweep(
@@ -32,7 +32,10 @@ def of_sweep(
     states: Mapping[str, str],
     collapsed: Mapping[str, str],
 ) -> Overview:
-    """Returns the overview. `states` has each planned trial's status, `collapsed` a sentence on each collapsed cell, both by id."""
+    """Returns the overview.
+
+    `states` has each planned trial's status by its id, and `collapsed` a sentence on each collapsed cell by its id.
+    """
     warnings = [
         *origin_section.warnings(results, analysis.set_aside),
         *cautions.sentences(analysis),

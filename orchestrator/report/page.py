@@ -1,4 +1,4 @@
-"""The report's page: one HTML file with all figures in it, which needs no network."""
+"""Renders the report's page: one HTML file that contains all figures and needs no network."""
 
 import base64
 import hashlib
@@ -64,7 +64,7 @@ class Contents:
     command: str
     failed: Sequence[FailureGroup]
     runs: Mapping[str, str]
-    """Addresses of MLflow runs, by the id of the trial or cell."""
+    """Addresses of MLflow runs, by the id of the trial or the cell."""
     yaml: str
     collapsed: Mapping[str, str]
     """A sentence on each collapsed cell, by its id."""
@@ -82,7 +82,7 @@ class _ShownFront:
     """One front on the page."""
 
     label: str
-    """The label of its group; empty for the only one."""
+    """The label of the front's group; empty for the only group."""
     front: Front
     svg: str
     files: Sequence[str]
@@ -93,7 +93,7 @@ class _ShownFront:
 
 
 def rendered(contents: Contents, folder: Path) -> str:
-    """The page as HTML. `folder` is the report's, whose figures the page shows."""
+    """Returns the page as HTML. `folder` is the report's folder, which has the figures that the page contains."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("orchestrator.report"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -118,7 +118,7 @@ def rendered(contents: Contents, folder: Path) -> str:
 
 
 def _values(contents: Contents, folder: Path) -> dict[str, Any]:
-    """What the templates of the body show, by name."""
+    """Returns the values that the templates of the body use, by name."""
     analysis, paper, search, parts = contents.analysis, contents.paper, contents.search, contents.parts
     claims = paper.claims if _has_seeds_for_claims(analysis) else ()
     spec, planned = analysis.spec, analysis.spec.trials
@@ -131,7 +131,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "search": search,
         "search_figures": [figures.embedded(path, path.stem) for path in (search.shown if search else ())],
         "parts": parts,
-        "proposed_ids": [one.cell.id for one in contents.proposed],
+        "proposed_ids": [proposed.cell.id for proposed in contents.proposed],
         "shown": lambda entry: with_minus(tables.shown(entry)),
         "spelled": spelled,
         "seeds": contents.seeds,
@@ -163,36 +163,43 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
 
 
 def _has_seeds_for_claims(analysis: SweepAnalysis) -> bool:
-    """Whether a cell has three complete seeds: with fewer, no claim of the paper can be decided."""
-    return any(count >= cautions.FEWEST_SEEDS for count in Counter(result.trial.cell.id for result in analysis.results).values())
+    """Whether a cell has three seeds with results. With fewer, no claim of the paper can be decided."""
+    counts = Counter(result.trial.cell.id for result in analysis.results)
+    return any(count >= cautions.FEWEST_SEEDS for count in counts.values())
 
 
 def _shown_front(contents: Contents, part: Part, planned: Sequence[Trial], folder: Path) -> _ShownFront:
-    """A group's front."""
+    """Returns a group's front with its figure and cards."""
     path = part.files(folder).svg
     svg = theme.embedded(path)
-    own = [trial for trial in planned if trial.cell.id in part.group.ids]
-    cards = front_section.cards(part.group.cells, own, part.table, part.front, contents.states, contents.runs, contents.searched)
+    trials = [trial for trial in planned if trial.cell.id in part.group.ids]
+    cards = front_section.cards(
+        part.group.cells, trials, part.table, part.front, contents.states, contents.runs, contents.searched
+    )
     cards = classes_section.noted(cards, contents.collapsed)
-    interactive = front_section.interactive(svg, cards)
     return _ShownFront(
-        part.group.label, part.front, interactive, figures.addresses(path, folder), cards, front_section.drawn(svg)
+        label=part.group.label,
+        front=part.front,
+        svg=front_section.interactive(svg, cards),
+        files=figures.addresses(path, folder),
+        cards=cards,
+        drawn=front_section.drawn(svg),
     )
 
 
 def _render(environment: jinja2.Environment, template: str, **values: Any) -> str:
-    """The text of a template. Jinja's own `render` would keep millions of pieces of a large page until it joins them."""
+    """Returns a rendered template. Jinja's own `render` would hold the millions of pieces of a large page in memory to join them."""
     text = io.StringIO()
     text.writelines(environment.get_template(template).generate(**values))
     return text.getvalue()
 
 
 def _source(environment: jinja2.Environment, name: str) -> str:
-    """A file of the templates as it is."""
+    """Returns the unrendered text of a file among the templates."""
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
 
 
 def _sha256(text: str) -> str:
-    """The hash of a script, as a Content-Security-Policy names it."""
+    """Returns the hash of a script in the form that a Content-Security-Policy needs."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

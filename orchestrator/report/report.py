@@ -1,6 +1,6 @@
-"""The report of a sweep: figures, tables and one self-contained page, made from trial results alone.
+"""Writes the report of a sweep: figures, tables and one self-contained page, from trial results alone.
 
-Every file is written whole or not at all, and the same results give the same bytes.
+Every file is written whole or not at all. The same results give the same bytes.
 """
 
 import re
@@ -21,7 +21,7 @@ from orchestrator.report.paper.paper_report import PaperReport
 from orchestrator.report.render.search_table import Searched
 from orchestrator.report.render.table_files import write_both
 from orchestrator.report.sections import group_section, search_section, seed_section
-from orchestrator.report.sections.group_section import FrontFiles
+from orchestrator.report.sections.group_section import FrontFiles, Part
 from orchestrator.report.sections.search_section import SearchReport
 from orchestrator.search.outcomes import ProposedCell
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -35,7 +35,7 @@ PARTS = re.compile(
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where the files of a report are, and its shortest form."""
+    """The paths of a report's files, and its main contents."""
 
     page: Path
     fronts: tuple[FrontFiles, ...]
@@ -47,29 +47,29 @@ class ReportPaths:
     trials_csv: Path
     trials_parquet: Path
     summary: str
-    """The table of cells with the objectives alone, narrow enough for a terminal; below it the cells that have collapsed."""
+    """The table of cells with only the objectives, narrow enough for a terminal; below it the collapsed cells."""
     paper: PaperReport = PaperReport((), (), {}, ())
     """The paper's tables, claims and figures that the sweep has cells for."""
     search: SearchReport | None = None
-    """How the search went; None for a sweep without a search."""
+    """The report of the search; None for a sweep without a search."""
     overview: Overview = Overview()
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What a driver knows of a sweep beside its results."""
+    """The facts about a sweep beside its results that the driver gives to the report."""
 
     failed: tuple[FailureGroup, ...] = ()
     runs: Mapping[str, str] = field(default_factory=dict)
-    """Addresses of MLflow runs, by the id of the trial or cell."""
+    """Addresses of MLflow runs, by the id of the trial or the cell."""
     yaml: str = ""
     """The sweep's file, without secrets."""
     unequal: bool = False
-    """Whether models whose complete seeds differ are ranked, on the seeds that both have."""
+    """Whether models with different complete seeds are ranked on the seeds that both have; otherwise they are not ranked."""
 
 
 def is_part(name: str) -> bool:
-    """Whether a file or folder of that name in a report's folder belongs to the report."""
+    """Whether a file or folder with this name in a report's folder belongs to the report."""
     return PARTS.fullmatch(name) is not None
 
 
@@ -84,10 +84,10 @@ def write(
     proposed: Sequence[ProposedCell] = (),
     beside: Beside | None = None,
 ) -> ReportPaths:
-    """Write the whole report into `folder`; `against_paper` puts the published numbers beside it.
+    """Write the whole report into `folder`, and return its paths. With `against_paper` it also has the published numbers.
 
-    `states` has each planned trial's status by its id, `samples` its pictures by id and name, `proposed` the cells of a search, `beside`
-    what is known of failures and of MLflow's runs.
+    `states` has each planned trial's status by its id, `samples` the trials' pictures by id and name, `proposed` the cells of a search,
+    and `beside` the failures and the MLflow runs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     beside = beside or Beside()
@@ -104,12 +104,12 @@ def write(
         search = search_section.write(searched, analysis.results, folder)
     group_section.remove_others(parts, folder)
     seeds = seed_section.write(analysis, folder, beside.unequal)
-    narrow = group_section.markdown(parts, [objective.metric for objective in spec.objectives])
+    objectives_table = group_section.markdown(parts, [objective.metric for objective in spec.objectives])
     paper = paper_report.write(
         grouped.groups, analysis.model_groups, spec.seed_list, samples, command, folder / "paper", against_paper
     )
     fronts = [(part.group.label, part.front) for part in parts]
-    in_short = overview.of_sweep(analysis, fronts, seeds, results, states, collapsed)
+    sweep_overview = overview.of_sweep(analysis, fronts, seeds, results, states, collapsed)
     paths = ReportPaths(
         page=folder / PAGE,
         fronts=tuple(part.files(folder) for part in parts),
@@ -119,15 +119,12 @@ def write(
         cells_parquet=folder / "cells.parquet",
         trials_csv=folder / "trials.csv",
         trials_parquet=folder / "trials.parquet",
-        summary="\n".join([narrow, *collapse.lines_of(analysis.cells, collapsed)]),
+        summary="\n".join([objectives_table, *collapse.lines_of(analysis.cells, collapsed)]),
         paper=paper,
         search=search,
-        overview=in_short,
+        overview=sweep_overview,
     )
-    write_text(paths.markdown, group_section.markdown(parts))
-    write_text(paths.latex, group_section.latex(parts, command))
-    write_both([group_section.whole_table(parts)], paths.cells_csv, paths.cells_parquet)
-    write_both(group_section.trials_table(results), paths.trials_csv, paths.trials_parquet)
+    _write_tables(paths, parts, results, command)
     contents = page.Contents(
         analysis=analysis,
         results=results,
@@ -144,7 +141,14 @@ def write(
         paper=paper,
         search=search,
         searched=searched,
-        overview=in_short,
+        overview=sweep_overview,
     )
     write_text(paths.page, page.rendered(contents, folder))
     return paths
+
+
+def _write_tables(paths: ReportPaths, parts: Sequence[Part], results: Sequence[TrialResult], command: str) -> None:
+    write_text(paths.markdown, group_section.markdown(parts))
+    write_text(paths.latex, group_section.latex(parts, command))
+    write_both([group_section.whole_table(parts)], paths.cells_csv, paths.cells_parquet)
+    write_both(group_section.trials_table(results), paths.trials_csv, paths.trials_parquet)

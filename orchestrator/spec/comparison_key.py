@@ -1,7 +1,7 @@
-"""What has to be equal before two numbers may be compared. Pure.
+"""Which fields must be equal before two cells may be compared. Pure.
 
-Two cells may be compared if their metrics mean the same: they are evaluated on the same data and in the same way. How a model was trained
-does not matter for that: its size, its objective and its epochs are what a sweep compares.
+Two cells may be compared if their metrics mean the same, that is if they were evaluated on the same data and in the same way. They may
+differ in how the model was trained: its size, its objective and its epochs are what a sweep compares.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from mopoe_core.config.training_config import TrainingConfig, fields_with
 from orchestrator.errors import SpecError
 
 MEANING = fields_with(Role.MEANING)
-"""Fields of a configuration that decide what its metrics mean. `likelihood` is one, because log p(X) in nats is then that of another
-density or probability. `scale` is one, because it stands for the size of the whole experiment."""
+"""Fields of a configuration that decide what its metrics mean. `likelihood` is one, because it decides which density or probability
+log p(X) measures. `scale` is one, because it stands for the size of the whole experiment."""
 NOT_SEARCHED = (*MEANING, "preset")
 """Fields that no search may vary. A preset sets some of `MEANING`."""
 SHORTEST_HASH = 8
@@ -22,7 +22,7 @@ SHORTEST_HASH = 8
 
 @dataclass(frozen=True)
 class MeasuredWith:
-    """The data and the classifiers that results were measured with, from their provenance; empty if it does not say."""
+    """The data and the classifiers that results were measured with; an empty text where the provenance does not name them."""
 
     data: str = ""
     """Hash of the data."""
@@ -30,7 +30,7 @@ class MeasuredWith:
     """Hash of the classifiers, which judge coherence."""
 
     def as_provenance(self) -> dict[str, Any]:
-        """The part of a result's provenance from which `measured_with` reads the same again."""
+        """Returns the part of a result's provenance that `measured_with` turns into an equal object."""
         return {"data_hash": self.data, "classifiers": {"hash": self.classifiers}}
 
 
@@ -41,45 +41,53 @@ class ComparisonKey:
     values: tuple[Any, ...]
     """The values of the fields of `MEANING`, in that order."""
     measured: MeasuredWith = MeasuredWith()
-    """What the cell's results were measured with. The configuration names a dataset; it does not hold its content."""
+    """What the cell's results were measured with. The configuration cannot tell: it names a dataset, and the data may change."""
 
     def __getitem__(self, field: str) -> Any:
         return self.values[MEANING.index(field)]
 
 
 def comparison_key(config: TrainingConfig, measured: MeasuredWith | None = None) -> ComparisonKey:
-    """The key of a cell."""
+    """Returns the key of a cell with this configuration."""
     return ComparisonKey(tuple(getattr(config, field) for field in MEANING), measured or MeasuredWith())
 
 
 def measured_with(provenance: Mapping[str, Any]) -> MeasuredWith:
-    """What a result with this provenance was measured with."""
+    """Returns what a result with this provenance was measured with."""
     classifiers = provenance.get("classifiers")
     judged_by = classifiers.get("hash", "") if isinstance(classifiers, Mapping) else ""
     return MeasuredWith(str(provenance.get("data_hash", "")), str(judged_by))
 
 
 def key_labels(keys: Sequence[ComparisonKey]) -> dict[ComparisonKey, str]:
-    """A label for each key, with what tells it from the others and nothing that all share. Empty for a single key."""
+    """Returns a label for each key that names only what differs between the keys. The label of a single key is empty."""
     distinct = list(dict.fromkeys(keys))
-    fields = [field for field in MEANING if len({key[field] for key in distinct}) > 1]
-    if len({key["dataset"] for key in distinct}) == len({(key["dataset"], key["data_hash"]) for key in distinct}):
-        fields = [field for field in fields if field != "data_hash"]  # the dataset's name tells as much
-    alike: dict[tuple[Any, ...], list[ComparisonKey]] = {}
+    fields = _differing_fields(distinct)
+    by_values: dict[tuple[Any, ...], list[ComparisonKey]] = {}
     for key in distinct:
-        alike.setdefault(key.values, []).append(key)
-    return {
-        key: ", ".join([*(_spelled(field, key[field]) for field in fields), *measured_words(key, alike[key.values])])
-        for key in distinct
-    }
+        by_values.setdefault(key.values, []).append(key)
+    labels = {}
+    for key in distinct:
+        field_words = [_spelled(field, key[field]) for field in fields]
+        labels[key] = ", ".join([*field_words, *measured_words(key, by_values[key.values])])
+    return labels
+
+
+def _differing_fields(keys: Sequence[ComparisonKey]) -> list[str]:
+    fields = [field for field in MEANING if len({key[field] for key in keys}) > 1]
+    datasets = {key["dataset"] for key in keys}
+    versions = {(key["dataset"], key["data_hash"]) for key in keys}
+    if len(datasets) == len(versions):  # the dataset's name is enough
+        fields = [field for field in fields if field != "data_hash"]
+    return fields
 
 
 def measured_words(key: ComparisonKey, keys: Sequence[ComparisonKey]) -> list[str]:
-    """What a key was measured with, if keys with the same fields differ in that."""
-    alike = [other.measured for other in keys if other.values == key.values]
+    """Returns which data and classifiers a key was measured with, each only if `keys` with the same values have several."""
+    same_values = [other.measured for other in keys if other.values == key.values]
     words = []
     for name in ("data", "classifiers"):
-        hashes = {getattr(other, name) for other in alike}
+        hashes = {getattr(measured, name) for measured in same_values}
         if len(hashes) > 1:
             words.append(f"{name} {_short(getattr(key.measured, name), hashes) or 'unknown'}")
     return words
@@ -104,7 +112,9 @@ def _spelled(field: str, value: Any) -> str:
     return f"{field}={'all' if value is None else value}"
 
 
-def _short(digest: str, among: set[str]) -> str:
-    """As many characters of a hash as tell it from the others."""
-    lengths = range(SHORTEST_HASH, max(map(len, among)) + 1)
-    return next((digest[:length] for length in lengths if len({other[:length] for other in among}) == len(among)), digest)
+def _short(digest: str, hashes: set[str]) -> str:
+    """Returns the first characters of a hash, as many as are needed to tell all the hashes apart."""
+    for length in range(SHORTEST_HASH, max(map(len, hashes)) + 1):
+        if len({other[:length] for other in hashes}) == len(hashes):
+            return digest[:length]
+    return digest

@@ -1,4 +1,4 @@
-"""The rules of `exclude`, and which cells they leave out. Pure.
+"""Decides which cells the rules of `exclude` leave out. Pure.
 
 A point is a combination of grid and zip as the file writes it. Points are matched before they are checked, so that a rule can leave out
 a combination that would be refused. Rules that name the same fields are looked up together by their values, so that 200 rules take as
@@ -18,42 +18,47 @@ _NEVER = object()
 
 
 class Rules:
-    """The rules of one sweep, and which cells each has left out."""
+    """The rules of one sweep. They remember which of them have matched a cell."""
 
     def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self._entries = entries
         self._by_fields: dict[tuple[str, ...], dict[tuple[Any, ...], list[int]]] = {}
         self._first: dict[int, int] = {}
-        """The index of a rule to the index of the earliest rule that matched one of the same cells."""
+        """By the index of each rule that matched a cell: its own index if no earlier rule matched that cell, else the earlier rule's."""
         for index, entry in enumerate(entries):
-            wanted = _wanted(index, entry)
-            fields = tuple(sorted(wanted))
-            values = tuple(wanted[field] for field in fields)
+            named = _named_fields(index, entry)
+            fields = tuple(sorted(named))
+            values = tuple(named[field] for field in fields)
             self._by_fields.setdefault(fields, {}).setdefault(values, []).append(index)
 
     def leaves_out(self, fields: Mapping[str, Any], config: TrainingConfig | None) -> bool:
-        """Whether a rule matches the point with these fields. `config` is what they make; None if they are refused."""
-        matching = sorted(index for key, rules in self._by_fields.items() for index in self._matching(key, rules, fields, config))
+        """Whether a rule matches the point with these fields. `config` is the configuration that they make; None if it is refused."""
+        matching = sorted(self._matching(fields, config))
+        if not matching:
+            return False
         for index in matching[1:]:
             self._first.setdefault(index, matching[0])
-        self._first |= {index: index for index in matching[:1]}
-        return bool(matching)
+        self._first[matching[0]] = matching[0]
+        return True
 
-    @staticmethod
-    def _matching(
-        key: tuple[str, ...], rules: Mapping[tuple[Any, ...], list[int]], fields: Mapping[str, Any], config: TrainingConfig | None
-    ) -> set[int]:
-        if config is not None:
-            return set(rules.get(tuple(getattr(config, field) for field in key), ()))
-        spellings = (fields, _expand(fields))
-        return {i for spelling in spellings for i in rules.get(tuple(_value(spelling, field) for field in key), ())}
+    def _matching(self, fields: Mapping[str, Any], config: TrainingConfig | None) -> set[int]:
+        """Returns the indices of the rules that match a point."""
+        indices: set[int] = set()
+        for names, rules in self._by_fields.items():
+            if config is not None:
+                indices.update(rules.get(tuple(getattr(config, name) for name in names), ()))
+                continue
+            for spelling in (fields, _expand(fields)):
+                indices.update(rules.get(tuple(_value(spelling, name) for name in names), ()))
+        return indices
 
     def mistakes(self) -> list[Mistake]:
-        """One for each rule that has left out no cell by itself."""
+        """Returns a mistake for each rule that matched no cell, or only cells that earlier rules matched."""
         return [mistake for index in range(len(self._entries)) if (mistake := self._mistake(index))]
 
     def _mistake(self, index: int) -> Mistake | None:
-        entry, first = dict(self._entries[index]), self._first.get(index)
+        entry = dict(self._entries[index])
+        first = self._first.get(index)
         if first == index:
             return None
         text = f"exclude[{index}]: {entry} matches no cell"
@@ -61,28 +66,30 @@ class Rules:
         return Mistake(text + advice, ("exclude", index))
 
 
-def _wanted(index: int, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a rule names, with their values as a configuration holds them."""
-    # A rule may contradict its alias, as `{model: eq5, kl: mixture}` does. It then means points that are written so.
+def _named_fields(index: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields that a rule names, with their values as a configuration holds them."""
+    # A rule may contradict its alias, as `{model: eq5, kl: mixture}` does. It then matches points that are written in this way.
     contradicts = any(value != entry.get(key, value) for key, value in _alias(entry).items())
-    meant = dict(entry) if contradicts else _expand(entry)
-    return {key: typed(f"exclude[{index}].{key}", key, value) for key, value in meant.items()}
+    fields = dict(entry) if contradicts else _expand(entry)
+    return {key: typed(f"exclude[{index}].{key}", key, value) for key, value in fields.items()}
 
 
 def _value(fields: Mapping[str, Any], key: str) -> Any:
-    """A field's value in a point that is refused: as the point has it, or its default."""
+    """Returns a field's value in a point that is refused: the value in the point, or the default."""
     model = MODELS.get(str(fields.get("model")))
-    of_model = model.defaults if model else {}
+    model_defaults = model.defaults if model else {}
+    default = model_defaults.get(key, FIELDS[key].default)
     try:
-        return typed(key, key, fields.get(key, of_model.get(key, FIELDS[key].default)))
+        return typed(key, key, fields.get(key, default))
     except SpecError:
         return _NEVER
 
 
 def _expand(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields with a model's alias replaced by the fields that it stands for."""
     return {**fields, **ALIASES.get(str(fields.get("model")), {})}
 
 
 def _alias(fields: Mapping[str, Any]) -> dict[str, str]:
-    """The other fields that the model's alias sets; none if the model is no alias."""
+    """Returns the fields other than `model` that the model's alias sets; none if the model is no alias."""
     return {key: value for key, value in ALIASES.get(str(fields.get("model")), {}).items() if key != "model"}

@@ -1,4 +1,4 @@
-"""The cells that a sweep file writes out: (grid x zip - exclude) + include. Pure.
+"""Builds the cells that a sweep file writes out: (grid x zip - exclude) + include. Pure.
 
 Every value passes through `TrainingConfig` before it is compared or hashed, because a number may be written as a text, and because
 `exclude: [{beta: 1}]` must match a grid that says `1.0`.
@@ -46,7 +46,7 @@ class _Point:
 
     fields: dict[str, Any]
     varied: dict[str, Location]
-    """The fields that grid and zip vary, and where in the file this point's values stand."""
+    """The fields that grid and zip vary, with the place of this point's value in the file."""
     entry: int | None = None
     """The index of the entry of `include`, if the point comes from there."""
 
@@ -58,11 +58,11 @@ class _Point:
 
     @property
     def at(self) -> Location:
-        """Where it stands: its entry of `include`, its last varied value, or base."""
+        """The point's place in the file: its entry of `include`, its last varied value, or base."""
         return ("include", self.entry) if self.entry is not None else next(reversed(self.varied.values()), ("base",))
 
     def origin(self, field: str, sections: Sections) -> tuple[str, Location]:
-        """Where one of its fields was written, as text for a message and as a place; base if it was written nowhere."""
+        """Returns where the file sets a field, as text for a message and as a place; base if the file does not set it."""
         if self.entry is not None and (field in sections.include[self.entry] or field not in sections.base):
             return f"{self.name}.{field}", ("include", self.entry, field)
         if field in self.varied:
@@ -72,16 +72,16 @@ class _Point:
 
 @dataclass
 class _Built:
-    """Cells built so far, with the mistakes found on the way."""
+    """The cells built so far, and the mistakes met so far."""
 
     cells: dict[str, Cell] = field(default_factory=dict)
     points: dict[str, _Point] = field(default_factory=dict)
     """The point that each cell was built from, by the cell's id."""
     mistakes: dict[str, Mistake] = field(default_factory=dict)
-    """By text, so that each is shown once."""
+    """By their texts, so that each text is shown once."""
 
     def add(self, cell: Cell, point: _Point) -> None:
-        """Keep a cell. If it is there already, that is a mistake."""
+        """Add a cell, or a mistake if the same cell was added before."""
         if cell.id in self.cells:
             first = self.points[cell.id]
             text = f"{point.name}: is the same cell as {first.name} ({cell.label}); remove one of them"
@@ -90,25 +90,19 @@ class _Built:
             self.cells[cell.id], self.points[cell.id] = cell, point
 
     def refuse(self, wrong: Iterable[Mistake]) -> None:
-        """Keep these mistakes; of those with the same text, the first."""
+        """Add mistakes. An earlier mistake with the same text stays."""
         self.mistakes = {mistake.text: mistake for mistake in wrong} | self.mistakes
 
 
 def expand(sections: Sections, seed_count: int) -> tuple[Cell, ...]:
-    """Every cell that the sections write out, each checked. Raises SpecError with every mistake."""
+    """Returns the cells that the sections write out, all checked. Raises SpecError with all mistakes."""
     _check_count(sections, seed_count)
     rules, built = Rules(sections.exclude), _Built()
     for point in _points(sections):
-        cell = _cell_or_mistakes(point, sections)
-        if point.entry is None and rules.leaves_out(point.fields, cell.config if isinstance(cell, Cell) else None):
-            continue
-        if isinstance(cell, Cell):
-            built.add(cell, point)
-        else:
-            built.refuse(cell)
-        if len(built.mistakes) > MOST_SHOWN:
-            break  # no more are shown, and rules that match nothing yet may still match
-    else:
+        _build(point, sections, rules, built)
+        if len(built.mistakes) > MOST_SHOWN:  # a message shows no more
+            break
+    else:  # all points were matched, so a rule without a match is a mistake
         if not sections.left_out:
             built.mistakes |= {mistake.text: mistake for mistake in rules.mistakes()}
     if built.mistakes:
@@ -118,8 +112,20 @@ def expand(sections: Sections, seed_count: int) -> tuple[Cell, ...]:
     return tuple(built.cells.values())
 
 
+def _build(point: _Point, sections: Sections, rules: Rules, built: _Built) -> None:
+    """Add the cell of a point, or its mistakes, unless a rule leaves the point out."""
+    cell = _cell_or_mistakes(point, sections)
+    config = cell.config if isinstance(cell, Cell) else None
+    if point.entry is None and rules.leaves_out(point.fields, config):
+        return
+    if isinstance(cell, Cell):
+        built.add(cell, point)
+    else:
+        built.refuse(cell)
+
+
 def searched_cell(base: Mapping[str, Any], fields: Mapping[str, Any]) -> Cell:
-    """The cell of a search that has these fields over its base. Raises SpecError."""
+    """Returns the cell of a search whose fields are these, and else those of `base`. Raises SpecError."""
     point = _Point({**base, **fields}, {field: ("search", "space", field) for field in fields})
     cell = _cell_or_mistakes(point, Sections(base))
     if isinstance(cell, Cell):
@@ -128,32 +134,33 @@ def searched_cell(base: Mapping[str, Any], fields: Mapping[str, Any]) -> Cell:
 
 
 def _points(sections: Sections) -> Iterator[_Point]:
-    """Every point that the file writes out, those of `include` last, without those on datasets that are left out."""
+    """Yields the points that the file writes out, those of `include` last. Points on datasets that are left out are skipped."""
     included = (_Point({**sections.base, **entry}, {}, index) for index, entry in enumerate(sections.include))
     for points in (_combinations(sections), included):
         yield from (point for point in points if point.fields.get("dataset") not in sections.left_out)
 
 
 def _combinations(sections: Sections) -> Iterator[_Point]:
-    """Each combination of grid and zip; none if only `include` makes cells."""
+    """Yields each combination of grid and zip; none if only `include` makes cells."""
     if sections.grid is None and sections.zip is None and sections.include:
         return
     grid, zipped = sections.grid or {}, sections.zip or {}
-    for choice in product(*(range(len(values)) for values in grid.values())):
-        chosen = {field: grid[field][index] for field, index in zip(grid, choice, strict=True)}
-        at: dict[str, Location] = {field: ("grid", field, index) for field, index in zip(grid, choice, strict=True)}
+    for indices in product(*(range(len(values)) for values in grid.values())):
+        of_grid = {field: grid[field][index] for field, index in zip(grid, indices, strict=True)}
+        grid_places: dict[str, Location] = {field: ("grid", field, index) for field, index in zip(grid, indices, strict=True)}
         for row in range(sections.zip_rows):
-            below: dict[str, Location] = {field: ("zip", field, row) for field in zipped}
-            yield _Point({**sections.base, **chosen, **{field: zipped[field][row] for field in zipped}}, at | below)
+            of_zip = {field: values[row] for field, values in zipped.items()}
+            zip_places: dict[str, Location] = {field: ("zip", field, row) for field in zipped}
+            yield _Point({**sections.base, **of_grid, **of_zip}, grid_places | zip_places)
 
 
 def _where_it_differs(point: _Point, other: _Point) -> Location:
-    """Where a point stands that is the same cell as another: the last value that the file writes differently."""
+    """Returns the place of the point's last value that is not at the same place for the other point; else the point's place."""
     return next((at for field, at in reversed(point.varied.items()) if other.varied.get(field) != at), point.at)
 
 
 def _cell_or_mistakes(point: _Point, sections: Sections) -> Cell | list[Mistake]:
-    """The cell that a point makes, or what is wrong with the point."""
+    """Returns the cell that a point makes, or the mistakes in the point."""
     try:
         return Cell(TrainingConfig.model_validate(point.fields))
     except ValidationError as error:
@@ -161,7 +168,7 @@ def _cell_or_mistakes(point: _Point, sections: Sections) -> Cell | list[Mistake]
 
 
 def _in_the_file(mistake: Mistake, point: _Point, sections: Sections) -> Mistake:
-    """A configuration's mistake, at the place where the file has it."""
+    """Returns a configuration's mistake with its place in the file."""
     name, _, _ = mistake.text.partition(": ")
     field = str(mistake.at[0]) if mistake.at else name
     origin, at = point.origin(field, sections)
@@ -169,7 +176,7 @@ def _in_the_file(mistake: Mistake, point: _Point, sections: Sections) -> Mistake
 
 
 def _check_count(sections: Sections, seed_count: int) -> None:
-    """Refuse too many trials before anything is multiplied out."""
+    """Raise SpecError if there are too many trials, before any combination is made."""
     lengths = {key: len(values) for key, values in (sections.grid or {}).items()}
     count = math.prod(lengths.values()) * sections.zip_rows * seed_count
     if count > MOST_TRIALS:

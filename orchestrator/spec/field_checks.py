@@ -1,6 +1,6 @@
-"""Finds every mistake in the single fields and values of a sweep, before any are combined. Pure.
+"""Finds the mistakes in the single fields and values of a sweep, before combinations are built. Pure.
 
-It works on the value that YAML gave and not on a parsed sweep, so that a misspelt section does not hide a misspelt field.
+The checks read the plain value that YAML gives, not a parsed sweep. So a misspelt section does not hide a misspelt field.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,14 +18,17 @@ from orchestrator.spec.yaml_reader import dotted
 
 
 def field_mistakes(raw: Mapping[str, Any], elsewhere: Mapping[str, str]) -> list[Mistake]:
-    """Every mistake in a field or a value. `elsewhere` has the places of the fields that do not belong to a cell."""
+    """Returns every mistake in a field or a value. `elsewhere` has the places of the fields that do not belong to a cell."""
     return list(dict.fromkeys([*_fields(raw, elsewhere), *_overlaps(raw), *_metrics(raw)]))
 
 
 def own_datasets(raw: Mapping[str, Any]) -> frozenset[str]:
-    """The user's own datasets that a sweep names, in any of its sections."""
-    named = (value for _, key, values in _written(raw) if key == "dataset" for _, _, value in values)
-    return frozenset(value for value in named if isinstance(value, str) and is_own(value))
+    """Returns the user's own datasets that a sweep names, in any of its sections."""
+    return frozenset(name for name in _datasets(raw) if isinstance(name, str) and is_own(name))
+
+
+def _datasets(raw: Mapping[str, Any]) -> list[Any]:
+    return [value for _, key, values in _written(raw) if key == "dataset" for _, _, value in values]
 
 
 def _fields(raw: Mapping[str, Any], elsewhere: Mapping[str, str]) -> Iterator[Mistake]:
@@ -59,13 +62,13 @@ def _values(key: str, values: list[tuple[str, Location, Any]]) -> Iterator[Mista
 
 
 def _written(raw: Mapping[str, Any]) -> Iterator[tuple[Location, str, list[tuple[str, Location, Any]]]]:
-    """Each field of a cell in the file: its place, its name, and its values. A value comes with its place as text and as a place."""
+    """Yields each field of a cell in the file: its place, its name, and its values, each with its place as text and as a `Location`."""
     for key, value in _mapping(raw, "base").items():
         yield ("base", key), key, [(f"base.{key}", ("base", key), value)]
     for section in ("grid", "zip"):
         for key, values in _mapping(raw, section).items():
-            listed = enumerate(values) if isinstance(values, list) else ()
-            yield (section, key), key, [(f"{section}.{key}", (section, key, index), value) for index, value in listed]
+            indexed = enumerate(values) if isinstance(values, list) else ()
+            yield (section, key), key, [(f"{section}.{key}", (section, key, index), value) for index, value in indexed]
     for section in ("include", "exclude"):
         for index, entry in enumerate(_list(raw, section)):
             for key, value in entry.items() if isinstance(entry, dict) else ():
@@ -76,28 +79,28 @@ def _written(raw: Mapping[str, Any]) -> Iterator[tuple[Location, str, list[tuple
 
 
 def _dimension(at: Location, dimension: Any) -> Iterator[tuple[str, Location, Any]]:
-    """The values of a field that is searched."""
-    choices, below = (dimension, at) if isinstance(dimension, list) else (None, at)
+    """Yields the values of a field that is searched, each with its place as text and as a `Location`."""
+    choices, choices_at = dimension, at
     if isinstance(dimension, dict):
-        choices, below = dimension.get("choices"), (*at, "choices")
+        choices, choices_at = dimension.get("choices"), (*at, "choices")
         for end in ("low", "high"):
             if end in dimension:
                 yield dotted((*at, end)), (*at, end), dimension[end]
     if isinstance(choices, list):
         for index, value in enumerate(choices):
-            yield f"{dotted(at)}.choices[{index}]", (*below, index), value
+            yield f"{dotted(at)}.choices[{index}]", (*choices_at, index), value
 
 
 def _overlaps(raw: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Fields that two sections have, and lists of `zip` that cannot vary together."""
+    """Yields a mistake for each field that two sections have, and one if the lists of `zip` cannot vary together."""
     base, grid, zipped = (_mapping(raw, section) for section in ("base", "grid", "zip"))
-    for first, fields, second, others in (
+    for first, first_fields, second, second_fields in (
         ("base", base, "grid", grid),
         ("base", base, "zip", zipped),
         ("grid", grid, "zip", zipped),
     ):
-        for key in others:
-            if key in fields:
+        for key in second_fields:
+            if key in first_fields:
                 yield Mistake(f"{second}.{key}: is also in {first}; keep it in one of them", (second, key))
     lengths = {key: len(values) for key, values in zipped.items() if isinstance(values, list)}
     if len(set(lengths.values())) > 1:
@@ -106,12 +109,14 @@ def _overlaps(raw: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def _metrics(raw: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Objectives that are a metric of no dataset of the sweep. The metrics of a user's own dataset are not known yet."""
-    named = [value for _, key, values in _written(raw) if key == "dataset" for _, _, value in values]
-    if not named or any(not isinstance(name, str) or name not in DATASETS for name in named):
+    """Yields a mistake for each objective that no dataset of the sweep has as a metric.
+
+    Nothing is checked if the sweep names a user's own dataset, because its metrics are not known yet.
+    """
+    names = _datasets(raw)
+    if not names or any(not isinstance(name, str) or name not in DATASETS for name in names):
         return
-    cards = [DATASETS[name] for name in named]
-    known = dict.fromkeys(name for card in cards for name in _metrics_of(card))
+    known = dict.fromkeys(metric for name in names for metric in _metrics_of(DATASETS[name]))
     for index, objective in enumerate(_list(raw, "objectives")):
         metric = objective.get("metric") if isinstance(objective, dict) else None
         if isinstance(metric, str) and metric not in known:
@@ -120,17 +125,18 @@ def _metrics(raw: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def unknown_metric(place: str, metric: str, known: Iterable[str]) -> str:
-    """Returns the line for a metric that is not offered. There are dozens: only the nearest is named, and the command that lists all."""
+    """Returns the message for a metric that is not offered. It names the nearest metric only, because there are dozens."""
     return f"{place}: {kind(metric)} is not offered{nearest(metric, known)}; `mopoe metrics FILE` lists those that are"
 
 
 def _metrics_of(card: DatasetCard) -> Iterator[str]:
-    """Every metric that a dataset has, whatever its source."""
+    """Yields every metric that a dataset has, in any of its sources."""
     for attributes in card.attributes.values() or [()]:
         yield from metric_names(card.modalities, attributes, card.classes)
 
 
 def _mapping(raw: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """Returns a section without the keys that are not text; empty if it is no mapping."""
     value = raw.get(section)
     return {key: inner for key, inner in value.items() if isinstance(key, str)} if isinstance(value, dict) else {}
 

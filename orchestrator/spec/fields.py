@@ -17,11 +17,11 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """The pattern of a sweep's name."""
 FIELDS = {name: info for name, info in TrainingConfig.model_fields.items() if name != "data_hash"}
 KEYS = (*FIELDS, "preset")
-"""The keys that a cell may have: the configuration's fields without the computed one, and the preset that fills in others."""
+"""The keys that a cell may have: the configuration's fields but the computed one, and the preset, which sets other fields."""
 
 
 def check_key(place: str, key: str, elsewhere: Mapping[str, str] | None = None) -> None:
-    """Raise SpecError if no cell has such a field. `place` is where it stands in the file; `elsewhere` has the places of other fields."""
+    """Raise SpecError if no cell has such a field. `place` is the key's place in the file; `elsewhere` has the places of other fields."""
     if key in ("seed", "seeds"):
         raise SpecError(f"{place}: seeds are not part of a cell; set the top-level field 'seeds'")
     if key not in KEYS:
@@ -29,7 +29,7 @@ def check_key(place: str, key: str, elsewhere: Mapping[str, str] | None = None) 
 
 
 def typed(place: str, field: str, value: Any) -> Any:
-    """`value` as the configuration's field would hold it."""
+    """Returns `value` as the configuration's field would hold it. Raises SpecError if the field refuses it."""
     names = {"dataset": list(DATASETS), "model": [*MODELS, *ALIASES]}.get(field, [])
     if names and isinstance(value, str) and value not in names and not is_own(value):
         raise SpecError(f"{place}: {kind(value)} is not offered{nearest(value, names)}; allowed: {', '.join(names)}")

@@ -1,6 +1,7 @@
-"""A JSON schema of sweep files, made from the models that read them, for editors. Pure.
+"""Makes the JSON schema of sweep files, for editors, from the models that read the files. Pure.
 
-It knows each field, its type and its bounds. What depends on several fields, or on files, is checked when the file is read.
+The schema has each field, its type and its bounds. Rules that depend on several fields, or on files, are checked only when a sweep
+file is read.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 NOT_IN_FILES = ("data_hash",)
 """Fields of a configuration that no file sets."""
 BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
-"""What pydantic calls bounds of union members and items, and what a schema calls them."""
+"""Pydantic's names of bounds, which it leaves in the schema of union members and items, and the schema's names."""
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pydantic's errors in the words of this project. Pure."""
+"""Turns pydantic's errors into messages for users. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,24 +14,24 @@ MOST_SHOWN = 80  # characters of a value in a message
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem of a pydantic error as one line: the field, the value found, what is allowed, the nearest spelling."""
+    """Returns the first problem of a pydantic error as one line: the field, the value found, what is allowed, the nearest spelling."""
     return mistakes(error, model)[0].text
 
 
 def mistakes(error: ValidationError, model: type[BaseModel], elsewhere: Mapping[str, str] | None = None) -> list[Mistake]:
-    """Every problem of a pydantic error. `elsewhere` has the places of fields that may stand at a wrong place."""
+    """Returns every problem of a pydantic error. `elsewhere` has the places of fields that belong to other parts of the file."""
     problems = [problem for problem in _problems(error) if problem["type"] != "too_short" or not _is_wrong_within(problem, error)]
-    texts = [_mistake(problem, model, elsewhere or {}) for problem in problems]
-    meant = {(*p["loc"][:-1], _meant(p, model)) for p in problems if p["type"] == "extra_forbidden"}
-    # If `direction` stands where `goal` is meant, the message need not say that `goal` is missing.
-    return [text for text, p in zip(texts, problems, strict=True) if p["type"] != "missing" or p["loc"] not in meant] or texts
+    # If the file has `direction` where `goal` is meant, only `direction` is reported, and not also that `goal` is missing.
+    misspelt = {(*problem["loc"][:-1], _meant(problem, model)) for problem in problems if problem["type"] == "extra_forbidden"}
+    reported = [problem for problem in problems if problem["type"] != "missing" or problem["loc"] not in misspelt]
+    return [_mistake(problem, model, elsewhere or {}) for problem in reported or problems]
 
 
 def unknown_field(place: str, key: str, allowed: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> str:
-    """A message that a place has no such field, with the nearest field that it has, or the place where the field belongs."""
+    """Returns a message that a place has no such field, with the nearest allowed field, or the place where the field belongs."""
     places = elsewhere or {}
-    belongs = "" if suggestion(key, allowed, guess=False) else places.get(suggestion(key, places, guess=False), "")
-    hint = f" here; it belongs to {belongs}" if belongs else nearest(key, allowed)
+    right_place = "" if suggestion(key, allowed, guess=False) else places.get(suggestion(key, places, guess=False), "")
+    hint = f" here; it belongs to {right_place}" if right_place else nearest(key, allowed)
     return f"{place}: unknown field{hint}; allowed: {', '.join(allowed)}"
 
 
@@ -43,19 +43,20 @@ def _mistake(problem: Any, model: type[BaseModel], elsewhere: Mapping[str, str])
     if problem["type"] == "missing":
         return Mistake(f"{place}: is missing; it has no default", at)
     text = _text(problem)
-    within = text.partition(":")[0]  # a model names the field that it refuses
-    at = (*at, within) if isinstance(problem["input"], dict) and within in problem["input"] else at
+    field = text.partition(":")[0]  # a model's own check begins its message with the field that it refuses
+    if isinstance(problem["input"], dict) and field in problem["input"]:
+        at = (*at, field)
     return Mistake(shortened(f"{place}: {text}" if place else text), at)
 
 
 def _meant(problem: Any, model: type[BaseModel]) -> str:
-    """The field that an unknown one may stand for."""
+    """Returns the field that an unknown field may be a misspelling of."""
     return suggestion(str(problem["loc"][-1]), _fields_at(model, _place(problem)[:-1]))
 
 
 def shortened(text: str) -> str:
-    """The message with the middle of very long numbers left out."""
-    return re.sub(r"\d{60,}", lambda found: f"{found[0][:20]}... ({len(found[0])} digits)", text)
+    """Returns the message with only the first 20 digits of very long numbers."""
+    return re.sub(r"\d{60,}", lambda digits: f"{digits[0][:20]}... ({len(digits[0])} digits)", text)
 
 
 _ALLOWED = {
@@ -85,45 +86,54 @@ _ALLOWED = {
 
 
 def _problems(error: ValidationError) -> list[Any]:
-    """The problems that pydantic found. If a field may be one of several kinds, those of the kind that got furthest into the value."""
+    """Returns the problems that pydantic lists.
+
+    If a value may have one of several types, pydantic lists the problems with each type. Only those of one type are returned: the type
+    with the problem deepest inside the value.
+    """
     by_field: dict[tuple[Location, int], dict[str, list[Any]]] = {}
     for index, problem in enumerate(error.errors()):
         fork = next((i for i, part in enumerate(problem["loc"]) if _is_kind(part)), None)
         if fork is None:
             by_field[problem["loc"], index] = {"": [problem]}
         else:
-            by_field.setdefault((problem["loc"][:fork], -1), {}).setdefault(str(problem["loc"][fork]), []).append(problem)
-    furthest = (max(kinds.values(), key=lambda of_kind: max(len(p["loc"]) for p in of_kind)) for kinds in by_field.values())
-    return [problem for problems in furthest for problem in problems]
+            kinds = by_field.setdefault((problem["loc"][:fork], -1), {})
+            kinds.setdefault(str(problem["loc"][fork]), []).append(problem)
+    return [problem for kinds in by_field.values() for problem in max(kinds.values(), key=_depth)]
+
+
+def _depth(problems: Sequence[Any]) -> int:
+    """Returns the length of the longest place of these problems."""
+    return max(len(problem["loc"]) for problem in problems)
 
 
 def _is_wrong_within(problem: Any, error: ValidationError) -> bool:
-    """Whether an entry of the list is wrong. Pydantic does not count such entries, and calls the list too short."""
+    """Whether an entry of the list is wrong. Pydantic does not count such entries, so it calls the list too short."""
     place = problem["loc"]
     return any(len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in error.errors())
 
 
 def _is_kind(part: int | str) -> bool:
-    """Whether pydantic added a part of a place, to say which of several kinds it tried: `int`, `Replicates`, `list[int]`."""
+    """Whether a part of a place is not from the file: the type that pydantic tried, such as `int`, `Replicates` or `list[int]`."""
     return isinstance(part, str) and (part in ("int", "float", "str", "bool") or "[" in part or part[:1].isupper())
 
 
 def _place(problem: Any) -> Location:
-    """The place of a problem in the file."""
+    """Returns the place of a problem in the file."""
     location: Location = problem["loc"]
-    is_key = problem["type"] == "extra_forbidden"  # then the last part is a key of the file, whatever it is called
+    is_key = problem["type"] == "extra_forbidden"  # the last part is then a key of the file, even if it looks like a type
     last = len(location) - 1
     return tuple(part for index, part in enumerate(location) if not _is_kind(part) or (is_key and index == last))
 
 
 def problem_at(place: str, error: ValidationError) -> Mistake:
-    """What is wrong with the value at a place; the mistake says where within that value."""
+    """Returns the first problem with the value at `place`. The mistake's own place is relative to that value."""
     first = _problems(error)[0]
     return Mistake(shortened(f"{place}{dotted(_place(first))}: {_text(first)}"), _place(first))
 
 
 def _text(problem: Any) -> str:
-    """The value that pydantic refused, and what is allowed."""
+    """Returns the value that pydantic refused, and what is allowed."""
     value = problem["input"]
     if problem["type"] == "value_error":
         message = str(problem["ctx"]["error"])
@@ -137,7 +147,7 @@ def _text(problem: Any) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
-    """The fields that may stand at a place: those of each model that a value there may be."""
+    """Returns the fields that are allowed at a place: those of each model that a value there may have."""
     models = [model]
     for part in location:
         annotations = [outer.model_fields[str(part)].annotation for outer in models if part in outer.model_fields]
@@ -153,7 +163,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def kind(value: Any) -> str:
-    """A value as a message names it."""
+    """Returns a value as a message names it."""
     if value is None:
         return "an empty value"
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Labels and sentences as a reader of the paper knows their models. Pure."""
+"""Writes models and datasets in labels and sentences as the paper calls them. Pure."""
 
 import re
 
@@ -7,7 +7,7 @@ from mopoe_core.family.registry import TITLES
 DATASET_TITLES = {"mnist_svhn_text": "MNIST-SVHN-Text", "polymnist": "PolyMNIST", "celeba": "bimodal CelebA"}
 """The datasets as the paper calls them."""
 _MODEL = re.compile(rf"(?<![\w./=-])({'|'.join(sorted(TITLES, key=len, reverse=True))})(?![\w/=-]|\.\w)")
-"""A model's name that stands alone: no part of a path, of a field or of another name."""
+"""A model's name that is a word alone, and not part of a path, of a field or of another name."""
 
 
 def proper(text: str) -> str:
@@ -16,5 +16,5 @@ def proper(text: str) -> str:
 
 
 def proper_dataset(name: str) -> str:
-    """Returns the paper's name of a dataset; one of the user's own has the name that it was given."""
+    """Returns the paper's name of a dataset; the name unchanged if the paper has no such dataset."""
     return DATASET_TITLES.get(name, name)

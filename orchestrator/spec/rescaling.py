@@ -1,4 +1,4 @@
-"""A sweep at another scale: `--scale` takes the place of what the file says of sizes. Pure."""
+"""Makes a sweep at another scale: `--scale` replaces the sizes in the file. Pure."""
 
 from typing import Any
 
@@ -12,17 +12,20 @@ _FIXED = (*fields_with(Role.SIZE), "scale")
 
 
 def rescaled(raw: Any, scale: str) -> Any:
-    """A raw sweep at another scale and under a name of its own: without the sizes that it says, and with the scale in its base."""
+    """Returns a raw sweep at another scale: without its sizes, with the scale in its base, and with the scale added to its name."""
     check_scale(scale)
     if not isinstance(raw, dict):
         return raw  # refused by `parse`
     _check_varies_no_size(raw)
     bare = {section: _without_sizes(raw[section]) for section in ("base", "include", "exclude") if section in raw}
     for section in ("include", "exclude"):
-        _check_says_more_than_sizes(section, _entries(raw, section), _entries(bare, section))
+        _check_names_more_than_sizes(section, _entries(raw, section), _entries(bare, section))
+    scaled = raw | bare
     base = bare.get("base") or {}
-    name = {"name": f"{raw['name']}-{scale}"} if isinstance(raw.get("name"), str) else {}
-    return raw | bare | name | {"base": base | {"scale": scale} if isinstance(base, dict) else base}
+    scaled["base"] = base | {"scale": scale} if isinstance(base, dict) else base
+    if isinstance(raw.get("name"), str):
+        scaled["name"] = f"{raw['name']}-{scale}"
+    return scaled
 
 
 def check_scale(scale: str) -> None:
@@ -40,9 +43,9 @@ def _check_varies_no_size(raw: dict[str, Any]) -> None:
                 raise SpecError(f"{section}.{field}: varies, so that --scale cannot fix it; leave out one of them")
 
 
-def _check_says_more_than_sizes(section: str, entries: list[Any], bare: list[Any]) -> None:
-    for index, (entry, rest) in enumerate(zip(entries, bare, strict=True)):
-        if entry and not rest:
+def _check_names_more_than_sizes(section: str, entries: list[Any], bare_entries: list[Any]) -> None:
+    for index, (entry, bare) in enumerate(zip(entries, bare_entries, strict=True)):
+        if entry and not bare:
             raise SpecError(f"{section}[{index}]: says nothing but sizes ({', '.join(entry)}), which --scale fixes; remove it")
 
 

@@ -31,11 +31,11 @@ class Range(BaseModel):
     log: bool = False
     """Whether values are spread evenly on a logarithmic scale, as betas and learning rates should be."""
     step: Any = None
-    """Only multiples of this above `low`."""
+    """Distance between two allowed values, counted from `low`. When left out, all values are allowed."""
     points: Whole | None = Field(default=None, ge=2, le=1_000)
     """How many values the sampler `grid` takes."""
     when: dict[str, Any] = Field(default_factory=dict)
-    """Fields of the space with the values, one or a list, at which this field is searched. At others it has its default."""
+    """Other fields of the space, each with a value or a list of values. Only at these is this field searched; else it has its default."""
 
 
 class Choice(BaseModel):
@@ -47,17 +47,17 @@ class Choice(BaseModel):
     when: dict[str, Any] = Field(default_factory=dict)
 
 
-def _discriminated(value: Any) -> Any:
+def _range_or_choice(value: Any) -> Any:
     if isinstance(value, Range | Choice):
         return value
     value = {"choices": value} if isinstance(value, list) else value
     if not isinstance(value, dict):
         raise ValueError("is no part of a space; write a list of values, or {low: ..., high: ...}")
-    listed = any(suggestion(key, ["choices"], guess=False) for key in value)  # or what other tools call it
-    return (Choice if listed else Range).model_validate(value)
+    has_choices = any(suggestion(key, ["choices"], guess=False) for key in value)  # under this name or that of another tool
+    return (Choice if has_choices else Range).model_validate(value)
 
 
-Dimension = Annotated[Range | Choice, BeforeValidator(_discriminated)]
+Dimension = Annotated[Range | Choice, BeforeValidator(_range_or_choice)]
 
 
 class Constraint(BaseModel):
@@ -76,8 +76,10 @@ class Constraint(BaseModel):
         return self
 
     def excess(self, value: float) -> float:
-        """How far a value is beyond the bound; zero or less if it keeps to it."""
-        return value - self.at_most if self.at_most is not None else (self.at_least or 0.0) - value
+        """Returns how far a value is beyond the bound; zero or less if it keeps to the bound."""
+        if self.at_most is not None:
+            return value - self.at_most
+        return (self.at_least or 0.0) - value
 
 
 class Stop(BaseModel):
@@ -86,9 +88,9 @@ class Stop(BaseModel):
     model_config = STRICT
 
     trial_hours: Number | None = Field(default=None, gt=0)
-    """Hours of training and evaluation, summed over the trials of the search. Trials that were there before it count."""
+    """Hours of training and evaluation, summed over the trials of the search. Trials that had run before the search count, too."""
     no_gain: Whole | None = Field(default=None, ge=1)
-    """How many cells in a row may leave the hypervolume as it is."""
+    """After how many cells in a row that did not raise the hypervolume the search ends."""
 
 
 class Early(BaseModel):
@@ -97,11 +99,11 @@ class Early(BaseModel):
     model_config = STRICT
 
     rule: Literal["dominated", "halving"]
-    """`dominated`: a cell is stopped when its bound is dominated by a completed cell. The bound is, in each objective, what the cell has
-    now and the largest gain that a completed cell of this search had from the same share of its epochs to its end. It assumes that no
+    """`dominated`: a cell is stopped when a completed cell dominates its bound. In each objective, the bound is the cell's value now plus
+    the largest gain that a completed cell of this search made from the same share of its epochs to its end. The rule assumes that no
     cell gains more.
-    `halving` (one objective): a cell is stopped unless it is among the best `keep` of those that came so far (asynchronous successive
-    halving)."""
+    `halving` (one objective): a cell is stopped unless it is among the best share `keep` of the cells that have reached this epoch
+    (asynchronous successive halving)."""
     at: Annotated[list[Number], Field(min_length=1)]
     """Shares of the epochs after which cells are judged."""
     keep: Number = Field(default=1 / 3, gt=0, lt=1)
@@ -118,11 +120,11 @@ class Early(BaseModel):
 
     @staticmethod
     def epoch(share: float, config: TrainingConfig) -> int:
-        """The epoch that is this share of a cell's epochs."""
+        """Returns the epoch, from 1, at which a cell has done this share of its epochs."""
         return max(1, round(share * config.epochs))
 
     def epochs(self, config: TrainingConfig) -> tuple[int, ...]:
-        """The epochs after which a cell is judged."""
+        """Returns the epochs after which a cell is judged, in ascending order."""
         epochs = {self.epoch(share, config) for share in self.at}
         return tuple(sorted(epoch for epoch in epochs if epoch < config.epochs))
 
@@ -134,7 +136,7 @@ class Search(BaseModel):
 
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
     cells: Whole = Field(ge=1, le=MOST_CELLS)
-    """How many cells are proposed in all. Raise it to go on."""
+    """How many cells are proposed in all. To continue a finished search, raise the number."""
     sampler: Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"] = "tpe"
     startup: Whole | None = Field(default=None, ge=1)
     """`tpe`, `gp`: cells of Sobol's sequence before the first that is modelled. When left out, a third of `cells`, at most 10."""
@@ -152,16 +154,18 @@ class Search(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _words(cls, values: Any) -> Any:
-        for key, instead in (("seeds", "the top-level field 'seeds'"), ("objectives", "the top-level field 'objectives'")):
-            if isinstance(values, dict) and key in values:
-                raise ValueError(f"{key}: belongs to the whole sweep; set {instead}")
-        if isinstance(values, dict) and "trials" in values:
+    def _has_no_misplaced_field(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        for key in ("seeds", "objectives"):
+            if key in values:
+                raise ValueError(f"{key}: belongs to the whole sweep; set the top-level field '{key}'")
+        if "trials" in values:
             raise ValueError("trials: a trial is a cell with one of its seeds; set 'cells', the number of cells to propose")
         return values
 
     @model_validator(mode="after")
-    def _agree(self) -> "Search":
+    def _sampler_knows_its_fields(self) -> "Search":
         for field, samplers in (("startup", ("tpe", "gp")), ("population", GENETIC)):
             if getattr(self, field) is not None and self.sampler not in samplers:
                 raise ValueError(f"{field}: is for the samplers {' and '.join(samplers)}, not for {self.sampler}; leave it out")
@@ -174,5 +178,5 @@ class Search(BaseModel):
 
     @property
     def generation(self) -> int:
-        """Cells a generation of a genetic sampler."""
+        """How many cells a generation of a genetic sampler has."""
         return self.population or max(8, min(50, self.cells // 8))

@@ -1,8 +1,9 @@
-"""The space of a search: its dimensions, checked, and the cells that a grid over it has. Pure: no Optuna."""
+"""The space of a search: checks its dimensions, and lists the cells of a grid over it. Pure: no Optuna."""
 
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,11 +16,12 @@ from orchestrator.spec.fields import check_key, typed
 from orchestrator.spec.mistakes import explain, kind
 from orchestrator.spec.search_block import MOST_CELLS, Choice, Range, Search
 
-MOST_CHECKED = 4_096  # corners of a space that are built, to see that they can be
+MOST_CHECKED = 4_096
+"""How many corners of a space are checked to be valid configurations."""
 
 
 def check(search: Search, base: Mapping[str, Any], objectives: int) -> "Space":
-    """The space of a search, fully checked. Its corners are built once to see that they can be. Raises SpecError."""
+    """Returns the space of a search. Raises SpecError if a dimension is wrong, or if a corner of the space is no valid configuration."""
     for field in search.space:
         place = f"search.space.{field}"
         check_key(place, field)
@@ -43,7 +45,7 @@ class Space:
         self.order = _parents_first(self.dimensions)
 
     def active(self, field: str, chosen: Mapping[str, Any]) -> bool:
-        """Whether a field is searched, given the values that were chosen before it."""
+        """Whether a field is searched if the fields before it have the values in `chosen`."""
         when = self.dimensions[field].when
         return all(parent in chosen and chosen[parent] in values for parent, values in when.items())
 
@@ -53,38 +55,44 @@ class Space:
         return set(active) == set(fields) and all(_holds(self.dimensions[field], fields[field]) for field in active)
 
     def grid_size(self) -> int:
-        """How many cells a grid over the space has. Raises SpecError if a range does not say which values it takes."""
+        """Returns how many cells a grid over the space has. Raises SpecError if a range has neither points nor a step."""
         for field, dimension in self.dimensions.items():
             if isinstance(dimension, Range) and dimension.points is None and dimension.step is None:
                 raise SpecError(f"search.space.{field}: a grid needs 'points' or 'step'")
         return sum(1 for _ in self.grid())
 
     def grid(self) -> Iterator[dict[str, Any]]:
-        """Every cell of a grid over the space."""
+        """Yields the fields of each cell of a grid over the space."""
         yield from self._combinations({field: values_of(self.dimensions[field]) for field in self.order})
 
     def corners(self) -> Iterator[dict[str, Any]]:
-        """Every combination of choices, with the ranges all at their low and all at their high end."""
-        for end in (0, -1):
-            values = {f: d.choices if isinstance(d, Choice) else [(d.low, d.high)[end]] for f, d in self.dimensions.items()}
-            yield from self._combinations({field: values[field] for field in self.order})
+        """Yields the combinations of all choices: first with all ranges at their low ends, then with all at their high ends."""
+        for end in ("low", "high"):
+            yield from self._combinations(
+                {
+                    field: dimension.choices if isinstance(dimension, Choice) else [getattr(dimension, end)]
+                    for field, dimension in self.dimensions.items()
+                }
+            )
 
     def _combinations(self, values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-        """Every combination once. A field that is not searched at a combination does not multiply it."""
+        """Yields every combination once. A field that is not searched at a combination does not multiply it."""
         combinations: list[dict[str, Any]] = [{}]
         for field in self.order:
-            combinations = [
-                chosen | more
-                for chosen in combinations
-                for more in ([{field: value} for value in values[field]] if self.active(field, chosen) else [{}])
-            ]
+            extended: list[dict[str, Any]] = []
+            for chosen in combinations:
+                if self.active(field, chosen):
+                    extended += [chosen | {field: value} for value in values[field]]
+                else:
+                    extended.append(chosen)
+            combinations = extended
             if len(combinations) > MOST_CELLS:
                 raise SpecError(f"search.space: has more than {MOST_CELLS} combinations; take fewer choices or points")
         yield from combinations
 
 
 def values_of(dimension: Range | Choice) -> list[Any]:
-    """The values that a grid takes of a dimension."""
+    """Returns the values of a dimension that a grid has."""
     if isinstance(dimension, Choice):
         return list(dimension.choices)
     low, high = dimension.low, dimension.high
@@ -98,10 +106,10 @@ def values_of(dimension: Range | Choice) -> list[Any]:
 
 
 def tried_values(space: Space, field: str, config: TrainingConfig, is_grid: bool) -> list[Any]:
-    """Returns the values of a field for which it is worth trying whether a cell can be built at all.
+    """Returns values of a field to try out, to see that cells with them can be built.
 
-    That is each choice, each value of a grid, and else the smallest and the largest of a range. A field that is not searched has its
-    value in `config`, which is any cell of the space; one that is searched for some cells only has its default as well.
+    These are all choices, all values of a grid, or the smallest and the largest value of a range. A field that is searched for some
+    cells only has its default, too. A field that is not searched has its value in `config`, which is any cell of the space.
     """
     dimension = space.dimensions.get(field)
     if dimension is None:
@@ -112,24 +120,33 @@ def tried_values(space: Space, field: str, config: TrainingConfig, is_grid: bool
         values = [dimension.low, dimension.high]
     if isinstance(dimension, Range) and not is_grid:
         values = [values[0], values[-1]]
-    usual = [TrainingConfig.model_fields[field].default] if dimension.when else []
-    return list(dict.fromkeys([*values, *usual]))
+    default = [TrainingConfig.model_fields[field].default] if dimension.when else []
+    return list(dict.fromkeys([*values, *default]))
 
 
 def label(value: Any) -> Any:
-    """A choice as Optuna can hold it: as it is if it is a plain value, otherwise as JSON."""
+    """Returns a choice in a form that Optuna can store: a plain value unchanged, a list as JSON."""
     return value if value is None or isinstance(value, str | int | float) else json.dumps(value)
 
 
 def _read(field: str, dimension: Range | Choice) -> Range | Choice:
-    """A dimension with its values as the configuration would hold them."""
+    """Returns a dimension with its values as the configuration would hold them. Raises SpecError."""
     place = f"search.space.{field}"
     when = {parent: values if isinstance(values, list) else [values] for parent, values in dimension.when.items()}
     if isinstance(dimension, Choice):
-        values = [_plain(typed(f"{place}.choices[{i}]", field, value)) for i, value in enumerate(dimension.choices)]
-        if len({json.dumps(value) for value in values}) < len(values):
-            raise SpecError(f"{place}: a value is listed twice")
-        return dimension.model_copy(update={"choices": values, "when": when})
+        return dimension.model_copy(update={"choices": _read_choices(place, field, dimension), "when": when})
+    return dimension.model_copy(update={**_read_bounds(place, field, dimension), "when": when})
+
+
+def _read_choices(place: str, field: str, dimension: Choice) -> list[Any]:
+    values = [_plain(typed(f"{place}.choices[{i}]", field, value)) for i, value in enumerate(dimension.choices)]
+    if len({json.dumps(value) for value in values}) < len(values):
+        raise SpecError(f"{place}: a value is listed twice")
+    return values
+
+
+def _read_bounds(place: str, field: str, dimension: Range) -> dict[str, int | float | None]:
+    """Returns the range's `low`, `high` and `step`."""
     low, high = (_number(f"{place}.{end}", field, getattr(dimension, end)) for end in ("low", "high"))
     if low >= high:
         raise SpecError(f"{place}: low {low!r} is not below high {high!r}; a single value belongs into base")
@@ -142,7 +159,7 @@ def _read(field: str, dimension: Range | Choice) -> Range | Choice:
             raise SpecError(f"{place}.step: does not go with {'log' if dimension.log else 'points'}; leave out one of them")
         if step > high - low:
             raise SpecError(f"{place}.step: {step!r} is more than the range; lower it")
-    return dimension.model_copy(update={"low": low, "high": high, "step": step, "when": when})
+    return {"low": low, "high": high, "step": step}
 
 
 def _number(place: str, field: str, value: Any) -> int | float:
@@ -163,10 +180,12 @@ def _positive(place: str, value: Any, whole: bool) -> int | float:
 
 
 def _plain(value: Any) -> Any:
+    """Returns a tuple as a list, as JSON and YAML have it; other values unchanged."""
     return list(value) if isinstance(value, tuple) else value
 
 
 def _holds(dimension: Range | Choice, value: Any) -> bool:
+    """Whether a dimension includes a value."""
     if isinstance(dimension, Choice):
         return _plain(value) in dimension.choices
     if isinstance(value, bool) or not isinstance(value, int | float) or not dimension.low <= value <= dimension.high:
@@ -176,16 +195,16 @@ def _holds(dimension: Range | Choice, value: Any) -> bool:
 
 
 def _parents_first(dimensions: Mapping[str, Range | Choice]) -> tuple[str, ...]:
-    """The fields in an order in which each comes after those that it depends on. Raises SpecError if there is no such order."""
+    """Returns the fields in an order in which each comes after the fields that it depends on. Raises SpecError if there is none."""
     for field, dimension in dimensions.items():
         for parent, values in dimension.when.items():
             _check_parent(f"search.space.{field}.when.{parent}", parent, values, dimensions)
     order: list[str] = []
     while len(order) < len(dimensions):
-        ready = [f for f, d in dimensions.items() if f not in order and all(parent in order for parent in d.when)]
+        remaining = {field: dimension for field, dimension in dimensions.items() if field not in order}
+        ready = [field for field, dimension in remaining.items() if all(parent in order for parent in dimension.when)]
         if not ready:
-            circle = ", ".join(field for field in dimensions if field not in order)
-            raise SpecError(f"search.space: {circle} depend on one another; break the circle")
+            raise SpecError(f"search.space: {', '.join(remaining)} depend on one another; break the circle")
         order += ready
     return tuple(order)
 
@@ -201,14 +220,18 @@ def _check_parent(place: str, parent: str, values: list[Any], dimensions: Mappin
 
 
 def _check_corners(space: Space, base: Mapping[str, Any]) -> None:
-    for index, corner in enumerate(space.corners()):
-        if index == MOST_CHECKED:
-            return
+    """Raise SpecError if one of the first `MOST_CHECKED` corners is no valid configuration."""
+    for corner in islice(space.corners(), MOST_CHECKED):
         try:
             TrainingConfig.model_validate({**base, **corner})
         except ValidationError as error:
-            shown = ", ".join(f"{field}: {value}" for field, value in corner.items())
-            field = explain(error, TrainingConfig).partition(": ")[0]
-            hint = f"; search {field} only `when` it is allowed" if field in corner and len(corner) > 1 else ""
-            text = f"search.space ({shown}): {explain(error, TrainingConfig)}{hint}"
-            raise SpecError(Mistake(text, ("search", "space", field) if field in corner else ("base", field))) from None
+            raise SpecError(_corner_mistake(corner, explain(error, TrainingConfig))) from None
+
+
+def _corner_mistake(corner: Mapping[str, Any], problem: str) -> Mistake:
+    """Returns the mistake of a corner. `problem` is the configuration's message, which begins with the field."""
+    field = problem.partition(": ")[0]
+    corner_text = ", ".join(f"{name}: {value}" for name, value in corner.items())
+    hint = f"; search {field} only `when` it is allowed" if field in corner and len(corner) > 1 else ""
+    at = ("search", "space", field) if field in corner else ("base", field)
+    return Mistake(f"search.space ({corner_text}): {problem}{hint}", at)

@@ -1,4 +1,4 @@
-"""Sections of a sweep file that say nothing of cells: the objectives, the resources and the seeds."""
+"""The sections of a sweep file that describe no cells: the objectives, the resources and the seeds."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ from orchestrator.errors import SpecError
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 """Every section refuses fields that it does not know."""
 
-MOST_SEEDS = 10_000  # more are a slip of the keyboard
+MOST_SEEDS = 10_000  # a larger number is a typing mistake
 MOST_STACKED = 1_000
 
 
@@ -58,7 +58,7 @@ class Resources(BaseModel):
 
     @property
     def data_folder(self) -> str:
-        """The folder that `data` names. Raises SpecError if it names a variable that is not set."""
+        """The absolute path of the folder that `data` names. Raises SpecError if it names a variable that is not set."""
         try:
             return str(Path(expand(self.data)).absolute())
         except ValueError as error:
@@ -99,7 +99,7 @@ class Replicates(BaseModel):
 
 
 def _number_or_list(value: Any) -> Any:
-    """The value of `seeds` if pydantic may convert it. Pydantic would take `true` for 1."""
+    """Returns the value of `seeds`, or raises ValueError if pydantic should not convert it. Pydantic would take `true` for 1."""
     if isinstance(value, bool):
         raise ValueError("must be a number of seeds or a list of them, not a yes/no value")
     if isinstance(value, str) and not re.fullmatch(r"[-+]?\d+(\.0*)?", value.strip()):
@@ -109,7 +109,7 @@ def _number_or_list(value: Any) -> Any:
     return value
 
 
-def _sensible(value: int | list[int] | Replicates) -> int | list[int] | Replicates:
+def _within_limits(value: int | list[int] | Replicates) -> int | list[int] | Replicates:
     if isinstance(value, int):
         if value < 1:
             raise ValueError("makes no trial; at least 1")
@@ -131,6 +131,9 @@ def _check_listed(seeds: list[int]) -> None:
 
 
 Seeds = Annotated[
-    int | list[Whole] | Replicates, Field(union_mode="left_to_right"), BeforeValidator(_number_or_list), AfterValidator(_sensible)
+    int | list[Whole] | Replicates,
+    Field(union_mode="left_to_right"),
+    BeforeValidator(_number_or_list),
+    AfterValidator(_within_limits),
 ]
-"""How many seeds (0, 1, ...), a list of them, or for a search a number to start with and one to end with."""
+"""The number of seeds (0, 1, ...), a list of seeds, or for a search a number to start with and a largest number."""

@@ -1,4 +1,4 @@
-"""Reads sweep files: YAML in, a checked sweep out. `yaml_reader` reads the YAML and knows the line of each value."""
+"""Reads a sweep file and returns a checked sweep. `yaml_reader` reads the YAML and knows the line of each value."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -36,24 +36,24 @@ PLACES = {
 
 
 def load(path: Path, scale: str | None = None, with_metrics: bool = True) -> SweepSpec:
-    """The sweep that a YAML file describes, fully checked. `scale` takes the place of what the file says of sizes.
+    """Returns the sweep that a YAML file describes, fully checked. `scale` replaces the sizes in the file.
 
-    Without `with_metrics`, objectives and constraints are those of a sweep that names none: whoever asks which metrics there are may have
-    named a wrong one.
+    Without `with_metrics`, the file's objectives and constraints are replaced by defaults. So a user whose file names a wrong metric can
+    still list the metrics.
 
-    Raises SpecError: one line a mistake, which names the file, the line, the field, the value found and what is allowed.
+    Raises SpecError with one line for each mistake: the file, the line, the field, the value found and what is allowed.
     """
     if scale is not None:
         check_scale(scale)
     document = yaml_reader.read(path)
     try:
         raw = document.value
-        permit(own_datasets(raw) if isinstance(raw, dict) else ())  # the user named the file, and so the code that it names
+        permit(own_datasets(raw) if isinstance(raw, dict) else ())  # the user chose the file, and with it the code that it names
         scaled = raw if scale is None else rescaled(raw, scale)
         spec = parse(scaled if with_metrics else _without_metrics(scaled))
     except SpecError as error:
         raise document.pointed(error.mistakes) from None
-    except DataError as error:  # from a dataset of the user's own
+    except DataError as error:  # raised by one of the user's own datasets
         raise DataError(f"{document.file}:{_line_of_data(document, str(error))}: {error}") from None
     if document.mistakes:
         raise document.pointed(())
@@ -61,26 +61,31 @@ def load(path: Path, scale: str | None = None, with_metrics: bool = True) -> Swe
 
 
 def _without_metrics(raw: Any) -> Any:
-    """A raw sweep with the usual objectives, as many as it has, and without constraints."""
+    """Returns a raw sweep with default objectives and without constraints. A search keeps its number of objectives."""
     if not isinstance(raw, dict):
         return raw
-    search, named = raw.get("search"), raw.get("objectives")
-    count = len(named) if isinstance(search, dict) and isinstance(named, list) else len(DEFAULT_OBJECTIVES)
-    usual = [objective.model_dump() | {"reference": 0.0} for objective in DEFAULT_OBJECTIVES][: max(1, count)]
-    unbound = {key: value for key, value in search.items() if key != "constraints"} if isinstance(search, dict) else search
-    return raw | {"objectives": usual} | ({"search": unbound} if "search" in raw else {})
+    search, objectives = raw.get("search"), raw.get("objectives")
+    count = len(objectives) if isinstance(search, dict) and isinstance(objectives, list) else len(DEFAULT_OBJECTIVES)
+    defaults = [objective.model_dump() | {"reference": 0.0} for objective in DEFAULT_OBJECTIVES][: max(1, count)]
+    replaced = raw | {"objectives": defaults}
+    if isinstance(search, dict):
+        replaced["search"] = {key: value for key, value in search.items() if key != "constraints"}
+    return replaced
 
 
 def _line_of_data(document: Document, message: str) -> int:
-    """The line that names the dataset which a message is about."""
-    names = {at: str(value) for at, value in yaml_reader.values(document.value) if "dataset" in at}
-    return next((document.lines[at] for at, name in names.items() if is_own(name) and name.rpartition(":")[0] in message), 1)
+    """Returns the line of the dataset that a message is about; 1 if none is in the message."""
+    for at, value in yaml_reader.values(document.value):
+        name = str(value)
+        if "dataset" in at and is_own(name) and name.rpartition(":")[0] in message:
+            return document.lines[at]
+    return 1
 
 
 def parse(raw: Any, code_of: frozenset[str] | None = None) -> SweepSpec:
-    """The sweep that a value from YAML or JSON describes, fully checked. Raises SpecError with every mistake.
+    """Returns the sweep that a value from YAML or JSON describes, fully checked. Raises SpecError with every mistake.
 
-    With `code_of`, only these datasets of the user's own may run their code. Cells on the others are left out.
+    `code_of` has the user's own datasets whose code may run; None allows all. Cells on the other own datasets are left out.
     """
     if not isinstance(raw, dict):
         raise SpecError(f"a sweep is a mapping with a name, not {kind(raw)}; see sweeps/quickstart.yaml")
@@ -91,21 +96,21 @@ def parse(raw: Any, code_of: frozenset[str] | None = None) -> SweepSpec:
 
 
 def _validated(raw: dict[str, Any]) -> SweepSpec:
-    """The sweep before its cells are built. Its sections are checked even where its fields are wrong, to show all mistakes at once."""
+    """Returns the sweep before its cells are built. Raises SpecError with the mistakes of all sections and all fields at once."""
     spec: SweepSpec | None = None
-    wrong: list[Mistake] = []
+    refused: list[Mistake] = []
     try:
         spec = SweepSpec.model_validate(raw)
     except ValidationError as error:
-        wrong += mistakes.mistakes(error, SweepSpec, PLACES)
-    wrong += field_mistakes(raw, PLACES)
-    if spec is None or wrong:
-        raise SpecError(*dict.fromkeys(wrong))
+        refused += mistakes.mistakes(error, SweepSpec, PLACES)
+    refused += field_mistakes(raw, PLACES)
+    if spec is None or refused:
+        raise SpecError(*dict.fromkeys(refused))
     return spec
 
 
 def _example_cells(spec: SweepSpec, search: Search) -> list[Cell]:
-    """Two cells at corners of a search's space. Raises SpecError if there can be no such search."""
+    """Returns up to two cells at corners of a search's space. Raises SpecError if the search is not valid."""
     most_seeds = spec.seeds.max if isinstance(spec.seeds, Replicates) else len(spec.seed_list)
     if search.cells * most_seeds > MOST_TRIALS:
         raise SpecError(
@@ -126,26 +131,27 @@ def _check_constraints(search: Search, cell: Cell) -> None:
 
 
 def offered_metrics(spec: SweepSpec) -> dict[DataKey, list[str]]:
-    """Returns the metrics that trials on each of a sweep's datasets report. Each of them can be an objective."""
+    """Returns, for each of a sweep's datasets, the metrics that its trials report. Each of them can be an objective."""
     return _offered_by(spec.cells if spec.search is None else _example_cells(spec, spec.search))
 
 
 def example_configs(spec: SweepSpec) -> list[TrainingConfig]:
-    """Returns the configurations of a sweep's cells; of a search that has none yet, of two at corners of its space."""
+    """Returns the configurations of a sweep's cells. A search without cells has those of two corners of its space."""
     cells = _example_cells(spec, spec.search) if spec.search and not spec.cells else spec.cells
     return [cell.config for cell in cells]
 
 
 def _offered_by(cells: Sequence[Cell]) -> dict[DataKey, list[str]]:
-    return {key: config.metrics for key, config in {cell.config.data_key: cell.config for cell in cells}.items()}
+    configs = {cell.config.data_key: cell.config for cell in cells}
+    return {key: config.metrics for key, config in configs.items()}
 
 
 def check_metrics(named: Sequence[tuple[str, str]], offered: Mapping[DataKey, Sequence[str]]) -> None:
-    """Takes places, as errors name them, with the metrics that stand there. Raises SpecError where a dataset lacks one."""
+    """Raise SpecError if a dataset lacks a metric. `named` has the metrics, each after its place as errors name it."""
     for key, metrics in offered.items():
-        of = f"; of {key.dataset}" if len(offered) > 1 else ""
+        suffix = f"; of {key.dataset}" if len(offered) > 1 else ""
         for place, metric in named:
-            _check_offered(place, metric, metrics, of)
+            _check_offered(place, metric, metrics, suffix)
 
 
 def _check_objectives(spec: SweepSpec, cells: Sequence[Cell]) -> None:
@@ -156,6 +162,6 @@ def _check_objectives(spec: SweepSpec, cells: Sequence[Cell]) -> None:
         raise SpecError(f"objectives: a metric is named twice ({', '.join(names)})")
 
 
-def _check_offered(place: str, metric: str, offered: Sequence[str], of: str = "") -> None:
+def _check_offered(place: str, metric: str, offered: Sequence[str], suffix: str = "") -> None:
     if metric not in offered:
-        raise SpecError(f"{unknown_metric(place, metric, offered)}{of}")
+        raise SpecError(f"{unknown_metric(place, metric, offered)}{suffix}")

@@ -1,4 +1,4 @@
-"""A sweep: what its file says, and the cells and trials that this makes. Pure: no torch, no Ray, nothing written."""
+"""A sweep: the content of its file, and the cells and trials that follow from it. Pure: no torch, no Ray, nothing written."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class PlannedCell:
     seeds: tuple[int, ...]
     """In ascending order."""
     stopped: bool = False
-    """Whether a search stopped it early, so that its trials are not to be completed."""
+    """Whether a search stopped the cell early. Its trials are then not completed."""
 
 
 @dataclass(frozen=True)
 class _Resolved:
-    """The cells of a sweep, and what follows from them. A trial hashes its configuration for its id, so each is made once."""
+    """The cells of a sweep, and what follows from them. Each trial is made once, because its id is a hash of its configuration."""
 
     planned: tuple[PlannedCell, ...]
 
@@ -74,45 +74,51 @@ class SweepSpec(BaseModel):
     exclude: list[dict[str, Any]] = Field(default_factory=list)
     """Cells of grid and zip that match every field of an entry are left out."""
     search: Search | None = None
-    """How cells are found, in place of grid, zip and include."""
+    """How cells are proposed. Replaces grid, zip, include and exclude."""
     seeds: Seeds = 1
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=3)] = DEFAULT_OBJECTIVES
     resources: Resources = Resources()
     storage: Annotated[str, StringConstraints(min_length=1)] = "runs"
     """Folder or URI of the ledger, shared by sweeps."""
     keep: Literal["last", "front"] = "last"
-    """Checkpoints that stay when the sweep is complete: each trial's last, or those of the front's cells only."""
+    """Checkpoints that stay when the sweep is complete: the last of every trial, or those of the cells on the front only."""
     _resolved: _Resolved | None = PrivateAttr(None)
     _document: Document | None = PrivateAttr(None)
-    """The file that it was read from."""
+    """The file that the sweep was read from."""
     _own_datasets: frozenset[str] = PrivateAttr(frozenset())
     _left_out: frozenset[str] = PrivateAttr(frozenset())
 
     @model_validator(mode="after")
-    def _not_empty(self) -> "SweepSpec":
+    def _grid_and_zip_have_fields(self) -> "SweepSpec":
         for field in ("grid", "zip"):
             if field in self.model_fields_set and not getattr(self, field):
                 raise ValueError(f"{field}: is empty; give it fields with lists of values, or leave it out")
         return self
 
     @model_validator(mode="after")
-    def _search_or_not(self) -> "SweepSpec":
+    def _fields_agree(self) -> "SweepSpec":
         if self.search is None:
-            if isinstance(self.seeds, Replicates):
-                raise ValueError("seeds: only a search spends further seeds; write a number, or a search with the sampler grid")
-            if len(self.objectives) < 2:
-                raise ValueError("objectives: a list has too few entries; at least 2 outside a search")
-            return self
+            self._check_written_out()
+        else:
+            self._check_searched(self.search)
+        return self
+
+    def _check_written_out(self) -> None:
+        if isinstance(self.seeds, Replicates):
+            raise ValueError("seeds: only a search spends further seeds; write a number, or a search with the sampler grid")
+        if len(self.objectives) < 2:
+            raise ValueError("objectives: a list has too few entries; at least 2 outside a search")
+
+    def _check_searched(self, search: Search) -> None:
         for field in ("grid", "zip", "include", "exclude"):
             if getattr(self, field):
                 raise ValueError(f"{field}: a search finds its own cells; put what varies into search.space, or leave out search")
-        if self.search.stop.no_gain and any(objective.reference is None for objective in self.objectives):
+        if search.stop.no_gain and any(objective.reference is None for objective in self.objectives):
             raise ValueError("search.stop.no_gain: needs a hypervolume; give every objective a reference")
-        return self
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """Every cell: (grid x zip - exclude) + include, or what a search has found so far. Raises SpecError with every mistake."""
+        """Every cell: (grid x zip - exclude) + include, or those a search has proposed so far. Raises SpecError with every mistake."""
         return self._resolve().cells
 
     @property
@@ -132,15 +138,15 @@ class SweepSpec(BaseModel):
 
     @property
     def labels(self) -> dict[str, str]:
-        """What tells each cell from the others, by its id: its model, its beta, and the fields that differ."""
+        """A label for each cell, by its id: its model, its beta, and the fields in which the model's cells differ."""
         return self._resolve().labels
 
     def with_cells(self, planned: Iterable[PlannedCell]) -> "SweepSpec":
-        """The search with the cells that it has found so far: from here on a sweep like any other."""
+        """Returns the search with the cells that it has proposed so far. All readers can treat it like a sweep without a search."""
         return self._with(_resolved=_Resolved(tuple(planned)))
 
     def cell_of(self, fields: dict[str, Any]) -> Cell:
-        """The cell of a search that has these fields over its base. Raises SpecError."""
+        """Returns the cell of a search whose fields are these, and else those of `base`. Raises SpecError."""
         return expansion.searched_cell(self.base, fields)
 
     def _resolve(self) -> _Resolved:
@@ -164,12 +170,12 @@ class SweepSpec(BaseModel):
 
     @property
     def adaptive(self) -> bool:
-        """Whether cells get further seeds where these matter."""
+        """Whether cells whose place on or off the front is undecided get further seeds."""
         return isinstance(self.seeds, Replicates)
 
     @property
     def source(self) -> str:
-        """The text of the file that it was read from; empty for a sweep that comes from no file."""
+        """The text of the file that the sweep was read from; empty if it was not read from a file."""
         return self._document.text if self._document else ""
 
     @property
@@ -179,19 +185,19 @@ class SweepSpec(BaseModel):
 
     @property
     def left_out(self) -> frozenset[str]:
-        """The user's own datasets whose cells are missing, because their code may not run; see `sweep_file.parse`."""
+        """The user's own datasets whose cells are left out, because their code may not run; see `sweep_file.parse`."""
         return self._left_out
 
     def pointed(self, error: SpecError) -> SpecError:
-        """The error with file and line, if the sweep was read from a file."""
+        """Returns the error with file and line, if the sweep was read from a file."""
         return self._document.pointed(error.mistakes) if self._document else error
 
     def with_own_datasets(self, own: frozenset[str], left_out: frozenset[str]) -> "SweepSpec":
-        """The sweep as one that names these datasets of the user's own, and is made without the cells of those left out."""
+        """Returns the sweep with the user's own datasets that it names, and with those whose cells are left out."""
         return self._with(_own_datasets=own, _left_out=left_out)
 
     def read_from(self, document: Document) -> "SweepSpec":
-        """The sweep as one that was read from this file."""
+        """Returns the sweep with the file that it was read from."""
         return self._with(_document=document)
 
     def _with(self, **private: Any) -> "SweepSpec":

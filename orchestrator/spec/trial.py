@@ -19,7 +19,7 @@ ID_LENGTH = 16  # hexadecimal digits: 64 bits, a collision among a million trial
 
 
 def digest(value: Any) -> str:
-    """A hash of plain values (dicts, lists, strings, numbers). Values that JSON cannot hold exactly are refused."""
+    """Returns a hash of plain values (dicts, lists, strings, numbers). Raises ValueError for NaN and infinity, which JSON cannot hold."""
     text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
@@ -67,23 +67,23 @@ class Trial:
 
 
 def varying_fields(cells: Sequence[Cell]) -> dict[str, list[str]]:
-    """By model, the fields other than beta in which its cells differ."""
+    """Returns, for each model, the fields other than beta in which its cells differ."""
     values: dict[str, dict[str, set[Any]]] = {}
     for cell in cells:
-        of_model = values.setdefault(cell.config.model, {})
+        model_values = values.setdefault(cell.config.model, {})
         for field, value in cell.config:
-            of_model.setdefault(field, set()).add(value)
-    unnamed = ("beta", "data_hash")  # each dataset of a sweep has one hash, so that its name tells as much
+            model_values.setdefault(field, set()).add(value)
+    unnamed = ("beta", "data_hash")  # the dataset's name stands for its hash: a sweep has one hash for each dataset
     return {
-        model: [field for field, distinct in of_model.items() if len(distinct) > 1 and field not in unnamed]
-        for model, of_model in values.items()
+        model: [field for field, distinct in model_values.items() if len(distinct) > 1 and field not in unnamed]
+        for model, model_values in values.items()
     }
 
 
 def series(cells: Sequence[Cell]) -> dict[str, str]:
-    """Cell id to its line in a figure: its model, and the fields other than beta in which cells of that model differ.
+    """Returns, by cell id, the cell's line in a figure: its model, and the fields other than beta in which the model's cells differ.
 
-    They are in the order of a legend: models in the order of `MODELS`, the paper's first, then cells in their order.
+    The cells are in the order of a legend: by model in the order of `MODELS`, which has the paper's models first.
     """
     varying = varying_fields(cells)
     lines = {}
@@ -94,11 +94,11 @@ def series(cells: Sequence[Cell]) -> dict[str, str]:
 
 
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
-    """Cell id to its series and beta, which tell it from the sweep's other cells."""
+    """Returns, by cell id, the cell's series and beta. No two cells of a sweep have the same label."""
     lines = series(cells)
     return {cell.id: f"{lines[cell.id]} beta={spelled(cell.config.beta)}" for cell in cells}
 
 
 def spelled(number: float) -> str:
-    """A number as text: short if that is exact, otherwise with every digit, so that two betas never read the same."""
+    """Returns a number as text: short if that is exact, otherwise with all digits. So different betas have different texts."""
     return f"{number:g}" if float(f"{number:g}") == number else repr(number)

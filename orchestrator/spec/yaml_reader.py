@@ -1,8 +1,8 @@
-"""Reads sweep files as YAML: plain values, and the line of each. A file gives texts, numbers, true, false, lists and mappings only.
+"""Reads a sweep file as YAML: its plain values, and the line of each. Values are texts, numbers, true, false, lists and mappings only.
 
 Numbers are read as a person reads them. YAML 1.1, which PyYAML follows, takes `016` for 14, `1:30` for 90, `1e3` for a text and `no` for
-false. Here a plain number is decimal, as in YAML 1.2: `016` is 16 and `1e3` is 1000. Whatever else looks like a number (`0x1F`, `0o17`,
-`1:30`) stays a text, which no numeric field accepts. Only `true` and `false` are truth values.
+false. Here a plain number is decimal, as in YAML 1.2: `016` is 16 and `1e3` is 1000. Other forms of numbers (`0x1F`, `0o17`, `1:30`) are
+read as text, which no numeric field accepts. Only `true` and `false` are truth values.
 """
 
 import codecs
@@ -30,18 +30,18 @@ _PLAIN = {
     "int": r"[-+]?[0-9]+(?:_[0-9]+)*",
     "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
 }
-"""The unquoted texts that are not read as text, by what they are read as."""
+"""By type, the unquoted texts that are read as this type. All others are read as text."""
 _CONTAINERS = (f"{_TAG}map", f"{_TAG}seq")
 
 
 class SweepLoader(yaml.SafeLoader):
-    """Composes nodes and constructs nothing; plain texts have the types of `_PLAIN`."""
+    """Composes nodes and builds no Python objects. Unquoted texts have the types of `_PLAIN`."""
 
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
     count = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """As PyYAML's, but refuses more nodes than a sweep may hold."""
+        """Returns PyYAML's node. Raises SpecError if the file has more nodes than a sweep may have."""
         self.count += 1
         if self.count > 2 * MOST_VALUES:
             raise SpecError(_too_many())
@@ -64,40 +64,48 @@ class Document:
     lines: dict[Location, int]
     """The line of each value, from 1, by its place."""
     mistakes: tuple[Mistake, ...] = ()
-    """What cannot be read, each with its line."""
+    """The parts of the file that cannot be read, each with its line."""
 
     def pointed(self, mistakes: Iterator[Mistake] | tuple[Mistake, ...]) -> SpecError:
-        """The mistakes of this file and these, each as `file:line: ...`, in the order of lines, without those that follow from others."""
-        unread = [mistake.at for mistake in self.mistakes]
-        independent = [m for m in mistakes if not any(m.at[: len(at)] == at for at in unread if at)]
-        lined = sorted(((self.line(m), m.text) for m in (*self.mistakes, *independent)), key=lambda pair: pair[0])
-        shown = [f"{self.file}:{line}: {text}" for line, text in lined[:MOST_SHOWN]]
-        more = [f"{self.file}:{lined[MOST_SHOWN][0]}: and {len(lined) - MOST_SHOWN} more mistakes"] if lined[MOST_SHOWN:] else []
-        return SpecError(*shown, *more)
+        """Returns an error with the file's own mistakes and these, each as `file:line: ...`, in the order of lines.
+
+        A mistake inside a part that could not be read is left out, because it follows from that part's own mistake.
+        """
+        unread = [mistake.at for mistake in self.mistakes if mistake.at]
+        independent = [mistake for mistake in mistakes if not any(mistake.at[: len(at)] == at for at in unread)]
+        with_lines = [(self.line(mistake), mistake.text) for mistake in (*self.mistakes, *independent)]
+        with_lines.sort(key=lambda pair: pair[0])
+        messages = [f"{self.file}:{line}: {text}" for line, text in with_lines[:MOST_SHOWN]]
+        if len(with_lines) > MOST_SHOWN:
+            messages.append(f"{self.file}:{with_lines[MOST_SHOWN][0]}: and {len(with_lines) - MOST_SHOWN} more mistakes")
+        return SpecError(*messages)
 
     def line(self, mistake: Mistake) -> int:
-        """The line of a mistake's place, or of the nearest thing around it."""
+        """Returns the line of a mistake's place, or of the smallest part of the file around it."""
         at = mistake.at or self._place(mistake.text)
         while at and at not in self.lines:
             at = at[:-1]
         return mistake.line or self.lines.get(at, 1)
 
     def _place(self, text: str) -> Location:
-        """The longest place whose name a message begins with."""
+        """Returns the longest place whose name a message begins with."""
         places = [at for at in self.lines if re.match(rf"{re.escape(dotted(at))}(?![\w-])", text)]
         return max(places, key=len, default=())
 
 
 def dotted(place: Location) -> str:
-    """A place as messages name it: `search.space.beta.choices[1]`."""
+    """Returns a place as messages name it: `search.space.beta.choices[1]`."""
     path = ""
     for part in place:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if path else part
     return path
 
 
 def values(value: Any, place: Location = ()) -> Iterator[tuple[Location, Any]]:
-    """Each value that is neither a list nor a mapping, with its place."""
+    """Yields each value that is neither a list nor a mapping, with its place."""
     if isinstance(value, dict | list):
         for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from values(inner, (*place, part))
@@ -106,7 +114,7 @@ def values(value: Any, place: Location = ()) -> Iterator[tuple[Location, Any]]:
 
 
 def read(path: Path) -> Document:
-    """A file's value with the line of each part. Raises SpecError, with file and line, if it cannot be read at all."""
+    """Returns a file's value with the line of each part. Raises SpecError, with file and line, if the file cannot be read at all."""
     try:
         text = _text(path)
         node = _compose(text)
@@ -121,7 +129,7 @@ def read(path: Path) -> Document:
 
 
 def _text(path: Path) -> str:
-    """The file as text. Refuses more bytes than a sweep may have."""
+    """Returns the file as text. Raises SpecError if it has more bytes than a sweep may have."""
     try:
         place = Path(expand(str(path)))
         _check_kind(place)
@@ -139,7 +147,7 @@ def _text(path: Path) -> str:
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse what is not a file: reading a pipe could wait forever. Pipes that the shell opened, `/dev/stdin` or `<(...)`, are taken."""
+    """Raise SpecError if the path is no file. Reading a pipe could wait forever; the shell's (`/dev/stdin`, `<(...)`) are allowed."""
     mode = path.stat().st_mode
     if stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and str(path).startswith(("/dev/stdin", "/dev/fd/"))):
         return
@@ -159,7 +167,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _compose(text: str) -> Any:
-    """The tree of nodes; None if the file is empty."""
+    """Returns the tree of nodes; None if the file is empty."""
     try:
         return yaml.compose(text, Loader=SweepLoader)
     except yaml.MarkedYAMLError as error:
@@ -167,7 +175,8 @@ def _compose(text: str) -> Any:
         where = f"column {mark.column + 1}: " if mark else ""
         raise SpecError(Mistake(f"{where}not valid YAML: {_problem(error)}", line=mark.line + 1 if mark else 0)) from None
     except yaml.reader.ReaderError as error:
-        line, advice = text.count("\n", 0, error.position) + 1, "remove it" if error.character else "save the file as UTF-8 text"
+        line = text.count("\n", 0, error.position) + 1
+        advice = "remove it" if error.character else "save the file as UTF-8 text"
         raise SpecError(Mistake(f"not valid YAML: it has the character {chr(error.character)!a}; {advice}", line=line)) from None
     except (ValueError, yaml.YAMLError) as error:
         raise SpecError(f"not valid YAML: {error}".replace("\n", " ")) from None
@@ -196,7 +205,7 @@ class _Reading:
     _count: int = 0
 
     def value(self, node: yaml.Node, place: Location) -> Any:
-        """The value of a node. Its lines and mistakes are collected."""
+        """Returns the value of a node, and collects its lines and mistakes."""
         self._count += 1
         if self._count > MOST_VALUES:  # a few lines of nested aliases make gigabytes
             raise SpecError(_too_many())
@@ -258,7 +267,7 @@ class _Reading:
 
 
 def _key_problem(node: yaml.Node, earlier: dict[str, Any], lines: dict[Location, int], place: Location) -> str:
-    """What is wrong with a key; empty if it is sound."""
+    """Returns what is wrong with a key; empty if nothing is."""
     if not isinstance(node, yaml.ScalarNode) or not node.value.isprintable():
         shown = repr(node.value) if isinstance(node, yaml.ScalarNode) else "a list or mapping"
         return f"the key {shown} is not plain text; put it in quotes, on one line"

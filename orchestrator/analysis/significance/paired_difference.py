@@ -8,7 +8,7 @@ from orchestrator.analysis.significance.hypotheses import ERROR
 
 @dataclass(frozen=True)
 class NotRanked:
-    """A pair that is not compared, and why not."""
+    """A pair that is not compared, with the reason."""
 
     first: str
     second: str
@@ -17,7 +17,7 @@ class NotRanked:
 
 @dataclass(frozen=True)
 class Difference:
-    """first - second over the seeds that both have complete, in the unit of the quantity."""
+    """first - second over the seeds that are complete for both, in the unit of the quantity."""
 
     first: str
     second: str
@@ -28,15 +28,16 @@ class Difference:
     p: float
     """Two-sided p-value of the sign-flip test: exact for up to `EXACT_PAIRS` seeds; 1 for a single seed."""
     p_holm: float
-    """Holm's correction of `p` over the `pairs` that were compared together; pairs that are not ranked do not count."""
+    """`p` with Holm's correction over all `pairs`."""
     pairs: int
+    """How many pairs were compared together; pairs that are not ranked do not count."""
     least: float
-    """The smallest value that `p_holm` could have with this many pairs and seeds, whatever the numbers."""
+    """The smallest value that `p_holm` can have with this number of pairs and seeds."""
     caveat: str = ""
 
     @property
     def n(self) -> int:
-        """Seeds that both have complete."""
+        """How many seeds are complete for both."""
         return len(self.seeds)
 
     @property

@@ -1,7 +1,8 @@
-"""Kendall's tau of a sequence with its own order, and how probable such a tau is by chance. Pure.
+"""Kendall's tau between the values of a sequence and their positions, and its p-values. Pure.
 
-Time grows with the number of values n as n log n. The exact distribution takes n^4, and the square of the pairs over all samples, so it
-is used for at most `MOST_PAIRS` pairs. The number of falls among more pairs is as good as normal.
+The pairs of n values are counted in a time that grows as n log n. The exact distribution takes n^4 for each sample, and the square of the
+number of pairs for all samples together. So it is used for at most `MOST_PAIRS` pairs. Among more pairs, the number of falling pairs is
+practically normal.
 """
 
 import math
@@ -16,19 +17,19 @@ from numpy.typing import NDArray
 from scipy import special
 
 MOST_PAIRS = 20_000
-"""Pairs over all samples. For so many, the exact distribution takes a tenth of a second."""
+"""Largest number of pairs, over all samples, with an exact distribution. For this number it takes a tenth of a second."""
 
 
 @dataclass(frozen=True)
 class OrderedPairs:
-    """How many pairs of a sequence rise, and how many fall; the others tie."""
+    """How many pairs of a sequence rise (the later value is higher), and how many fall; the others tie."""
 
     rising: int
     falling: int
 
 
 def ordered_pairs(values: Sequence[float]) -> OrderedPairs:
-    """Counts the pairs of the sequence in which the later value is higher, and in which it is lower."""
+    """Returns how many pairs of the sequence rise, and how many fall."""
     rising = falling = 0
     before: list[float] = []
     for value in values:
@@ -39,30 +40,33 @@ def ordered_pairs(values: Sequence[float]) -> OrderedPairs:
 
 
 def tau(values: Sequence[float]) -> float:
-    """Kendall's tau-a between the values and their order: pairs that rise less pairs that fall, as a share of all pairs."""
+    """Returns Kendall's tau-a between the values and their positions: (rising pairs - falling pairs) / all pairs."""
     pairs = ordered_pairs(values)
     return (pairs.rising - pairs.falling) / math.comb(len(values), 2)
 
 
 def is_exact(samples: Sequence[Sequence[float]]) -> bool:
-    """Whether `tau_p` is exact for these samples, and not approximate."""
+    """Whether `tau_p` is exact for these samples; otherwise it is approximate."""
     return sum(math.comb(len(values), 2) for values in samples) <= MOST_PAIRS
 
 
 def tau_p(samples: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """The probabilities of a mean tau at least as high, and of one at least as low, if every order of each sample is equally likely.
+    """Returns the probabilities of a mean tau at least as high, and of one at least as low, if all orders of a sample are equally likely.
 
-    The samples have one length and are independent of one another. Values that tie in a sample tie in all its orders.
+    The samples have the same length and are independent of one another. Values that tie in a sample tie in all its orders.
     """
     falls = sum(ordered_pairs(values).falling for values in samples)
     if not is_exact(samples):
         return _normal_p(samples, falls)
-    null = reduce(np.convolve, [_falls(values) for values in samples])
-    return min(1.0, float(null[: falls + 1].sum())), min(1.0, float(null[falls:].sum()))
+    probabilities = reduce(np.convolve, [_falls(values) for values in samples])  # of 0, 1, ... falls over all samples
+    return min(1.0, float(probabilities[: falls + 1].sum())), min(1.0, float(probabilities[falls:].sum()))
 
 
 def _normal_p(samples: Sequence[Sequence[float]], falls: int) -> tuple[float, float]:
-    """`tau_p` from the mean and variance of the number of falls (Kendall, Rank Correlation Methods), with half a fall for continuity."""
+    """Returns `tau_p` from the mean and variance of the number of falls (Kendall, Rank Correlation Methods).
+
+    Half a fall is added as a correction for continuity.
+    """
     mean = sum(_untied(values) for values in samples) / 2
     sd = math.sqrt(sum(_variance(values) for values in samples))
     if sd == 0:
@@ -71,12 +75,12 @@ def _normal_p(samples: Sequence[Sequence[float]], falls: int) -> tuple[float, fl
 
 
 def _untied(values: Sequence[float]) -> int:
-    """How many pairs do not tie."""
+    """Returns how many pairs do not tie."""
     return math.comb(len(values), 2) - sum(math.comb(count, 2) for count in Counter(values).values())
 
 
 def _variance(values: Sequence[float]) -> float:
-    """The variance of the number of falls over all orders of the values."""
+    """Returns the variance of the number of falls over all orders of the values."""
     sizes = Counter(values).values()
     return (_cubic(len(values)) - sum(_cubic(count) for count in sizes)) / 72
 
@@ -86,47 +90,48 @@ def _cubic(n: int) -> int:
 
 
 def _falls(values: Sequence[float]) -> NDArray[np.floating]:
-    """(P + 1,): probabilities of 0 to P falling pairs among all orders of the values, P being the pairs that do not tie."""
+    """Returns (P + 1,): the probabilities of 0 to P falling pairs over all orders of the values. P pairs do not tie."""
     return _falls_of(len(values), tuple(count for count in Counter(values).values() if count > 1))
 
 
 @cache
 def _falls_of(n: int, ties: tuple[int, ...]) -> NDArray[np.floating]:
-    """`_falls` of n values. `ties` has the size of each set of equal values.
+    """Returns `_falls` of n values. `ties` has the size of each set of equal values.
 
-    Among different values the number of falls is a sum of independent numbers: the falls before the first value, the second, and so on.
-    Then the sets of equal values are put among them one by one. Where these fall is independent of the falls so far.
+    Among distinct values, the number of falls is a sum of independent numbers: the falls that end at the first value, at the second, and
+    so on. Then the sets of equal values are added one by one. The positions of a set are independent of the falls among the values that
+    were there before.
     """
-    different = n - sum(ties)
-    counts = _orders(different)
+    placed = n - sum(ties)
+    counts = _orders(placed)
     probabilities: NDArray[np.floating] = counts / counts.sum()
-    for alike in ties:
-        probabilities = np.convolve(probabilities, _between(different, alike))
-        different += alike
+    for size in ties:
+        probabilities = np.convolve(probabilities, _between(placed, size))
+        placed += size
     return probabilities
 
 
 def _orders(n: int) -> NDArray[np.floating]:
-    """(n (n - 1) / 2 + 1,): how many orders of n different values have 0, 1, ... falling pairs. Whole numbers, so exact."""
+    """Returns (n (n - 1) / 2 + 1,): how many orders of n distinct values have 0, 1, ... falling pairs. Exact whole numbers."""
     return reduce(np.convolve, [np.ones(k) for k in range(1, n + 1)], np.ones(1))
 
 
-def _between(others: int, alike: int) -> NDArray[np.floating]:
-    """(others * alike + 1,): probabilities of falling pairs between equal values and others that are all higher, in a random order.
+def _between(others: int, equal: int) -> NDArray[np.floating]:
+    """Returns (others * equal + 1,): the probabilities of 0, 1, ... falling pairs between equal values and higher ones in a random order.
 
-    The last value is either one of the equal ones, and all other values before it exceed it, or another one, which changes nothing. These
-    are sums of positive numbers alone, so that no digit is lost. A quotient of two polynomials was wrong for thirty values.
+    There are `equal` equal values and `others` higher ones. If the last value is one of the equal ones, it makes a fall with each higher
+    value. If it is a higher one, it makes none. So the probabilities for a length follow from those for one value fewer. They are sums of
+    positive numbers, so that no digit is lost. A quotient of two polynomials was wrong for thirty values.
     """
-    row: list[NDArray[np.floating]] = [np.ones(1)]  # an entry for each number of equal ones among the first values
-    for length in range(1, others + alike + 1):
-        row = [_last(row, length, equal) if 0 < equal < length else np.ones(1) for equal in range(min(length, alike) + 1)]
-    return row[alike]
+    row: list[NDArray[np.floating]] = [np.ones(1)]  # row[k]: probabilities if k of the values are equal ones
+    for length in range(1, others + equal + 1):
+        row = [_last(row, length, k) if 0 < k < length else np.ones(1) for k in range(min(length, equal) + 1)]
+    return row[equal]
 
 
 def _last(row: Sequence[NDArray[np.floating]], length: int, equal: int) -> NDArray[np.floating]:
-    """Probabilities of falling pairs among `length` values, `equal` of which are equal; `row` has those among one value fewer."""
+    """Returns the probabilities for `length` values, `equal` of which are equal. `row` has the probabilities for one value fewer."""
     falls: NDArray[np.floating] = np.zeros(equal * (length - equal) + 1)
-    before = row[equal - 1]
-    falls[length - equal :] += before * (equal / length)
-    falls[: len(row[equal])] += row[equal] * (1 - equal / length)
+    falls[length - equal :] += row[equal - 1] * (equal / length)  # the last value is an equal one
+    falls[: len(row[equal])] += row[equal] * (1 - equal / length)  # the last value is a higher one
     return falls

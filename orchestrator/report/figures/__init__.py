@@ -1,1 +1,1 @@
-"""Figures, drawn with matplotlib."""
+"""Draws figures with matplotlib."""

@@ -1,4 +1,4 @@
-"""Figures 3, 12 and 13: curves over the number of modalities given, and attributes one by one, at one beta."""
+"""Draws Figures 3, 12 and 13: curves over the number of given modalities, and each attribute, at one beta."""
 
 import math
 import textwrap
@@ -21,9 +21,9 @@ from orchestrator.report.render.numbers import number
 from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import Cell, series, spelled
 
-FEWEST = 3  # modalities that make a curve
+FEWEST = 3  # modalities; fewer make no curve
 SPREAD = f"{SD_BARS}; a cell that lacks seeds is faint, has no spread, and says how many it has."
-DODGE = 0.22  # between the models of one attribute, in rows
+DODGE = 0.22  # distance between the models of one attribute, in rows
 TITLES = {
     metric_names.PROBE: "latent classification",
     metric_names.COHERENCE: "coherence of the modalities not given",
@@ -33,7 +33,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Line:
-    """A cell of the figure's beta, and how it is drawn."""
+    """A cell at the figure's beta, with its label and style."""
 
     cell: Cell
     label: str
@@ -42,25 +42,27 @@ class Line:
 
     @property
     def alpha(self) -> float:
-        """`FAINT` where seeds are missing."""
+        """The line's opacity: `FAINT` if seeds are missing."""
         return 1.0 if self.complete else FAINT
 
 
 def by_size(group: ModelGroup) -> Figure | None:
-    """Figure 3: probe, coherence and log-likelihood against the number of modalities given; None for fewer than three."""
-    M, (beta, lines), metrics = group.config.M, _lines(group), by_size_metrics(group)
-    if not _reported(group, lines, [metric for of in metrics.values() for metric in of]):
+    """Draws Figure 3: probe, coherence and log-likelihood against the number of given modalities; None for fewer than three."""
+    M, metrics_by_kind = group.config.M, by_size_metrics(group)
+    beta, lines = _lines(group)
+    if not _reported(group, lines, [metric for metrics in metrics_by_kind.values() for metric in metrics]):
         return None
-    columns = panels_across(len(metrics), 2.2)
-    rows = -(-len(metrics) // columns)
+    columns = panels_across(len(metrics_by_kind), 2.2)
+    rows = -(-len(metrics_by_kind) // columns)
     figure = blank(2.2 * columns + 2.4, 2.5 * rows + 0.7)
-    for axes, (kind, of) in zip(_panels(figure, rows, columns, len(metrics)), metrics.items(), strict=True):
+    panels = _panels(figure, rows, columns, len(metrics_by_kind))
+    for axes, (kind, metrics) in zip(panels, metrics_by_kind.items(), strict=True):
         for line in lines:
-            _curve(axes, group, line, of)
+            _curve(axes, group, line, metrics)
         dress(axes)
         axes.set_title(textwrap.fill(TITLES[kind], 24), fontsize="small", loc="left")
         axes.set_xlabel("number of modalities given", fontsize="small")
-        axes.set(ylabel=group.unit(of[0]), xlim=(0.8, M + 0.2), xticks=range(1, M + 1))
+        axes.set(ylabel=group.unit(metrics[0]), xlim=(0.8, M + 0.2), xticks=range(1, M + 1))
     handles = [handle(line.label + _joint_coherence(group, line), line.style) for line in lines]
     caption = f"Means over all subsets of a size, larger is better; the legend has the joint coherence. Bands: {SPREAD}"
     frame(figure, title("By the number of modalities given", group, f", β = {spelled(beta)}"), caption, handles)
@@ -68,26 +70,26 @@ def by_size(group: ModelGroup) -> Figure | None:
 
 
 def by_size_metrics(group: ModelGroup) -> dict[str, list[str]]:
-    """The metrics of each panel of Figure 3, by the number of modalities given; empty for fewer than three modalities."""
+    """Returns the metrics of each panel of Figure 3, in order of size; empty for fewer than three modalities."""
     M = group.config.M
-    sizes = {metric_names.PROBE: M, metric_names.COHERENCE: M - 1, metric_names.LOG_LIKELIHOOD: M}
     if M < FEWEST:
         return {}
-    return {kind: [f"{kind}/{metric_names.given(size)}" for size in range(1, most + 1)] for kind, most in sizes.items()}
+    largest = {metric_names.PROBE: M, metric_names.COHERENCE: M - 1, metric_names.LOG_LIKELIHOOD: M}
+    return {kind: [f"{kind}/{metric_names.given(size)}" for size in range(1, most + 1)] for kind, most in largest.items()}
 
 
 def attribute_coherence(group: ModelGroup) -> Figure | None:
-    """Figure 12: average precision of each attribute in what is generated; a panel a subset given and modality generated."""
+    """Draws Figure 12: average precision of each attribute in generated modalities. A panel is a given subset and a target."""
     return _attributes(group, "Attributes of what is generated", coherence_panels(group))
 
 
 def attribute_probe(group: ModelGroup) -> Figure | None:
-    """Figure 13: average precision of each attribute, read linearly off the posterior's mean; a panel a subset given."""
+    """Draws Figure 13: average precision of a linear classifier of each attribute on posterior means. A panel is a given subset."""
     return _attributes(group, "Attributes in the latents", probe_panels(group))
 
 
 def coherence_panels(group: ModelGroup) -> dict[str, list[str]]:
-    """The metrics of each panel of Figure 12, an attribute each."""
+    """Returns the metrics of each panel of Figure 12, one for each attribute."""
     modalities = group.config.modalities
     metrics = {
         f"{_and(subset)} → {target}": f"{metric_names.COHERENCE}/{metric_names.subset_name(subset)}/{target}"
@@ -98,7 +100,7 @@ def coherence_panels(group: ModelGroup) -> dict[str, list[str]]:
 
 
 def probe_panels(group: ModelGroup) -> dict[str, list[str]]:
-    """The metrics of each panel of Figure 13, an attribute each."""
+    """Returns the metrics of each panel of Figure 13, one for each attribute."""
     metrics = {
         f"given {_and(subset)}": f"{metric_names.PROBE}/{metric_names.subset_name(subset)}"
         for subset in metric_names.subsets(group.config.modalities)
@@ -111,22 +113,30 @@ def _of_attributes(group: ModelGroup, panels: Mapping[str, str]) -> dict[str, li
 
 
 def numbers(group: ModelGroup, panels: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """A row for each panel, cell of the figure's beta and metric: n, mean and standard deviation."""
+    """Returns a row for each panel, cell at the figure's beta and metric: n, mean and standard deviation."""
     rows = []
     for heading, metrics in panels.items():
         for line in _lines(group)[1]:
             for metric in metrics:
-                found, config = _summary(group, line, metric), line.cell.config
-                row = {"panel": heading, "metric": metric, "cell_id": line.cell.id, "model": config.model, "beta": config.beta}
-                rows.append(
-                    row
-                    | {"n": len(group.sample(line.cell, metric)), "complete": line.complete, "mean": found.mean, "sd": found.sd}
-                )
+                rows.append({"panel": heading, "metric": metric} | _record(group, line, metric))
     return pd.DataFrame(rows)
 
 
+def _record(group: ModelGroup, line: Line, metric: str) -> dict[str, object]:
+    config, over_seeds = line.cell.config, _summary(group, line, metric)
+    return {
+        "cell_id": line.cell.id,
+        "model": config.model,
+        "beta": config.beta,
+        "n": len(group.sample(line.cell, metric)),
+        "complete": line.complete,
+        "mean": over_seeds.mean,
+        "sd": over_seeds.sd,
+    }
+
+
 def _attributes(group: ModelGroup, what: str, panels: Mapping[str, Sequence[str]]) -> Figure | None:
-    """One row of panels with a shared axis of attributes, in the dataset's order from above."""
+    """Draws panels with a shared axis of attributes, in the dataset's order from above."""
     attributes, (beta, lines) = group.config.attributes, _lines(group)
     if not _reported(group, lines, [metric for metrics in panels.values() for metric in metrics]):
         return None
@@ -149,7 +159,7 @@ def _attributes(group: ModelGroup, what: str, panels: Mapping[str, Sequence[str]
 
 
 def _panels(figure: Figure, rows: int, columns: int, count: int, shared: bool = False) -> list[Axes]:
-    """The first so many axes of a grid; those that are left over are taken away."""
+    """Returns the first `count` axes of a grid. The other axes are removed."""
     grid = list(np.ravel(figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared)))
     for axes in grid[count:]:
         axes.remove()
@@ -157,45 +167,50 @@ def _panels(figure: Figure, rows: int, columns: int, count: int, shared: bool = 
 
 
 def _lines(group: ModelGroup) -> tuple[float, list[Line]]:
-    """The beta of the paper's tables, or the one that stands for it (`model_groups.common_beta`), and its cells in legend order."""
-    wanted = float(PAPER.get(group.config.dataset, {}).get("beta", 1.0))
-    shared = group.beta(wanted, among=[model for model in PAPER_MODELS if group.line(model)] or list(group.lines))
+    """Returns the figure's beta and its cells in the order of the legend.
+
+    The beta is that of the paper's tables, or the one that replaces it (`model_groups.common_beta`).
+    """
+    paper_beta = float(PAPER.get(group.config.dataset, {}).get("beta", 1.0))
+    shared = group.beta(paper_beta, among=[model for model in PAPER_MODELS if group.line(model)] or list(group.lines))
     beta = group.cells[0].config.beta if shared is None else shared
-    found = series(group.cells)
-    styles = series_styles(found.values())
+    series_of = series(group.cells)
+    styles = series_styles(series_of.values())
     order = list(styles)
     cells = [cell for cell in group.cells if cell.config.beta == beta]
-    cells.sort(key=lambda cell: order.index(found[cell.id]))
+    cells.sort(key=lambda cell: order.index(series_of[cell.id]))
     lines = []
     for cell in cells:
         n, planned = group.reported(cell), len(group.seeds)
-        label = proper(found[cell.id]) + ("" if n == planned else f" ({n}/{planned})")
-        lines.append(Line(cell, label, styles[found[cell.id]], n == planned))
+        name = series_of[cell.id]
+        label = proper(name) + ("" if n == planned else f" ({n}/{planned})")
+        lines.append(Line(cell, label, styles[name], n == planned))
     return beta, lines
 
 
 def _reported(group: ModelGroup, lines: Sequence[Line], metrics: Sequence[str]) -> bool:
+    """Whether a seed of one of the cells reports one of the metrics."""
     return any(group.sample(line.cell, metric) for line in lines for metric in metrics)
 
 
 def _curve(axes: Axes, group: ModelGroup, line: Line, metrics: Sequence[str]) -> None:
     style = line.style
-    shown = [(size, _summary(group, line, metric)) for size, metric in enumerate(metrics, 1)]
-    shown = [(size, found) for size, found in shown if not math.isnan(found.mean)]
-    sizes, means = [size for size, _ in shown], [found.mean for _, found in shown]
+    all_sizes = {size: _summary(group, line, metric) for size, metric in enumerate(metrics, 1)}
+    summaries = {size: over_seeds for size, over_seeds in all_sizes.items() if not math.isnan(over_seeds.mean)}
+    sizes, means = list(summaries), [over_seeds.mean for over_seeds in summaries.values()]
     axes.plot(
         sizes, means, color=style.colour, marker=style.marker, linestyle=style.line, linewidth=1.3, markersize=5, alpha=line.alpha
     )
     if line.complete and len(group.seeds) > 1:
-        sds = [found.sd for _, found in shown]
-        low, high = ([mean + sign * sd for mean, sd in zip(means, sds, strict=True)] for sign in (-1, 1))
+        low = [over_seeds.mean - over_seeds.sd for over_seeds in summaries.values()]
+        high = [over_seeds.mean + over_seeds.sd for over_seeds in summaries.values()]
         axes.fill_between(sizes, low, high, color=style.colour, alpha=0.18, linewidth=0)
 
 
 def _dots(axes: Axes, group: ModelGroup, line: Line, metrics: Sequence[str], dodge: float) -> None:
-    shown = [_summary(group, line, metric) for metric in metrics]
+    summaries = [_summary(group, line, metric) for metric in metrics]
     rows = [row + dodge for row in range(len(metrics))]
-    means, sds = [found.mean for found in shown], [found.sd for found in shown]
+    means, sds = [over_seeds.mean for over_seeds in summaries], [over_seeds.sd for over_seeds in summaries]
     spread = sds if line.complete and len(group.seeds) > 1 else None
     axes.errorbar(
         means, rows, xerr=spread, color=line.style.colour, marker=line.style.marker, markersize=3.2, linestyle="none",
@@ -208,11 +223,11 @@ def _summary(group: ModelGroup, line: Line, metric: str) -> Summary:
 
 
 def _joint_coherence(group: ModelGroup, line: Line) -> str:
-    found = _summary(group, line, metric_names.JOINT_COHERENCE)
-    if math.isnan(found.mean):
+    over_seeds = _summary(group, line, metric_names.JOINT_COHERENCE)
+    if math.isnan(over_seeds.mean):
         return ""
-    spread = f" ± {found.sd:.3f}" if line.complete and found.has_interval else ""
-    return f"\njoint coherence {number(found.mean)}{spread}"
+    spread = f" ± {over_seeds.sd:.3f}" if line.complete and over_seeds.has_interval else ""
+    return f"\njoint coherence {number(over_seeds.mean)}{spread}"
 
 
 def _and(subset: Sequence[str]) -> str:

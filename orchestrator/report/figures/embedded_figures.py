@@ -1,4 +1,4 @@
-"""Figures inside the page, and the addresses of their files beside it."""
+"""Embeds figures in the page, and lists the addresses of their files."""
 
 import base64
 import io
@@ -9,13 +9,14 @@ from PIL import Image
 
 from orchestrator.report.figures import theme
 
-QUALITY = 85  # of WebP: an eighth of the bytes of PNG, and thin lines stay thin
+QUALITY = 85
+"""Quality of WebP. A figure has an eighth of the bytes of its PNG, and thin lines stay thin."""
 
 
 def embedded(path: Path, description: str = "") -> str:
-    """Returns the figure as an element of HTML that needs no network: an SVG that follows the page's theme, or a PNG as WebP.
+    """Returns the figure as an HTML element that needs no network: an SVG that follows the page's theme, or a PNG as WebP.
 
-    `description` is what a screen reader says.
+    `description` is for screen readers.
     """
     if path.suffix == ".svg":
         return theme.embedded(path, description)
@@ -25,13 +26,13 @@ def embedded(path: Path, description: str = "") -> str:
 
 
 def addresses(path: Path, folder: Path) -> list[str]:
-    """Returns the files that a figure was written as, relative to the report's folder."""
+    """Returns the paths of a figure's files in all formats, relative to the report's folder."""
     files = sorted(path.parent.glob(f"{path.stem}.*"))
     return [file.relative_to(folder).as_posix() for file in files]
 
 
 def webp_uri(picture: Image.Image, quality: int) -> str:
-    """Returns a picture as an address that needs no network."""
+    """Returns a picture as a data URI, which needs no network."""
     content = io.BytesIO()
     picture.save(content, "WEBP", quality=quality, method=4)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""The front: a marker for each cell at its means, a line for each series, bars of one standard deviation."""
+"""Draws the front: a marker for each cell at its means, a line for each series, bars of one standard deviation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import spelled
 
 MOST_LABELLED = 60
-"""Markers that have labels. Of more, labels cover one another, and placing them took minutes."""
+"""The most markers with labels. With more, labels cover one another, and placing them took minutes."""
 
 
 def write_front(front: Front, title: str, units: Sequence[str], stem: Path, chance: float | None = None) -> None:
@@ -46,9 +46,9 @@ def write_front(front: Front, title: str, units: Sequence[str], stem: Path, chan
 
 
 def draw_front(front: Front, title: str, units: Sequence[str], chance: float | None = None) -> Figure:
-    """The figure of the first two objectives, narrow enough for a phone and for a column of a paper.
+    """Draws the first two objectives, narrow enough for a phone and for a column of a paper.
 
-    `chance` is the joint coherence of modalities that know nothing of each other; None leaves its line out.
+    `chance` is the joint coherence of independent modalities, which is drawn as a line; None for no line.
     """
     figure = blank(5.2, 4.7)
     axes = figure.subplots()
@@ -63,7 +63,7 @@ def draw_front(front: Front, title: str, units: Sequence[str], chance: float | N
 
 
 def _draw_chance(axes: Axes, front: Front, level: float | None) -> list[str]:
-    """Draw a line at the joint coherence by chance, where it is an objective and the frame has room; returns what the line means."""
+    """Draw a line at the joint coherence by chance, if it is an objective and inside the frame. Returns the caption's sentence on it."""
     for place, objective in enumerate(front.objectives[:2]):
         low, high = axes.get_ylim() if place else axes.get_xlim()
         if objective.metric == JOINT_COHERENCE and level is not None and low < level < high:
@@ -73,19 +73,20 @@ def _draw_chance(axes: Axes, front: Front, level: float | None) -> list[str]:
 
 
 def front_numbers(front: Front) -> pd.DataFrame:
-    """A row for each cell of the figure: its mean and standard deviation in each objective, and whether it is on the front."""
+    """Returns a row for each cell of the figure: mean and standard deviation of each objective, and whether it is on the front."""
     rows = []
     for cell in _shown(front):
-        complete = isinstance(cell, Point)
-        sds = cell.sds if isinstance(cell, Point) and cell.n > 1 else [None] * len(cell.means)
-        row = {
+        row: dict[str, object] = {
             "cell_id": cell.cell_id,
             "label": cell.label,
             "model": model_of(cell.series),
             "series": cell.series,
             "beta": cell.beta,
+            "n": cell.n,
+            "complete": isinstance(cell, Point),
+            "on_front": isinstance(cell, Point) and cell.on_front,
         }
-        row |= {"n": cell.n, "complete": complete, "on_front": isinstance(cell, Point) and cell.on_front}
+        sds = cell.sds if isinstance(cell, Point) and cell.n > 1 else [None] * len(cell.means)
         for objective, mean, sd in zip(front.objectives, cell.means, sds, strict=True):
             row |= {objective.metric: mean, f"{objective.metric}.sd": sd}
         rows.append(row)
@@ -93,7 +94,7 @@ def front_numbers(front: Front) -> pd.DataFrame:
 
 
 def caption(front: Front, are_cut: bool = False) -> str:
-    """What the marks of the figure mean; `are_cut` if the frame cuts some bar."""
+    """Returns the meaning of the figure's marks. `are_cut` says that the frame cuts a bar."""
     sentences = []
     if any(point.n > 1 for point in front.points):
         sentences.append(bars_text(are_cut))
@@ -112,7 +113,7 @@ def caption(front: Front, are_cut: bool = False) -> str:
 def draw_marks(axes: Axes, front: Front, is_panel: bool = False) -> None:
     """Draw a line for each series with a marker for each cell, and bars of one standard deviation.
 
-    The front of a sweep has a legend, and markers that lead to the cells of a page; a panel of another figure has neither.
+    The front of a sweep has a legend, and markers that link to the page's cards. A panel of another figure (`is_panel`) has neither.
     """
     dress(axes)
     few_ticks(axes, 4)
@@ -126,9 +127,9 @@ def draw_marks(axes: Axes, front: Front, is_panel: bool = False) -> None:
 
 
 def _draw_series(axes: Axes, cells: Sequence[Point | LeftOut], style: SeriesStyle, mark: str) -> None:
-    """Draw a line through the complete cells in order of beta, broken at an incomplete one, and each cell's marker and bars.
+    """Draw a line through the complete cells in order of beta, broken at an incomplete cell, and each cell's marker and bars.
 
-    `mark` stands before the cell's id in the id of its marker, which has none if it is empty.
+    The id of a marker is `mark` and the cell's id. Markers have no ids if `mark` is empty.
     """
     path = np.array([cell.means[:2] if isinstance(cell, Point) else (np.nan, np.nan) for cell in cells]).reshape(-1, 2)
     axes.plot(path[:, 0], path[:, 1], color=style.colour, linestyle=style.line, linewidth=1.3, alpha=0.55, zorder=2)
@@ -141,7 +142,7 @@ def _draw_series(axes: Axes, cells: Sequence[Point | LeftOut], style: SeriesStyl
 
 
 def _draw_bars(axes: Axes, points: Sequence[Point], colour: str) -> None:
-    """Draw one standard deviation on either side of all points at once: a call for each took most of a figure's time."""
+    """Draw one standard deviation on either side of all points in one call. A call for each point took most of a figure's time."""
     if points:
         x, y = np.array([point.means[:2] for point in points]).T
         sd_x, sd_y = np.array([point.sds[:2] for point in points]).T
@@ -149,7 +150,7 @@ def _draw_bars(axes: Axes, points: Sequence[Point], colour: str) -> None:
 
 
 def labelled(front: Front) -> list[Point | LeftOut]:
-    """The cells whose markers have labels: all if they are few, or else those on the front, or none if those are too many as well."""
+    """Returns the cells whose markers have labels: all if they are few, else those on the front, or none if these are too many, too."""
     cells = _shown(front)
     if len(cells) <= MOST_LABELLED:
         return cells
@@ -158,19 +159,20 @@ def labelled(front: Front) -> list[Point | LeftOut]:
 
 
 def labels_note(front: Front) -> str:
-    """A sentence on the markers that have no label; empty if all have one."""
-    if len(cells := _shown(front)) <= MOST_LABELLED:
+    """Returns a sentence on the markers that have no label; empty if all have one."""
+    cells = _shown(front)
+    if len(cells) <= MOST_LABELLED:
         return ""
     return f"Of {len(cells)} cells, {'only those on the front have a label' if labelled(front) else 'none has a label'}."
 
 
 def _shown(front: Front) -> list[Point | LeftOut]:
-    """Every cell that has a mean, in order of beta."""
+    """Returns every cell that has a mean, in order of beta."""
     return sorted([*front.points, *(cell for cell in front.left_out if cell.means)], key=lambda cell: cell.beta)
 
 
 def limit_frame(axes: Axes, front: Front) -> bool:
-    """Fit the frame to the means, so that one long bar does not shrink the rest to a dot; returns whether some bar is cut."""
+    """Fit the frame to the means, so that one long bar does not shrink the rest to a dot. Returns whether the frame cuts a bar."""
     means = np.array([point.means[:2] for point in _shown(front)])
     if len(means) == 0:
         return False
@@ -185,7 +187,10 @@ def limit_frame(axes: Axes, front: Front) -> bool:
 
 
 def limits(means: Floats, ends: Floats) -> tuple[float, float, tuple[float, float]]:
-    """How low and how high bars may reach, and the frame: around the means and the `ends` of bars within these limits."""
+    """Returns the lowest and the highest end of an uncut bar, and the frame (start, end) of an axis.
+
+    The frame has room for the means, and for the `ends` of bars between these limits.
+    """
     low, high = float(means.min()), float(means.max())
     span = (high - low) or (float(np.ptp(ends)) if len(ends) else 0.0) or abs(high) or 1.0
     room = 0.3 * span
@@ -207,7 +212,7 @@ def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
 
 
 def _lone_series(cells: Sequence[Point | LeftOut]) -> set[str]:
-    """Series of a single cell that share their model with another series: they have no line that would tell them apart."""
+    """Returns the series of a single cell that share their model with another series. They have no line to tell them apart."""
     models = [model_of(series) for series in {cell.series for cell in cells}]
     counts = {cell.series: sum(other.series == cell.series for other in cells) for cell in cells}
     return {series for series, count in counts.items() if count == 1 and models.count(model_of(series)) > 1}

@@ -1,4 +1,4 @@
-"""The paper's figures of what models generate, put together from the trials' pictures."""
+"""Composes the paper's figures of generated samples from the trials' pictures."""
 
 import io
 import textwrap
@@ -21,10 +21,11 @@ from orchestrator.spec.trial import Cell, Trial, spelled
 Samples = Mapping[str, Mapping[str, AnyPath]]
 Pixels = NDArray[np.uint8]
 
-DPI = 200  # a pixel of a picture is one of the PNG
+DPI = 200  # a pixel of a picture is a pixel of the PNG
 MARGIN, GAP = 24, 30  # pixels
-TITLE, LINE = 52, 32  # pixels that a panel's title and a line of the caption take
-WIDEST = 2000  # pixels; wider panels stand below one another
+TITLE, LINE = 52, 32  # heights in pixels of a panel's title and of a line of the caption
+WIDEST = 2000  # pixels; if panels side by side are wider, they are placed below one another
+NARROWEST = 900  # pixels, as the caption needs room
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Pictured:
 
     dataset: str
     picture: str
-    """Name among a trial's pictures."""
+    """The name of the picture among a trial's pictures."""
     title: str
     caption: str
-    """What its rows and columns are."""
+    """The meaning of rows and columns."""
     models: tuple[str, ...] = PAPER_MODELS
     of_the_data: bool = False
-    """Whether the picture is of the data, so that one trial's is all trials'."""
+    """Whether the picture shows the data, so that it is the same for all trials."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,14 @@ PICTURES = {
         "celeba", "unconditional", "Random samples", "A block a modality; the same shared latents in every block.", ("mopoe",)
     ),
 }
-"""By name of the figure; the paper counts PolyMNIST's modalities from 1."""
+"""The figures by name. The paper counts PolyMNIST's modalities from 1."""
 
 
 def compose(pictured: Pictured, group: ModelGroup, samples: Samples) -> Figure | None:
-    """A panel a model, in the paper's order; None if no trial of the group has the picture.
+    """Returns a panel for each model, in the paper's order; None if no trial of the group has the picture.
 
-    Each model shows the lowest completed seed of its cell at the beta of the paper's tables, or at that of its own betas which stands
-    for it (`model_groups.common_beta`).
+    A model's panel is from the lowest completed seed of its cell at the beta of the paper's tables. If the model lacks this beta, it is
+    from the beta that replaces it (`model_groups.common_beta`).
     """
     if group.config.dataset != pictured.dataset:
         return None
@@ -93,10 +94,10 @@ def _panels(pictured: Pictured, group: ModelGroup, samples: Samples) -> list[Pan
     panels = []
     for model in pictured.models:
         cell = _cell(group, model)
-        drawn = [seed for seed in sorted(group.values[cell.id]) if _path(cell, seed, pictured, samples)] if cell else []
-        if cell and drawn:
-            path = samples[Trial(cell, drawn[0]).id][pictured.picture]
-            title = "" if pictured.of_the_data else f"{proper(model)}, β = {spelled(cell.config.beta)}, seed {drawn[0]}"
+        seeds = [seed for seed in sorted(group.values[cell.id]) if _has_picture(cell, seed, pictured, samples)] if cell else []
+        if cell and seeds:
+            path = samples[Trial(cell, seeds[0]).id][pictured.picture]
+            title = "" if pictured.of_the_data else f"{proper(model)}, β = {spelled(cell.config.beta)}, seed {seeds[0]}"
             panels.append(Panel(title, np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB"))))
         if panels and pictured.of_the_data:
             break
@@ -108,30 +109,31 @@ def _cell(group: ModelGroup, model: str) -> Cell | None:
     return None if beta is None else group.line(model)[beta]
 
 
-def _path(cell: Cell, seed: int, pictured: Pictured, samples: Samples) -> bool:
+def _has_picture(cell: Cell, seed: int, pictured: Pictured, samples: Samples) -> bool:
     path = samples.get(Trial(cell, seed).id, {}).get(pictured.picture)
     return path is not None and path.exists()
 
 
 def _laid_out(panels: Sequence[Panel], title: str, caption: str) -> Figure:
-    """The panels side by side if that is not too wide, else below one another, each pixel of a picture one of the PNG's."""
-    sizes = [panel.pixels.shape[:2] for panel in panels]
-    beside = sum(width + GAP for _, width in sizes) <= WIDEST
-    width = (sum(w for _, w in sizes) + GAP * (len(sizes) - 1) if beside else max(w for _, w in sizes)) + 2 * MARGIN
-    width = max(width, 900)  # a caption wants room
-    above, below = (textwrap.wrap(text, int(width * 0.075)) for text in (title, caption))
+    """Returns the panels side by side if they fit, else below one another. Each pixel of a picture is a pixel of the PNG."""
+    heights, widths = [panel.pixels.shape[0] for panel in panels], [panel.pixels.shape[1] for panel in panels]
+    is_beside = sum(panel_width + GAP for panel_width in widths) <= WIDEST
+    row_width = sum(widths) + GAP * (len(panels) - 1) if is_beside else max(widths)
+    width = max(row_width + 2 * MARGIN, NARROWEST)
+    title_lines, caption_lines = (textwrap.wrap(text, int(width * 0.075)) for text in (title, caption))
     head = TITLE if any(panel.title for panel in panels) else MARGIN
-    body = max(h for h, _ in sizes) + head if beside else sum(h + head for h, _ in sizes)
-    height = 2 * MARGIN + LINE * (len(above) + len(below)) + body + MARGIN
+    body = max(heights) + head if is_beside else sum(panel_height + head for panel_height in heights)
+    height = 2 * MARGIN + LINE * (len(title_lines) + len(caption_lines)) + body + MARGIN
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    figure.text(MARGIN / width, 1 - MARGIN / height, "\n".join(above), fontsize=9, va="top")
-    figure.text(MARGIN / width, MARGIN / height, "\n".join(below), fontsize=8, va="bottom", color=EDGE)
-    x, y = MARGIN, height - MARGIN - LINE * len(above)
+    figure.text(MARGIN / width, 1 - MARGIN / height, "\n".join(title_lines), fontsize=9, va="top")
+    figure.text(MARGIN / width, MARGIN / height, "\n".join(caption_lines), fontsize=8, va="bottom", color=EDGE)
+    x, y = MARGIN, height - MARGIN - LINE * len(title_lines)
     for panel in panels:
-        h, w = panel.pixels.shape[:2]
-        axes = figure.add_axes((x / width, (y - head - h) / height, w / width, h / height))
+        panel_height, panel_width = panel.pixels.shape[:2]
+        bottom = y - head - panel_height
+        axes = figure.add_axes((x / width, bottom / height, panel_width / width, panel_height / height))
         axes.imshow(panel.pixels, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
         axes.set_title(panel.title, fontsize=9, loc="left")
-        x, y = (x + w + GAP, y) if beside else (x, y - head - h)
+        x, y = (x + panel_width + GAP, y) if is_beside else (x, bottom)
     return figure

@@ -1,7 +1,7 @@
-"""The style of all figures: letters, frame, title, legend, caption; and the one function that saves them.
+"""The style of all figures: letters, frame, title, legend, caption; and the function that saves them.
 
-Figures are drawn without a display, and the same input gives the same bytes. They are made without pyplot, so none has to be closed.
-Sizes of letters are relative ("small") to the one that `drawn_for` sets, so that a figure can be drawn for a page and for a paper.
+Figures are drawn without a display, and the same input gives the same bytes. They are made without pyplot, so they need not be closed.
+Letter sizes are relative ("small") to the size that `drawn_for` sets, so that a figure can be drawn for a page and for a paper.
 """
 
 import textwrap
@@ -33,9 +33,9 @@ BASE = 9.0
 matplotlib.rcParams.update(
     {
         "svg.hashsalt": "mopoe",  # element ids would otherwise be random
-        "svg.fonttype": "none",  # letters as text: a third of the size and time of letters as outlines
+        "svg.fonttype": "none",  # letters as text take a third of the size and time of letters as outlines
         "pdf.fonttype": 42,  # fonts are embedded as TrueType, which publishers ask for
-        "font.sans-serif": ["DejaVu Sans", "Verdana"],  # Verdana has the same widths, and is where DejaVu is not
+        "font.sans-serif": ["DejaVu Sans", "Verdana"],  # Verdana has the same widths, and is on systems without DejaVu
         "font.size": BASE,
         "text.parse_math": False,  # a "$" in a name is a "$"
         "axes.titlesize": "medium",
@@ -46,36 +46,38 @@ matplotlib.rcParams.update(
 )
 
 FAINT = 0.35
-CAP = 2.2  # points from the end of a bar to either side
+CAP = 2.2  # half the width of a bar's cap, in points
 FORMATS = {
     "svg": {"Date": None, "Format": None, "Type": None, "Creator": None},
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-"""File formats, with the metadata that would make two files of one figure differ, or say nothing."""
-PNG = {"compress_level": 3}  # half the time of the usual 6, for a twentieth more bytes
+"""File formats, with the metadata to leave out, because it would make two files of one figure differ, or has no use."""
+PNG = {"compress_level": 3}  # takes half the time of the usual 6, with a twentieth more bytes
 SD_BARS = "± 1 standard deviation over seeds"
-CHARACTERS = 19  # of the caption, in an inch, where letters have the size `BASE`
-TITLE_CHARACTERS = 15  # so too
+CHARACTERS = 19
+"""Characters of the caption in an inch, with letters of the size `BASE`."""
+TITLE_CHARACTERS = 15
+"""Characters of the title in an inch, with letters of the size `BASE`."""
 LEGEND = 32  # characters of a line in the legend
 MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a figure is drawn for."""
+    """The width and letters of figures, for a page or a paper."""
 
     width: float | None = None
-    """In inches; None for the figure's own."""
+    """In inches; None for the default of each figure."""
     font_size: float = BASE
     """In points."""
     has_words: bool = True
-    """Whether title and caption are in the figure; in a paper they stand below it."""
+    """Whether title and caption are part of the figure; a paper writes them below it."""
 
 
 @dataclass(frozen=True)
 class NamedFigure:
-    """A figure and the numbers behind it."""
+    """A figure with its name, and the numbers in it."""
 
     name: str
     figure: Figure
@@ -89,7 +91,7 @@ _LOOK: ContextVar[Look] = ContextVar("look", default=ON_A_PAGE)
 
 @contextmanager
 def drawn_for(look: Look) -> Iterator[None]:
-    """Figures that are drawn and saved within have this look."""
+    """Gives this look to all figures that are drawn and saved in the context."""
     token = _LOOK.set(look)
     try:
         with matplotlib.rc_context({"font.size": look.font_size}):
@@ -99,9 +101,10 @@ def drawn_for(look: Look) -> Iterator[None]:
 
 
 def blank(width: float, height: float, lowest: float = 0.0) -> Figure:
-    """An empty figure that can measure its texts: of so many inches, or as wide as the look asks, with a height in proportion.
+    """Returns an empty figure that can measure its texts. `width` and `height` are in inches.
 
-    It is not less than `lowest` high, because letters do not shrink with a figure.
+    If the look has a width, the figure has this width, and a height in proportion. The height is then at least `lowest`, because letters
+    do not shrink with a figure.
     """
     look = _LOOK.get()
     if look.width is not None:
@@ -112,7 +115,7 @@ def blank(width: float, height: float, lowest: float = 0.0) -> Figure:
 
 
 def settle(figure: Figure) -> None:
-    """Give everything in the figure its final place, once: each file and each label that is placed would lay it out again."""
+    """Lay the figure out once and for all. Otherwise each file and each placed label would lay it out again."""
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
@@ -120,7 +123,7 @@ def settle(figure: Figure) -> None:
 
 
 def save(figure: Figure, stem: Path, suffixes: Iterable[str] = ("svg",)) -> list[Path]:
-    """Write `<stem>.<suffix>` for each suffix, whole or not at all; the same figure gives the same bytes."""
+    """Write `<stem>.<suffix>` for each suffix, whole or not at all, and return the paths. The same figure gives the same bytes."""
     settle(figure)
     written = []
     for suffix in suffixes:
@@ -132,20 +135,20 @@ def save(figure: Figure, stem: Path, suffixes: Iterable[str] = ("svg",)) -> list
 
 
 def save_numbers(numbers: pd.DataFrame, stem: Path) -> Path:
-    """Write the numbers behind a figure as `<stem>.csv`, with every digit."""
+    """Write the numbers in a figure as `<stem>.csv`, with every digit, and return the path."""
     path = stem.parent / f"{stem.name}.csv"
     write_whole(path, lambda temporary: numbers.to_csv(temporary, index=False))
     return path
 
 
 def title(what: str, group: ModelGroup, more: str = "") -> str:
-    """What is shown, and its data, scale, networks and number of seeds."""
+    """Returns a title: what is shown, and below it the group's data, scale, networks and number of seeds."""
     n = len(group.seeds)
     return f"{what}\n{group.label}{more}; n = {n} seed{'' if n == 1 else 's'}"
 
 
 def frame(figure: Figure, heading: str, caption: str, handles: Sequence[Line2D]) -> None:
-    """Put the title above, the legend to the right of it, and the caption below; in a paper the legend is above."""
+    """Put the title above the figure, the legend to the right of it, and the caption below it. In a paper the legend is above it."""
     write_words(figure, heading, caption)
     if handles and _LOOK.get().has_words:
         figure.legend(handles=list(handles), loc="outside right upper", fontsize="small", frameon=False)
@@ -157,18 +160,19 @@ def frame(figure: Figure, heading: str, caption: str, handles: Sequence[Line2D])
 
 
 def write_words(figure: Figure, heading: str, caption: str) -> None:
-    """Put the title above and the caption below, in lines that fit; a figure for a paper has neither."""
+    """Put the title above the figure and the caption below it, in lines that fit. A figure for a paper has neither."""
     look = _LOOK.get()
-    if look.has_words:
-        width = figure.get_size_inches()[0] * BASE / look.font_size
-        heading = "\n".join(textwrap.fill(line, int(width * TITLE_CHARACTERS)) for line in heading.splitlines())
-        figure.suptitle(heading, x=0.01, ha="left", fontsize="small")
-        caption = textwrap.fill(caption, int(width * CHARACTERS))
-        figure.supxlabel(caption, x=0.01, ha="left", fontsize="x-small", color=FAINT_INK)
+    if not look.has_words:
+        return
+    width = figure.get_size_inches()[0] * BASE / look.font_size
+    heading = "\n".join(textwrap.fill(line, int(width * TITLE_CHARACTERS)) for line in heading.splitlines())
+    figure.suptitle(heading, x=0.01, ha="left", fontsize="small")
+    caption = textwrap.fill(caption, int(width * CHARACTERS))
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize="x-small", color=FAINT_INK)
 
 
 def handle(label: str, style: SeriesStyle, width: float = 1.3) -> Line2D:
-    """A legend's entry for a series; width 0 for a marker alone."""
+    """Returns a legend's entry for a series. A line width of 0 gives a marker alone."""
     label = "\n".join(textwrap.fill(line, LEGEND) for line in label.splitlines())
     return Line2D(
         [], [], label=label, color=style.colour, marker=style.marker, linewidth=width, linestyle=style.line, markersize=5
@@ -176,7 +180,7 @@ def handle(label: str, style: SeriesStyle, width: float = 1.3) -> Line2D:
 
 
 def legend_above(axes: Axes, handles: Sequence[Line2D]) -> None:
-    """Put a legend between title and axes, in as many columns as the figure is wide enough for."""
+    """Put a legend between title and axes, in as many columns as fit the width of the figure."""
     figure = axes.figure
     assert isinstance(figure, Figure)
     axes.legend(
@@ -186,39 +190,39 @@ def legend_above(axes: Axes, handles: Sequence[Line2D]) -> None:
 
 
 def _columns(figure: Figure, handles: Sequence[Line2D]) -> int:
-    """How many entries of a legend stand side by side."""
+    """Returns how many columns a legend has."""
     room = figure.get_size_inches()[0] * 13 * BASE / _LOOK.get().font_size
     widest = max(len(line) for handle in handles for line in str(handle.get_label()).splitlines()) + 6
     return max(1, min(len(handles), int(room / widest)))
 
 
 def panels_across(most: int, width: float) -> int:
-    """How many panels of so many inches stand side by side: the most, or as many as the width that a paper asks for has room for."""
-    asked = _LOOK.get().width
-    return most if asked is None else max(1, min(most, round(asked / width)))
+    """Returns how many panels of `width` inches are side by side: `most`, or as many of them as fit the width of a paper."""
+    look_width = _LOOK.get().width
+    return most if look_width is None else max(1, min(most, round(look_width / width)))
 
 
 def few_ticks(axes: Axes, across: int, up: int = 6) -> None:
-    """Let an axis of numbers have about so many ticks, so that their labels do not touch."""
+    """Limit the number of ticks on both axes, so that their labels do not touch."""
     axes.xaxis.set_major_locator(MaxNLocator(across))
     axes.yaxis.set_major_locator(MaxNLocator(up))
 
 
 def dress(axes: Axes) -> None:
-    """Draw a light grid, and no frame above and to the right."""
+    """Draw a light grid, and remove the frame above and to the right."""
     axes.grid(True, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def nothing_yet(axes: Axes) -> None:
-    """Say that there is nothing to show yet."""
+    """Write in the axes that no cell is complete yet."""
     axes.text(0.5, 0.5, "no complete cell yet", ha="center", va="center", transform=axes.transAxes, color=FAINT_INK)
     axes.set(xticks=[], yticks=[])
 
 
 def axis_label(metric: str, unit: str) -> str:
-    """A metric as an axis label, with its unit."""
+    """Returns an axis label for a metric with its unit."""
     names = {
         "coherence/joint": "joint coherence",
         "log_likelihood/joint": "log p(X), all modalities given",
@@ -228,20 +232,20 @@ def axis_label(metric: str, unit: str) -> str:
 
 
 def objective_label(objective: Objective, unit: str) -> str:
-    """An objective as an axis label, with its unit; says so if lower is better."""
+    """Returns an axis label for an objective with its unit, which says so if lower is better."""
     return axis_label(objective.metric, unit) + (", lower is better" if objective.goal == "min" else "")
 
 
 def bars_text(are_cut: bool) -> str:
-    """What the bars of a figure are; `are_cut` if the frame cuts some of them."""
+    """Returns the caption's sentence on bars. `are_cut` says that the frame cuts some of them."""
     return f"Bars: {SD_BARS}{', cut at the frame where they are longer' if are_cut else ''}."
 
 
 def listed(texts: Sequence[str]) -> str:
-    """As many texts as a caption has room for, and how many more there are."""
+    """Returns the first few texts, and how many more there are."""
     return first_of(texts, MOST_NAMED)
 
 
 def halo() -> dict[str, object]:
-    """What keeps a label legible where it stands on a line: a patch of the page's colour behind it."""
+    """Returns the style of a patch behind a label in the page's colour, which keeps the label legible on a line."""
     return {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.6}

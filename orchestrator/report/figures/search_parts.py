@@ -1,4 +1,4 @@
-"""What the figures of a search share: the colours of its order, the shapes of what came of its cells, titles and legends."""
+"""Parts that the figures of a search share: the colours of its order, the markers of outcomes, titles and legends."""
 
 import matplotlib
 import numpy as np
@@ -11,7 +11,7 @@ from orchestrator.report.figures.theme import EDGE, INK, PAPER
 from orchestrator.report.render.search_table import Searched
 
 ORDER = LinearSegmentedColormap.from_list("order", matplotlib.colormaps["viridis"](np.linspace(0.92, 0.0, 256)))
-"""From light to dark, so that what came late stands out; the lightest of viridis would not show on white."""
+"""Colours from light to dark, so that late cells stand out. The lightest colours of viridis would be invisible on white."""
 OUTCOMES = {
     "infeasible": ("s", COLOURS[4]),
     "diverged": ("X", COLOURS[1]),
@@ -23,25 +23,25 @@ NUMBER = "number of the proposal"
 
 
 def heading(what: str, searched: Searched) -> str:
-    """What is shown, and of which data, scale, networks and how many seeds."""
+    """Returns a title: what is shown, and below it the data, scale, networks and number of seeds."""
     return f"{what}\n{searched.title}"
 
 
 def outcome_handle(outcome: str, hollow: bool) -> Line2D:
-    """A legend's entry for cells that are on no front; hollow where they stand among the others, at values of their own."""
+    """Returns a legend's entry for cells that are on no front. It is hollow if the figure draws these cells at their values."""
     marker, colour = OUTCOMES[outcome]
     face = PAPER if hollow else colour
     return Line2D([], [], label=outcome, color=colour, marker=marker, markerfacecolor=face, linestyle="none", markersize=6)
 
 
 def member_handle() -> Line2D:
-    """A legend's entry for the ring around cells on the front."""
+    """Returns a legend's entry for the ring around cells on the front."""
     return Line2D([], [], label="on the front", marker="o", color=COLOURS[1], markerfacecolor=PAPER, linestyle="none", markersize=8,
                   markeredgewidth=1.8)  # fmt: skip
 
 
 def draw_marker(axes: Axes, at: tuple[float, float], outcome: str, on_front: bool, fill: object, size: float = 7.0) -> Line2D:
-    """A cell: filled by its number, ringed on the front; infeasible and stopped ones have the shape of `OUTCOMES`."""
+    """Draw a cell's marker: filled with `fill`, with a ring on the front. Infeasible and stopped cells have the marker of `OUTCOMES`."""
     if outcome in OUTCOMES:
         marker, edge = OUTCOMES[outcome]
         (line,) = axes.plot(*at, marker=marker, markersize=0.85 * size, markerfacecolor=PAPER, markeredgecolor=edge,

@@ -1,7 +1,7 @@
-"""What seeds do: the attainment surfaces of each series, and learning curves with their spread."""
+"""Draws the spread over seeds: the attainment surfaces of each series, and learning curves."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,31 +33,32 @@ from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import Cell, spelled
 
 MOST_MODELS = 7
-MOST_CURVES = 16  # of a model: of hundreds, bands cover one another
-LEAST_BETA = 1e-6  # stands for a beta of 0, which has no logarithm
-PALEST = 0.35  # share of its colour that the curve of the lowest beta has
+MOST_CURVES = 16  # of a model; the bands of hundreds cover one another
+LEAST_BETA = 1e-6  # replaces a beta of 0, which has no logarithm
+PALEST = 0.35  # opacity of the curve of the lowest beta
 SECONDS = "train/seconds"
-WARM_UP = 0.1  # share of the epochs that does not govern the frame: a first loss makes all others a line along the floor
+WARM_UP = 0.1
+"""Share of the epochs at the start that the frame need not show. The first losses are so large that the others would be a flat line."""
 
 
 def attainment(found: Sequence[Attainment], title: str, units: Sequence[str]) -> Figure | None:
-    """A staircase a series: what the median seed attains, and the band between what 90 % and 10 % of the seeds do.
+    """Draws for each series a staircase, which half of the seeds attain, and the band between what 90 % and 10 % of the seeds attain.
 
-    None where no series has two complete seeds, or where there are not two objectives.
+    Returns None if no series has two complete seeds, or if there are not two objectives.
     """
-    shown = [one for one in found if one.n > 1 and one.surfaces]
-    if not shown:
+    drawn = [attained for attained in found if attained.n > 1 and attained.surfaces]
+    if not drawn:
         return None
     figure = blank(5.2, 4.5)
     axes = figure.subplots()
-    objectives = shown[0].objectives
+    objectives = drawn[0].objectives
     sign_O = np.where(maximised(objectives), 1.0, -1.0)
-    corners = np.concatenate([np.array(surface.corners) for one in shown for surface in one.surfaces]) * sign_O
+    corners = np.concatenate([np.array(surface.corners) for attained in drawn for surface in attained.surfaces]) * sign_O
     worst_O = corners.min(0) - 0.06 * (np.ptp(corners, 0) + 1e-12)
-    styles = series_styles(one.series for one in found)
-    for one in shown:
-        style = styles[one.series]
-        few, median, most = (_staircase(surface, sign_O, worst_O) for surface in one.surfaces)
+    styles = series_styles(attained.series for attained in found)
+    for attained in drawn:
+        style = styles[attained.series]
+        few, median, most = (_staircase(surface, sign_O, worst_O) for surface in attained.surfaces)
         band = np.concatenate([few, most[::-1]]) * sign_O
         axes.fill(band[:, 0], band[:, 1], color=style.colour, alpha=0.16, linewidth=0)
         axes.plot(*(median * sign_O).T, color=style.colour, linestyle=style.line, linewidth=1.6)
@@ -65,43 +66,43 @@ def attainment(found: Sequence[Attainment], title: str, units: Sequence[str]) ->
     few_ticks(axes, 5)
     for place, (objective, unit) in enumerate(zip(objectives, units, strict=True)):
         (axes.set_ylabel if place else axes.set_xlabel)(objective_label(objective, unit))
-    handles = [handle(f"{proper(one.series)} (n = {one.n})", styles[one.series]) for one in shown]
+    handles = [handle(f"{proper(attained.series)} (n = {attained.n})", styles[attained.series]) for attained in drawn]
     for line in handles:
         line.set_marker("")
     legend_above(axes, handles)
-    write_words(figure, f"What the seeds attain\n{title}", _attained_said(shown))
+    write_words(figure, f"What the seeds attain\n{title}", _attainment_caption(drawn))
     return figure
 
 
 def attainment_numbers(found: Sequence[Attainment]) -> pd.DataFrame:
-    """A row for each corner of each surface that `attainment` draws."""
+    """Returns a row for each corner of each surface that `attainment` draws."""
     rows = []
-    for one in found:
-        for surface in one.surfaces if one.n > 1 else ():
+    for attained in found:
+        for surface in attained.surfaces if attained.n > 1 else ():
             row = {
-                "series": one.series,
-                "model": model_of(one.series),
-                "n": one.n,
+                "series": attained.series,
+                "model": model_of(attained.series),
+                "n": attained.n,
                 "percent": surface.percent,
                 "seeds": surface.level,
             }
-            metrics = [objective.metric for objective in one.objectives]
+            metrics = [objective.metric for objective in attained.objectives]
             rows += [row | dict(zip(metrics, corner, strict=True)) for corner in surface.corners]
     return pd.DataFrame(rows)
 
 
-def _attained_said(shown: Sequence[Attainment]) -> str:
-    levels = sorted({one.n: [surface.level for surface in one.surfaces] for one in shown}.items())
-    said = "; ".join(f"of {n} seeds {few}, {median} and {most}" for n, (few, median, most) in levels)
+def _attainment_caption(drawn: Sequence[Attainment]) -> str:
+    levels = sorted({attained.n: [surface.level for surface in attained.surfaces] for attained in drawn}.items())
+    counts = "; ".join(f"of {n} seeds {few}, {median} and {most}" for n, (few, median, most) in levels)
     return (
         "Each seed has a front of its own. Line: what at least half of the seeds attain; band: from what 90 % do to what 10 % do "
-        f"({said}, in the order 10, 50, 90 %). Left and below a line is attained, where larger is better. "
+        f"({counts}, in the order 10, 50, 90 %). Left and below a line is attained, where larger is better. "
         "Seeds that a cell lacks are left out."
     )
 
 
 def _staircase(surface: Surface, sign_O: Floats, worst_O: Floats) -> Floats:
-    """(P, 2): the border of what is attained, larger being better, from the worst first value to the worst second."""
+    """Returns (P, 2): the border of the attained region, from the worst first value to the worst second. Larger is better."""
     corners = sorted((tuple(corner) for corner in np.array(surface.corners) * sign_O), key=lambda corner: corner[0])
     path = [(worst_O[0], corners[0][1])]
     for here, following in pairwise(corners):
@@ -110,9 +111,7 @@ def _staircase(surface: Surface, sign_O: Floats, worst_O: Floats) -> Floats:
 
 
 def named_learning(name: str, cells: Sequence[Cell], results: Sequence[TrialResult], title: str) -> NamedFigure | None:
-    """The learning curves of these cells, of whose trials `results` may have others beside them, with their numbers; None without an
-    epoch.
-    """
+    """Returns the learning curves of these cells with their numbers; None without an epoch. `results` may have trials of other cells."""
     ids = {cell.id for cell in cells}
     of_cells = [result for result in results if result.trial.cell.id in ids]
     figure = learning(cells, of_cells, title)
@@ -120,10 +119,10 @@ def named_learning(name: str, cells: Sequence[Cell], results: Sequence[TrialResu
 
 
 def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) -> Figure | None:
-    """A column a model, a row a quantity that training reports, a line a cell with ± 1 standard deviation over its seeds.
+    """Draws a column for each model, a row for each quantity of training, a line for each cell with ± 1 standard deviation over seeds.
 
-    A row has one scale. A line has the colour of its model, paler for a lower beta. Crosses mark where trials diverged. None without an
-    epoch. Of many cells of a model some, as `_thinned` has it.
+    A row has one scale. A line has the colour of its model, paler for a lower beta. Crosses mark where trials diverged. If a model has
+    many cells, only some are drawn (`_thinned`). Returns None without an epoch.
     """
     by_cell = _with_history(results)
     reported = [cell for cell in cells if cell.id in by_cell]
@@ -134,14 +133,14 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
     quantities = _quantities(by_cell)
     figure = blank(2.1 * len(models) + 1.0, 1.25 * len(quantities) + 1.1, lowest=len(quantities) + 0.7)
     grid = figure.subplots(len(quantities), len(models), squeeze=False, sharex="col", sharey="row")
-    stands_for = _with_logarithms([cell.config.beta for cell in drawn])
-    lowest, highest = min(stands_for.values()), max(stands_for.values())
+    positions = _on_log_scale([cell.config.beta for cell in drawn])
+    lowest, highest = min(positions.values()), max(positions.values())
     shade = LogNorm(lowest if highest > lowest else lowest / 10, highest)  # a single beta has the full colour
     for row, quantity in enumerate(quantities):
         for column, model in enumerate(models):
             for cell in (cell for cell in drawn if cell.config.model == model):
                 curve = mean_curve(by_cell[cell.id], quantity)
-                _curve(grid[row, column], cell, curve, _opacity(shade, stands_for[cell.config.beta]))
+                _curve(grid[row, column], cell, curve, _opacity(shade, positions[cell.config.beta]))
                 _diverged(grid[row, column], by_cell[cell.id], quantity, cell)
             dress(grid[row, column])
         _limit(grid[row, 0], [result for cell in drawn for result in by_cell[cell.id]], quantity)
@@ -151,28 +150,40 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
         grid[0, column].set_title(proper(model), fontsize="medium", loc="left")
         grid[-1, column].set_xlabel("epoch", fontsize="small")
         grid[-1, column].xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-    betas = beta_ticks(stands_for) if len(stands_for) > 1 else {}
-    handles = [Line2D([], [], color=INK, alpha=_opacity(shade, at), label=f"β {text}") for at, text in betas.items()]
-    frame(figure, f"Learning curves\n{title}", _learning_words(drawn, len(reported), by_cell), handles)
+    ticks = beta_ticks(positions) if len(positions) > 1 else {}
+    handles = [Line2D([], [], color=INK, alpha=_opacity(shade, position), label=f"β {text}") for position, text in ticks.items()]
+    frame(figure, f"Learning curves\n{title}", _learning_caption(drawn, len(reported), by_cell), handles)
     return figure
 
 
 def learning_numbers(cells: Sequence[Cell], results: Sequence[TrialResult]) -> pd.DataFrame:
-    """A row for each cell, quantity and epoch of the learning curves: n, mean and sd over completed seeds; and a row for each diverged
-    trial, which has a seed. All cells are in it, also those that `learning` thins out.
+    """Returns a row for each cell, quantity and epoch of the learning curves: n, mean and sd over completed seeds.
+
+    Diverged trials have separate rows with their seed. All cells have rows, also those that `learning` leaves out.
     """
-    by_cell, parts = _with_history(results), []
-    for cell in (cell for cell in cells if cell.id in by_cell):
-        known = {"cell_id": cell.id, "model": cell.config.model, "beta": cell.config.beta}
-        for quantity in _quantities(by_cell):
-            curve = mean_curve(by_cell[cell.id], quantity)
-            columns = {"epoch": curve.epochs.astype(int), "n": curve.n, "mean": curve.means, "sd": curve.sds}
-            parts.append(pd.DataFrame(known | {"quantity": quantity, "seed": math.nan} | columns))
-            for result in (result for result in by_cell[cell.id] if result.status == "diverged"):
-                steps, values = _finite(result, quantity)
-                columns = {"epoch": steps, "n": 1, "mean": values, "sd": math.nan}
-                parts.append(pd.DataFrame(known | {"quantity": quantity, "seed": result.trial.seed} | columns))
-    return pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else pd.DataFrame()
+    by_cell = _with_history(results)
+    parts = [
+        part
+        for cell in cells
+        if cell.id in by_cell
+        for quantity in _quantities(by_cell)
+        for part in _learning_parts(cell, by_cell[cell.id], quantity)
+        if len(part)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _learning_parts(cell: Cell, results: Sequence[TrialResult], quantity: str) -> Iterator[pd.DataFrame]:
+    """Yields the rows of a cell's mean curve, and then those of each diverged trial."""
+    about = {"cell_id": cell.id, "model": cell.config.model, "beta": cell.config.beta, "quantity": quantity}
+    curve = mean_curve(results, quantity)
+    epochs = curve.epochs.astype(int)
+    yield pd.DataFrame(about | {"seed": math.nan, "epoch": epochs, "n": curve.n, "mean": curve.means, "sd": curve.sds})
+    for result in results:
+        if result.status == "diverged":
+            finite_epochs, values = _finite(result, quantity)
+            columns = {"seed": result.trial.seed, "epoch": finite_epochs, "n": 1, "mean": values, "sd": math.nan}
+            yield pd.DataFrame(about | columns)
 
 
 @dataclass(frozen=True)
@@ -187,17 +198,18 @@ class MeanCurve:
 
 
 def mean_curve(results: Sequence[TrialResult], quantity: str) -> MeanCurve:
-    """The mean and standard deviation of a quantity over the completed trials among the results, of one cell."""
-    whole = [result for result in results if result.status == "completed"]
-    epochs = min((len(result.history) for result in whole), default=0)
-    values_SE = np.array([[epoch.values.get(quantity, math.nan) for epoch in result.history[:epochs]] for result in whole])
-    values_SE = values_SE.reshape(len(whole), epochs)
-    sd_E = values_SE.std(0, ddof=1) if len(whole) > 1 else np.full(epochs, math.nan)
-    return MeanCurve(len(whole), np.arange(1.0, epochs + 1), values_SE.mean(0) if len(whole) else np.empty(0), sd_E)
+    """Returns the mean and standard deviation of a quantity over the completed trials of one cell."""
+    completed = [result for result in results if result.status == "completed"]
+    epochs = min((len(result.history) for result in completed), default=0)
+    values_SE = np.array([[epoch.values.get(quantity, math.nan) for epoch in result.history[:epochs]] for result in completed])
+    values_SE = values_SE.reshape(len(completed), epochs)
+    mean_E = values_SE.mean(0) if completed else np.empty(0)
+    sd_E = values_SE.std(0, ddof=1) if len(completed) > 1 else np.full(epochs, math.nan)
+    return MeanCurve(len(completed), np.arange(1.0, epochs + 1), mean_E, sd_E)
 
 
 def _with_history(results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:
-    """The results that have an epoch, by the id of their cell."""
+    """Returns the results that have an epoch, by the id of their cell."""
     by_cell: dict[str, list[TrialResult]] = {}
     for result in results:
         if result.history:
@@ -206,17 +218,20 @@ def _with_history(results: Sequence[TrialResult]) -> dict[str, list[TrialResult]
 
 
 def _quantities(by_cell: Mapping[str, Sequence[TrialResult]]) -> list[str]:
-    """The names of what training reports."""
-    return [name for name in next(iter(by_cell.values()))[0].history[0].values if name != SECONDS] if by_cell else []
+    """Returns the names of the quantities that training reports, but the seconds."""
+    if not by_cell:
+        return []
+    first_result = next(iter(by_cell.values()))[0]
+    return [name for name in first_result.history[0].values if name != SECONDS]
 
 
 def _opacity(shade: LogNorm, beta: float) -> float:
-    """How much of its model's colour a curve has: more for a higher beta. It serves a light and a dark page."""
+    """Returns the opacity of a curve, which is higher for a higher beta. Opacity works on a light and on a dark page."""
     return PALEST + (1 - PALEST) * float(shade(beta))
 
 
-def _learning_words(drawn: Sequence[Cell], reported: int, by_cell: Mapping[str, Sequence[TrialResult]]) -> str:
-    """The caption of the learning curves."""
+def _learning_caption(drawn: Sequence[Cell], reported: int, by_cell: Mapping[str, Sequence[TrialResult]]) -> str:
+    """Returns the caption of the learning curves. `reported` is the number of cells that have an epoch."""
     sentences = [
         "Training's own numbers, in nats an example, means over an epoch. Line: mean over seeds; band: ± 1 standard deviation."
     ]
@@ -228,31 +243,34 @@ def _learning_words(drawn: Sequence[Cell], reported: int, by_cell: Mapping[str, 
     return " ".join(sentences)
 
 
-def _with_logarithms(betas: Sequence[float]) -> dict[float, float]:
-    """Each beta and what stands for it on a logarithmic scale: itself, or for 0 a number below all others."""
+def _on_log_scale(betas: Sequence[float]) -> dict[float, float]:
+    """Returns the position of each beta on a logarithmic scale: the beta itself, or for 0 a number below all others."""
     least = min([LEAST_BETA, *(beta / 10 for beta in betas if beta > 0)])
     return {beta: beta or least for beta in betas}
 
 
-def beta_ticks(stands_for: Mapping[float, float]) -> dict[float, str]:
-    """Places on the scale with their labels: every beta, exactly; of many the lowest, the highest and a round one in the middle."""
-    betas = sorted(stands_for)
+def beta_ticks(positions: Mapping[float, float]) -> dict[float, str]:
+    """Returns labels by their positions on the scale: all betas, or if these are many the lowest, the highest and a round middle.
+
+    `positions` has the position of each beta.
+    """
+    betas = sorted(positions)
     if len(betas) <= MOST_MODELS:
-        return {stands_for[beta]: spelled(beta) for beta in betas}
+        return {positions[beta]: spelled(beta) for beta in betas}
     low, high = betas[0], betas[-1]
-    middle = float(f"{math.sqrt(stands_for[low] * high):.3g}")
-    between = {middle: spelled(middle)} if stands_for[low] < middle < high else {}
-    return {stands_for[low]: spelled(low), **between, high: spelled(high)}
+    middle = float(f"{math.sqrt(positions[low] * high):.3g}")
+    between = {middle: spelled(middle)} if positions[low] < middle < high else {}
+    return {positions[low]: spelled(low), **between, high: spelled(high)}
 
 
 def _thinned(cells: Sequence[Cell]) -> list[Cell]:
-    """Of each model at most `MOST_CURVES` cells, evenly spaced in the order of their betas, with both ends."""
-    kept = set()
+    """Returns at most `MOST_CURVES` cells of each model, evenly spaced in the order of their betas, with both ends."""
+    chosen = set()
     for model in {cell.config.model for cell in cells}:
-        own = sorted((cell for cell in cells if cell.config.model == model), key=lambda cell: cell.config.beta)
-        places = np.linspace(0, len(own) - 1, min(len(own), MOST_CURVES)).round().astype(int)
-        kept |= {own[place].id for place in places}
-    return [cell for cell in cells if cell.id in kept]
+        of_model = sorted((cell for cell in cells if cell.config.model == model), key=lambda cell: cell.config.beta)
+        places = np.linspace(0, len(of_model) - 1, min(len(of_model), MOST_CURVES)).round().astype(int)
+        chosen |= {of_model[place].id for place in places}
+    return [cell for cell in cells if cell.id in chosen]
 
 
 def _curve(axes: Axes, cell: Cell, curve: MeanCurve, opacity: float) -> None:
@@ -268,24 +286,25 @@ def _diverged(axes: Axes, results: Sequence[TrialResult], quantity: str, cell: C
     """Draw each diverged trial, with a cross at its last finite value."""
     colour = model_style(cell.config.model).colour
     for result in (result for result in results if result.status == "diverged"):
-        steps, values = _finite(result, quantity)
-        if steps:
-            axes.plot(steps, values, color=colour, linewidth=0.8, linestyle=":")
-            axes.plot(steps[-1], values[-1], color=colour, marker="x", markersize=6, linestyle="none")
+        epochs, values = _finite(result, quantity)
+        if epochs:
+            axes.plot(epochs, values, color=colour, linewidth=0.8, linestyle=":")
+            axes.plot(epochs[-1], values[-1], color=colour, marker="x", markersize=6, linestyle="none")
 
 
 def _finite(result: TrialResult, quantity: str) -> tuple[list[int], list[float]]:
-    """The epochs in which the quantity was finite, and its values there."""
+    """Returns the epochs in which the quantity was finite, and its values there."""
     values = [epoch.values.get(quantity, math.nan) for epoch in result.history]
-    finite = [(step, value) for step, value in enumerate(values, 1) if math.isfinite(value)]
-    return [step for step, _ in finite], [value for _, value in finite]
+    finite = [(epoch, value) for epoch, value in enumerate(values, 1) if math.isfinite(value)]
+    return [epoch for epoch, _ in finite], [value for _, value in finite]
 
 
 def _limit(axes: Axes, results: Sequence[TrialResult], quantity: str) -> None:
-    """A frame for what completed trials did after the first epochs."""
+    """Fit the frame to the values of completed trials after the first epochs."""
     values = []
     for result in (result for result in results if result.status == "completed"):
-        late = result.history[math.ceil(WARM_UP * len(result.history)) if len(result.history) > 2 else 0 :]
+        epochs = len(result.history)
+        late = result.history[math.ceil(WARM_UP * epochs) if epochs > 2 else 0 :]
         values += [epoch.values[quantity] for epoch in late if math.isfinite(epoch.values.get(quantity, math.nan))]
     if values:
         room = 0.06 * (max(values) - min(values)) or abs(values[0]) * 0.01 or 1.0
@@ -293,7 +312,7 @@ def _limit(axes: Axes, results: Sequence[TrialResult], quantity: str) -> None:
 
 
 def _short(quantity: str) -> str:
-    """`train/reconstruction/svhn` as an axis says it."""
-    spelled = {"kl": "KL", "private_kl": "private KL"}
+    """Returns the name of a quantity for an axis, with a line break for each slash."""
+    names = {"kl": "KL", "private_kl": "private KL"}
     name = quantity.removeprefix("train/")
-    return spelled.get(name, name.replace("/", "\n"))
+    return names.get(name, name.replace("/", "\n"))

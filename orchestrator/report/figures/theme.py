@@ -1,7 +1,7 @@
-"""Figures on a page that is light or dark.
+"""Adapts figures to a light or a dark page.
 
-A figure is drawn once, in the colours of a light page. `embedded` puts a CSS variable in place of each colour that is not data, and
-`css` gives the variables their values on a dark page. Models keep their colours: each is visible on both.
+A figure is drawn once, in the colours of a light page. `embedded` replaces each colour that is not data with a CSS variable, and `css`
+gives the variables their values on a dark page. The colours of models stay, because they are visible on both.
 """
 
 import re
@@ -19,11 +19,12 @@ VARIABLES = {
 }
 """For each colour of a light page, its CSS variable and its value on a dark page."""
 NARROWEST, WIDEST = 0.87, 1.8
-"""Pixels a point between which a figure follows the width of its page: smaller letters are not legible, larger ones take space."""
+"""The limits, in pixels for each point, between which a figure follows the width of its page. Smaller letters are not legible, and
+larger ones waste space."""
 MARK = "cell-"
-"""Stands before a cell's id in the id of its marker in an SVG."""
+"""The prefix of the id of a cell's marker in an SVG."""
 MARGIN = 2
-"""Points around a figure: a browser's fonts are a little wider than those that it was laid out with."""
+"""Points around a figure, because a browser's fonts are a little wider than the fonts of the layout."""
 
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 _ID = re.compile(r' id="([^"]+)"')
@@ -33,23 +34,23 @@ _VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
 def css() -> str:
-    """The rules that the style sheet of a page with embedded figures needs."""
+    """Returns the rules that the style sheet of a page with embedded figures needs."""
     dark = " ".join(f"{name}: {value};" for name, value in VARIABLES.values())
     return f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
 
 
 def embedded(path: Path, description: str = "", prefix: str = "") -> str:
-    """An SVG file as an element of a page: it follows the page's theme and width.
+    """Returns an SVG file as an element of a page, which follows the page's theme and width.
 
-    `description` is what a screen reader says. `prefix` makes the ids of the element differ from those of other figures on the page;
-    markers of cells keep theirs. Ids that nothing refers to are left out.
+    `description` is for screen readers. `prefix` makes the ids of the element differ from those of other figures on the page. Markers of
+    cells keep their ids. Ids that nothing refers to are left out.
     """
     svg = path.read_text(encoding="utf-8")
     return themed(_sized(with_own_ids(svg[svg.index("<svg") :], prefix or path.stem), description))
 
 
 def themed(svg: str) -> str:
-    """The SVG with a CSS variable in place of each colour that depends on the theme; each falls back to the light colour."""
+    """Returns the SVG with a CSS variable for each colour that depends on the theme. The light colour is the fallback."""
 
     def variable(match: re.Match[str]) -> str:
         name = VARIABLES.get(match[0], ("",))[0]
@@ -59,7 +60,10 @@ def themed(svg: str) -> str:
 
 
 def with_own_ids(svg: str, prefix: str) -> str:
-    """The SVG with a prefix before every id that it refers to: two SVGs of one page may not share ids. Markers of cells keep theirs."""
+    """Returns the SVG with a prefix before every id that it refers to. Markers of cells keep their ids.
+
+    Two SVGs on one page may not share ids.
+    """
     used = {target for _, target in _REFERENCE.findall(svg)}
 
     def renamed(match: re.Match[str]) -> str:
@@ -71,7 +75,7 @@ def with_own_ids(svg: str, prefix: str) -> str:
 
 
 def _sized(svg: str, description: str) -> str:
-    """The SVG as wide as its page, between the widths that keep its letters legible."""
+    """Returns the SVG as wide as its page, within `NARROWEST` and `WIDEST`."""
     box = _VIEW_BOX.search(svg)
     if box is None:
         return svg

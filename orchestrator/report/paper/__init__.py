@@ -1,1 +1,1 @@
-"""The paper's tables, figures and claims from a sweep's trials."""
+"""Makes the paper's tables, figures and claims from a sweep's trials."""

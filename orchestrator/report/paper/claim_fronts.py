@@ -1,8 +1,8 @@
-"""C9: whether MoPoE's front of coherence and log-likelihood dominates the others'. Pure.
+"""Measures claim C9: whether MoPoE's front of coherence and log-likelihood dominates the others'. Pure.
 
-Within a seed, the points of MoPoE's front are compared with those of another model's front, pair by pair. Which betas are on a front is
-taken from the means of the other seeds. If it were taken from the seed itself, the model that scatters most would win on noise: simulated
-with the spreads of Tables 4 and 6, MoPoE did in 7 % of sweeps.
+Within a seed, the points of MoPoE's front are compared with those of another model's front, pair by pair. The means of the other seeds
+decide which betas are on a front. If the seed itself decided, the model that scatters most would win by noise alone: in a simulation with
+the spreads of Tables 4 and 6, MoPoE won in 7 % of sweeps.
 """
 
 import numpy as np
@@ -20,18 +20,18 @@ from orchestrator.report.paper.claim_trends import along_betas, listed, shared_b
 OTHERS = ("mvae", "mmvae")
 LARGER_IS_BETTER = np.ones(2, dtype=bool)
 Points = dict[int, Floats]
-"""(betas, 2) coherence and log-likelihood, for each seed that completed all betas."""
+"""By seed, an array (betas, 2) of coherence and log-likelihood. Only seeds that completed all betas are there."""
 
 
 def fronts(group: ModelGroup) -> Measurement:
-    """How much more often a point of MoPoE's front dominates one of another front than the reverse; hypervolumes are shown."""
+    """Measures how much more often a point of MoPoE's front dominates one of another front than the reverse. Also shows hypervolumes."""
     absent = [model for model in PAPER_MODELS if not group.line(model)]
     if absent:
         return Measurement(missing=f"needs {' and '.join(absent)}")
     betas = shared_betas(group, PAPER_MODELS)
     if len(betas) < 2:
         return Measurement(missing=f"needs two or more betas that {' and '.join(PAPER_MODELS)} share")
-    points = {kind: {m: _points(group, betas, m, kind) for m in PAPER_MODELS} for kind in (MEMBER, MIXTURE, VIEW)}
+    points = {kind: {model: _points(group, betas, model, kind) for model in PAPER_MODELS} for kind in (MEMBER, MIXTURE, VIEW)}
     measured = [
         *(_lead(points[MEMBER], other, "", DECIDES) for other in OTHERS),
         _lead(points[MIXTURE], "mmvae", ", with MMVAE's whole mixture", SHOWN),
@@ -60,9 +60,9 @@ def _lead(points: dict[str, Points], other: str, suffix: str, role: str) -> Meas
 
 
 def _front(points: Points, seed: int) -> Floats:
-    """(P, 2): the points of one seed at the betas whose means over the other seeds no other beta dominates."""
-    others = [of_seed for other, of_seed in points.items() if other != seed] or [points[seed]]
-    return points[seed][non_dominated(np.mean(others, 0), LARGER_IS_BETTER)]
+    """Returns (P, 2): the points of one seed at the betas that are on the front of the means over the other seeds."""
+    other_seeds = [of_seed for other, of_seed in points.items() if other != seed] or [points[seed]]
+    return points[seed][non_dominated(np.mean(other_seeds, 0), LARGER_IS_BETTER)]
 
 
 def _larger(points: dict[str, Points], other: str) -> Measured:
@@ -73,6 +73,7 @@ def _larger(points: dict[str, Points], other: str) -> Measured:
 
 
 def _dominated(points: dict[str, Points], other: str) -> str:
+    """Returns how many of the other model's means MoPoE's dominate, and the reverse, in words; empty if a model has none."""
     if not points["mopoe"] or not points[other]:
         return ""
     ours, theirs = (np.mean(list(points[model].values()), 0) for model in ("mopoe", other))

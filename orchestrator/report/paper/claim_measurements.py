@@ -1,4 +1,4 @@
-"""What a rule measures on a group of cells: contrasts between models at one beta. Pure."""
+"""Measures what a rule needs on a group of cells: contrasts between models at one beta. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from orchestrator.spec.trial import spelled
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a rule measured, or what it would need."""
+    """The quantities that a rule measured, or the data that it lacks."""
 
     measured: tuple[Measured, ...] = ()
     note: str = ""
-    """Which betas it is about, and what else a reader should know."""
+    """The betas, and what else a reader should know."""
     missing: str = ""
-    """What would be needed to measure it; empty if it was measured."""
+    """The cells or trials that the rule needs; empty if it was measured."""
 
 
 Measure = Callable[[ModelGroup], Measurement]
@@ -28,12 +28,15 @@ Contrasts = Callable[[TrainingConfig], Sequence[Contrast]]
 
 
 def at_table_beta(contrasts: Contrasts) -> Measure:
-    """A measure of these contrasts at the beta of the paper's tables for the group's dataset."""
+    """Returns a function that measures these contrasts at the beta of the paper's tables for a group's dataset."""
     return lambda group: at_beta(group, float(PAPER[group.config.dataset]["beta"]), contrasts(group.config))
 
 
 def at_beta(group: ModelGroup, beta: float, contrasts: Sequence[Contrast], among: Sequence[str] = PAPER_MODELS) -> Measurement:
-    """Contrasts between cells of this beta, or of the one that stands for it in the table whose models are `among` (`common_beta`)."""
+    """Measures contrasts between cells of one beta: this one, or if the models do not share it their `common_beta`.
+
+    `among` has the models of the paper's table, which decide on the common beta together with the models of the contrasts.
+    """
     counting = [contrast for contrast in contrasts if contrast.counts]
     models = list(dict.fromkeys(model for contrast in counting for model in contrast.quantity.models))
     absent = [model for model in models if not group.line(model)]
@@ -52,7 +55,10 @@ def at_beta(group: ModelGroup, beta: float, contrasts: Sequence[Contrast], among
 
 
 def with_seeds(measured: Sequence[Measured], note: str, needs: str) -> Measurement:
-    """What counts, with or without seeds, and of the rest what some seed reports; nothing if no seed reports what counts."""
+    """Returns the measurement of all quantities that count, and of those only shown that have a seed.
+
+    If no quantity that counts has a seed, the measurement is `missing`, with the text `needs`.
+    """
     if not any(quantity.sample for quantity in measured if quantity.counts):
         return Measurement(missing=needs)
     return Measurement(tuple(quantity for quantity in measured if quantity.counts or quantity.sample), note)

@@ -1,6 +1,6 @@
-"""How often a rule supports its claim on sweeps that are drawn from the paper's own numbers. Pure.
+"""Tells how often a rule supports its claim on sweeps that are drawn from the paper's own numbers. Pure.
 
-`python -m benchmarks.quality.claims` simulates them and writes `claim_power.csv`.
+`python -m benchmarks.quality.claims` simulates the sweeps and writes `claim_power.csv`.
 """
 
 import csv
@@ -15,43 +15,54 @@ NO_NUMBERS = "no numbers printed"
 
 @dataclass(frozen=True)
 class Power:
-    """How often a rule decided what, on simulated sweeps of one kind."""
+    """How often a rule supported and contradicted its claim on simulated sweeps of one kind."""
 
     claim: str
     dataset: str
     seeds: int
     numbers: str
-    """What the sweeps are drawn from: `paper`, `noise`, `chance` or `reversed`."""
+    """The numbers that the sweeps are drawn from: `paper`, `noise`, `chance` or `reversed`."""
     supported: int
+    """The number of repetitions in which the claim was supported."""
     contradicted: int
     repetitions: int
 
 
 @cache
 def powers() -> tuple[Power, ...]:
-    """Everything that was simulated."""
+    """Returns the results of all simulations."""
     with PATH.open(encoding="utf-8", newline="") as lines:
         return tuple(
             Power(
-                row["claim"],
-                row["dataset"],
-                int(row["seeds"]),
-                row["numbers"],
-                *(int(row[name]) for name in ("supported", "contradicted", "repetitions")),
+                claim=row["claim"],
+                dataset=row["dataset"],
+                seeds=int(row["seeds"]),
+                numbers=row["numbers"],
+                supported=int(row["supported"]),
+                contradicted=int(row["contradicted"]),
+                repetitions=int(row["repetitions"]),
             )
             for row in csv.DictReader(lines)
         )
 
 
 def power_on_the_paper(claim: str, dataset: str, planned: int) -> Power | None:
-    """The power with the most seeds that are no more than planned; None if the paper prints no numbers, or for too few seeds."""
-    simulated = [p for p in powers() if (p.claim, p.dataset, p.numbers) == (claim, dataset, PAPER) and p.seeds <= planned]
+    """Returns the power for the largest simulated number of seeds up to `planned`.
+
+    Returns None if the paper prints no numbers, or if only more seeds were simulated.
+    """
+    simulated = [power for power in _on_the_paper(claim, dataset) if power.seeds <= planned]
     return max(simulated, key=lambda power: power.seeds, default=None)
 
 
+def _on_the_paper(claim: str, dataset: str) -> list[Power]:
+    """Returns the powers of a claim on sweeps that are drawn from the paper's numbers, one for each number of seeds."""
+    return [power for power in powers() if (power.claim, power.dataset, power.numbers) == (claim, dataset, PAPER)]
+
+
 def power_text(claim: str, dataset: str, planned: int) -> str:
-    """The power as a table has it: `98 % (5 seeds)`."""
-    if not any((power.claim, power.dataset, power.numbers) == (claim, dataset, PAPER) for power in powers()):
+    """Returns the power as a table shows it: `98 % (5 seeds)`."""
+    if not _on_the_paper(claim, dataset):
         return NO_NUMBERS
     power = power_on_the_paper(claim, dataset, planned)
     if power is None:

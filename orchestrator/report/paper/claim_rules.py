@@ -1,6 +1,6 @@
-"""The paper's claims as rules: what each is read as, and what it measures. Pure. `docs/claims.md` explains them.
+"""The paper's claims as rules: the reading of each claim, and its measurement. Pure. `docs/claims.md` explains them.
 
-Adding a rule is one entry in `RULES`, and a function that returns its contrasts.
+A new rule is one entry in `RULES`, and a function that returns its contrasts.
 """
 
 from collections.abc import Mapping
@@ -36,21 +36,22 @@ READINGS = {MEMBER: DECIDES, MIXTURE: SHOWN, VIEW: SHOWN}
 
 @dataclass(frozen=True)
 class Rule:
-    """A claim before any trial."""
+    """A claim of the paper and its test, without any trial."""
 
     id: str
     statement: str
     where: Mapping[str, str]
-    """Where the paper makes it, by dataset: on others it is not asked."""
+    """The paper's table or figure with the claim, by dataset. The claim is not tested on other datasets."""
     reading: str
-    """What it is read as, in one plain sentence."""
+    """The interpretation of the claim, in one plain sentence."""
     test: str
-    """When it is supported and when it is contradicted, in words."""
+    """When the claim is supported and when it is contradicted, in words."""
     measure: Measure
+    """Measures the rule's quantities on a group of cells."""
 
 
 def c1(config: TrainingConfig) -> list[Contrast]:
-    """MVAE and MoPoE above MMVAE, given all."""
+    """Claims MVAE and MoPoE above MMVAE, given all modalities."""
     return [
         Contrast(
             likelihood(model, config.M, config.modalities, kind) - likelihood("mmvae", config.M, config.modalities, kind),
@@ -62,7 +63,7 @@ def c1(config: TrainingConfig) -> list[Contrast]:
 
 
 def c2(config: TrainingConfig) -> list[Contrast]:
-    """MoPoE close to MVAE, on the scale of the distance from MVAE down to MMVAE."""
+    """Claims MoPoE close to MVAE, on the scale of the distance from MVAE down to MMVAE."""
     contrasts = []
     for kind, role in READINGS.items():
         mvae, mmvae, mopoe = (likelihood(model, config.M, config.modalities, kind) for model in PAPER_MODELS)
@@ -71,7 +72,7 @@ def c2(config: TrainingConfig) -> list[Contrast]:
 
 
 def c3(config: TrainingConfig) -> list[Contrast]:
-    """MoPoE close to MMVAE given one modality, on the scale of the distance from MMVAE down to MVAE; MMVAE above chance."""
+    """Claims MoPoE close to MMVAE given one modality, on the scale of the distance from MMVAE down to MVAE; MMVAE above chance."""
     contrasts = []
     for kind in JUDGED:
         mvae, mmvae, mopoe = (of(model, mean_over_size(kind, 1, config.modalities)) for model in PAPER_MODELS)
@@ -83,11 +84,11 @@ def c3(config: TrainingConfig) -> list[Contrast]:
 
 
 def c4(config: TrainingConfig) -> list[Contrast]:
-    """MoPoE above MMVAE as means over the pairs that are given; each pair is shown."""
+    """Claims MoPoE above MMVAE, as means over the pairs that are given. Each pair is also shown."""
     names = config.modalities
     pairs = [subset for subset in metric_names.subsets(names) if len(subset) == 2]
-    single = [f"{metric_names.PROBE}/{metric_names.subset_name(pair)}" for pair in pairs]
-    single += [
+    pair_metrics = [f"{metric_names.PROBE}/{metric_names.subset_name(pair)}" for pair in pairs]
+    pair_metrics += [
         f"{metric_names.COHERENCE}/{metric_names.subset_name(pair)}/{target}"
         for pair in pairs
         for target in names
@@ -96,26 +97,30 @@ def c4(config: TrainingConfig) -> list[Contrast]:
     return [
         *(_ahead(mean_over_size(kind, 2, names)) for kind in JUDGED),
         *(
-            Contrast(likelihood("mopoe", 2, names, kind) - likelihood("mmvae", 2, names, kind), role=r)
-            for kind, r in READINGS.items()
+            Contrast(likelihood("mopoe", 2, names, kind) - likelihood("mmvae", 2, names, kind), role=role)
+            for kind, role in READINGS.items()
         ),
-        *(_ahead(metric, SHOWN) for metric in single),
-        *(Contrast(likelihood_given("mopoe", p, names) - likelihood_given("mmvae", p, names), role=SHOWN) for p in pairs),
+        *(_ahead(metric, SHOWN) for metric in pair_metrics),
+        *(
+            Contrast(likelihood_given("mopoe", pair, names) - likelihood_given("mmvae", pair, names), role=SHOWN)
+            for pair in pairs
+        ),
     ]
 
 
 def c5(config: TrainingConfig) -> list[Contrast]:
-    """MoPoE gains and MMVAE does not, from one given modality to the most; Table 2 has the probe alone, so the rest is shown there.
+    """Claims that MoPoE gains from one given modality to the most, and MMVAE does not.
 
-    Coherence is of modalities that are not given: of two modalities it has one size and no gain. MMVAE's log-likelihood as the paper
-    measures it is the same for every size, so MoPoE's alone decides.
+    On MNIST-SVHN-Text only the probe decides, because Table 2 has nothing else; the rest is shown. Coherence is measured on modalities
+    that are not given. So with two modalities it has a single size, and no gain. MMVAE's log-likelihood, as the paper measures it, is the
+    same for every size, so that only MoPoE's decides.
     """
     contrasts: list[Contrast] = []
-    for kind, most in zip(JUDGED, (config.M, config.M - 1), strict=True):
-        if most < 2:
+    for kind, largest in zip(JUDGED, (config.M, config.M - 1), strict=True):
+        if largest < 2:
             continue
         role = DECIDES if kind == metric_names.PROBE or config.dataset == POLY else SHOWN
-        last, first = (mean_over_size(kind, size, config.modalities) for size in (most, 1))
+        last, first = (mean_over_size(kind, size, config.modalities) for size in (largest, 1))
         contrasts.append(Contrast(of("mopoe", last) - of("mopoe", first), Region(low=GAIN), role=role))
         contrasts.append(Contrast(of("mmvae", last) - of("mmvae", first), Region(high=GAIN), role=role))
     mopoe = _likelihood_gain("mopoe", config, MEMBER)
@@ -124,7 +129,7 @@ def c5(config: TrainingConfig) -> list[Contrast]:
 
 
 def c6(_: TrainingConfig) -> list[Contrast]:
-    """MVAE above both where SVHN is made from the other two, below both where SVHN alone is given."""
+    """Claims MVAE above both others if SVHN is generated from the other two modalities, and below both if only SVHN is given."""
     best, alone = "coherence/mnist.text/svhn", ("coherence/svhn/mnist", "coherence/svhn/text")
     others = ("mmvae", "mopoe")
     return [
@@ -134,7 +139,7 @@ def c6(_: TrainingConfig) -> list[Contrast]:
 
 
 def c7(config: TrainingConfig) -> list[Contrast]:
-    """MMVAE and MoPoE above `FAR` times MVAE, and above chance; the plain differences contradict, and are shown."""
+    """Claims MMVAE and MoPoE above `FAR` times MVAE, and above chance. The plain differences can contradict, and are shown."""
     contrasts = []
     mvae, mmvae, mopoe = (of(model, metric_names.JOINT_COHERENCE) for model in PAPER_MODELS)
     for ours in (mmvae, mopoe):
@@ -148,7 +153,7 @@ def c7(config: TrainingConfig) -> list[Contrast]:
 
 
 def c10(group: ModelGroup) -> Measurement:
-    """MoPoE close to Eq. (5) for each number of given modalities, on the scale of what Eq. (5) gains from one to all."""
+    """Claims MoPoE close to Eq. (5) for each number of given modalities, on the scale of Eq. (5)'s gain from one to all."""
     names, contrasts = group.config.modalities, []
     for kind, role in ((MEMBER, DECIDES), (VIEW, SHOWN)):
         gain = _likelihood_gain("eq5", group.config, kind)
@@ -158,31 +163,33 @@ def c10(group: ModelGroup) -> Measurement:
             )
             contrasts += [closeness, lag, *([condition] if size == 1 else [])]
     measurement = at_beta(group, EQ5_BETA, contrasts, ("eq5", "mopoe"))
-    kl = {cell.config.kl for model in ("eq5", "mopoe") for cell in group.line(model).values()}
-    if len(kl) == 1:
+    kls = {cell.config.kl for model in ("eq5", "mopoe") for cell in group.line(model).values()}
+    if len(kls) == 1:
         return measurement
     return replace(measurement, note=f"{measurement.note}; the KL differs as well as the estimator")
 
 
 def c11(_: TrainingConfig) -> list[Contrast]:
-    """MMVAE above MoPoE above MVAE."""
+    """Claims MMVAE above MoPoE, and MoPoE above MVAE."""
     mvae, mmvae, mopoe = (of(model, metric_names.JOINT_COHERENCE) for model in PAPER_MODELS)
     return [Contrast(mmvae - mopoe), Contrast(mopoe - mvae)]
 
 
 def _ahead(metric: str, role: str = DECIDES) -> Contrast:
+    """Claims MoPoE above MMVAE."""
     return Contrast(of("mopoe", metric) - of("mmvae", metric), role=role)
 
 
 def _likelihood_gain(model: str, config: TrainingConfig, kind: str) -> Quantity:
-    """From one given modality to all."""
+    """Returns the gain in log-likelihood from one given modality to all."""
     return likelihood(model, config.M, config.modalities, kind) - likelihood(model, 1, config.modalities, kind)
 
 
 def _close(ours: Quantity, reference: Quantity, distance: Quantity, role: str = DECIDES) -> list[Contrast]:
-    """Ours is below the reference by less than a share of the distance; then the condition that there is a distance; then the difference.
+    """Claims that ours is below the reference by less than a third of the distance, or is above it.
 
-    It is contradicted if ours is below by more than that share, whichever sign the distance has.
+    Returns this contrast, the condition that the distance is above 0, and the difference, which is shown. The claim is contradicted if
+    ours is below by more than that share, for either sign of the distance.
     """
     lag, allowed = ours - reference, CLOSE * distance
     condition = Contrast(distance, role=CONDITION if role == DECIDES else SHOWN)

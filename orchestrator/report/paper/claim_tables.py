@@ -1,4 +1,4 @@
-"""Claims as tables: pandas, Markdown, LaTeX. Each says what its test can and cannot show. Pure."""
+"""Writes claims as tables in pandas, Markdown and LaTeX. Each says what its test can and cannot show. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ CORRECTION = (
 
 
 def frame(claims: Sequence[Claim]) -> pd.DataFrame:
-    """A row a comparison (`COLUMNS`); one row without numbers for a claim that was not tested.
+    """Returns a row for each comparison (`COLUMNS`). A claim that was not tested has one row without numbers.
 
-    `p` is the exact one-sided p-value of a rank correlation, on the effect's own side; `least_p` the smallest p-value that a two-sided
-    sign test on n seeds can have.
+    `p` is the one-sided p-value of a rank correlation at least as far from zero on the same side. `least_p` is the smallest p-value that
+    a two-sided sign test on n seeds can have.
     """
     rows = []
     for claim in claims:
@@ -46,32 +46,39 @@ def frame(claims: Sequence[Claim]) -> pd.DataFrame:
 
 
 def markdown(claims: Sequence[Claim]) -> str:
-    """For each group of cells a table of claims and one of their comparisons, with tests, notes and limits below."""
+    """Returns, for each group of cells, a table of claims and one of their comparisons, with tests, notes and limits below."""
     parts = []
-    for label in dict.fromkeys(claim.group for claim in claims):
-        of_group = [claim for claim in claims if claim.group == label]
+    for label, of_group in _by_group(claims).items():
         parts += [to_markdown.bold(label), to_markdown.table(CLAIM_HEADER, [row(claim) for claim in of_group])]
-        compared = details(of_group)
-        if compared:
-            parts.append(to_markdown.table(DETAIL_HEADER, compared))
-        parts.append("\n".join(f"- {claim.id}: {_how(claim)}" for claim in of_group))
+        detail_rows = details(of_group)
+        if detail_rows:
+            parts.append(to_markdown.table(DETAIL_HEADER, detail_rows))
+        parts.append("\n".join(f"- {claim.id}: {_test_and_note(claim)}" for claim in of_group))
         parts.append("\n".join(f"- {sentence}" for sentence in limits(of_group)))
     return "\n\n".join(parts) + "\n"
 
 
 def latex(claims: Sequence[Claim], command: str) -> str:
-    """The same two tables in booktabs, all groups in each, limits below. Needs \\usepackage{booktabs}."""
-    labels = list(dict.fromkeys(claim.group for claim in claims))
-    by_label = {label: [claim for claim in claims if claim.group == label] for label in labels}
-    claim_rows = {label: [row(claim) for claim in of_group] for label, of_group in by_label.items()}
-    detail_rows = {label: details(of_group) for label, of_group in by_label.items()}
+    """Returns the same two tables in LaTeX, with all groups in each, and the limits below. Needs \\usepackage{booktabs}."""
+    by_group = _by_group(claims)
+    claim_rows = {label: [row(claim) for claim in of_group] for label, of_group in by_group.items()}
+    detail_rows = {label: details(of_group) for label, of_group in by_group.items()}
     sentences = [f"{_tex(sentence)}\\par" for sentence in limits(claims)]
     lines = [to_latex.comment(command), *_tabular("lp{4cm}p{4cm}lp{2cm}lp{4cm}rrr", CLAIM_HEADER, claim_rows), "", r"\bigskip"]
     lines += [*_tabular("lp{7cm}lrrlrl", DETAIL_HEADER, detail_rows), "", r"\bigskip", *sentences, ""]
     return "\n".join(lines)
 
 
+def _by_group(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
+    """Returns the claims of each group, by the group's label."""
+    by_group: dict[str, list[Claim]] = {}
+    for claim in claims:
+        by_group.setdefault(claim.group, []).append(claim)
+    return by_group
+
+
 def _about(claim: Claim) -> dict[str, object]:
+    """Returns the columns of `frame` that describe a claim."""
     rule = claim.rule
     return {
         "id": rule.id,
@@ -91,13 +98,14 @@ def _power(claim: Claim) -> str:
 
 
 def _numbers(comparison: Comparison) -> dict[str, object]:
+    """Returns the columns of `frame` that describe a comparison."""
     fields = ("unit", "effect", "low", "high", "p", "n", "n_planned", "role", "outcome")
     about = {"comparison": comparison.what, "claimed": str(comparison.claimed), "least_p": least_p(comparison.n)}
     return about | {field: getattr(comparison, field) for field in fields}
 
 
 def row(claim: Claim) -> tuple[str, ...]:
-    """The claim under `CLAIM_HEADER`, as text."""
+    """Returns a claim's row under `CLAIM_HEADER`, as text."""
     about = (claim.id, claim.rule.statement, claim.rule.reading, claim.where, _power(claim), claim.verdict)
     decides = claim.decides
     if decides is None:
@@ -106,12 +114,14 @@ def row(claim: Claim) -> tuple[str, ...]:
 
 
 def details(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
-    """Every comparison under `DETAIL_HEADER`, as text."""
-    return [
-        (claim.id, c.what, str(c.claimed), _effect(c), _interval(c), c.unit, f"{c.n}/{c.n_planned}", _outcome(c))
-        for claim in claims
-        for c in claim.comparisons
-    ]
+    """Returns a row for each comparison under `DETAIL_HEADER`, as text."""
+    return [_detail(claim.id, comparison) for claim in claims for comparison in claim.comparisons]
+
+
+def _detail(claim_id: str, comparison: Comparison) -> tuple[str, ...]:
+    seeds = f"{comparison.n}/{comparison.n_planned}"
+    claimed, effect, interval = str(comparison.claimed), _effect(comparison), _interval(comparison)
+    return (claim_id, comparison.what, claimed, effect, interval, comparison.unit, seeds, _outcome(comparison))
 
 
 def _outcome(comparison: Comparison) -> str:
@@ -122,12 +132,12 @@ def _outcome(comparison: Comparison) -> str:
     return f"{comparison.outcome} (condition)" if comparison.role == CONDITION else comparison.outcome
 
 
-def _how(claim: Claim) -> str:
+def _test_and_note(claim: Claim) -> str:
     return f"{claim.rule.test}. Here: {claim.note}."
 
 
 def limits(claims: Sequence[Claim]) -> list[str]:
-    """What power means, the correction, and one sentence for each number of seeds behind a comparison."""
+    """Returns sentences on power, on the correction, and on each number of seeds that a comparison has."""
     counts = {comparison.n for claim in claims for comparison in claim.comparisons}
     return [POWER, CORRECTION, *(limit(n) for n in sorted(counts))] if counts else []
 
@@ -145,7 +155,7 @@ def _interval(comparison: Comparison) -> str:
 
 
 def _tabular(columns: str, header: Sequence[str], rows: dict[str, list[tuple[str, ...]]]) -> list[str]:
-    """A table with the rows of each group below the group's label."""
+    """Returns a LaTeX table with the rows of each group below the group's label."""
     blocks = []
     for label, of_group in rows.items():
         heading = rf"\multicolumn{{{len(header)}}}{{l}}{{{_tex(label)}}} \\"
@@ -158,7 +168,5 @@ def _tex(text: str) -> str:
 
 
 def grouped_details(claims: Sequence[Claim]) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """Each group's label and the comparisons behind its claims; groups without any are left out."""
-    groups = dict.fromkeys(claim.group for claim in claims)
-    by_label = [(label, details([claim for claim in claims if claim.group == label])) for label in groups]
-    return [(label, lines) for label, lines in by_label if lines]
+    """Returns each group's label with the rows of its comparisons. Groups without comparisons are left out."""
+    return [(label, rows) for label, of_group in _by_group(claims).items() if (rows := details(of_group))]

@@ -1,4 +1,4 @@
-"""C8: whether coherence rises and log-likelihood falls with beta. Pure."""
+"""Measures claim C8: whether coherence rises and log-likelihood falls with beta. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from orchestrator.report.paper.claim_measurements import Measurement, with_seeds
 from orchestrator.report.paper.claim_quantities import MEMBER, MIXTURE, VIEW, Quantity, likelihood, of
 from orchestrator.spec.trial import spelled
 
-FEWEST_BETAS = 3  # with two, a rank correlation is a coin
+FEWEST_BETAS = 3  # with two, a rank correlation is only 1 or -1
 
 
 def trends(group: ModelGroup) -> Measurement:
-    """Kendall's tau of beta with coherence and with log-likelihood, as a mean over the models; each model's own is shown."""
+    """Measures Kendall's tau of beta with coherence and with log-likelihood, as a mean over the models. Each model's tau is shown."""
     models = [model for model in PAPER_MODELS if group.line(model)]
     betas = shared_betas(group, models)
     named = " and ".join(models) or "a model"
@@ -25,34 +25,35 @@ def trends(group: ModelGroup) -> Measurement:
         return Measurement(missing=f"needs {FEWEST_BETAS} or more betas that {named} {'share' if len(models) > 1 else 'has'}")
     modalities = group.config.modalities
     coherence = {model: of(model, metric_names.JOINT_COHERENCE) for model in models}
-    likelihoods = {
-        kind: {m: likelihood(m, len(modalities), modalities, kind) for m in models} for kind in (MEMBER, MIXTURE, VIEW)
-    }
-    member, mixture, view = likelihoods.values()
+    member, mixture, view = (
+        {model: likelihood(model, len(modalities), modalities, kind) for model in models} for kind in (MEMBER, MIXTURE, VIEW)
+    )
+    several = len(models) > 1
+    different_mixture = {model: quantity for model, quantity in mixture.items() if quantity != member[model]}
     measured = [
         _trend("coherence", group, betas, coherence, ABOVE),
         _trend("log-likelihood", group, betas, member, BELOW),
-        *(_trend("", group, betas, {m: q}, ABOVE, SHOWN) for m, q in coherence.items() if len(models) > 1),
-        *(_trend("", group, betas, {m: q}, BELOW, SHOWN) for m, q in member.items() if len(models) > 1),
-        *(_trend("", group, betas, {m: q}, BELOW, SHOWN) for m, q in mixture.items() if q != member[m]),
-        *(_trend("", group, betas, {m: q}, BELOW, SHOWN) for m, q in view.items()),
+        *(_single_trends(group, betas, coherence, ABOVE) if several else []),
+        *(_single_trends(group, betas, member, BELOW) if several else []),
+        *_single_trends(group, betas, different_mixture, BELOW),
+        *_single_trends(group, betas, view, BELOW),
     ]
     needs = f"needs a seed in which {named} completed all of betas {listed(betas)}"
     return with_seeds(measured, _note(models, betas, len(group.seeds)), needs)
 
 
 def shared_betas(group: ModelGroup, models: Sequence[str]) -> list[float]:
-    """The betas that all of these models have, ascending; none without models."""
+    """Returns the betas that all of these models have, ascending; none if there are no models."""
     return sorted(set.intersection(*(set(group.line(model)) for model in models))) if models else []
 
 
 def listed(betas: Sequence[float]) -> str:
-    """The betas, for a sentence."""
+    """Returns the betas as a part of a sentence."""
     return ", ".join(spelled(beta) for beta in betas)
 
 
 def along_betas(group: ModelGroup, betas: Sequence[float], quantity: Quantity) -> dict[int, list[float]]:
-    """The quantity at each beta, for each seed in which its models completed all of them."""
+    """Returns the quantity at each beta, by seed. Only seeds with which its models completed all betas are there."""
     samples = [quantity.sample(group, {model: group.line(model)[beta] for model in quantity.models}) for beta in betas]
     seeds = sorted(set.intersection(*(set(sample) for sample in samples)))
     return {seed: [sample[seed] for sample in samples] for seed in seeds}
@@ -61,13 +62,18 @@ def along_betas(group: ModelGroup, betas: Sequence[float], quantity: Quantity) -
 def _trend(
     kind: str, group: ModelGroup, betas: Sequence[float], by_model: dict[str, Quantity], side: Region, role: str = DECIDES
 ) -> Measured:
-    """The mean over the models of tau, for each seed that all of them completed; the p-value is that of all their orders together."""
+    """Measures the mean of tau over the models, for each seed that all models completed. The p-value is of all their orders together."""
     values = [along_betas(group, betas, quantity) for quantity in by_model.values()]
     seeds = sorted(set.intersection(*(set(of_model) for of_model in values)))
     sample: Sample = {seed: fmean(tau(of_model[seed]) for of_model in values) for seed in seeds}
     orders = [of_model[seed] for of_model in values for seed in seeds]
     what = f"mean tau of β and {kind} over {', '.join(by_model)}" if kind else f"tau of β and {next(iter(by_model.values()))}"
     return Measured(what, "tau", sample, side, p=tau_p(orders) if orders else None, role=role, exact=is_exact(orders))
+
+
+def _single_trends(group: ModelGroup, betas: Sequence[float], by_model: dict[str, Quantity], side: Region) -> list[Measured]:
+    """Measures the trend of each model alone, to be shown."""
+    return [_trend("", group, betas, {model: quantity}, side, SHOWN) for model, quantity in by_model.items()]
 
 
 def _note(models: Sequence[str], betas: Sequence[float], seeds: int) -> str:

@@ -1,7 +1,7 @@
-"""The paper's claims C1 to C11, each checked on a sweep's trials and their seeds. Pure.
+"""Checks the paper's claims C1 to C11 on a sweep's trials. Pure.
 
-`claim_rules` has the rules and `claim_margins` their margins. `analysis.significance.hypotheses` decides, `claim_power` knows how often a
-rule finds the paper right on the paper's own numbers, and `claim_tables` writes the tables.
+`claim_rules` has the rules, and `claim_margins` their margins. `analysis.significance.hypotheses` decides. `claim_power` has how often a
+rule supports its claim on the paper's own numbers. `claim_tables` writes the tables.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ NOT_TESTED = "not tested"
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of the paper, on the trials of one group of cells."""
+    """One claim of the paper, checked on the trials of one group of cells."""
 
     rule: Rule
     dataset: str
     group: str
-    """Label of the cells: dataset, source, scale, networks."""
+    """The group's label: dataset, source, scale, networks."""
     planned: int
-    """Seeds that were planned."""
+    """The number of planned seeds."""
     comparisons: tuple[Comparison, ...]
-    """Those that count for the verdict first, then those that are only shown."""
+    """First the comparisons that count for the verdict, then those that are only shown."""
     verdict: str
     """`supported`, `contradicted`, `undecided`, or `not tested`."""
     note: str
-    """Which beta, and which seeds are missing; or what would be needed."""
+    """The beta, and the missing seeds; or the cells and trials that the claim needs."""
 
     @property
     def id(self) -> str:
@@ -44,35 +44,41 @@ class Claim:
 
     @property
     def decides(self) -> Comparison | None:
-        """The comparison that is least favourable: its effect, interval and n stand for the claim. None if not tested.
+        """The comparison that is least favourable to the claim; None if the claim was not tested.
 
-        Its outcome is the claim's verdict.
+        Its outcome is the claim's verdict, and tables show its effect, interval and n.
         """
         counting = [comparison for comparison in self.comparisons if comparison.counts]
         return min(counting, key=lambda comparison: comparison.favour, default=None)
 
 
 def evaluate(groups: Sequence[ModelGroup]) -> list[Claim]:
-    """Every claim that the paper makes about the sweep's datasets, for each group of cells, in the order of groups and ids.
+    """Checks the claims that the paper makes about the sweep's datasets, on each group of cells, in the order of groups and ids.
 
-    A claim whose models, betas or metrics are absent has the verdict `not tested` and a note that says what it needs.
+    A claim whose models, betas or metrics are absent has the verdict `not tested`, and a note on what it needs.
     """
     return [check(rule, group) for group in groups for rule in RULES if group.config.dataset in rule.where]
 
 
 def check(rule: Rule, group: ModelGroup) -> Claim:
-    """One claim on one group of cells."""
+    """Checks one claim on one group of cells."""
     measurement = rule.measure(group)
-    among = sum(measured.role == DECIDES for measured in measurement.measured)
-    in_order = sorted(measurement.measured, key=lambda measured: not measured.counts)
-    comparisons = tuple(judge(measured, len(group.seeds), among) for measured in in_order)
-    decided = NOT_TESTED if measurement.missing else verdict(comparisons)
-    note = measurement.missing or _note(measurement, comparisons)
-    return Claim(rule, group.config.dataset, group.label, len(group.seeds), comparisons, decided, note)
+    deciding = sum(measured.role == DECIDES for measured in measurement.measured)
+    counting_first = sorted(measurement.measured, key=lambda measured: not measured.counts)
+    comparisons = tuple(judge(measured, len(group.seeds), deciding) for measured in counting_first)
+    return Claim(
+        rule=rule,
+        dataset=group.config.dataset,
+        group=group.label,
+        planned=len(group.seeds),
+        comparisons=comparisons,
+        verdict=NOT_TESTED if measurement.missing else verdict(comparisons),
+        note=measurement.missing or _note(measurement, comparisons),
+    )
 
 
 def _note(measurement: Measurement, comparisons: Sequence[Comparison]) -> str:
-    """What was measured where, and which seeds are missing."""
+    """Returns the measurement's note, and how many comparisons lack seeds."""
     counting = [comparison for comparison in comparisons if comparison.counts]
     lacking = [comparison for comparison in counting if comparison.lacks_seeds]
     if not lacking:

@@ -1,4 +1,4 @@
-"""The paper's figures that a sweep has data for, and their files.
+"""Draws the paper's figures that a sweep has data for, and writes their files.
 
 `tradeoff_figures`, `curve_figures` and `picture_figures` of `orchestrator.report.figures` draw them.
 """
@@ -22,13 +22,13 @@ class PaperFigure:
     """One of the paper's figures for one group of cells."""
 
     name: str
-    """`figure1`, or `figure1-<group>` where several groups have it."""
+    """`figure1`, or `figure1-<group>` if several groups have the figure."""
     figure: Figure
     numbers: pd.DataFrame | None
-    """The numbers behind it; None for a figure of pictures."""
+    """The numbers in the figure; None for a figure of pictures."""
 
     def save(self, folder: Path, curves: Sequence[str], pictures: Sequence[str]) -> list[Path]:
-        """Write it into a folder, a figure of pictures in other formats than one of curves, and its numbers as CSV."""
+        """Write the figure and its numbers as CSV. `curves` and `pictures` are the formats of figures of curves and of pictures."""
         if self.numbers is None:
             return save(self.figure, folder / self.name, pictures)
         return [*save(self.figure, folder / self.name, curves), save_numbers(self.numbers, folder / self.name)]
@@ -61,7 +61,7 @@ CURVES = {
 
 
 def write(groups: Sequence[ModelGroup], samples: Mapping[str, Mapping[str, AnyPath]], folder: Path) -> dict[str, Path]:
-    """Write every figure of the paper that the groups have data for; returns paths by file name.
+    """Write every figure of the paper that the groups have data for, and return the paths by file name.
 
     Curves are SVG, with their numbers as CSV; pictures are PNG. `samples` maps a trial's id to its pictures by name. The same input
     gives the same bytes.
@@ -74,14 +74,14 @@ def write(groups: Sequence[ModelGroup], samples: Mapping[str, Mapping[str, AnyPa
 def drawn(groups: Sequence[ModelGroup], samples: Samples) -> Iterator[PaperFigure]:
     """Yields every figure of the paper that the groups have data for."""
     for name in [*CURVES, *picture_figures.PICTURES]:
-        of_groups = [(group, figure) for group in groups for figure in draw(name, group, samples)]
-        for group, figure in of_groups:
-            of_group = name if len(of_groups) == 1 else f"{name}-{group.slug}"
-            yield PaperFigure(of_group, figure, CURVES[name].numbers(group) if name in CURVES else None)
+        figures = [(group, figure) for group in groups for figure in draw(name, group, samples)]
+        for group, figure in figures:
+            file_name = name if len(figures) == 1 else f"{name}-{group.slug}"
+            yield PaperFigure(file_name, figure, CURVES[name].numbers(group) if name in CURVES else None)
 
 
 def draw(name: str, group: ModelGroup, samples: Samples) -> Iterator[Figure]:
-    """Yields the figure of that name for one group of cells, if there are data for it."""
+    """Yields the figure with this name for one group of cells, if the group has the data."""
     pictures = picture_figures.PICTURES
     figure = CURVES[name].draw(group) if name in CURVES else picture_figures.compose(pictures[name], group, samples)
     if figure is not None:

@@ -1,4 +1,4 @@
-"""The paper's tables, figures and claims that a sweep has cells for, as files.
+"""Writes the paper's tables, figures and claims that a sweep has cells for.
 
 <report>/paper/table2-....{md,csv,tex}     in the paper's layout (`paper_tables`, `paper_table_text`)
 <report>/paper/figure1.{svg,png}           (`paper_figures`)
@@ -25,14 +25,14 @@ from orchestrator.report.paper.paper_tables import PaperTable
 
 @dataclass(frozen=True)
 class PaperReport:
-    """What was written."""
+    """The tables, claims and figures that were written."""
 
     tables: tuple[PaperTable, ...]
     claims: tuple[Claim, ...]
     figures: Mapping[str, Path]
     """By file name, SVG and PNG."""
     comparisons: tuple[Comparison, ...]
-    """The tables beside the published numbers; empty if that was not asked for."""
+    """The tables beside the published numbers; empty if these were not asked for."""
 
 
 def write(
@@ -44,11 +44,12 @@ def write(
     folder: Path,
     against_paper: bool,
 ) -> PaperReport:
-    """Write everything of the paper that the sweep has cells for into `folder`, in place of what stood there.
+    """Write the paper's tables, claims and figures that the sweep has cells for into `folder`. Earlier files there are removed.
 
-    Tables are made of `comparable` groups, claims and figures of `groups`. `samples` maps a trial's id to its pictures by name.
+    Tables have the cells of `comparable` groups, claims and figures those of `groups`. `samples` maps a trial's id to its pictures by
+    name.
     """
-    shutil.rmtree(folder, ignore_errors=True)  # a sweep that has lost a cell must not keep its table
+    shutil.rmtree(folder, ignore_errors=True)  # tables of cells that the sweep no longer has must not stay
     folder.mkdir(parents=True)
     tables = paper_tables.paper_tables(comparable, seeds)
     for table in tables:

@@ -1,4 +1,4 @@
-"""The tables of the paper's layout as Markdown, LaTeX and data frames. Pure."""
+"""Writes the tables in the paper's layout as Markdown, LaTeX and data frames. Pure."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -19,12 +19,12 @@ BOLD = "Bold: a column's best among rows with all seeds."
 
 
 def caption(table: PaperTable) -> str:
-    """What the table shows and how it was measured, in one paragraph."""
+    """Returns a paragraph on what the table shows and how it was measured."""
     return f"{table.title}. {table.note} {BOLD}"
 
 
 def frame(table: PaperTable) -> pd.DataFrame:
-    """A row for each row and column of the table (`FRAME_COLUMNS`), unrounded; low and high are the 95 % t interval of the mean."""
+    """Returns a row for each number of the table (`FRAME_COLUMNS`), unrounded. `low` to `high` is the 95 % t interval of the mean."""
     config = table.config
     group = (
         table.key,
@@ -45,14 +45,17 @@ def frame(table: PaperTable) -> pd.DataFrame:
 
 
 def markdown(table: PaperTable) -> str:
-    """Caption and table; the best of a column in bold."""
+    """Returns the caption and the table in Markdown, with the best of each column in bold."""
     header = ["Model", "n", *(column.text for column in table.columns)]
     body = [[row.label, seeds_text(table, row), *(_markdown_entry(entry, row) for entry in row.entries)] for row in table.rows]
     return f"**{table.title}.** {table.note} {BOLD}\n\n{grid([header, *body])}"
 
 
 def latex(table: PaperTable, command: str) -> str:
-    """A table with its caption, the best of a column in bold. Needs \\usepackage{booktabs,graphicx}; shrinks to the text's width."""
+    """Returns the table in LaTeX with its caption, with the best of each column in bold.
+
+    It shrinks to the width of the text. Needs \\usepackage{booktabs,graphicx}.
+    """
     body = [
         to_latex.row([tex(row.label), seeds_text(table, row), *(_latex_entry(entry, row) for entry in row.entries)])
         for row in table.rows
@@ -62,33 +65,34 @@ def latex(table: PaperTable, command: str) -> str:
 
 
 def grid(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table of plain texts; the first line is its header."""
+    """Returns a Markdown table of plain texts. The first line is the header."""
     header, *rows = [[to_markdown.escape(text) for text in line] for line in lines]
     return to_markdown.table(header, rows, full_rule=True) + "\n"
 
 
 def tex(text: str) -> str:
-    """Plain text as LaTeX shows it, with the signs that captions use."""
+    """Returns plain text in LaTeX, with the signs that captions use."""
     return to_latex.escape(text, to_latex.CAPTION_SIGNS)
 
 
 def seeds_text(table: PaperTable, row: Row) -> str:
-    """The row's completed seeds; of those planned, if some are missing."""
+    """Returns the row's number of completed seeds, such as `5`, or `3/5` if some are missing."""
     return str(row.n) if row.n == table.n_planned else f"{row.n}/{table.n_planned}"
 
 
 def _heads(columns: Sequence[Column]) -> list[list[str]]:
-    """The header's rows in LaTeX. If columns share headings, these stand above, each with a rule below."""
+    """Returns the header's rows in LaTeX. If columns share headings, these are in a row above, each with a rule below it."""
     header = ["Model", "$n$", *(column.tex for column in columns)]
     if not any(column.group for column in columns):
         return [header]
-    above, rules, start = ["", ""], "", 3
+    shared_headings, rules, start = ["", ""], "", 3
     for group, members in groupby(columns, key=lambda column: column.group):
         end = start + len(list(members)) - 1
-        above.append(rf"\multicolumn{{{end - start + 1}}}{{c}}{{{tex(group)}}}")
-        rules += rf"\cmidrule(lr){{{start}-{end}}} " if group else ""
+        shared_headings.append(rf"\multicolumn{{{end - start + 1}}}{{c}}{{{tex(group)}}}")
+        if group:
+            rules += rf"\cmidrule(lr){{{start}-{end}}} "
         start = end + 1
-    return [above, [rules + header[0], *header[1:]]]
+    return [shared_headings, [rules + header[0], *header[1:]]]
 
 
 def _markdown_entry(entry: Entry, row: Row) -> str:
@@ -104,5 +108,5 @@ def _latex_entry(entry: Entry, row: Row) -> str:
 
 
 def _fewer(entry: Entry, row: Row) -> str:
-    """The seeds that have this number, if these are fewer than those of the row."""
+    """Returns how many seeds have this number, if fewer than the row's completed seeds."""
     return "" if entry.n == row.n else f" ({entry.n}/{entry.n_planned})"

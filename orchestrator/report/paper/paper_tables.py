@@ -1,7 +1,7 @@
-"""A sweep's results in the layout of the paper's tables. Pure.
+"""Puts a sweep's results into the layout of the paper's tables. Pure.
 
 There is a table for each published table and each group of cells that may be compared (`comparable_groups`) and share their networks.
-Numbers are means over the seeds that completed; n says how many those are. `paper_table_text` writes the tables.
+Numbers are means over the n seeds that completed. `paper_table_text` writes the tables.
 """
 
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ from orchestrator.spec.trial import Cell, series, spelled
 
 @dataclass(frozen=True)
 class Entry(tables.Entry):
-    """One number: mean and sd over seeds, with `best` only where at least two rows have all their seeds."""
+    """One number: mean and sd over seeds. It can be `best` only if at least two rows have all their seeds."""
 
     low: float
-    """Lower end of the 95 % t interval of the mean; NaN below two seeds, as are `high` and `sd`."""
+    """Lower end of the 95 % t interval of the mean; NaN for fewer than two seeds, as are `high` and `sd`."""
     high: float
     n: int
-    """Seeds that have this number; 0 where `mean` is NaN."""
+    """How many seeds have this number; 0 if `mean` is NaN."""
     n_planned: int
 
 
@@ -39,10 +39,10 @@ class Row:
 
     label: str
     model: str
-    """As `Published.model`: MoPoE trained on Eq. (5) is `eq5`."""
+    """The model's name, as in `Published.model`: MoPoE trained on Eq. (5) is `eq5`."""
     cell: Cell
     n: int
-    """Seeds that completed."""
+    """How many seeds completed."""
     entries: tuple[Entry, ...]
     """An entry for each column."""
 
@@ -52,16 +52,16 @@ class PaperTable:
     """A published table's layout with a sweep's numbers."""
 
     key: str
-    """As `Layout.key`; `table4_paper_view` is Table 4 as the released code computes it."""
+    """The key of the layout. `table4_paper_view` is Table 4 as the released code computes it."""
     name: str
     """The key and the group of cells, as the name of a file; different for each table of a sweep."""
     title: str
-    """Says the dataset and, where there is one, the estimator of the log-likelihood."""
+    """Names the dataset and, for log-likelihoods, the estimator."""
     note: str
-    """Source, scale, networks, beta and whether it is the paper's, seeds, what is measured, and what else a reader must know."""
+    """Source, scale, networks, beta and whether it is the paper's, seeds, the metric, and what else a reader must know."""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    """The paper's models in its order, then the others."""
+    """First the paper's models in the paper's order, then the others."""
     beta: float
     layout: Layout
     n_planned: int
@@ -73,14 +73,14 @@ class PaperTable:
 
 
 def paper_tables(groups: Sequence[FrontGroup], seeds: Sequence[int]) -> list[PaperTable]:
-    """Every published table that the cells have a row for, group by group.
+    """Returns every published table that the cells have a row for, group by group.
 
-    A cell without results has a row without numbers. Beta is the published one or the one that stands for it
+    A cell without results has a row without numbers. The beta is the published one, or the one that replaces it
     (`model_groups.common_beta`).
     """
     tables: list[PaperTable] = []
     for group in groups:
-        for cells in _alike(group.cells):
+        for cells in _by_setting(group.cells):
             for table in _of_group(cells, seeds, group.results):
                 same_name = sum(other.name.partition("--")[0] == table.name for other in tables)
                 name = f"{table.name}--{same_name + 1}" if same_name else table.name
@@ -88,16 +88,18 @@ def paper_tables(groups: Sequence[FrontGroup], seeds: Sequence[int]) -> list[Pap
     return tables
 
 
-def _alike(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """The cells in groups that share what the title and setting of a table say."""
+def _by_setting(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Returns the cells in groups with the same dataset, source, scale, networks and modalities, which one table can have."""
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
-        c = cell.config
-        groups.setdefault((c.dataset, c.source, c.scale, c.networks, c.modalities), []).append(cell)
+        config = cell.config
+        setting_key = (config.dataset, config.source, config.scale, config.networks, config.modalities)
+        groups.setdefault(setting_key, []).append(cell)
     return list(groups.values())
 
 
 def _of_group(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> list[PaperTable]:
+    """Returns the published tables of these cells, which share their setting. A closed table needs all of its models."""
     tables = []
     for layout in layouts(cells[0].config.dataset, len(cells[0].config.modalities)):
         fitting = [cell for cell in cells if not layout.closed or cell.config.published_model in layout.models]
@@ -107,31 +109,45 @@ def _of_group(cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[Tri
 
 
 def _with_label(table: PaperTable, label: str) -> str:
-    """The table's note, with the words of its group's label that title and setting do not have."""
+    """Returns the table's note with the parts of its group's label that are not in it yet."""
     more = [word for word in label.split(", ") if word not in table.note and word != table.config.dataset]
     return f"{table.note} Of the cells with {', '.join(more)}." if more and label else table.note
 
 
 def _table(layout: Layout, cells: Sequence[Cell], seeds: Sequence[int], results: Sequence[TrialResult]) -> PaperTable:
-    lines = _row_labels(cells)
+    row_labels = _row_labels(cells)
     beta = _beta(layout, cells)
     chosen = _in_order([cell for cell in cells if cell.config.beta == beta], layout.models)
     completed = completed_of_each(chosen, seeds, results)
     rows = []
     for cell in chosen:
-        done = completed[cell.id]
-        entries = tuple(_entry(done, column.metric, len(seeds)) for column in layout.columns)
-        rows.append(Row(lines[cell.id], cell.config.published_model, cell, len(done), entries))
-    c = chosen[0].config
-    group = (c.source, c.scale or "own", c.networks, *(f"{count}m" for count in [c.modality_count] if count))
-    absent = [line for line in dict.fromkeys(lines.values()) if line not in {row.label for row in rows}]
-    note = _note(layout, beta, rows, len(seeds), absent)
-    name = "-".join((layout.key, *group))
-    return PaperTable(layout.key, name, layout.title, note, layout.columns, _with_best(rows), beta, layout, len(seeds))
+        of_cell = completed[cell.id]
+        entries = tuple(_entry(of_cell, column.metric, len(seeds)) for column in layout.columns)
+        rows.append(Row(row_labels[cell.id], cell.config.published_model, cell, len(of_cell), entries))
+    labels_with_row = {row.label for row in rows}
+    absent = [label for label in dict.fromkeys(row_labels.values()) if label not in labels_with_row]
+    return PaperTable(
+        key=layout.key,
+        name=_name(layout, chosen[0].config),
+        title=layout.title,
+        note=_note(layout, beta, rows, len(seeds), absent),
+        columns=layout.columns,
+        rows=_with_best(rows),
+        beta=beta,
+        layout=layout,
+        n_planned=len(seeds),
+    )
+
+
+def _name(layout: Layout, config: TrainingConfig) -> str:
+    parts = [layout.key, config.source, config.scale or "own", config.networks]
+    if config.modality_count:
+        parts.append(f"{config.modality_count}m")
+    return "-".join(parts)
 
 
 def _row_labels(cells: Sequence[Cell]) -> dict[str, str]:
-    """Cell id to its series, under the published name of its model; Eq. (5) is a model of its own here."""
+    """Returns, by cell id, the cell's series under the published name of its model. Eq. (5) counts as a model."""
     row_labels = {}
     for model in _models(cells):
         of_model = [cell for cell in cells if cell.config.published_model == model]
@@ -141,12 +157,12 @@ def _row_labels(cells: Sequence[Cell]) -> dict[str, str]:
 
 
 def _models(cells: Sequence[Cell]) -> list[str]:
-    """The models of the cells under their published names, each once."""
+    """Returns the published names of the cells' models, each once."""
     return list(dict.fromkeys(cell.config.published_model for cell in cells))
 
 
 def _beta(layout: Layout, cells: Sequence[Cell]) -> float:
-    """The beta of the table: one for the paper's models, or for the others if none of the paper's is there."""
+    """Returns the beta of the table: the common beta of the paper's models, or of the others if there are none of the paper's."""
     present = _models(cells)
     models = [model for model in layout.models if model in present] or present
     beta = common_beta(layout.beta, {model: model_line(cells, model) for model in models})
@@ -155,25 +171,25 @@ def _beta(layout: Layout, cells: Sequence[Cell]) -> float:
 
 
 def _in_order(cells: Sequence[Cell], models: Sequence[str]) -> list[Cell]:
-    """For each of the paper's models, the cell that differs from the paper's setting in the fewest fields; then the others."""
-    of_model = {model: [cell for cell in cells if cell.config.published_model == model] for model in models}
-    first = [min(alike, key=lambda cell: len(deviations(cell.config))) for alike in of_model.values() if alike]
-    others = [cell for cell in cells if cell not in first]
-    return [*first, *sorted(others, key=lambda cell: list(TITLES).index(cell.config.published_model))]
+    """Returns first, for each of the paper's models, the cell with the fewest differences from the paper's setting; then the others."""
+    by_model = {model: [cell for cell in cells if cell.config.published_model == model] for model in models}
+    nearest = [min(of_model, key=lambda cell: len(deviations(cell.config))) for of_model in by_model.values() if of_model]
+    others = [cell for cell in cells if cell not in nearest]
+    return [*nearest, *sorted(others, key=lambda cell: list(TITLES).index(cell.config.published_model))]
 
 
-def _entry(done: Sequence[TrialResult], metric: str, n_planned: int) -> Entry:
-    values = [value for result in done if (value := result.value(metric)) is not None]
+def _entry(completed: Sequence[TrialResult], metric: str, n_planned: int) -> Entry:
+    values = [value for result in completed if (value := result.value(metric)) is not None]
     return Entry(best=False, n=len(values), n_planned=n_planned, **summary(values)._asdict())
 
 
 def _with_best(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The rows, with the highest mean of each column marked as best if at least two rows have all their seeds."""
+    """Returns the rows with the highest mean of each column marked as best, if at least two rows have all their seeds."""
     marked = []
     for row in rows:
         entries = []
-        for i, entry in enumerate(row.entries):
-            rivals = [other.entries[i].mean for other in rows if other.entries[i].n == entry.n_planned]
+        for place, entry in enumerate(row.entries):
+            rivals = [other.entries[place].mean for other in rows if other.entries[place].n == entry.n_planned]
             best = len(rivals) > 1 and entry.n == entry.n_planned and entry.mean == max(rivals)
             entries.append(replace(entry, best=best))
         marked.append(replace(row, entries=tuple(entries)))
@@ -183,8 +199,9 @@ def _with_best(rows: Sequence[Row]) -> tuple[Row, ...]:
 def _note(layout: Layout, beta: float, rows: Sequence[Row], n: int, absent: Sequence[str]) -> str:
     whose = "the paper's" if beta == layout.beta else f"not the paper's {spelled(layout.beta)}"
     seeds = f"n = {n} seed{'' if n == 1 else 's'}{'' if all(row.n == n for row in rows) else ', fewer where a row says so'}"
-    dumps = [row.cell.config.model_dump() for row in rows]
-    differing = [f for f in dumps[0] if f not in fields_with(Role.OBJECTIVE) and any(dump[f] != dumps[0][f] for dump in dumps)]
+    configs = [row.cell.config.model_dump() for row in rows]
+    varying = [field for field in configs[0] if any(config[field] != configs[0][field] for config in configs)]
+    differing = [field for field in varying if field not in fields_with(Role.OBJECTIVE)]
     return " ".join(
         [
             f"Setting: {setting(rows[0].cell.config)}, β = {spelled(beta)} ({whose}), {seeds}.",
@@ -198,7 +215,7 @@ def _note(layout: Layout, beta: float, rows: Sequence[Row], n: int, absent: Sequ
 
 
 def _objectives(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each field in which the objectives differ, besides the estimator."""
+    """Returns a sentence for each field of the objective, other than the estimator, in which the rows differ."""
     sentences = []
     for field in fields_with(Role.OBJECTIVE):
         values = {row.label: getattr(row.cell.config, field) for row in rows}

@@ -1,1 +1,1 @@
-"""Numbers and tables as text."""
+"""Writes numbers and tables as text."""

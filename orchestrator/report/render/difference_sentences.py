@@ -1,4 +1,4 @@
-"""A paired difference as a sentence. Pure."""
+"""Writes a paired difference as a sentence. Pure."""
 
 from orchestrator.analysis.significance.exact_tests import EXACT_PAIRS, FLIPS, smallest_p
 from orchestrator.analysis.significance.hypotheses import ERROR
@@ -7,9 +7,9 @@ from orchestrator.report.render.numbers import three_digits
 
 
 def sentence(pair: Difference | NotRanked) -> str:
-    """Direction, size, interval, p-values and n, and whether a difference is shown; or why the pair is not ranked.
+    """Returns a sentence on a pair: direction, size, interval, p-values, n, and whether a difference is shown; or why it is not ranked.
 
-    A mean that is 0 to the digits of its interval is called neither higher nor lower.
+    A mean that rounds to 0 with the digits of its interval is called neither higher nor lower.
     """
     if isinstance(pair, NotRanked):
         return f"{pair.first} and {pair.second} are not ranked: {pair.reason}."
@@ -32,7 +32,7 @@ def _p_values(pair: Difference) -> list[str]:
 
 
 def _limits(pair: Difference) -> list[str]:
-    """What so few seeds could not show, whatever the numbers."""
+    """Returns why so few seeds cannot show any difference; empty if they can."""
     smallest = smallest_p(pair.n)
     if pair.n == 1:
         return ["one seed has no spread, so there is neither an interval nor a test"]
@@ -46,7 +46,7 @@ def _limits(pair: Difference) -> list[str]:
 
 
 def _about_zero(pair: Difference) -> list[str]:
-    """What the interval adds to the p-value, or why it seems to contradict it; nothing for a single seed."""
+    """Returns whether the interval includes 0, and why it may seem to contradict the p-value; empty for a single seed."""
     if pair.over_seeds.low <= 0 <= pair.over_seeds.high:
         return ["but the interval includes 0" if pair.shown else "the interval includes 0"]
     if pair.n > 1 and not pair.shown:

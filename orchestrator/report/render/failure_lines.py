@@ -1,4 +1,4 @@
-"""The causes of failures as lines for a terminal. Pure."""
+"""Writes the causes of failures as lines for a terminal. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -6,11 +6,11 @@ from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.spec.trial import Trial
 
 MOST_NAMED = 5
-"""Trials of a group that are named; the others are counted."""
+"""The most trials of a group that are named; the others are counted."""
 
 
 def failure_lines(groups: Sequence[FailureGroup], names: Mapping[str, str], here: Callable[[Trial], str]) -> Iterator[str]:
-    """The groups as lines for a terminal. `names` has each cell's label by its id; `here` gives the command that trains a trial alone."""
+    """Yields the groups as lines for a terminal. `names` has each cell's label, by its id; `here` returns the command for one trial."""
     for number, group in enumerate(groups, 1):
         count = len(group.trials)
         yield f"\n{number}. {group.cause}: {count} trial{'' if count == 1 else 's'}"
@@ -27,7 +27,7 @@ def failure_lines(groups: Sequence[FailureGroup], names: Mapping[str, str], here
 
 
 def in_common(group: FailureGroup) -> str:
-    """What the trials of a group share, as a clause without its full stop."""
+    """Returns the values that the trials of a group share, as a clause without its full stop."""
     if not group.others:
         return "no other trial has run to compare with"
     if not group.shared:

@@ -1,4 +1,4 @@
-"""LaTeX tables with booktabs. Pure."""
+"""Writes LaTeX tables with booktabs. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,28 +16,28 @@ CLAIM_SIGNS = {
 
 
 def escape(text: str, signs: Mapping[str, str] | None = None) -> str:
-    """Plain text as LaTeX shows it, with `signs` in place of some characters."""
+    """Returns plain text as LaTeX source. `signs` has the LaTeX of further characters."""
     replacements = ESCAPES | dict(signs or {})
     return "".join(replacements.get(character, character) for character in text)
 
 
 def comment(text: str) -> str:
-    """The text as a comment of one line."""
+    """Returns the text as a comment of one line."""
     return f"% {' '.join(text.split())}"
 
 
 def math(text: str, bold: bool = False) -> str:
-    """A formula, or a bold one."""
+    """Returns a formula, in bold if asked for."""
     return rf"$\mathbf{{{text}}}$" if bold else f"${text}$"
 
 
 def row(texts: Sequence[str]) -> str:
-    """A row of a table, of texts that are LaTeX already."""
+    """Returns a row of a table. The texts are LaTeX already."""
     return " & ".join(texts) + r" \\"
 
 
 def tabular(columns: str, heads: Sequence[Sequence[str]], blocks: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a `tabular`. `heads` has the texts of the header's rows; before each block of finished rows stands a rule."""
+    """Returns the lines of a `tabular`. `heads` has the texts of the header's rows. A rule comes before each block of finished rows."""
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *map(row, heads)]
     for block in blocks:
         lines += [r"\midrule", *block]
@@ -45,7 +45,7 @@ def tabular(columns: str, heads: Sequence[Sequence[str]], blocks: Sequence[Seque
 
 
 def floating_table(caption: str, label: str, table: Sequence[str], command: str) -> str:
-    """A `table` with a caption, which is LaTeX already. It shrinks to the text's width, and `command` becomes a comment."""
+    """Returns a `table` with a caption, which is LaTeX already. The table shrinks to the text's width; `command` becomes a comment."""
     before = [
         comment(command),
         r"\begin{table}[t]",

@@ -1,20 +1,20 @@
-"""Markdown tables. Pure."""
+"""Writes Markdown tables. Pure."""
 
 from collections.abc import Sequence
 
 ESCAPES = {ord(character): f"\\{character}" for character in "\\|<`"}
-"""Characters that could end a cell, or begin HTML or code. The backslash too: before a pipe it would undo the pipe's own."""
+"""Characters that could end a cell, or begin HTML or code. A backslash is one, too: before a pipe it would undo the pipe's escape."""
 
 
 def escape(text: str) -> str:
-    """Text as a Markdown table shows it. The bracket of `](` is escaped, so that [text] is no link or picture."""
+    """Returns text for a Markdown table. The bracket of `](` is escaped, so that [text] is no link or picture."""
     return text.translate(ESCAPES).replace("](", r"]\(")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], full_rule: bool = False) -> str:
-    """A table with padded columns. Texts are Markdown already.
+    """Returns a table with padded columns. Texts are Markdown already.
 
-    The rule below the header has three dashes a column, or with `full_rule` as many as the column is wide.
+    The rule below the header has three dashes for each column, or with `full_rule` as many as the column is wide.
     """
     widths = [max(3, *(len(row[place]) for row in (header, *rows))) for place in range(len(header))]
     rule = ["-" * (width if full_rule else 3) for width in widths]
@@ -22,7 +22,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], full_rule: bool 
 
 
 def bold(text: str, is_bold: bool = True) -> str:
-    """The text in bold, or as it is."""
+    """Returns the text in bold, or unchanged."""
     return f"**{text}**" if is_bold else text
 
 

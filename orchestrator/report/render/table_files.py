@@ -1,4 +1,4 @@
-"""Tables as files, written part by part: a table of a million rows is never in memory as a whole."""
+"""Writes tables to files part by part, so that a table of a million rows is never in memory as a whole."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,23 +18,23 @@ _T = TypeVar("_T")
 
 
 def parts_of(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """The items in parts of `AT_ONCE`; a single empty part if there are none."""
+    """Yields the items in parts of `AT_ONCE`; a single empty part if there are none."""
     for start in range(0, max(1, len(items)), AT_ONCE):
         yield items[start : start + AT_ONCE]
 
 
 def write_both(parts: Iterable[pd.DataFrame], csv: Path, to: Path) -> None:
-    """Writes a table as CSV and as parquet, each whole or not at all. `parts` have the same columns, and there is at least one."""
+    """Writes a table as CSV and as parquet, each whole or not at all. There is at least one part, and all have the same columns."""
     write_whole(csv, lambda text: write_whole(to, lambda path: _stream(_also_as_csv(parts, text), path)))
 
 
 def write_parquet(parts: Iterable[pd.DataFrame], to: AnyPath) -> None:
-    """Writes a table as parquet, whole or not at all. `parts` have the same columns, and there is at least one."""
+    """Writes a table as parquet, whole or not at all. There is at least one part, and all have the same columns."""
     write_whole(to, lambda path: _stream(parts, path))
 
 
 def _also_as_csv(parts: Iterable[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:
-    """Yields the parts; each is written to the file before the next is asked for."""
+    """Writes each part to the file, and then yields it."""
     with path.open("w", encoding="utf-8", newline="") as file:
         for place, part in enumerate(parts):
             part.to_csv(file, index=False, header=place == 0)

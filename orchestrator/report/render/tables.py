@@ -1,4 +1,4 @@
-"""The table of cells: Markdown for a terminal or a README, LaTeX for a paper."""
+"""Writes the table of cells: Markdown for a terminal or a README, LaTeX for a paper."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class Entry:
     mean: float
     sd: float
     best: bool
-    """Whether it is its column's best among complete cells."""
+    """Whether the mean is the best of its column among complete cells."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,21 @@ class Row:
     probability: float | None
     on_front: bool
     entries: dict[str, Entry]
-    """By metric, without the metrics that the cell lacks."""
+    """The numbers by metric, without metrics that the cell does not have."""
     near: frozenset[str] = frozenset()
-    """Metrics in which the 95 % interval of the paired difference to the best cell, over the seeds that both have, includes 0."""
+    """Metrics in which the 95 % interval of the paired difference to the best cell, over their common seeds, includes 0."""
 
 
 @dataclass(frozen=True)
 class CellRows:
-    """The readable table: the objectives first, then the joint log-likelihood and the means over subsets of each size."""
+    """The table for readers: first the objectives, then the joint log-likelihood and the means over subsets of each size."""
 
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
     commits: tuple[str, ...] = ()
-    """Commits of the code that the results come from."""
+    """The commits of the code that produced the results."""
     latest_ms: int | None = None
-    """When the last epoch of any of the results ended, in milliseconds since 1970."""
+    """The end of the latest epoch of all results, in milliseconds since 1970; None without results."""
 
 
 def cell_rows(
@@ -66,38 +66,49 @@ def cell_rows(
     results: Sequence[TrialResult],
     chosen: Sequence[str] = (),
 ) -> CellRows:
-    """A row for each cell, with or without results, in the sweep's order. `n_planned` has the number of seeds by cell id.
+    """Returns a row for each cell, with or without results, in the sweep's order. `n_planned` has the number of seeds by cell id.
 
-    `table` is the cell table of `results`, `chosen` the metrics to show in place of the usual ones. The results themselves are needed for
-    paired differences and for commits and dates.
+    `table` is the cell table of `results`. The results themselves are needed for paired differences, commits and dates. `chosen` has the
+    metrics to show; if it is empty, they are the default ones.
     """
     goals = {objective.metric: objective.goal for objective in front.objectives}
-    given = [name for name in dict.fromkeys(table["name"]) if name.startswith((f"{COHERENCE}/given_", f"{PROBE}/given_"))]
-    joint = [name for name in dict.fromkeys(table["name"]) if name == f"{LOG_LIKELIHOOD}/{JOINT}"]
-    metrics = tuple(chosen) or tuple(dict.fromkeys([*goals, *joint, *given]))
+    metrics = tuple(chosen) or _default_metrics(table, list(goals))
     reported = table[["cell_id", "name", "n", "mean", "sd"]][table["n"] > 0]
-    most = reported.groupby("cell_id")["n"].max().to_dict()
+    seed_counts = reported.groupby("cell_id")["n"].max().to_dict()
     by_cell = _by_cell(reported[reported["name"].isin(metrics)])
     best = {metric: _best(table, metric, goals.get(metric, "max")) for metric in metrics}
-    near = {metric: _near_best(metric, best[metric], table, results) for metric in metrics}
+    near_best = {metric: _near_best(metric, best[metric], table, results) for metric in metrics}
     points = {point.cell_id: point for point in front.points}
-    short = labels(cells)
+    label_of = labels(cells)
     rows = []
     for cell in cells:
-        values = by_cell.get(cell.id, {})
-        entries = {m: Entry(*values[m], values[m][0] == best[m]) for m in metrics if m in values}
-        point = points.get(cell.id)
-        n = int(most.get(cell.id, 0))
-        probability, on_front = (point.shown_probability, point.on_front) if point else (None, False)
-        alike = frozenset(metric for metric in metrics if cell.id in near[metric])
-        rows.append(Row(short[cell.id], n, n_planned[cell.id], probability, on_front, entries, alike))
+        values, point = by_cell.get(cell.id, {}), points.get(cell.id)
+        rows.append(
+            Row(
+                label=label_of[cell.id],
+                n=int(seed_counts.get(cell.id, 0)),
+                n_planned=n_planned[cell.id],
+                probability=point.shown_probability if point else None,
+                on_front=point.on_front if point else False,
+                entries={name: Entry(*values[name], values[name][0] == best[name]) for name in metrics if name in values},
+                near=frozenset(metric for metric in metrics if cell.id in near_best[metric]),
+            )
+        )
     commits = {str(result.provenance.get("commit", "unknown")) for result in results}
     latest = max((epoch.timestamp_ms for result in results for epoch in result.history[-1:]), default=None)
     return CellRows(metrics, tuple(rows), tuple(sorted(commits)), latest)
 
 
+def _default_metrics(table: pd.DataFrame, objectives: Sequence[str]) -> tuple[str, ...]:
+    """Returns the objectives, and the joint log-likelihood and the means over subsets of each size if the table has them."""
+    names = list(dict.fromkeys(table["name"]))
+    joint = [name for name in names if name == f"{LOG_LIKELIHOOD}/{JOINT}"]
+    over_subsets = [name for name in names if name.startswith((f"{COHERENCE}/given_", f"{PROBE}/given_"))]
+    return tuple(dict.fromkeys([*objectives, *joint, *over_subsets]))
+
+
 def _by_cell(table: pd.DataFrame) -> dict[str, dict[str, tuple[float, float]]]:
-    """Mean and sd by cell's id and metric."""
+    """Returns mean and sd, by the cell's id and the metric."""
     by_cell: dict[str, dict[str, tuple[float, float]]] = {}
     for cell_id, name, mean, sd in zip(*(table[column].tolist() for column in ("cell_id", "name", "mean", "sd")), strict=True):
         by_cell.setdefault(cell_id, {})[name] = (mean, sd)
@@ -105,9 +116,9 @@ def _by_cell(table: pd.DataFrame) -> dict[str, dict[str, tuple[float, float]]]:
 
 
 def _near_best(metric: str, best: float, table: pd.DataFrame, results: Sequence[TrialResult]) -> set[str]:
-    """Ids of complete cells whose seeds do not tell them from the best cell, without that cell; none if several cells are best.
+    """Returns the ids of the other complete cells that the seeds do not tell from the best cell; none if several cells are best.
 
-    A cell with a single seed in common with the best has no interval, and is not among them.
+    A cell with only one seed in common with the best cell has no interval, and is not among them.
     """
     rows = table[(table["name"] == metric) & table["complete"].astype(bool)]
     samples: dict[str, dict[int, float]] = {str(cell_id): {} for cell_id in rows["cell_id"]}
@@ -115,11 +126,11 @@ def _near_best(metric: str, best: float, table: pd.DataFrame, results: Sequence[
         value = result.value(metric)
         if value is not None and result.trial.cell.id in samples:
             samples[result.trial.cell.id][result.trial.seed] = value
-    first = [str(cell_id) for cell_id in rows[rows["mean"] == best]["cell_id"]]
-    if len(first) != 1:
+    best_ids = [str(cell_id) for cell_id in rows[rows["mean"] == best]["cell_id"]]
+    if len(best_ids) != 1:
         return set()
-    top = samples.pop(first[0])
-    return {cell_id for cell_id, sample in samples.items() if _includes_zero(top, sample)}
+    best_sample = samples.pop(best_ids[0])
+    return {cell_id for cell_id, sample in samples.items() if _includes_zero(best_sample, sample)}
 
 
 def _includes_zero(first: Mapping[int, float], second: Mapping[int, float]) -> bool:
@@ -129,7 +140,7 @@ def _includes_zero(first: Mapping[int, float], second: Mapping[int, float]) -> b
 
 
 def markdown(table: CellRows) -> str:
-    """A Markdown table; `*` marks the front's cells, bold the best of a column."""
+    """Returns a Markdown table. `*` marks the cells on the front, and bold the best of a column."""
     header = ["cell", "n", "front", *table.metrics]
     rows = []
     for row in table.rows:
@@ -139,9 +150,9 @@ def markdown(table: CellRows) -> str:
 
 
 def latex(table: CellRows, command: str) -> str:
-    """A booktabs table with mean, sd and n, to be read with \\input; needs \\usepackage{booktabs}. The same results give the same bytes.
+    """Returns a LaTeX table with mean, sd and n, to be read with \\input. Needs \\usepackage{booktabs}.
 
-    The best of a column is bold. A dagger marks what its seeds do not tell from the best.
+    The best of a column is bold. A dagger marks numbers that the seeds do not tell from the best. The same results give the same bytes.
     """
     rows = []
     for row in table.rows:
@@ -154,17 +165,17 @@ def latex(table: CellRows, command: str) -> str:
 
 
 def comments(table: CellRows, command: str) -> list[str]:
-    """Comments that say where the numbers come from."""
+    """Returns LaTeX comments on the origin of the numbers."""
     return [to_latex.comment(line) for line in (command, *_origin(table))]
 
 
 def shown(entry: Entry) -> str:
-    """Mean and sd as a reader sees them."""
+    """Returns mean and sd as a reader sees them."""
     return mean_and_sd(entry.mean, entry.sd)
 
 
 def _origin(table: CellRows) -> list[str]:
-    """A line with the commit and date of the results; none without results."""
+    """Returns a line with the commit and date of the results; none if there are no results."""
     if table.latest_ms is None:
         return []
     when = datetime.fromtimestamp(table.latest_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -172,7 +183,7 @@ def _origin(table: CellRows) -> list[str]:
 
 
 def latex_note(table: CellRows, with_probability: bool = True) -> str:
-    """What the numbers and marks of a table mean; `with_probability` says that it has the probabilities of being on the front."""
+    """Returns the meaning of a table's numbers and marks. `with_probability`: the table has the probabilities of being on the front."""
     entries = [entry for row in table.rows for entry in row.entries.values()]
     parts = [r"Mean $\pm$ sd over n seeds" if any(not math.isnan(entry.sd) for entry in entries) else "Values of one seed"]
     parts += ["bold: best of the complete cells"] if any(entry.best for entry in entries) else []
@@ -192,7 +203,7 @@ def _best(table: pd.DataFrame, metric: str, goal: str) -> float:
 
 
 def _membership(row: Row, mark: str) -> str:
-    """The probability of being on the front, if there are seeds enough for one, and a mark for being on it."""
+    """Returns the probability of being on the front, if there are enough seeds for one, and `mark` if the cell is on it."""
     star = mark if row.on_front else ""
     return star if row.probability is None else f"{row.probability:.2f}{star}"
 
@@ -202,7 +213,7 @@ def _markdown_entry(entry: Entry | None) -> str:
 
 
 def latex_entry(entry: Entry | None, near: bool) -> str:
-    """A number with its mark; `near` says that its seeds do not tell it from the best."""
+    """Returns a number in LaTeX with its mark. `near` says that the seeds do not tell it from the best."""
     if entry is None:
         return "--"
     text = to_latex.math(mean_and_sd(entry.mean, entry.sd, r"\pm"), entry.best)

@@ -1,4 +1,4 @@
-"""A LaTeX table of chosen metrics for a paper: it has a caption and a label, and fits a column or a page."""
+"""Writes a LaTeX table of chosen metrics for a paper. It has a caption and a label, and fits a column or a page."""
 
 from collections.abc import Sequence
 
@@ -14,28 +14,28 @@ from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sweep_spec import SweepSpec
 
 COLUMN_POINTS = 229.0
-"""Width of a column of LaTeX's two-column article, the narrowest that is common."""
+"""Width of a column of LaTeX's two-column article, the narrowest common column."""
 CHARACTER_POINTS, PLUS_MINUS_POINTS, GAP_POINTS = 4.25, 6.0, 6.0
-"""Widths in \\footnotesize: a digit, the space about a plus-minus sign beyond its characters, and the space between two columns."""
+"""Widths in \\footnotesize: a digit, the extra space around a plus-minus sign, and the space between two columns."""
 PAGE_POINTS = 345.0
-"""Width of a page of LaTeX's article in one column."""
+"""Width of the text of LaTeX's one-column article."""
 SCRIPT = 7 / 8
-"""How wide \\scriptsize is, beside \\footnotesize."""
+"""Width of a character in \\scriptsize, as a share of its width in \\footnotesize."""
 MOST_ROWS = 40
-"""Rows that fit a page; longer tables go over several."""
+"""The most rows that fit a page. A longer table goes over several pages."""
 NAMES = {
     "log_likelihood": "log-likelihood",
     "log_likelihood_paper_view": "log-likelihood, paper's view",
     "effective_classes": "classes",
 }
-"""Beginnings of metrics as a paper has them."""
+"""Parts of metric names as a paper writes them."""
 
 
 def latex(spec: SweepSpec, results: Sequence[TrialResult], metrics: Sequence[str], command: str) -> str:
     """Returns a table for each group of cells that may be compared, with these metrics as columns and a row for each cell.
 
-    A table of up to 40 rows is a float, as wide as a column if it fits one, else as the page. A longer one is a `longtable`, which LaTeX
-    allows in one column only. Raises UserError where the metrics are wider than a page.
+    A table of up to 40 rows is a float. It is as wide as a column if it fits, else as wide as the page. A longer table is a `longtable`,
+    which LaTeX allows in one-column text only. Raises UserError if the metrics are wider than a page.
     """
     analysis = group_section.analysed(spec, groups_of(spec, results))
     return "\n".join(_table(spec, group_section.make(spec, group, metrics), command) for group in analysis.groups)
@@ -60,9 +60,16 @@ def _table(spec: SweepSpec, part: Part, command: str) -> str:
 
 
 def _floating(rows: CellRows, caption: str, label: str, command: str, look: str, kind: str) -> str:
-    body = to_latex.tabular(_columns(rows), _heads(rows), [_body(rows)])
-    before = [rf"\begin{{{kind}}}[t]", rf"\centering{look}", *_title(caption, label)]
-    return "\n".join([*tables.comments(rows, command), *before, *body, rf"\end{{{kind}}}", ""])
+    lines = [
+        *tables.comments(rows, command),
+        rf"\begin{{{kind}}}[t]",
+        rf"\centering{look}",
+        rf"\caption{{{caption}}}",
+        rf"\label{{{label}}}",
+        *to_latex.tabular(_columns(rows), _heads(rows), [_body(rows)]),
+        rf"\end{{{kind}}}",
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _long(rows: CellRows, caption: str, label: str, command: str, look: str) -> str:
@@ -87,21 +94,17 @@ def _long(rows: CellRows, caption: str, label: str, command: str, look: str) -> 
     return "\n".join([*lines, ""])
 
 
-def _title(caption: str, label: str) -> list[str]:
-    return [rf"\caption{{{caption}}}", rf"\label{{{label}}}"]
-
-
 def _columns(rows: CellRows) -> str:
     return "l" + "c" * _has_counts(rows) + "r" * len(rows.metrics)
 
 
 def _has_counts(rows: CellRows) -> bool:
-    """Whether a column has to say how many seeds each cell has; the caption says it where all have theirs."""
+    """Whether the table needs a column with the seeds of each cell. If all cells have all seeds, the caption gives the number."""
     return len({(row.n, row.n_planned) for row in rows.rows}) > 1 or any(row.n < row.n_planned for row in rows.rows)
 
 
 def _heads(rows: CellRows) -> list[list[str]]:
-    """The parts of each metric's name, one below another: `coherence` above `joint`."""
+    """Returns the lines of the table's head. They have the parts of each metric's name one below another: `coherence` above `joint`."""
     parts = [[NAMES.get(part, part.replace("_", " ")) for part in metric.split("/")] for metric in rows.metrics]
     deepest = max(map(len, parts))
     columns = [["cell"], *([["n"]] if _has_counts(rows) else []), *parts]
@@ -126,13 +129,14 @@ def _entries(row: Row, metrics: Sequence[str]) -> list[str]:
 
 
 def _points(rows: CellRows) -> float:
-    """Returns about how wide the table is."""
+    """Returns the approximate width of the table, in points."""
     heads = _heads(rows)
-    widths = [max((len(proper(row.label)) + row.on_front for row in rows.rows), default=0) * CHARACTER_POINTS]
-    widths += [4 * CHARACTER_POINTS] if _has_counts(rows) else []
-    first = len(widths)
-    for place, metric in enumerate(rows.metrics, first):
+    longest_label = max((len(proper(row.label)) + row.on_front for row in rows.rows), default=0)
+    widths = [longest_label * CHARACTER_POINTS]
+    if _has_counts(rows):
+        widths.append(4 * CHARACTER_POINTS)
+    for place, metric in enumerate(rows.metrics, len(widths)):
         head = max(len(line[place]) for line in heads) * CHARACTER_POINTS
-        numbers = [len(tables.shown(row.entries[metric])) for row in rows.rows if metric in row.entries]
-        widths.append(max(head, max(numbers, default=0) * CHARACTER_POINTS + PLUS_MINUS_POINTS))
+        lengths = [len(tables.shown(row.entries[metric])) for row in rows.rows if metric in row.entries]
+        widths.append(max(head, max(lengths, default=0) * CHARACTER_POINTS + PLUS_MINUS_POINTS))
     return sum(widths) + GAP_POINTS * len(widths)

@@ -1,4 +1,7 @@
-"""Trials that did not complete: by cause, with the command that reproduces one. Cells that a search stopped are listed apart. Pure."""
+"""Lists the trials that did not complete, by cause, with the command that reproduces one. Pure.
+
+Cells that a search stopped have a separate list.
+"""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,11 +18,11 @@ SWEEP_OPTIONS = ("--scale", "--storage")
 
 @dataclass(frozen=True)
 class Block:
-    """Trials that ended in one way."""
+    """Trials that failed for the same cause, or that diverged."""
 
     cause: str
     trials: tuple[tuple[str, str, str], ...]
-    """Id, label and where it diverged, of each trial."""
+    """For each trial its id, its label and the step at which it diverged."""
     shared: str
     traceback: str
     """The traceback of the first trial; empty if there is none."""
@@ -29,27 +32,33 @@ class Block:
 
 @dataclass(frozen=True)
 class NotCompleted:
-    """What the section shows."""
+    """The contents of the section."""
 
     blocks: tuple[Block, ...]
     others: tuple[tuple[str, str], ...]
     """Label and status of trials that are in no block and were not stopped."""
     stopped: tuple[tuple[str, str], ...]
-    """Label of a cell, and when and why the search stopped it."""
+    """The label of each cell that the search stopped, and when and why."""
 
 
 def not_completed(
     spec: SweepSpec, states: Mapping[str, str], groups: Sequence[FailureGroup], proposed: Sequence[ProposedCell], command: str
 ) -> NotCompleted:
-    """What the section shows. `states` has each trial's status by its id; `command` is the one that was typed."""
-    names, by_id = spec.labels, {trial.id: trial for trial in spec.trials}
-    stopped = {one.cell.id: f"at epoch {one.stopped.epoch}; {one.stopped.why}" for one in proposed if one.stopped}
+    """Returns the contents of the section. `states` has each trial's status, by its id; `command` is the command that the user typed."""
+    names, trials = spec.labels, {trial.id: trial for trial in spec.trials}
+    stopped = {
+        proposal.cell.id: f"at epoch {proposal.stopped.epoch}; {proposal.stopped.why}"
+        for proposal in proposed
+        if proposal.stopped
+    }
     grouped = {trial.id for group in groups for trial in group.trials}
-    others = [
-        (f"{names[by_id[key].cell.id]} seed={by_id[key].seed}", status)
-        for key, status in states.items()
-        if status != "completed" and key not in grouped and not (status == "cancelled" and by_id[key].cell.id in stopped)
-    ]
+    others = []
+    for trial_id, status in states.items():
+        if status == "completed" or trial_id in grouped:
+            continue
+        trial = trials[trial_id]
+        if not (status == "cancelled" and trial.cell.id in stopped):
+            others.append((f"{names[trial.cell.id]} seed={trial.seed}", status))
     blocks = tuple(_block(group, names, command) for group in groups)
     return NotCompleted(blocks, tuple(others), tuple((names[cell_id], why) for cell_id, why in stopped.items()))
 
@@ -63,7 +72,7 @@ def _block(group: FailureGroup, names: Mapping[str, str], command: str) -> Block
 
 
 def rerun_command(command: str, trial_id: str) -> str:
-    """The command that trains a trial of the same sweep alone; empty if `command` is not one on a sweep's file.
+    """Returns the command that trains one trial of the same sweep; empty if `command` names no sweep file.
 
     `mopoe sweep x.yaml --scale small` gives `mopoe rerun x.yaml --scale small --trial ID --here`. Earlier versions recorded
     `python -m orchestrator sweep x.yaml`.

@@ -1,8 +1,8 @@
-"""The front on the page: a card for each cell with its numbers and runs, and markers that open the cards. Pure.
+"""Makes the front on the page: a card for each cell with its numbers and runs, and markers that open the cards. Pure.
 
-The markers of the SVG have ids (`theme.MARK`). Here they get names for screen readers, a place in the order of the Tab key, and a
-disc that is large enough for a finger. The id of a marker leads to its card. Without the script the markers have titles, and the cards
-stand in a list.
+The markers of the SVG have ids (`theme.MARK`), which lead to their cards. This module gives them names for screen readers, a place in the
+order of the Tab key, and a disc that is large enough for a finger. Without the page's script, the markers still have titles, and the
+cards are a list.
 """
 
 import re
@@ -23,7 +23,8 @@ _MARKER = re.compile(
     r'<g id="cell-(?P<id>[0-9a-f]+)">(?P<before>(?:(?!<g id=).)*?)(?P<use><use [^>]*?x="(?P<x>[-\d.]+)" y="(?P<y>[-\d.]+)"[^>]*/>)',
     re.DOTALL,
 )
-REACH = 9  # of a marker's disc, in points: with 1.3 pixels a point, a finger's 24 pixels
+REACH = 9
+"""Radius of a marker's disc in points. At 1.3 pixels a point, the disc is 24 pixels wide, enough for a finger."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Card:
-    """What a marker shows."""
+    """The facts about a cell that its marker shows."""
 
     cell_id: str
     label: str
@@ -63,7 +64,7 @@ class Card:
     """Whether the cell is on the front, and how sure that is."""
     runs: tuple[Run, ...]
     link: str
-    """Address of the cell's own MLflow run; empty if it is not known."""
+    """Address of the cell's MLflow run; empty if it is not known."""
 
     @property
     def text(self) -> str:
@@ -81,37 +82,56 @@ def cards(
     links: Mapping[str, str],
     searched: Searched | None = None,
 ) -> list[Card]:
-    """A card for each cell, in the order of `cells`, with the numbers of `table` (`aggregation.cell_table`).
+    """Returns a card for each cell, in the order of `cells`, with the numbers of `table` (`aggregation.cell_table`).
 
-    `states` and `links` have statuses and addresses of runs by the id of the trial or cell; `searched` is given for a search.
+    `states` and `links` have statuses and addresses of runs by the id of the trial or the cell. `searched` is given for a search.
     """
-    short, standings = labels(cells), _standings(front, searched)
-    if searched is not None:
-        short = {one.cell.id: f"{one.proposal.number}: {short[one.cell.id]}" for one in searched.proposed if one.cell.id in short}
+    names, standings = _names(cells, searched), _standings(front, searched)
     runs: dict[str, list[Run]] = {cell.id: [] for cell in cells}
     for trial in trials:
         runs[trial.cell.id].append(Run(trial.id, trial.seed, states.get(trial.id, "pending"), links.get(trial.id, "")))
-    metrics = {objective.metric for objective in front.objectives}
+    rows_by_cell = _objective_rows(table, front.objectives)
+    cell_cards = []
+    for cell in cells:
+        rows = rows_by_cell.get(cell.id, {})
+        cell_cards.append(
+            Card(
+                cell_id=cell.id,
+                label=names.get(cell.id, cell.label),
+                n=max((int(row["n"]) for row in rows.values()), default=0),
+                n_planned=len(runs[cell.id]),
+                numbers=tuple(_number(objective, rows.get(objective.metric)) for objective in front.objectives),
+                standing=standings.get(cell.id, "no seed has completed"),
+                runs=tuple(runs[cell.id]),
+                link=links.get(cell.id, ""),
+            )
+        )
+    return cell_cards
+
+
+def _names(cells: Sequence[Cell], searched: Searched | None) -> dict[str, str]:
+    """Returns the label of each cell by its id. In a search, the number of the cell's proposal comes first."""
+    names = labels(cells)
+    if searched is None:
+        return names
+    return {
+        proposed.cell.id: f"{proposed.proposal.number}: {names[proposed.cell.id]}"
+        for proposed in searched.proposed
+        if proposed.cell.id in names
+    }
+
+
+def _objective_rows(table: pd.DataFrame, objectives: Sequence[Objective]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Returns the rows of the objectives by cell id and metric."""
+    metrics = {objective.metric for objective in objectives}
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for row in table[table["name"].isin(metrics)].to_dict("records"):
         rows.setdefault(row["cell_id"], {})[row["name"]] = {str(key): value for key, value in row.items()}
-    return [
-        Card(
-            cell.id,
-            short.get(cell.id, cell.label),
-            max((int(row["n"]) for row in rows.get(cell.id, {}).values()), default=0),
-            len(runs[cell.id]),
-            tuple(_number(objective, rows.get(cell.id, {}).get(objective.metric)) for objective in front.objectives),
-            standings.get(cell.id, "no seed has completed"),
-            tuple(runs[cell.id]),
-            links.get(cell.id, ""),
-        )
-        for cell in cells
-    ]
+    return rows
 
 
 def interactive(svg: str, cards: Sequence[Card]) -> str:
-    """The SVG with markers that have names, can be reached with the Tab key, and are large enough for a finger."""
+    """Returns the SVG with markers that have names, can be reached with the Tab key, and are large enough for a finger."""
     by_id = {card.cell_id: card for card in cards}
 
     def marked(match: re.Match[str]) -> str:
@@ -125,23 +145,24 @@ def interactive(svg: str, cards: Sequence[Card]) -> str:
 
 
 def drawn(svg: str) -> frozenset[str]:
-    """Ids of the cells that have a marker in an SVG of the front."""
+    """Returns the ids of the cells that have a marker in an SVG of the front."""
     return frozenset(match["id"] for match in _MARKER.finditer(svg))
 
 
 def _standings(front: Front, searched: Searched | None) -> dict[str, str]:
+    """Returns, by cell id, whether a cell is on the front and how sure that is, or why it is not compared."""
     standings = {}
     if searched is not None:
-        for one in searched.proposed:
-            more = detail(one, searched.search)
-            standings[one.cell.id] = f"{one.outcome.label}{f': {more}' if more else ''}"
+        for proposed in searched.proposed:
+            more = detail(proposed, searched.search)
+            standings[proposed.cell.id] = f"{proposed.outcome.label}{f': {more}' if more else ''}"
     for cell in front.left_out:
         missing = "not compared, as seeds are missing"
         standings[cell.cell_id] = f"{standings[cell.cell_id]}; {missing}" if cell.cell_id in standings else missing
     for point in front.points:
         probability = point.shown_probability
-        likely = "" if probability is None else f"; probability {probability:.2f} of being on it"
-        standings[point.cell_id] = f"{'on' if point.on_front else 'not on'} the front{likely}"
+        suffix = "" if probability is None else f"; probability {probability:.2f} of being on it"
+        standings[point.cell_id] = f"{'on' if point.on_front else 'not on'} the front{suffix}"
     return standings
 
 

@@ -1,4 +1,4 @@
-"""Each group of cells that may be compared, as the report shows it: its front, its best, its tables."""
+"""The report's part on each group of cells that may be compared: its front, its best values, its tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,10 +29,10 @@ from orchestrator.spec.trial import Cell
 
 @dataclass(frozen=True)
 class FrontFiles:
-    """The figure of one front, and what it reached."""
+    """The files of one front's figure, and the front's hypervolume."""
 
     label: str
-    """The label of the group; empty for the only one."""
+    """The label of the group; empty for the only group."""
     slug: str
     png: Path
     svg: Path
@@ -48,13 +48,13 @@ class Part:
     analysis: GroupAnalysis
     rows: CellRows
     units: tuple[str, ...]
-    """A unit for each objective."""
+    """The unit of each objective."""
     title: str
     """Data, scale, networks and number of seeds."""
 
     @property
     def group(self) -> FrontGroup:
-        """Its cells and their results."""
+        """The cells and their results."""
         return self.analysis.group
 
     @property
@@ -64,34 +64,34 @@ class Part:
 
     @property
     def front(self) -> Front:
-        """The front of its cells."""
+        """The front of the cells."""
         return self.analysis.front
 
     @property
     def joint_coherence_by_chance(self) -> float | None:
-        """That of modalities that know nothing of each other; None if no trial reports the test examples' classes."""
+        """The joint coherence of independent modalities; None if no trial reports the test examples' classes."""
         levels = (chance.joint_coherence(result) for result in self.group.results)
         return next((level for level in levels if level is not None), None)
 
     @property
     def ids(self) -> list[str]:
-        """Ids of its cells, in the order of its rows."""
+        """The ids of the cells, in the order of the rows."""
         return [cell.id for cell in self.group.cells]
 
     def files(self, folder: Path) -> FrontFiles:
-        """Where its figure is."""
+        """Returns the paths of the front's figure in the report's folder."""
         png, svg, pdf = (folder / f"{self.group.named('front')}.{suffix}" for suffix in ("png", "svg", "pdf"))
-        reached = self.front.hypervolume if self.front.points else None
-        return FrontFiles(self.group.label, self.group.slug, png, svg, pdf, reached)
+        volume = self.front.hypervolume if self.front.points else None
+        return FrontFiles(self.group.label, self.group.slug, png, svg, pdf, volume)
 
 
 def analysed(spec: SweepSpec, grouped: FrontGroups) -> SweepAnalysis:
-    """The analysis of a sweep's groups, whose fronts have feasible cells only."""
+    """Returns the analysis of a sweep's groups. Only feasible cells are on its fronts."""
     return analyse(spec, grouped, {cell.id for cell in outcomes.feasible(spec, grouped.results)})
 
 
 def make(spec: SweepSpec, analysis: GroupAnalysis, chosen: Sequence[str] = ()) -> Part:
-    """The group's part of the report; its table has the `chosen` metrics, or the usual ones."""
+    """Returns the group's part of the report. Its table has the `chosen` metrics, or the default ones if none are chosen."""
     group, table = analysis.group, analysis.table
     planned = {cell_id: len(seeds) for cell_id, seeds in analysis.seeds.items()}
     rows = tables.cell_rows(group.cells, planned, table, analysis.front, group.results, chosen)
@@ -100,20 +100,20 @@ def make(spec: SweepSpec, analysis: GroupAnalysis, chosen: Sequence[str] = ()) -
 
 
 def title(cells: Sequence[Cell], seeds: Mapping[str, Sequence[int]], spec: SweepSpec, label: str = "") -> str:
-    """Data, scale, networks and number of seeds of these cells, and the further words of their group's label.
+    """Returns the data, scale, networks and number of seeds of these cells, and the other parts of their group's label.
 
-    `seeds` has the planned seeds of each cell by its id.
+    `seeds` has the planned seeds of each cell, by its id.
     """
-    kinds = dict.fromkeys(f"{proper_dataset(cell.config.dataset)}, {setting(cell.config)}" for cell in cells)
-    words = {word for kind in kinds for word in kind.split(", ")} | {cell.config.dataset for cell in cells}
+    settings = dict.fromkeys(f"{proper_dataset(cell.config.dataset)}, {setting(cell.config)}" for cell in cells)
+    words = {word for text in settings for word in text.split(", ")} | {cell.config.dataset for cell in cells}
     more = [word for word in label.split(", ") if label and word not in words]
     counts = {len(of_cell) for of_cell in seeds.values()} or {len(spec.seed_list)}
     n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
-    return "; ".join([*kinds, *more, f"n = {n} seed{'' if n == '1' else 's'}"])
+    return "; ".join([*settings, *more, f"n = {n} seed{'' if n == '1' else 's'}"])
 
 
 def write_fronts(parts: Sequence[Part], folder: Path) -> None:
-    """Write the figure of each group's front: `front.svg`, or `front-<slug>.svg` for each of several."""
+    """Write the figure of each group's front: `front.svg` for a single group, else `front-<slug>.svg`."""
     for part in parts:
         stem = folder / part.group.named("front")
         front_figure.write_front(part.front, part.title, part.units, stem, part.joint_coherence_by_chance)
@@ -122,14 +122,14 @@ def write_fronts(parts: Sequence[Part], folder: Path) -> None:
 def remove_others(parts: Sequence[Part], folder: Path) -> None:
     """Remove figures of fronts that the sweep no longer has."""
     suffixes = (*FORMATS, "csv")
-    wanted = {folder / f"{part.group.named('front')}.{suffix}" for part in parts for suffix in suffixes}
+    current = {folder / f"{part.group.named('front')}.{suffix}" for part in parts for suffix in suffixes}
     for suffix in suffixes:
-        for path in {*folder.glob(f"front.{suffix}"), *folder.glob(f"front-*.{suffix}")} - wanted:
+        for path in {*folder.glob(f"front.{suffix}"), *folder.glob(f"front-*.{suffix}")} - current:
             path.unlink()
 
 
 def markdown(parts: Sequence[Part], objectives_only: Sequence[str] = ()) -> str:
-    """A table for each group, below its label if there are several; with `objectives_only`, these metrics alone."""
+    """Returns a table for each group, below its label if there are several. With `objectives_only`, it has only these metrics."""
     texts = []
     for part in parts:
         rows = replace(part.rows, metrics=tuple(objectives_only)) if objectives_only else part.rows
@@ -139,7 +139,7 @@ def markdown(parts: Sequence[Part], objectives_only: Sequence[str] = ()) -> str:
 
 
 def latex(parts: Sequence[Part], command: str) -> str:
-    """The tables of `markdown` in LaTeX."""
+    """Returns the tables of all groups in LaTeX."""
     if len(parts) == 1:
         return tables.latex(parts[0].rows, command)
     headings = [rf"\par\medskip\noindent\textbf{{{to_latex.escape(part.group.label)}}}\par\smallskip" for part in parts]
@@ -147,7 +147,7 @@ def latex(parts: Sequence[Part], command: str) -> str:
 
 
 def whole_table(parts: Sequence[Part]) -> pd.DataFrame:
-    """The cell tables of all groups. If there are several, their label is a first column, `group`."""
+    """Returns the cell tables of all groups in one. If there are several groups, the first column is their label, `group`."""
     if len(parts) == 1:
         return parts[0].table
     labelled = [part.table.assign(group=part.group.label) for part in parts if len(part.table)]
@@ -158,7 +158,7 @@ def whole_table(parts: Sequence[Part]) -> pd.DataFrame:
 
 
 def trials_table(results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:
-    """`aggregation.trial_table` in parts. If not all numbers may be compared, a first column `group` tells them apart."""
+    """Yields `aggregation.trial_table` in parts. If not all numbers may be compared, the first column is `group`."""
     labels = trial_labels([result.trial for result in results], results)
     several = len(set(labels.values())) > 1
     for part in parts_of([result for result in results if result.status == "completed"]):
@@ -169,6 +169,6 @@ def trials_table(results: Sequence[TrialResult]) -> Iterator[pd.DataFrame]:
 
 
 def _unit(table: pd.DataFrame, metric: str) -> str:
-    """The metric's unit as trials report it, or else as `metric_names.UNITS` has it."""
+    """Returns the metric's unit as trials report it, or else the unit in `metric_names.UNITS`."""
     units = table[table["name"] == metric]["unit"]
     return str(units.iloc[0]) if len(units) else metric_names.UNITS[metric.partition("/")[0]]

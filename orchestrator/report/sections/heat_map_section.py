@@ -1,4 +1,4 @@
-"""Tables of one kind of metric, shaded by value. Pure."""
+"""Makes tables of one kind of metric, shaded by value. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -41,9 +41,10 @@ NOTES = {
         NATS: "The released code's number: its log-mean-exp runs over different examples, so it is not a bound. For comparison only."
     },
 }
-"""What a heat map shows, by kind and unit of the metric."""
+"""The explanation of a heat map, by kind and unit of the metric."""
 LEAST_RANGE = 0.2
-"""The range of a column that has its own darkest shade, as a share of the table's range: cells that hardly differ look alike."""
+"""The smallest range of a column that uses all shades, as a share of the table's range. In a column with a smaller range shades differ
+less, so that cells with nearly equal values look alike."""
 SHADES = "Shades compare the cells of one column: the larger the number, the darker."
 
 
@@ -54,30 +55,30 @@ class HeatMap:
     anchor: str
     title: str
     label: str
-    """The label of the group of cells; empty for the only one."""
+    """The label of the group of cells; empty for the only group."""
     note: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
-    """Label, then text and shade of each column. The shade is in [0, 1], by column; negative without a number."""
+    """The cell's label, then text and shade of each column. The shade is in [0, 1] for each column; negative without a number."""
 
 
 def sample_count(cells: Sequence[Cell]) -> str:
-    """How many samples the importance-weighted bounds have: `15`, or `12 or 15`."""
+    """Returns how many samples the importance-weighted bounds use: `15`, or `12 or 15`."""
     return " or ".join(str(count) for count in sorted({cell.config.importance_samples for cell in cells}))
 
 
 def of_groups(parts: Sequence[tuple[FrontGroup, pd.DataFrame]]) -> list[HeatMap]:
-    """The heat maps of each group with its table, kind by kind. Shades compare cells of one group alone."""
-    of_all = [
+    """Returns the heat maps of each group, given with its table, kind by kind. Shades compare only cells of one group."""
+    maps = [
         replace(heat_map, anchor=group.named(heat_map.anchor), label=group.label)
         for group, table in parts
         for heat_map in heat_maps(group.cells, table)
     ]
-    return sorted(of_all, key=lambda heat_map: list(HEADINGS.values()).index(heat_map.title))
+    return sorted(maps, key=lambda heat_map: list(HEADINGS.values()).index(heat_map.title))
 
 
 def heat_maps(cells: Sequence[Cell], table: pd.DataFrame) -> list[HeatMap]:
-    """A heat map for each kind of metric that trials report."""
+    """Returns a heat map for each kind of metric that trials report."""
     partition = " or ".join(sorted({cell.config.evaluate_on for cell in cells}))
     maps = []
     for kind, heading in HEADINGS.items():
@@ -96,29 +97,32 @@ def _heat_map(cells: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, 
     means: dict[str, dict[str, float]] = {}
     for cell_id, name, mean in _lines(part[part["n"] > 0], "cell_id", "name", "mean"):
         means.setdefault(cell_id, {})[name] = mean
-    lacking = _lines(part[~part["complete"].astype(bool)], "cell_id", "n", "n_planned")
-    missing = {cell_id: f" ({n}/{planned})" for cell_id, n, planned in lacking}
-    rows, short = [], labels(cells)
+    incomplete = _lines(part[~part["complete"].astype(bool)], "cell_id", "n", "n_planned")
+    seed_counts = {cell_id: f" ({n}/{planned})" for cell_id, n, planned in incomplete}
+    rows, label_of = [], labels(cells)
     for cell in cells:
-        of_cell = means.get(cell.id, {})
-        values = [of_cell.get(column) for column in columns]
-        shown = tuple(
+        values = [means.get(cell.id, {}).get(column) for column in columns]
+        entries = tuple(
             ("", -1.0) if value is None else (number(value), shades[column](value))
             for column, value in zip(columns, values, strict=True)
         )
-        rows.append((short[cell.id] + missing.get(cell.id, ""), shown))
+        rows.append((label_of[cell.id] + seed_counts.get(cell.id, ""), entries))
     titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
     return HeatMap(f"heat-{kind.replace('_', '-')}", title, "", note, titles, tuple(rows))
 
 
 def _shades(part: pd.DataFrame) -> dict[str, Callable[[float], float]]:
-    """Returns for each column what gives a mean its shade. Subsets differ more than cells do: one scale would compare the columns."""
-    whole = float(part["mean"].max() - part["mean"].min())
+    """Returns, for each column, the function from a mean to its shade.
+
+    Each column has its own scale. Subsets differ more than cells do, so one scale for all would compare the columns and not the cells.
+    """
+    table_range = float(part["mean"].max() - part["mean"].min())
     extremes = part.groupby("name", sort=False)["mean"].agg(["min", "max"])
-    scales = zip(extremes.index, extremes["min"], extremes["max"], strict=True)
-    return {
-        str(name): partial(_shade, float(low), max(float(high - low), LEAST_RANGE * whole) or 1.0) for name, low, high in scales
-    }
+    shades: dict[str, Callable[[float], float]] = {}
+    for name, low, high in zip(extremes.index, extremes["min"], extremes["max"], strict=True):
+        extent = max(float(high - low), LEAST_RANGE * table_range) or 1.0
+        shades[str(name)] = partial(_shade, float(low), extent)
+    return shades
 
 
 def _shade(low: float, extent: float, value: float) -> float:
@@ -126,5 +130,5 @@ def _shade(low: float, extent: float, value: float) -> float:
 
 
 def _lines(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
-    """These columns of a table, row by row."""
+    """Returns these columns of a table, row by row."""
     return zip(*(table[column].tolist() for column in columns), strict=True)

@@ -1,4 +1,4 @@
-"""Where the numbers of a report come from: warnings about trials that are hard to compare, and the provenance. Pure."""
+"""The origin of a report's numbers: warnings about trials that are hard to compare, and the provenance. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,17 +23,17 @@ CLASSIFIERS = {
     "p": "p of the {} classifier being no better than chance",
     "not_better_than_chance": "attributes on which the {} classifier is no better than chance",
 }
-"""The words for each measure of a classifier, with a place for the modality."""
+"""The name of each measure of a classifier, with a place for the modality."""
 
 
 def warnings(results: Sequence[TrialResult], set_aside: Sequence[TrialResult] = ()) -> list[str]:
-    """Sentences on what makes trials of one sweep hard to compare.
+    """Returns sentences on why some trials of the sweep are hard to compare.
 
-    `set_aside` has the trials that were measured on other data, or by other classifiers, than most of their configuration.
+    `set_aside` has the trials that were measured on other data, or by other classifiers, than most trials of their configuration.
     """
     sentences = []
-    for what, hashes in _different_instruments(results):
-        sentences.append(f"These trials come from {what}: {', '.join(hashes)}. Only cells that agree in this are compared.")
+    for origin, hashes in _different_instruments(results):
+        sentences.append(f"These trials come from {origin}: {', '.join(hashes)}. Only cells that agree in this are compared.")
     if set_aside:
         sentences.append(
             f"Set aside: {trials_text(set_aside)} measured on other data or by other classifiers than most trials of the same "
@@ -50,41 +50,44 @@ def warnings(results: Sequence[TrialResult], set_aside: Sequence[TrialResult] = 
 
 
 def _different_instruments(results: Sequence[TrialResult]) -> list[tuple[str, list[str]]]:
-    """What differs between the measurements of results of one configuration, data or classifiers, and the hashes."""
+    """Returns whether results of one configuration were measured on different data or by different classifiers, and the hashes."""
     instruments: dict[ComparisonKey, set[MeasuredWith]] = {}
     for result in results:
         if result.status == "completed":
             instruments.setdefault(comparison_key(result.trial.config), set()).add(measured_with(result.provenance))
     differences = []
-    for what, field in (("data of different content", "data"), ("different classifiers", "classifiers")):
-        hashes = {
-            frozenset(getattr(one, field) or "unknown" for one in of_configuration) for of_configuration in instruments.values()
-        }
-        several = sorted({one for group in hashes if len(group) > 1 for one in group})
-        if several:
-            differences.append((what, several))
+    for origin, field in (("data of different content", "data"), ("different classifiers", "classifiers")):
+        differing: set[str] = set()
+        for of_configuration in instruments.values():
+            hashes = {getattr(measured, field) or "unknown" for measured in of_configuration}
+            if len(hashes) > 1:
+                differing |= hashes
+        if differing:
+            differences.append((origin, sorted(differing)))
     return differences
 
 
 def provenance(cells: Sequence[Cell], results: Sequence[TrialResult]) -> list[tuple[str, str]]:
-    """The estimator of each model, and every field of the provenance with the distinct values of the trials."""
-    values: dict[str, dict[str, None]] = {}
+    """Returns the estimator of each model, and every field of the provenance with the distinct values of the trials."""
+    values: dict[str, dict[str, None]] = {}  # of each field an ordered set
     for result in results:
         for field, value in _flat(result.provenance):
             values.setdefault(field, {})[value] = None
-    kinds = dict.fromkeys(f"{cell.config.model}: {cell.config.estimator}" for cell in cells)
-    return [("estimator", ", ".join(kinds))] + [(_spelled(field), ", ".join(found)) for field, found in values.items()]
+    estimators = dict.fromkeys(f"{cell.config.model}: {cell.config.estimator}" for cell in cells)
+    return [("estimator", ", ".join(estimators))] + [(_spelled(field), ", ".join(distinct)) for field, distinct in values.items()]
 
 
 def _spelled(field: str) -> str:
-    of, _, rest = field.partition(".")
+    """Returns the words for a field of the provenance."""
+    section, _, rest = field.partition(".")
     measure, _, modality = rest.partition(".")
-    if of == "classifiers" and measure in CLASSIFIERS:
+    if section == "classifiers" and measure in CLASSIFIERS:
         return CLASSIFIERS[measure].format(modality)
     return SPELLED.get(field, field)
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Returns the values of nested mappings as texts, with the names of their fields joined by dots."""
     flat = []
     for field, value in record.items():
         if isinstance(value, Mapping):

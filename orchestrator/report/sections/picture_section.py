@@ -1,7 +1,7 @@
-"""Samples as the page shows them: a table for the prior and for each subset; a row a modality, a column a model. Pure but for reading.
+"""Makes the page's tables of samples, one for the prior and one for each subset. Pure, except that it reads pictures.
 
-The pictures of a trial are grids whose layout `mopoe_core.metrics.picture_layout` describes. They are cut into modalities here, so that
-models stand side by side. The page has the first `COLUMNS` columns of each grid, as WebP.
+A table has a row for each modality and a column for each model. The pictures of a trial are grids (`mopoe_core.metrics.picture_layout`).
+They are cut into modalities here, so that models are side by side. The page has the first `COLUMNS` columns of each grid, as WebP.
 """
 
 import io
@@ -21,9 +21,11 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels, series
 
 COLUMNS = 4
-"""Three models and the test examples fit a page of 1280 pixels."""
-QUALITY = 80  # of WebP: strokes and words are as sharp as in the PNG, at a quarter of its size
-SMALLEST_TILE = 2  # a pixel and the white one beside it
+"""Columns of a grid that the page shows. Three models and the test examples then fit a page of 1280 pixels."""
+QUALITY = 80
+"""Quality of WebP. Strokes and words are as sharp as in the PNG, at a quarter of its size."""
+SMALLEST_TILE = 2
+"""Side of the smallest possible tile: one pixel, and the white pixel beside it."""
 PRIOR = "unconditional"
 GIVEN = "given_"
 
@@ -47,53 +49,61 @@ class Row:
     examples: Strip | None
     """The given test examples; None if the modality is not given."""
     generated: tuple[Strip | None, ...]
-    """A strip a model; None if the trial has no such picture."""
+    """A strip for each model; None if the trial has no such picture."""
 
 
 @dataclass(frozen=True)
 class SampleTable:
-    """What all models draw from the prior, or given one subset of modalities."""
+    """The samples of all models from the prior, or given one subset of modalities."""
 
     caption: str
     is_given: bool
-    """Whether it has a column of test examples."""
+    """Whether the table has a column of test examples."""
     models: tuple[str, ...]
-    """Labels of the trials, a column each."""
+    """The label of each column's trial."""
     rows: tuple[Row, ...]
 
 
 def pictured(spec: SweepSpec, results: Sequence[TrialResult], front: Front) -> Sequence[TrialResult]:
-    """The results whose pictures are shown. In a search, where almost every cell is a series, only those of cells on the front."""
-    members = {point.cell_id for point in front.members}
-    return results if spec.search is None else [result for result in results if result.trial.cell.id in members]
+    """Returns the results whose pictures are shown: all, or in a search only those of cells on the front.
+
+    In a search almost every cell is a series of its own, so that all pictures would be too many.
+    """
+    if spec.search is None:
+        return results
+    on_front = {point.cell_id for point in front.members}
+    return [result for result in results if result.trial.cell.id in on_front]
 
 
 def tables(
     spec: SweepSpec, results: Sequence[TrialResult], samples: Mapping[str, Mapping[str, AnyPath]], grouped: Sequence[FrontGroup]
 ) -> list[tuple[str, list[SampleTable]]]:
-    """For each group of cells that may be compared, its label and its tables; the prior first, then small subsets first.
+    """Returns the label and the tables of each group of cells that may be compared: the prior first, then subsets by size.
 
-    A series is shown by one trial: the lowest completed seed at the middle beta. Trials with other modalities have tables of their own.
+    Each series is shown by one trial, the lowest completed seed at the middle beta. Trials with other modalities have separate tables.
     """
     group_labels = {cell.id: group.label for group in grouped for cell in group.cells}
-    alike: dict[tuple[str, tuple[str, ...]], list[Trial]] = {}
-    lines, short = series(spec.cells), labels(spec.cells)
-    for line in dict.fromkeys(lines.values()):
-        drawn = [r.trial for r in results if lines.get(r.trial.cell.id) == line and samples.get(r.trial.id)]
-        if drawn:
-            trial = _middle(drawn)
-            alike.setdefault((group_labels[trial.cell.id], trial.config.modalities), []).append(trial)
-    by_label: dict[str, list[SampleTable]] = {}
-    for (label, modalities), trials in alike.items():
-        titles = [f"{proper(short[trial.cell.id])}, seed {trial.seed}" for trial in trials]
-        by_label.setdefault(label, []).extend(_tables_of(trials, titles, modalities, samples))
-    return list(by_label.items())
+    series_of, label_of = series(spec.cells), labels(spec.cells)
+    trials_by_group: dict[tuple[str, tuple[str, ...]], list[Trial]] = {}
+    for name in dict.fromkeys(series_of.values()):
+        pictured_trials = [
+            result.trial for result in results if series_of.get(result.trial.cell.id) == name and samples.get(result.trial.id)
+        ]
+        if pictured_trials:
+            trial = _middle(pictured_trials)
+            trials_by_group.setdefault((group_labels[trial.cell.id], trial.config.modalities), []).append(trial)
+    tables_by_label: dict[str, list[SampleTable]] = {}
+    for (label, modalities), trials in trials_by_group.items():
+        titles = [f"{proper(label_of[trial.cell.id])}, seed {trial.seed}" for trial in trials]
+        tables_by_label.setdefault(label, []).extend(_tables_of(trials, titles, modalities, samples))
+    return list(tables_by_label.items())
 
 
-def _middle(drawn: Sequence[Trial]) -> Trial:
-    betas = sorted({trial.config.beta for trial in drawn})
+def _middle(trials: Sequence[Trial]) -> Trial:
+    """Returns the trial with the lowest seed at the middle beta."""
+    betas = sorted({trial.config.beta for trial in trials})
     middle = betas[len(betas) // 2]
-    return min((trial for trial in drawn if trial.config.beta == middle), key=lambda trial: trial.seed)
+    return min((trial for trial in trials if trial.config.beta == middle), key=lambda trial: trial.seed)
 
 
 def _tables_of(
@@ -103,7 +113,7 @@ def _tables_of(
         {name for trial in trials for name in samples[trial.id] if name == PRIOR or name.startswith(GIVEN)},
         key=lambda name: (name != PRIOR, name.count("."), name),
     )
-    made = []
+    sample_tables = []
     for name in names:
         given = [] if name == PRIOR else name.removeprefix(GIVEN).split(".")
         cuts = [_cut(samples[trial.id].get(name), given, modalities, title) for trial, title in zip(trials, titles, strict=True)]
@@ -113,8 +123,8 @@ def _tables_of(
             for modality in modalities
         )
         caption = f"Given {' and '.join(given)}" if given else "Drawn from the prior"
-        made.append(SampleTable(caption, bool(given), tuple(titles), rows))
-    return made
+        sample_tables.append(SampleTable(caption, bool(given), tuple(titles), rows))
+    return sample_tables
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ class _Cut:
 
 
 def _cut(path: AnyPath | None, given: Sequence[str], modalities: Sequence[str], label: str) -> _Cut | None:
-    """The parts of a picture; None if there is no picture, if it is damaged, or if its layout is another."""
+    """Returns the parts of a picture; None if there is no picture, if it is damaged, or if it has another layout."""
     if path is None:
         return None
     content = path.read_bytes()
@@ -139,7 +149,7 @@ def _cut(path: AnyPath | None, given: Sequence[str], modalities: Sequence[str], 
 
 
 def _of_prior(pixels: Image.Image, modalities: Sequence[str], label: str) -> _Cut | None:
-    """A block of `GRID` x `GRID` draws a modality, beside each other; the same place in each is one joint draw."""
+    """Cuts draws from the prior: beside each other a block of `GRID` x `GRID` for each modality. A joint draw has one place in all."""
     side = pixels.height
     tile, rest = divmod(side, GRID)
     if tile < SMALLEST_TILE or rest or pixels.width != len(modalities) * (side + GAP) - GAP:
@@ -149,7 +159,7 @@ def _of_prior(pixels: Image.Image, modalities: Sequence[str], label: str) -> _Cu
 
 
 def _of_subset(pixels: Image.Image, given: Sequence[str], modalities: Sequence[str], label: str) -> _Cut | None:
-    """Above a line a row a given modality, below it `SAMPLES` rows a modality."""
+    """Cuts draws given a subset: above a line one row for each given modality, below it `SAMPLES` rows for each modality."""
     rows = len(given) + SAMPLES * len(modalities)
     tile, rest = divmod(pixels.height - GAP, rows)
     if tile < SMALLEST_TILE or rest:
@@ -169,7 +179,7 @@ def _of_subset(pixels: Image.Image, given: Sequence[str], modalities: Sequence[s
 
 
 def _strip(pixels: Image.Image, box: tuple[int, int, int, int], alt: str) -> Strip:
-    """The part of a picture at left, top, width, height; without the white pixel after its last tile."""
+    """Returns the part of a picture in `box` (left, top, width, height), without the white pixel after its last tile."""
     left, top, width, height = box
     part = pixels.crop((left, top, left + width - 1, top + height - 1))
     return Strip(webp_uri(part, QUALITY), part.width, part.height, alt)

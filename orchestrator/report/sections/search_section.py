@@ -1,4 +1,4 @@
-"""The report of a search: its figures, the table of all proposed cells, and notes on how to read them.
+"""Writes the report of a search: its figures, the table of all proposed cells, and notes on how to read them.
 
 <report>/front.{svg,png,pdf}           the cells in the order of the search, in place of a sweep's front
 <report>/search/history.svg            and `parallel`, `slices`, `importances`
@@ -23,17 +23,17 @@ from orchestrator.spec.sections import Replicates
 from orchestrator.spec.sweep_spec import SweepSpec
 
 FEWEST = 10
-"""Completed cells that fANOVA needs. With fewer, its regression trees fit noise."""
+"""The fewest completed cells for fANOVA. With fewer, its regression trees fit noise."""
 SHOWN = ("history", "importances", "parallel", "slices")
 """Figures of the section, in the order of the page."""
 
 
 @dataclass(frozen=True)
 class SearchReport:
-    """The files of a search's report, and what the page says about it."""
+    """The files of a search's report, and its contents on the page."""
 
     figures: tuple[Path, ...]
-    """Files of all figures, with those of the front."""
+    """The files of all figures, including the front's."""
     shown: tuple[Path, ...]
     """The SVGs of the section."""
     csv: Path
@@ -44,74 +44,73 @@ class SearchReport:
     notes: tuple[str, ...]
     """Notes on how to read the numbers."""
     left_out: tuple[str, ...]
-    """Cells that are on no front because they break a constraint; with the constraint and by how much."""
+    """Cells that are on no front because they break a constraint, with the constraint and the excess."""
     counts: Mapping[str, int]
     """The number of cells by outcome."""
     courses: Mapping[str, Sequence[float]]
-    """What the search had reached after each cell that has an outcome (`outcomes.courses`)."""
+    """The best values after each cell with an outcome (`outcomes.courses`)."""
     told: tuple[str, ...]
-    """Ids of these cells."""
+    """The ids of the cells with an outcome, in the order of `courses`."""
     line: str
     """The search in one line, for a terminal."""
 
 
 def write(searched: Searched, results: Sequence[TrialResult], folder: Path) -> SearchReport:
-    """Write everything into `folder`, the report's, in place of what stood there."""
-    into = folder / "search"
-    shutil.rmtree(into, ignore_errors=True)  # what can no longer be drawn must not stay
-    into.mkdir(parents=True)
-    numbers = field_importances(searched)
-    drawn = {"history": search_course_figure.history(searched), "slices": search_space_figures.slices(searched)}
-    drawn["parallel"] = search_space_figures.parallel(searched)
-    if numbers:
-        drawn["importances"] = search_space_figures.importances(searched, numbers)
+    """Write the report of a search into the report's folder, and return its contents. Earlier files in `search` are removed."""
+    search_folder = folder / "search"
+    shutil.rmtree(search_folder, ignore_errors=True)  # figures that can no longer be drawn must not stay
+    search_folder.mkdir(parents=True)
+    importances_of_fields = field_importances(searched)
+    figures = {
+        "history": search_course_figure.history(searched),
+        "slices": search_space_figures.slices(searched),
+        "parallel": search_space_figures.parallel(searched),
+    }
+    if importances_of_fields:
+        figures["importances"] = search_space_figures.importances(searched, importances_of_fields)
     written = save(search_front_figure.front(searched), folder / "front", FORMATS)
-    for name, figure in drawn.items():
-        written += save(figure, into / name)
+    for name, figure in figures.items():
+        written += save(figure, search_folder / name)
     table = search_table.frame(searched, results)
-    csv, parquet = into / "search.csv", into / "search.parquet"
+    csv, parquet = search_folder / "search.csv", search_folder / "search.parquet"
     write_whole(csv, lambda path: table.to_csv(path, index=False))
     write_whole(parquet, lambda path: table.to_parquet(path, index=False))
     return SearchReport(
         figures=tuple(written),
-        shown=tuple(into / f"{name}.svg" for name in SHOWN if name in drawn),
+        shown=tuple(search_folder / f"{name}.svg" for name in SHOWN if name in figures),
         csv=csv,
         parquet=parquet,
         fields=searched.space.order,
         objectives=tuple(objective.metric for objective in searched.spec.objectives),
         rows=tuple(search_table.rows(searched, table)),
-        notes=tuple(section_notes(searched, bool(numbers))),
+        notes=tuple(section_notes(searched, bool(importances_of_fields))),
         left_out=tuple(_left_out(searched.spec, results)),
         counts=searched.counts,
         courses=searched.courses,
-        told=tuple(one.cell.id for one in searched.ended),
+        told=tuple(proposed.cell.id for proposed in searched.ended),
         line=search_table.line(searched),
     )
 
 
 def field_importances(searched: Searched) -> dict[str, dict[str, float]]:
-    """The importance of each field, by metric and field; empty if there are too few cells, or no field that they all have."""
+    """Returns the importance of each field, by metric and field; empty if there are too few cells, or no field that all cells have."""
     if _completed(searched) < FEWEST:
         return {}
-    from orchestrator.search.study import importances  # optuna, which no other report need wait for
+    from orchestrator.search.study import importances  # imports optuna, which other reports do not need
 
-    found = importances([(one.proposal, one.outcome) for one in searched.proposed], searched.spec.objectives)
-    return {metric: shares for metric, shares in found.items() if shares}
+    proposals = [(proposed.proposal, proposed.outcome) for proposed in searched.proposed]
+    by_metric = importances(proposals, searched.spec.objectives)
+    return {metric: shares for metric, shares in by_metric.items() if shares}
 
 
 def _completed(searched: Searched) -> int:
-    return sum(one.outcome.kind == "completed" for one in searched.proposed)
+    return sum(proposed.outcome.kind == "completed" for proposed in searched.proposed)
 
 
 def section_notes(searched: Searched, has_importances: bool) -> list[str]:
-    """Notes on how to read the numbers of a search; `has_importances` says whether the importances of fields are shown."""
-    search, seeds = searched.search, len(searched.spec.seed_list)
-    notes = [
-        f"The search was told the mean of each cell over the {seeds} seeds that all cells have, or how the cell ended: a cell that lost "
-        "a seed has no number here."
-        if seeds > 1
-        else "The search was told the value of each cell at the one seed that all cells have: a single draw, with no spread."
-    ]
+    """Returns notes on how to read the numbers of a search. `has_importances` says whether the importances of fields are shown."""
+    search = searched.search
+    notes = [_seeds_note(len(searched.spec.seed_list))]
     if isinstance(searched.spec.seeds, Replicates):
         notes.append(
             f"Cells whose place on the front was undecided were given further seeds, up to {searched.spec.seeds.max}. The front and the "
@@ -125,16 +124,26 @@ def section_notes(searched: Searched, has_importances: bool) -> list[str]:
     return notes
 
 
-def _optimism(spec: SweepSpec) -> str:
-    """A note on choosing the best cells by the same numbers that are then reported."""
-    every = spec.cells
-    of = sorted({cell.config.evaluate_on for cell in every})
-    where = f"the {' and '.join(of)} examples" if of else "the examples they are judged on"
-    could = any(card.validation_examples for cell in every if (card := find(cell.config.dataset)))
-    advice = " With evaluate_on: validation, the test examples are left for the chosen cells." if could and "test" in of else ""
+def _seeds_note(seeds: int) -> str:
+    if seeds == 1:
+        return "The search was told the value of each cell at the one seed that all cells have: a single draw, with no spread."
     return (
-        f"Cells were chosen by the same numbers that are shown, from {where}. The best of many cells are also lucky, so their values are "
-        f"optimistic, the more so the more cells were tried.{advice}"
+        f"The search was told the mean of each cell over the {seeds} seeds that all cells have, or how the cell ended: a cell that lost "
+        "a seed has no number here."
+    )
+
+
+def _optimism(spec: SweepSpec) -> str:
+    """Returns a note on reporting the best cells with the numbers by which they were chosen."""
+    partitions = sorted({cell.config.evaluate_on for cell in spec.cells})
+    examples = f"the {' and '.join(partitions)} examples" if partitions else "the examples they are judged on"
+    has_validation = any(card.validation_examples for cell in spec.cells if (card := find(cell.config.dataset)))
+    advice = ""
+    if has_validation and "test" in partitions:
+        advice = " With evaluate_on: validation, the test examples are left for the chosen cells."
+    return (
+        f"Cells were chosen by the same numbers that are shown, from {examples}. The best of many cells are also lucky, so their values "
+        f"are optimistic, the more so the more cells were tried.{advice}"
     )
 
 
@@ -158,6 +167,8 @@ def _no_importances(searched: Searched) -> str:
 
 
 def _left_out(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:
-    names, out = spec.labels, broken(spec, results)
     assert spec.search is not None
-    return [f"{names[key]} ({search_table.broken_text(excess, spec.search)})" for key, excess in out.items()]
+    return [
+        f"{spec.labels[cell_id]} ({search_table.broken_text(excess, spec.search)})"
+        for cell_id, excess in broken(spec, results).items()
+    ]

@@ -1,4 +1,4 @@
-"""What the seeds show in each group of cells: attainment surfaces, hypervolumes, differences, the knee; and learning curves.
+"""Writes the comparison over seeds in each group of cells: attainment surfaces, hypervolumes, differences, the knee; learning curves.
 
 <report>/seeds/attainment-<group>.{svg,csv}
 <report>/seeds/learning-<group>.{svg,csv}
@@ -22,7 +22,7 @@ from orchestrator.report.render.difference_sentences import sentence
 from orchestrator.report.render.numbers import MISSING, summary_texts, to_spread
 
 FEWEST_CELLS = 2
-"""Cells that a series of a search has on average. With fewer, the front of a series is mostly a single cell."""
+"""The fewest cells that series of a search must have on average. With fewer, the front of a series is mostly a single cell."""
 OF_A_SEARCH = (
     "Models are compared seed by seed by their series of cells. In this search almost every cell differs from all others in more than "
     "beta, and so is a series of its own. This comparison is left out; the table of the search and the front are over seeds."
@@ -35,63 +35,66 @@ class Block:
 
     label: str
     figure: Path | None
-    """The SVG of the attainment surfaces."""
+    """The SVG of the attainment surfaces; None if none are drawn."""
     without: str
-    """The series that are not drawn, and why; empty if all are."""
+    """A sentence on the series that are not drawn, and why; empty if all are."""
     volumes: tuple[tuple[str, ...], ...]
-    """Series, n, mean, sd and 95 % interval of its hypervolume."""
+    """A row for each series: name, n, mean, sd and 95 % interval of the hypervolume."""
     pairs: tuple[tuple[str, ...], ...]
-    """First and second, mean, sd and 95 % interval of their difference, n, p-values, and whether it is shown; dashes if not ranked."""
+    """A row for each pair: both names, mean, sd and 95 % interval of the difference, n, p-values, and whether the difference is shown at
+    5 %; dashes if the pair is not ranked."""
     sentences: tuple[str, ...]
     """A sentence for each pair."""
     differences: tuple[Difference | NotRanked, ...]
-    """The pairs themselves."""
+    """The numbers of each pair."""
     knee: str
+    """A sentence on where the front bends most."""
 
 
 @dataclass(frozen=True)
 class SeedReport:
-    """What was written, and what the page says of it."""
+    """The files of the section, and its contents on the page."""
 
     blocks: tuple[Block, ...]
     why_not: str
     """Why there are no blocks; empty if there are."""
     curves: tuple[tuple[str, Path], ...]
-    """A group's label and the SVG of its learning curves."""
+    """The title and the SVG of each group's learning curves."""
 
 
 def write(analysis: SweepAnalysis, folder: Path, unequal: bool) -> SeedReport:
-    """Write the figures into `folder`, the report's, in place of what stood there.
+    """Write the figures into the report's folder, and return the section's contents. Earlier files in `seeds` are removed.
 
-    Series whose complete seeds differ are ranked with `unequal` only, on the seeds that both have.
+    Series with different complete seeds are ranked only with `unequal`, on the seeds that both have.
     """
-    into = folder / "seeds"
-    shutil.rmtree(into, ignore_errors=True)  # what can no longer be drawn must not stay
-    into.mkdir(parents=True)
+    seed_folder = folder / "seeds"
+    shutil.rmtree(seed_folder, ignore_errors=True)  # figures that can no longer be drawn must not stay
+    seed_folder.mkdir(parents=True)
     spec, groups = analysis.spec, analysis.feasible_groups
-    curves = tuple(_curves(analysis, into))
-    in_groups = [(group, attainments(spec.objectives, group.cells, group.seeds, group.results)) for group in groups]
-    series = sum(len(of_group) for _, of_group in in_groups)
-    if spec.search and sum(len(group.cells) for group in groups) < FEWEST_CELLS * series:
+    curves = tuple(_curves(analysis, seed_folder))
+    attained = [attainments(spec.objectives, group.cells, group.seeds, group.results) for group in groups]
+    series_count = sum(map(len, attained))
+    if spec.search and sum(len(group.cells) for group in groups) < FEWEST_CELLS * series_count:
         return SeedReport((), OF_A_SEARCH, curves)
     if not groups:
         return SeedReport((), "The sweep has no cells yet.", curves)
-    return SeedReport(tuple(_block(analysis, group, of_group, into, unequal) for group, of_group in in_groups), "", curves)
+    blocks = [_block(analysis, group, of_group, seed_folder, unequal) for group, of_group in zip(groups, attained, strict=True)]
+    return SeedReport(tuple(blocks), "", curves)
 
 
-def _block(analysis: SweepAnalysis, group: ModelGroup, of_series: Sequence[Attainment], into: Path, unequal: bool) -> Block:
+def _block(analysis: SweepAnalysis, group: ModelGroup, attained: Sequence[Attainment], folder: Path, unequal: bool) -> Block:
     units = [group.unit(objective.metric) for objective in analysis.spec.objectives]
-    figure = seed_figures.attainment(of_series, _title(group), units)
-    stem = into / f"attainment-{group.slug}"
+    figure = seed_figures.attainment(attained, _title(group), units)
+    stem = folder / f"attainment-{group.slug}"
     if figure is not None:
         save(figure, stem)
-        save_numbers(seed_figures.attainment_numbers(of_series), stem)
-    volumes = hypervolumes(of_series)
+        save_numbers(seed_figures.attainment_numbers(attained), stem)
+    volumes = hypervolumes(attained)
     pairs = hypervolume_differences(volumes, unequal=unequal)
     return Block(
         label=group.label,
         figure=None if figure is None else stem.with_name(f"{stem.name}.svg"),
-        without=_not_drawn(of_series),
+        without=_not_drawn(attained),
         volumes=tuple(_volume_row(volume) for volume in volumes),
         pairs=tuple(_pair_row(pair) for pair in pairs),
         sentences=tuple(sentence(pair) for pair in pairs),
@@ -100,17 +103,20 @@ def _block(analysis: SweepAnalysis, group: ModelGroup, of_series: Sequence[Attai
     )
 
 
-def _curves(analysis: SweepAnalysis, into: Path) -> list[tuple[str, Path]]:
-    """Titles and SVGs of the learning curves."""
+def _curves(analysis: SweepAnalysis, folder: Path) -> list[tuple[str, Path]]:
+    """Write the learning curves into a folder, and return their titles and SVGs."""
     written = []
     for title, curves in learning_curves(analysis):
-        written.append((title, save(curves.figure, into / curves.name)[0]))
-        save_numbers(curves.numbers, into / curves.name)
+        written.append((title, save(curves.figure, folder / curves.name)[0]))
+        save_numbers(curves.numbers, folder / curves.name)
     return written
 
 
 def learning_curves(analysis: SweepAnalysis) -> Iterator[tuple[str, NamedFigure]]:
-    """Yields title and figure of the learning curves of each group; of each dataset in a search, where almost every cell is a group."""
+    """Yields the title and the figure of the learning curves of each group.
+
+    In a search, almost every cell is a group of its own. So its curves are for each dataset.
+    """
     parts = [(group.slug, _title(group), list(group.cells)) for group in analysis.feasible_groups]
     if analysis.spec.search:
         parts = [
@@ -128,12 +134,12 @@ def _title(group: ModelGroup) -> str:
     return f"{group.label}; {n} seed{'' if n == 1 else 's'} planned"
 
 
-def _not_drawn(of_series: Sequence[Attainment]) -> str:
-    """A sentence on the series that are not drawn, and why; empty if all are."""
-    if any(len(one.objectives) != 2 for one in of_series):
+def _not_drawn(attained: Sequence[Attainment]) -> str:
+    """Returns a sentence on the series that are not drawn, and why; empty if all are."""
+    if any(len(attainment.objectives) != 2 for attainment in attained):
         return "Attainment surfaces are drawn for two objectives alone."
-    few = [one.series for one in of_series if one.n < 2]
-    if len(few) == len(of_series):
+    few = [attainment.series for attainment in attained if attainment.n < 2]
+    if len(few) == len(attained):
         return "No series has two seeds in which all its cells completed, so there is no spread to show."
     return f"Not drawn, because fewer than two of their seeds are complete: {', '.join(few)}." if few else ""
 
@@ -151,15 +157,15 @@ def _pair_row(pair: Difference | NotRanked) -> tuple[str, ...]:
 
 
 def _knee(front: Front) -> str:
-    """A sentence on where the front bends most."""
+    """Returns a sentence on where the front bends most."""
     bend = knee(front)
     if bend is None:
         return _why_no_knee(front)
     point = bend.point
-    parts = [to_spread(sd, mean, sd) for mean, sd in zip(point.means, point.sds, strict=True)]
+    texts = [to_spread(sd, mean, sd) for mean, sd in zip(point.means, point.sds, strict=True)]
     values = ", ".join(
         f"{objective.metric} {mean}{'' if sd == MISSING else f' ± {sd}'}"
-        for objective, (mean, sd) in zip(front.objectives, parts, strict=True)
+        for objective, (mean, sd) in zip(front.objectives, texts, strict=True)
     )
     return (
         f"The front bends most at {point.label} ({values}): of the cells on it, this is the farthest beyond the line through the two "

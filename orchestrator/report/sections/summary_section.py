@@ -1,4 +1,4 @@
-"""The sentences at the top of the page: who is on the front, what the seeds tell apart, and what is missing. Pure."""
+"""Writes the sentences at the top of the page: the cells on the front, the differences between models, the missing trials. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,12 @@ MOST_NAMED = 6
 
 
 def sentences(fronts: Sequence[tuple[str, Front]], seeds: SeedReport, states: Mapping[str, str]) -> list[str]:
-    """Returns three sentences; the first for each front, after the label of its group if there are several."""
-    first = [f"{label}: {_on_front(front)}" if label else _on_front(front) for label, front in fronts]
-    return [*first, _told_apart(seeds), _complete(fronts, states)]
+    """Returns a sentence for each front, one on the differences between models, and one on the trials that have completed.
+
+    `fronts` has the label of each front's group, which is empty for the only group.
+    """
+    on_fronts = [f"{label}: {_on_front(front)}" if label else _on_front(front) for label, front in fronts]
+    return [*on_fronts, _differences(seeds), _complete(fronts, states)]
 
 
 def _on_front(front: Front) -> str:
@@ -45,7 +48,7 @@ def _best(front: Front, place: int) -> Point:
 
 
 def _standing(front: Front, point: Point) -> str:
-    """A cell, and in which objectives it is the best."""
+    """Returns a cell's label, and the objectives in which it is the best."""
     best = []
     for place, objective in enumerate(front.objectives):
         if _best(front, place) is point:
@@ -53,26 +56,26 @@ def _standing(front: Front, point: Point) -> str:
     return proper(point.label) + (f" ({'; '.join(best)})" if best else "")
 
 
-def _told_apart(seeds: SeedReport) -> str:
-    """What the tests on hypervolumes show of pairs of series."""
+def _differences(seeds: SeedReport) -> str:
+    """Returns a sentence on the pairs of series that the tests on hypervolumes tell apart."""
     pairs = [pair for block in seeds.blocks for pair in block.differences]
     tested = [pair for pair in pairs if isinstance(pair, Difference)]
     if not pairs:
         return seeds.why_not or "No two models are compared over seeds: there is only one, or an objective states no reference."
     if not tested:
         return f"No two models have the same complete seeds, so none of {_pairs(len(pairs))} can be compared."
-    shown = [pair for pair in tested if pair.shown]
-    if shown:
-        named = "; ".join(f"{proper(_better(pair))} is better than {proper(_worse(pair))}" for pair in shown[:MOST_NAMED])
-        rest = len(pairs) - len(shown)
+    significant = [pair for pair in tested if pair.shown]
+    if significant:
+        named = "; ".join(f"{proper(_better(pair))} is better than {proper(_worse(pair))}" for pair in significant[:MOST_NAMED])
+        rest = len(pairs) - len(significant)
         others = f"; of the other {_pairs(rest)} they cannot tell which is better" if rest else ""
         return f"By the hypervolume of their fronts, the seeds show that {named}{others}."
-    most = max(pair.n for pair in tested)
+    most_seeds = max(pair.n for pair in tested)
     needed = next(n for n in count(2) if smallest_p(n) * len(tested) <= ERROR)
-    if most < needed:
+    if most_seeds < needed:
         return (
             "The seeds cannot tell any two models apart by the hypervolume of their fronts: a test of "
-            f"{_pairs(len(tested))} at 5 % needs at least {needed} seeds, and there are {most}."
+            f"{_pairs(len(tested))} at 5 % needs at least {needed} seeds, and there are {most_seeds}."
         )
     return f"By the hypervolume of their fronts, the seeds do not tell apart any of {_pairs(len(tested))} of models."
 

@@ -1,9 +1,9 @@
-"""What the paper published: its numbers under this project's names, and how its tables are laid out. Pure: no torch, no pandas.
+"""The paper's published numbers under this project's names, and the layouts of its tables. Pure: no torch, no pandas.
 
-Source: Sutter, Daunhawer, Vogt, "Generalized Multimodal ELBO", ICLR 2021, arXiv 2105.02470. The CSV files hold a row a printed number:
-Tables 2 and 4 (mean and sd of 5 runs), Table 3 (means only; Table 6 has the same means with their sd), Table 5 (means only), Table 7
-(no sd and no number of runs for Eq. (5)) and the joint coherences in the caption of Figure 3 (its curves are pictures, without
-numbers). `hyperparameters_paper_vs_code.csv` has the settings of the paper beside those of its released code.
+Source: Sutter, Daunhawer, Vogt, "Generalized Multimodal ELBO", ICLR 2021, arXiv 2105.02470. The CSV files have a row for each printed
+number: Tables 2 and 4 (mean and sd of 5 runs), Table 3 (means only; Table 6 has the same means with their sd), Table 5 (means only),
+Table 7 (no sd and no number of runs for Eq. (5)) and the joint coherences in the caption of Figure 3 (its curves are pictures, without
+numbers). `hyperparameters_paper_vs_code.csv` has the settings of the paper and those of its released code.
 """
 
 import csv
@@ -47,14 +47,14 @@ class Published:
     metric: str
     """Full name, as in `mopoe_core.metric_names`."""
     mean: float
-    """Over runs; what the paper prints in percent is a share here."""
+    """Mean over runs. Numbers that the paper prints in percent are shares here."""
     sd: float
-    """Over runs; NaN where the paper prints none."""
+    """Standard deviation over runs; NaN if the paper prints none."""
     units: str
     """`share`, `accuracy`, `nats` or `average precision`."""
     beta: float
     n: int | None
-    """Runs; None where the paper does not say how many."""
+    """The number of runs; None if the paper does not state it."""
     note: str
 
 
@@ -63,11 +63,11 @@ class Column:
     """One column of a published table."""
 
     group: str
-    """The heading that it shares with its neighbours, or empty."""
+    """The heading that the column shares with its neighbours, or empty."""
     tex: str
-    """Its own heading, in LaTeX."""
+    """The column's heading without the shared one, in LaTeX."""
     text: str
-    """Its whole heading, in plain text."""
+    """The whole heading, in plain text."""
     metric: str
     """Full name, as in `mopoe_core.metric_names`."""
 
@@ -78,29 +78,29 @@ class Layout:
 
     key: str
     numbers: str
-    """The key of `FILES` that has its numbers with their sd, where the paper prints any."""
+    """The key of `FILES` with the table's numbers, and with their sd if the paper prints any."""
     title: str
     explanation: str
     dataset: str
     beta: float
     models: tuple[str, ...]
-    """The paper's rows, in its order."""
+    """The paper's rows, in the paper's order."""
     closed: bool
-    """Whether it is about these models alone, and only where all of them are there."""
+    """Whether the table has only these models, and only if all of them are there."""
     columns: tuple[Column, ...]
 
 
 @cache
 def published(table: str) -> tuple[Published, ...]:
-    """The numbers of one table, in the order of its file. KeyError for a table that is not in `FILES`."""
+    """Returns the numbers of one table, in the order of its file. Raises KeyError for a table that is not in `FILES`."""
     text = resources.files(__name__).joinpath(FILES[table]).read_text(encoding="utf-8")
     return tuple(_record(table, row) for row in csv.DictReader(text.splitlines()))
 
 
 def layouts(dataset: str, modalities: int) -> tuple[Layout, ...]:
-    """The published tables on a dataset of so many modalities, in the paper's order; none for a dataset that the paper lacks.
+    """Returns the published tables on a dataset with this number of modalities, in the paper's order; none for other datasets.
 
-    The tables of log-likelihoods come twice: with the importance-weighted bound and with the number of the released code.
+    There are two of each table of log-likelihoods: with the importance-weighted bound, and with the number of the released code.
     """
     if dataset == "mnist_svhn_text":
         return _mnist_svhn_text()
@@ -146,15 +146,18 @@ def _mnist_svhn_text() -> tuple[Layout, ...]:
         ("7", objectives_title, 2.5, ("eq5", "mopoe")),
     ):
         for kind, (suffix, estimator, meaning) in _ESTIMATORS.items():
-            key, columns = f"table{number}", _likelihood_columns(kind)
-            filled = title.format(estimator)
-            tables.append(Layout(key + suffix, key, filled, meaning, dataset, beta, models, number == "7", columns))
+            key, full_title = f"table{number}", title.format(estimator)
+            columns = _likelihood_columns(kind)
+            tables.append(Layout(key + suffix, key, full_title, meaning, dataset, beta, models, number == "7", columns))
     return tuple(tables)
 
 
 def _probe_columns() -> tuple[Column, ...]:
-    every = metric_names.subsets(tuple(LETTERS["mnist_svhn_text"]))
-    return tuple(Column("", ",".join(s), ",".join(s), f"{metric_names.PROBE}/{_subset(s, 'mnist_svhn_text')}") for s in every)
+    columns = []
+    for subset in metric_names.subsets(tuple(LETTERS["mnist_svhn_text"])):
+        heading = ",".join(subset)
+        columns.append(Column("", heading, heading, f"{metric_names.PROBE}/{_subset(subset, 'mnist_svhn_text')}"))
+    return tuple(columns)
 
 
 def _coherence_columns() -> tuple[Column, ...]:
@@ -213,9 +216,10 @@ def _celeba() -> Layout:
 
 def _record(table: str, row: dict[str, str]) -> Published:
     dataset = next(name for name, title in DATASET_TITLES.items() if title == row["dataset"])
-    known, metric = row["n_runs"].isdigit(), _metric(row, dataset)
-    precision = row["metric"].endswith("_mAP")
-    notes = [row["notes"], "" if known else "the number of runs is not stated"]
+    metric = _metric(row, dataset)
+    has_runs = row["n_runs"].isdigit()
+    is_average_precision = row["metric"].endswith("_mAP")
+    notes = [row["notes"], "" if has_runs else "the number of runs is not stated"]
     return Published(
         table=table,
         dataset=dataset,
@@ -223,14 +227,15 @@ def _record(table: str, row: dict[str, str]) -> Published:
         metric=metric,
         mean=_number(row["mean"], row["units"]),
         sd=_number(row["std"], row["units"]),
-        units=metric_names.AVERAGE_PRECISION if precision else metric_names.UNITS[metric.partition("/")[0]],
+        units=metric_names.AVERAGE_PRECISION if is_average_precision else metric_names.UNITS[metric.partition("/")[0]],
         beta=float(row["beta"]),
-        n=int(row["n_runs"]) if known else None,
+        n=int(row["n_runs"]) if has_runs else None,
         note="; ".join(note for note in notes if note),
     )
 
 
 def _metric(row: dict[str, str], dataset: str) -> str:
+    """Returns this project's name of the metric of a row."""
     kind = row["metric"]
     if kind == "joint_coherence":
         return metric_names.JOINT_COHERENCE
@@ -248,7 +253,7 @@ def _subset(letters: Sequence[str], dataset: str) -> str:
 
 
 def _number(text: str, units: str) -> float:
-    """In decimals, so that 3.6 percent is 0.036 and not the float next to it."""
+    """Returns a printed number, percent as a share; NaN for an empty text. Computes in decimals, so that 3.6 percent is exactly 0.036."""
     if not text:
         return math.nan
     return float(Decimal(text).scaleb(-2 if units == "percent" else 0))
