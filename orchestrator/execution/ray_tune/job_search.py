@@ -12,7 +12,7 @@ from mopoe_core.storage.whole_files import write_text
 from orchestrator.execution.queue.job_queue import Queue
 
 MOST_JOBS = 2_000
-"""Jobs of one Tuner. The next Tuner starts its workers anew, which costs about ten seconds."""
+"""The most jobs that one Tuner runs. The next Tuner starts its workers anew, which costs about ten seconds."""
 
 
 class WorkerStart:
