@@ -1,4 +1,4 @@
-"""The command line. Imports nothing heavy before a command needs it, so that `--help` and `plan` answer at once.
+"""The command line. Heavy packages are imported only by the commands that need them, so that `--help` and `plan` answer at once.
 
 init_command       init
 describe_commands  metrics, schema
@@ -53,7 +53,7 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """What can stand before the name of a command."""
+    """Options that are written before the name of a command."""
 
 
 for command in (
@@ -78,12 +78,12 @@ for command in (
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program."""
     run_command(app)
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Runs a command; an error that the user can mend becomes one line on standard error and an exit code."""
+    """Run a command. An error that the user can correct becomes one line on standard error and an exit code."""
     try:
         with only_permitted():
             command()

@@ -1,4 +1,4 @@
-"""What `plan`, `status`, `failures` and `report` show, as JSON for programs. Pure."""
+"""The output of `plan`, `status`, `failures` and `report` as JSON, for programs. Pure."""
 
 import json
 from collections import Counter
@@ -17,21 +17,23 @@ from orchestrator.spec.sweep_file import example_configs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
-if TYPE_CHECKING:  # pandas, which `plan` and `status` do not wait for
+if TYPE_CHECKING:  # these import pandas, and `plan` and `status` would have to wait for it
     from orchestrator.analysis.fronts import Front, LeftOut, Point
     from orchestrator.report.overview import Overview
 
 
 def plan_json(spec: SweepSpec, plan: Plan, storage: AnyPath, wall_seconds: float) -> str:
-    """Returns a plan: trials by what has to be done for them, and seconds, `wall_seconds` on the CPUs of this process.
+    """Returns a plan as JSON: the ids of its trials by what has to be done for them, and how many seconds they will take.
 
-    `differing` has the fields which alone tell new trials from finished ones, and `to_propose` what a search has still to find.
+    `wall_seconds` is the time on the CPUs of this process. In the JSON, `differing` has the fields that alone distinguish new trials from
+    finished ones, and `to_propose` the trials that a search has still to propose.
     """
-    estimate, data = plan.estimate, example_configs(spec)
+    estimate = plan.estimate
+    datasets = dict.fromkeys(map(_data_of, example_configs(spec)))
     content = {
         "sweep": spec.name,
         "storage": str(storage),
-        "data": [dict(zip(("dataset", "source", "scale"), of, strict=True)) for of in dict.fromkeys(map(_data_of, data))],
+        "data": [{"dataset": dataset, "source": source, "scale": scale} for dataset, source, scale in datasets],
         "cells": len(spec.cells),
         "trials": len(spec.trials),
         "done": _ids(plan.done),
@@ -55,8 +57,8 @@ def status_json(
     driver: str | None,
     seconds_left: float | None,
 ) -> str:
-    """Returns how a sweep is doing: its driver, the time to go (null where it is not known), the front so far of each group of cells
-    that may be compared, and each trial.
+    """Returns the state of a sweep as JSON: its driver, the time to go, the front so far of each group of comparable cells, and each
+    trial. `driver` and `seconds_left` are null if there is no driver, or the time is not known.
     """
     names = spec.labels
     trials = [
@@ -90,8 +92,11 @@ def _front(front: ShownFront) -> dict[str, Any]:
 
 
 def failures_json(spec: SweepSpec, groups: Sequence[FailureGroup], commands: Mapping[str, str]) -> str:
-    """Returns failed and diverged trials by cause; `commands` has, by trial id, the command that runs one here."""
-    found = [
+    """Returns failed and diverged trials by cause, as JSON.
+
+    `commands` has the command that runs a trial here, by trial id, for the first trial of each group.
+    """
+    rows = [
         {
             "cause": group.cause,
             "trials": [{"id": trial.id, "note": note} for trial, note in zip(group.trials, group.notes, strict=True)],
@@ -100,13 +105,13 @@ def failures_json(spec: SweepSpec, groups: Sequence[FailureGroup], commands: Map
         }
         for group in groups
     ]
-    return _text({"sweep": spec.name, "groups": found})
+    return _text({"sweep": spec.name, "groups": rows})
 
 
 def report_json(spec: SweepSpec, overview: "Overview", page: Path) -> str:
-    """Returns a report in short: its sentences and warnings, and each front with the cells that are complete and those that are not.
+    """Returns a report in short as JSON: its sentences and warnings, and each front with its complete and its incomplete cells.
 
-    `probability` is null where there are too few seeds for one, `sds` where there is one seed.
+    `probability` is null for cells with too few seeds to compute it, and `sds` for cells with one seed.
     """
     content = {
         "sweep": spec.name,

@@ -1,4 +1,4 @@
-"""What several commands need: arguments, opening a sweep file and its storage, commands on the same sweep, warnings."""
+"""Shared by several commands: arguments and options, opening a sweep file and its storage, commands to paste, warnings."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -34,21 +34,26 @@ StorageOption = Annotated[
 
 @dataclass(frozen=True)
 class Typed:
-    """How the user named a sweep, to name it so again in a command to paste."""
+    """The sweep file and options that the user typed, for commands on the same sweep that are printed to be pasted."""
 
     file: Path
     scale: str | None
     storage: str | None
 
     def command(self, name: str, *more: str) -> str:
-        """A command on the same sweep, without secrets."""
-        options = [("--scale", self.scale), ("--storage", self.storage)]
-        words = [word for option, value in options if value is not None for word in (option, value)]
-        return pasted([name, str(self.file), *words, *more])
+        """Returns the command `name` on the same sweep, with `more` arguments and without secrets."""
+        options: list[str] = []
+        for option, value in (("--scale", self.scale), ("--storage", self.storage)):
+            if value is not None:
+                options += [option, value]
+        return pasted([name, str(self.file), *options, *more])
 
 
 def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[SweepSpec, AnyPath]:
-    """The sweep, a search with the cells that it has found, and where its ledger is. Raises UserError where either cannot be had."""
+    """Returns the sweep and the folder of its ledger; a search has the cells that it has proposed.
+
+    Raises UserError if the file is wrong, or the folder cannot be used.
+    """
     spec = sweep_file.load(file, scale)
     tracking_uri.named()
     try:
@@ -61,15 +66,17 @@ def open_sweep(file: Path, scale: str | None, storage: str | None) -> tuple[Swee
 
 
 def _check_warm_start(spec: SweepSpec, folder: AnyPath) -> None:
-    """Raise SpecError where a search that has not begun starts from a sweep that storage does not have."""
-    for index, name in enumerate(spec.search.warm_start if spec.search and not spec.cells else ()):
+    """Raise SpecError if a search that has not begun names a sweep in `warm_start` that storage does not have."""
+    if spec.search is None or spec.cells:
+        return
+    for index, name in enumerate(spec.search.warm_start):
         if not Layout(folder).sweep(name).record.exists():
             text = f"search.warm_start: {folder} has no sweep {name!r}; run it there first, or leave it out"
             raise SpecError(Mistake(text, ("search", "warm_start", index)))
 
 
 def expanded(option: str, path: Path) -> Path:
-    """A path that an option names, with `~` and variables replaced. Raises UserError where a variable is not set."""
+    """Returns a path that an option names, with `~` and variables replaced. Raises UserError if a variable is not set."""
     try:
         return Path(expand(str(path)))
     except ValueError as error:
@@ -77,7 +84,7 @@ def expanded(option: str, path: Path) -> Path:
 
 
 def _folders(spec: SweepSpec, storage: str | None) -> AnyPath:
-    """Where the ledger is. Raises UserError where it, or the folder of datasets, cannot be had: here, before anything is written."""
+    """Returns the folder of the ledger. Raises UserError if it or the folder of datasets cannot be used, before anything is written."""
     mistakes: list[Mistake] = []
     try:
         _ = spec.resources.data_folder
@@ -93,39 +100,39 @@ def _folders(spec: SweepSpec, storage: str | None) -> AnyPath:
 
 
 def _storage_folder(spec: SweepSpec, storage: str | None) -> AnyPath:
-    """Where the ledger is. Raises UserError where that is no place for one: SpecError where the file says so."""
+    """Returns the folder of the ledger. Raises UserError if it cannot be used: SpecError if the sweep file names it."""
     address, option = (spec.storage, "storage") if storage is None else (storage, "--storage")
-    refuse: type[UserError] = SpecError if storage is None else UserError
+    error_type: type[UserError] = SpecError if storage is None else UserError
     try:
         folder = storage_path(address)
     except (ValueError, RuntimeError) as error:
-        raise refuse(f"{option}: {masked(address)!r} {error}") from None
+        raise error_type(f"{option}: {masked(address)!r} {error}") from None
     if isinstance(folder, RemotePath):
         try:
             folder.exists()
         except OSError as error:
-            raise refuse(f"{option}: {folder} cannot be reached ({folder.without_secrets(error)})") from None
+            raise error_type(f"{option}: {folder} cannot be reached ({folder.without_secrets(error)})") from None
         return folder
     nearest = nearest_there(folder)
     if not nearest.is_dir():
-        raise refuse(f"{option}: {nearest} is a file; name a folder")
-    if "?" in str(folder) or "%" in str(folder):  # in SQLite's URI these are syntax: the database would be outside the folder
-        raise refuse(f"{option}: {folder} has a '?' or '%', which MLflow's address cannot have; name another folder")
+        raise error_type(f"{option}: {nearest} is a file; name a folder")
+    if "?" in str(folder) or "%" in str(folder):  # these are syntax in SQLite's URI: the database would be outside the folder
+        raise error_type(f"{option}: {folder} has a '?' or '%', which MLflow's address cannot have; name another folder")
     return folder
 
 
 def check_there(file: Path, folder: AnyPath) -> None:
-    """Raise UserError where storage holds nothing yet."""
+    """Raise UserError if the storage folder does not exist yet."""
     if not folder.exists():
         raise UserError(f"storage: {folder} is not there; run `{pasted(['sweep', str(file)])}` first")
 
 
 def warn(lines: Iterable[str]) -> None:
-    """Say what is odd and may still be meant, before anything trains."""
+    """Print warnings about what is unusual but allowed, before anything trains."""
     for line in lines:
         complain(f"warning: {line}")
 
 
 def counted(counts: Counter[str]) -> str:
-    """`3 completed, 1 failed`."""
+    """Returns counts as text: `3 completed, 1 failed`."""
     return ", ".join(f"{count} {name}" for name, count in counts.items())

@@ -1,4 +1,4 @@
-"""What the command `data` does: fetch or build a dataset, check it, and show what is in it."""
+"""The work of the command `data`: fetch or build a dataset, check it, and describe it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,25 +13,25 @@ from mopoe_core.metrics.pictures import write_contact_sheet
 
 @dataclass(frozen=True)
 class Checked:
-    """A dataset that was fetched or built, and that is what it should be."""
+    """The description of a dataset that was fetched or built and passed the checks."""
 
     lines: tuple[str, ...]
-    """What it holds, for a terminal."""
+    """Its content, for a terminal."""
     sheet: Path
-    """Ten training examples as a picture: a column each, a row a modality."""
+    """A picture of ten training examples, with a column for each example and a row for each modality."""
 
 
 def check(card: DatasetCard, source: str, folder: Path) -> Checked:
     """Fetch or build the dataset under `folder`, check its counts and content, and draw a contact sheet.
 
-    Raises DataError where its files are missing, wrong, or others than it was built from, where it has other counts than the
-    published ones, or where nothing can be written.
+    Raises DataError if its files are missing, wrong, or different from those it was built from, if its counts are not the published
+    ones, or if nothing can be written.
     """
     key = DataKey(card.name, source, len(card.modalities), "test")
     dataset = loading.load(key, folder)
-    where = Path() if is_own(card.name) else folder
+    sheet_folder = Path() if is_own(card.name) else folder
     stem = "".join(character if character.isalnum() else "-" for character in f"{card.name}-{source}")
-    sheet = (where / f"{stem}.png").absolute()
+    sheet = (sheet_folder / f"{stem}.png").absolute()
     try:
         write_contact_sheet(dataset, sheet)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The commands that say what a sweep file may hold: `schema` and `metrics`."""
+"""The commands that describe what a sweep file may contain: `schema` and `metrics`."""
 
 import json
 from pathlib import Path

@@ -14,13 +14,15 @@ from mopoe_core.terminal import say
 from orchestrator.cli.program import pasted
 
 COHERENCE = {"mnist_svhn_text": "coherence/joint", "polymnist": "coherence/joint", "celeba": "coherence/text/image"}
-"""The metric of coherence that a first sweep on a dataset looks at."""
+"""The coherence metric that is an objective of a first sweep, by dataset."""
 OF_OWN_DATA = "coherence/given_1"
+"""The same for a user's own dataset."""
 OWN_FUNCTION = "dataset"
+"""The function in the template of a user's own dataset."""
 
 
 class Purpose(StrEnum):
-    """What a sweep file is for."""
+    """The purpose of a sweep file."""
 
     grid = "grid"
     search = "search"
@@ -28,7 +30,7 @@ class Purpose(StrEnum):
 
 
 class FirstDataset(StrEnum):
-    """A dataset that a first sweep may be on."""
+    """A dataset that `init` offers."""
 
     mnist_svhn_text = "mnist_svhn_text"
     polymnist = "polymnist"
@@ -46,16 +48,16 @@ def init(
     name = _sweep_name(file)
     if purpose is Purpose.own:
         data = file.with_name(f"{name}_data.py")
-        written = {data: _template("own_data.py"), file: _filled("own", name, f"{data}:{OWN_FUNCTION}", OF_OWN_DATA)}
+        texts = {data: _template("own_data.py"), file: _filled("own", name, f"{data}:{OWN_FUNCTION}", OF_OWN_DATA)}
     else:
-        written = {file: _filled(purpose.value, name, dataset.value, COHERENCE[dataset.value])}
-    _write(written)
-    paths = "\n".join(f"wrote   {path}" for path in written)
+        texts = {file: _filled(purpose.value, name, dataset.value, COHERENCE[dataset.value])}
+    _write(texts)
+    paths = "\n".join(f"wrote   {path}" for path in texts)
     say(f"{paths}\nnext    {pasted(['plan', str(file)])}\nthen    {pasted(['sweep', str(file)])}")
 
 
 def _sweep_name(file: Path) -> str:
-    """Returns the name of the sweep, which is that of its file. Raises UserError where that is no name."""
+    """Returns the sweep's name, which is the file's name without its ending. Raises UserError if the file's name cannot be used."""
     if file.suffix not in (".yaml", ".yml"):
         raise UserError(f"SWEEP.yaml: '{file}' must end in .yaml or .yml")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", file.stem):
@@ -63,21 +65,22 @@ def _sweep_name(file: Path) -> str:
     return file.stem.replace("-", "_")
 
 
-def _write(written: dict[Path, str]) -> None:
-    """Writes the files, all or none. Raises UserError where one is there already or the folder is not."""
-    for path in written:
+def _write(texts: dict[Path, str]) -> None:
+    """Write texts to files, by path. Raises UserError before any is written if a file exists already or a folder does not."""
+    for path in texts:
         if path.exists():
             raise UserError(f"SWEEP.yaml: {path} is there already; name another file, or remove it")
         if not path.parent.is_dir():
             raise UserError(f"SWEEP.yaml: {path.parent} is no folder; make it first")
-    for path, text in written.items():
+    for path, text in texts.items():
         create(path, text.encode())
 
 
 def _filled(purpose: str, name: str, dataset: str, coherence: str) -> str:
+    """Returns the template of a sweep file with its placeholders replaced."""
     text = _template(f"{purpose}.yaml")
-    for mark, value in {"@NAME@": name, "@DATASET@": dataset, "@COHERENCE@": coherence}.items():
-        text = text.replace(mark, value)
+    for placeholder, value in {"@NAME@": name, "@DATASET@": dataset, "@COHERENCE@": coherence}.items():
+        text = text.replace(placeholder, value)
     return text
 
 

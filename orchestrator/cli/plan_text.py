@@ -15,39 +15,50 @@ from orchestrator.spec.trial import Trial
 
 
 def plan_lines(spec: SweepSpec, plan: planning.Plan, storage: AnyPath, list_cells: bool = False) -> list[str]:
-    """Returns how many trials are done, to resume, new and damaged, on which data, and what the rest costs.
+    """Returns lines on how many trials are done, to resume, new and damaged, on which data, and what the rest costs.
 
-    With `list_cells`, the cells of each of these too.
+    With `list_cells`, the cells of these trials are listed, too.
     """
-    names = spec.labels
-    counts = {len(seeds) for seeds in spec.seeds_by_cell.values()} or {len(spec.seed_list)}
-    seeds = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
-    lines = [f"{spec.name}: {len(spec.trials)} trials = {len(names)} cells x {seeds} seeds"]
-    if spec.search:
-        left = plan.proposals
-        lines[0] += f" so far, by {spec.search.sampler}; up to {left.cells} cells ({left.trials} trials) to be found"
+    lines = [_headline(spec, plan)]
     lines += [f"  {text}" for text in data_texts(spec)]
     lines.append(f"  storage: {storage}")
     groups = [("done", plan.done), ("resume", plan.resume), ("new", plan.fresh)]
-    for word, group in [*groups, *([("damaged", tuple(plan.damaged))] if plan.damaged else [])]:
-        lines.append(f"  {word:<6}  {len(group):>4}")
-        lines += [f"            {line}" for line in _by_cell(group, names)] if list_cells else []
+    if plan.damaged:
+        groups.append(("damaged", tuple(plan.damaged)))
+    for word, trials in groups:
+        lines.append(f"  {word:<6}  {len(trials):>4}")
+        if list_cells:
+            lines += [f"            {line}" for line in _by_cell(trials, spec.labels)]
     if plan.to_run or plan.proposals.trials:
         return [*lines, *(f"  {difference.said}" for difference in plan.differing), *_cost(spec, plan)]
     return [*lines, "  nothing to run"]
 
 
+def _headline(spec: SweepSpec, plan: planning.Plan) -> str:
+    """Returns the numbers of trials, cells and seeds; for a search also how many cells it may still propose."""
+    counts = {len(seeds) for seeds in spec.seeds_by_cell.values()} or {len(spec.seed_list)}
+    seeds = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+    line = f"{spec.name}: {len(spec.trials)} trials = {len(spec.labels)} cells x {seeds} seeds"
+    if spec.search is None:
+        return line
+    left = plan.proposals
+    return f"{line} so far, by {spec.search.sampler}; up to {left.cells} cells ({left.trials} trials) to be found"
+
+
 def data_texts(spec: SweepSpec) -> list[str]:
     """Returns a line for each dataset and source that the sweep trains on, with the scales."""
-    scales: dict[tuple[str, str], dict[str, None]] = {}
+    scales_of: dict[tuple[str, str], dict[str, None]] = {}
     for config in sweep_file.example_configs(spec):
-        scales.setdefault((config.dataset, config.source), {})[config.scale or "as the file says"] = None
+        scales_of.setdefault((config.dataset, config.source), {})[config.scale or "as the file says"] = None
     folder = spec.resources.data_folder
-    return [f"{dataset}: {_source(dataset, source, folder)}; scale: {', '.join(of)}" for (dataset, source), of in scales.items()]
+    return [
+        f"{dataset}: {_source(dataset, source, folder)}; scale: {', '.join(scales)}"
+        for (dataset, source), scales in scales_of.items()
+    ]
 
 
 def _source(dataset: str, source: str, folder: str) -> str:
-    """Returns where the data come from, in words."""
+    """Returns a text that says where the data come from."""
     if is_own(dataset):
         return "your own dataset"
     if source == "embedded":
@@ -57,35 +68,49 @@ def _source(dataset: str, source: str, folder: str) -> str:
 
 
 def _by_cell(trials: Sequence[Trial], names: dict[str, str]) -> list[str]:
-    """A line a cell with the seeds that are among `trials`; `names` gives each cell's label by its id."""
-    seeds: dict[str, list[int]] = {}
+    """Returns a line for each cell with its seeds among `trials`; `names` has each cell's label by its id."""
+    seeds_of: dict[str, list[int]] = {}
     for trial in trials:
-        seeds.setdefault(trial.cell.id, []).append(trial.seed)
-    return [f"{names[key]}: seed{'' if len(own) == 1 else 's'} {', '.join(map(str, own))}" for key, own in seeds.items()]
+        seeds_of.setdefault(trial.cell.id, []).append(trial.seed)
+    return [
+        f"{names[cell_id]}: seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
+        for cell_id, seeds in seeds_of.items()
+    ]
 
 
 def _cost(spec: SweepSpec, plan: planning.Plan) -> list[str]:
-    estimate, most, left = plan.estimate, cpus.usable(), plan.proposals
-    wall = planning.wall_hours(plan, spec.resources, most, gpus.usable())
-    guessed = estimate.guessed + (left.trials if left.guessed else 0)
-    known = len(plan.to_run) + left.trials - guessed
-    basis = f"from past trials for {known}" if known else ""
-    guess = f"guessed for {guessed}: no past trial of that dataset, networks and model" if guessed else ""
-    here = f"{most} CPU{'' if most == 1 else 's'}"
+    """Returns lines on how long the rest takes on this machine, over all trials, and over those still to be proposed."""
+    estimate, left = plan.estimate, plan.proposals
+    cores = cpus.usable()
+    seconds = planning.wall_hours(plan, spec.resources, cores, gpus.usable()) * 3600
     lines = [
-        f"  {durations.about(wall * 3600)} on the {here} of this process, {durations.done_about(wall * 3600, datetime.now())} "
-        f"if it starts now ({'; '.join(part for part in (basis, guess) if part)})"
+        f"  {durations.about(seconds)} on the {cores} CPU{'' if cores == 1 else 's'} of this process, "
+        f"{durations.done_about(seconds, datetime.now())} if it starts now ({_basis(plan)})"
     ]
     if plan.to_run:
-        every, evaluation = (durations.about(hours * 3600) for hours in (estimate.trial_hours, estimate.evaluation_hours))
-        lines.append(f"  {every} over all trials; {evaluation} of that is evaluation: {_evaluations(estimate.work)}")
+        total = durations.about(estimate.trial_hours * 3600)
+        evaluation = durations.about(estimate.evaluation_hours * 3600)
+        lines.append(f"  {total} over all trials; {evaluation} of that is evaluation: {_evaluations(estimate.work)}")
     if left.trials:
         lines.append(f"  {durations.about(left.seconds)} over the {left.trials} trials that the search has still to propose")
     return lines
 
 
+def _basis(plan: planning.Plan) -> str:
+    """Returns for how many trials the estimate comes from past trials, and for how many it is a guess."""
+    left = plan.proposals
+    guessed = plan.estimate.guessed + (left.trials if left.guessed else 0)
+    measured = len(plan.to_run) + left.trials - guessed
+    parts = []
+    if measured:
+        parts.append(f"from past trials for {measured}")
+    if guessed:
+        parts.append(f"guessed for {guessed}: no past trial of that dataset, networks and model")
+    return "; ".join(parts)
+
+
 def _evaluations(work: Sequence[Evaluation]) -> str:
-    """What the evaluations do, as a product of ranges."""
+    """Returns the work of the evaluations, as a product of ranges."""
     fields = ("subsets", "test_examples", "samples")
     subsets, tested, samples = (_range([getattr(evaluation, field) for evaluation in work]) for field in fields)
     return f"{subsets} subsets x {tested} test examples x {samples} importance samples"

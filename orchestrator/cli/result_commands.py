@@ -38,7 +38,7 @@ from orchestrator.tracking.mlflow.ui import PORT
 if TYPE_CHECKING:
     from orchestrator.driver.report_stamp import DrawnReport
 
-MOST_PROBLEMS = 3  # lines about MLflow
+MOST_PROBLEMS = 3  # lines about MLflow that are printed
 
 AgainstOption = Annotated[bool, typer.Option("--against-paper", help="Put the published numbers beside the sweep's.")]
 UnequalOption = Annotated[
@@ -96,9 +96,9 @@ def report(
 
 
 def _drawn_now(spec: SweepSpec, storage: AnyPath, against_paper: bool, unequal: bool, to: Path | None, as_json: bool) -> None:
-    """Draw the report whether something is new or not, and say what a report that is there already does not know."""
+    """Draw the report even if nothing is new, and print it with what a stored report lacks: the published numbers, or JSON."""
     from orchestrator.driver import report_step
-    from orchestrator.report.paper import beside_published  # pandas and matplotlib
+    from orchestrator.report.paper import beside_published  # imports pandas and matplotlib
 
     paths = report_step.write_report(spec, storage, recorded_command(), against_paper, unequal, to)
     if as_json:
@@ -113,7 +113,7 @@ def _drawn_now(spec: SweepSpec, storage: AnyPath, against_paper: bool, unequal: 
 
 
 def tell_report(drawn: "DrawnReport") -> None:
-    """Say what a report shows, and where it is."""
+    """Print the summary of a report, and the paths of its page and figures."""
     say(drawn.summary)
     if drawn.search_line:
         say(drawn.search_line)
@@ -121,27 +121,27 @@ def tell_report(drawn: "DrawnReport") -> None:
 
 
 def _figures(spec: SweepSpec, storage: AnyPath, to: Path, width: float | None, font_size: float | None) -> list[Path]:
-    """Write the figures of a paper, and return their paths. Raises UserError where the folder is a file."""
+    """Write each figure in the style of a paper; returns the paths. Raises UserError if `to` is a file."""
     from orchestrator.driver import report_step
-    from orchestrator.report.figures.plot_style import FOR_A_PAPER  # pandas and matplotlib
+    from orchestrator.report.figures.plot_style import FOR_A_PAPER  # imports pandas and matplotlib
 
     folder = LocalPath(expanded("--figures", to)).absolute()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--figures: {folder} is a file; name a folder")
-    look = replace(FOR_A_PAPER, width=width, font_size=font_size or FOR_A_PAPER.font_size)
-    return report_step.write_figures(spec, storage, look, folder)
+    style = replace(FOR_A_PAPER, width=width, font_size=font_size or FOR_A_PAPER.font_size)
+    return report_step.write_figures(spec, storage, style, folder)
 
 
 def _latex_table(spec: SweepSpec, folder: AnyPath, metrics: str) -> str:
-    """Raises UserError where a name is no metric of the sweep."""
+    """Returns a LaTeX table of metrics, which are separated by commas. Raises UserError if one is no metric of the sweep."""
     chosen = [name.strip() for name in metrics.split(",")]
     sweep_file.check_metrics([("--table", name) for name in chosen], sweep_file.offered_metrics(spec))
-    from orchestrator.report.sections import chosen_table  # pandas
+    from orchestrator.report.sections import chosen_table  # imports pandas
 
-    seen = snapshot.read(spec, Ledger(folder))
-    if not seen.results:
+    results = snapshot.read(spec, Ledger(folder)).results
+    if not results:
         raise UserError(f"--table: {spec.name} has no result yet")
-    return chosen_table.latex(spec, seen.results, chosen, recorded_command())
+    return chosen_table.latex(spec, results, chosen, recorded_command())
 
 
 def export(
@@ -155,12 +155,12 @@ def export(
     """Write one tidy table, a row a trial and metric, as parquet."""
     spec, folder = open_sweep(file, scale, storage)
     check_there(file, folder)
-    from orchestrator.report import export as exporting  # pandas
+    from orchestrator.report import export as exporting  # imports pandas
 
-    seen = snapshot.read(spec, Ledger(folder))
+    ledger_state = snapshot.read(spec, Ledger(folder))
     path = expanded("--to", to) if to else exporting.default_path(spec, folder)
-    rows = exporting.write(exporting.tidy(seen.trials, seen.statuses, seen.results), path)
-    say(f"{rows} rows of {len(seen.trials)} trials\ntable   {path}")
+    rows = exporting.write(exporting.tidy(ledger_state.trials, ledger_state.statuses, ledger_state.results), path)
+    say(f"{rows} rows of {len(ledger_state.trials)} trials\ntable   {path}")
 
 
 def track(
@@ -201,18 +201,21 @@ def ui(
 
 
 def _tell_places(page: Path, figures: Sequence[tuple[str, Path]]) -> None:
-    """Say where page and figures are; of several fronts each with the label of its group."""
-    say("\n".join([f"report  {page}", *(f"figure  {path}{f'  ({label})' if label else ''}" for label, path in figures)]))
+    """Print the paths of page and figures; if there are several fronts, each figure with the label of its group."""
+    lines = [f"report  {page}"]
+    for label, path in figures:
+        lines.append(f"figure  {path}  ({label})" if label else f"figure  {path}")
+    say("\n".join(lines))
 
 
 def tell_tracking_problems(problems: Sequence[str]) -> None:
-    """Say what MLflow did not take, as far as a few lines go."""
+    """Print the first problems that MLflow had."""
     for problem in problems[:MOST_PROBLEMS]:
         complain(f"MLflow: {problem}; `track` or the next sweep command writes it")
 
 
 def _report_folder(path: Path) -> Path:
-    """The folder that `report --to` names. Raises UserError where it holds anything but a report: that would be replaced."""
+    """Returns the folder that `report --to` names. Raises UserError if it has other files than a report, as it would be replaced."""
     from orchestrator.report.report import PAGE, is_part
 
     folder = LocalPath(expanded("--to", path)).absolute()

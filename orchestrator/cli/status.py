@@ -22,7 +22,9 @@ from orchestrator.monitor.progress import Progress
 from orchestrator.spec.sweep_spec import SweepSpec
 
 LOCAL_SECONDS = 2.0
+"""Seconds between two readings of a local storage."""
 REMOTE_SECONDS = 10.0
+"""Seconds between two readings of a remote storage."""
 TrialsOption = Annotated[bool, typer.Option("--trials", help="List every trial with its id, state, attempts and error instead.")]
 WatchOption = Annotated[
     bool,
@@ -49,7 +51,8 @@ def status(
     if trials:
         _list(spec, folder)
         return
-    watching, command = StorageWatch(spec, folder), Typed(file, scale, storage).command("sweep")
+    watching = StorageWatch(spec, folder)
+    command = Typed(file, scale, storage).command("sweep")
     live = watching.look()
     progress = Progress(live, spec.name)
     if as_json:
@@ -64,7 +67,7 @@ def status(
     try:
         with interrupts.noted() as interrupted:
             follow(watching, live, progress, command, seconds, interrupted.wait)
-    except KeyboardInterrupt:  # the second one
+    except KeyboardInterrupt:  # the second Ctrl-C
         raise typer.Exit(exit_codes.DONE) from None
 
 
@@ -85,7 +88,7 @@ def follow(
                 return
             try:
                 live = watching.look()
-            except OSError as error:  # of a store that is away for a while
+            except OSError as error:  # storage cannot be reached for a while
                 progress.say(f"storage: {error}; looking again")
                 continue
             progress.update(live)
@@ -97,24 +100,24 @@ def follow(
 
 
 def driven_by(live: LiveSweep, command: str) -> str:
-    """Who drives the sweep; if nobody does and something is left, the command that goes on."""
+    """Returns who drives the sweep; if nobody does and trials are left, also the command that goes on."""
     if live.driver is not None:
         return f"driven by {live.driver}"
     return "nobody drives it now" if live.is_over else f"nobody drives it now; `{command}` goes on"
 
 
 def _list(spec: SweepSpec, folder: AnyPath) -> None:
-    """List the trials, a line each."""
-    ledger, every = Ledger(folder), spec.trials
-    states = ledger.each(lambda trial: state_or_damage(trial, ledger), every)
-    names = spec.labels
-    titles = [f"{names[trial.cell.id]} seed={trial.seed}" for trial in every]
+    """List the trials, one per line."""
+    ledger, trials = Ledger(folder), spec.trials
+    states = ledger.each(lambda trial: state_or_damage(trial, ledger), trials)
+    labels = spec.labels
+    titles = [f"{labels[trial.cell.id]} seed={trial.seed}" for trial in trials]
     width = max(map(len, titles), default=0)
-    for trial, title, state in zip(every, titles, states, strict=True):
+    for trial, title, state in zip(trials, titles, states, strict=True):
         stopped = "" if state.stopped_at_epoch is None else f"stopped at epoch {state.stopped_at_epoch}"
         reason = f"  {state.error or stopped}"
         say(f"{trial.id}  {title:<{width}}  {state.status:<9}  {_attempts(state.attempts)}{reason}".rstrip())
-    say(f"{spec.name}: {counted(Counter(state.status for state in states))} of {len(every)} trials")
+    say(f"{spec.name}: {counted(Counter(state.status for state in states))} of {len(trials)} trials")
 
 
 def _attempts(count: int) -> str:

@@ -1,4 +1,4 @@
-"""The commands about what lies on disk: `gc` and `data`."""
+"""The commands about files on disk: `gc` and `data`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def gc(
 ) -> None:
     """List the checkpoints that no front of any sweep in storage has use for, and what killed processes left behind; or delete both."""
     spec, folder = open_sweep(file, scale, storage)
-    from orchestrator.driver import retention  # pandas
+    from orchestrator.driver import retention  # imports pandas
 
     if accept_lost:
         _tell_accepted(retention.accept_lost(spec, folder))
@@ -62,7 +62,7 @@ def data(
         source = choose("--source", "own" if is_own(dataset) else source, card.sources)
     except ValueError as error:
         raise UserError(str(error)) from None
-    from orchestrator.cli import data_check  # torch
+    from orchestrator.cli import data_check  # imports torch
 
     warn(data_remarks.of_datasets([dataset]))
     checked = data_check.check(card, source, expanded("--data", folder))

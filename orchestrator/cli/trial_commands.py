@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -29,9 +30,10 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     from orchestrator.analysis import failure_causes as causes
     from orchestrator.report.render.failure_lines import failure_lines
 
-    ledger, every, typed = Ledger(folder), spec.trials, Typed(file, scale, storage)
-    states = dict(zip((t.id for t in every), ledger.each(lambda trial: state_or_damage(trial, ledger), every), strict=True))
-    groups = causes.find(every, states, ledger)
+    ledger, trials, typed = Ledger(folder), spec.trials, Typed(file, scale, storage)
+    states_in_order = ledger.each(lambda trial: state_or_damage(trial, ledger), trials)
+    states = {trial.id: state for trial, state in zip(trials, states_in_order, strict=True)}
+    groups = causes.find(trials, states, ledger)
 
     def rerun_command(trial: Trial) -> str:
         return typed.command("rerun", "--trial", trial.id, "--here")
@@ -42,9 +44,8 @@ def failures(file: SpecArgument, scale: ScaleOption = None, storage: StorageOpti
     counts = Counter(state.status for state in states.values())
     damaged = f", {counts['damaged']} damaged (`status --trials` says which)" if counts["damaged"] else ""
     failures = f"{counts['failed']} failed, {counts['diverged']} diverged{damaged}" if groups else f"nothing failed{damaged}"
-    say(f"{spec.name}: {failures}, of {len(every)} trials")
-    names = spec.labels
-    for line in failure_lines(groups, names, rerun_command):
+    say(f"{spec.name}: {failures}, of {len(trials)} trials")
+    for line in failure_lines(groups, spec.labels, rerun_command):
         say(line)
 
 
@@ -66,29 +67,35 @@ def rerun(
     check_there(file, folder)
     from orchestrator.driver import rerun as rerunning
 
-    every, typed = spec.trials, Typed(file, scale, storage)
-    chosen = rerunning.named(trial or [], every)
+    named = rerunning.named(trial or [], spec.trials)
     if here:
-        _train_here(chosen, failed or diverged, spec, folder)
+        _train_here(named, failed or diverged, spec, folder)
         return
-    ledger = Ledger(folder)
-    statuses = dict(zip(every, ledger.each(lambda t: state_or_damage(t, ledger).status, every), strict=True))
-    wanted = {status for status, asked in (("failed", failed), ("diverged", diverged)) if asked}
-    if not chosen and not wanted:
+    statuses_to_rerun = {status for status, chosen in (("failed", failed), ("diverged", diverged)) if chosen}
+    if not named and not statuses_to_rerun:
         raise UserError("rerun: no trial is named; name some with --trial, --failed or --diverged (`failures` lists them)")
-    ids = {t.id for t in chosen}
-    chosen = [t for t in every if t.id in ids or statuses[t] in wanted]
+    _put_back(named, statuses_to_rerun, spec, folder, Typed(file, scale, storage).command("sweep"))
+
+
+def _put_back(named: Collection[Trial], statuses_to_rerun: Collection[str], spec: SweepSpec, folder: AnyPath, sweep: str) -> None:
+    """Set aside the files of the named trials, and of all trials with these statuses. `sweep` is the command that trains them."""
+    from orchestrator.driver import rerun as rerunning
+
+    ledger, trials = Ledger(folder), spec.trials
+    statuses = dict(zip(trials, ledger.each(lambda trial: state_or_damage(trial, ledger).status, trials), strict=True))
+    named_ids = {trial.id for trial in named}
+    chosen = [trial for trial in trials if trial.id in named_ids or statuses[trial] in statuses_to_rerun]
     if not chosen:
-        say(f"{spec.name}: no trial is {' or '.join(sorted(wanted))}; nothing was changed")
+        say(f"{spec.name}: no trial is {' or '.join(sorted(statuses_to_rerun))}; nothing was changed")
         return
     try:
         moved = rerunning.put_back(chosen, ledger)
     except OSError as error:
         raise UserError(f"storage: {folder} cannot be changed ({error.strerror}); see that it can be written") from None
     for put_back in moved:
-        where = "it had no files" if put_back.aside is None else f"set aside as {put_back.aside}"
-        say(f"{put_back.trial.id}  {put_back.trial.label}  {statuses[put_back.trial]}; {where}")
-    say(f"to train {'it' if len(moved) == 1 else 'them'} from the start, now type  {typed.command('sweep')}")
+        files = "it had no files" if put_back.aside is None else f"set aside as {put_back.aside}"
+        say(f"{put_back.trial.id}  {put_back.trial.label}  {statuses[put_back.trial]}; {files}")
+    say(f"to train {'it' if len(moved) == 1 else 'them'} from the start, now type  {sweep}")
 
 
 def audit(
@@ -106,24 +113,27 @@ def audit(
     from orchestrator.driver import audit as auditing
 
     ledger = Ledger(folder)
-    choice = random.randrange(2**31) if seed is None else seed
-    chosen = auditing.choose(ledger.results_of(spec.trials), sample, choice)
+    seed = random.randrange(2**31) if seed is None else seed
+    chosen = auditing.choose(ledger.results_of(spec.trials), sample, seed)
     minutes = sum(result.train_seconds + result.evaluate_seconds for result in chosen) / 60
-    say(f"{spec.name}: {sample} of the completed trials, chosen by --seed {choice}; took {minutes:.2g} minutes when recorded")
-    names, all_hold = spec.labels, True
+    say(f"{spec.name}: {sample} of the completed trials, chosen by --seed {seed}; took {minutes:.2g} minutes when recorded")
+    labels = spec.labels
+    all_hold = True
     for recorded, verdict in auditing.run(chosen, spec, ledger):
-        trial, all_hold = recorded.trial, all_hold and verdict.holds
-        say(f"{trial.id}  {names[trial.cell.id]} seed={trial.seed}  {verdict.said}")
+        trial = recorded.trial
+        all_hold = all_hold and verdict.holds
+        say(f"{trial.id}  {labels[trial.cell.id]} seed={trial.seed}  {verdict.said}")
     if not all_hold:
         raise typer.Exit(exit_codes.UNFINISHED)
 
 
-def _train_here(chosen: list[Trial], others: bool, spec: SweepSpec, folder: AnyPath) -> None:
-    if len(chosen) != 1 or others:
+def _train_here(named: list[Trial], has_statuses: bool, spec: SweepSpec, folder: AnyPath) -> None:
+    """Train the one named trial in this process. Raises UserError if there is not one, or if statuses are asked for, too."""
+    if len(named) != 1 or has_statuses:
         raise UserError("--here: trains one trial; name it with one --trial, without --failed or --diverged")
     from orchestrator.driver import rerun as rerunning
 
-    (trial,) = chosen
+    (trial,) = named
     say(f"{trial.id}  {trial.label}: in this process, in a temporary storage")
     result = rerunning.here(trial, spec, folder)
     if result.status == "diverged":

@@ -20,7 +20,7 @@ from orchestrator.monitor.live_page import Draw, LivePage
 from orchestrator.monitor.live_state import LiveSweep, StorageWatch
 
 NICE = 10
-"""By how much the command steps back behind the workers of a sweep on the same cores."""
+"""How much lower the priority of this process is than that of a sweep's workers on the same cores."""
 
 
 def watch(
@@ -44,7 +44,7 @@ def watch(
 
 
 def keep_up(page: LivePage, stop: threading.Event, seconds: float) -> None:
-    """Bring the page up to date until `stop` is set. A drawing that has begun then does not hold the command."""
+    """Bring the page up to date every few `seconds` until `stop` is set. It does not wait for a drawing that is not finished then."""
     os.nice(NICE)
 
     def repeat(step: Callable[[], None]) -> None:
@@ -61,7 +61,7 @@ def _drawing(folder: AnyPath) -> Draw:
     command = recorded_command()
 
     def draw(live: LiveSweep, into: Path) -> None:
-        from orchestrator.driver import report_step  # pandas and matplotlib: seconds, which the address need not wait for
+        from orchestrator.driver import report_step  # imports pandas and matplotlib for seconds; the address is shown before
 
         report_step.write_report(live.spec, folder, command, to=into)
 

@@ -2,8 +2,8 @@
 
 The numbers of MNIST-SVHN-Text and PolyMNIST are those of `docs/performance.md` (commit 7b15198): seconds of one thread without a GPU.
 Those of CelebA were measured on a busy machine, for decoders and classifiers alone; its training is taken as six times its decoding, as
-it is for the published networks of the other two. All serve for the ratio of two configurations, and for an order of magnitude. `plan`
-scales them by what past trials in the ledger took.
+it is for the published networks of the other two. They serve to compare two configurations, and to give an order of magnitude. `plan`
+scales them by the times of past trials in the ledger.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ TRAIN_SECONDS = {
     ("celeba", "paper"): 80e-3,
     ("celeba", "small"): 1.5e-3,
 }
-"""A step of the optimiser with MoPoE, for each example and modality."""
+"""Seconds of an optimiser step with MoPoE, for each example and modality."""
 DECODE_SECONDS = {
     ("mnist_svhn_text", "paper"): 41e-6,
     ("mnist_svhn_text", "small"): 5e-6,
@@ -29,11 +29,11 @@ DECODE_SECONDS = {
     ("celeba", "paper"): 13e-3,
     ("celeba", "small"): 250e-6,
 }
-"""Decoding one modality from a latent and comparing it with the data, on average over the modalities."""
+"""Seconds to decode one modality from a latent and compare it with the data, on average over the modalities."""
 CLASSIFY_SECONDS = {"mnist_svhn_text": 43e-6, "polymnist": 15e-6, "celeba": 500e-6}
-"""Classifying a decoded item."""
+"""Seconds to classify a decoded item."""
 PROBE_SECONDS = 0.057
-"""A linear probe of a subset; where labels are attributes, of one of them."""
+"""Seconds of a linear probe of a subset; for a dataset with attributes, of one attribute."""
 PRIOR_SAMPLES = 5_000
 
 
@@ -55,16 +55,18 @@ def evaluation(config: TrainingConfig) -> Evaluation:
 
 def evaluation_seconds(config: TrainingConfig) -> float:
     """Returns the seconds that one core should need to evaluate a trial."""
-    work, kind = evaluation(config), _kind(config)
+    work = evaluation(config)
+    kind = _kind(config)
     proposals = config.M if MODELS[config.model].chooses_a_member else work.subsets
-    compared = work.test_examples * proposals * work.samples * config.M
-    classified = work.test_examples * work.subsets * config.M + PRIOR_SAMPLES * config.M
-    decode, classify = DECODE_SECONDS[kind], CLASSIFY_SECONDS[kind[0]]
-    return compared * decode + classified * (decode + classify) + work.subsets * _probes(config) * PROBE_SECONDS
+    compared_items = work.test_examples * proposals * work.samples * config.M
+    classified_items = work.test_examples * work.subsets * config.M + PRIOR_SAMPLES * config.M
+    decode = DECODE_SECONDS[kind]
+    classify = CLASSIFY_SECONDS[kind[0]]
+    return compared_items * decode + classified_items * (decode + classify) + work.subsets * _probes(config) * PROBE_SECONDS
 
 
 def training_seconds(config: TrainingConfig, epochs: int | None = None) -> float:
-    """Returns the seconds that one core should need to train a trial for so many epochs; for all of its epochs if left out."""
+    """Returns the seconds that one core should need to train a trial for `epochs` epochs; for all of its epochs if None."""
     examples = (config.epochs if epochs is None else epochs) * config.steps_per_epoch * config.batch_size
     return examples * config.M * TRAIN_SECONDS[_kind(config)] * MODELS[config.model].step_factor
 
@@ -75,5 +77,5 @@ def _probes(config: TrainingConfig) -> int:
 
 
 def _kind(config: TrainingConfig) -> tuple[str, str]:
-    """Returns the dataset and networks whose numbers to use; a dataset of the user's own counts as MNIST-SVHN-Text."""
+    """Returns the dataset and networks whose times to use; a user's own dataset counts as MNIST-SVHN-Text."""
     return (config.dataset if config.dataset in DATASETS else "mnist_svhn_text"), config.networks

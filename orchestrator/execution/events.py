@@ -1,7 +1,7 @@
-"""What happens while a plan runs, as small records, and the observer that receives them.
+"""The events of a running plan, and the observer that receives them.
 
-An attempt reports some of these in a worker, and Ray carries them to the driver as they are; the executor adds the others. The driver
-hands each to its observers: the tracker, the search and the progress display. Nothing heavy is imported here, so that a driver with
+An attempt in a worker reports some of these events, and Ray carries them to the driver; the executor adds the others. The driver hands
+each event to its observers: the tracker, the search and the progress display. Nothing heavy is imported here, so that a driver with
 nothing to run need not import Ray or torch.
 """
 
@@ -21,7 +21,7 @@ class Event:
     """Something that happened while a plan ran."""
 
     method: ClassVar[str]
-    """The observer's method for events of the class: `on_trial_ended` for TrialEnded."""
+    """The observer's method for events of this class: `on_trial_ended` for TrialEnded."""
 
     def __init_subclass__(cls) -> None:
         cls.method = "on" + re.sub("(?=[A-Z])", "_", cls.__name__).lower()
@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True)
 class PreparationBegun(Event):
-    """Datasets and classifiers are loaded, or made where storage does not hold them yet."""
+    """Datasets and classifiers are loaded, or made if storage does not have them yet."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,20 @@ class StackSizeChosen(Event):
     """How many trials of one shape a stack has at most."""
 
     label: str
-    """Of a trial of that shape."""
+    """The label of one trial of that shape."""
     size: int
     gain: Mapping[str, float] = field(default_factory=dict)
-    """Size to the time of its trials one after another over that of the stack, where that was measured."""
+    """By stack size, the time of its trials one after another divided by the time of the stack; empty if it was not measured."""
     why_not: str = ""
-    """Why such trials do not stack; empty where they do."""
+    """Why such trials do not stack; empty if they do."""
 
 
 @dataclass(frozen=True)
 class TrialsBegun(Event):
-    """A worker has begun to train a stack of trials in earnest, after a rehearsal if there was one."""
+    """A worker has begun to train a stack of trials, after a rehearsal if there was one."""
 
     attempts: Mapping[str, int]
-    """Trial id to the number of the attempt."""
+    """The number of the attempt, by trial id."""
     worker: str
     """The token of the worker's lease."""
 
@@ -80,7 +80,7 @@ class MetricsAtEpoch(Event):
     trial_id: str
     epoch: int
     values: Mapping[str, float]
-    """By metric name; empty where one is not finite."""
+    """By metric name; empty if a value is not finite."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ class TrialStopped(Event):
 
     trial_id: str
     epoch: int
-    """Epochs that it has been trained."""
+    """How many epochs it was trained."""
 
 
 @dataclass(frozen=True)
 class TrialRaised(Event):
-    """One trial of a stack has raised; the others go on."""
+    """One trial of a stack has raised an error; the others go on."""
 
     trial_id: str
     error: str
@@ -131,16 +131,16 @@ class TrialFailed(Event):
 
 @dataclass(frozen=True)
 class TrialsBusyElsewhere(Event):
-    """Another sweep trains these trials; they come again when it has ended with them."""
+    """Another sweep trains these trials; they are queued again until it has finished them."""
 
     trial_ids: Sequence[str]
     holder: str
-    """Who trains them, in words."""
+    """Who trains them, as text for the user."""
 
 
 @dataclass(frozen=True)
 class StackHalved(Event):
-    """A stack did not fit into memory and goes on as two halves."""
+    """A stack did not fit into memory and is trained as two halves."""
 
     size: int
     """Trials in the stack that did not fit."""
@@ -158,14 +158,14 @@ class NodeLost(Event):
     """A node of the cluster is gone."""
 
     node: str
-    """Ray's id of it."""
+    """The node's id in Ray."""
 
 
 class Observer:
-    """Receives events. Each method does nothing by default; a subclass overrides those of the events that concern it."""
+    """Receives events. Each method does nothing by default; a subclass overrides the methods of the events that it needs."""
 
     def notify(self, event: Event) -> None:
-        """Call the method of the event's class."""
+        """Call the method for the event's class."""
         getattr(self, event.method)(event)
 
     def on_preparation_begun(self, event: PreparationBegun) -> None:
@@ -193,7 +193,7 @@ class Observer:
         """A trial of a stopped cell has stopped."""
 
     def on_trial_raised(self, event: TrialRaised) -> None:
-        """One trial of a stack has raised."""
+        """One trial of a stack has raised an error."""
 
     def on_trial_retried(self, event: TrialRetried) -> None:
         """A trial waits for its next attempt."""
@@ -215,12 +215,12 @@ class Observer:
 
 
 class Observers(Observer):
-    """Several observers as one: each receives every event, in their order."""
+    """Several observers as one: each receives every event, in the order in which they were given."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
     def notify(self, event: Event) -> None:
-        """Hand the event to each."""
+        """Hand the event to each observer."""
         for observer in self._observers:
             observer.notify(event)

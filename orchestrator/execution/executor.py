@@ -1,6 +1,6 @@
-"""What every executor is given and returns, and what all do alike.
+"""The input and output of an executor, and the steps that all executors share.
 
-There are two: `ray_tune.tuner`, and `in_process`, which runs one job after another.
+There are two executors: `ray_tune.tuner`, and `in_process`, which runs one job after another.
 """
 
 import os
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """What of a sweep is to be run, and how."""
+    """The trials of a sweep that are to be run, and how to run them."""
 
     todo: Sequence[Trial]
     """The trials to run; a search adds to them."""
     every: Sequence[Trial]
-    """All trials of the sweep: stacks are formed of these, so that they do not depend on when the sweep was cut."""
+    """All trials of the sweep. Stacks are formed from these, so that stacks do not depend on when a sweep was interrupted."""
     ledger: Ledger
     resources: Resources
     commit: str
-    """Of the code, for the results to say."""
+    """The git commit of the code, to be recorded in each result."""
     driver: str
     """The token of the driver's lease."""
     seconds: Mapping[str, float]
-    """What each trial should take, by id."""
+    """How long each trial should take, by id."""
     failed: frozenset[str] = frozenset()
-    """Ids of trials that an earlier command gave up: they come last."""
+    """Ids of trials that an earlier command gave up; they run last."""
     rehearse: bool = True
     """Whether canaries try a few steps of everything first."""
 
     def context(self, gpu: float, search: Proposer | None) -> WorkerContext:
-        """Returns what all of its jobs have in common; `gpu` is what a worker has."""
+        """Returns the context that all jobs share; `gpu` is how many GPUs a worker has."""
         return WorkerContext(
             storage=self.ledger.storage,
             data=self.resources.data_folder,
@@ -60,7 +60,10 @@ class Work:
     def queue(
         self, sizes: Mapping[str, int], slots: int, search: Proposer | None, lost_nodes: Callable[[], set[str]] = set
     ) -> Queue:
-        """Returns the queue of its jobs. `sizes` is the largest stack by shape, `slots` how many workers there are."""
+        """Returns the queue of the jobs. `sizes` has the largest stack by shape; `slots` is how many workers there are.
+
+        `lost_nodes` returns the nodes that are gone.
+        """
         by_id = {trial.id: trial for trial in self.todo}
 
         def is_elsewhere(trial_id: str) -> bool:
@@ -71,29 +74,29 @@ class Work:
         if search is None:
             source = None
             formed = stacks.form(in_order(self.todo), in_order(self.every), sizes, slots, self.ledger)
-            first = jobs(formed, self.seconds, self.failed)
+            first_jobs = jobs(formed, self.seconds, self.failed)
         else:
             source = SearchJobs(search, self.ledger, max(sizes.values(), default=1), slots, by_id)
-            first = source.first(self.todo)
-        first = [replace(job, rehearse=job.rehearse and self.rehearse) for job in first]
-        return Queue(first, self.resources, is_elsewhere, lost_nodes, source=source)
+            first_jobs = source.first(self.todo)
+        first_jobs = [replace(job, rehearse=job.rehearse and self.rehearse) for job in first_jobs]
+        return Queue(first_jobs, self.resources, is_elsewhere, lost_nodes, source=source)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How running the work ended; whether a trial is complete is for the ledger to say."""
+    """How the run ended. The ledger says which trials are complete."""
 
     errors: Mapping[str, str]
-    """Trial id to the error of the last attempt, of trials that were given up."""
+    """The error of the last attempt at each trial that was given up, by trial id."""
     stopped: str = ""
-    """Why the sweep stopped before its end, if it did so by itself."""
+    """Why the sweep stopped itself before its end; empty if it did not."""
 
 
 class Executor(Protocol):
     """Runs work until all of its trials have ended, failed for good, or the user interrupts."""
 
     def __call__(self, work: Work, observer: Observer, search: Proposer | None = None) -> Outcome:
-        """Returns how it ended. `observer` and `search`, which finds further trials, are called in the caller's thread."""
+        """Returns how the run ended. `search` proposes further trials. It and `observer` are called in the caller's thread."""
 
 
 def prepare(
@@ -101,12 +104,14 @@ def prepare(
     observer: Observer,
     train_classifiers: Callable[[DataKey, Sequence[str], str], Mapping[str, "Quality"]],
 ) -> None:
-    """Have data and classifiers ready before any trial starts, so that what is wrong with them is reported once.
+    """Prepare data and classifiers before any trial starts, so that a fault in them is reported only once.
 
-    `train_classifiers` returns the quality of the classifiers of a dataset's modalities, and checks that its data have this hash.
+    `train_classifiers` takes a dataset's key, its modalities and the expected hash of its data. It checks the hash, and returns the
+    quality of each modality's classifier.
     """
     observer.notify(PreparationBegun())
-    needed = {(c.data_key, c.modalities, c.data_hash) for c in (trial.config for trial in trials)}
-    for key, modalities, data_hash in sorted(needed, key=str):
+    configs = [trial.config for trial in trials]
+    datasets = {(config.data_key, config.modalities, config.data_hash) for config in configs}
+    for key, modalities, data_hash in sorted(datasets, key=str):
         quality = train_classifiers(key, modalities, data_hash)
         observer.notify(ClassifiersReady(key.dataset, key.source, quality))

@@ -1,6 +1,6 @@
-"""One trial in the foreground: trained in this process, in a storage that is thrown away.
+"""Trains one trial in the foreground: in this process, with a temporary storage.
 
-Nothing of the sweep's own storage changes. Its classifiers are used, so that they are the same and are not trained again.
+The sweep's storage does not change. Its classifiers are copied, so that they are the same and are not trained again.
 """
 
 import os
@@ -25,18 +25,18 @@ from orchestrator.spec.trial import Trial
 
 
 class _Raiser(Observer):
-    """Raises whatever a trial raises, as soon as that is reported, with its own traceback. `on_epoch` is called with each epoch."""
+    """Raises a trial's error as soon as it is reported, with its own traceback. `on_epoch` is called with each epoch."""
 
     def __init__(self, on_epoch: Callable[[Epoch], None]) -> None:
         self._on_epoch = on_epoch
 
     def on_epochs_ended(self, event: EpochsEnded) -> None:
-        """Of the one trial."""
+        """Hand on the epochs of the one trial."""
         for epoch in event.epochs.values():
             self._on_epoch(epoch)
 
     def _raise(self, event: Event) -> None:
-        """Raise the error that is being handled: an attempt reports it then."""
+        """Raise the error that is being handled: an attempt reports its failure while it handles the error."""
         error = sys.exception()
         if error is not None:
             raise error
@@ -46,10 +46,10 @@ class _Raiser(Observer):
 
 @dataclass(frozen=True)
 class Foreground:
-    """Where trials are trained in the foreground."""
+    """A temporary storage in which trials are trained in the foreground."""
 
     storage: Path
-    """The temporary one; its ledger has the trials' results."""
+    """The temporary folder; its ledger has the trials' results."""
     data: str
     """Folder of datasets."""
     commit: str
@@ -62,7 +62,7 @@ class Foreground:
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
         rehearse: bool = False,
     ) -> TrialResult:
-        """Train and evaluate a trial from its start. Whatever is raised on the way is raised here, with its own traceback.
+        """Train and evaluate a trial from its start; returns its result. Raises the trial's error with its own traceback.
 
         With `rehearse`, a few steps of everything come first, as for a sweep's first trials, so that most failures come within seconds.
         """
@@ -72,14 +72,14 @@ class Foreground:
         work = Work([trial], [trial], Ledger(self.storage), resources, self.commit, "", {}, rehearse=rehearse)
         in_process.run(work, _Raiser(on_epoch))
         result = work.ledger.result(trial)
-        if result is None:  # whatever else kept it from ending was raised
+        if result is None:  # only an interruption ends a trial without a result and without an error
             raise KeyboardInterrupt
         return result
 
 
 @contextmanager
 def beside(storage: AnyPath, data: str, commit: str) -> Iterator[Foreground]:
-    """A place for trials in the foreground, with the classifiers that `storage` holds; removed afterwards."""
+    """Yields a place to train trials in the foreground, with copies of the classifiers in `storage`; it is removed afterwards."""
     with scratch("here") as folder:
         for path in listed(Layout(storage).classifiers, "*/*.pt"):
             write_bytes(Layout(Path(folder)).classifiers / path.parent.name / path.name, path.read_bytes())

@@ -1,21 +1,23 @@
-"""How many GPUs this process may use, seen without torch and Ray, whose imports take seconds."""
+"""How many GPUs this process may use. Counted without torch and Ray, whose imports take seconds."""
 
 import os
 from pathlib import Path
 
 DEVICES = Path("/dev")
 DRIVER = Path("/proc/driver/nvidia/gpus")
-"""A folder for each GPU, also while nobody has used one since the machine started: the files in /dev come with the first use."""
+"""Has a folder for each GPU from the machine's start on. The files in /dev appear only when a GPU is first used."""
 UNCOUNTED = ("kfd", "dxg")
-"""Devices of machines whose GPUs are not counted here: AMD's, and those of Windows below Linux."""
+"""Devices of GPUs that cannot be counted here: AMD's, and those of Linux under Windows."""
 
 
 def usable() -> int | None:
-    """Returns how many NVIDIA GPUs a process started here may use; None where there may be GPUs that cannot be counted so."""
+    """Returns how many NVIDIA GPUs a process started here may use; None if the machine may have GPUs that cannot be counted here."""
     if any((DEVICES / name).exists() for name in UNCOUNTED):
         return None
-    there = max(len(list(DEVICES.glob("nvidia[0-9]*"))), len(list(DRIVER.glob("*"))))
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
-        return there
-    return min(there, 0 if named in ("", "NoDevFiles", "-1") else len(named.split(",")))
+    present = max(len(list(DEVICES.glob("nvidia[0-9]*"))), len(list(DRIVER.glob("*"))))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    if visible in ("", "NoDevFiles", "-1"):
+        return 0
+    return min(present, len(visible.split(",")))

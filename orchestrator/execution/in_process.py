@@ -1,6 +1,6 @@
-"""Runs jobs one after another in this process: with the queue, the attempt and the events of a sweep on Ray, without Ray.
+"""Runs jobs one after another in this process, with the same queue, attempts and events as a sweep on Ray.
 
-`rerun --here` and `audit` train so, and tests whose subject is not Ray. A sweep of users runs on Ray Tune.
+`rerun --here`, `audit` and most tests train with it. Users' sweeps run on Ray Tune.
 """
 
 import gc
@@ -24,13 +24,13 @@ from orchestrator.execution.queue.search_jobs import Proposer
 from orchestrator.execution.stack_sizes import StackSizes
 
 WAIT_SECONDS = 0.02
-"""Between two looks at a queue whose jobs wait for another sweep, or for their next attempt."""
+"""Seconds before the queue is asked again, when its jobs wait for another sweep or for their next attempt."""
 
 
 def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outcome:
     """Run the work until all of its trials have ended, failed for good, or the user interrupts; returns how it ended.
 
-    What `observer` raises ends the run, and is raised here.
+    An error that `observer` raises ends the run, and is raised here.
     """
     context = work.context(work.resources.gpu, search)
     prepare(work.todo, observer, partial(_train_classifiers, context))
@@ -39,13 +39,13 @@ def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outco
     sizes = StackSizes(work.resources, why_unstackable, measure, observer).choose(work.todo, work.every, slots=1)
     queue = work.queue(sizes, 1, search)
     abandoned = None
-    gc.freeze()  # an attempt collects garbage at its end: to look through all that was imported takes a quarter of a second
+    gc.freeze()  # an attempt collects garbage at its end; without this, going through all imported objects takes a quarter of a second
     try:
         _run_jobs(queue, context, observer)
     except Abandoned as error:
         abandoned = error.error
     except KeyboardInterrupt:
-        pass  # what has begun is for the driver to note
+        pass  # the driver notes which trials were interrupted
     finally:
         gc.unfreeze()
     if abandoned is not None:
@@ -83,7 +83,7 @@ def _run_job(job: Job, context: WorkerContext, reports: JobReports) -> None:
 
 
 def _report(reports: JobReports, event: Event) -> None:
-    """Hand an event on. What an observer raises is not the attempt's own error, and passes through it."""
+    """Hand an event on. An observer's error is not the attempt's own, so it is raised as Abandoned, which an attempt lets pass."""
     try:
         reports.notify(event)
     except KeyboardInterrupt:

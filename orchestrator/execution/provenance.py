@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, versions, hardware."""
+"""The provenance of a result: commit, versions, hardware."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""How many trials of one shape a worker trains at once: as the user asks, or as measured on this machine."""
+"""How many trials of one shape a worker trains at once: the user's number, or the fastest as measured on this machine."""
 
 import hashlib
 import json
@@ -22,12 +22,12 @@ from orchestrator.spec.trial import Trial
 
 @dataclass(frozen=True)
 class Measured:
-    """How fast stacks of one shape are on one kind of machine, as storage remembers it."""
+    """How fast stacks of one shape are on one kind of machine; storage keeps it."""
 
     size: int
-    """The fastest; 1 where none is worth it."""
+    """The fastest size; 1 if no stack is faster than single trials."""
     gain: dict[str, float]
-    """Size to the time of its trials one after another over that of the stack."""
+    """By size, the time of its trials one after another divided by the time of the stack."""
     most: int
     """The largest size that was asked for."""
     limit: str
@@ -35,7 +35,7 @@ class Measured:
     machine: str
 
     def answers(self, most: int) -> bool:
-        """Whether it says what is best for stacks of up to this size."""
+        """Whether this measurement tells the best size of stacks of up to `most` trials."""
         return most <= self.most or self.limit != "most"
 
 
@@ -45,21 +45,22 @@ class StackSizes:
 
     resources: Resources
     why_unstackable: Callable[[dict[str, Any]], str]
-    """From a configuration to why such trials do not stack; empty where they do."""
+    """Takes a configuration; returns why such trials do not stack, or an empty text if they do."""
     measure: Callable[[dict[str, Any], int], Measured]
-    """From a configuration and the largest size in question to the best size on a worker's machine."""
+    """Takes a configuration and the largest size in question; returns the best size on a worker's machine."""
     observer: Observer
 
     def choose(self, todo: Sequence[Trial], every: Sequence[Trial], slots: int) -> dict[str, int]:
-        """Returns the largest stack by shape, for the shapes of `todo` that stack; empty where nothing is to be stacked.
+        """Returns the largest stack by shape, for the shapes of `todo`; empty if nothing is to be stacked.
 
-        No stack is so large that one of the `slots` workers would have none of the trials of `every` that have its shape.
+        Stacks are small enough that each of the `slots` workers gets some of the trials of that shape in `every`.
         """
         if self.resources.stack == 1:
             return {}
-        count = Counter(trial.config.shape for trial in every)
+        counts = Counter(trial.config.shape for trial in every)
         first = {trial.config.shape: trial for trial in reversed(in_order(every))}
-        most = {shape: -(-count[shape] // slots) for shape in dict.fromkeys(trial.config.shape for trial in todo)}
+        shapes = dict.fromkeys(trial.config.shape for trial in todo)
+        most = {shape: -(-counts[shape] // slots) for shape in shapes}  # divided by `slots` and rounded up
         return {shape: self._size(first[shape], largest) for shape, largest in most.items() if largest > 1}
 
     def _size(self, trial: Trial, most: int) -> int:
@@ -75,7 +76,7 @@ class StackSizes:
 
 
 def remembered(storage: AnyPath, config: TrainingConfig, machine: str) -> Measured | None:
-    """Returns what storage knows of a shape on a machine; None where it was not measured, or what is there cannot be read."""
+    """Returns what was measured for a shape on a machine; None if nothing was, or if the record cannot be read."""
     path = _path(storage, config, machine)
     try:
         return Measured(**records.read(path, Identity("stack size", key=path.stem), bare=True))
@@ -84,7 +85,7 @@ def remembered(storage: AnyPath, config: TrainingConfig, machine: str) -> Measur
 
 
 def remember(storage: AnyPath, config: TrainingConfig, measured: Measured) -> None:
-    """Write what was measured to storage."""
+    """Write a measurement to storage."""
     path = _path(storage, config, measured.machine)
     records.write(path, Identity("stack size", key=path.stem), asdict(measured))
 

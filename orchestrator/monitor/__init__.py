@@ -1,1 +1,1 @@
-"""How a sweep does, for those who watch it."""
+"""Shows how a sweep is doing, while it runs and after."""

@@ -1,4 +1,4 @@
-"""The front of a sweep that is not over, without probabilities, which take long. Pure."""
+"""The front of a sweep that may still run. Without probabilities, which take long to compute. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -15,7 +15,7 @@ from orchestrator.spec.trial import labels
 
 
 def current_fronts(spec: SweepSpec, results: Sequence[TrialResult]) -> list[ShownFront]:
-    """The front of each group of cells that may be compared: its cells that have all their seeds and that no other cell beats.
+    """Returns the front of each group of comparable cells: the cells with all their seeds that no other such cell beats.
 
     Groups without a complete cell are left out.
     """
@@ -34,11 +34,12 @@ def _front(
     if not complete:
         return None
     means = [fronts.means(completed[cell.id], spec.objectives) for cell in complete]
-    member = non_dominated(rows(means, spec.objectives), maximised(spec.objectives))
-    names, metrics = labels(cells), [objective.metric for objective in spec.objectives]
-    shown = [
+    is_on_front = non_dominated(rows(means, spec.objectives), maximised(spec.objectives))
+    names = labels(cells)
+    metrics = [objective.metric for objective in spec.objectives]
+    front_cells = [
         FrontCell(cell.id, names[cell.id], len(seeds[cell.id]), dict(zip(metrics, cell_means, strict=True)))
-        for cell, cell_means, on_front in zip(complete, means, member, strict=True)
+        for cell, cell_means, on_front in zip(complete, means, is_on_front, strict=True)
         if on_front
     ]
-    return ShownFront(group.label, shown, hypervolume(means, spec.objectives) if len(spec.objectives) > 1 else None)
+    return ShownFront(group.label, front_cells, hypervolume(means, spec.objectives) if len(spec.objectives) > 1 else None)

@@ -1,15 +1,15 @@
-"""Times as a person says them: `about 5 min`, `about 88 days`, `done about 10:42`. Pure."""
+"""Times in words: `about 5 min`, `about 88 days`, `done about 10:42`. Pure."""
 
 import math
 from datetime import datetime, timedelta
 
 DAY = 86_400.0
 UNITS = ((90.0, 1.0, "s"), (90 * 60.0, 60.0, "min"), (1.5 * DAY, 3600.0, "h"), (math.inf, DAY, "days"))
-"""Up to how many seconds a unit is used, its seconds, and its name."""
+"""For each unit: the seconds below which it is used, the seconds of one unit, and its name."""
 
 
 def about(seconds: float) -> str:
-    """Returns a length of time with its unit and no more than two significant figures: `about 40 s`, `about 3.5 h`, `about 88 days`."""
+    """Returns a duration in words with at most two significant figures: `about 40 s`, `about 3.5 h`, `about 88 days`."""
     if seconds < 1:
         return "under 1 s"
     size, unit = next((size, unit) for limit, size, unit in UNITS if seconds < limit)
@@ -17,7 +17,7 @@ def about(seconds: float) -> str:
 
 
 def done_about(seconds: float, now: datetime) -> str:
-    """Returns when something ends that takes so long: the time today, with the day within a week, or the date."""
+    """Returns in words the moment `seconds` after `now`: the time if it is today, weekday and time within a week, else the date."""
     try:
         end = now + timedelta(seconds=seconds)
     except OverflowError:
@@ -31,7 +31,7 @@ def done_about(seconds: float, now: datetime) -> str:
 
 
 def _two_figures(count: float, unit: str) -> str:
-    """Returns a number as it is said. Seconds and minutes are whole; of hours and days below 10, halves are said."""
+    """Returns a number with at most two significant figures. Hours and days below 10 are rounded to halves."""
     if count < 10 and unit in ("h", "days"):
         return f"{round(count * 2) / 2:g}"
     digits = max(0, len(str(int(count))) - 2)

@@ -1,4 +1,4 @@
-"""How long the rest of a sweep will take, from what is shown of its trials and what their workers need. Pure."""
+"""Estimates how long the rest of a sweep will take, from the shown state of its trials and the capacity for workers. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,104 +12,105 @@ from orchestrator.spec.trial import Trial
 
 _K = TypeVar("_K")
 FINAL = (*ENDED, "failed", "damaged")
-"""Statuses that a trial does not leave by itself."""
+"""Statuses of trials for which nothing more is done by itself."""
 
 
 @dataclass
 class TrialView:
-    """What is shown of one trial."""
+    """The state of one trial that is shown to the user."""
 
     trial: Trial
     name: str
-    """What tells its cell from the sweep's others, and its seed."""
+    """The label that distinguishes its cell from the sweep's other cells, and its seed."""
     kind: str
-    """Trials of one kind should take as long as each other."""
+    """Trials of one kind should take equally long."""
     status: str
     epoch: int = 0
     loss: float | None = None
-    """The training loss of its last epoch; None while nothing is known, and where it is not finite."""
+    """The training loss of its last epoch; None if it is not known yet, or not finite."""
     epoch_seconds: float = 0.0
-    """What its last epoch took, or an epoch on average where it has ended; 0 while nothing is known."""
+    """The duration of its last epoch, or the mean over its epochs if it has ended; 0 if not known yet."""
     evaluate_seconds: float | None = None
     """None until it has ended."""
     worker: str = ""
-    """The token of who trains it, while it runs: trials of one stack have the same."""
+    """The token of its worker while it runs; trials of one stack have the same."""
     reason: str = ""
-    """Why it has its status, where that is not as it should be: the last line of an error, or when a search stopped it."""
+    """The reason for an unwanted status: the last line of an error, or the epoch at which a search stopped it."""
     stopped: bool = False
     """Whether a search has stopped its cell early."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it is left to do."""
+        """Whether nothing is left to do for it."""
         return self.status in FINAL or self.stopped
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a worker needs, and what there is of it."""
+    """The resources that a worker needs, and those that are available."""
 
     cpu: int
     """Cores of a worker."""
     gpu: float
     """GPUs of a worker."""
     cores: int | None
-    """Of this machine, where all workers are on it; None on a cluster, whose nodes come and go."""
+    """Cores of this machine, if all workers are on it; None on a cluster, whose nodes come and go."""
     at_once: int | None
-    """The most workers at a time, where the sweep says so."""
+    """The most workers at a time; None if the sweep sets no limit."""
 
     def workers(self, running: int) -> int:
-        """How many work at a time when there is enough to do; on a cluster, as many as do now. At least 1."""
+        """Returns how many workers train at a time if there is enough to do, at least 1. On a cluster these are the running ones."""
         if self.cores is None:
             return max(1, running)
         return max(1, min(self.cores // self.cpu, self.at_once or self.cores))
 
     def in_use(self, running: int) -> str:
-        """Cores, and GPUs where a worker has one, that so many workers have in use: `2 of 2 cores`."""
+        """Returns the cores, and the GPUs if workers have any, that `running` workers use: `2 of 2 cores`."""
         cores, gpus = running * self.cpu, running * self.gpu
         text = _many(cores, "core") if self.cores is None else f"{cores} of {_many(self.cores, 'core')}"
         return f"{text}, {_many(gpus, 'GPU')}" if self.gpu else text
 
 
 def capacity_of(resources: Resources, cores: int | None) -> Capacity:
-    """The capacity for a sweep's workers. Where CPUs will do, GPUs are not counted: there may be none."""
+    """Returns the capacity for a sweep's workers. If the sweep may run on CPUs, GPUs are not counted: there may be none."""
     return Capacity(resources.cpu, 0.0 if resources.cpu_will_do else resources.gpu, cores, resources.at_once)
 
 
 def running_workers(views: Collection[TrialView]) -> int:
-    """How many workers train now: trials of one stack have the same."""
+    """Returns how many workers train now. Trials of one stack have the same worker."""
     return len({view.worker for view in views if view.status == "running"})
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What an epoch and an evaluation take, as measured by kind of trial."""
+    """Measured seconds of an epoch and of an evaluation, by kind of trial."""
 
     epochs: Mapping[str, float]
-    """Seconds of an epoch by kind; empty until a first epoch has ended."""
+    """Empty until a first epoch has ended."""
     evaluations: Mapping[str, float]
+    """Empty until a first trial has been evaluated."""
 
     @classmethod
     def of(cls, views: Collection[TrialView]) -> "Rates":
-        """The rates of a sweep's trials so far."""
+        """Returns the rates of a sweep's trials so far."""
         return cls(
             _means((view.kind, view.epoch_seconds) for view in views if view.epoch_seconds),
             _means((view.kind, view.evaluate_seconds) for view in views if view.evaluate_seconds is not None),
         )
 
     def left(self, view: TrialView) -> float:
-        """Returns the seconds that a worker has still to spend on a trial."""
+        """Returns the seconds that a worker still needs for a trial."""
         return self._seconds(view, view.trial.config.epochs - view.epoch)
 
     def whole(self, view: TrialView) -> float:
-        """Returns the seconds that a worker spends on a trial from its start to its end."""
+        """Returns the seconds that a worker needs for a trial from its start to its end."""
         return self._seconds(view, view.trial.config.epochs)
 
     def _seconds(self, view: TrialView, epochs: int) -> float:
-        """Returns the seconds of so many epochs and the evaluation.
+        """Returns the seconds of `epochs` epochs and the evaluation.
 
-        A trial takes what trials of its kind took, or those of any kind while there are none. Until a trial has been evaluated,
-        evaluation is counted as `costs` has it, scaled as training is.
+        They are those of trials of the same kind, or the mean over all kinds if there are none of this kind. Until a first trial has been
+        evaluated, the evaluation is a guess: the seconds of `costs`, scaled like those of training.
         """
         epoch_seconds = view.epoch_seconds or self.epochs.get(view.kind, _mean(self.epochs.values()))
         if not self.evaluations:
@@ -118,27 +119,29 @@ class Rates:
 
 
 def seconds_left(views: Collection[TrialView], workers: int, to_be_proposed: int = 0) -> float | None:
-    """Returns the seconds until all trials have ended, also those that a search has still to propose; None before the first epoch.
+    """Returns the seconds until all trials have ended, with those that a search has still to propose; None before the first epoch.
 
-    What is left is spread over the workers, and takes no less than its longest trial.
+    The work left is divided by the number of workers; the result is at least the time of the longest trial.
     """
     rates = Rates.of(views)
     if not rates.epochs:
         return None
     if all(view.is_over for view in views):
-        return 0.0  # a search that has ended proposes nothing more, whatever room it has left
+        return 0.0  # a search that has ended proposes nothing more, also if `to_be_proposed` is above zero
     left = [rates.left(view) for view in views if not view.is_over]
     left += [_mean([rates.whole(view) for view in views])] * to_be_proposed
     return max(sum(left) / workers, max(left, default=0.0))
 
 
 def stack_seconds_left(views: Collection[TrialView]) -> dict[str, float]:
-    """Returns the seconds until each running trial has ended, by its id; empty before the first epoch.
+    """Returns the seconds until each running trial ends, by trial id; empty before the first epoch.
 
-    A worker divides its time between the trials of its stack, whose seconds are shares of the stack's: they end together.
+    The trials of a stack end together. Each one's seconds are its share of the stack's time, so they are summed over the stack.
     """
     rates = Rates.of(views)
-    running = [view for view in views if view.status == "running"] if rates.epochs else []
+    if not rates.epochs:
+        return {}
+    running = [view for view in views if view.status == "running"]
     by_worker: dict[str, float] = {}
     for view in running:
         by_worker[view.worker] = by_worker.get(view.worker, 0.0) + rates.left(view)
@@ -146,7 +149,7 @@ def stack_seconds_left(views: Collection[TrialView]) -> dict[str, float]:
 
 
 def _guessed_evaluation(config: TrainingConfig, epoch_seconds: float) -> float:
-    """Returns the seconds of an evaluation on a machine on which an epoch takes so long."""
+    """Returns the seconds of an evaluation on a machine on which an epoch takes `epoch_seconds`."""
     return costs.evaluation_seconds(config) * epoch_seconds / costs.training_seconds(config, 1)
 
 
@@ -155,7 +158,7 @@ def _many(count: float, noun: str) -> str:
 
 
 def _means(pairs: Iterable[tuple[_K, float]]) -> dict[_K, float]:
-    """The mean of the values of each key."""
+    """Returns the mean of the values of each key."""
     values: dict[_K, list[float]] = {}
     for key, value in pairs:
         values.setdefault(key, []).append(value)

@@ -1,4 +1,4 @@
-"""The front so far as a table, or as lines where a table does not fit. Pure."""
+"""The front so far as a table, or as lines if the table is too wide. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class FrontTable:
     fronts: Sequence[ShownFront]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yields a table with a column a metric; where that is too wide, each cell's values behind its name."""
+        """Yields a table with one column for each metric; if that is too wide, a line for each cell with its values."""
         table = self._table()
         if Measurement.get(console, options.update(width=1_000), table).maximum <= options.max_width:
             yield table

@@ -1,7 +1,7 @@
-"""Ctrl-C, heard at once and remembered.
+"""Answers Ctrl-C at once, or notes it.
 
-Python runs a signal handler between two of its own steps. While a sweep waits in Ray that is up to a second later, and an exception
-that a handler raises may fall into an import or a callback and be lost there.
+Python runs a signal handler between two of its own steps. While a sweep waits in Ray, that may be a second later, and an exception that a
+handler raises may be lost in an import or a callback.
 """
 
 import os
@@ -13,35 +13,35 @@ from contextlib import contextmanager
 
 @contextmanager
 def answered(answer: Callable[[], None]) -> Iterator[None]:
-    """Calls `answer` in a thread of its own as soon as Ctrl-C is pressed for the first time; its handlers run as they would without.
+    """Calls `answer` in a thread of its own as soon as Ctrl-C is pressed for the first time. Signal handlers run as usual.
 
-    The system's part of a handler writes the signal's number into a pipe at the moment of the key. To be used in the main thread.
+    The interpreter's C code writes the signal's number into a pipe when the key is pressed. For the main thread only.
     """
-    heard, written = os.pipe()
-    os.set_blocking(written, False)
-    before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    thread = threading.Thread(target=_answer_first, args=(heard, answer), daemon=True, name="ctrl-c")
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    previous = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    thread = threading.Thread(target=_answer_first, args=(read_end, answer), daemon=True, name="ctrl-c")
     thread.start()
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before)
-        os.close(written)  # the thread reads the end
+        signal.set_wakeup_fd(previous)
+        os.close(write_end)  # ends the thread's loop
         thread.join()
-        os.close(heard)
+        os.close(read_end)
 
 
-def _answer_first(heard: int, answer: Callable[[], None]) -> None:
+def _answer_first(read_end: int, answer: Callable[[], None]) -> None:
     is_answered = False
-    while numbers := os.read(heard, 64):
-        if signal.SIGINT in numbers and not is_answered:
+    while signal_numbers := os.read(read_end, 64):
+        if signal.SIGINT in signal_numbers and not is_answered:
             is_answered = True
             answer()
 
 
 @contextmanager
 def noted() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event; a second one raises KeyboardInterrupt."""
+    """Yields an event that Ctrl-C sets. A second Ctrl-C raises KeyboardInterrupt."""
     interrupted = threading.Event()
 
     def note(signal_number: int, frame: object) -> None:
@@ -49,8 +49,8 @@ def noted() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         interrupted.set()
 
-    before = signal.signal(signal.SIGINT, note)
+    previous = signal.signal(signal.SIGINT, note)
     try:
         yield interrupted
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)

@@ -1,7 +1,7 @@
-"""A sweep's report, drawn anew while the ledger changes, for a browser on this machine. Nothing is written to the ledger.
+"""A sweep's report for a browser on this machine, drawn anew while the ledger changes. Nothing is written to the ledger.
 
-The ledger is read often, for the live state. A report is drawn only if a trial has ended or a cell was found since the last one, and then
-there is a rest: drawing takes seconds of a core, which a sweep beside it needs.
+The ledger is read often, for the live state. A report is drawn only if a trial has ended or a search has found a cell since the last one.
+A pause follows, because drawing needs seconds of a core that a running sweep needs, too.
 """
 
 import shutil
@@ -22,34 +22,34 @@ from orchestrator.monitor.progress import Progress
 
 LEAST_REST = 3.0
 REST = 3.0
-"""After a drawing there is none for so many seconds, and for so many times as long as it took."""
+"""After a drawing there is a pause of `LEAST_REST` seconds plus `REST` times the seconds that the drawing took."""
 LIVE_WIDTH = 110
 """Columns of the live view on the page."""
 
 Draw = Callable[[LiveSweep, Path], object]
-"""Draws the report of a sweep into a folder that is not there yet."""
+"""Draws the report of a sweep into a folder that does not exist yet."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at the ledger gives to show around the report."""
+    """The live state around the report, from one reading of the ledger."""
 
     completed: int
     trials: int
     summary: str
     read_at: str
     note: str
-    """Who drives the sweep."""
+    """Which driver runs the sweep, if any."""
     live: str
     """The live view as plain text."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """The report that is shown."""
+    """The state of the report that is shown."""
 
     version: int = 0
-    """Counts the reports; 0 before the first."""
+    """The number of the report; 0 before the first."""
     report: str = ""
     """When the ledger was read for it, and whether the next one is being drawn."""
     problem: str = ""
@@ -63,23 +63,24 @@ class LivePage:
         self._watch, self._sweep, self._folder, self._draw, self._driver = watch, sweep, folder, draw, driver
         self._progress: Progress | None = None
         self._live: LiveSweep | None = None
-        """The sweep at the last look."""
+        """The sweep when the ledger was last read."""
         self._look = Look(0, 0, "", "", "", "")
         self._storage_problem = ""
         self._drawing = Drawing()
         self._drawn: Mapping[str, object] | None = None
-        """What the report was drawn from."""
+        """The ends of trials (see `_ends`) that the report was drawn from."""
         self._due = 0.0
+        """When the next report may be drawn."""
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the page shows now, for its script."""
+        """The state that the page's script shows."""
         drawing = self._drawing
         problem = self._storage_problem or drawing.problem
         return {"sweep": self._sweep, **asdict(self._look), **asdict(drawing), "problem": problem}
 
     def file(self, version: int, name: str) -> Path | None:
-        """The file of that name in a report; None where the report has no such file, or it lies outside of its folder."""
+        """Returns the path of a report's file; None if the report has no such file, or the name leads out of its folder."""
         folder = self._report(version).resolve()
         path = (folder / name).resolve()
         return path if path.is_relative_to(folder) and path.is_file() else None
@@ -88,7 +89,7 @@ class LivePage:
         """Read the ledger, for the live state."""
         try:
             live = self._watch.look()
-        except (OSError, UserError) as error:  # a store that is away for a while, or a proposal that is damaged
+        except (OSError, UserError) as error:  # storage that cannot be reached for a while, or a damaged proposal
             self._storage_problem = f"{error}; looking again"
             return
         self._storage_problem = ""
@@ -107,7 +108,7 @@ class LivePage:
         self._live = live
 
     def draw(self) -> None:
-        """Draw the report if something has ended since the last one, and the rest after that one is over."""
+        """Draw the report if a trial has ended since the last one and the pause is over."""
         live = self._live
         if live is None or not (live.results or live.is_over) or time.monotonic() < self._due:
             return
@@ -116,19 +117,20 @@ class LivePage:
             self._drawn = ends
 
     def _draw_next(self, live: LiveSweep) -> bool:
-        """Draw the next report beside the one that is shown, which stays until its readers have left it; returns whether it was drawn."""
-        started, before, read_at = time.monotonic(), self._drawing, f"{datetime.now():%H:%M:%S}"
-        self._drawing = replace(
-            before, report="drawing the report" if before.version == 0 else f"{before.report}, drawing a new one"
-        )
+        """Draw the next report into a new folder; returns whether that worked. The last report stays for browsers that still load it."""
+        started = time.monotonic()
+        read_at = f"{datetime.now():%H:%M:%S}"
+        last = self._drawing
+        progress = "drawing the report" if last.version == 0 else f"{last.report}, drawing a new one"
+        self._drawing = replace(last, report=progress)
         try:
-            self._draw(live, self._report(before.version + 1))
-        except Exception as error:  # whatever it is, the live state is still worth showing, and the next result may mend it
+            self._draw(live, self._report(last.version + 1))
+        except Exception as error:  # any error: the live state is still useful, and the next result may make the report possible
             problem = f"the report cannot be drawn now ({type(error).__name__}: {error})"
-            self._drawing = replace(before, problem=problem)
+            self._drawing = replace(last, problem=problem)
         else:
-            self._drawing = Drawing(before.version + 1, f"report of {read_at}")
-            shutil.rmtree(self._report(before.version - 1), ignore_errors=True)
+            self._drawing = Drawing(last.version + 1, f"report of {read_at}")
+            shutil.rmtree(self._report(last.version - 1), ignore_errors=True)
         finished = time.monotonic()
         self._due = finished + LEAST_REST + REST * (finished - started)
         return not self._drawing.problem
@@ -138,7 +140,7 @@ class LivePage:
 
 
 def _ends(live: LiveSweep) -> dict[str, object]:
-    """What makes a new report worth its time: which trials there are, and how they have ended."""
+    """Returns the state of each trial that has ended or was stopped, None for the others, by trial id. A change needs a new report."""
     return {
         trial_id: trial.state if trial.state.status in FINAL or trial.state.stopped_at_epoch is not None else None
         for trial_id, trial in live.live_trials.items()

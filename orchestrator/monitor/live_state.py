@@ -1,6 +1,6 @@
-"""A sweep as storage has it at one moment: for `status`, from any terminal, whether or not a driver runs.
+"""The state of a sweep at one moment, read from storage: for `status`, from any terminal, also if no driver runs.
 
-Each result is read once, however often one looks, and of a trial that has one nothing else is read again.
+Each result is read only once, however often the state is read. Nothing else is read again for a trial that has a result.
 """
 
 import os
@@ -27,20 +27,20 @@ from orchestrator.spec.trial import Trial
 
 @dataclass(frozen=True)
 class LiveTrial:
-    """One trial at one moment."""
+    """The state of one trial at one moment."""
 
     state: State
     result: TrialResult | None = None
     holder: Holder | None = None
-    """Who trains it."""
+    """The worker that trains it."""
     pace: Pace | None = None
     reason: str = ""
-    """Why it is not as it should be: the last line of the error that ended its last attempt, or what is damaged; empty for nothing."""
+    """The last line of the error that ended its last attempt, or what is damaged; empty if there is neither."""
 
 
 @dataclass(frozen=True)
 class LiveSweep:
-    """A sweep at one moment."""
+    """The state of a sweep at one moment."""
 
     spec: SweepSpec
     """With the cells that a search has found."""
@@ -48,56 +48,58 @@ class LiveSweep:
     live_trials: Mapping[str, LiveTrial]
     """By trial id."""
     driver: Holder | None
-    """Who drives the sweep now."""
+    """The driver that runs the sweep now."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody drives the sweep and nothing is left to train: what a search has stopped early is not."""
+        """Whether no driver runs and no trial is left to train. Trials that a search has stopped early are not left to train."""
         states = [live.state for live in self.live_trials.values()]
         left = [state for state in states if state.status not in FINAL and state.stopped_at_epoch is None]
         return self.driver is None and bool(states) and not left
 
     @property
     def results(self) -> list[TrialResult]:
-        """Of the trials that have ended, condensed."""
+        """The condensed results of the trials that have ended."""
         return [live.result for live in self.live_trials.values() if live.result is not None]
 
     @property
     def capacity(self) -> Capacity:
-        """Of this machine, where driver and workers are all on it; else of a cluster."""
-        holders = [holder for holder in (self.driver, *(live.holder for live in self.live_trials.values())) if holder is not None]
-        here = all(map(surely_lives, holders)) and "RAY_ADDRESS" not in os.environ
-        return capacity_of(self.spec.resources, cpus.usable() if here else None)
+        """The capacity of this machine, if driver and workers are all on it; else of a cluster."""
+        workers = [live.holder for live in self.live_trials.values()]
+        holders = [holder for holder in (self.driver, *workers) if holder is not None]
+        is_here = all(map(surely_lives, holders)) and "RAY_ADDRESS" not in os.environ
+        return capacity_of(self.spec.resources, cpus.usable() if is_here else None)
 
 
 class StorageWatch:
-    """Looks at one sweep again and again."""
+    """Reads the state of one sweep again and again."""
 
     def __init__(self, spec: SweepSpec, storage: AnyPath) -> None:
         self._spec, self._ledger = spec, Ledger(storage)
         self._ended: dict[str, LiveTrial] = {}
+        """Trials with a result, by id."""
 
     def look(self) -> LiveSweep:
-        """The sweep as it is now. Raises OSError where storage cannot be reached."""
+        """Returns the state of the sweep now. Raises OSError if storage cannot be reached."""
         storage = self._ledger.storage
         spec = resolve(self._spec, storage)
-        every = spec.trials
-        left = [trial for trial in every if trial.id not in self._ended]
-        looks = self._ledger.each(lambda trial: self._look(trial, spec), left)
-        live = {trial.id: look for trial, look in zip(left, looks, strict=True)}
-        self._ended |= {trial_id: look for trial_id, look in live.items() if look.result is not None}
-        live |= self._ended
+        trials = spec.trials
+        left = [trial for trial in trials if trial.id not in self._ended]
+        live_trials = self._ledger.each(lambda trial: self._look(trial, spec), left)
+        by_id = {trial.id: live for trial, live in zip(left, live_trials, strict=True)}
+        self._ended |= {trial_id: live for trial_id, live in by_id.items() if live.result is not None}
+        by_id |= self._ended
         driver = claims.living(storage, self._ledger.layout.sweep(spec.name).path)
-        return LiveSweep(spec, every, {trial.id: live[trial.id] for trial in every}, driver)
+        return LiveSweep(spec, trials, {trial.id: by_id[trial.id] for trial in trials}, driver)
 
     def _look(self, trial: Trial, spec: SweepSpec) -> LiveTrial:
         try:
             known = self._ledger.known(trial)
         except DamagedError as error:
-            return LiveTrial(State("damaged", 0, False, str(error)), reason=str(error))
+            return _damaged(str(error))
         state = known.state
         if state.lost:
-            return LiveTrial(State("damaged", 0, False, state.lost), reason=state.lost)
+            return _damaged(state.lost)
         if known.result is not None:
             return LiveTrial(state, condensed(known.result, spec))
         if state.status == "running":
@@ -109,13 +111,18 @@ class StorageWatch:
         return LiveTrial(state, pace=training_progress.pace(trial, self._ledger) if state.attempts else None, reason=reason)
 
 
+def _damaged(what: str) -> LiveTrial:
+    return LiveTrial(State("damaged", 0, False, what), reason=what)
+
+
 def condensed(result: TrialResult, spec: SweepSpec) -> TrialResult:
-    """A result without what the front so far, collapses, a search and the time to go do not need: ten thousand whole ones take hundreds
-    of MB.
+    """Returns a result with only those parts that fronts, collapses, searches and the time to go need.
+
+    Ten thousand whole results take hundreds of MB.
     """
-    wanted = {objective.metric for objective in spec.objectives}
-    wanted |= collapse.evidence(result)
-    wanted |= {constraint.metric for constraint in (spec.search.constraints if spec.search else ())}
-    provenance = {key: value for key, value in result.provenance.items() if key in wanted}
+    names = {objective.metric for objective in spec.objectives}
+    names |= collapse.evidence(result)
+    names |= {constraint.metric for constraint in (spec.search.constraints if spec.search else ())}
+    provenance = {key: value for key, value in result.provenance.items() if key in names}
     provenance |= measured_with(result.provenance).as_provenance()
-    return replace(result, metrics=tuple(m for m in result.metrics if m.name in wanted), history=(), provenance=provenance)
+    return replace(result, metrics=tuple(m for m in result.metrics if m.name in names), history=(), provenance=provenance)

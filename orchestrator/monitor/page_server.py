@@ -1,7 +1,7 @@
-"""Serves a live page on loopback: its own three files, its state, and the files of the newest reports. Nothing else, and read only.
+"""Serves a live page on loopback, read only: its own three files, its state, and the files of the newest reports.
 
-A page of another site cannot read what is served here. It could if its name were pointed at 127.0.0.1 after it was loaded (DNS
-rebinding); its requests then name that site as their host, and are refused.
+Browsers do not let a page of another site read from this server. Such a site could get around that by pointing its own name at 127.0.0.1
+after its page was loaded (DNS rebinding). Its requests then have that name as their host, and are refused.
 """
 
 import json
@@ -20,7 +20,7 @@ from orchestrator.monitor.live_page import LivePage
 
 HOST = "127.0.0.1"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-"""Hosts that a browser on this machine asks for, also through a tunnel, which may have another port."""
+"""Hosts in the requests of a browser on this machine. The port is not compared: a tunnel may have another one."""
 OWN_FILES = {"/": "watch.html", "/watch.css": "watch.css", "/watch.js": "watch.js"}
 REPORT = re.compile(r"/report/([0-9]{1,9})/(.+)")
 HEADERS = {
@@ -31,13 +31,14 @@ HEADERS = {
 }
 OWN_POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 REPORT_POLICY = "frame-ancestors 'self'"
-"""The report's page states the rest itself."""
+"""The report's page itself sets the rest of its policy."""
 
 
 @contextmanager
 def served(page: LivePage, port: int = 0) -> Iterator[str]:
-    """Serves the page until the context is left; gives its address. Port 0 is any that is free. Raises UserError for a port that cannot
-    be had.
+    """Serves the page until the context is left; yields its address. Port 0 stands for any free port.
+
+    Raises UserError if the port is no port, or is not free.
     """
     if not 0 <= port <= 65535:
         raise UserError(f"--port: {port} is no port; allowed: 1 to 65535, or 0 for any that is free")
@@ -57,7 +58,7 @@ def served(page: LivePage, port: int = 0) -> Iterator[str]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # a browser that holds a connection open must not hold the command
+    block_on_close = False  # a browser that keeps a connection open must not keep the command from ending
 
     def __init__(self, page: LivePage, port: int) -> None:
         super().__init__((HOST, port), _Handler)
@@ -70,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "mopoe", ""
 
     def do_GET(self) -> None:
-        """Answers with one of the page's own files, the state, or a file of a report."""
+        """Send one of the page's own files, the state, or a file of a report."""
         host = self.headers.get("Host", "")
         if re.sub(r":[0-9]+$", "", host).lower() not in LOOPBACK_NAMES:
             self._send(HTTPStatus.FORBIDDEN, b"open this page by the address that `watch` printed\n", "text/plain; charset=utf-8")
@@ -91,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             file = self.server.page.file(int(match[1]), match[2]) if match else None
             content = file.read_bytes() if file else None
-        except (OSError, ValueError):  # a file that has just been replaced, or a name that no file can have
+        except (OSError, ValueError):  # a file that has just been replaced, or an impossible file name
             content = None
         if match is None or content is None:
             self._send(HTTPStatus.NOT_FOUND, b"there is no such file\n", "text/plain; charset=utf-8")
@@ -108,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: the terminal belongs to the command."""
+        """Does nothing: the terminal belongs to the command."""
 
 
 def _type_of(name: str) -> str:

@@ -1,6 +1,6 @@
-"""Shows how a sweep's trials do: a live view on a terminal, plain lines elsewhere.
+"""Shows the progress of a sweep's trials: a live view on a terminal, plain lines elsewhere.
 
-The driver feeds it with the events of its workers, and `status` with what storage has.
+The driver gives it the events of its workers; `status` gives it the state that it reads from storage.
 """
 
 import time
@@ -37,17 +37,18 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels
 
 PLAIN_SECONDS = 20.0
+"""Seconds without a plain line after which everything is printed."""
 VIEW_SECONDS = 1.0
-"""Between two drawings of the live view."""
+"""Seconds between two drawings of the live view."""
 FRONT_SECONDS = 1.0
 FRONT_REST = 30.0
-"""The front is made anew no sooner than so many seconds, and so many times as long as it took, after the last time."""
+"""The front is computed again after `FRONT_SECONDS` plus `FRONT_REST` times the seconds that it took last time."""
 PLAIN_WIDTH = 130
-"""Columns where there is no terminal to ask."""
+"""Columns of the output if there is no terminal."""
 
 
 class Progress(Observer):
-    """The trials of a sweep as they are now; as a context manager it shows them until it is left."""
+    """The present state of a sweep's trials. As a context manager, it shows them until it is left."""
 
     def __init__(self, live: LiveSweep, heading: str = "", console: Console | None = None) -> None:
         self.note = ""
@@ -58,11 +59,13 @@ class Progress(Observer):
         self._kinds: dict[str, str] = {}
         self._results: dict[str, TrialResult] = {}
         self.fronts: Sequence[ShownFront] = ()
-        """The front so far of each group of cells that may be compared."""
+        """The front so far of each group of comparable cells."""
         self._collapsed: Sequence[str] = ()
         self._front_due = 0.0
+        """When the front may be computed again."""
         self._started = time.monotonic()
-        self._spoke = 0.0
+        self._last_line = 0.0
+        """When the last line was printed."""
         self._console = console or _usual_console()
         self._live_display: Live | None = None
         self.add(live.spec, live.trials)
@@ -71,20 +74,21 @@ class Progress(Observer):
         self._renew_front()
 
     def add(self, spec: SweepSpec, trials: Sequence[Trial]) -> None:
-        """Show the trials that a search has come to want, too; `spec` is the search with its cells."""
+        """Show further trials that a search has proposed; `spec` is the search with its cells."""
         self._spec = spec
-        new = [trial for trial in trials if trial.id not in self._views]
-        if not new:
+        new_trials = [trial for trial in trials if trial.id not in self._views]
+        if not new_trials:
             return
-        for trial in new:
+        for trial in new_trials:
             kind = self._kinds.setdefault(trial.cell.id, f"{trial.config.model} {trial.config.shape}")
             self._views[trial.id] = TrialView(trial, "", kind, "pending")
-        names = labels(list({trial_view.trial.cell.id: trial_view.trial.cell for trial_view in self._views.values()}.values()))
+        cells = {trial_view.trial.cell.id: trial_view.trial.cell for trial_view in self._views.values()}
+        names = labels(list(cells.values()))
         for trial_view in self._views.values():
             trial_view.name = f"{names[trial_view.trial.cell.id]} seed={trial_view.trial.seed}"
 
     def update(self, live: LiveSweep) -> None:
-        """Show what storage has at a later moment, and say what has changed."""
+        """Take over the state that was read from storage later, and print what has changed."""
         self._capacity = live.capacity
         self.add(live.spec, live.trials)
         for trial_id, trial in live.live_trials.items():
@@ -94,9 +98,10 @@ class Progress(Observer):
             if (trial_view.status, trial_view.reason) != before:
                 self._changed(trial_view)
             elif trial_view.epoch != epoch:
-                self._tell_at_times()
+                self._tell_sometimes()
 
     def _take(self, trial_view: TrialView, live: LiveTrial) -> None:
+        """Take over the state of a trial that was read from storage."""
         trial_view.status, trial_view.reason = live.state.status, live.reason
         trial_view.stopped = live.state.stopped_at_epoch is not None
         trial_view.worker = live.holder.token if live.holder else ""
@@ -117,17 +122,17 @@ class Progress(Observer):
             self._live_display.stop()
 
     def on_preparation_begun(self, event: PreparationBegun) -> None:
-        """Say what takes so long."""
+        """Print why no trial runs yet."""
         self.say("preparing data and classifiers; a minute or two where storage does not hold them yet")
 
     def on_classifiers_ready(self, event: ClassifiersReady) -> None:
-        """Say how good they are."""
+        """Print how good the classifiers are."""
         qualities = ", ".join(f"{name} {quality.balanced_accuracy:.1%}" for name, quality in event.quality.items())
         measure = " or ".join(sorted({quality.measure for quality in event.quality.values()}))
         self.say(f"{event.source} {event.dataset}; {measure} of the classifiers on the test items: {qualities}")
 
     def on_stack_size_chosen(self, event: StackSizeChosen) -> None:
-        """Say whether such trials are stacked."""
+        """Print whether such trials are stacked, and how many at once."""
         if event.why_not:
             self.say(f"trials like {event.label} are trained one by one: {event.why_not}")
         elif event.size > 1:
@@ -136,61 +141,61 @@ class Progress(Observer):
             self.say(f"trials like {event.label} are stacked, up to {event.size} at once{measured}")
 
     def on_stack_halved(self, event: StackHalved) -> None:
-        """Say so."""
+        """Print that a stack was halved."""
         self.say(f"a stack of {event.size} did not fit into memory; it goes on as two halves")
 
     def on_storage_full(self, event: StorageFull) -> None:
-        """Say which storage, and why."""
+        """Print which storage is full."""
         self.say(event.error)
 
     def on_node_lost(self, event: NodeLost) -> None:
-        """Say that no trial has failed by it."""
+        """Print that a node was lost, and that no trial has failed by that."""
         self.say(f"a node was lost ({event.node[:8]}); its trials go on elsewhere, and have not failed by that")
 
     def on_trials_begun(self, event: TrialsBegun) -> None:
-        """A worker has begun to train trials."""
+        """Show that a worker trains these trials."""
         for trial_id in event.attempts:
             trial_view = self._views[trial_id]
             trial_view.status, trial_view.reason, trial_view.worker = "running", "", event.worker
             self._changed(trial_view)
 
     def on_epochs_ended(self, event: EpochsEnded) -> None:
-        """Trials have finished an epoch."""
+        """Show the epoch, loss and speed of trials."""
         for trial_id, epoch in event.epochs.items():
             trial_view = self._views[trial_id]
             trial_view.epoch, trial_view.epoch_seconds = epoch.epoch, epoch.values["train/seconds"]
             trial_view.loss = finite_loss(epoch)
-            self._tell_at_times()
+            self._tell_sometimes()
 
     def on_trial_retried(self, event: TrialRetried) -> None:
-        """A trial waits for its next attempt."""
-        self._unless_ended(event.trial_id, "pending", event.why)
+        """Show that a trial waits for its next attempt, and why."""
+        self._set_unless_ended(event.trial_id, "pending", event.why)
 
     def on_trial_failed(self, event: TrialFailed) -> None:
-        """A trial has no attempt left."""
-        self._unless_ended(event.trial_id, "failed", event.why)
+        """Show that a trial has failed, and why."""
+        self._set_unless_ended(event.trial_id, "failed", event.why)
 
     def on_trial_stopped(self, event: TrialStopped) -> None:
-        """A search has stopped a trial."""
+        """Show that a search has stopped a trial."""
         self._views[event.trial_id].stopped = True
         self._set_status(event.trial_id, "cancelled", f"stopped at epoch {event.epoch}")
 
     def on_trials_busy_elsewhere(self, event: TrialsBusyElsewhere) -> None:
-        """Another sweep is at these trials."""
+        """Print that another sweep trains these trials."""
         for trial_id in event.trial_ids:
             trial_view = self._views[trial_id]
             trial_view.status = "pending"
             self.say(f"{trial_view.status:<10} {trial_view.name} (another sweep trains it: {event.holder})")
 
     def ended(self, result: TrialResult) -> None:
-        """A trial has completed or diverged."""
+        """Show that a trial has completed or diverged."""
         trial_view = self._views[result.trial.id]
         trial_view.status, trial_view.reason = result.status, ""
         self._measured(result)
         self._changed(trial_view)
 
-    def _unless_ended(self, trial_id: str, status: str, reason: str) -> None:
-        """What befalls a stack concerns those of its trials that have not ended."""
+    def _set_unless_ended(self, trial_id: str, status: str, reason: str) -> None:
+        """Set the status of a trial without a result: an error of a stack does not concern its trials that have ended."""
         if trial_id not in self._results:
             self._set_status(trial_id, status, reason)
 
@@ -200,35 +205,36 @@ class Progress(Observer):
         self._changed(trial_view)
 
     def _measured(self, result: TrialResult) -> None:
-        """Keeps what a result says of speed, and for the front."""
-        trial_view, epochs = self._views[result.trial.id], result.trial.config.epochs
+        """Keep a result for the front, and its times for the time to go."""
+        trial_view = self._views[result.trial.id]
+        epochs = result.trial.config.epochs
         self._results[result.trial.id] = result
         if result.status == "completed":
             trial_view.epoch, trial_view.epoch_seconds = epochs, result.train_seconds / epochs
             trial_view.evaluate_seconds = result.evaluate_seconds
 
     def _changed(self, trial_view: TrialView) -> None:
+        """Print the new status of a trial, unless the live view shows it anyway."""
         if trial_view.status not in ("running", "pending"):
             self._renew_front()
         if trial_view.reason or not self._live_display:
-            self.say(f"{trial_view.status:<10} {trial_view.name}{f' ({trial_view.reason})' if trial_view.reason else ''}")
+            reason = f" ({trial_view.reason})" if trial_view.reason else ""
+            self.say(f"{trial_view.status:<10} {trial_view.name}{reason}")
 
     def _renew_front(self) -> None:
-        """Make the front anew, but not each time: it takes longer the more trials there are, and with ten thousand short trials it took
-        more time than all else.
-        """
+        """Compute the front again if that is due. More trials take longer: ten thousand short ones took more time than all else."""
         started = time.monotonic()
         if self._results and started >= self._front_due:
             self.fronts = _fronts(self._spec, list(self._results.values()))
             self._collapsed = collapse.lines(self._spec, list(self._results.values()))
             self._front_due = started + FRONT_SECONDS + FRONT_REST * (time.monotonic() - started)
 
-    def _tell_at_times(self) -> None:
-        if not self._live_display and time.monotonic() - self._spoke > PLAIN_SECONDS:
+    def _tell_sometimes(self) -> None:
+        if not self._live_display and time.monotonic() - self._last_line > PLAIN_SECONDS:
             self.tell()
 
     def tell(self) -> None:
-        """Say everything in plain lines."""
+        """Print the summary, the front, collapsed cells and running trials as plain lines."""
         self.say(self.summary())
         if self.fronts:
             self.say(f"           front so far: {'; '.join(front_lines(self.fronts))}")
@@ -238,22 +244,22 @@ class Progress(Observer):
             self.say(f"           {line}")
 
     def say(self, line: str) -> None:
-        """Print a line; on a terminal it stands above the live view."""
-        self._spoke = time.monotonic()
-        since = view.clock(self._spoke - self._started)
+        """Print a line with the time since the start; on a terminal it appears above the live view."""
+        self._last_line = time.monotonic()
+        elapsed = view.clock(self._last_line - self._started)
         is_one_line = not self._console.is_terminal
-        self._console.print(escaped(f"[{since}] {line}"), markup=False, highlight=False, soft_wrap=is_one_line)
+        self._console.print(escaped(f"[{elapsed}] {line}"), markup=False, highlight=False, soft_wrap=is_one_line)
 
     def show(self) -> None:
-        """Print the view as it is now."""
+        """Print the view once."""
         self._console.print(self.view())
 
     def summary(self) -> str:
-        """Returns counts by status, what is in use, and the time to go."""
+        """Returns counts by status, the resources in use, and the time to go, as one line."""
         return view.summary(self.views, self._capacity, self._to_be_proposed())
 
     def view(self) -> Group:
-        """Everything that is known, as it is now."""
+        """Returns the whole view of the present state."""
         heading = self._heading or f"{view.clock(time.monotonic() - self._started)} elapsed"
         return view.view(
             Shown(
@@ -271,19 +277,19 @@ class Progress(Observer):
 
     @property
     def views(self) -> list[TrialView]:
-        """What is shown of each trial."""
+        """The shown state of each trial."""
         return list(self._views.values())
 
     def seconds_left(self) -> float | None:
-        """Returns the seconds until the sweep ends; None while that is not known."""
+        """Returns the seconds until the sweep ends; None if that is not known yet."""
         workers = self._capacity.workers(running_workers(self.views))
         return seconds_left(self.views, workers, self._to_be_proposed())
 
     def _to_be_proposed(self) -> int:
-        """How many trials a search may still propose."""
+        """Returns how many trials a search may still propose."""
         if self._spec.search is None:
             return 0
-        cells = len({shown.trial.cell.id for shown in self.views})
+        cells = len({trial_view.trial.cell.id for trial_view in self.views})
         return max(0, self._spec.search.cells - cells) * len(self._spec.seed_list)
 
 
@@ -293,8 +299,7 @@ def _usual_console() -> Console:
 
 
 def _fronts(spec: SweepSpec, results: Sequence[TrialResult]) -> list[ShownFront]:
-    from orchestrator.monitor.current_front import (
-        current_fronts,  # pandas and scipy: seconds, for nothing before a trial has ended
-    )
+    # Imported here, because it imports pandas and scipy, which takes seconds and is not needed before a trial has ended.
+    from orchestrator.monitor.current_front import current_fronts
 
     return current_fronts(spec, results)

@@ -1,4 +1,4 @@
-"""The front of a sweep that may not be over, as it is shown. Pure, and light: who shows it need not load what finds it."""
+"""The front of a sweep that may still run, for display. Pure, and separate from `current_front`, whose imports take seconds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ class FrontCell:
     cell_id: str
     label: str
     n: int
-    """Its seeds, all of which have completed."""
+    """The number of its seeds, all completed."""
     means: Mapping[str, float]
     """The mean over seeds of each objective, by metric."""
 
 
 @dataclass(frozen=True)
 class ShownFront:
-    """The front of one group of cells that may be compared."""
+    """The front of one group of comparable cells."""
 
     group: str
-    """The label of the group; empty where there is one group."""
+    """The label of the group; empty if there is only one group."""
     cells: Sequence[FrontCell]
     hypervolume: float | None = None
-    """None where the spec states no references."""
+    """None if the sweep has one objective, or an objective without a reference."""
 
 
 def front_lines(fronts: Sequence[ShownFront], name: Callable[[str], str] = str) -> list[str]:
-    """A line for each cell, then the hypervolume; where there are several groups, each line begins with the label of its group.
+    """Returns a line for each cell and one for the hypervolume. If there are several groups, each line begins with the group's label.
 
-    `name` says how a cell's label is written.
+    `name` returns the form in which a cell's label is shown.
     """
     lines = []
     for front in fronts:

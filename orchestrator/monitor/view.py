@@ -1,4 +1,4 @@
-"""A sweep as text for a terminal: what `sweep` shows while it runs and `status` at any time. Pure."""
+"""A sweep as text for a terminal, for `sweep` while it runs and for `status`. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -33,13 +33,16 @@ COLOURS = {
 }
 MOST_RUNNING = 20
 MOST_FAILURES = 5
-MOST_SEEDS = 12  # a mark each; of more, counts
-LATEST = 20  # cells of a search
-MOST_CELLS = 60  # of a model, in any other sweep
+MOST_SEEDS = 12  # up to this number, each seed of a cell has a mark; above it, marks are counted
+LATEST = 20  # cells that are shown of a search
+MOST_CELLS = 60  # cells that are shown of a model in any other sweep
 
 
 def summary(views: Sequence[TrialView], capacity: Capacity, to_be_proposed: int = 0) -> str:
-    """Counts by status, what is in use, and the time to go, with that of trials which a search has still to propose."""
+    """Returns counts by status, the resources in use, and the time to go, as one line.
+
+    `to_be_proposed` is how many trials a search has still to propose; the time to go includes them.
+    """
     counts = Counter(view.status for view in views)
     statuses = ", ".join(f"{counts[status]} {status}" for status in MARKS if counts[status]) or "0"
     parts = [f"{statuses} of {len(views)} trials"]
@@ -59,14 +62,14 @@ def _time_to_go(views: Sequence[TrialView], capacity: Capacity, workers: int, to
 
 
 def running_lines(views: Sequence[TrialView]) -> list[str]:
-    """The epochs of running trials, as plain lines."""
+    """Returns a plain line for each running trial, with its epoch."""
     running = [view for view in views if view.status == "running"]
     lines = [f"{view.name}: epoch {view.epoch}/{view.trial.config.epochs}" for view in running[:MOST_RUNNING]]
     return [*lines, f"and {len(running) - MOST_RUNNING} more"] if len(running) > MOST_RUNNING else lines
 
 
 def failure_lines(views: Sequence[TrialView]) -> list[str]:
-    """Trials whose last attempt failed, with the last line of the error."""
+    """Returns a line for each of the last trials whose last attempt failed, with the last line of the error."""
     failures = [view for view in views if view.reason and view.status != "completed" and not view.stopped]
     lines = [f"{proper(view.name)} ({view.status}): {view.reason}" for view in failures[-MOST_FAILURES:]]
     return [*lines, f"and {len(failures) - MOST_FAILURES} more"] if len(failures) > MOST_FAILURES else lines
@@ -74,7 +77,7 @@ def failure_lines(views: Sequence[TrialView]) -> list[str]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown of a sweep at one moment."""
+    """The content of the view of a sweep at one moment."""
 
     heading: str
     views: Sequence[TrialView]
@@ -84,20 +87,22 @@ class Shown:
     note: str = ""
     """A line below the summary."""
     collapsed: Sequence[str] = ()
-    """A line for each collapsed cell, which begins with its label."""
+    """A line for each collapsed cell; it begins with the cell's label."""
     to_be_proposed: int = 0
-    """Trials that a search may still propose."""
+    """How many trials a search may still propose."""
     height: int | None = None
-    """Lines of the terminal on which it is drawn again and again; None where it is printed once."""
+    """Lines of the terminal if the view is drawn again and again; None if it is printed once."""
 
 
 def view(shown: Shown) -> Group:
-    """Everything: the heading and the summary, a note, running trials, the front so far, collapses, failures, and seeds as marks.
+    """Returns the heading with the summary, a note, running trials, the front so far, collapses, failures, and a mark for each seed.
 
-    The marks come last, because a low terminal cuts what is last.
+    The marks come last, because a terminal with few lines cuts off the end.
     """
-    summary_line = f"{shown.heading}: {summary(shown.views, shown.capacity, shown.to_be_proposed)}"
-    parts: list[RenderableType] = [_text(summary_line), *([_text(shown.note)] if shown.note else []), *_running(shown)]
+    parts: list[RenderableType] = [_text(f"{shown.heading}: {summary(shown.views, shown.capacity, shown.to_be_proposed)}")]
+    if shown.note:
+        parts.append(_text(shown.note))
+    parts += _running(shown)
     if shown.fronts:
         parts.append(FrontTable("front so far", shown.fronts))
     sections = (
@@ -107,8 +112,10 @@ def view(shown: Shown) -> Group:
     for title, lines, style in sections:
         if lines:
             parts += [_text(title, "bold"), *(_below(line, style, shown.height is not None) for line in lines)]
-    echo = [Text("")] if shown.height is not None else []  # a terminal's ^C, which would make the last line a longer one
-    return Group(*parts, *_marks(shown), *echo)
+    parts += _marks(shown)
+    if shown.height is not None:
+        parts.append(Text(""))  # a line for the terminal's ^C, which would otherwise lengthen the last line
+    return Group(*parts)
 
 
 def plain(renderable: RenderableType, width: int) -> str:
@@ -123,70 +130,72 @@ def _running(shown: Shown) -> list[RenderableType]:
     if not running:
         return []
     most = MOST_RUNNING if shown.height is None else max(3, min(MOST_RUNNING, shown.height // 3))
-    more = len(running) - most
     table = RunningTable(running[:most], stack_seconds_left(shown.views), MARKS["running"], COLOURS["running"])
-    return [table, *([_text(f"    and {more} more", "dim")] if more > 0 else [])]
+    if len(running) <= most:
+        return [table]
+    return [table, _text(f"    and {len(running) - most} more", "dim")]
 
 
 def _marks(shown: Shown) -> list[RenderableType]:
-    """The legend, and a row a model: every cell, and a mark a seed; of a search the latest cells, and how many came before."""
+    """Returns the legend, and a row for each model with its cells and a mark for each seed. Of a search only the latest cells."""
     if not shown.views:
         return []
-    cells: dict[str, list[TrialView]] = {}
+    by_cell: dict[str, list[TrialView]] = {}
     for view in shown.views:
-        cells.setdefault(view.trial.cell.id, []).append(view)
-    chosen = list(cells.values())[-LATEST:] if shown.is_search else list(cells.values())
+        by_cell.setdefault(view.trial.cell.id, []).append(view)
+    cells = list(by_cell.values())[-LATEST:] if shown.is_search else list(by_cell.values())
+    by_model: dict[str, list[list[TrialView]]] = {}
+    for seeds in cells:
+        by_model.setdefault(seeds[0].trial.config.model, []).append(seeds)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
-    by_model: dict[str, list[list[TrialView]]] = {}
-    for seeds in chosen:
-        by_model.setdefault(seeds[0].trial.config.model, []).append(seeds)
     for model, of_model in by_model.items():
         table.add_row(_text(f"  {proper(model)}"), _row(of_model))
     heading = legend(shown.views)
-    if len(chosen) < len(cells):
-        heading.append(f"  {len(cells)} cells, the latest {LATEST}:", style="dim")
+    if len(cells) < len(by_cell):
+        heading.append(f"  {len(by_cell)} cells, the latest {LATEST}:", style="dim")
     return [heading, table]
 
 
 def legend(views: Sequence[TrialView]) -> Text:
-    """What the marks mean that are shown."""
-    shown = {view.status for view in views}
+    """Returns the meaning of the marks of these trials."""
+    statuses = {view.status for view in views}
     text = Text("seeds")
     text.stylize("bold")
     for status in MARKS:
-        if status in shown:
+        if status in statuses:
             text.append("  ").append(MARKS[status], style=COLOURS[status]).append(f" {status}", style="dim")
     return text
 
 
 def _row(cells: Sequence[list[TrialView]]) -> Columns:
-    """The marks of a model's cells. Of too many, those where something is left to do come first."""
-    more = len(cells) - MOST_CELLS
-    if more > 0:
-        cells = sorted(cells, key=lambda seeds: all(view.is_over for view in seeds))[:MOST_CELLS]
-    items = [_cell(seeds) for seeds in cells]
-    return Columns([*items, *([_text(f"and {more} more cells", "dim")] if more > 0 else [])], padding=(0, 3))
+    """Returns the marks of a model's cells. If there are too many cells, those with open trials come first."""
+    surplus = len(cells) - MOST_CELLS
+    if surplus <= 0:
+        return Columns([_cell(seeds) for seeds in cells], padding=(0, 3))
+    open_first = sorted(cells, key=lambda seeds: all(view.is_over for view in seeds))
+    items = [_cell(seeds) for seeds in open_first[:MOST_CELLS]]
+    return Columns([*items, _text(f"and {surplus} more cells", "dim")], padding=(0, 3))
 
 
 def _cell(seeds: Sequence[TrialView]) -> Text:
-    """The label of a cell without its model, and a mark a seed; of many seeds a count for each status that follows another."""
+    """Returns a cell's label without its model, and a mark for each seed; if there are many seeds, runs of one status as a count."""
     label = proper(seeds[0].name.rpartition(" seed=")[0]).partition(" ")[2]
     text = Text(escaped(f"{label} "), style="dim", no_wrap=True, overflow="ellipsis")
+    are_few = len(seeds) <= MOST_SEEDS
     for status, run in groupby(seeds, key=lambda view: view.status):
         count = len(list(run))
-        few = len(seeds) <= MOST_SEEDS
-        text.append(MARKS[status] * count if few else f"{count}{MARKS[status]}", style=f"not dim {COLOURS[status]}")
+        text.append(MARKS[status] * count if are_few else f"{count}{MARKS[status]}", style=f"not dim {COLOURS[status]}")
     return text
 
 
 def _with_title(line: str) -> str:
-    label, mark, rest = line.partition(": ")
-    return f"{proper(label)}{mark}{rest}" if mark else line
+    label, colon, rest = line.partition(": ")
+    return f"{proper(label)}{colon}{rest}" if colon else line
 
 
 def _below(line: str, style: str, is_cut: bool) -> RenderableType:
-    """A line below its title: cut to the width where it is drawn again and again, else wrapped below its own beginning."""
+    """Returns an indented line for below a title: cut to the width if `is_cut`, else wrapped with the same indent."""
     text = _text(line.replace("\n", " "), style)
     if is_cut:
         text.no_wrap, text.overflow = True, "ellipsis"
@@ -194,12 +203,12 @@ def _below(line: str, style: str, is_cut: bool) -> RenderableType:
 
 
 def _text(line: str, style: str = "") -> Text:
-    """Text for a terminal, which may come from a record or an error."""
+    """Returns text for a terminal, with control characters escaped: it may come from a record or an error."""
     return Text(escaped(line), style=style)
 
 
 def clock(seconds: float) -> str:
-    """1:02:03, or 2:03 below an hour."""
+    """Returns a duration as `1:02:03`, or as `2:03` below an hour."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,4 +1,4 @@
-"""The dimensions of a space as Optuna's distributions, and the values of a cell against those that Optuna drew."""
+"""Translates between a search's space and Optuna: dimensions to distributions, and drawn values to values of a cell."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,11 +20,11 @@ from orchestrator.spec.search_space import Space, label
 DIGITS = 4
 """Significant digits of a number in a cell. A sampler draws sixteen, which nobody needs."""
 STEPPED_DIGITS = 12
-"""Significant digits of a number from a stepped range. Adding up the steps makes an error in the digits after these."""
+"""Significant digits of a number from a stepped range. The sum of the steps has rounding errors in the digits after these."""
 
 
 def distribution_of(dimension: Range | Choice) -> BaseDistribution:
-    """Optuna's distribution of a dimension."""
+    """Returns Optuna's distribution for a dimension."""
     if isinstance(dimension, Choice):
         return CategoricalDistribution([label(value) for value in dimension.choices])
     if isinstance(dimension.low, int):
@@ -33,12 +33,12 @@ def distribution_of(dimension: Range | Choice) -> BaseDistribution:
 
 
 def distributions_of(proposal: Proposal) -> dict[str, BaseDistribution]:
-    """The distributions from which a proposal was drawn, by field."""
+    """Returns the distributions from which a proposal was drawn, by field."""
     return {name: json_to_distribution(text) for name, text in proposal.distributions.items()}
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a value can be drawn from a distribution."""
+    """Returns whether a value can be drawn from a distribution."""
     try:
         return distribution._contains(distribution.to_internal_repr(value))
     except ValueError:
@@ -46,7 +46,7 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def draw(trial: optuna.Trial, name: str, dimension: Range | Choice) -> Any:
-    """The value that the sampler of a trial chooses for a field."""
+    """Returns the value that the trial's sampler draws for a field."""
     distribution = distribution_of(dimension)
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(name, distribution.choices)
@@ -57,10 +57,10 @@ def draw(trial: optuna.Trial, name: str, dimension: Range | Choice) -> Any:
 
 
 def cell_value(dimension: Range | Choice, drawn: Any) -> Any:
-    """The value that a cell gets for a drawn one.
+    """Returns the value of a cell's field for the value that Optuna drew.
 
-    A choice is as the sweep file has it. A number has four significant digits and stays within its range. A number from a stepped range
-    is as one would write it: 0.3 and not 0.30000000000000004.
+    A choice has the form that it has in the sweep file. A number is rounded to four significant digits, within its range. A number from
+    a stepped range has the form in which a person writes it: 0.3 and not 0.30000000000000004.
     """
     if isinstance(dimension, Choice):
         return next(value for value in dimension.choices if label(value) == drawn and type(label(value)) is type(drawn))
@@ -71,7 +71,7 @@ def cell_value(dimension: Range | Choice, drawn: Any) -> Any:
 
 
 def of_fields(space: Space, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values and the distributions with which Optuna would have drawn these fields of a cell."""
+    """Returns the values and the distributions with which Optuna would have drawn these fields of a cell, each by field."""
     dimensions = {name: space.dimensions[name] for name in space.order if name in fields}
     drawn = {name: label(fields[name]) if isinstance(kind, Choice) else fields[name] for name, kind in dimensions.items()}
     return drawn, {name: distribution_to_json(distribution_of(kind)) for name, kind in dimensions.items()}

@@ -1,12 +1,13 @@
-"""A search while it runs: it proposes cells, tells Optuna their outcomes, stops cells early and gives out further seeds.
+"""A running search: it proposes cells, tells Optuna their outcomes, stops cells early and gives cells further seeds.
 
-A cell is proposed, recorded and trained with all its seeds. Then Optuna is told the means over the seeds if all of them completed, and no
-number if one did not. When all cells have been told, further seeds go to the cells whose place on the front is undecided.
+A cell is proposed, recorded and trained with all its seeds. Optuna is then told the means over the seeds if all seeds completed, and
+otherwise no number. When Optuna has all outcomes, cells get further seeds if it is undecided whether they are on the front.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from orchestrator.execution.events import MetricsAtEpoch, Observer, TrialStopped
 from orchestrator.execution.queue.job import EarlyStopping
@@ -26,15 +27,15 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial, spelled
 
 MOST_REPEATS = 100
-"""A space is exhausted after so many proposals of known cells in a row."""
+"""A search ends after this number of proposals of known cells in a row: its space is then taken to be exhausted."""
 
 
 class SearchEngine(Observer):
-    """Finds the trials of a search.
+    """Proposes the trials of a search.
 
-    `results` has the results so far by trial id; the caller keeps it up to date. `widen` is called with the search and its cells whenever
-    there are new cells or seeds, before their trials are handed out. `say` shows a line to the user. `check` is called before anything
-    is proposed; it raises LeaseLost if another driver may have taken over.
+    `results` has the results so far by trial id; the caller keeps it up to date. `widen` is called with the sweep and all its cells when
+    there are new cells or seeds, before their trials are handed out. `say` shows a line to the user. `check` is called before each
+    proposal; it raises LeaseLost if another driver may have taken over.
     """
 
     def __init__(
@@ -48,20 +49,22 @@ class SearchEngine(Observer):
     ) -> None:
         assert spec.search is not None
         self.spec, self._search, self._space = spec, spec.search, Space(spec.search)
-        self._ledger, self._results, self._widen, self._say, self._check = ledger, results, widen, say, check
+        self._ledger, self._results = ledger, results
+        self._widen, self._say, self._check = widen, say, check
         self._records = Proposals(ledger.storage, spec.name)
         self._stopped = self._records.stopped()
         self._seed_counts = self._records.seed_counts()
         self._given_up: set[str] = set()
         """Trials that have failed for good."""
         self._measured_with: MeasuredWith | None = None
-        """What the first result of the search was measured with."""
+        """The data and classifiers that the first result of the search was measured with."""
         self._judge = early_stopping.judge(spec, self._search.early) if self._search.early else None
         self._proposals = self._records.every()
         self._cells = {p.number: cell_of(p, spec) for p in self._proposals}
+        """By the number of the proposal."""
         self._cell_by_trial: dict[str, Cell] = {}
         self._halted = {t.id for cell in self._cells.values() if cell.id in self._stopped for t in self._trials(cell)}
-        """Trials of stopped cells that no worker trains."""
+        """Trials of stopped cells that no worker trains any more."""
         self._note_recorded_epochs()
         path = local_sweep_folder(ledger.storage, spec.name) / "study.journal"
         history = [(proposal, self.outcome(proposal)) for proposal in self._proposals]
@@ -84,24 +87,24 @@ class SearchEngine(Observer):
         return EarlyStopping(self._search.early, self._records.stopped_folder) if self._search.early else None
 
     def start(self) -> list[Trial]:
-        """The first trials: those that an earlier command left, or those of the first cell. Empty if the search is over.
+        """Returns the first trials: those that an earlier command left, or those of the first cell. Empty if the search is over.
 
-        A search without a cell of its own first takes the cells of the sweeps that it starts from.
+        A search that has not proposed a cell itself first takes over the cells of the sweeps in `warm_start`.
         """
         if all(proposal.source for proposal in self._proposals):
             for name in self._search.warm_start:
                 self._take_from(name)
         self._update_spec()
-        left = [trial for trial in self.spec.wanted if trial.id not in self._results]
-        self._further_trials = {trial.id for trial in left if trial.seed not in self.spec.seed_list}
-        while not left and not self.over:
-            left = self.next({}, 1)
-        return left
+        trials = [trial for trial in self.spec.wanted if trial.id not in self._results]
+        self._further_trials = {trial.id for trial in trials if trial.seed not in self.spec.seed_list}
+        while not trials and not self.over:
+            trials = self.next({}, 1)
+        return trials
 
     def next(self, failed: Mapping[str, str], at_once: int) -> list[Trial]:
-        """The trials of the next cell, or further seeds. Empty if the search has to wait for cells that train.
+        """Returns the trials of the next cell, or of further seeds. Empty if the search has to wait for running cells.
 
-        `failed` has the trials that were given up. `at_once` is how many cells train at a time if the sweep file does not say it.
+        `failed` has the trials that were given up. `at_once` is how many cells train at a time if the sweep file does not set it.
         """
         self._check()
         self._given_up = set(failed)
@@ -120,7 +123,9 @@ class SearchEngine(Observer):
         if cell is None or self._judge is None:
             return
         self._judge.note(cell, event.trial_id, event.epoch, event.values)
-        why = self._judge.why_stop(cell, event.epoch, self._feasible_means()) if cell.id not in self._stopped else ""
+        if cell.id in self._stopped:
+            return
+        why = self._judge.why_stop(cell, event.epoch, self._feasible_means())
         if why:
             self._records.stop(cell.id, event.epoch, why)
             self._stopped = self._records.stopped()
@@ -131,23 +136,25 @@ class SearchEngine(Observer):
         self._halted.add(event.trial_id)
 
     def proposed_cells(self) -> list[ProposedCell]:
-        """Every proposed cell, in order, with its outcome."""
+        """Returns every proposed cell with its outcome, in the order of the proposals."""
         return [ProposedCell(p, self._cells[p.number], self.outcome(p)) for p in self._proposals if p.same_as is None]
 
     def outcome(self, proposal: Proposal) -> CellOutcome:
-        """The outcome of a proposal, by the seeds that all cells have; a repeated cell has failed."""
+        """Returns the outcome of a proposal, by the seeds that all cells have; a repeated cell counts as failed."""
         if proposal.same_as is not None:
             return CellOutcome("failed")
         cell = self._cells[proposal.number]
-        stopped = cell.id in self._stopped and all(t.id in self._halted for t in self._without_result(cell))
-        comparable, others = self._comparable(cell)
-        outcome = of_cell(cell, self.spec, comparable, stopped, {*self._given_up, *others})
-        return replace(outcome, epochs=self._judge.course(cell)) if self._judge and outcome.kind == "stopped" else outcome
+        is_stopped = cell.id in self._stopped and all(t.id in self._halted for t in self._without_result(cell))
+        comparable, incomparable_ids = self._comparable(cell)
+        outcome = of_cell(cell, self.spec, comparable, is_stopped, {*self._given_up, *incomparable_ids})
+        if self._judge and outcome.kind == "stopped":
+            return replace(outcome, epochs=self._judge.course(cell))
+        return outcome
 
     def _comparable(self, cell: Cell) -> tuple[dict[str, TrialResult], list[str]]:
-        """The results of a cell that are comparable with the first of the search, and the ids of trials whose results are not.
+        """Returns the results of a cell that are comparable with the search's first result, and the ids of trials whose results are not.
 
-        A worker may have other data than the one before it. The next command refuses to go on from such results
+        Workers may have different data. The next command refuses to go on from results that are not comparable
         (`comparable_groups.check_search`).
         """
         results = {trial.id: self._results[trial.id] for trial in self._trials(cell) if trial.id in self._results}
@@ -155,7 +162,7 @@ class SearchEngine(Observer):
         return comparable, [trial_id for trial_id in results if trial_id not in comparable]
 
     def _measured_alike(self, results: Sequence[TrialResult]) -> bool:
-        """Whether the completed ones of these results were measured like the first result of the search."""
+        """Returns whether the completed ones of these results were measured like the search's first result. Remembers the first one."""
         measured = [measured_with(result.provenance) for result in results if result.status == "completed"]
         self._measured_with = self._measured_with or next(iter(measured), None)
         return all(measured_by == self._measured_with for measured_by in measured)
@@ -164,53 +171,54 @@ class SearchEngine(Observer):
         """Tell Optuna the outcomes of cells that have ended since the last call."""
         for number, proposal in list(self._open.items()):
             outcome = self.outcome(proposal)
-            if outcome.kind != "open":
-                self._study.tell(proposal, outcome)
-                del self._open[number]
-                for trial_id in self._comparable(self._cells[number])[1]:
-                    self._say(
-                        f"not told: trial {trial_id} was measured on other data or judged by other classifiers than the first"
-                    )
+            if outcome.kind == "open":
+                continue
+            self._study.tell(proposal, outcome)
+            del self._open[number]
+            _, incomparable_ids = self._comparable(self._cells[number])
+            for trial_id in incomparable_ids:
+                self._say(f"not told: trial {trial_id} was measured on other data or judged by other classifiers than the first")
         self._further_trials -= {*self._results, *self._given_up}
 
     def _limit_reached(self) -> str:
-        """Why no further cell may be proposed; empty if one may."""
-        stop, own = self._search.stop, [p for p in self._proposals if p.same_as is None and not p.source]
-        if len(own) >= self._search.cells:
-            return f"{len(own)} cells have been proposed"
+        """Returns why no further cell may be proposed; empty if one may."""
+        stop = self._search.stop
+        proposed = [p for p in self._proposals if p.same_as is None and not p.source]
+        if len(proposed) >= self._search.cells:
+            return f"{len(proposed)} cells have been proposed"
         if stop.trial_hours is not None and (spent := self._trial_hours()) >= stop.trial_hours:
             return f"{spent:.3g} of {spelled(stop.trial_hours)} trial hours are used"
-        if stop.no_gain and (since := self._cells_without_gain()) >= stop.no_gain:
-            return f"{since} cells have not raised the hypervolume"
-        repeats = 0
-        for proposal in reversed(self._proposals):
-            if proposal.same_as is None:
-                break
-            repeats += 1
+        if stop.no_gain and (count := self._cells_without_gain()) >= stop.no_gain:
+            return f"{count} cells have not raised the hypervolume"
+        repeats = self._repeats_in_a_row()
         return f"{repeats} proposals were known cells" if repeats >= MOST_REPEATS else ""
+
+    def _repeats_in_a_row(self) -> int:
+        """Returns how many of the last proposals were known cells."""
+        return len(list(takewhile(lambda proposal: proposal.same_as is not None, reversed(self._proposals))))
 
     def _trial_hours(self) -> float:
         return math.fsum(result.train_seconds + result.evaluate_seconds for result in self._results_of_spec()) / 3600
 
     def _cells_without_gain(self) -> int:
-        """The number of cells that ended since the hypervolume last rose. Cells that did not complete have not raised it."""
+        """Returns how many cells have ended since the hypervolume last rose. A cell that did not complete counts as one without gain."""
         ended = [proposed for proposed in self.proposed_cells() if proposed.outcome.kind != "open"]
         volumes = hypervolumes(ended, self.spec)
         best = max(volumes, default=0.0)
         return len(volumes) - 1 - volumes.index(best) if best > 0 else 0
 
     def _propose(self) -> list[Trial]:
-        """The trials of a new cell that have to be trained. Empty if the cell was known, or has all its results."""
+        """Propose a cell; returns its trials that have to be trained. Empty if the cell was known, or has all its results."""
         drawn = self._study.ask()
         if drawn is None:
             self._why_no_more = "the grid has no more cells"
             return []
         cell = self.spec.cell_of(drawn.fields)
-        same = next((p.number for p in self._proposals if p.cell_id == cell.id), None)
-        proposal = replace(drawn, cell_id=cell.id, same_as=same)
+        same_as = next((p.number for p in self._proposals if p.cell_id == cell.id), None)
+        proposal = replace(drawn, cell_id=cell.id, same_as=same_as)
         self._add(proposal, cell)
         self._open[proposal.number] = proposal
-        if same is None:
+        if same_as is None:
             self._update_spec()
         self._tell_ended()
         return self._without_result(cell) if proposal.number in self._open else []
@@ -221,12 +229,12 @@ class SearchEngine(Observer):
         self._cells[proposal.number] = cell
 
     def _take_from(self, source: str) -> None:
-        """Tell Optuna the completed cells of another sweep that the search could have proposed."""
-        taken = passed_over = 0
-        known = {proposal.cell_id for proposal in self._proposals}
-        for trained in trained_cells(source, self.spec, self._space, self._ledger, known):
+        """Tell Optuna the completed cells of another sweep that this search could have proposed."""
+        taken = incomparable = 0
+        known_ids = {proposal.cell_id for proposal in self._proposals}
+        for trained in trained_cells(source, self.spec, self._space, self._ledger, known_ids):
             if not self._measured_alike(trained.results):
-                passed_over += 1
+                incomparable += 1
                 continue
             drawn, distributions = of_fields(self._space, trained.fields)
             number = self._study.next_number()
@@ -234,24 +242,28 @@ class SearchEngine(Observer):
             self._add(proposal, trained.cell)
             self._study.add(proposal, of_results(trained.results, self.spec))
             taken += 1
-        other = f"; {passed_over} were measured on other data or judged by other classifiers, and are not" if passed_over else ""
-        self._say(f"{taken} cells of {source} are told, and not trained again{other}")
+        rest = f"; {incomparable} were measured on other data or judged by other classifiers, and are not" if incomparable else ""
+        self._say(f"{taken} cells of {source} are told, and not trained again{rest}")
 
     def _further_seeds(self) -> list[Trial]:
-        """One more seed for each cell whose place on the front is undecided. Empty if none is, or all have the most seeds."""
+        """Give one more seed to each cell that may or may not be on the front; returns the new trials.
+
+        Empty if there is no such cell, or all have the most seeds.
+        """
         undecided = undecided_cells(self.spec, self._results_of_spec())
         self._front_decided = not undecided
         if self._front_decided:
             return []
-        before, counts = {trial.id for trial in self.spec.trials}, self.spec.seeds_by_cell
+        known_ids = {trial.id for trial in self.spec.trials}
+        seeds_by_cell = self.spec.seeds_by_cell
         for cell_id in undecided:
-            self._seed_counts[cell_id] = len(counts[cell_id]) + 1
+            self._seed_counts[cell_id] = len(seeds_by_cell[cell_id]) + 1
             self._records.give_seeds(cell_id, self._seed_counts[cell_id])
         self._update_spec()
-        new = [trial for trial in self.spec.trials if trial.id not in before]
-        self._further_trials = {trial.id for trial in new}
-        self._say(f"one more seed for each of {len(new)} cells that may be on the front or not")
-        return new
+        new_trials = [trial for trial in self.spec.trials if trial.id not in known_ids]
+        self._further_trials = {trial.id for trial in new_trials}
+        self._say(f"one more seed for each of {len(new_trials)} cells that may be on the front or not")
+        return new_trials
 
     def _without_result(self, cell: Cell) -> list[Trial]:
         return [trial for trial in self._trials(cell) if trial.id not in self._results]
@@ -263,11 +275,11 @@ class SearchEngine(Observer):
         return [self._results[t.id] for t in self.spec.trials if t.id in self._results]
 
     def _feasible_means(self) -> dict[str, tuple[float, ...]]:
-        """The means of the objectives of each completed cell that keeps to the constraints, by cell id."""
+        """Returns the means of the objectives of each completed cell that keeps to the constraints, by cell id."""
         return {p.cell.id: p.outcome.values for p in self.proposed_cells() if p.outcome.is_feasible}
 
     def _note_recorded_epochs(self) -> None:
-        """Give the judge the metrics at epochs that the ledger has."""
+        """Give the judge the metrics after epochs that the ledger has recorded."""
         if self._judge is None or self._search.early is None:
             return
         for cell in self._cells.values():
@@ -278,7 +290,7 @@ class SearchEngine(Observer):
                         self._judge.note(cell, trial.id, epoch, values)
 
     def _update_spec(self) -> None:
-        """Make the sweep anew from its cells, and hand it to the caller."""
+        """Make the sweep anew with all its cells and seeds, and hand it to the caller."""
         cells = [self._cells[proposal.number] for proposal in self._proposals if proposal.same_as is None]
         self.spec = with_cells(self.spec, cells, self._stopped, self._seed_counts)
         self._cell_by_trial = {trial.id: trial.cell for trial in self.spec.trials}

@@ -11,7 +11,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 
 def undecided_cells(spec: SweepSpec, results: Sequence[TrialResult]) -> list[str]:
-    """Ids of the cells whose seeds leave open whether they are on the front, and that have fewer than the most seeds."""
+    """Returns the ids of cells that may or may not be on the front, by their seeds so far, and that have fewer than the most seeds."""
     limits = spec.seeds
     if not isinstance(limits, Replicates):
         return []

@@ -1,6 +1,6 @@
 """The outcomes of the cells of a search. Pure.
 
-A cell counts with all the seeds that every cell has, or not at all. A cell that lost a seed has no number; its outcome says how it ended.
+A cell has numbers only if all the seeds that every cell has are completed. For any other cell, the outcome says how it ended.
 """
 
 import math
@@ -21,7 +21,7 @@ from orchestrator.spec.trial import Cell, Trial
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """The outcome of a cell, as Optuna is told it."""
+    """The outcome of a cell, in the form in which Optuna is told it."""
 
     kind: str
     """`completed`, `diverged`, `stopped`, `failed` (also for a repeated cell), or `open` while the cell has not ended."""
@@ -59,23 +59,27 @@ class ProposedCell:
 def of_cell(
     cell: Cell, spec: SweepSpec, results_by_id: Mapping[str, TrialResult], stopped: bool, given_up: Collection[str] = ()
 ) -> CellOutcome:
-    """The outcome of a cell. `results_by_id` has the results so far by trial id, `given_up` the trials that have failed for good."""
+    """Returns the outcome of a cell. `stopped` is whether the search has stopped it early.
+
+    `results_by_id` has the results so far by trial id, `given_up` the ids of trials that have failed for good.
+    """
     trials = [Trial(cell, seed) for seed in spec.seed_list]
     results = [results_by_id[trial.id] for trial in trials if trial.id in results_by_id]
     if len(results) == len(trials):
         return of_results(results, spec)
     if stopped:
         return CellOutcome("stopped")
-    lost = [trial for trial in trials if trial.id in given_up and trial.id not in results_by_id]
-    return CellOutcome("failed" if len(lost) + len(results) == len(trials) else "open")
+    failed = [trial for trial in trials if trial.id in given_up and trial.id not in results_by_id]
+    return CellOutcome("failed" if len(failed) + len(results) == len(trials) else "open")
 
 
 def of_search(
     spec: SweepSpec, storage: AnyPath, results: Sequence[TrialResult], given_up: Collection[str] = ()
 ) -> list[ProposedCell]:
-    """Every cell that a search has proposed, in order, with its outcome; `given_up` is as in `of_cell`."""
+    """Returns every cell that a search has proposed with its outcome, in the order of the proposals; `given_up` is as in `of_cell`."""
     proposals, ledger = Proposals(storage, spec.name), Ledger(storage)
-    results_by_id, stopped = {result.trial.id: result for result in results}, proposals.stopped()
+    results_by_id = {result.trial.id: result for result in results}
+    stopped = proposals.stopped()
     cells = []
     for proposal in proposals.every():
         if proposal.same_as is None:
@@ -88,7 +92,7 @@ def of_search(
 
 
 def _means_at(epoch: int, cell: Cell, spec: SweepSpec, ledger: Ledger) -> tuple[float, ...]:
-    """The mean over the seeds of each objective after an epoch; empty if a seed lacks one."""
+    """Returns the mean over the seeds of each objective after an epoch; empty if a seed lacks one of them."""
     recorded = [ledger.at_epoch(Trial(cell, seed), epoch) for seed in spec.seed_list]
     metrics = [objective.metric for objective in spec.objectives]
     values = [[at_epoch[metric] for metric in metrics] for at_epoch in recorded if at_epoch and set(metrics) <= at_epoch.keys()]
@@ -98,7 +102,7 @@ def _means_at(epoch: int, cell: Cell, spec: SweepSpec, ledger: Ledger) -> tuple[
 
 
 def of_results(results: Sequence[TrialResult], spec: SweepSpec) -> CellOutcome:
-    """The outcome of a cell with results for all its seeds. Each diverged seed breaks the constraint `diverged` by one."""
+    """Returns the outcome of a cell with results for all its seeds. Each diverged seed breaks the constraint `diverged` by one."""
     diverged = sum(result.status == "diverged" for result in results)
     if diverged:
         return CellOutcome("diverged", excess={"diverged": float(diverged)})
@@ -106,32 +110,36 @@ def of_results(results: Sequence[TrialResult], spec: SweepSpec) -> CellOutcome:
 
 
 def feasible(spec: SweepSpec, results: Sequence[TrialResult]) -> list[Cell]:
-    """The cells of a sweep without those that break a constraint of its search."""
+    """Returns the cells of a sweep without those that break a constraint of its search."""
     infeasible = broken(spec, results)
     return [cell for cell in spec.cells if cell.id not in infeasible]
 
 
 def broken(spec: SweepSpec, results: Sequence[TrialResult]) -> dict[str, dict[str, float]]:
-    """By how much cells break the constraints of their search, by cell id and constraint; without constraints that are kept."""
-    if not _constraints(spec):
+    """Returns by how much cells break the constraints of their search, by cell id and constraint; without constraints that are kept."""
+    constraints = _constraints(spec)
+    if not constraints:
         return {}
     by_cell: dict[str, list[TrialResult]] = {}
     for result in results:
         if result.status == "completed" and result.trial.seed in spec.seed_list:
             by_cell.setdefault(result.trial.cell.id, []).append(result)
-    excess = {cell_id: _excess(completed, _constraints(spec)) for cell_id, completed in by_cell.items()}
-    too_much = {cell_id: {name: value for name, value in by_name.items() if value > 0} for cell_id, by_name in excess.items()}
-    return {cell_id: by_name for cell_id, by_name in too_much.items() if by_name}
+    broken_by_cell = {}
+    for cell_id, completed in by_cell.items():
+        broken_ones = {name: value for name, value in _excess(completed, constraints).items() if value > 0}
+        if broken_ones:
+            broken_by_cell[cell_id] = broken_ones
+    return broken_by_cell
 
 
 def hypervolumes(cells: Sequence[ProposedCell], spec: SweepSpec) -> list[float]:
-    """The hypervolume after each of these cells, in their order; zeros if an objective has no reference."""
+    """Returns the hypervolume after each of these cells, in their order; zeros if an objective has no reference."""
     front: list[tuple[float, ...]] = []
     volumes: list[float] = []
     for proposed in cells:
         outcome = proposed.outcome
         wider = dominance.front_of([*front, outcome.values], spec.objectives) if outcome.is_feasible else front
-        if wider != front or not volumes:  # a dominated cell adds nothing, and the volume of all cells each time took n^2
+        if wider != front or not volumes:  # a dominated cell adds nothing; to compute the volume for every cell took time of n^2
             volumes.append(volume_of.hypervolume(wider, spec.objectives) or 0.0)
         else:
             volumes.append(volumes[-1])
@@ -140,8 +148,13 @@ def hypervolumes(cells: Sequence[ProposedCell], spec: SweepSpec) -> list[float]:
 
 
 def best_so_far(cells: Sequence[ProposedCell], spec: SweepSpec, objective: int) -> list[float]:
-    """The best value of an objective after each of these cells, among those that keep to the constraints; NaN before the first."""
-    better, best, course = max if spec.objectives[objective].goal == "max" else min, math.nan, []
+    """Returns the best value of an objective after each of these cells, among cells that keep to the constraints; NaN before the first.
+
+    `objective` is the objective's place in the sweep.
+    """
+    better = max if spec.objectives[objective].goal == "max" else min
+    best = math.nan
+    course = []
     for proposed in cells:
         if proposed.outcome.is_feasible:
             value = proposed.outcome.values[objective]
@@ -151,8 +164,9 @@ def best_so_far(cells: Sequence[ProposedCell], spec: SweepSpec, objective: int) 
 
 
 def courses(cells: Sequence[ProposedCell], spec: SweepSpec) -> dict[str, list[float]]:
-    """What a search has reached after each of these cells: the `hypervolume`, or `best <metric>` for each objective if there is only one
-    objective, or one without a reference.
+    """Returns how far a search had come after each of these cells, by the name of the measure.
+
+    The measure is the `hypervolume`, or `best <metric>` for each objective if there is only one objective, or one without a reference.
     """
     if len(spec.objectives) > 1 and all(objective.reference is not None for objective in spec.objectives):
         return {"hypervolume": hypervolumes(cells, spec)}
@@ -164,11 +178,12 @@ def _constraints(spec: SweepSpec) -> Sequence[Constraint]:
 
 
 def _excess(results: Sequence[TrialResult], constraints: Sequence[Constraint]) -> dict[str, float]:
-    """By how much the means of completed trials break each constraint."""
+    """Returns by how much the means of completed trials break each constraint, by its metric."""
     return {c.metric: c.excess(math.fsum(_measured(r, c.metric) for r in results) / len(results)) for c in constraints}
 
 
 def _measured(result: TrialResult, name: str) -> float:
+    """Returns what a constraint limits: the training time, the number of parameters, or a metric."""
     if name == SECONDS:
         return result.train_seconds
     value = result.provenance.get(PARAMETERS) if name == PARAMETERS else result.value(name)

@@ -1,7 +1,7 @@
-"""Optuna's samplers, with seeds that make the same history lead to the same proposal.
+"""Optuna's samplers, seeded so that the same history leads to the same proposal.
 
-Some of Optuna's samplers keep state in themselves or in the study. A study that is built again would then get other proposals. The
-classes here derive that state from the history.
+Some of Optuna's samplers keep state in themselves or in the study, so a study that is built again would get other proposals. The classes
+here derive that state from the history.
 """
 
 import optuna
@@ -16,13 +16,12 @@ from orchestrator.spec.trial import digest
 
 
 def sampler_for_next(study: optuna.Study, search: Search, space: Space) -> BaseSampler:
-    """The sampler for the next proposal of a search.
+    """Returns the sampler for the next proposal of a search.
 
-    Sobol's sequence has one seed for the whole search. Every other sampler has a seed of its own for each proposal.
+    Sobol's sequence has one seed for the whole search. Every other sampler gets a new seed for each proposal.
 
-    `tpe` and `gp` begin with Sobol's sequence, too: with few cells it leaves no value of a list untried. A Gaussian process learns
-    nothing from a cell without a number, such as a diverged one, and would propose it again for ever. So a random cell comes after a
-    repeated one.
+    `tpe` and `gp` begin with Sobol's sequence, too: it tries every value of a list within few cells. A Gaussian process learns nothing
+    from a cell without a number, such as a diverged one, and would propose it again for ever. So a random cell follows a repeated one.
     """
     trials = study.get_trials(deepcopy=False)
     seed = _seed({"seed": search.seed, "number": len(trials)})
@@ -43,11 +42,11 @@ def sampler_for_next(study: optuna.Study, search: Search, space: Space) -> BaseS
 class _ParentsFromHistory:
     """A genetic sampler that selects its parents from the history.
 
-    Optuna selects them when a generation begins and keeps them in the study. A study that was built again would select others.
+    Optuna selects them when a generation begins and keeps them in the study, so a study that is built again would select others.
     """
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """The best trials of all earlier generations."""
+        """Returns the best trials of all earlier generations."""
         return self.select_parent(study, generation) if generation else []  # type: ignore[attr-defined]
 
 
@@ -60,9 +59,9 @@ class _Nsga3(_ParentsFromHistory, NSGAIIISampler):
 
 
 class _Sobol(QMCSampler):
-    """Sobol's sequence over all fields. A point leaves the fields unused that its cell does not have.
+    """Sobol's sequence over all fields. Fields of a point that its cell does not have are not used.
 
-    The number of a proposal determines its point. Optuna counts in the study how often the sampler was asked, so that a study that was
+    The number of a proposal determines its point. Optuna itself counts in the study how often the sampler was asked, so a study that is
     built again would begin with the first point.
     """
 
@@ -71,7 +70,7 @@ class _Sobol(QMCSampler):
         self._distributions = {name: distribution_of(dimension) for name, dimension in space.dimensions.items()}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Every field."""
+        """Returns the distributions of all fields."""
         return self._distributions
 
     def _find_sample_id(self, study: optuna.Study, search_space: dict[str, BaseDistribution]) -> int:
@@ -83,5 +82,5 @@ def _seed(content: dict[str, int]) -> int:
 
 
 def _count_ended(trials: list[FrozenTrial]) -> int:
-    """The number of trials that a model can learn from."""
+    """Returns the number of trials that a model can learn from."""
     return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)

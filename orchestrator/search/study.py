@@ -1,11 +1,11 @@
 """The Optuna study of a search: a projection of the ledger and of the proposals (`orchestrator.ledger.proposals`).
 
-The study is compared with them when a search begins. It goes on if they agree, and is built again if they do not. So a search survives a
-killed driver, a lost file, further seeds and other objectives.
+When a search begins, the study is compared with them, and built again if it differs. So a search survives a killed driver, a lost file,
+further seeds and changed objectives.
 
-The study is a journal file in storage, or near it if storage is remote. A journal is an append-only log that also works on network
-mounts, where SQLite's locks do not, and `optuna-dashboard` opens it. Each proposal comes from a new sampler (`samplers`), so that the
-same history leads to the same proposal.
+The study is a journal file in storage, or in a local folder if storage is remote. A journal is an append-only log. It also works on
+network mounts, where SQLite's locks do not work, and `optuna-dashboard` opens it. Each proposal comes from a new sampler (`samplers`), so
+that the same history leads to the same proposal.
 """
 
 import json
@@ -39,7 +39,7 @@ for noisy in ("optuna", "alembic"):
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 CONSTRAINT = "constraints"
-"""The prefix of Optuna's attributes that hold constraints."""
+"""The prefix of Optuna's attributes for constraints."""
 
 History = Sequence[tuple[Proposal, CellOutcome]]
 """All proposals of a search in their order, each with its outcome."""
@@ -66,7 +66,7 @@ class Study:
             self._rebuild(history)
 
     def ask(self) -> Proposal | None:
-        """The next proposal, without the id of its cell; None if a grid has no more cells."""
+        """Returns the next proposal, without the id of its cell; None if a grid has no more cells."""
         if self._search.sampler == "grid":
             point = self._next_on_grid()
             if point is None:
@@ -76,29 +76,34 @@ class Study:
             warnings.simplefilter("ignore")  # samplers warn that they are experimental, or that they fall back to another
             self._study.sampler = sampler_for_next(self._study, self._search, self._space)
             trial = self._study.ask()
-            fields: dict[str, Any] = {}
-            drawn: dict[str, Any] = {}
-            for name in self._space.order:
-                if self._space.active(name, fields):
-                    dimension = self._space.dimensions[name]
-                    drawn[name] = draw(trial, name, dimension)
-                    fields[name] = cell_value(dimension, drawn[name])
+            fields, drawn = self._draw_fields(trial)
         frozen = self._trial(trial.number)
         distributions = {name: distribution_to_json(distribution) for name, distribution in frozen.distributions.items()}
         return Proposal(trial.number, "", fields, drawn, distributions, dict(frozen.system_attrs))
 
+    def _draw_fields(self, trial: optuna.Trial) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Draw a value for each field that the cell has; returns the cell's values and the drawn values, by field."""
+        fields: dict[str, Any] = {}
+        drawn: dict[str, Any] = {}
+        for name in self._space.order:
+            if self._space.active(name, fields):
+                dimension = self._space.dimensions[name]
+                drawn[name] = draw(trial, name, dimension)
+                fields[name] = cell_value(dimension, drawn[name])
+        return fields, drawn
+
     def add(self, proposal: Proposal, outcome: CellOutcome) -> None:
-        """Add a cell that was not drawn here, with its outcome."""
+        """Add a cell with its outcome that was not drawn here."""
         self._study.add_trial(_as_trial(proposal, outcome))
 
     def next_number(self) -> int:
-        """The number of the next proposal."""
+        """Returns the number of the next proposal."""
         return len(self._study.get_trials(deepcopy=False))
 
     def tell(self, proposal: Proposal, outcome: CellOutcome) -> None:
         """Tell Optuna the outcome of a proposal, once."""
         proposal, outcome = self._in_current_space(proposal, outcome)
-        # Optuna asks the sampler when a trial is taken up again; this one does nothing then.
+        # Optuna calls the sampler when it makes a Trial object of an asked trial; a RandomSampler does nothing then.
         self._study.sampler = RandomSampler()
         trial = optuna.Trial(self._study, self._trial(proposal.number)._trial_id)
         for name, excess in outcome.excess.items():
@@ -111,9 +116,9 @@ class Study:
         self._study.tell(proposal.number, values, trial_state(outcome))
 
     def _in_current_space(self, proposal: Proposal, outcome: CellOutcome) -> tuple[Proposal, CellOutcome]:
-        """A proposal with the distributions of the current space; without values, and failed, if it lies outside of the space.
+        """Returns a proposal with the distributions of the current space, and its outcome; without values, and failed, if it is outside.
 
-        Optuna refuses choices that change, and takes a field for unknown whose range does.
+        Optuna refuses a list of choices that changes, and treats a field whose range changes as unknown.
         """
         current = {
             name: distribution_of(self._space.dimensions[name]) for name in proposal.drawn if name in self._space.dimensions
@@ -125,7 +130,7 @@ class Study:
         return outside, outcome if outcome.kind == "open" else CellOutcome("failed")
 
     def _next_on_grid(self) -> dict[str, Any] | None:
-        """The first cell of the grid that was not proposed before. The seed of the search determines the order of the grid."""
+        """Returns the first cell of the grid that was not proposed before. The seed of the search determines the order of the grid."""
         grid = [of_fields(self._space, fields)[0] for fields in self._space.grid()]
         random.Random(self._search.seed).shuffle(grid)
         proposed = [trial.params for trial in self._study.get_trials(deepcopy=False)]
@@ -135,9 +140,9 @@ class Study:
         return self._study.get_trials(deepcopy=False)[number]
 
     def _opened(self) -> optuna.Study:
-        """The study of the journal, or a new one.
+        """Returns the study of the journal, or a new one.
 
-        Loads before it creates: Optuna adds a line to the journal each time it is asked to create a study, even if there is one.
+        It tries to load first, because Optuna adds a line to the journal each time it is asked to create a study, even if there is one.
         """
         storage = JournalStorage(JournalFileBackend(str(self._path)))
         with suppress(KeyError):
@@ -145,17 +150,17 @@ class Study:
         return optuna.create_study(storage=storage, study_name=self._name, directions=self._directions)
 
     def _agrees(self, history: History) -> bool:
-        """Whether the study has exactly this history. Outcomes that it does not have yet are told now."""
+        """Returns whether the study has this history. If only outcomes are missing in it, they are told now."""
         trials = self._study.get_trials(deepcopy=False)
         if self._study.directions != self._directions or len(trials) != len(history):
             return False
-        late = []
+        untold = []
         for trial, (proposal, outcome) in zip(trials, history, strict=True):
             if trial.state == TrialState.RUNNING and outcome.kind != "open" and trial.params == proposal.drawn:
-                late.append((proposal, outcome))
+                untold.append((proposal, outcome))
             elif not _has_outcome(trial, proposal, outcome):
                 return False
-        for proposal, outcome in late:
+        for proposal, outcome in untold:
             self.tell(proposal, outcome)
         return True
 
@@ -168,22 +173,23 @@ class Study:
 
 
 def directions(objectives: Sequence[Objective]) -> list[StudyDirection]:
-    """Optuna's direction of each objective."""
+    """Returns Optuna's direction of each objective."""
     return [StudyDirection.MAXIMIZE if objective.goal == "max" else StudyDirection.MINIMIZE for objective in objectives]
 
 
 def trial_state(outcome: CellOutcome) -> TrialState:
-    """Optuna's state for an outcome.
+    """Returns Optuna's state for an outcome.
 
-    A diverged cell has no number: it is pruned, and it breaks a constraint. Samplers that look at such trials then stay away from it.
+    A diverged cell has no number: in Optuna it is pruned and breaks a constraint. Samplers that use such trials then stay away from it.
     """
     states = {"completed": TrialState.COMPLETE, "failed": TrialState.FAIL, "open": TrialState.RUNNING}
     return states.get(outcome.kind, TrialState.PRUNED)
 
 
 def importances(history: History, objectives: Sequence[Objective]) -> dict[str, dict[str, float]]:
-    """The share of the variance of each objective that each field explains among the completed cells (fANOVA, Hutter et al. 2014), by
-    metric. A metric is missing if there are too few cells, or if no field is in all of them.
+    """Returns the share of an objective's variance over the completed cells that each field explains, by metric and field.
+
+    Computed by fANOVA (Hutter et al. 2014). A metric is missing if there are too few cells, or if no field is in all of them.
     """
     study = optuna.create_study(directions=directions(objectives))
     for proposal, outcome in history:
@@ -204,9 +210,11 @@ def importances(history: History, objectives: Sequence[Objective]) -> dict[str, 
 
 
 def _has_outcome(trial: FrozenTrial, proposal: Proposal, outcome: CellOutcome) -> bool:
-    same = (trial.params, trial.state, trial.constraints) == (proposal.drawn, trial_state(outcome), dict(outcome.excess))
-    same &= trial.distributions == distributions_of(proposal)
-    return same and (outcome.kind != "completed" or trial.values == list(outcome.values))
+    """Returns whether Optuna's trial has the proposal's fields and this outcome."""
+    same_fields = trial.params == proposal.drawn and trial.distributions == distributions_of(proposal)
+    same_end = trial.state == trial_state(outcome) and trial.constraints == dict(outcome.excess)
+    same_values = outcome.kind != "completed" or trial.values == list(outcome.values)
+    return same_fields and same_end and same_values
 
 
 def _as_trial(proposal: Proposal, outcome: CellOutcome) -> FrozenTrial:
@@ -226,6 +234,6 @@ def _constraint_attributes(excess: Mapping[str, float]) -> dict[str, float]:
 
 
 def _notes(proposal: Proposal, outcome: CellOutcome) -> dict[str, Any]:
-    """What the dashboard shows beside the values of a trial."""
+    """Returns the attributes that Optuna's dashboard shows beside the values of a trial."""
     notes = {"cell_id": proposal.cell_id, "cell": json.dumps(proposal.fields), "source": proposal.source, "ended": outcome.kind}
     return {name: value for name, value in notes.items() if value}

@@ -19,15 +19,15 @@ class TrainedCell:
 
     cell: Cell
     fields: dict[str, Any]
-    """Its fields in the space of the search."""
+    """The cell's fields in the space of the search."""
     results: list[TrialResult]
     """A completed result for each seed that all cells of the search have."""
 
 
 def trained_cells(source: str, spec: SweepSpec, space: Space, ledger: Ledger, known: Collection[str]) -> Iterator[TrainedCell]:
-    """The cells of the sweep `source` that the search could have proposed, and that have completed with all its seeds.
+    """Yields the cells of the sweep `source` that the search could have proposed, and that have completed with all the search's seeds.
 
-    `known` has the ids of the cells that the search has already. Raises SpecError if there is no such sweep.
+    `known` has the ids of cells to leave out, because the search has them already. Raises SpecError if there is no such sweep.
     """
     for cell in _recorded(source, spec, ledger).cells:
         fields = fields_in_space(cell, spec, space)
@@ -40,7 +40,7 @@ def trained_cells(source: str, spec: SweepSpec, space: Space, ledger: Ledger, kn
 
 
 def fields_in_space(cell: Cell, spec: SweepSpec, space: Space) -> dict[str, Any] | None:
-    """The fields with which a search would propose this cell; None if it cannot propose it."""
+    """Returns the fields with which a search would propose this cell; None if it cannot propose it."""
     config = cell.config.model_dump()
     fields: dict[str, Any] = {}
     for name in space.order:

@@ -1,4 +1,4 @@
-"""`--json` has what the text shows, and nothing else is printed."""
+"""`--json` prints the content of the text as JSON, and nothing else."""
 
 import json
 from dataclasses import asdict
@@ -29,7 +29,7 @@ EVERY = parse(RAW).trials
 
 @pytest.fixture
 def begun(tmp_path):
-    """A folder with a sweep file and its storage: one trial of four has completed, one has failed."""
+    """A folder with a sweep file and its storage; of four trials, one has completed and one has failed."""
     (tmp_path / "t.yaml").write_text(yaml.safe_dump(RAW))
     ledger = Ledger(tmp_path / "runs")
     ledger.begin(EVERY[0])
@@ -40,14 +40,14 @@ def begun(tmp_path):
 
 
 def printed(folder, *words):
-    """The JSON that a command prints."""
+    """Returns the JSON that a command prints, parsed."""
     done = typed_here(*words, "t.yaml", "--json", folder=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_a_plan_has_each_trial_once_and_its_seconds(begun):
-    """By what has to be done for it; the wall time is not above the sum over the trials, and evaluation is a part of that."""
+    """Trials are listed by what has to be done for them. The wall time is at most the sum over the trials, which includes evaluation."""
     plan = printed(begun, "plan")
     assert plan["done"] == [EVERY[0].id]
     assert sorted(plan["done"] + plan["resume"] + plan["new"]) == sorted(trial.id for trial in EVERY)
@@ -56,7 +56,7 @@ def test_a_plan_has_each_trial_once_and_its_seconds(begun):
 
 
 def test_a_plan_says_why_trials_are_new(begun):
-    """The field that alone tells them from finished ones, and both its values; and which data, scale and storage they are of."""
+    """It has the one field that differs from finished trials with both values, and the data, scale and storage of the sweep."""
     plan = printed(begun, "plan")
     assert plan["differing"] == []
     assert plan["to_propose"] is None
@@ -68,7 +68,7 @@ def test_a_plan_says_why_trials_are_new(begun):
 
 
 def test_the_plan_of_a_search_counts_what_is_to_be_proposed(tmp_path):
-    """Cells, trials and their seconds, which are a part of the time on the clock."""
+    """It counts cells and trials; their seconds are a part of the wall time."""
     search = {"space": {"beta": {"low": 1, "high": 4}}, "cells": 5}
     (tmp_path / "t.yaml").write_text(
         yaml.safe_dump({"name": "t", "base": RAW["base"] | {"model": "mopoe"}, "search": search, "seeds": 2})
@@ -79,7 +79,7 @@ def test_the_plan_of_a_search_counts_what_is_to_be_proposed(tmp_path):
 
 
 def test_a_status_has_each_trial_with_its_state(begun):
-    """And the reason of a failure; nobody drives the sweep."""
+    """A failed trial has its reason, and the sweep has no driver."""
     status = printed(begun, "status")
     assert status["driver"] is None
     assert status["counts"] == {"completed": 1, "failed": 1, "pending": 2}
@@ -91,7 +91,7 @@ def test_a_status_has_each_trial_with_its_state(begun):
 
 
 def test_a_status_has_the_front_of_complete_cells(begun):
-    """None while every cell lacks a seed; then the cell that beats the other, with the mean over its seeds."""
+    """There is no front while every cell lacks a seed; later it has the better cell with the means over its seeds."""
     assert printed(begun, "status")["fronts"] == []
     ledger = Ledger(begun / "runs")
     for trial, coherence in zip(EVERY[1:], (0.3, 0.7, 0.8), strict=True):
@@ -105,7 +105,7 @@ def test_a_status_has_the_front_of_complete_cells(begun):
 
 
 def test_a_report_has_each_front_with_complete_and_incomplete_cells(begun):
-    """A cell with one of two seeds is incomplete; the other has mean and spread over both, and no probability from two seeds."""
+    """A cell with one of two seeds is incomplete. The other has means and standard deviations, but no probability from two seeds."""
     ledger = Ledger(begun / "runs")
     for trial, coherence in zip(EVERY[2:], (0.7, 0.8), strict=True):
         ledger.begin(trial)
@@ -124,7 +124,7 @@ def test_a_report_has_each_front_with_complete_and_incomplete_cells(begun):
 
 @pytest.mark.parametrize("words", [("--table", "coherence/joint"), ("--figures", "f"), ("--against-paper",)])
 def test_what_the_json_of_a_report_cannot_be_is_refused(begun, words):
-    """With exit code 2, and nothing on standard output or on disk."""
+    """The exit code is 2, and nothing is printed on standard output or written to disk."""
     done = typed_here("report", "t.yaml", "--json", *words, folder=begun)
     assert (done.returncode, done.stdout) == (2, "")
     assert not (begun / "f").exists()
@@ -132,13 +132,13 @@ def test_what_the_json_of_a_report_cannot_be_is_refused(begun, words):
 
 @pytest.mark.parametrize("option", ["--watch", "--trials"])
 def test_what_the_json_of_a_status_cannot_be_is_refused(begun, option):
-    """With exit code 2, and nothing on standard output."""
+    """The exit code is 2, and nothing is printed on standard output."""
     done = typed_here("status", "t.yaml", "--json", option, folder=begun)
     assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_a_trial_that_goes_on_is_planned_with_the_epochs_that_are_left(begun):
-    """One of two epochs behind it, it needs half of its training, and all of its evaluation."""
+    """After one of two epochs, a trial needs half of its training and all of its evaluation."""
     ledger, trial = Ledger(begun / "runs"), EVERY[2]
     whole = printed(begun, "plan")
     ledger.begin(trial)
@@ -154,7 +154,7 @@ def test_a_trial_that_goes_on_is_planned_with_the_epochs_that_are_left(begun):
 
 
 def test_failures_have_a_cause_trials_and_a_command(begun):
-    """The command names the first trial."""
+    """The command of a group is on its first trial."""
     (group,) = printed(begun, "failures")["groups"]
     assert [trial["id"] for trial in group["trials"]] == [EVERY[1].id]
     assert "ValueError" in group["cause"]

@@ -1,4 +1,4 @@
-"""`mopoe data`: what it shows of a dataset, and that whatever is wrong is one line and exit code 2."""
+"""`mopoe data`: the description of a dataset; each error is one line with exit code 2."""
 
 import shutil
 from dataclasses import replace
@@ -18,13 +18,13 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "tabular.py"
 
 @pytest.fixture
 def types(types_here):
-    """Type the command; gives its exit code, and what it wrote to standard output and standard error."""
+    """Returns a function that types the command; it returns the exit code, standard output and standard error."""
     return partial(types_here, "data")
 
 
 @pytest.fixture
 def refused(types):
-    """Type a command that is refused; gives its one line."""
+    """Returns a function that types a command that is refused; it returns the error's one line."""
 
     def run(*words):
         code, out, err = types(*words)
@@ -39,12 +39,12 @@ def refused(types):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Nothing can be fetched."""
+    """Make every download fail."""
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
 
 
 def test_the_embedded_data_are_counted_hashed_and_shown(types, dataset, data_folder):
-    """Counts and hash are the dataset's; the sheet has ten columns and three rows, whose digits are training images of classes 0 to 9."""
+    """Counts and hash are those of the dataset. The sheet has ten columns and three rows with training images of the classes 0 to 9."""
     code, out, err = types("mnist_svhn_text", "--source", "embedded", "--data", data_folder)
     sheet = data_folder / "mnist-svhn-text-embedded.png"
     assert (code, err) == (0, "")
@@ -62,12 +62,12 @@ def test_the_embedded_data_are_counted_hashed_and_shown(types, dataset, data_fol
 
 
 def digits_of(dataset):
-    """The training digits and their classes."""
+    """Returns the training digits and their classes."""
     return dataset.train.items["mnist"], dataset.train.item_labels["mnist"]
 
 
 def test_a_dataset_of_ones_own_is_shown_too(types, tmp_path, monkeypatch):
-    """Its sheet lies where the command is typed, a row a modality and a column a class; nothing is made under the data folder."""
+    """The sheet is in the present folder and has a row for each modality and a column for each class. No data folder is made."""
     reference = f"{EXAMPLE}:tumours"
     monkeypatch.chdir(tmp_path)
     code, out, _ = types(reference, "--data", tmp_path / "data")
@@ -88,7 +88,7 @@ WANTED = {
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_missing_originals_say_what_to_put_where(refused, offline, tmp_path, name):
-    """With nothing there and no network, one line names the files and the folder, and nothing counts as built."""
+    """Without files and network, the error names the files and their folder, and no dataset counts as built."""
     said = refused(name, "--data", tmp_path)
     assert all(part in said for part in [str(tmp_path), *WANTED[name]]), said
     assert not list(tmp_path.glob("built/*/manifest.json"))
@@ -97,7 +97,7 @@ def test_missing_originals_say_what_to_put_where(refused, offline, tmp_path, nam
 @pytest.mark.parametrize("source", ["original", "embedded"])
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_data_folder_that_is_none_is_named(refused, offline, tmp_path, name, source):
-    """A file, and a folder below a file, for every dataset and source."""
+    """A data folder that is a file, or is below a file, is named for every dataset and source."""
     (tmp_path / "file").write_text("x")
     for below in ("file", "file/deeper"):
         said = refused(name, "--source", source, "--data", tmp_path / below)
@@ -114,13 +114,13 @@ def test_a_data_folder_that_is_none_is_named(refused, offline, tmp_path, name, s
     ],
 )
 def test_what_is_not_offered_is_named(refused, words, expected):
-    """A dataset, a source and a function that are not there, and the nearest that is."""
+    """The error for an unknown dataset, source or function names it and the nearest known one."""
     assert names_in_order(refused(*words), *expected)
 
 
 @pytest.fixture
 def pngs(tmp_path, monkeypatch):
-    """Twenty tuples of black images as PolyMNIST's PNG tree, published so as far as the catalogue knows."""
+    """A PNG tree of PolyMNIST with twenty tuples of black images; the catalogue's counts are changed to match."""
     counts = {"original": 20}
     monkeypatch.setitem(DATASETS, "polymnist", replace(DATASETS["polymnist"], train_examples=counts, test_examples=counts))
     for split in ("train", "test"):
@@ -133,7 +133,7 @@ def pngs(tmp_path, monkeypatch):
 
 
 def test_files_that_have_changed_are_not_called_checked(types, refused, pngs):
-    """After a good build, an image that is a page is said, until the folder that the line names is deleted and the image mended."""
+    """If a web page replaces an image after the build, the command fails until the image is restored and the named folder deleted."""
     assert types("polymnist", "--data", pngs)[0] == 0
     image = pngs / "PolyMNIST" / "test" / "m3" / "0.0.png"
     content = image.read_bytes()
@@ -147,7 +147,7 @@ def test_files_that_have_changed_are_not_called_checked(types, refused, pngs):
 
 
 def test_one_tuple_too_few_is_named_until_it_is_there(types, refused, pngs):
-    """Wrong counts leave nothing that would be in the way when the files are mended."""
+    """Wrong counts leave no build behind, so that the command works as soon as the files are complete."""
     removed = [pngs / "PolyMNIST" / "test" / name / "1.9.png" for name in DATASETS["polymnist"].modalities]
     for path in removed:
         path.unlink()
@@ -159,6 +159,6 @@ def test_one_tuple_too_few_is_named_until_it_is_there(types, refused, pngs):
 
 
 def test_a_sheet_that_cannot_be_written_is_one_line(refused, pngs):
-    """Something else stands in its place."""
+    """The sheet's path is already a folder."""
     (pngs / "polymnist-original.png").mkdir()
     assert refused("polymnist", "--data", pngs).startswith(f"error: {pngs / 'polymnist-original.png'}: ")

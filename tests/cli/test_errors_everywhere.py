@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 @pytest.fixture(scope="module")
 def template():
-    """A sweep that has its classifiers and no trials; trials of it run in this process."""
+    """A sweep with classifiers and without trials; its trials run in this process."""
     with tempfile.TemporaryDirectory(prefix="e-") as folder, storage_errors.quick_sweeps(with_report=False, with_mlflow=False):
         made = storage_errors.Sweep(Path(folder) / "home", Path(folder) / "template")
         made.make()
@@ -25,7 +25,7 @@ def template():
 
 
 PASSING, LASTING = ("EIO", "ESTALE"), ("EACCES", "ENOSPC")
-"""Errors that are over in a moment, and errors that stay."""
+"""Errors that pass in a moment, and errors that stay."""
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,9 @@ PASSING, LASTING = ("EIO", "ESTALE"), ("EACCES", "ENOSPC")
     ],
 )
 def test_one_error_at_any_line_loses_nothing(names, first, step, template):
-    """The first call of a line fails, line by line. All trials are completed by the same command again, with weights and numbers of a run
-    without errors; no command has a traceback, and each is exit 0 or names what failed. Of what is over in a moment nobody hears.
+    """For one line of code after another, its first call to storage fails. The same command again completes all trials, with the weights
+    and numbers of a run without errors. No command prints a traceback, and each exits with 0 or names the failure. An error that passes
+    in a moment is not printed.
     """
     failures = storage_errors.Plan(names, in_turns=True, first=first, step=step)
     outcomes = list(storage_errors.tried(template, failures, template.storage.parent))
@@ -53,7 +54,7 @@ def test_one_error_at_any_line_loses_nothing(names, first, step, template):
 
 
 def test_a_worker_whose_storage_stays_away_has_failed_a_try_and_no_more(template):
-    """Six errors in a row are more than the four tries of one call: the trial is tried again and completes."""
+    """Six errors in a row are more than the four tries of one call, so the trial is tried again, and completes."""
     victim = template.copy(template.storage.parent / "away")
     left = [6]
 

@@ -1,4 +1,4 @@
-"""Whatever a disk, a share, a network or Ray's start raises ends a command with one line that names the file or setting."""
+"""An error of a disk, a share, a network or Ray's start ends a command with one line that names the file or setting."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ from tests.support.recorded import errors_in
     ],
 )
 def test_an_error_of_a_file_is_one_line(number, code, says, capsys, monkeypatch):
-    """It names the file, the error, what to do and what to type; the exit code says whether the user has to mend something."""
+    """The line names the file, the error, what to do and what to type; the exit code says whether the user has to correct something."""
     monkeypatch.setattr("sys.argv", ["orchestrator", "sweep", "x.yaml"])
 
     def fails():
@@ -50,20 +50,20 @@ def test_an_error_of_a_file_is_one_line(number, code, says, capsys, monkeypatch)
 
 @pytest.mark.parametrize("name", ["report", "export"])
 def test_who_only_reads_is_told_of_the_option_that_writes_elsewhere(name):
-    """On a read-only share and on a full disk."""
+    """The error on a read-only share and on a full disk names `--to`."""
     for number in (errno.EROFS, errno.ENOSPC):
         assert "--to" in storage_errors.explain(OSError(number, "no", "/x"), "c", name).line
 
 
 def test_errors_without_a_number_or_a_name_are_one_line_too():
-    """Those of remote storage have the address in their text."""
+    """Errors of remote storage have the address in their text."""
     assert storage_errors.explain(OSError("s3://b/x: the line\nis down"), "c").line.startswith("s3://b/x: the line is down; ")
     assert storage_errors.explain(ConnectionError(), "c").code == 1
     assert storage_errors.explain(OSError(), "c").line.startswith("OSError; ")
 
 
 def test_a_bug_keeps_its_traceback():
-    """What is no error of a file, or of the user, goes through."""
+    """An error that is neither one of a file nor one of the user is raised unchanged."""
     with pytest.raises(ZeroDivisionError):
         app.run_command(lambda: 1 / 0)
 
@@ -71,7 +71,7 @@ def test_a_bug_keeps_its_traceback():
 @pytest.mark.parametrize("error", [errno.EROFS, errno.ENOSPC])
 @pytest.mark.parametrize("name", ["report", "track", "export"])
 def test_a_storage_that_takes_nothing_is_said_in_one_line(name, error, store, types_here):
-    """Every call that would write fails: exit 1 or 2, one line that names a file of storage."""
+    """If every write fails, the exit code is 1 or 2, and one line names a file of the storage."""
     writes = ("mkdir", "rename", "replace", "link", "unlink", "utime", "chmod")
     storage = store.ledger.storage
     injection = Injection(storage, error, lambda number, call: call.function in writes, every=True)
@@ -85,7 +85,7 @@ def test_a_storage_that_takes_nothing_is_said_in_one_line(name, error, store, ty
 
 
 def test_a_report_goes_to_another_folder_and_nothing_of_storage_changes(store, types_here, tmp_path, undrawn):
-    """With `--to`: a second time over the first; never over what is no report."""
+    """With `--to`, a report replaces an earlier report, but never other files."""
 
     def there():
         return {path: path.stat().st_mtime_ns for path in Path(store.ledger.storage).rglob("*")}
@@ -109,7 +109,7 @@ def test_a_report_goes_to_another_folder_and_nothing_of_storage_changes(store, t
 
 @pytest.mark.parametrize("address", ["", " ", "ray://127.0.0.1:10001", "http://x:1", "nowhere", "a:99999", "127.0.0.1:0"])
 def test_an_address_that_no_sweep_can_run_on_is_refused_without_ray(address, monkeypatch):
-    """The variable, its value and what is allowed are named."""
+    """The error names the variable, its value and what is allowed."""
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError) as caught:
         ray_address.check_address()
@@ -120,7 +120,7 @@ def test_an_address_that_no_sweep_can_run_on_is_refused_without_ray(address, mon
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "noted by Ray"])
 def test_an_address_where_nothing_answers_is_refused_at_once(named, monkeypatch, tmp_path):
-    """Also the one that Ray noted for a cluster that was killed since. Where something answers, Ray has to say the rest."""
+    """This includes the noted address of a cluster that has been killed. If something answers there, Ray itself has to check it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         (tmp_path / "ray").mkdir()
@@ -136,7 +136,7 @@ def test_an_address_where_nothing_answers_is_refused_at_once(named, monkeypatch,
 
 
 def test_what_ray_raises_at_its_start_is_one_line(monkeypatch):
-    """Whatever class it is, and also where Ray exits."""
+    """This holds for any class of error, and also if Ray exits."""
     from orchestrator.execution.ray_tune import session
 
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
@@ -157,7 +157,7 @@ def test_what_ray_raises_at_its_start_is_one_line(monkeypatch):
 
 
 def test_ray_has_a_short_folder_where_tmpdir_is_long(monkeypatch, tmp_path):
-    """A socket's path has 107 characters at most, of which Ray needs 77 below its folder."""
+    """A socket's path has at most 107 characters, of which Ray needs 77 below its folder."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path / ("x" * 90)))
@@ -174,7 +174,7 @@ def test_ray_has_a_short_folder_where_tmpdir_is_long(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["result.json", "trial.json"])
 def test_a_folder_in_a_records_place_is_a_damaged_record(name, store, types_here):
-    """Exit 2, and one line that names it; the command that it names mends it."""
+    """The exit code is 2, and one line names the record; the command in that line repairs it."""
     path = store.ledger.folder(store.trials[0]) / name
     path.unlink()
     path.mkdir()

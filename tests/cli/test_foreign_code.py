@@ -1,4 +1,4 @@
-"""Code runs only where the user names it: whatever files in storage name is not imported, by no command and by no loader."""
+"""Code runs only if the user names it: no command and no loader imports code that files in storage name."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from tests.support.watching import looks_once
 
 CPU = torch.device("cpu")
 NAMED = ["{home}/evil.py:made", "evil.py:made", "canary:made", "os:abort"]
-"""References to code that the user does not name, as a file in storage may spell them."""
+"""References to code that the user does not name, in the forms that a file in storage may have."""
 COMMANDS = {
     "sweep": ["FILE"],
     "plan": ["FILE"],
@@ -45,9 +45,9 @@ COMMANDS = {
     "export": ["FILE"],
     "ui": ["FILE", "--port", "5999"],
 }
-"""What is typed for each command; `FILE` stands for the sweep file."""
+"""The words that are typed for each command; `FILE` stands for the sweep file."""
 WITHOUT_STORAGE = {"init", "schema", "metrics"}
-"""Commands that read nothing but the sweep file that is typed."""
+"""Commands that read only the typed sweep file."""
 FURTHER = {
     "gc, listed": ["gc", "FILE"],
     "gc of what is lost": ["gc", "FILE", "--accept-lost"],
@@ -61,7 +61,7 @@ TYPED = {**{name: [name, *words] for name, words in COMMANDS.items()}, **FURTHER
 
 @pytest.fixture
 def canary(store, monkeypatch):
-    """A storage in a folder with code that leaves a mark when it is imported or called; the mark's path."""
+    """A storage in a folder with code that writes a file when it is imported or called; returns that file's path."""
     mark = store.home / "mark"
     code = f"import pathlib\npathlib.Path({str(mark)!r}).write_text('ran')\ndef made():\n    raise RuntimeError\n"
     for name in ("evil.py", "canary.py"):
@@ -80,7 +80,7 @@ def foreign(request, store, canary):
 
 
 def spoil_others(store, named, number):
-    """Write every kind of record that can name a dataset, of other sweeps and trials, and let it name this one."""
+    """Write every kind of record of other sweeps and trials that can name a dataset, with this dataset."""
     storage = store.ledger.storage
     base = recorded.RAW["base"] | {"dataset": named}
     grid = {"dataset": ["mine.py:made", named]}
@@ -109,13 +109,13 @@ def spoil_others(store, named, number):
 
 
 def test_every_command_is_tried():
-    """The commands that the tests below type are all that read a storage."""
+    """The tests below type every command that reads a storage."""
     assert set(COMMANDS) | WITHOUT_STORAGE == set(typer.main.get_command(app.app).commands)
 
 
 @pytest.mark.parametrize("typed", TYPED)
 def test_no_command_runs_code_that_other_records_name(typed, store, canary, types_here, stored_mlflow, undrawn):
-    """With four foreign names in other sweeps' and trials' records, each command does what it does without them."""
+    """Four foreign names in the records of other sweeps and trials do not change what a command does."""
     for number, named in enumerate(NAMED):
         spoil_others(store, named.format(home=store.home), number)
     words = [str(store.file) if word == "FILE" else word for word in TYPED[typed]]
@@ -128,7 +128,7 @@ def test_no_command_runs_code_that_other_records_name(typed, store, canary, type
 
 @pytest.mark.parametrize("typed", TYPED)
 def test_no_command_runs_code_that_a_proposal_names(typed, store, canary, types_here):
-    """A proposal that says a field outside the search's space is refused: exit 2, one line, with file and field."""
+    """A proposal with a field outside of the search's space is refused with exit code 2 and one line with file and field."""
     raw = recorded.RAW | {"name": "sought", "search": {"space": {"beta": {"low": 1, "high": 2}}, "cells": 3}}
     (store.home / "sought.yaml").write_text(yaml.safe_dump(raw))
     named = {"beta": 1.5, "dataset": "evil.py:made"}
@@ -145,7 +145,7 @@ def test_no_command_runs_code_that_a_proposal_names(typed, store, canary, types_
 
 @pytest.mark.parametrize("typed", [name for name in TYPED if name != "sweep"])
 def test_no_command_runs_code_that_the_sweeps_own_records_name(typed, store, canary, types_here, stored_mlflow, undrawn):
-    """A typed trial's configuration and checkpoint that name other code: the command works, or is refused in one line."""
+    """If a trial's configuration and checkpoint name other code, the command works, or is refused in one line."""
     ledger = store.ledger
     for trial in (*store.trials, *store.others):
         path = ledger.folder(trial) / "trial.json"
@@ -161,7 +161,7 @@ def test_no_command_runs_code_that_the_sweeps_own_records_name(typed, store, can
 
 
 def spoil_checkpoints(store, named):
-    """Let the checkpoints of the sweep's trials name another dataset, in a configuration that lacks a field, as an earlier one may."""
+    """Let the checkpoints of the sweep's trials name another dataset, in a configuration that lacks a field, as an old one may."""
     for trial in (*store.trials, *store.others):
         path = store.ledger.checkpoint(trial)
         state = torch.load(path, weights_only=True)
@@ -170,7 +170,7 @@ def spoil_checkpoints(store, named):
 
 
 def test_a_checkpoint_of_other_code_is_another_trials(store, foreign):
-    """Whoever goes on from a checkpoint that names other code, or looks into it, is told that it is another trial's."""
+    """Training and inspection refuse a checkpoint that names other code, as that of another trial."""
     spoil_checkpoints(store, foreign)
     (trial, _), ledger = store.others, store.ledger
     for look in (checkpoint.held, checkpoint.history_in):
@@ -184,7 +184,7 @@ def test_a_checkpoint_of_other_code_is_another_trials(store, foreign):
 
 
 def test_a_model_without_networks_of_ones_own_loads_without_any_code(store, canary):
-    """The dataset's file is gone: the model is that of the checkpoint, to the bit, and its configuration answers as before."""
+    """Without the dataset's file, the model equals that of the checkpoint to the bit, and its configuration works as before."""
     trial = store.trials[0]
     path, config = store.ledger.checkpoint(trial), trial.config
     (store.home / "mine.py").unlink()
@@ -198,7 +198,7 @@ def test_a_model_without_networks_of_ones_own_loads_without_any_code(store, cana
 
 @pytest.mark.parametrize("spoil", ["dataset", "modalities", "old"])
 def test_loading_a_checkpoint_runs_no_code_that_it_names(spoil, store, foreign):
-    """Wherever a checkpoint names code, loading runs none; where it cannot do without, one line says what to pass."""
+    """Loading runs no code that a checkpoint names; if it needs code, the error is one line that says what to pass."""
     path = store.ledger.checkpoint(store.trials[0])
     state = torch.load(path, weights_only=True)
     if spoil == "modalities":
@@ -218,14 +218,14 @@ def test_loading_a_checkpoint_runs_no_code_that_it_names(spoil, store, foreign):
 
 @pytest.fixture
 def with_own_networks(own_home):
-    """The checkpoint of a model whose encoder is the user's, and the dataset that has it."""
+    """Returns the path of a checkpoint whose model has the user's own encoder, and the trained model."""
     config = TrainingConfig.model_validate(recorded.RAW["base"] | {"epochs": 1})
     dataset, path = loading.load(config.data_key, Path()), own_home / "checkpoint.pt"
     return path, training.train(config, 0, dataset, CPU, path).model
 
 
 def test_a_model_with_networks_of_ones_own_loads_where_the_dataset_is_named(with_own_networks):
-    """Unnamed it is refused, with what to pass; named it is the trained model to the bit, and its configuration names that dataset."""
+    """Without the dataset it is refused, with what to pass; with it, it is the trained model to the bit, on that dataset."""
     path, trained = with_own_networks
     with pytest.raises(CheckpointError, check=naming(path, "dataset='mine.py:made'")):
         mopoe_core.load(path)
@@ -236,7 +236,7 @@ def test_a_model_with_networks_of_ones_own_loads_where_the_dataset_is_named(with
 
 
 def test_only_the_named_code_runs_and_only_if_it_is_the_checkpoints(with_own_networks, tmp_path):
-    """Another dataset than the checkpoint's is refused by its fingerprint; a dataset of ours is no code to name."""
+    """A dataset whose fingerprint is not the checkpoint's is refused, and so is a named dataset if the checkpoint has a built-in one."""
     path, _ = with_own_networks
     text = (tmp_path / "mine.py").read_text()
     (tmp_path / "other.py").write_text(
@@ -255,7 +255,7 @@ def test_only_the_named_code_runs_and_only_if_it_is_the_checkpoints(with_own_net
     "state", [[1], {"format": checkpoint.FORMAT}, {"format": checkpoint.FORMAT, "config": {"dataset": "mnist_svhn_text"}}]
 )
 def test_a_file_that_describes_no_model_is_one_line(state, tmp_path):
-    """A whole file of torch's that is no checkpoint is named in one line."""
+    """A valid file of torch that is no checkpoint is named in one line."""
     torch.save(state, tmp_path / "odd.pt")
     with pytest.raises(CheckpointError) as caught:
         mopoe_core.load(tmp_path / "odd.pt")
@@ -267,7 +267,7 @@ def test_a_file_that_describes_no_model_is_one_line(state, tmp_path):
 
 
 def test_within_a_command_only_what_was_permitted_runs(own_home):
-    """A dataset that is not permitted is refused by its name, before anything of it is imported; afterwards all is as before."""
+    """A dataset that is not permitted is refused by its name before it is imported; after the command, it may run again."""
     ran = own_home / "ran"
     (own_home / "evil.py").write_text(f"open({str(ran)!r}, 'w').close()\nraise SystemExit('ran')")
     user_data.forget()
@@ -285,7 +285,7 @@ def test_within_a_command_only_what_was_permitted_runs(own_home):
 
 
 def test_gc_keeps_what_a_sweep_with_foreign_cells_may_want(store, canary):
-    """Of a sweep of which some cells cannot be looked at, the checkpoints of all the others stay."""
+    """If some cells of a sweep cannot be read, the checkpoints of all its other cells stay."""
     raw = recorded.RAW | {"name": "mixed"}
     raw["base"] = {name: value for name, value in raw["base"].items() if name != "dataset"}
     raw["grid"] = {"dataset": ["mine.py:made", "evil.py:made"]}

@@ -1,4 +1,4 @@
-"""`init` writes sweep files that can be used as they are."""
+"""`init` writes sweep files that can be used unchanged."""
 
 import json
 from contextlib import suppress
@@ -16,7 +16,7 @@ from tests.support.naming import counts, unnamed
 @pytest.mark.parametrize("dataset", ["mnist_svhn_text", "polymnist", "celeba"])
 @pytest.mark.parametrize("purpose", ["grid", "search"])
 def test_a_file_for_each_dataset_is_accepted(tmp_path, purpose, dataset):
-    """It is on that dataset, named as its file, compares models and betas, and has a comment on most lines."""
+    """The file is for that dataset, named like the file, compares models and betas, and has a comment on most lines."""
     file = tmp_path / "my-first.yaml"
     assert typed_here("init", "my-first.yaml", "--purpose", purpose, "--dataset", dataset, folder=tmp_path).returncode == 0
     spec = load(file)
@@ -30,8 +30,8 @@ def test_a_file_for_each_dataset_is_accepted(tmp_path, purpose, dataset):
 
 
 def test_a_sweep_on_own_data_runs_as_it_is_written(tmp_path, undrawn, monkeypatch):
-    """With the Python file beside it, shortened to two epochs of one model. Its trials have the metrics that `metrics` lists, no more and
-    no less, and the objectives are among them.
+    """The sweep is shortened to two epochs of one model, and runs with the Python file beside it. Its trials have exactly the metrics
+    that `metrics` lists, and the objectives are among them.
     """
     assert typed_here("init", "mine.yaml", "--purpose", "own", folder=tmp_path).returncode == 0
     file = tmp_path / "mine.yaml"
@@ -51,7 +51,7 @@ def test_a_sweep_on_own_data_runs_as_it_is_written(tmp_path, undrawn, monkeypatc
 
 
 def test_a_file_that_is_there_stays(tmp_path):
-    """Neither the sweep file nor the data file is written over, and where one is there the other is not written."""
+    """`init` overwrites neither the sweep file nor the data file; if one of them exists, it does not write the other."""
     (tmp_path / "mine_data.py").write_text("kept")
     done = typed_here("init", "mine.yaml", "--purpose", "own", folder=tmp_path)
     assert done.returncode == 2
@@ -61,7 +61,7 @@ def test_a_file_that_is_there_stays(tmp_path):
 
 @pytest.mark.parametrize("name", ["mine.txt", "mine", "my sweep.yaml", "1.yaml", "nowhere/mine.yaml"])
 def test_a_name_that_is_no_sweeps_is_refused(tmp_path, name):
-    """In one line that names it, and nothing is written."""
+    """The error is one line with the name, and nothing is written."""
     done = typed_here("init", name, folder=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -71,7 +71,7 @@ def test_a_name_that_is_no_sweeps_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("searched", [False, True])
 def test_metrics_are_listed_for_whoever_named_a_wrong_one(tmp_path, searched):
-    """As an objective or in a constraint: the error sends to this command."""
+    """The error for a wrong metric, as an objective or in a constraint, refers to the command `metrics`."""
     raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", "scale": "smoke"}, "grid": {"model": ["mvae", "mopoe"]}}
     if searched:
         constraints = [{"metric": "no/such", "at_most": 1}]
@@ -89,7 +89,7 @@ def test_metrics_are_listed_for_whoever_named_a_wrong_one(tmp_path, searched):
 
 
 def test_metrics_of_several_datasets_are_objectives_where_all_have_them(tmp_path):
-    """The reader accepts exactly those that are listed as objectives."""
+    """A sweep file may have exactly the listed metrics as objectives."""
     raw = {
         "name": "two",
         "base": {"scale": "smoke", "model": "mopoe"},

@@ -1,4 +1,4 @@
-"""A sweep of days is asked for before anything is written."""
+"""The user is asked about a sweep of days before anything is written."""
 
 import io
 import sys
@@ -24,29 +24,29 @@ PAPER = {
 
 
 class Terminal(io.StringIO):
-    """Where somebody can answer."""
+    """Standard input on which somebody can answer."""
 
     def isatty(self):
-        """As a terminal says."""
+        """Returns True, as a terminal does."""
         return True
 
 
 @pytest.fixture(autouse=True)
 def two_cpus_and_no_gpu(monkeypatch):
-    """The machine that is asked about."""
+    """A machine with two CPUs and no GPU."""
     monkeypatch.setattr(long_sweeps.cpus, "usable", lambda: 2)
     monkeypatch.setattr(long_sweeps.gpus, "usable", lambda: 0)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
 def planned(tmp_path, **changes):
-    """A sweep and its plan."""
+    """Returns a sweep and its plan."""
     spec = parse(PAPER | changes)
     return spec, planning.make(spec.wanted, Ledger(tmp_path / "runs"))
 
 
 def test_where_nobody_can_answer_it_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
-    """By the command: one line with the time and the option that starts it all the same."""
+    """The command prints one line with the time and the option that starts the sweep without asking."""
     (tmp_path / "paper.yaml").write_text(yaml.safe_dump(PAPER))
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     done = typed_here("sweep", "paper.yaml", folder=tmp_path)
@@ -59,7 +59,7 @@ def test_where_nobody_can_answer_it_is_refused_and_nothing_is_written(tmp_path, 
 
 @pytest.mark.parametrize(("answer", "starts"), [("y\n", True), ("n\n", False), ("\n", False)])
 def test_an_answer_decides(tmp_path, monkeypatch, answer, starts):
-    """Yes starts it; no, and nothing, do not."""
+    """`yes` starts the sweep; `no` and an empty answer do not."""
     spec, plan = planned(tmp_path)
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     if starts:
@@ -70,7 +70,7 @@ def test_an_answer_decides(tmp_path, monkeypatch, answer, starts):
 
 
 def test_what_is_short_was_said_yes_to_or_is_not_known_is_not_asked_for(tmp_path, monkeypatch):
-    """A small scale; `--yes`; trials that GPUs or a cluster would train and that nobody has measured."""
+    """The user is not asked about a small scale, with `--yes`, or about unmeasured trials on GPUs or a cluster."""
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     long_sweeps.confirm(*planned(tmp_path, base={"dataset": "mnist_svhn_text", "scale": "smoke"}), yes=False)
     spec, plan = planned(tmp_path)
@@ -83,7 +83,7 @@ def test_what_is_short_was_said_yes_to_or_is_not_known_is_not_asked_for(tmp_path
 
 
 def test_a_search_is_asked_about_before_its_first_cell(tmp_path, monkeypatch):
-    """By what it may propose: nothing is planned yet."""
+    """The time is that of the cells that it may propose, because it has no trials yet."""
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     search = {"space": {"beta": {"low": 1, "high": 4}}, "cells": 50}
     spec = parse(

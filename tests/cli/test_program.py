@@ -17,7 +17,7 @@ SCRIPT = Path(sys.executable).with_name("mopoe")
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """A folder with an environment whose `mopoe` prints that it was started; the present folder, in a shell that finds no `mopoe`."""
+    """The present folder, with an environment whose `mopoe` prints that it was started; the shell does not find that `mopoe`."""
     scripts = tmp_path / "own env" / "bin"
     scripts.mkdir(parents=True)
     (scripts / "mopoe").write_text('#!/bin/sh\necho "started $1"\n')
@@ -29,12 +29,12 @@ def installed(tmp_path, monkeypatch):
 
 
 def in_a_shell(command, folder):
-    """What a fresh shell prints that is given a command in this folder."""
+    """Returns what a fresh shell prints for a command in this folder."""
     return subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=True, timeout=30).stdout
 
 
 def test_a_printed_command_starts_the_program_whether_its_environment_is_active_or_not(installed, tmp_path, monkeypatch):
-    """A shell starts it in the folder where it was printed, also in a folder elsewhere; where `mopoe` is enough, no path is shown."""
+    """A shell starts the program in the folder in which the command was printed. If `mopoe` is enough, no path is shown."""
     assert in_a_shell(program.pasted(["plan"]), tmp_path) == "started plan\n"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -45,7 +45,7 @@ def test_a_printed_command_starts_the_program_whether_its_environment_is_active_
 
 
 def test_a_mopoe_of_another_environment_is_not_meant(installed, tmp_path, monkeypatch):
-    """Where the shell would find another environment's program, the path of this one is printed."""
+    """If the shell would find the program of another environment, the path of this one is printed."""
     other = tmp_path / "other"
     other.mkdir()
     (other / "mopoe").write_text("#!/bin/sh\necho other\n")
@@ -55,32 +55,32 @@ def test_a_mopoe_of_another_environment_is_not_meant(installed, tmp_path, monkey
 
 
 def test_a_program_that_is_not_installed_is_started_as_a_module(installed):
-    """By the Python that runs now."""
+    """The command has the path of the running Python."""
     (installed / "mopoe").unlink()
     assert program.program()[1:] == ["-m", "orchestrator"]
     assert Path(program.program()[0]).name == "python"
 
 
 def test_what_is_recorded_does_not_depend_on_where_the_program_is(installed, monkeypatch):
-    """Reports are read on other machines."""
+    """The recorded command is the same anywhere, because reports are read on other machines."""
     monkeypatch.setattr(sys, "argv", ["/some/where/__main__.py", "sweep", "my file.yaml"])
     assert program.recorded_command() == "mopoe sweep 'my file.yaml'"
 
 
 def test_the_version_is_the_installed_package(capfd):
-    """And nothing else is printed."""
+    """`--version` prints the version of the installed package, and nothing else."""
     assert typed_here("--version").stdout.split() == ["mopoe", version("mopoe")]
 
 
 @pytest.mark.parametrize("words", [["-h"], ["sweep", "-h"]])
 def test_h_is_help(words):
-    """For the program and for a command."""
+    """`-h` shows the help of the program and of a command."""
     assert typed_here(*words).stdout == typed_here(*[word.replace("-h", "--help") for word in words]).stdout != ""
 
 
 @pytest.mark.skipif(not SCRIPT.exists(), reason="the package is not installed")
 def test_the_console_command_is_the_module(tmp_path):
-    """Both name the same mistake, without a traceback, with exit code 2."""
+    """Both print the same error without a traceback, with exit code 2."""
     file = tmp_path / "bad.yaml"
     file.write_text("name: bad\nseeds: 0\n")
     environment = os.environ | {"COLUMNS": "100"}
@@ -94,5 +94,5 @@ def test_the_console_command_is_the_module(tmp_path):
 
 
 def test_a_printed_command_has_each_word_quoted_once(installed):
-    """The path of the program too."""
+    """This includes the path of the program."""
     assert shlex.split(program.pasted(["plan", "a b.yaml"])) == ["own env/bin/mopoe", "plan", "a b.yaml"]

@@ -1,4 +1,4 @@
-"""What reaches the terminal: whatever a record, an error or a name holds, no character that a terminal obeys."""
+"""No control character of a record, an error or a name reaches the terminal."""
 
 import ast
 import io
@@ -26,14 +26,14 @@ from tests.support.watching import looks_once
 
 ROOT = Path(__file__).parents[2]
 NASTY = "\x1b[2J\x1b]0;owned\x07\x08\r\x9b31m\u202eevil\u2028\udc80"
-"""Clears the screen, sets a title, rings, goes back, colours, runs backwards, ends a line, and cannot be encoded."""
+"""A text that clears the screen, sets a title, rings, goes back, colours, runs backwards, ends a line, and cannot be encoded."""
 PRINTERS = {"mopoe_core/terminal.py"}
 """The modules that print."""
 WRITERS = ("print", "sys.stdout.write", "sys.stderr.write", "traceback.print_exc", "typer.echo")
 
 
 def obeyed(text):
-    """The characters of a text that a terminal might obey."""
+    """Returns the characters of a text that a terminal might obey."""
     return {one for one in text if not (one.isprintable() or one in "\n\t")}
 
 
@@ -41,7 +41,7 @@ def obeyed(text):
     "code", [*range(0x20), 0x7F, *range(0x80, 0xA0), 0x200B, 0x202A, 0x202E, 0x2066, 0x2028, 0x2029, 0xDC80, 0xFEFF]
 )
 def test_a_character_that_cannot_be_printed_is_spelled(code):
-    """Every control character, and those that hide, end lines or turn them round; Python reads the spelling back."""
+    """This holds for control characters, and for those that are invisible, end lines or reverse them. Python can read the result back."""
     text = terminal.escaped(f"a{chr(code)}b")
     if chr(code) in "\n\t":
         assert text == f"a{chr(code)}b"
@@ -51,13 +51,13 @@ def test_a_character_that_cannot_be_printed_is_spelled(code):
 
 
 def test_what_can_be_printed_stays():
-    """Letters of any language, signs of our tables, line ends and tabs."""
+    """Letters of any language, the signs of the tables, line ends and tabs stay."""
     text = "β = 2.5 ● ◐ ✗ … µ 中文 é\n\ttable  |  of ours\n"
     assert terminal.escaped(text) == text
 
 
 def test_nothing_else_prints():
-    """No module of the program prints, or writes to the standard streams, but through `terminal`; a console is given escaped text."""
+    """Modules print and write to the standard streams only through `terminal`, and give only escaped text to a console."""
     for path in [*ROOT.glob("mopoe_core/**/*.py"), *ROOT.glob("orchestrator/**/*.py")]:
         name = str(path.relative_to(ROOT))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -71,7 +71,7 @@ def test_nothing_else_prints():
 
 @pytest.mark.parametrize("typed", [name for name in TYPED if name not in ("sweep", "data")])
 def test_records_reach_the_terminal_escaped(typed, store, types_here, monkeypatch, stored_mlflow, undrawn):
-    """With such text in errors, tracebacks, hosts, configurations, names and MLflow's messages, every command prints it spelled."""
+    """If errors, tracebacks, hosts, configurations, names and MLflow's messages have such text, every command prints it escaped."""
     monkeypatch.setattr("os.execve", lambda *arguments: None)
     looks_once(monkeypatch)
     spoil(store)
@@ -85,7 +85,7 @@ def test_records_reach_the_terminal_escaped(typed, store, types_here, monkeypatc
 
 
 def spoil(store):
-    """Let the records of a storage hold such text wherever they hold text."""
+    """Write such text into every text of a storage's records."""
     ledger, (failed, cancelled) = store.ledger, store.others
     ledger.fail(failed, f"Traceback (most recent call last):\nValueError: {NASTY}")
     for trial in store.others:
@@ -101,7 +101,7 @@ def spoil(store):
 
 
 def test_an_error_and_a_traceback_are_escaped(capfd, monkeypatch):
-    """Of an error of the user's as of one of the program's own, and of one in another thread."""
+    """This holds for an error of the user, for a bug, and for an error in another thread."""
     code = (
         "import sys, threading\nfrom mopoe_core import terminal\nterminal.escape_tracebacks()\nnasty = sys.argv[1]\n"
         "def fall():\n    raise ValueError(nasty)\nthread = threading.Thread(target=fall)\nthread.start()\nthread.join()\nfall()\n"
@@ -114,7 +114,7 @@ def test_an_error_and_a_traceback_are_escaped(capfd, monkeypatch):
 
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_the_live_view_shows_text_escaped(is_terminal, store):
-    """What the driver and `status` draw holds no code but those of the drawing itself."""
+    """The live view of the driver and `status` has no control codes except its own."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=is_terminal, color_system=None, width=400)
     shown = TrialView(store.trials[0], f"mopoe {NASTY} seed=0", "kind", "failed", reason=NASTY)
@@ -135,7 +135,7 @@ def test_the_live_view_shows_text_escaped(is_terminal, store):
     ],
 )
 def test_mlflows_messages_tell_no_secret_of_its_address(uri, secrets, store, monkeypatch):
-    """A driver may name the password as it is written in the address, or as it is meant; what the tracker passes on has neither."""
+    """MLflow's message may have the password as written in the address, or decoded; the tracker's message has neither."""
 
     def refuse(*arguments, **more):
         raise RuntimeError(f"no connection to {uri} with {' or '.join(secrets)}")

@@ -27,13 +27,13 @@ def test_every_event_reaches_the_method_of_its_class_and_no_other(kind):
 
 
 def test_an_observer_does_nothing_by_default():
-    """Every event can be handed to it."""
+    """An observer without methods of its own takes every event."""
     for kind in KINDS:
         Observer().notify(kind(*("x" for _ in fields(kind))))
 
 
 def test_several_observers_receive_an_event_in_their_order():
-    """The first, then the second."""
+    """The first observer gets the event first."""
     called = []
 
     class Named(Observer):
@@ -48,7 +48,7 @@ def test_several_observers_receive_an_event_in_their_order():
 
 
 def test_events_travel_as_they_are():
-    """An event is a frozen record that comes out of a pickle equal."""
+    """An event is frozen, and equal to itself after pickling."""
     event = EpochsEnded({"t": Epoch(1, 1000, {"train/loss": 0.5})})
     assert pickle.loads(pickle.dumps(event)) == event
     assert all(is_dataclass(kind) and kind.__dataclass_params__.frozen for kind in KINDS)

@@ -1,4 +1,4 @@
-"""Running jobs one after another in this process: the driver's sweep, its retries, canaries, stacks and stops, without Ray."""
+"""Running jobs one after another in this process, without Ray: whole sweeps, retries, canaries, stacks and stopped cells."""
 
 from dataclasses import dataclass, field
 
@@ -44,33 +44,33 @@ def home(own_home, monkeypatch):
 
 @dataclass
 class Recorder(Observer):
-    """Keeps all events."""
+    """Records all events."""
 
     events: list[Event] = field(default_factory=list)
 
     def notify(self, event):
-        """Keep it."""
+        """Record an event."""
         self.events.append(event)
 
     def of(self, kind):
-        """The events of one class."""
+        """Returns the events of one class."""
         return [event for event in self.events if isinstance(event, kind)]
 
 
 def spec_of(seeds=2, stack=1, retries=1, **base):
-    """A sweep over seeds."""
+    """Returns a sweep over seeds."""
     return parse({"name": "own", "base": BASE | base, "seeds": seeds, "resources": {"stack": stack, "retries": retries}})
 
 
 def run(home, spec, observer, search=None):
     """Run all trials of a sweep without a driver; returns its outcome and ledger."""
-    ledger, every = Ledger(home / "runs"), spec.trials
-    work = Work(every, every, ledger, Resources(stack=spec.resources.stack, retries=spec.resources.retries), "commit", "", {})
+    ledger, trials = Ledger(home / "runs"), spec.trials
+    work = Work(trials, trials, ledger, Resources(stack=spec.resources.stack, retries=spec.resources.retries), "commit", "", {})
     return in_process.run(work, observer, search), ledger
 
 
 def broken(*arguments):
-    """Stands for a step that raises."""
+    """Replaces a step, and raises."""
     raise FileExistsError("in the way")
 
 
@@ -84,19 +84,19 @@ def test_a_sweep_of_the_driver_runs_without_ray(home):
 
 
 def test_each_trial_is_reported_from_its_beginning_to_its_end(home):
-    """Of each trial: that it began, each of its epochs in order, and that it ended."""
+    """The events of each trial are: begun, each of its epochs in order, ended."""
     recorder, spec = Recorder(), spec_of()
     run(home, spec, recorder)
     for trial in spec.trials:
-        own = [
+        events_of_trial = [
             event
             for event in recorder.events
             if (isinstance(event, TrialsBegun) and trial.id in event.attempts)
             or (isinstance(event, EpochsEnded) and trial.id in event.epochs)
             or (isinstance(event, TrialEnded) and trial.id == event.trial_id)
         ]
-        assert [type(event) for event in own] == [TrialsBegun, EpochsEnded, EpochsEnded, TrialEnded]
-        assert [event.epochs[trial.id].epoch for event in own[1:3]] == [1, 2]
+        assert [type(event) for event in events_of_trial] == [TrialsBegun, EpochsEnded, EpochsEnded, TrialEnded]
+        assert [event.epochs[trial.id].epoch for event in events_of_trial[1:3]] == [1, 2]
 
 
 def test_a_stack_trains_as_one_and_each_of_its_trials_has_a_result(home):
@@ -123,7 +123,7 @@ def test_a_trial_that_always_raises_is_tried_again_and_then_given_up(home, monke
 
 
 def test_a_canary_that_fails_stops_the_sweep_before_anything_else_starts(home, monkeypatch):
-    """The rehearsal of the first trial raises each time: it is retried, then failed, and the second never begins."""
+    """If each rehearsal of the first trial raises, that trial is tried again and then fails, and the second trial never begins."""
     monkeypatch.setattr(attempt, "rehearse", broken)
     recorder, spec = Recorder(), spec_of()
     outcome, ledger = run(home, spec, recorder)
@@ -150,7 +150,7 @@ def test_an_interrupt_ends_the_run_and_the_next_one_goes_on(home):
 
 
 def test_what_an_observer_raises_is_no_failure_of_the_trial(home):
-    """The error comes out of the run as it was raised, and the ledger has no error of the trial."""
+    """The run raises the observer's error, and the ledger has no error of the trial."""
     error = RuntimeError("of the driver")
 
     class Fails(Observer):
@@ -165,7 +165,7 @@ def test_what_an_observer_raises_is_no_failure_of_the_trial(home):
 
 
 def test_a_cell_that_a_search_stops_is_not_trained_on(home):
-    """The search stops the cell after its first epoch: the trial is cancelled there, and is no failure."""
+    """If the search stops the cell after its first epoch, the trial is cancelled there and has not failed."""
     spec = spec_of(seeds=1, epochs=4)
     (trial,) = spec.trials
     proposals = Proposals(home / "runs", spec.name)
@@ -194,7 +194,7 @@ def test_a_cell_that_a_search_stops_is_not_trained_on(home):
 
 
 def test_a_trial_that_another_sweep_trains_is_waited_for(home, monkeypatch):
-    """While another holds the trial nothing is trained; when it has let go, the trial completes in its first attempt."""
+    """While another sweep holds the trial, nothing is trained; after that the trial completes in its first attempt."""
     monkeypatch.setattr(job_queue, "ELSEWHERE_PAUSE", 0.0)
     spec = spec_of(seeds=1)
     (trial,) = spec.trials
@@ -218,8 +218,9 @@ def test_a_trial_that_another_sweep_trains_is_waited_for(home, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_ledger_is_that_of_ray(home):
-    """Ray Tune with one worker and this process record the same: ids, statuses, attempts, and every metric and loss to the last bit, of
-    trials that complete and diverge, in stacks and alone.
+    """Ray Tune with one worker and this process record the same ids, statuses, attempts, and (to the last bit) metrics and losses.
+
+    Checked for trials that complete and that diverge, in stacks and alone.
     """
     raw = {
         "name": "own",
@@ -239,9 +240,9 @@ def test_the_ledger_is_that_of_ray(home):
     assert {where["stack"]["trials"] for *_, where in contents[0].values()} == {1, 2}
 
 
-def content(ledger, every):
-    """What the ledger has of trials, but for times and machines, by id. Losses in full as text, where NaN equals NaN."""
-    kept = ("commit", "dataset", "source", "data_hash", "classifiers", "device", "threads", "stack", "parameters", "packages")
+def content(ledger, trials):
+    """Returns what the ledger has of trials, without times and machines, by id. Losses are text in full precision: NaN equals NaN."""
+    names = ("commit", "dataset", "source", "data_hash", "classifiers", "device", "threads", "stack", "parameters", "packages")
     return {
         trial.id: (
             result.status,
@@ -250,8 +251,8 @@ def content(ledger, every):
             [{name: repr(value) for name, value in epoch.values.items() if name != "train/seconds"} for epoch in result.history],
             result.diverged_at_step,
             result.samples,
-            {name: result.provenance[name] for name in kept},
+            {name: result.provenance[name] for name in names},
         )
-        for trial in every
+        for trial in trials
         if (result := ledger.result(trial)) is not None
     }

@@ -1,4 +1,4 @@
-"""The queue: which job is next, and what is tried again. Without Ray, by a clock that the test sets."""
+"""The queue: which job is next, and which trials are tried again. Without Ray, with a clock that the test sets."""
 
 import pytest
 
@@ -10,42 +10,42 @@ from orchestrator.spec.sweep_file import parse
 
 
 def planned(models=("mvae", "mopoe"), seeds=3, **base):
-    """Trials of some models, seed by seed."""
+    """Returns trials of some models, seed by seed."""
     raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", **base}, "grid": {"model": list(models)}, "seeds": seeds}
     return in_order(parse(raw).trials)
 
 
 class Clock:
-    """Seconds, as the test wants them."""
+    """A clock that the test sets, in seconds."""
 
     def __init__(self):
         self.now = 0.0
 
     def __call__(self):
-        """The time."""
+        """Returns the time."""
         return self.now
 
 
 def queue_of(stacks, retries=2, held=lambda trial_id: False, lost=set, **resources):
-    """A queue with a clock of its own; the pause before try n + 1 is 10 n."""
+    """Returns a queue and its clock; the pause before try n + 1 is 10 n seconds."""
     clock = Clock()
-    made = Queue(jobs(stacks, {}), Resources(retries=retries, **resources), held, lost, clock, lambda tries: 10.0 * tries)
-    return made, clock
+    queue = Queue(jobs(stacks, {}), Resources(retries=retries, **resources), held, lost, clock, lambda tries: 10.0 * tries)
+    return queue, clock
 
 
-def one_by_one(every):
-    """Each trial alone."""
-    return [(trial,) for trial in every]
+def one_by_one(trials):
+    """Returns a stack for each trial."""
+    return [(trial,) for trial in trials]
 
 
 def ids(job: Job) -> list[str]:
-    """Of a job's trials."""
+    """Returns the ids of a job's trials."""
     return [trial.id for trial in job.trials]
 
 
 @pytest.mark.parametrize("second_fails", [False, True])
 def test_the_canary_gate_holds_the_rest_back(second_fails):
-    """Nothing but canaries is handed out until each has rehearsed; if one fails for good before that, nothing else starts."""
+    """Only canaries are handed out until each has rehearsed; if one fails for good before that, nothing else starts."""
     queue, clock = queue_of(one_by_one(planned()), retries=0)
     assert queue.next("a").rehearse
     assert queue.next("b").rehearse
@@ -64,7 +64,7 @@ def test_the_canary_gate_holds_the_rest_back(second_fails):
 
 
 def test_a_canary_that_is_tried_again_goes_on_holding_the_rest_back():
-    """Its second try rehearses, after the pause."""
+    """After the pause, its second try rehearses again; until then no other job starts."""
     queue, clock = queue_of(one_by_one(planned(["mopoe"])))
     queue.next("a")
     queue.broke("a", "no")
@@ -75,21 +75,20 @@ def test_a_canary_that_is_tried_again_goes_on_holding_the_rest_back():
 
 
 def test_of_one_seed_the_longest_comes_first_and_seeds_come_in_order():
-    """After the canaries: so that nobody waits for a long one that was begun last."""
-    every = planned(["mvae", "mopoe", "mmvae"], seeds=2)
-    seconds = {trial.id: {"mvae": 5.0, "mopoe": 9.0, "mmvae": 7.0}[trial.config.model] for trial in every}
-    made = jobs(one_by_one(every), seconds)
-    said = [(job.trials[0].config.model, job.trials[0].seed, job.rehearse) for job in made]
-    assert said == [(model, seed, seed == 0) for seed in (0, 1) for model in ("mopoe", "mmvae", "mvae")]
+    """This holds after the canaries. So no long trial that was begun last keeps the sweep waiting."""
+    trials = planned(["mvae", "mopoe", "mmvae"], seeds=2)
+    seconds = {trial.id: {"mvae": 5.0, "mopoe": 9.0, "mmvae": 7.0}[trial.config.model] for trial in trials}
+    order = [(job.trials[0].config.model, job.trials[0].seed, job.rehearse) for job in jobs(one_by_one(trials), seconds)]
+    assert order == [(model, seed, seed == 0) for seed in (0, 1) for model in ("mopoe", "mmvae", "mvae")]
 
 
 def test_what_failed_before_comes_last_and_is_no_canary():
-    """Neither where another trial of its kind can rehearse, nor where none is left: it would stop the sweep at each command."""
-    every = planned(["mvae", "mopoe"], seeds=2)
-    failed = {trial.id for trial in every if trial.config.model == "mvae" or trial.seed == 0}
-    made = jobs(one_by_one(every), dict.fromkeys(failed, 100.0), failed)
-    said = [(job.trials[0].config.model, job.trials[0].seed, job.rehearse) for job in made]
-    assert said == [("mopoe", 1, True), ("mvae", 0, False), ("mopoe", 0, False), ("mvae", 1, False)]
+    """No failed trial is a canary, also if no other trial of its kind is left: it would stop the sweep in every command."""
+    trials = planned(["mvae", "mopoe"], seeds=2)
+    failed = {trial.id for trial in trials if trial.config.model == "mvae" or trial.seed == 0}
+    in_order_of_start = jobs(one_by_one(trials), dict.fromkeys(failed, 100.0), failed)
+    order = [(job.trials[0].config.model, job.trials[0].seed, job.rehearse) for job in in_order_of_start]
+    assert order == [("mopoe", 1, True), ("mvae", 0, False), ("mopoe", 0, False), ("mvae", 1, False)]
 
 
 def test_at_once_bounds_what_runs():
@@ -104,19 +103,19 @@ def test_at_once_bounds_what_runs():
 
 
 def test_a_failed_trial_is_tried_again_after_a_growing_pause_as_often_as_allowed():
-    """With two retries: three tries, 10 and 20 seconds apart; then it has failed, with the last error."""
-    every = planned(["mopoe"], seeds=1)
-    queue, clock = queue_of(one_by_one(every))
+    """With two retries there are three tries, 10 and 20 seconds apart. Then the trial has failed, with the last error."""
+    trials = planned(["mopoe"], seeds=1)
+    queue, clock = queue_of(one_by_one(trials))
     times = []
     for attempt in range(3):
         while (job := queue.next(f"a{attempt}")) is None:
             clock.now += 1.0
-        assert ids(job) == [every[0].id]
+        assert ids(job) == [trials[0].id]
         queue.rehearsed(f"a{attempt}")
         times.append(clock.now)
         queue.broke(f"a{attempt}", f"error {attempt}")
     assert times == [0.0, 10.0, 30.0]
-    assert queue.failed == {every[0].id: "error 2"}
+    assert queue.failed == {trials[0].id: "error 2"}
     assert queue.over
 
 
@@ -125,26 +124,26 @@ def test_a_lost_node_is_nobodys_failure(known_after):
     """Five nodes are lost with no retries allowed, which becomes known at once or some time after the worker's death: the trial comes
     again each time, and then completes.
     """
-    every, lost = planned(["mopoe"], seeds=1), set()
-    queue, clock = queue_of(one_by_one(every), retries=0, lost=lambda: lost)
+    trials, lost = planned(["mopoe"], seeds=1), set()
+    queue, clock = queue_of(one_by_one(trials), retries=0, lost=lambda: lost)
     for node in "abcde":
-        assert ids(queue.next(node)) == [every[0].id]
+        assert ids(queue.next(node)) == [trials[0].id]
         queue.broke(node, "killed", node)
         assert not queue.over
         clock.now += known_after
         assert known_after == 0.0 or queue.next("too early") is None
         lost.add(node)
     assert queue.next("f") is not None
-    queue.ended("f", every[0].id)
+    queue.ended("f", trials[0].id)
     queue.done("f")
     assert queue.over
     assert queue.failed == {}
 
 
 def test_a_killed_worker_of_a_node_that_lives_has_failed():
-    """After the time that a verdict on the node takes, and not before."""
-    (trial,) = every = planned(["mopoe"], seeds=1)
-    queue, clock = queue_of(one_by_one(every), retries=0)
+    """The trial fails after the time that a verdict on the node takes, and not before."""
+    (trial,) = trials = planned(["mopoe"], seeds=1)
+    queue, clock = queue_of(one_by_one(trials), retries=0)
     queue.next("a")
     queue.broke("a", "killed", "node")
     clock.now = VERDICT_SECONDS - 1
@@ -157,10 +156,10 @@ def test_a_killed_worker_of_a_node_that_lives_has_failed():
 
 
 def test_a_trial_that_kills_every_node_fails_in_the_end():
-    """A hundred nodes are forgiven, and the next is not."""
-    (trial,) = every = planned(["mopoe"], seeds=1)
+    """The loss of a hundred nodes is forgiven, and the next loss is not."""
+    (trial,) = trials = planned(["mopoe"], seeds=1)
     lost = set()
-    queue, _ = queue_of(one_by_one(every), retries=0, lost=lambda: lost)
+    queue, _ = queue_of(one_by_one(trials), retries=0, lost=lambda: lost)
     for node in range(MOST_LOST_NODES + 1):
         assert queue.next(str(node)) is not None
         queue.broke(str(node), "killed", str(node))
@@ -170,10 +169,10 @@ def test_a_trial_that_kills_every_node_fails_in_the_end():
 
 
 def test_of_a_stack_that_always_fails_each_trial_has_a_try_of_its_own():
-    """One of three trials kills every worker: it alone has failed in the end."""
-    every = planned(["mopoe"], seeds=3)
-    queue, clock = queue_of([tuple(every)], retries=1)
-    bad, ended, tries = every[1].id, set(), 0
+    """If one of three trials kills every worker, only that trial has failed in the end."""
+    trials = planned(["mopoe"], seeds=3)
+    queue, clock = queue_of([tuple(trials)], retries=1)
+    bad, ended, tries = trials[1].id, set(), 0
     while not queue.over:
         job = queue.next("k")
         if job is None:
@@ -188,49 +187,49 @@ def test_of_a_stack_that_always_fails_each_trial_has_a_try_of_its_own():
             for trial_id in ids(job):
                 queue.ended("k", trial_id)
             queue.done("k")
-    assert ended == {every[0].id, every[2].id}
+    assert ended == {trials[0].id, trials[2].id}
     assert queue.failed == {bad: "killed"}
     assert tries == 2 + 3
 
 
 def test_what_ended_before_a_worker_broke_is_not_run_again():
-    """Of a stack of three, one has ended and one has raised by itself when the worker is killed: two come again."""
-    every = planned(["mopoe"], seeds=3)
-    queue, clock = queue_of([tuple(every)])
+    """In a stack of three, one trial has ended and one has raised when the worker is killed: two trials are tried again."""
+    trials = planned(["mopoe"], seeds=3)
+    queue, clock = queue_of([tuple(trials)])
     queue.next("a")
     queue.rehearsed("a")
-    queue.ended("a", every[0].id)
-    queue.raised("a", every[1].id)
+    queue.ended("a", trials[0].id)
+    queue.raised("a", trials[1].id)
     queue.broke("a", "killed")
     clock.now = 10.0
-    assert sorted(ids(queue.next("b"))) == sorted([every[1].id, every[2].id])
+    assert sorted(ids(queue.next("b"))) == sorted([trials[1].id, trials[2].id])
 
 
 def test_a_trial_that_falls_does_not_take_its_stack_along():
-    """The stack ends by itself; only the trial that raised is tried again, alone, and has failed after its last try."""
-    every = planned(["mopoe"], seeds=2)
-    queue, clock = queue_of([tuple(every)], retries=1)
+    """If a stack finishes, only the trial that raised is tried again, alone; it has failed after its last try."""
+    trials = planned(["mopoe"], seeds=2)
+    queue, clock = queue_of([tuple(trials)], retries=1)
     for key in ("a", "b"):
-        assert every[0].id in ids(queue.next(key))
+        assert trials[0].id in ids(queue.next(key))
         queue.rehearsed(key)
-        queue.raised(key, every[0].id)
-        queue.ended(key, every[1].id)
+        queue.raised(key, trials[0].id)
+        queue.ended(key, trials[1].id)
         queue.done(key, "ValueError")
         clock.now += 20.0
     assert queue.over
-    assert queue.failed == {every[0].id: "ValueError"}
+    assert queue.failed == {trials[0].id: "ValueError"}
 
 
 def test_what_another_sweep_trains_comes_again_when_that_has_ended():
-    """It is put off without counting as a try, is not handed out while it is held, and lets the others go first."""
-    every = planned(["mopoe"], seeds=2)
-    held = {every[0].id}
-    queue, clock = queue_of(one_by_one(every), 0, lambda trial_id: trial_id in held)
+    """Such a trial waits without counting as a try, is not handed out while another sweep holds it, and lets the others go first."""
+    trials = planned(["mopoe"], seeds=2)
+    held = {trials[0].id}
+    queue, clock = queue_of(one_by_one(trials), 0, lambda trial_id: trial_id in held)
     queue.next("a")
-    queue.busy("a", [every[0].id])
+    queue.busy("a", [trials[0].id])
     queue.done("a")
-    assert ids(queue.next("b")) == [every[1].id]
-    queue.ended("b", every[1].id)
+    assert ids(queue.next("b")) == [trials[1].id]
+    queue.ended("b", trials[1].id)
     queue.done("b")
     for _ in range(50):
         clock.now += 10.0
@@ -238,7 +237,7 @@ def test_what_another_sweep_trains_comes_again_when_that_has_ended():
         assert not queue.over
     held.clear()
     clock.now += 10.0
-    assert ids(queue.next("c")) == [every[0].id]
+    assert ids(queue.next("c")) == [trials[0].id]
 
 
 def test_a_full_disk_stops_everything_and_fails_nothing():

@@ -1,4 +1,4 @@
-"""What fits on a cluster's nodes, those of an autoscaler included."""
+"""How many trials fit on a cluster's nodes, with those that an autoscaler may add."""
 
 import pytest
 import yaml
@@ -25,13 +25,13 @@ BOX = {"CPU": 64.0, "GPU": 8.0}
     ],
 )
 def test_trials_are_counted_node_by_node(resources, there, fit):
-    """CPUs and fractions of GPUs bound what runs at once, and no trial is spread over two nodes."""
+    """CPUs and fractions of GPUs limit how many trials run at once, and no trial is spread over two nodes."""
     asked = Resources(**resources)
     assert node_slots.slots(asked, node_slots.gpus(asked, there), there) == fit
 
 
 def test_what_no_node_has_is_refused_and_what_an_autoscaler_may_bring_is_not(tmp_path, monkeypatch):
-    """With the head alone a GPU is refused; with the file of `ray up` on the head its workers count, up to the cluster's limit."""
+    """With only a head, a GPU is refused. If the head has the file of `ray up`, the workers in it count, up to the cluster's limit."""
     head, asked = {"CPU": 0.0}, Resources(gpu=0.5, cpu=2)
     with pytest.raises(UserError) as caught:
         node_slots.gpus(asked, [head])
@@ -49,7 +49,7 @@ def test_what_no_node_has_is_refused_and_what_an_autoscaler_may_bring_is_not(tmp
 
 
 def test_a_cpu_does_where_there_is_no_gpu_if_that_was_said():
-    """`cpu_will_do` asks for no GPU where no node has one, and for one where some has."""
+    """With `cpu_will_do`, a trial asks for a GPU only if a node has one."""
     asked = Resources(gpu=1, cpu_will_do=True)
     assert node_slots.gpus(asked, [{"CPU": 4.0}]) == 0
     assert node_slots.gpus(asked, [BOX]) == 1

@@ -1,4 +1,4 @@
-"""What a plan says of costs, of the CPUs that there are, and of trials that are new for the sake of one field."""
+"""The plan: costs, the CPUs of the process, proposals of a search, and trials that are new because of one field."""
 
 import json
 import os
@@ -25,12 +25,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def config(**fields):
-    """A configuration of MoPoE."""
+    """Returns a configuration of MoPoE."""
     return TrainingConfig.model_validate({"model": "mopoe", "kl": "sum"} | fields)
 
 
 def test_an_evaluation_is_estimated_as_it_was_measured():
-    """Of every evaluation on the page of measurements, by dataset, networks, model and number of modalities, within a third."""
+    """Each estimate is within a third of the time in docs/performance.md, by dataset, networks, model and number of modalities."""
     sections = json.loads((ROOT / "docs" / "performance.json").read_text())["sections"]
     tested = {"small": {"mnist_svhn_text": 1000, "polymnist": 200}, "paper": {"mnist_svhn_text": 250, "polymnist": 100}}
     pairs = []
@@ -42,12 +42,12 @@ def test_an_evaluation_is_estimated_as_it_was_measured():
         fields = {"dataset": "polymnist", "networks": "small", "test_examples": 200, "modality_count": row["modalities"]}
         pairs.append((config(model=row["model"], **fields), row["evaluation_s"]))
     assert len(pairs) == 10
-    for one, seconds in pairs:
-        assert costs.evaluation_seconds(one) == pytest.approx(seconds, rel=1 / 3)
+    for example, seconds in pairs:
+        assert costs.evaluation_seconds(example) == pytest.approx(seconds, rel=1 / 3)
 
 
 def test_an_evaluation_costs_more_with_subsets_examples_samples_and_networks():
-    """Each alone raises it, roughly in proportion where it is most of the work; all subsets of five modalities are 31."""
+    """Each alone raises the cost, roughly in proportion if it causes most of the work; five modalities have 31 subsets."""
     usual = config(dataset="polymnist", networks="small", test_examples=1000)
     base = costs.evaluation_seconds(usual)
     assert costs.evaluation(usual) == costs.Evaluation(subsets=31, test_examples=1000, samples=15)
@@ -66,29 +66,29 @@ def test_an_evaluation_costs_more_with_subsets_examples_samples_and_networks():
 @pytest.mark.parametrize("dataset", ["mnist_svhn_text", "polymnist", "celeba"])
 @pytest.mark.parametrize("networks", ["paper", "small"])
 def test_every_configuration_has_an_estimate(dataset, networks):
-    """For every dataset and networks of the project, both numbers are there and above 0."""
-    one = config(dataset=dataset, networks=networks)
-    assert costs.evaluation_seconds(one) > 0
-    assert costs.training_seconds(one) > 0
+    """For every dataset and networks of the project, the seconds of training and of evaluation are above 0."""
+    example = config(dataset=dataset, networks=networks)
+    assert costs.evaluation_seconds(example) > 0
+    assert costs.training_seconds(example) > 0
 
 
 def test_measured_times_are_scaled_to_what_a_trial_does():
-    """A past evaluation of 3 subsets that took 7 s makes one of 31 subsets cost 7 s times the ratio of their work; one that diverged,
-    and was not evaluated, does not count.
+    """If a past evaluation of 3 subsets took 7 s, one of 31 subsets costs 7 s times the ratio of their work. A diverged trial, which was
+    not evaluated, does not count.
     """
     fields = {"dataset": "polymnist", "networks": "small", "model": "mopoe", "epochs": 1}
     small, large = (Cell(TrainingConfig.model_validate(fields | {"modality_count": count})) for count in (2, 5))
     past = [result(small, 0, {COHERENCE: 0.5}), result(small, 1, {}, status="diverged")]
     object.__setattr__(past[0], "evaluate_seconds", 7.0)
     object.__setattr__(past[1], "evaluate_seconds", 0.0)
-    found = planning.estimate([Trial(large, 0)], past)
+    estimate = planning.estimate([Trial(large, 0)], past)
     ratio = costs.evaluation_seconds(large.config) / costs.evaluation_seconds(small.config)
-    assert found.guessed == 0
-    assert found.evaluation_hours * 3600 == pytest.approx(7 * ratio)
+    assert estimate.guessed == 0
+    assert estimate.evaluation_hours * 3600 == pytest.approx(7 * ratio)
 
 
 def test_the_plan_says_what_evaluation_does(tmp_path, types_here):
-    """Subsets, test examples and importance samples of what is left, and for how many CPUs it counts."""
+    """The plan prints the subsets, test examples and importance samples of the evaluations, and the CPUs that it assumes."""
     base = {"dataset": "polymnist", "networks": "small", "model": "mopoe", "test_examples": 700}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": base, "grid": {"modality_count": [2, 5]}}))
     code, out, _ = types_here("plan", tmp_path / "s.yaml", "--storage", tmp_path / "runs")
@@ -102,11 +102,11 @@ def test_the_plan_says_what_evaluation_does(tmp_path, types_here):
 
 
 def lengths_of(tmp_path, hours, **changes):
-    """A plan of trials of one cell that take so many hours, seed by seed."""
+    """Returns a plan of trials of one cell; `hours` has how long each seed takes."""
     trials = [Trial(cell(), seed) for seed in range(len(hours))]
-    made = planning.make(trials, Ledger(tmp_path / "runs"))
+    plan = planning.make(trials, Ledger(tmp_path / "runs"))
     seconds = {trial.id: length * 3600 for trial, length in zip(trials, hours, strict=True)}
-    return replace(made, estimate=replace(made.estimate, seconds=seconds), **changes)
+    return replace(plan, estimate=replace(plan.estimate, seconds=seconds), **changes)
 
 
 @pytest.mark.parametrize(
@@ -123,15 +123,15 @@ def lengths_of(tmp_path, hours, **changes):
     ids=["the longest", "a last worker alone", "one left over", "one", "GPUs", "no GPU", "nothing"],
 )
 def test_time_is_counted_as_the_queue_hands_trials_out(tmp_path, hours, resources, gpus, expected):
-    """On four CPUs: no less than the longest trial, and whole trials on each worker."""
-    made = lengths_of(tmp_path, hours)
-    assert planning.wall_hours(made, Resources(**resources), 4, gpus) == pytest.approx(expected)
+    """On four CPUs the time is at least that of the longest trial, and no trial is split between workers."""
+    plan = lengths_of(tmp_path, hours)
+    assert planning.wall_hours(plan, Resources(**resources), 4, gpus) == pytest.approx(expected)
 
 
 def test_trials_that_a_search_has_still_to_propose_take_their_time(tmp_path):
-    """Three of two hours each follow two of one hour, on two workers."""
-    made = lengths_of(tmp_path, [1, 1], proposals=planning.Proposals(3, 3, 3 * 2 * 3600.0, guessed=True))
-    assert planning.wall_hours(made, Resources(), 2) == pytest.approx(1 + 2 + 2)
+    """On two workers, three proposed trials of two hours each follow two trials of one hour."""
+    plan = lengths_of(tmp_path, [1, 1], proposals=planning.Proposals(3, 3, 3 * 2 * 3600.0, guessed=True))
+    assert planning.wall_hours(plan, Resources(), 2) == pytest.approx(1 + 2 + 2)
 
 
 # What a search has still to propose
@@ -145,7 +145,7 @@ SEARCH = {
 
 
 def proposals_of(ledger, found=0, ended=0, **search):
-    """What is still to be proposed when some cells have been found, of which some have ended."""
+    """Returns what a search may still propose after it has proposed some cells, of which some have ended."""
     spec = parse(SEARCH | {"search": SEARCH["search"] | search})
     spec = spec.with_cells(PlannedCell(spec.cell_of({"beta": 1 + place / 10}), (0, 1)) for place in range(found))
     for trial in spec.trials[: 2 * ended]:
@@ -156,7 +156,7 @@ def proposals_of(ledger, found=0, ended=0, **search):
 
 
 def test_cells_that_are_to_be_proposed_are_counted_with_their_seeds(tmp_path):
-    """All of them before the first, the rest later, none at the end; a grid has no more than its points."""
+    """All cells count before the first proposal, the rest later, none at the end; a grid has no more cells than points."""
     ledger = Ledger(tmp_path / "runs")
     for fields, expected in (
         ({}, (10, 20)),
@@ -171,7 +171,7 @@ def test_cells_that_are_to_be_proposed_are_counted_with_their_seeds(tmp_path):
 
 
 def test_a_proposed_trial_takes_what_past_ones_took(tmp_path):
-    """3 s of a trial with one epoch make 36 s of twelve; without a past trial it is a guess."""
+    """If a trial of one epoch took 3 s, twelve take 36 s; without a past trial the time is a guess."""
     ledger = Ledger(tmp_path / "runs")
     assert proposals_of(ledger).guessed
     left = proposals_of(ledger, found=4, ended=1)
@@ -180,20 +180,20 @@ def test_a_proposed_trial_takes_what_past_ones_took(tmp_path):
 
 
 def test_a_limit_of_hours_counts_what_was_spent(tmp_path):
-    """Of 60 s, 6 are spent and 18 are needed by what is proposed; the rest is the most that more may take."""
+    """Of 60 s, 6 are spent and the proposed trials need 18: further trials may take at most the rest."""
     left = proposals_of(Ledger(tmp_path / "runs"), found=4, ended=1, cells=1000, stop={"trial_hours": 60 / 3600})
     assert left.seconds == pytest.approx(60 - 2 * 3 - 6 * 3)
 
 
 def test_a_search_that_may_have_ended_early_is_not_counted_on(tmp_path):
-    """All that it proposed has ended, and it may stop by itself: then nothing is promised."""
+    """If all its trials have ended and it may stop by itself, no further trials are counted."""
     ledger = Ledger(tmp_path / "runs")
     assert proposals_of(ledger, found=4, ended=4, stop={"trial_hours": 5}).trials == 0
     assert proposals_of(ledger, found=5, ended=4, stop={"trial_hours": 5}).trials == 10
 
 
 def test_the_plan_says_data_source_scale_and_storage(tmp_path, types_here):
-    """Of each dataset, whether it is embedded, original or the user's own."""
+    """For each dataset, the plan says whether it is embedded, original or the user's own."""
     base = {"scale": "smoke", "model": "mopoe"}
     raw = {"name": "s", "base": base, "grid": {"dataset": ["mnist_svhn_text", "polymnist"]}}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(raw))
@@ -209,7 +209,7 @@ def test_the_plan_says_data_source_scale_and_storage(tmp_path, types_here):
 
 
 def test_cpus_are_those_that_the_process_may_use():
-    """A process that is bound to one CPU has one, whatever the machine has."""
+    """A process that is bound to one CPU may use one, however many the machine has."""
     allowed = os.sched_getaffinity(0)
     assert 1 <= cpus.usable() <= len(allowed)
     os.sched_setaffinity(0, {min(allowed)})
@@ -232,7 +232,7 @@ def test_cpus_are_those_that_the_process_may_use():
     ],
 )
 def test_a_containers_limit_counts(group, files, expected, tmp_path, monkeypatch):
-    """Of both versions of control groups, its own and those around it; parts of a CPU are cut off, but for the first."""
+    """Both versions of control groups count, and the groups around the innermost. The number is rounded down, to 1 at least."""
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content + "\n")
@@ -244,7 +244,7 @@ def test_a_containers_limit_counts(group, files, expected, tmp_path, monkeypatch
 
 
 def test_more_cpus_a_trial_than_the_process_has_are_refused(tmp_path, types_here, monkeypatch):
-    """With the field, its line and the number that there is."""
+    """The error names the field, its line and the CPUs of the process."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     base = "{dataset: mnist_svhn_text, model: mopoe, networks: small}"
     (tmp_path / "s.yaml").write_text(f"name: s\nbase: {base}\nresources:\n  cpu: 2\nstorage: {tmp_path / 'runs'}\n")
@@ -267,7 +267,7 @@ SWEEP = {
 
 @pytest.fixture
 def done(tmp_path):
-    """A ledger in which every trial of the sweep has ended."""
+    """Returns a ledger in which every trial of the sweep has completed."""
     ledger = Ledger(tmp_path / "runs")
     for trial in parse(SWEEP).trials:
         ledger.begin(trial)
@@ -277,23 +277,23 @@ def done(tmp_path):
 
 @pytest.mark.parametrize(("field", "value"), [("epochs", 60), ("batch_size", 128), ("latent_dim", 5), ("likelihood", "normal")])
 def test_one_field_that_makes_finished_trials_new_is_named(field, value, done):
-    """With both values and the number of trials, whichever field it is."""
+    """Any such field is named with both values and the number of trials."""
     changed = SWEEP | {"base": SWEEP["base"] | {field: value}}
-    made = planning.make(parse(changed).trials, done)
-    was = SWEEP["base"].get(field, TrainingConfig.model_fields[field].default)
-    assert made.differing == (one_field_apart.Differing(field, 4, (value,), (was,)),)
-    assert len(made.fresh) == 4
+    plan = planning.make(parse(changed).trials, done)
+    before = SWEEP["base"].get(field, TrainingConfig.model_fields[field].default)
+    assert plan.differing == (one_field_apart.Differing(field, 4, (value,), (before,)),)
+    assert len(plan.fresh) == 4
 
 
 def test_epochs_that_a_grid_varies_are_named_too(done):
-    """The sweep's own values of epochs are no reason to be silent."""
+    """`epochs` is named although the sweep itself has several values of it."""
     base = {key: value for key, value in SWEEP["base"].items() if key != "epochs"}
-    made = planning.make(parse(SWEEP | {"base": base, "grid": SWEEP["grid"] | {"epochs": [40, 50]}}).trials, done)
-    assert [(one.field, one.trials, one.there) for one in made.differing] == [("epochs", 8, (30,))]
+    plan = planning.make(parse(SWEEP | {"base": base, "grid": SWEEP["grid"] | {"epochs": [40, 50]}}).trials, done)
+    assert [(row.field, row.trials, row.there) for row in plan.differing] == [("epochs", 8, (30,))]
 
 
 def test_nothing_is_said_where_nothing_was_lost(done):
-    """Further seeds, another value of what the sweep varies, two changed fields, and a sweep that is done."""
+    """A finished sweep, further seeds, a new value of a varied field, and two changed fields give no message."""
     more_models = SWEEP | {"grid": {"model": ["mvae", "mopoe", "mmvae"]}}
     two_fields = SWEEP | {"base": SWEEP["base"] | {"epochs": 60, "batch_size": 128}}
     for raw in (SWEEP, SWEEP | {"seeds": 5}, more_models, two_fields):
@@ -301,18 +301,18 @@ def test_nothing_is_said_where_nothing_was_lost(done):
 
 
 def test_trials_of_an_earlier_recipe_are_named(done):
-    """What a former version of the program finished is new now, and the recipe is named."""
+    """Trials that an earlier version of the program finished are new now, and the recipe is named."""
     for trial in parse(SWEEP).trials:
         old_id, path = f"old{trial.id}", done.folder(trial) / "trial.json"
         content = records.read(path, records.Identity("trial", trial.id))
         records.write(path, records.Identity("trial", old_id), content | {"recipe": 1, "id": old_id})
         done.folder(trial).rename(done.folder(trial).with_name(old_id))
-    made = planning.make(parse(SWEEP).trials, done)
-    assert [(one.field, one.trials, one.there) for one in made.differing] == [("recipe", 4, (1,))]
+    plan = planning.make(parse(SWEEP).trials, done)
+    assert [(row.field, row.trials, row.there) for row in plan.differing] == [("recipe", 4, (1,))]
 
 
 def test_plan_and_sweep_say_it(done, tmp_path, types_here):
-    """One line with the field, both values and the number of trials."""
+    """`plan` prints one line with the field, both values and the number of trials."""
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump(SWEEP | {"base": SWEEP["base"] | {"epochs": 60}, "storage": str(tmp_path / "runs")}))
     code, out, _ = types_here("plan", path)
@@ -321,8 +321,8 @@ def test_plan_and_sweep_say_it(done, tmp_path, types_here):
 
 
 def test_a_record_from_before_a_field_has_its_default():
-    """A configuration that was written when there was no such field is compared as if it said the default."""
+    """A configuration that was recorded before a field existed is compared as if it had the field's default."""
     new = Trial(cell(epochs=60), 0)
     old = {"seed": 0, "recipe": one_field_apart.RECIPE, "config": Trial(cell(epochs=30), 0).config.model_dump(mode="json")}
     del old["config"]["weight_decay"]
-    assert [(one.field, one.there) for one in one_field_apart.find([new], [new], [old])] == [("epochs", (30,))]
+    assert [(row.field, row.there) for row in one_field_apart.find([new], [new], [old])] == [("epochs", (30,))]

@@ -1,4 +1,4 @@
-"""What Ray has to find in the environment when it is imported."""
+"""The environment variables that Ray needs when it is imported."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What Tune and its workers report, on its way to the queue: a process that died, and one that raised."""
+"""How reports of Tune and its workers reach the queue: a job that ended, an error, and a process that died."""
 
 from types import SimpleNamespace
 
@@ -18,18 +18,18 @@ RAISED = "Traceback (most recent call last):\nValueError: no"
 
 
 class Recorder(Observer):
-    """Keeps all events."""
+    """Records all events."""
 
     def __init__(self):
         self.events = []
 
     def notify(self, event):
-        """Keep it."""
+        """Record an event."""
         self.events.append(event)
 
 
 class Tune:
-    """Tune's side, with one trial of Tune that has the queue's only job."""
+    """Stands for Tune, with one Tune trial that has the queue's only job."""
 
     def __init__(self, folder, lost=()):
         self.queue = Queue(jobs([(TRIAL,)], {}), Resources(retries=0), lost=lambda: set(lost))
@@ -38,17 +38,17 @@ class Tune:
         self.trial = SimpleNamespace(trial_id="key", config=JobSearch(self.queue, start).suggest("key"))
 
     def receives(self, *messages):
-        """Messages of the worker, in their order."""
+        """Hand over messages of the worker, in their order."""
         for message in messages:
             self.callback.on_trial_result(0, [], self.trial, {MESSAGES: [message]})
 
     def loses_the_worker(self):
-        """Tune's trial has ended with an error."""
+        """End Tune's trial with an error."""
         self.callback.on_trial_error(0, [], self.trial)
 
 
 def test_events_of_a_worker_reach_queue_and_observer(tmp_path):
-    """A job that ends by itself leaves nothing to do; the observer has its events in their order."""
+    """After a job has ended nothing is left to do, and the observer has its events in their order."""
     tune, events = Tune(tmp_path), [TrialsBegun({TRIAL.id: 1}, "worker"), TrialEnded(TRIAL.id, "completed")]
     tune.receives(JobTaken("node"), *events, JobEnded())
     assert tune.recorder.events == events
@@ -58,7 +58,7 @@ def test_events_of_a_worker_reach_queue_and_observer(tmp_path):
 
 @pytest.mark.parametrize("lost", [(), ("node",)], ids=["node lives", "node lost"])
 def test_an_error_that_the_worker_has_sent_is_the_trials_own(tmp_path, lost):
-    """Without a try left the trial has failed at once, with the worker's traceback, whatever happened to the node."""
+    """A trial without tries left fails at once, with the worker's traceback, also if its node is lost."""
     tune = Tune(tmp_path, lost)
     tune.receives(JobTaken("node"), JobRaised(RAISED))
     tune.loses_the_worker()
@@ -68,7 +68,7 @@ def test_an_error_that_the_worker_has_sent_is_the_trials_own(tmp_path, lost):
 
 @pytest.mark.parametrize(("lost", "again"), [((), False), (("node",), True)], ids=["node lives", "node lost"])
 def test_a_worker_that_died_without_a_word_may_have_lost_its_node(tmp_path, lost, again):
-    """The trial waits for the verdict on its node; where the node is lost, it is handed out once more."""
+    """The trial waits for the verdict on its node; if the node is lost, it is handed out again."""
     tune = Tune(tmp_path, lost)
     tune.receives(JobTaken("node"))
     tune.loses_the_worker()

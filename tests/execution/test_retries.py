@@ -1,4 +1,4 @@
-"""Which errors are tried again: those of the machine, and not those that the same code raises each time."""
+"""Which errors are tried again: those of the machine, but not those that the same code raises each time."""
 
 import errno
 
@@ -23,7 +23,7 @@ TWO = torch.zeros(2, 3)
 
 
 def raised_by(function):
-    """The error that a function raises, with its traceback."""
+    """Returns the error that a function raises, with its traceback."""
     try:
         function()
     except Exception as error:
@@ -32,7 +32,7 @@ def raised_by(function):
 
 
 class Flat(nn.Module):
-    """A decoder that reshapes to what its input does not hold."""
+    """A decoder that reshapes its input to a shape of another size."""
 
     def forward(self, x):
         """Raises."""
@@ -66,7 +66,7 @@ MISMATCHES = {
 
 @pytest.mark.parametrize("name", MISMATCHES)
 def test_what_the_same_code_raises_each_time_is_not_tried_again(name):
-    """Errors of shapes, as torch itself raises them, and of types, names and keys."""
+    """These are errors of shapes, raised by torch itself, and errors of types, names and keys."""
     assert fails_again(raised_by(MISMATCHES[name]))
 
 
@@ -92,12 +92,12 @@ OF_THE_MACHINE = {
 
 @pytest.mark.parametrize("name", OF_THE_MACHINE)
 def test_what_may_come_from_the_machine_is_tried_again(name):
-    """Also what nobody has seen before, and errors of files that derive from ValueError."""
+    """Unknown types of errors are tried again, too, and errors of files that derive from ValueError."""
     assert not fails_again(OF_THE_MACHINE[name])
 
 
 def test_what_stands_behind_an_error_counts():
-    """A ValueError that a lost disk led to is tried again, and one that replaced it on purpose is not."""
+    """A ValueError is tried again if a lost disk caused it, but not if it replaced that error on purpose (`from None`)."""
 
     def because():
         try:
@@ -116,7 +116,7 @@ def test_what_stands_behind_an_error_counts():
 
 
 def test_an_error_that_passed_through_storage_is_tried_again(tmp_path, monkeypatch):
-    """Whatever its type: a library of remote files raises a ValueError of a closed connection."""
+    """This holds for any type of error: a library for remote files raises a ValueError if a connection is closed."""
 
     class Closed:
         def glob(self, pattern):
@@ -130,12 +130,12 @@ def test_an_error_that_passed_through_storage_is_tried_again(tmp_path, monkeypat
 
 
 def planned(seeds):
-    """Trials of one cell."""
+    """Returns trials of one cell."""
     return parse({"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "seeds": seeds}).trials
 
 
 def test_the_queue_gives_up_at_once_what_would_fail_again():
-    """With two retries left the trial has failed after one attempt; a canary so stops the sweep, and nothing waits."""
+    """With two retries left, the trial fails after one attempt. If it is a canary, that stops the sweep, and no job waits."""
     (trial,) = planned(1)
     queue = Queue(jobs([(trial,)], {}), Resources(retries=2), pause=lambda tries: 0.0)
     queue.next("a")
@@ -147,7 +147,7 @@ def test_the_queue_gives_up_at_once_what_would_fail_again():
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the stack broke", "one trial raised"])
 def test_a_stack_that_would_fail_again_is_tried_trial_by_trial_and_no_further(whole):
-    """One that always fails takes no other with it: each trial that failed has one attempt of its own, and not three of the stack."""
+    """A trial that always fails does not fail the others: each failed trial gets one attempt alone, and the stack not three."""
     first, second = planned(2)
     queue = Queue(jobs([(first, second)], {}), Resources(retries=2), pause=lambda tries: 0.0)
     queue.next("a")
@@ -174,7 +174,7 @@ def test_a_stack_that_would_fail_again_is_tried_trial_by_trial_and_no_further(wh
     ("error", "attempts"), [(ValueError("shape"), 1), (OSError(errno.EIO, "disk"), 3)], ids=["code", "machine"]
 )
 def test_a_trial_is_tried_again_only_where_that_may_help(own_home, monkeypatch, error, attempts):
-    """Two retries are allowed: one attempt at what would fail again, three at what may not."""
+    """With two retries there is one attempt if the error would come again, and three if it may not."""
 
     def broken(*arguments):
         raise error

@@ -1,4 +1,4 @@
-"""Times as a person says them."""
+"""Durations and times in words."""
 
 import re
 from datetime import datetime, timedelta
@@ -26,13 +26,13 @@ NOW = datetime(2026, 3, 4, 9, 30)  # a Wednesday
     ],
 )
 def test_a_length_of_time_has_one_unit(seconds, said):
-    """And a number that one can say."""
+    """Each text has one unit and a round number."""
     assert about(seconds) == said
 
 
 def test_what_is_said_is_near_and_short():
-    """From four seconds over ten orders of magnitude: at most two significant figures, no power of ten, within a quarter of it,
-    and never less for more.
+    """From four seconds on over ten orders of magnitude, a text has at most two significant figures and no power of ten. It is within a
+    quarter of the duration, and never less for a longer one.
     """
     last = 0.0
     for step in range(12, 220):
@@ -57,5 +57,5 @@ def test_what_is_said_is_near_and_short():
     ],
 )
 def test_the_end_is_said_by_what_one_would_look_at(wait, said):
-    """A watch today, a weekday within a week, else a calendar."""
+    """The end is a time today, a weekday and time within a week, else a date."""
     assert done_about(wait.total_seconds(), NOW) == said

@@ -1,4 +1,4 @@
-"""Ctrl-C is heard at once."""
+"""Ctrl-C is answered at once."""
 
 import hashlib
 import os
@@ -11,12 +11,12 @@ import pytest
 from orchestrator.monitor import interrupts
 
 LONG = 4_000_000
-"""Rounds of a hash, which takes about a second, without a look at signals and without Python's lock."""
+"""Rounds of a hash that takes about a second. It neither checks for signals nor holds Python's lock."""
 
 
 @pytest.fixture
 def handled():
-    """What Python's handler has been called for, while it takes the place of the usual one."""
+    """Replaces the handler of Ctrl-C, and yields the signals that it was called with."""
     numbers = []
     before = signal.signal(signal.SIGINT, lambda number, frame: numbers.append(number))
     yield numbers
@@ -24,7 +24,7 @@ def handled():
 
 
 def pressed_meanwhile(work):
-    """Ctrl-C is pressed while `work` runs in the main thread."""
+    """Press Ctrl-C while `work` runs in the main thread."""
     key = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
     key.start()
     work()
@@ -32,7 +32,7 @@ def pressed_meanwhile(work):
 
 
 def test_the_answer_comes_before_python_handles_the_signal(handled):
-    """While the main thread is in a long call to a library, which keeps handlers waiting, the answer is given all the same."""
+    """The answer comes while the main thread is in a long call to a library, during which handlers have to wait."""
     at_answer = []
     with interrupts.answered(lambda: at_answer.append(list(handled))):
         pressed_meanwhile(lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", LONG))
@@ -41,7 +41,7 @@ def test_the_answer_comes_before_python_handles_the_signal(handled):
 
 
 def test_only_the_first_one_is_answered_and_no_other_signal(handled):
-    """Two keys, one answer; a signal that is no Ctrl-C has none."""
+    """Two presses of Ctrl-C get one answer; another signal gets none."""
     answers = []
     before = signal.signal(signal.SIGUSR2, lambda number, frame: None)
     try:
@@ -59,7 +59,7 @@ def test_only_the_first_one_is_answered_and_no_other_signal(handled):
 
 
 def test_nothing_is_left_behind(handled):
-    """Afterwards no thread listens, and signals are written nowhere."""
+    """Afterwards no thread waits for signals, and no pipe receives them."""
     threads = threading.active_count()
     with interrupts.answered(lambda: None):
         assert threading.active_count() == threads + 1
@@ -68,7 +68,7 @@ def test_nothing_is_left_behind(handled):
 
 
 def test_the_first_key_is_noted_and_the_second_raises():
-    """The first sets the event; the second is a KeyboardInterrupt."""
+    """The first Ctrl-C sets the event; the second raises KeyboardInterrupt."""
     with interrupts.noted() as interrupted:
         assert not interrupted.is_set()
         os.kill(os.getpid(), signal.SIGINT)

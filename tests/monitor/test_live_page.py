@@ -1,4 +1,4 @@
-"""`watch`: the report's page, live, served on loopback to a browser on this machine and to nobody else."""
+"""`watch`: a live page with the report, served on loopback only to browsers on this machine."""
 
 import http.client
 import json
@@ -28,7 +28,7 @@ TALL = "<!doctype html><title>r</title><p>report {number}</p><details><summary>s
 
 
 class Drawer:
-    """Draws pages that say their number; fails where it is told to."""
+    """Draws pages that contain their number; fails if the test asks for it."""
 
     def __init__(self):
         self.drawn = 0
@@ -45,19 +45,19 @@ class Drawer:
 
 @pytest.fixture
 def ledger(tmp_path):
-    """An empty one."""
+    """An empty ledger."""
     return Ledger(tmp_path / "runs")
 
 
 @pytest.fixture
 def drawer():
-    """Who draws."""
+    """Draws the pages of a test."""
     return Drawer()
 
 
 @pytest.fixture
 def page(tmp_path, ledger, drawer, monkeypatch):
-    """The page of a sweep, without a rest between two reports."""
+    """The page of a sweep, without a pause between two reports."""
     monkeypatch.setattr(live_page, "LEAST_REST", 0.0)
     monkeypatch.setattr(live_page, "REST", 0.0)
     (tmp_path / "drawings").mkdir()
@@ -67,19 +67,19 @@ def page(tmp_path, ledger, drawer, monkeypatch):
 
 @pytest.fixture
 def address(page):
-    """Where it is served."""
+    """The address at which the page is served."""
     with page_server.served(page) as url:
         yield url
 
 
 def step(page):
-    """One look, and a drawing if it is due."""
+    """Read the ledger once, and draw a report if that is due."""
     page.look()
     page.draw()
 
 
 def get(address, path, method="GET", **headers):
-    """Status, headers and content of a request that is sent as it is written."""
+    """Returns status, headers and content of the answer to a request, whose path is sent unchanged."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
     connection.putrequest(method, path, skip_host="Host" in headers)
     for name, value in headers.items():
@@ -92,14 +92,14 @@ def get(address, path, method="GET", **headers):
 
 
 def state(address):
-    """What the page's script is given."""
+    """Returns the state that the page's script is given."""
     status, _, content = get(address, "/state")
     assert status == 200
     return json.loads(content)
 
 
 def test_before_a_trial_has_ended_it_shows_the_live_state(page, address, drawer, ledger):
-    """No report is drawn, nothing is wrong, and every trial is counted, also the one that runs."""
+    """No report is drawn, there is no problem, and every trial is counted, also the running one."""
     with Lease(ledger.storage) as lease:
         assert lease.claim(ledger.folder(EVERY[0])) is None
         ledger.begin(EVERY[0])
@@ -112,7 +112,7 @@ def test_before_a_trial_has_ended_it_shows_the_live_state(page, address, drawer,
 
 
 def test_a_report_is_drawn_when_a_trial_has_ended_and_not_otherwise(page, address, drawer, ledger):
-    """However often one looks. Its page is served, and the one before stays for those who read it."""
+    """It is drawn once, however often the ledger is read. Its page is served, and the report before it stays for its readers."""
     for number in (1, 2, 3):
         completes(ledger, EVERY[number])
         for _ in range(3):
@@ -126,7 +126,7 @@ def test_a_report_is_drawn_when_a_trial_has_ended_and_not_otherwise(page, addres
 
 
 def test_after_a_drawing_there_is_a_rest(page, drawer, ledger, monkeypatch):
-    """A trial that ends meanwhile is counted at once, and drawn after it."""
+    """A trial that ends during the pause is counted at once, and drawn after the pause."""
     monkeypatch.setattr(live_page, "LEAST_REST", 3600.0)
     completes(ledger, EVERY[0])
     step(page)
@@ -140,7 +140,7 @@ def test_after_a_drawing_there_is_a_rest(page, drawer, ledger, monkeypatch):
 
 
 def test_a_report_that_cannot_be_drawn_is_said_and_tried_again(page, drawer, ledger):
-    """The page goes on, with the report that it had."""
+    """The page keeps the last report, and shows the problem."""
     completes(ledger, EVERY[0])
     step(page)
     completes(ledger, EVERY[1])
@@ -154,7 +154,7 @@ def test_a_report_that_cannot_be_drawn_is_said_and_tried_again(page, drawer, led
 
 
 def test_a_store_that_is_away_is_said_and_looked_for_again(page, ledger, monkeypatch):
-    """The last state stays."""
+    """The last state stays on the page, with the problem."""
     completes(ledger, EVERY[0])
     step(page)
     with monkeypatch.context() as patch:
@@ -192,7 +192,7 @@ def test_a_store_that_is_away_is_said_and_looked_for_again(page, ledger, monkeyp
     ],
 )
 def test_nothing_outside_of_the_reports_is_served(path, page, address, ledger, tmp_path):
-    """Neither by dots, spelled in any way, nor by links, nor by a whole path."""
+    """Dots in any spelling, links and absolute paths do not lead out of the reports."""
     completes(ledger, EVERY[0])
     step(page)
     (tmp_path / "drawings/1/link.txt").symlink_to(tmp_path / "secret.txt")
@@ -222,7 +222,7 @@ def test_nothing_outside_of_the_reports_is_served(path, page, address, ledger, t
 )
 @pytest.mark.parametrize("path", ["/", "/state", "/watch.js", "/report/1/index.html"])
 def test_only_a_page_of_this_machine_may_ask(host, status, path, page, address, ledger):
-    """A page whose name was pointed at this machine names itself as host, and gets nothing."""
+    """A page of another site whose name was pointed at this machine sends that name as host, and is refused."""
     completes(ledger, EVERY[0])
     step(page)
     answered, _, content = get(address, path, Host=host)
@@ -231,7 +231,7 @@ def test_only_a_page_of_this_machine_may_ask(host, status, path, page, address, 
 
 
 def test_it_listens_on_loopback_and_only_answers_to_reading(address):
-    """No other address of this machine has the port; what would change something is no method of it, and HEAD has no content."""
+    """Other addresses of this machine do not have the port; only GET and HEAD are answered, and HEAD without content."""
     assert urlsplit(address).hostname == "127.0.0.1"
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         assert get(address, "/state", method)[0] == 501
@@ -241,7 +241,7 @@ def test_it_listens_on_loopback_and_only_answers_to_reading(address):
 
 
 def test_other_sites_may_neither_frame_nor_read_it(page, address, ledger):
-    """Every answer says so, and is kept by no cache."""
+    """The headers of every answer forbid both, and forbid caching."""
     completes(ledger, EVERY[0])
     step(page)
     for path in ("/", "/state", "/watch.js", "/watch.css", "/report/1/index.html", "/nothing"):
@@ -252,12 +252,12 @@ def test_other_sites_may_neither_frame_nor_read_it(page, address, ledger):
 
 
 def files_of(folder):
-    """Every file below a folder with its content, and every folder with the time of its last change."""
+    """Returns every file below a folder with its content, and every folder with the time of its last change."""
     return {path: path.read_bytes() if path.is_file() else path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
 
 
 def test_the_command_draws_the_real_report_and_changes_no_file(store, types_here, monkeypatch, undrawn):
-    """Of a sweep with two results: the report's page is there, and the storage is as it was, to the byte."""
+    """For a sweep with two results, the page of the report is served, and no byte of the storage changes."""
     before, shown = files_of(store.ledger.storage), []
 
     def read(page):
@@ -274,7 +274,7 @@ def test_the_command_draws_the_real_report_and_changes_no_file(store, types_here
 
 @pytest.mark.parametrize("port", [65536, -1])
 def test_a_port_that_is_none_is_refused(port, store, types_here):
-    """In one line, with the number and what is allowed."""
+    """The error is one line with the number and the allowed ones."""
     code, _, err = types_here("watch", store.file, "--port", port)
     (line,) = err.splitlines()
     assert code == 2
@@ -282,7 +282,7 @@ def test_a_port_that_is_none_is_refused(port, store, types_here):
 
 
 def test_a_port_that_is_taken_is_refused(address, store, types_here):
-    """In one line, with the number."""
+    """The error is one line with the number."""
     port = urlsplit(address).port
     code, _, err = types_here("watch", store.file, "--port", port)
     (line,) = err.splitlines()
@@ -291,7 +291,7 @@ def test_a_port_that_is_taken_is_refused(address, store, types_here):
 
 
 def test_ctrl_c_ends_it_and_nothing_else(ledger, tmp_path):
-    """While another process trains: exit code 0, no traceback, no temporary folder stays, and that process goes on."""
+    """While another process trains, Ctrl-C gives exit code 0, no traceback and no leftover folder, and that process goes on."""
     file = tmp_path / "t.yaml"
     file.write_text(yaml.safe_dump(RAW | {"storage": str(ledger.storage)}))
     worker = holds(ledger, ledger.folder(EVERY[0]))
@@ -316,16 +316,16 @@ def test_ctrl_c_ends_it_and_nothing_else(ledger, tmp_path):
 
 
 class Address(str):
-    """What a browser is told to open."""
+    """The address that the browser is to open."""
 
     def as_uri(self):
-        """The address itself."""
+        """Returns the address itself."""
         return str(self)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_a_browser_gets_a_new_report_without_losing_its_place(page, address, ledger, tmp_path):
-    """The frame stays as it is until there is a new report; then it has that, at the same place, with the same parts unfolded."""
+    """The frame changes only when there is a new report, and then shows it at the same place with the same parts unfolded."""
     completes(ledger, EVERY[0])
     step(page)
     frame = "document.getElementById('report').contentWindow"

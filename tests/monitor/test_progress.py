@@ -1,4 +1,4 @@
-"""What a sweep says while it runs."""
+"""The lines that a sweep prints while it runs."""
 
 import time
 
@@ -17,12 +17,12 @@ EVERY = SPEC.trials
 
 
 def running(some):
-    """Trials that are all being trained."""
+    """Returns progress on trials that all run."""
     return LiveSweep(SPEC, some, {trial.id: LiveTrial(State("running", 1, False)) for trial in some}, None)
 
 
 def test_ten_thousand_short_trials_do_not_wait_for_the_front(capsys, monkeypatch):
-    """A front that takes 20 ms is not made anew for each of two hundred trials that end within moments, but it is made once."""
+    """If two hundred trials end within moments, a front that takes 20 ms is computed, but not for each of them."""
     asked = []
 
     def front(spec, found):
@@ -41,7 +41,7 @@ def test_ten_thousand_short_trials_do_not_wait_for_the_front(capsys, monkeypatch
 
 
 def test_why_a_trial_is_tried_again_is_said(capsys):
-    """The reason stands behind the trial."""
+    """The line of the trial ends with the reason."""
     progress = Progress(running(EVERY[:1]))
     progress.on_trial_retried(TrialRetried(EVERY[0].id, "ValueError: no"))
     assert not unnamed(capsys.readouterr().out.rstrip().splitlines()[-1], "pending", "seed=0", "ValueError: no")
@@ -49,7 +49,7 @@ def test_why_a_trial_is_tried_again_is_said(capsys):
 
 @pytest.mark.parametrize(("worker", "said"), [("one", "1 core"), ("two", "2 cores")])
 def test_trials_of_one_stack_occupy_one_worker(worker, said, capsys, monkeypatch):
-    """Two trials of one worker have its core in use, two of two workers have two."""
+    """Two trials of one worker use one core; two trials of two workers use two."""
     monkeypatch.setenv("RAY_ADDRESS", "auto")  # where nobody knows how many cores there are
     progress = Progress(
         LiveSweep(SPEC, EVERY[:2], {trial.id: LiveTrial(State("pending", 0, False)) for trial in EVERY[:2]}, None)

@@ -1,4 +1,4 @@
-"""`status`: what storage tells of a sweep from another terminal, while it runs and after."""
+"""`status`: the state of a sweep as read from storage in another terminal, while it runs and after."""
 
 import os
 import re
@@ -55,26 +55,26 @@ with Lease(Path(sys.argv[1])) as lease:
 
 @pytest.fixture
 def ledger(tmp_path):
-    """An empty one."""
+    """An empty ledger."""
     return Ledger(tmp_path / "runs")
 
 
 @pytest.fixture
 def file(tmp_path, ledger):
-    """The sweep's file."""
+    """The sweep file."""
     path = tmp_path / "t.yaml"
     path.write_text(yaml.safe_dump(RAW | {"storage": str(ledger.storage)}))
     return path
 
 
 def completes(ledger, trial, coherence=0.5, likelihood=-50.0):
-    """A trial has completed."""
+    """Record that a trial has completed."""
     ledger.begin(trial)
     ledger.record(result(trial.cell, trial.seed, {COHERENCE: coherence, LIKELIHOOD: likelihood}))
 
 
 def holds(ledger, *folders):
-    """A process that trains or drives, in another process, until it is killed."""
+    """Start another process that holds the leases of a worker or driver until it is killed."""
     words = [sys.executable, "-c", HOLD, str(ledger.storage), *map(str, folders)]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
@@ -82,19 +82,19 @@ def holds(ledger, *folders):
 
 
 def ends(process):
-    """It is killed, as by the kernel."""
+    """Kill the process, as the kernel does."""
     process.kill()
     process.wait()
     process.stdout.close()
 
 
 def statuses(seen):
-    """How many trials of which."""
+    """Returns how many trials have each status."""
     return Counter(sight.state.status for sight in seen.live_trials.values())
 
 
 def test_status_says_everything_at_once(ledger, file, types_here):
-    """Counts, cores, time to go, marks by model, epochs, front with hypervolume and the last line of an error, of one ledger."""
+    """It shows counts, cores, time to go, marks by model, epochs, the front with its hypervolume, and the last line of an error."""
     for trial in EVERY[:4]:
         completes(ledger, trial, 0.1 * (1 + trial.config.beta), -10 * trial.config.beta)
     ledger.begin(EVERY[4])
@@ -119,7 +119,7 @@ def test_status_says_everything_at_once(ledger, file, types_here):
 
 
 def test_the_list_of_trials_stands_behind_an_option(ledger, file, types_here):
-    """With --trials a line a trial with its id and attempts; without, no ids."""
+    """With --trials, each trial has a line with its id and attempts; without it, no ids are shown."""
     completes(ledger, EVERY[0])
     listed = types_here("status", file, "--trials")[1]
     assert f"{EVERY[0].id}  mvae beta=1 seed=0   completed  1 attempt\n" in listed
@@ -128,7 +128,7 @@ def test_the_list_of_trials_stands_behind_an_option(ledger, file, types_here):
 
 
 def test_who_was_killed_is_not_shown_as_running(ledger):
-    """A worker and a driver that live are seen, from another process; killed, their trial is pending again and nobody drives."""
+    """A living worker and driver are seen from another process. After they are killed, the trial is pending and nobody drives."""
     worker = holds(ledger, ledger.folder(EVERY[0]))
     driver = holds(ledger, ledger.storage / "sweeps" / "t")
     watch = StorageWatch(SPEC, ledger.storage)
@@ -143,7 +143,7 @@ def test_who_was_killed_is_not_shown_as_running(ledger):
 
 
 def test_a_result_is_read_once(ledger):
-    """However often one looks; a new one is found."""
+    """It is read once, however often the state is read; a new result is seen."""
     completes(ledger, EVERY[0])
     watch = StorageWatch(SPEC, ledger.storage)
     with opened() as count:
@@ -155,7 +155,7 @@ def test_a_result_is_read_once(ledger):
 
 
 def test_it_is_over_when_nobody_drives_and_nothing_is_left(ledger):
-    """Not while a driver lives, not while a trial may go on; a failed one does not go on by itself."""
+    """It is not over while a driver lives or a trial may go on; a failed trial does not go on by itself."""
     watch = StorageWatch(SPEC, ledger.storage)
     assert not watch.look().is_over
     for trial in EVERY[:-1]:
@@ -170,7 +170,7 @@ def test_it_is_over_when_nobody_drives_and_nothing_is_left(ledger):
 
 
 def test_cells_that_a_search_finds_meanwhile_are_shown(tmp_path):
-    """One look sees one cell, the next two, and one that was stopped is not waited for."""
+    """The first reading has one cell, the next has two; a stopped cell does not keep the sweep from being over."""
     raw = {field: value for field, value in RAW.items() if field != "grid"}
     space = {"beta": {"low": 0.1, "high": 10}}
     spec = parse(raw | {"base": RAW["base"] | {"model": "mopoe"}, "search": {"space": space, "cells": 9}})
@@ -190,7 +190,7 @@ def test_cells_that_a_search_finds_meanwhile_are_shown(tmp_path):
 
 
 def test_of_a_search_the_latest_cells_are_drawn(capsys):
-    """Of thirty cells twenty have marks, and all are counted."""
+    """Of thirty cells, twenty have marks, and all are counted."""
     space = {"beta": {"low": 0.1, "high": 100}}
     raw = {"name": "t", "base": RAW["base"] | {"model": "mopoe"}, "objectives": RAW["objectives"], "seeds": 2}
     spec = parse(raw | {"search": {"space": space, "cells": 30}})
@@ -204,7 +204,7 @@ def test_of_a_search_the_latest_cells_are_drawn(capsys):
 
 
 def test_a_watch_says_what_happens_and_ends_by_itself(ledger, file, capsys):
-    """Without a terminal: plain lines for what changes between two looks, none twice, and the whole at the end."""
+    """Without a terminal it prints a line for each change, none twice, and the whole state at the end."""
     watch = StorageWatch(SPEC, ledger.storage)
     seen = watch.look()
     progress = Progress(seen, "t")
@@ -222,7 +222,7 @@ def test_a_watch_says_what_happens_and_ends_by_itself(ledger, file, capsys):
 
 
 def test_a_store_that_is_away_for_a_moment_does_not_end_a_watch(ledger, capsys):
-    """It is said, and looked for again."""
+    """The problem is printed, and the storage is read again."""
     for trial in EVERY[:-1]:
         completes(ledger, trial)
     watch = StorageWatch(SPEC, ledger.storage)
@@ -244,7 +244,7 @@ def test_a_store_that_is_away_for_a_moment_does_not_end_a_watch(ledger, capsys):
 
 
 def test_ctrl_c_ends_a_watch_and_nothing_else(ledger, file):
-    """Exit code 0, no traceback, and the worker that was watched goes on."""
+    """Ctrl-C gives exit code 0 and no traceback, and the watched worker goes on."""
     worker = holds(ledger, ledger.folder(EVERY[0]))
     try:
         words = [sys.executable, "-m", "orchestrator", "status", str(file), "--watch"]
@@ -261,7 +261,7 @@ def test_ctrl_c_ends_a_watch_and_nothing_else(ledger, file):
 
 
 def test_damaged_records_are_shown_and_named(ledger, file, types_here):
-    """A result that was cut is no result: it is counted, and the file is named."""
+    """A truncated result is counted as damaged, and its file is named."""
     completes(ledger, EVERY[0])
     path = ledger.folder(EVERY[0]) / "result.json"
     path.write_text(path.read_text()[:-40])

@@ -1,4 +1,4 @@
-"""What the live view shows, at each width of a terminal."""
+"""The live view at several widths of a terminal."""
 
 import io
 import re
@@ -36,7 +36,7 @@ WIDTHS = [60, 80, 120, 200]
 
 
 def shown_trials():
-    """Trials of four statuses; of the running ones the first has no epoch behind it, and the last is evaluated."""
+    """Returns trials of four statuses. Of the running ones, the first has finished no epoch, and the last is being evaluated."""
     views = []
     for number, (trial, status) in enumerate(zip(SPEC.trials, STATUSES, strict=True)):
         shown = TrialView(trial, f"{NAMES[trial.cell.id]} seed={trial.seed}", trial.config.model, status)
@@ -53,7 +53,7 @@ def shown_trials():
 
 
 def drawn(width, height=40, views=None):
-    """The lines of the view on a terminal without colours."""
+    """Returns the lines of the view on a terminal without colours."""
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None)
     console.print(view.view(Shown("1:02 elapsed", views or shown_trials(), Capacity(1, 0.0, 2, None), [FRONT], height=height)))
@@ -62,13 +62,13 @@ def drawn(width, height=40, views=None):
 
 @pytest.mark.parametrize("width", [40, *WIDTHS])
 def test_no_line_is_wider_than_the_terminal(width):
-    """Neither with a long error nor with a cell whose row is full."""
+    """This holds also for a long error, and for a model with many cells."""
     assert max(map(cell_len, drawn(width))) <= width
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_each_running_trial_has_one_line_with_how_far_it_is(width):
-    """Name and seed whole, epochs, loss, and time left: 180 epochs of 2 s and 20 s of evaluation are about 6 min."""
+    """The line has the whole name, seed, epochs, loss and time left: 180 epochs of 2 s and 20 s of evaluation are about 6 min."""
     first, second, third = [line for line in drawn(width) if re.match(rf" *{MARKS['running']} ", line)]
     assert re.search(r"\bMMVAE β=1 seed=0 .*\b0/300\b", first)
     assert re.search(r"\bMMVAE β=1 seed=1 .*\b120/300\b.* 2031\.2 .*\b6 min\b", second)
@@ -77,7 +77,7 @@ def test_each_running_trial_has_one_line_with_how_far_it_is(width):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_bars_are_as_long_as_trials_are_far(width):
-    """None at the start, 40 % after 120 of 300 epochs, to within a sign."""
+    """The bar is empty at the start, and 40 % full after 120 of 300 epochs, to within one character."""
     lengths = [line.count("━") + line.count("╸") for line in drawn(width) if re.match(rf" *{MARKS['running']} ", line)]
     assert lengths[0] == 0
     assert lengths[2] > 0
@@ -86,7 +86,7 @@ def test_bars_are_as_long_as_trials_are_far(width):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_legend_names_each_mark_that_is_drawn(width):
-    """And no other; each cell has a mark a seed."""
+    """The legend names no other mark; each cell has one mark for each seed."""
     lines = drawn(width)
     (start,) = [number for number, line in enumerate(lines) if line.startswith("seeds ")]
     assert {status for status in MARKS if f"{MARKS[status]} {status}" in lines[start]} == set(STATUSES)
@@ -97,7 +97,7 @@ def test_the_legend_names_each_mark_that_is_drawn(width):
 
 @pytest.mark.parametrize("width", [40, *WIDTHS])
 def test_the_front_has_proper_names_and_every_value(width):
-    """As a table, or where that does not fit as lines."""
+    """The front is a table, or lines if the table does not fit."""
     text = " ".join(" ".join(drawn(width)).split())
     assert re.search(rf"\b{TITLES['mopoe']} β=20\b.* 0\.0991\b.* -2045\b", text)
     assert re.search(r"hypervolume 123\.4\b", text)
@@ -106,7 +106,7 @@ def test_the_front_has_proper_names_and_every_value(width):
 
 @pytest.mark.parametrize(("height", "most"), [(24, 8), (200, view.MOST_RUNNING)])
 def test_a_low_terminal_shows_fewer_running_trials(height, most):
-    """A third of its lines is theirs; the others are counted."""
+    """Running trials get a third of the terminal's lines; the others are counted."""
     views = [TrialView(trial, f"{NAMES[trial.cell.id]} seed={trial.seed}", "", "running") for trial in SPEC.trials]
     lines = drawn(80, height, views)
     assert sum(line.startswith(MARKS["running"]) for line in lines) == most

@@ -1,4 +1,4 @@
-"""The policy of a search, with a stand-in for training: a real ledger and a real study, and results that are made up."""
+"""The policy of a search, with a real ledger and a real study. The results are made up, and nothing is trained."""
 
 import math
 from dataclasses import replace
@@ -29,7 +29,7 @@ OBJECTIVES = [{"metric": COHERENCE, "goal": "max", "reference": 0}, {"metric": L
 
 
 def search(name="s", seeds=2, objectives=OBJECTIVES, base=None, **block):
-    """A search over beta and latent dimension, changed as asked."""
+    """Returns a search over beta and latent dimension; `block` changes its search block."""
     space = {"beta": {"low": 0.1, "high": 10, "log": True}, "latent_dim": {"low": 2, "high": 40}}
     base = base or {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe", "epochs": 10}
     block = {"space": space, "cells": 6, **block}
@@ -37,7 +37,7 @@ def search(name="s", seeds=2, objectives=OBJECTIVES, base=None, **block):
 
 
 def usual(trial):
-    """Coherence grows and likelihood falls with beta; a latent of 20 is best; seeds differ a little."""
+    """Returns metrics: coherence grows and likelihood falls with beta, 20 latent dimensions are best, and seeds differ a little."""
     off = abs(trial.config.latent_dim - 20) / 20
     noise = 0.004 * (trial.seed - 0.5)
     return {COHERENCE: 0.9 * trial.config.beta / (1 + trial.config.beta) - 0.2 * off + noise,
@@ -45,22 +45,22 @@ def usual(trial):
 
 
 class Driver:
-    """Trains what a search wants, by making it up, and counts what it was given."""
+    """Stands for the driver: makes up the results of a search's trials, and records which trials it was given."""
 
     def __init__(self, spec, storage, train=usual, status=lambda trial: "completed", at_once=2):
         self.ledger, self.train, self.status, self.at_once = Ledger(storage), train, status, at_once
         self.spec = resolve(spec, storage)
-        self.found = {r.trial.id: r for r in self.ledger.results_of(self.spec.trials)}
-        self.trained, self.said, self.failed, self.most_open = [], [], {}, 0
-        self.search = SearchEngine(self.spec, self.ledger, self.found, self.widen, self.said.append)
+        self.results = {r.trial.id: r for r in self.ledger.results_of(self.spec.trials)}
+        self.trained, self.lines, self.failed, self.most_open = [], [], {}, 0
+        self.search = SearchEngine(self.spec, self.ledger, self.results, self.widen, self.lines.append)
 
     def widen(self, spec):
-        """As the driver of a sweep does."""
+        """Take over the search with its new cells, as a sweep's driver does."""
         self.spec = spec
-        self.found |= {r.trial.id: r for r in self.ledger.results_of(spec.trials)}
+        self.results |= {r.trial.id: r for r in self.ledger.results_of(spec.trials)}
 
     def end(self, trial):
-        """A trial ends."""
+        """End a trial, and record its result."""
         assert trial not in self.trained, "trained twice"
         self.trained.append(trial)
         how = self.status(trial)
@@ -69,10 +69,10 @@ class Driver:
             return
         ended = result(trial.cell, trial.seed, self.train(trial), how, parameters=1000 * trial.config.latent_dim)
         self.ledger.record(ended)
-        self.found[trial.id] = ended
+        self.results[trial.id] = ended
 
     def run(self, most=math.inf):
-        """To the end, or until so many trials have been trained, a cell's seeds one after another and cells in turns."""
+        """Run the search to its end, or until `most` trials have ended. Trials end in the order in which they were proposed."""
         waiting = list(self.search.start())
         while len(self.trained) < most and (waiting or not self.search.over):
             waiting += self.search.next(self.failed, self.at_once)
@@ -83,23 +83,24 @@ class Driver:
 
     @property
     def proposed(self):
-        """What has come of the cells, as the report has it."""
-        return outcomes.of_search(self.spec, self.ledger.storage, list(self.found.values()))
+        """The outcomes of the cells, as the report has them."""
+        return outcomes.of_search(self.spec, self.ledger.storage, list(self.results.values()))
 
     def study(self):
-        """What Optuna itself reads from the journal."""
+        """Returns the study that Optuna itself reads from the journal."""
         path = self.ledger.storage / "sweeps" / self.spec.name / "study.journal"
         return optuna.load_study(study_name=self.spec.name, storage=JournalStorage(JournalFileBackend(str(path))))
 
 
 def expected(driver, cell):
-    """Means over the starting seeds, by hand."""
-    own = [driver.ledger.result(t) for t in driver.spec.trials if t.cell.id == cell.id and t.seed in driver.spec.seed_list]
-    return [math.fsum(r.value(name) for r in own) / len(own) for name in (COHERENCE, LIKELIHOOD)]
+    """Returns the means over the starting seeds, computed by hand."""
+    trials = [t for t in driver.spec.trials if t.cell.id == cell.id and t.seed in driver.spec.seed_list]
+    results = [driver.ledger.result(trial) for trial in trials]
+    return [math.fsum(r.value(name) for r in results) / len(results) for name in (COHERENCE, LIKELIHOOD)]
 
 
 def test_every_cell_is_told_once_with_the_means_over_its_seeds(tmp_path):
-    """Six cells of two seeds: twelve trials, each trained once; the study has six complete trials with the means as computed by hand."""
+    """Six cells of two seeds are twelve trials, each trained once. The study has six complete trials with the means computed by hand."""
     driver = Driver(search(), tmp_path).run()
     assert len(driver.trained) == len(set(driver.trained)) == 12
     study = driver.study()
@@ -110,8 +111,8 @@ def test_every_cell_is_told_once_with_the_means_over_its_seeds(tmp_path):
 
 
 def test_a_search_that_is_cut_anywhere_ends_as_the_one_that_is_not(tmp_path):
-    """One cell at a time, the driver gone after each number of trials: the next one proposes the same cells, trains only what is missing,
-    and the study is the same as that of an unbroken search.
+    """The driver ends after 1, 2, 5 or 11 trials. The next one proposes the same cells as an unbroken search, trains only the missing
+    trials, and has the same study in the end.
     """
     whole = Driver(search(concurrent=1), tmp_path / "whole").run()
     for cut in (1, 2, 5, 11):
@@ -124,8 +125,8 @@ def test_a_search_that_is_cut_anywhere_ends_as_the_one_that_is_not(tmp_path):
 
 
 def test_a_finished_search_can_be_extended_and_given_more_seeds_and_other_objectives(tmp_path):
-    """More cells: only these are trained. More seeds: every cell has one trained, and the study the new means. An objective that turns
-    round: nothing is trained, and the study minimises.
+    """With more cells, only these are trained. With one more seed, every cell is trained with it, and the study has the new means. If an
+    objective changes from max to min, nothing is trained, and the study minimises.
     """
     Driver(search(), tmp_path).run()
     more = Driver(search(cells=8), tmp_path).run()
@@ -142,8 +143,8 @@ def test_a_finished_search_can_be_extended_and_given_more_seeds_and_other_object
 
 @pytest.mark.parametrize(("how", "kind", "state"), [("diverged", "diverged", "PRUNED"), ("failed", "failed", "FAIL")])
 def test_a_cell_that_lost_a_seed_is_never_a_number(tmp_path, how, kind, state):
-    """Where the second seed of the third cell diverges or fails, the study has no values for that cell, its other seed notwithstanding;
-    all other cells are told, and the front leaves it out.
+    """If the second seed of the third cell diverges or fails, the study has no values for that cell, although its first seed completed.
+    All other cells have values, and the front leaves the third cell out.
     """
     numbers = count()
     order = {}
@@ -157,13 +158,14 @@ def test_a_cell_that_lost_a_seed_is_never_a_number(tmp_path, how, kind, state):
     states = {trial.user_attrs["cell_id"]: (trial.state.name, trial.values) for trial in driver.study().trials}
     assert states[lost] == (state, None)
     assert sum(name == "COMPLETE" for name, _ in states.values()) == 5
-    assert {one.outcome.kind for one in driver.proposed if one.cell.id == lost} == ({kind} if kind == "diverged" else {"open"})
-    front = fronts.front(driver.spec.objectives, driver.spec.cells, driver.spec.seeds_by_cell, list(driver.found.values()))
+    kinds = {proposed.outcome.kind for proposed in driver.proposed if proposed.cell.id == lost}
+    assert kinds == ({kind} if kind == "diverged" else {"open"})
+    front = fronts.front(driver.spec.objectives, driver.spec.cells, driver.spec.seeds_by_cell, list(driver.results.values()))
     assert lost in {cell.cell_id for cell in front.left_out}
 
 
 def test_a_failed_cell_is_tried_again_by_the_next_command(tmp_path):
-    """As in any sweep: the second command trains only what failed, and the study is then told the means."""
+    """The second command trains only the failed trials, and the study is then told the means."""
     first = Driver(search(), tmp_path, status=lambda trial: "failed" if trial.seed else "completed").run()
     assert {trial.state.name for trial in first.study().trials} == {"FAIL"}
     second = Driver(search(), tmp_path).run()
@@ -175,8 +177,8 @@ def test_a_failed_cell_is_tried_again_by_the_next_command(tmp_path):
 def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_ended_all_the_same_is_complete(
     tmp_path, monkeypatch
 ):
-    """While a worker has not seen the stop, nothing is told; when it has, the cell is pruned. Where all trials end before they see it,
-    the cell has completed, and is told its means.
+    """Until a worker has seen the stop, Optuna is told nothing; then the cell is pruned. If all trials end before their worker sees it,
+    the cell has completed, and Optuna is told its means.
     """
     rule, stopping = early_stopping.judge, {"rule": "dominated", "at": [0.5], "after": 2}
 
@@ -208,7 +210,7 @@ def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_end
 
 
 def grid(storage, name="before", seeds=2, **base):
-    """A sweep in the same storage, trained."""
+    """Returns a sweep in the same storage whose trials have results."""
     spec = parse({
         "name": name, "base": {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe", "epochs": 10, **base},
         "grid": {"beta": [0.5, 2, 50], "latent_dim": [4, 20]}, "seeds": seeds, "objectives": OBJECTIVES,
@@ -223,8 +225,8 @@ def grid(storage, name="before", seeds=2, **base):
 
 
 def test_a_search_starts_warm_from_cells_that_lie_in_its_space(tmp_path):
-    """Of six cells of a sweep, four lie in the space (a beta of 50 does not): they are told first, with their means, and not trained; the
-    search still proposes all its own.
+    """Four of a sweep's six cells are in the space (a beta of 50 is not). Optuna is told their means first, and they are not trained.
+    The search still proposes all its own cells.
     """
     grid(tmp_path)
     driver = Driver(search(warm_start=["before"]), tmp_path).run()
@@ -241,31 +243,31 @@ def test_a_search_starts_warm_from_cells_that_lie_in_its_space(tmp_path):
 
 @pytest.mark.parametrize(("seeds", "base"), [(1, {}), (2, {"epochs": 20})])
 def test_cells_that_are_not_those_of_the_search_are_not_taken(tmp_path, seeds, base):
-    """A sweep with fewer seeds, or with another base, has nothing to tell."""
+    """No cell is taken from a sweep with fewer seeds or another base."""
     grid(tmp_path, seeds=seeds, **base)
     driver = Driver(search(warm_start=["before"]), tmp_path).run()
     assert {p.source for p in Proposals(tmp_path, "s").every()} == {""}
-    assert any(not unnamed(line, 0, "before") for line in driver.said)
+    assert any(not unnamed(line, 0, "before") for line in driver.lines)
 
 
 def test_a_proposal_that_another_driver_has_made_is_not_written_over(tmp_path):
-    """Whoever comes second with a number is told that it was taken over, and the first one's proposal stays."""
-    kept = Proposals(tmp_path, "s")
+    """The second driver that writes a proposal's number gets LeaseLost, and the first driver's proposal stays."""
+    proposals = Proposals(tmp_path, "s")
     first = Proposal(0, "a" * 16, {"beta": 1.0}, {"beta": 1.0}, {}, {})
-    kept.add(first)
+    proposals.add(first)
     with pytest.raises(LeaseLost):
-        kept.add(replace(first, fields={"beta": 2.0}))
-    assert kept.every() == [first]
+        proposals.add(replace(first, fields={"beta": 2.0}))
+    assert proposals.every() == [first]
 
 
 def test_a_warm_start_from_a_sweep_that_is_not_there_is_refused(tmp_path):
-    """By its name, and what to do."""
+    """The error has the sweep's name and what to do."""
     with pytest.raises(SpecError, match=r"^search\.warm_start: .*'nowhere'"):
         Driver(search(warm_start=["nowhere"]), tmp_path).run()
 
 
 def test_a_proposed_cell_that_the_ledger_has_is_told_at_once(tmp_path):
-    """Two searches that ask the same: the second trains nothing, and tells the same."""
+    """Of two searches that propose the same cells, the second trains nothing and tells Optuna the same."""
     first = Driver(search("one", concurrent=1), tmp_path).run()
     second = Driver(search("two", concurrent=1), tmp_path).run()
     assert second.trained == []
@@ -273,7 +275,7 @@ def test_a_proposed_cell_that_the_ledger_has_is_told_at_once(tmp_path):
 
 
 def test_a_small_space_is_searched_to_its_end(tmp_path):
-    """Of three values each is trained once, however many cells are asked for, and however often the sampler repeats itself."""
+    """Each of three values is trained once, however many cells are asked for and however often the sampler repeats itself."""
     driver = Driver(search(space={"latent_dim": [4, 8, 16]}, cells=20, sampler="random"), tmp_path).run()
     assert sorted(cell.config.latent_dim for cell in driver.spec.cells) == [4, 8, 16]
     assert len(driver.trained) == 6
@@ -283,21 +285,21 @@ def test_a_small_space_is_searched_to_its_end(tmp_path):
 
 
 def test_a_budget_of_trial_hours_stops_the_search(tmp_path):
-    """Each made-up trial took three seconds: 20 s are used up by seven trials, so that four cells of two seeds are trained."""
+    """Each made-up trial took three seconds, so seven trials use up 20 s, and four cells of two seeds are trained."""
     driver = Driver(search(cells=50, stop={"trial_hours": 20 / 3600}, concurrent=1), tmp_path, at_once=1).run()
     assert len(driver.trained) == 8
 
 
 def test_cells_without_gain_stop_the_search(tmp_path):
-    """Where every cell is as good as the first, three more are trained when three without gain end it."""
+    """If every cell is as good as the first and three cells without gain end the search, three more cells are trained."""
     same = {COHERENCE: 0.5, LIKELIHOOD: -2000.0}
     driver = Driver(search(cells=50, stop={"no_gain": 3}, concurrent=1), tmp_path, train=lambda trial: same).run()
     assert len(driver.spec.cells) == 4
 
 
 def test_a_cell_that_breaks_a_constraint_is_told_as_infeasible_and_is_on_no_front(tmp_path):
-    """With at most 20,000 parameters (a thousand for each latent dimension), wider cells have a positive constraint in the study, by as
-    much as they are over, keep their values, and are left out of what is feasible.
+    """The limit is 20,000 parameters; each latent dimension has a thousand. In the study, wider cells keep their values, and their
+    constraint is the excess. They are not feasible.
     """
     driver = Driver(search(cells=12, constraints=[{"metric": "parameters", "at_most": 20000}]), tmp_path).run()
     wide = {cell.id for cell in driver.spec.cells if cell.config.latent_dim > 20}
@@ -305,13 +307,13 @@ def test_a_cell_that_breaks_a_constraint_is_told_as_infeasible_and_is_on_no_fron
     for trial, cell in zip(driver.study().trials, driver.spec.cells, strict=True):
         assert trial.constraints == {"parameters": 1000 * cell.config.latent_dim - 20000}
         assert trial.state == TrialState.COMPLETE
-    kept = outcomes.feasible(driver.spec, list(driver.found.values()))
-    assert {cell.id for cell in kept} == {cell.id for cell in driver.spec.cells} - wide
+    feasible = outcomes.feasible(driver.spec, list(driver.results.values()))
+    assert {cell.id for cell in feasible} == {cell.id for cell in driver.spec.cells} - wide
 
 
 def test_further_seeds_go_to_cells_whose_place_is_undecided_and_to_no_others(tmp_path):
-    """With noise as large as the differences, some cells get seeds up to the most; in the end each has the most, or a place that is
-    decided. What Optuna was told stays the mean over the starting seeds.
+    """If noise is as large as the differences, some cells get further seeds. In the end each cell has the most seeds, or it is decided
+    whether it is on the front. Optuna keeps the means over the starting seeds.
     """
 
     def noisy(trial):
@@ -323,7 +325,7 @@ def test_further_seeds_go_to_cells_whose_place_is_undecided_and_to_no_others(tmp
     counts = {cell_id: len(seeds) for cell_id, seeds in driver.spec.seeds_by_cell.items()}
     assert set(counts.values()) <= {2, 3, 4, 5}
     assert max(counts.values()) > 2
-    results = list(driver.found.values())
+    results = list(driver.results.values())
     front = fronts.front(driver.spec.objectives, driver.spec.cells, driver.spec.seeds_by_cell, results, driver.spec.adaptive)
     assert len(front.points) == 8
     for point in front.points:
@@ -334,7 +336,7 @@ def test_further_seeds_go_to_cells_whose_place_is_undecided_and_to_no_others(tmp
 
 
 def test_further_seeds_that_were_cut_off_are_trained_by_the_next_command(tmp_path):
-    """The driver goes after the first further seed: the next one trains the rest, and no trial twice."""
+    """If the driver ends after the first further seed, the next one trains the rest, and no trial twice."""
 
     def even(trial):
         return {COHERENCE: 0.5 + 0.01 * trial.seed, LIKELIHOOD: -2000.0 - 0.01 * trial.config.latent_dim + 5 * trial.seed}
@@ -348,7 +350,7 @@ def test_further_seeds_that_were_cut_off_are_trained_by_the_next_command(tmp_pat
 
 
 def test_a_base_that_has_changed_under_a_search_is_refused(tmp_path):
-    """Its cells would all be other trials: the field and what to do are named."""
+    """All its cells would be other trials. The error names the field and what to do."""
     Driver(search(), tmp_path).run()
     changed = {"dataset": "mnist_svhn_text", "networks": "small", "model": "mopoe", "epochs": 11}
     with pytest.raises(SpecError, match=r"^base: .*\bs\b"):
@@ -356,7 +358,7 @@ def test_a_base_that_has_changed_under_a_search_is_refused(tmp_path):
 
 
 def test_a_space_that_has_changed_under_a_search_goes_on(tmp_path):
-    """Other ends and no logarithm, and a field more: what was told stays, and new cells come from the new space."""
+    """With another range, a linear scale and a further field, old outcomes stay, and new cells come from the new space."""
     Driver(search(), tmp_path).run()
     space = {"beta": {"low": 20, "high": 30}, "latent_dim": {"low": 2, "high": 40}, "weight_decay": {"low": 0, "high": 0.1}}
     driver = Driver(search(cells=9, space=space), tmp_path).run()
@@ -366,7 +368,7 @@ def test_a_space_that_has_changed_under_a_search_goes_on(tmp_path):
 
 
 def test_a_queue_asks_its_source_only_when_it_has_nothing_else(tmp_path):
-    """The queue hands out what it has, asks when that is gone, and is over when the source is."""
+    """The queue asks its source only when it has no waiting job, and is over when the source is."""
 
     class Source:
         over, asked = False, 0

@@ -1,4 +1,4 @@
-"""Searches: what Optuna's study says, what it proposes, and what a space allows."""
+"""Searches: the content of Optuna's study, its proposals, and what a space allows."""
 
 import copy
 import json
@@ -45,19 +45,19 @@ GOOD = {"name": "found", "base": BASE, "search": {"space": SPACE, "cells": 10, "
 
 
 def study(path, past=(), space=SPACE, **search):
-    """A study of a search with this space."""
+    """Returns a study of a search with this space."""
     search = Search(space=space, **{"cells": 60, **search})
     return Study(path, "found", search, Space(search), OBJECTIVES, past)
 
 
 def small(sampler):
-    """A search in which a sampler models soon."""
-    own = {"nsga2": {"population": 4}, "nsga3": {"population": 4}, "tpe": {"startup": 5}, "gp": {"startup": 8}}
-    return {"sampler": sampler, **own.get(sampler, {})}
+    """Returns the options of a search whose sampler uses its model after few cells."""
+    options = {"nsga2": {"population": 4}, "nsga3": {"population": 4}, "tpe": {"startup": 5}, "gp": {"startup": 8}}
+    return {"sampler": sampler, **options.get(sampler, {})}
 
 
 def outcome(proposal):
-    """What comes of a proposal: a function of its fields, with one of each kind of ending."""
+    """Returns the outcome of a proposal as a function of its fields; every kind of outcome occurs."""
     if proposal.number == 2:
         return CellOutcome("diverged", excess={"diverged": 1.0})
     if proposal.number == 4:
@@ -67,14 +67,14 @@ def outcome(proposal):
 
 
 def asked(of):
-    """The next proposal; as a search keeps it, with its cell's id and after a journey through a file."""
+    """Returns the next proposal as a search records it: with its cell's id, written to a file and read again."""
     proposal = of.ask()
     fields, drawn, notes = (json.loads(json.dumps(part)) for part in (proposal.fields, proposal.drawn, proposal.notes))
     return replace(proposal, cell_id=f"cell{proposal.number}", fields=fields, drawn=drawn, notes=notes)
 
 
 def history(of, cells, open_at_end=2):
-    """Ask and tell, three cells at a time, so that some proposals are made while others are open; the last ones stay open."""
+    """Ask and tell for three cells at a time, so that proposals are made while others are open; the last ones stay open."""
     past, waiting = [], []
     for _ in range(cells):
         waiting.append(asked(of))
@@ -88,7 +88,7 @@ def history(of, cells, open_at_end=2):
 
 
 def in_journal(path):
-    """The trials of a journal, read by Optuna alone."""
+    """Returns the trials of a journal, read by Optuna alone."""
     storage = JournalStorage(JournalFileBackend(str(path)))
     return optuna.load_study(study_name="found", storage=storage).trials
 
@@ -97,7 +97,7 @@ def in_journal(path):
 
 
 def measured(trial):
-    """A trial's metrics."""
+    """Returns a trial's metrics."""
     beta, seed = trial.config.beta, trial.seed
     return {
         COHERENCE: 0.4 + 0.02 * beta + 0.01 * seed**2,
@@ -107,25 +107,25 @@ def measured(trial):
 
 
 def trained(trial):
-    """The result of a trial: a second seed diverges where beta is large."""
+    """Returns the result of a trial: the second seed diverges if beta is large."""
     return result(trial.cell, trial.seed, measured(trial), "diverged" if trial.config.beta > 8 and trial.seed else "completed")
 
 
 def train(ledger, trial):
-    """As a worker does, but for the training."""
+    """Do what a worker does, with a made-up result."""
     ledger.begin(trial)
     ledger.record(trained(trial))
 
 
 def search_of(raw, storage):
-    """A search over what its ledger has."""
+    """Returns a search with the present content of its ledger."""
     ledger, spec = Ledger(storage), parse(raw)
     found = {one.trial.id: one for one in ledger.results()}
     return SearchEngine(spec, ledger, found, lambda wider: None, lambda line: None), ledger, found
 
 
 def run(raw, storage, fails=lambda trial: False):
-    """A search to its end, a cell at a time."""
+    """Run a search to its end, one cell at a time."""
     search, ledger, found = search_of(raw, storage)
     todo, failed = search.start(), {}
     while todo:
@@ -141,33 +141,34 @@ def run(raw, storage, fails=lambda trial: False):
 
 
 def journal(storage):
-    """Where the study lies."""
+    """Returns the path of the study."""
     return storage / "sweeps" / "found" / "study.journal"
 
 
 def expected(storage, seeds, objectives, least):
-    """What a study is to say, worked out from the files of the proposals and the formulas of the metrics."""
-    every, seen = [], set()
+    """Returns the expected trials of a study, computed from the files of the proposals and the formulas of the metrics."""
+    trials, seen = [], set()
     for path in sorted((storage / "sweeps" / "found" / "search").glob("[0-9]*.json")):
-        kept = json.loads(path.read_text())
-        beta = kept["fields"]["beta"]
+        proposal = json.loads(path.read_text())
+        beta = proposal["fields"]["beta"]
         values = {
             COHERENCE: 0.4 + 0.02 * beta + 0.01 * sum(s * s for s in range(seeds)) / seeds,
             LIKELIHOOD: -2000.0 - 8 * beta + 3 * sum(range(seeds)) / seeds,
         }
-        if kept["cell_id"] in seen:
-            every.append((kept["drawn"], TrialState.FAIL, None, {}))
+        if proposal["cell_id"] in seen:
+            trials.append((proposal["drawn"], TrialState.FAIL, None, {}))
         elif beta > 8:
-            every.append((kept["drawn"], TrialState.PRUNED, None, {"diverged": seeds - 1.0}))
+            trials.append((proposal["drawn"], TrialState.PRUNED, None, {"diverged": seeds - 1.0}))
         else:
             close = [pytest.approx(values[metric], abs=1e-9) for metric in objectives]
-            every.append((kept["drawn"], TrialState.COMPLETE, close, {"coherence/given_1": pytest.approx(least - beta / 20)}))
-        seen.add(kept["cell_id"])
-    return every
+            excess = {"coherence/given_1": pytest.approx(least - beta / 20)}
+            trials.append((proposal["drawn"], TrialState.COMPLETE, close, excess))
+        seen.add(proposal["cell_id"])
+    return trials
 
 
 def constrained(least=0.1, **changes):
-    """The good search with a constraint and some top-level fields replaced."""
+    """Returns the good search with a constraint, and with some top-level fields replaced."""
     raw = copy.deepcopy(GOOD) | changes
     raw["search"]["constraints"] = [{"metric": "coherence/given_1", "at_least": least}]
     return raw
@@ -177,7 +178,7 @@ def constrained(least=0.1, **changes):
     "change", ["nothing", "file lost", "file cut", "other objectives", "further seeds", "another constraint"]
 )
 def test_a_study_says_what_the_ledger_says_whatever_was_changed_before_it_is_opened_again(tmp_path, change):
-    """Parameters, states, values and constraints, read by Optuna alone, are those worked out by hand from proposals and metrics."""
+    """Parameters, states, values and constraints, read by Optuna alone, equal those computed by hand from proposals and metrics."""
     run(constrained(), tmp_path)
     raw, seeds, metrics, least = constrained(), 2, [COHERENCE, LIKELIHOOD], 0.1
     if change == "file lost":
@@ -195,13 +196,13 @@ def test_a_study_says_what_the_ledger_says_whatever_was_changed_before_it_is_ope
     if change == "another constraint":
         raw, least = constrained(least=0.3), 0.3
     search_of(raw, tmp_path)
-    said = [(trial.params, trial.state, trial.values, trial.constraints) for trial in in_journal(journal(tmp_path))]
-    assert said == expected(tmp_path, seeds, metrics, least)
-    assert {state for _, state, _, _ in said} >= {TrialState.COMPLETE, TrialState.PRUNED}
+    told = [(trial.params, trial.state, trial.values, trial.constraints) for trial in in_journal(journal(tmp_path))]
+    assert told == expected(tmp_path, seeds, metrics, least)
+    assert {state for _, state, _, _ in told} >= {TrialState.COMPLETE, TrialState.PRUNED}
 
 
 def test_cells_that_lack_a_seed_wait_for_it_and_are_told_nothing(tmp_path):
-    """After two seeds became three, before the third is trained, all are running, and have no values."""
+    """When two seeds become three, all trials are running and have no values until the third is trained."""
     run(constrained(), tmp_path)
     search_of(constrained(seeds=3), tmp_path)
     assert {trial.state for trial in in_journal(journal(tmp_path))} == {TrialState.RUNNING}
@@ -209,7 +210,7 @@ def test_cells_that_lack_a_seed_wait_for_it_and_are_told_nothing(tmp_path):
 
 
 def test_a_diverged_cell_is_pruned_beyond_a_constraint_and_a_failed_or_repeated_one_fails(tmp_path):
-    """Of a space of a few cells, all endings; no number is told of any but the completed ones."""
+    """In a space of a few cells every outcome occurs, and only completed cells have values."""
     space = {"beta": [0.5, 1, 2, 4, 10, 15], "model": ["mopoe"]}
     raw = copy.deepcopy(GOOD)
     raw["search"] |= {"space": space, "cells": 6}
@@ -232,7 +233,7 @@ def test_a_diverged_cell_is_pruned_beyond_a_constraint_and_a_failed_or_repeated_
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_same_history_gets_the_same_proposal(sampler, tmp_path):
-    """From a study, and from another one that opened a copy of its file."""
+    """A study and another one that opened a copy of its file propose the same."""
     one = study(tmp_path / "one", **small(sampler))
     past = history(one, 14)
     shutil.copy(tmp_path / "one", tmp_path / "two")
@@ -242,7 +243,7 @@ def test_the_same_history_gets_the_same_proposal(sampler, tmp_path):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_study_that_was_made_anew_proposes_what_the_unbroken_one_would(sampler, tmp_path):
-    """With diverged, failed and open cells in its history, and proposals that were made while others were open."""
+    """The history has diverged, failed and open cells, and proposals that were made while others were open."""
     one = study(tmp_path / "one", **small(sampler))
     past = history(one, 16)
     anew = study(tmp_path / "anew", past, **small(sampler))
@@ -252,7 +253,7 @@ def test_a_study_that_was_made_anew_proposes_what_the_unbroken_one_would(sampler
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_proposal_that_was_never_written_down_is_forgotten_and_made_again(sampler, tmp_path):
-    """As after a driver that was killed between the question and the note of the answer."""
+    """This happens if a driver is killed after it asked Optuna, and before it recorded the proposal."""
     past = history(study(tmp_path / "one", **small(sampler)), 12)
     lost = asked(study(tmp_path / "one", past, **small(sampler)))
     assert len(in_journal(tmp_path / "one")) == 13
@@ -263,13 +264,13 @@ def test_a_proposal_that_was_never_written_down_is_forgotten_and_made_again(samp
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "nsga3", "qmc"])
 def test_another_seed_finds_other_cells(sampler, tmp_path):
-    """Of the first five, at least four differ."""
+    """At least four of the first five cells differ."""
     first, second = (history(study(tmp_path / str(seed), seed=seed, **small(sampler)), 5) for seed in (0, 1))
     assert sum(one.fields != other.fields for (one, _), (other, _) in zip(first, second, strict=True)) >= 4
 
 
 def test_later_proposals_of_tpe_avoid_the_region_that_diverges(tmp_path):
-    """Where beta above 5 diverges and all other betas are on the front: it is tried less than two thirds as often as by chance."""
+    """If betas above 5 diverge and all others are on the front, betas above 5 are proposed less than two thirds as often as by chance."""
 
     def in_region(sampler, seed):
         space = {"beta": {"low": 0.1, "high": 20, "log": True}}
@@ -291,7 +292,7 @@ def test_later_proposals_of_tpe_avoid_the_region_that_diverges(tmp_path):
 
 
 def test_a_gaussian_process_does_not_propose_one_cell_for_ever(tmp_path):
-    """Where all that it hopes for diverges, of which it is told no number: of 16 cells at least 10 are new."""
+    """If all promising cells diverge, so that it is told no number for them, at least 10 of 16 cells are new."""
     space = {"beta": {"low": 0.1, "high": 20, "log": True}}
     of, seen = study(tmp_path / "one", space=space, sampler="gp", startup=5), []
     for _ in range(16):
@@ -308,7 +309,7 @@ def test_a_gaussian_process_does_not_propose_one_cell_for_ever(tmp_path):
 
 
 def test_points_of_sobols_sequence_fill_a_conditional_space_evenly(tmp_path):
-    """Of 32 points, every eighth of the range of beta has four; and alpha is drawn anew at each point that has it."""
+    """Of 32 points, each eighth of beta's range has four; alpha has a new value at each point that has it."""
     space = {**SPACE, "beta": {"low": 0.1, "high": 20, "log": True}, "alpha": {"low": 0, "high": 1, "when": {"model": "mvtcae"}}}
     past = history(study(tmp_path / "one", space=space, sampler="qmc"), 32)
     places = [math.log(p.fields["beta"] / 0.1) / math.log(200) for p, _ in past]
@@ -331,7 +332,7 @@ def test_points_of_sobols_sequence_fill_a_conditional_space_evenly(tmp_path):
     ids=["choice added", "choice removed", "range widened", "range narrowed, no log", "range to choices", "field added"],
 )
 def test_a_search_goes_on_in_a_space_that_was_changed(sampler, changed, tmp_path):
-    """What lies in it still counts, with its number; what does not is told as failed; proposals are of the space as it is now."""
+    """Cells inside the new space keep their values, cells outside of it count as failed, and new proposals are from the new space."""
     past = history(study(tmp_path / "one", **small(sampler)), 12, open_at_end=0)
     space = SPACE | changed
     again = study(tmp_path / "one", past, space=space, **small(sampler))
@@ -347,7 +348,7 @@ def test_a_search_goes_on_in_a_space_that_was_changed(sampler, changed, tmp_path
 
 
 def random_space(chance):
-    """A space with every kind of dimension that could be drawn."""
+    """Returns a random space; each kind of dimension can occur."""
     models = chance.sample(["mopoe", "mmvae", "mvae", "mvtcae"], 3)
     low = chance.uniform(0.01, 2)
     start = chance.randint(2, 9)
@@ -373,7 +374,7 @@ def random_space(chance):
 
 
 def kept_to(dimension, value):
-    """Whether a value is one of a dimension's, by what the file says."""
+    """Returns whether a dimension, as written in the file, allows a value."""
     if isinstance(dimension, list) or "choices" in dimension:
         return value in (dimension if isinstance(dimension, list) else dimension["choices"])
     if not dimension["low"] <= value <= dimension["high"]:
@@ -388,7 +389,7 @@ def kept_to(dimension, value):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "qmc"])
 def test_every_proposed_cell_is_one_of_its_space(sampler, seed, tmp_path):
-    """Fields where their parents have the value and nowhere else; values in range, of four digits; a configuration that can be."""
+    """Fields occur only if their parents have the right value, values are in range with four digits, and configurations are valid."""
     space = random_space(random.Random(seed))
     of = study(tmp_path / "one", space=space, **small(sampler))
     whole = Space(Search(space=space, cells=1))
@@ -412,7 +413,7 @@ def test_every_proposed_cell_is_one_of_its_space(sampler, seed, tmp_path):
 
 @pytest.mark.parametrize(("field", "more"), [("beta", 0.05), ("beta", 1.5), ("latent_dim", 5), ("alpha", 0.5), ("kl", "sum")])
 def test_a_space_does_not_hold_what_it_could_not_propose(field, more):
-    """A value out of range, off its steps, or where its parent has another value; a field too many, or too few."""
+    """It holds no value out of range or off its steps, no field whose parent has another value, no extra and no missing field."""
     space = Space(Search(space={**SPACE, "beta": {"low": 0.1, "high": 1.0, "step": 0.1}}, cells=1))
     cell = {"model": "mopoe", "beta": 0.3, "latent_dim": 8}
     assert space.holds(cell)
@@ -421,7 +422,7 @@ def test_a_space_does_not_hold_what_it_could_not_propose(field, more):
 
 
 def test_steps_are_the_numbers_that_one_would_write(tmp_path):
-    """Of 0.1 to 1 in steps of 0.1 each of the ten, by a grid and by chance, as 0.3 and not as 0.30000000000000004."""
+    """From 0.1 to 1 in steps of 0.1, a grid and a random search propose each of the ten, as 0.3 and not as 0.30000000000000004."""
     space = {"beta": {"low": 0.1, "high": 1.0, "step": 0.1}}
     for sampler in ("grid", "random"):
         of = study(tmp_path / sampler, space=space, sampler=sampler)
@@ -430,7 +431,7 @@ def test_steps_are_the_numbers_that_one_would_write(tmp_path):
 
 
 def test_a_grid_is_every_cell_of_the_product_once_and_then_no_more(tmp_path):
-    """Against the product by hand, with a field that only one model has; in the middle of it the study is opened again."""
+    """Compared with the product made by hand, with a field that only one model has; the study is opened again half-way."""
     betas = [0.1, 0.5848, 3.42, 20.0]
     by_hand = [{"model": m, "beta": b, "latent_dim": d} for m, b, d in product(("mopoe", "mmvae"), betas, (4, 8, 12, 16))]
     by_hand += [
@@ -446,7 +447,7 @@ def test_a_grid_is_every_cell_of_the_product_once_and_then_no_more(tmp_path):
 
 
 def sorted_items(fields):
-    """In an order of their own."""
+    """Returns fields in a fixed order."""
     return sorted(fields.items())
 
 
@@ -454,14 +455,14 @@ def sorted_items(fields):
 
 
 def with_space(space=None, **search):
-    """The good file with other fields searched, besides its own where they are given as `more`."""
+    """Returns the good file with another space, or with further search options."""
     raw = copy.deepcopy(GOOD)
     raw["search"] |= ({"space": space} if space is not None else {}) | search
     return raw
 
 
 def more(**fields):
-    """The good file with further fields searched."""
+    """Returns the good file with a space of model, beta and `fields`."""
     return with_space({"model": ["mopoe", "mmvae"], "beta": {"low": 0.1, "high": 20}} | fields)
 
 
@@ -521,7 +522,7 @@ BAD["too many combinations"][0]["search"]["sampler"] = "grid"
 
 @pytest.mark.parametrize("raw_and_field", BAD.values(), ids=BAD.keys())
 def test_a_mistake_is_named_in_one_line_with_its_field(raw_and_field):
-    """The message begins with the field, or with the corner of the space at which it shows."""
+    """The message begins with the field, or with the corner of the space at which the mistake occurs."""
     raw, field = raw_and_field
     with pytest.raises(SpecError) as raised:
         parse(raw)
@@ -532,7 +533,7 @@ def test_a_mistake_is_named_in_one_line_with_its_field(raw_and_field):
 
 @pytest.mark.parametrize("mistake", ["circle", "corner", "seeds inside"])
 def test_the_command_line_says_it_in_one_line(mistake, tmp_path):
-    """Exit code 2, the file and the field, no traceback."""
+    """The exit code is 2, and the line has the file and the field, and no traceback."""
     path = tmp_path / "bad.yaml"
     path.write_text(json.dumps(BAD[mistake][0]))  # JSON is YAML
     done = subprocess.run([sys.executable, "-m", "orchestrator", "plan", str(path)], capture_output=True, text=True, check=False)
@@ -546,7 +547,7 @@ def test_the_command_line_says_it_in_one_line(mistake, tmp_path):
 
 
 def test_the_dashboard_opens_the_journal(tmp_path):
-    """What `optuna-dashboard <file>` serves, asked without a server: the study with its directions, and every trial."""
+    """`optuna-dashboard <file>`, asked without a server, serves the study with its directions and every trial."""
     run(constrained(), tmp_path)
     served = wsgi(guess_storage_from_url(str(journal(tmp_path))))
     (summary,) = answer(served, "/api/studies")["study_summaries"]
@@ -560,7 +561,7 @@ def test_the_dashboard_opens_the_journal(tmp_path):
 
 
 def answer(served, path):
-    """A page of a WSGI application, as JSON."""
+    """Returns a page of a WSGI application, parsed as JSON."""
     status, environment = [], {"PATH_INFO": path, "QUERY_STRING": "after=0"}
     setup_testing_defaults(environment)
     body = b"".join(served(environment, lambda code, headers, error=None: status.append(code)))

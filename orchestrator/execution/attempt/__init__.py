@@ -1,1 +1,1 @@
-"""One attempt at a stack of trials, and what it needs first. Knows nothing of Ray."""
+"""One attempt at a stack of trials, and its preparation. Imports nothing of Ray."""

@@ -1,7 +1,7 @@
-"""One attempt at a job: each trial of the stack is seeded anew, and leaves its result in the ledger.
+"""One attempt at a job: each trial of the stack is seeded anew, and its result is written to the ledger.
 
-An attempt finds a trial's checkpoint by its id and writes its result, so that neither depends on the driver staying alive. What it
-reports is for the queue and for watching only.
+An attempt finds a trial's checkpoint by the trial's id and writes the result itself, so that both survive the death of the driver. Its
+reports serve the queue and the display only.
 """
 
 import gc
@@ -50,11 +50,11 @@ from orchestrator.ledger.training_progress import Noting
 from orchestrator.spec.trial import Trial
 
 Report = Callable[[Event], None]
-"""Tells the driver what has happened."""
+"""Reports an event to the driver."""
 
 
 class Abandoned(BaseException):
-    """Ends an attempt as the death of its process would: no attempt is noted as failed. `error` is why."""
+    """Ends an attempt as the death of its process would: the attempt is not noted as failed. `error` is the reason."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(error)
@@ -62,9 +62,7 @@ class Abandoned(BaseException):
 
 
 def run(job: Job, context: WorkerContext, report: Report) -> None:
-    """Train those trials of a stack that have not ended and that no other sweep is at. Raises what ended the attempt, if that was no
-    success.
-    """
+    """Train the trials of a stack that have not ended and that no other sweep trains. Raises the error that ended the attempt, if any."""
     user_data.search_from(Path(context.root))  # before the configuration, which asks a user's dataset for its modalities
     ledger = Ledger(context.storage)
     try:
@@ -73,8 +71,8 @@ def run(job: Job, context: WorkerContext, report: Report) -> None:
             try:
                 if claimed:
                     StackAttempt.begin(claimed, context, ledger, lease, report).run(job.rehearse)
-            except OSError as error:  # of a file that whoever took over has removed
-                lease.check()
+            except OSError as error:
+                lease.check()  # raises LeaseLost if another worker has taken over: that one may have removed the file
                 raise error
     except LeaseLost as error:
         open_ids = [trial.id for trial in job.trials if ledger.result(trial) is None]
@@ -90,20 +88,22 @@ def run(job: Job, context: WorkerContext, report: Report) -> None:
 
 
 def _claim(job: Job, ledger: Ledger, lease: Lease, report: Report) -> list[Trial]:
-    """Returns the trials of a job that are this worker's now; reports of the others who is at them, or how they ended."""
-    claimed, busy, holder = [], [], ""
+    """Claim the trials of a job that are free; returns them. Reports how the other trials ended, or who trains them."""
+    claimed: list[Trial] = []
+    busy_ids: list[str] = []
+    busy_holder = ""
     for trial in job.trials:
-        other = None if ledger.result(trial) else lease.claim(ledger.folder(trial))
-        result = ledger.result(trial)  # once more: whoever held it may have ended just now
+        holder = None if ledger.result(trial) else lease.claim(ledger.folder(trial))
+        result = ledger.result(trial)  # read again: another worker may have finished it just now
         if result is not None:
             report(TrialEnded(trial.id, result.status))
-        elif other is not None:
-            busy.append(trial.id)
-            holder = str(other)
+        elif holder is not None:
+            busy_ids.append(trial.id)
+            busy_holder = str(holder)
         else:
             claimed.append(trial)
-    if busy:
-        report(TrialsBusyElsewhere(busy, holder))
+    if busy_ids:
+        report(TrialsBusyElsewhere(busy_ids, busy_holder))
     return claimed
 
 
@@ -123,28 +123,28 @@ class StackAttempt:
     def begin(
         cls, trials: Sequence[Trial], context: WorkerContext, ledger: Ledger, lease: Lease, report: Report
     ) -> "StackAttempt":
-        """Note in the ledger that an attempt at each trial begins."""
+        """Note in the ledger that an attempt at each trial begins; returns the attempt at the stack."""
         worker = lease.holder.token
         begun = {trial: Attempt.of(ledger.folder(trial), ledger.begin(trial, worker), worker) for trial in trials}
         return cls(begun, context, ledger, lease, report)
 
     @property
     def trials(self) -> list[Trial]:
-        """Those that it trains."""
+        """The trials of the stack."""
         return list(self.attempts)
 
     @property
     def checkpoints(self) -> dict[str, AnyPath]:
-        """Where each trial has its own, by trial id."""
+        """The path of each trial's checkpoint, by trial id."""
         return {trial.id: attempt.checkpoint for trial, attempt in self.attempts.items()}
 
     @cached_property
     def materials(self) -> Materials:
-        """What the trials are trained with."""
+        """The dataset, classifiers and device of the trials."""
         return Materials.of(self.trials[0].config.data_key, self.context)
 
     def run(self, with_rehearsal: bool) -> None:
-        """Train, evaluate and record the trials; what ends the attempt is noted in the ledger."""
+        """Train, evaluate and record the trials. An error is noted in the ledger and raised."""
         try:
             self._train(with_rehearsal)
         except Stopped:
@@ -165,7 +165,7 @@ class StackAttempt:
 
     def _note_failure(self, error: BaseException) -> None:
         for trial, attempt in self.attempts.items():
-            with suppress(OSError):  # where there is no room for the result, there may be none for this
+            with suppress(OSError):  # storage that has no room for the result may have none for this note
                 if self.ledger.result(trial) is None and not self.ledger.last_failure(trial):
                     self.ledger.end_attempt(trial, attempt.number, "failed", Failure.of(error, trial.config.dataset))
 
@@ -179,7 +179,7 @@ class StackAttempt:
                 self._finish(trial, trained)
 
     def _start_training(self) -> None:
-        """Take over what earlier attempts have left, and report the beginning."""
+        """Take over the files of earlier attempts, and report that training begins."""
         for trial, attempt in self.attempts.items():
             attempts.adopt(trial, attempt, self.ledger.folder(trial))
         numbers = {trial.id: attempt.number for trial, attempt in self.attempts.items()}
@@ -188,7 +188,7 @@ class StackAttempt:
             self.ledger.note_stack(self.trials)
 
     def _after_epoch(self, noting: Noting) -> Callable[[dict[str, Epoch]], None]:
-        """Returns what is done with the epochs that have ended, by trial id."""
+        """Returns a function that takes the epochs that have just ended, by trial id; it is called after each epoch of the stack."""
         early = self.context.early_stopping
         by_id = {trial.id: trial for trial in self.trials}
         metrics = EpochMetrics(early, by_id, self.checkpoints, self.materials, self.ledger, self.report) if early else None
@@ -203,16 +203,17 @@ class StackAttempt:
         return after
 
     def _halve(self, size: int) -> None:
-        """A stack did not fit into memory: it is reported, kept for the results, and remembered for later stacks."""
+        """Report that a stack of `size` did not fit into memory, keep the size for the results, and store it for later stacks."""
         self.did_not_fit.append(size)
         self.report(StackHalved(size))
-        storage, settings = self.ledger.storage, self.trials[0].config
-        known = stack_sizes.remembered(storage, settings, devices.machine(self.context.threads, self.materials.device))
-        if known is not None:
-            stack_sizes.remember(storage, settings, replace(known, size=min(known.size, (size + 1) // 2), limit="memory"))
+        storage, config = self.ledger.storage, self.trials[0].config
+        measured = stack_sizes.remembered(storage, config, devices.machine(self.context.threads, self.materials.device))
+        if measured is not None:
+            half = (size + 1) // 2
+            stack_sizes.remember(storage, config, replace(measured, size=min(measured.size, half), limit="memory"))
 
     def _finish(self, trial: Trial, trained: Trained) -> None:
-        """Evaluate a trial and record its result. What it raises concerns this trial alone; the others of its stack go on."""
+        """Evaluate a trial and record its result. An error fails this trial alone; the others of its stack go on."""
         try:
             result = self._record(trial, trained)
         except LeaseLost:
@@ -227,8 +228,9 @@ class StackAttempt:
             self.report(TrialEnded(trial.id, result.status))
 
     def _record(self, trial: Trial, trained: Trained) -> TrialResult:
-        """Evaluate a trained model and record the trial's result. Returns that of another attempt, if that was faster."""
-        attempt, started = self.attempts[trial], time.perf_counter()
+        """Evaluate a trained model and record the trial's result. Returns the recorded result: another attempt's, if that was faster."""
+        attempt = self.attempts[trial]
+        started = time.perf_counter()
         metrics = () if trained.diverged_at_step else finite_metrics(trained, trial.seed, self.materials)
         pictures: dict[str, str] = {}
         if metrics:

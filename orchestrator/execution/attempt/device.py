@@ -1,4 +1,4 @@
-"""The device that trials are trained on, set so that two runs of one trial do the same."""
+"""The device that trials are trained on, configured so that two runs of one trial give the same results."""
 
 import os
 
@@ -9,7 +9,10 @@ from orchestrator.execution import provenance
 
 
 def use(threads: int, gpu: float) -> torch.device:
-    """Returns the device to use; what could differ between two runs of one trial is set the same."""
+    """Returns the device to use, and sets torch's options so that two runs of one trial give the same results.
+
+    `threads` is for the CPU; `gpu` is how many GPUs a worker has, 0 for training on the CPU.
+    """
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
@@ -17,13 +20,13 @@ def use(threads: int, gpu: float) -> torch.device:
     device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         precision.use_float32()
-        # Else determinism fills each new tensor, a kernel more, though nothing reads what was not written.
+        # With determinism, torch fills each new tensor: one kernel more, although no code reads memory before it is written.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
 
 
 def machine(threads: int, device: torch.device) -> str:
-    """Returns what the best size of a stack depends on beside the stack's shape, in words."""
+    """Returns a text for the hardware, threads and torch version, on which the best stack size depends beside the stack's shape."""
     return f"{hardware(device)}, {threads} threads, torch {torch.__version__}"
 
 

@@ -21,7 +21,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """Evaluates trials after the epochs that the search asks for, and stops them where it has stopped their cell."""
+    """Evaluates trials after the epochs that the search asks for, and stops them if the search has stopped their cell."""
 
     early_stopping: EarlyStopping
     trials: Mapping[str, Trial]
@@ -33,21 +33,24 @@ class EpochMetrics:
     report: Callable[[Event], None]
 
     def after(self, epochs: Mapping[str, Epoch]) -> None:
-        """Takes the epochs that have ended, by trial id. Raises Stopped where the search has stopped a cell."""
+        """Evaluate trials whose epochs have ended (by trial id) if the search asks for it. Raises Stopped if it has stopped a cell."""
         for trial_id, epoch in epochs.items():
             trial = self.trials[trial_id]
             if epoch.epoch in self.early_stopping.rule.epochs(trial.config):
                 self._measure(trial, epoch.epoch)
-        if any((self.early_stopping.stopped / f"{self.trials[trial_id].cell.id}.json").exists() for trial_id in epochs):
+        if any(self._is_stopped(self.trials[trial_id]) for trial_id in epochs):
             raise Stopped
 
+    def _is_stopped(self, trial: Trial) -> bool:
+        return (self.early_stopping.stopped / f"{trial.cell.id}.json").exists()
+
     def _measure(self, trial: Trial, epoch: int) -> None:
-        """Evaluates the model that the checkpoint holds, and not the one in training, which must not notice."""
+        """Evaluate the model in the checkpoint. The model in training is left alone, so that its training does not change."""
         values = self.ledger.at_epoch(trial, epoch)
         if values is None:
             history = history_in(self.checkpoints[trial.id], trial.config, trial.seed, trial.id)
             if len(history) != epoch:
-                return  # trained beyond it before anybody asked
+                return  # the checkpoint is already past this epoch
             model = load_on(self.checkpoints[trial.id], self.materials.dataset, self.materials.device)
             metrics = finite_metrics(Trained(model, history, None, 0.0), trial.seed, self.materials)
             self.ledger.note_epoch(trial, epoch, metrics)

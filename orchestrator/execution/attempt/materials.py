@@ -1,4 +1,4 @@
-"""What the trials of a stack are trained and evaluated with."""
+"""The dataset, classifiers and device with which the trials of a stack are trained and evaluated."""
 
 import math
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ class Materials:
 
     @classmethod
     def of(cls, key: DataKey, context: WorkerContext) -> "Materials":
-        """Returns those of a dataset, on a worker's device."""
+        """Returns the materials for a dataset, on a worker's device."""
         device = devices.use(context.threads, context.gpu)
         return cls(preparation.dataset(key, context), preparation.classifiers(key, context, device), device)
 
     def provenance(self, context: WorkerContext) -> dict[str, Any]:
-        """Returns where a result that is made with them comes from."""
+        """Returns the provenance of a result that is made with these materials."""
         return {
             "commit": context.commit,
             "dataset": self.dataset.name,
@@ -47,10 +47,10 @@ class Materials:
 
 
 def finite_metrics(trained: Trained, seed: int, materials: Materials) -> tuple[Metric, ...]:
-    """Returns the long table; empty if a number in it is not finite.
+    """Returns the metrics of a trained model; empty if one of them is not finite.
 
-    Weights can be finite and so large that what they compute is not. Such a model has diverged as surely as one whose loss says so, and
-    a NaN would be beaten by nothing on a front.
+    Finite weights can be so large that their outputs are not finite. Such a model has diverged as surely as one whose loss is not finite,
+    and no cell would beat a NaN on a front.
     """
     try:
         metrics = evaluate(trained.model, seed, materials.dataset, materials.classifiers, materials.device)

@@ -1,4 +1,4 @@
-"""What trials need before they are trained: datasets, classifiers, and how many of them stack."""
+"""Prepares what trials need before training: datasets, classifiers, and the size of stacks."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -27,33 +27,31 @@ from orchestrator.ledger.layout import Layout
 
 
 def train_classifier(key: DataKey, modality: str, context: WorkerContext, data_hash: str) -> Quality:
-    """Build the dataset and train one modality's classifier where that has not been done; returns the classifier's quality.
+    """Build the dataset and train one modality's classifier if storage does not have them yet; returns the classifier's quality.
 
-    With one thread, so that the classifier does not depend on how many cores the machine has. `data_hash` is the configuration's:
-    raises DataError where a user's own dataset is another one here.
+    Trains with one thread, so that the classifier does not depend on how many cores the machine has. `data_hash` is the configuration's.
+    Raises DataError if a user's own dataset has another hash here.
     """
     torch.set_num_threads(1)
-    loaded = _checked(key, context, data_hash)
-    wanted = next(m for m in loaded.modalities if m.name == modality)
-    return checked_classifier(loaded, wanted, Layout(context.storage).classifiers)
+    data = _checked_dataset(key, context, data_hash)
+    chosen = next(m for m in data.modalities if m.name == modality)
+    return checked_classifier(data, chosen, Layout(context.storage).classifiers)
 
 
 def stored_classifiers(key: DataKey, modalities: Sequence[str], context: WorkerContext, data_hash: str) -> dict[str, Quality]:
-    """Returns the quality of the classifiers that storage holds, by modality.
+    """Returns the quality of those classifiers that are in storage already, by modality. Builds and checks the dataset first.
 
-    Otherwise as `train_classifier`, for a driver on the machine that trains: another process that imports torch would cost seconds.
+    For a driver on the machine that trains: another process would need seconds to import torch.
     """
     torch.set_num_threads(1)
-    loaded = _checked(key, context, data_hash)
-    stored = {
-        m.name: quality_if_trained(loaded, m, Layout(context.storage).classifiers)
-        for m in loaded.modalities
-        if m.name in modalities
-    }
+    data = _checked_dataset(key, context, data_hash)
+    folder = Layout(context.storage).classifiers
+    stored = {m.name: quality_if_trained(data, m, folder) for m in data.modalities if m.name in modalities}
     return {name: quality for name, quality in stored.items() if quality is not None}
 
 
-def _checked(key: DataKey, context: WorkerContext, data_hash: str) -> Dataset:
+def _checked_dataset(key: DataKey, context: WorkerContext, data_hash: str) -> Dataset:
+    """Returns the dataset. Raises DataError if it is a user's own and has another hash than `data_hash`."""
     user_data.search_from(Path(context.root))
     if data_hash:
         user_data.check_repeats(key.dataset, data_hash)
@@ -63,11 +61,12 @@ def _checked(key: DataKey, context: WorkerContext, data_hash: str) -> Dataset:
 def measure_stack_size(config: dict[str, Any], most: int, context: WorkerContext) -> Measured:
     """Returns the best size of a stack of such trials on this machine, up to `most`: from storage, or measured here."""
     user_data.search_from(Path(context.root))
-    settings, device = TrainingConfig.model_validate(config), devices.use(context.threads, context.gpu)
+    settings = TrainingConfig.model_validate(config)
+    device = devices.use(context.threads, context.gpu)
     machine = devices.machine(context.threads, device)
-    known = stack_sizes.remembered(context.storage, settings, machine)
-    if known is not None and known.answers(most):
-        return known
+    stored = stack_sizes.remembered(context.storage, settings, machine)
+    if stored is not None and stored.answers(most):
+        return stored
     fastest = throughput.measure(settings, most, dataset(settings.data_key, context), device)
     gain = {str(size): value for size, value in fastest.gain.items()}
     measured = Measured(fastest.size, gain, most, fastest.limit, machine)
@@ -76,7 +75,7 @@ def measure_stack_size(config: dict[str, Any], most: int, context: WorkerContext
 
 
 def why_unstackable(config: dict[str, Any], context: WorkerContext) -> str:
-    """Returns why trials of a configuration do not stack; empty where they do."""
+    """Returns why trials of a configuration do not stack; empty if they do."""
     user_data.search_from(Path(context.root))
     settings = TrainingConfig.model_validate(config)
     try:
@@ -99,7 +98,7 @@ def classifiers(key: DataKey, context: WorkerContext, device: torch.device) -> C
 
 @lru_cache(maxsize=2)
 def _dataset(key: DataKey, data: str, root: str) -> Dataset:
-    """`root` is where a user's own dataset is looked for."""
+    """`root` is part of the cache's key, because a user's own dataset is looked for there."""
     return loading.load(key, Path(data))
 
 

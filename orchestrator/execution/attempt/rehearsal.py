@@ -1,4 +1,4 @@
-"""A rehearsal: a few steps of everything, so that what fails for every seed fails within seconds."""
+"""A rehearsal: a few steps of training and evaluation, so that an error that every seed would raise shows within seconds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +14,21 @@ from orchestrator.spec.trial import Cell, Trial
 
 
 def rehearse(trials: Sequence[Trial], materials: Materials) -> None:
-    """A few steps of training, a checkpoint, and a small evaluation of each model."""
-    small = [Trial(Cell(_small(trial.config, len(materials.dataset.test))), trial.seed) for trial in trials]
-    evaluated = set()
+    """Train the stack for a few steps with checkpoints, and evaluate each model once, on few examples."""
+    small_trials = [Trial(Cell(_small(trial.config, len(materials.dataset.test))), trial.seed) for trial in trials]
+    evaluated_models = set()
     with scratch("rehearsal") as folder:
-        checkpoints: dict[str, AnyPath] = {trial.id: Path(folder) / f"{trial.id}.pt" for trial in small}
-        for trial, trained in train_stack(small, checkpoints, materials.dataset, materials.device):
-            # Divergence is a result, and the trial's own.
-            if trained.diverged_at_step is None and trial.config.model not in evaluated:
+        checkpoints: dict[str, AnyPath] = {trial.id: Path(folder) / f"{trial.id}.pt" for trial in small_trials}
+        for trial, trained in train_stack(small_trials, checkpoints, materials.dataset, materials.device):
+            # A trial that diverges is not evaluated, and does not fail the rehearsal: divergence is a result.
+            if trained.diverged_at_step is None and trial.config.model not in evaluated_models:
                 finite_metrics(trained, trial.seed, materials)
                 write_pictures(trained.model, trial.seed, materials.dataset, materials.device, Path(folder))
-                evaluated.add(trial.config.model)
+                evaluated_models.add(trial.config.model)
 
 
 def _small(config: TrainingConfig, test_examples: int) -> TrainingConfig:
-    few = min(max(LEAST_PROBED, config.batch_size), config.examples_per_epoch)
-    sizes = {"scale": None, "epochs": 1, "train_examples": few, "test_examples": min(LEAST_TESTED, test_examples)}
+    """Returns the configuration with one epoch, and with as few examples as training and evaluation can do with."""
+    train_examples = min(max(LEAST_PROBED, config.batch_size), config.examples_per_epoch)
+    sizes = {"scale": None, "epochs": 1, "train_examples": train_examples, "test_examples": min(LEAST_TESTED, test_examples)}
     return TrainingConfig.model_validate(config.model_dump() | sizes)

@@ -22,10 +22,10 @@ def train_stack(
     on_epoch: Callable[[dict[str, Epoch]], None] = lambda epochs: None,
     on_halved: Callable[[int], None] = lambda size: None,
 ) -> Iterator[tuple[Trial, Trained]]:
-    """Train a stack, or one trial alone; yields each trial as it ends.
+    """Train a stack, or one trial alone; yields each trial when it ends.
 
-    `checkpoints` is where each has its own, by trial id. `on_epoch` is called with the epochs that have ended, by trial id, and
-    `on_halved` with the size of a stack that did not fit into memory.
+    `checkpoints` has the path of each trial's checkpoint, by trial id. `on_epoch` is called with the epochs that have ended, by trial id,
+    and `on_halved` with the size of a stack that did not fit into memory.
     """
     if len(trials) == 1:
         (trial,) = trials
@@ -34,8 +34,8 @@ def train_stack(
         return
     members = [Member(trial.config, trial.seed, checkpoints[trial.id], trial.id) for trial in trials]
 
-    def by_id(epochs: dict[int, Epoch]) -> None:
+    def on_epoch_of_members(epochs: dict[int, Epoch]) -> None:
         on_epoch({trials[place].id: epoch for place, epoch in epochs.items()})
 
-    for place, trained in stacked_training.train_stack(members, dataset, device, by_id, on_halved):
+    for place, trained in stacked_training.train_stack(members, dataset, device, on_epoch_of_members, on_halved):
         yield trials[place], trained

@@ -1,1 +1,1 @@
-"""Which job is next, and what is tried again. Knows nothing of Ray, and trains nothing."""
+"""Which job is next, and which trials are tried again. Imports nothing of Ray, and trains nothing."""

@@ -1,4 +1,4 @@
-"""Jobs: stacks of trials on their way to workers, and what workers are told beside them. Pure."""
+"""Jobs, which are stacks of trials for workers, and the context that all workers get. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,29 +13,29 @@ from orchestrator.spec.trial import Cell, Trial
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """What the workers of a search do beside training, so that it can stop cells early."""
+    """What the workers of a search need to know so that it can stop cells early."""
 
     rule: Early
-    """Says after which epochs trials are evaluated."""
+    """Gives the epochs after which trials are evaluated."""
     stopped: AnyPath
-    """Folder with a file for each cell that is to stop, named by its id."""
+    """Folder with a file for each cell that is to stop, named by the cell's id."""
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """Where workers find things, and what all jobs of a sweep have in common.
+    """Folders and settings that all jobs of a sweep share.
 
-    Handed over in memory, and not as part of a job: Tune writes those to disk, and a storage URI may hold a secret.
+    It is passed in memory, and not as part of a job: Tune writes jobs to disk, and a storage URI may contain a secret.
     """
 
     storage: AnyPath
     data: str
     """Folder of datasets."""
     root: str
-    """Folder that a user's own dataset is looked for in."""
+    """Folder in which a user's own dataset is looked for."""
     threads: int
     gpu: float
-    """GPUs that a worker has; a fraction shares one."""
+    """GPUs of a worker; workers with a fraction share one."""
     commit: str
     driver: str
     """The token of the driver's lease."""
@@ -44,12 +44,12 @@ class WorkerContext:
 
 @dataclass(frozen=True)
 class Job:
-    """A stack of trials on its way to a worker: plain values, because Ray carries it."""
+    """A stack of trials for a worker, as plain values that Ray can carry."""
 
     members: list[tuple[dict[str, Any], int]]
     """Each trial's configuration and seed; a trial that is trained alone is a stack of one."""
     rehearse: bool
-    """Whether a few steps of everything are tried first: this stack is the canary of its dataset, networks and model."""
+    """Whether the worker tries a few steps of everything first. Such a job is the canary of its dataset, networks and models."""
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -63,23 +63,23 @@ class Job:
 
     def only(self, ids: Iterable[str]) -> "Job":
         """Returns the same job with only these trials."""
-        wanted = set(ids)
-        members = [member for trial_id, member in zip(self.ids, self.members, strict=True) if trial_id in wanted]
+        chosen_ids = set(ids)
+        members = [member for trial_id, member in zip(self.ids, self.members, strict=True) if trial_id in chosen_ids]
         return replace(self, members=members)
 
 
 def in_order(trials: Sequence[Trial]) -> list[Trial]:
-    """Returns the trials seed by seed, so that the whole picture is there early and each further seed makes it surer."""
+    """Returns the trials seed by seed, so that all cells have a first result early and each further seed makes them more certain."""
     return sorted(trials, key=lambda trial: trial.seed)
 
 
 def jobs(stacks: Sequence[tuple[Trial, ...]], seconds: Mapping[str, float], failed: Collection[str] = frozenset()) -> list[Job]:
     """Returns jobs in the order in which they should start.
 
-    The canaries come first. The others follow by their first seed, and of one seed the longest comes first, so that no worker is left
-    with a long one when the others have ended. `seconds` is what each trial should take, by id.
+    The canaries come first. The other jobs are sorted by their first seed; for one seed the longest comes first, so that no worker is
+    left with a long job when the others have ended. `seconds` has how long each trial should take, by id.
 
-    Stacks with trials that have `failed` before come last, and are no canaries: they would stop the sweep at each command again.
+    Stacks with trials that have `failed` before come last and are no canaries: a failing canary would stop the sweep in every command.
     """
     seen: set[tuple[DataKey, str, str]] = set()
     canaries: list[Job] = []
@@ -93,7 +93,8 @@ def jobs(stacks: Sequence[tuple[Trial, ...]], seconds: Mapping[str, float], fail
 
     for stack in sorted(stacks, key=rank):
         kinds = {(trial.config.data_key, trial.config.networks, trial.config.model) for trial in stack}
-        job = Job([(trial.config.model_dump(), trial.seed) for trial in stack], rehearse=not (has_failed(stack) or kinds <= seen))
-        (canaries if job.rehearse else others).append(job)
+        is_canary = not has_failed(stack) and not kinds <= seen
+        job = Job([(trial.config.model_dump(), trial.seed) for trial in stack], rehearse=is_canary)
+        (canaries if is_canary else others).append(job)
         seen |= kinds
     return canaries + others

@@ -1,11 +1,11 @@
-"""The queue that says which job is next. Pure: knows neither Ray nor files.
+"""The queue, which decides which job is next. Pure: uses neither Ray nor files.
 
-The canaries come first, one job of each dataset, networks and model. The others are held back until every canary has rehearsed a few
-steps of training, checkpoint and evaluation; if one fails for good before that, nothing else starts.
+The canaries come first: one job for each dataset, networks and model. The other jobs wait until every canary has rehearsed a few steps of
+training, checkpoint and evaluation. If a canary fails for good before that, nothing else starts.
 
-A trial that fails is tried again after a pause that grows, as often as `retries` says, unless its error would only come again
-(`retries`). When a stack has used up its tries, each of its trials has one of its own, so that one that always fails takes no other with
-it. A node that was lost, or taken back by the cloud, is nobody's failure (`lost_nodes`).
+A trial that fails is tried again after a pause that grows, as often as `resources.retries` allows, unless the next attempt would raise
+the same error (module `retries`). When a stack has used up its tries, each of its trials gets one try alone, so that a trial that always
+fails does not fail the others. A lost node, also one that the cloud took back, counts as no trial's failure (module `lost_nodes`).
 """
 
 import random
@@ -23,7 +23,7 @@ FIRST_PAUSE = 2.0
 """Seconds before a second try; each further pause is twice as long, up to `LONGEST_PAUSE`."""
 LONGEST_PAUSE = 120.0
 ELSEWHERE_PAUSE = 2.0
-"""Seconds until a trial that another sweep trains is looked at again."""
+"""Seconds between two checks of a trial that another sweep trains."""
 
 
 @dataclass
@@ -44,26 +44,27 @@ class _Running:
     busy: set[str] = field(default_factory=set)
     """Trials that another sweep trains."""
     raised: set[str] = field(default_factory=set)
-    """Trials that have raised while the others went on."""
+    """Trials that have raised an error while the others went on."""
     hopeless: set[str] = field(default_factory=set)
-    """Trials that another attempt would not help."""
+    """Trials for which another attempt would raise the same error."""
 
 
 class JobSource(Protocol):
-    """Where further jobs come from while a sweep runs: a search proposes cells."""
+    """Adds jobs while a sweep runs, as a search that proposes cells."""
 
     def more(self, failed: Mapping[str, str]) -> Sequence[Job]:
-        """Returns jobs to be added now, none where it is to be asked again; `failed` has the trials that were given up, and why."""
+        """Returns jobs to add now; none if the queue has to ask again later. `failed` has the reason for each trial that was given up."""
 
     @property
     def over(self) -> bool:
-        """Whether there will be no more."""
+        """Whether there will be no more jobs."""
 
 
 class Queue:
-    """Which job is next. A key names one handing out of a job.
+    """Decides which job is next. Each time a job is handed out, it gets a key of its own.
 
-    `held` says whether another sweep is at a trial, `lost` which nodes are gone. `pause` is how long to wait before try number n + 1.
+    `held` returns whether another sweep trains a trial; `lost` returns the nodes that are gone; `pause` returns the seconds to wait after
+    a number of failed tries.
     """
 
     def __init__(
@@ -84,19 +85,22 @@ class Queue:
         self._tries: Counter[str] = Counter()
         self._lost_nodes: LostNodeRule[_Running] = LostNodeRule(lost, clock)
         self.failed: dict[str, str] = {}
-        """Trials that were given up, and why."""
+        """The error of each trial that was given up, by trial id."""
         self.stopped = ""
-        """Why nothing more is handed out, where that is so."""
+        """Why nothing more is handed out; empty while jobs are handed out."""
 
     @property
     def over(self) -> bool:
-        """Whether nothing will be handed out any more, whatever happens."""
-        more = self._waiting or self._lost_nodes.holds_back or not (self._source is None or self._source.over)
-        return not self._running and (bool(self.stopped) or not more)
+        """Whether nothing runs and nothing will be handed out any more."""
+        if self._running:
+            return False
+        source_has_more = self._source is not None and not self._source.over
+        has_more = bool(self._waiting) or self._lost_nodes.holds_back or source_has_more
+        return bool(self.stopped) or not has_more
 
     @property
     def in_hand(self) -> bool:
-        """Whether a job is with a worker."""
+        """Whether a worker has a job."""
         return bool(self._running)
 
     @property
@@ -105,19 +109,25 @@ class Queue:
         return len(self._waiting)
 
     def next(self, key: str) -> Job | None:
-        """Returns the job to start now, under `key`; None where there is none yet, or no more."""
+        """Returns the job to start now, and notes it under `key`; None if no job can start now, or none is left."""
         self._take_verdicts()
         if self.stopped or (self._at_once and len(self._running) >= self._at_once):
             return None
-        return self._next_waiting(key) or (self._next_waiting(key) if self._refilled() else None)
+        job = self._next_waiting(key)
+        if job is None and self._refill():
+            job = self._next_waiting(key)
+        return job
 
-    def _refilled(self) -> bool:
-        """Whether the source has given more."""
-        more = [] if self._source is None or self._rehearsing else self._source.more(self.failed)
-        self._waiting += [_Waiting(job, job.ids) for job in more]
-        return bool(more)
+    def _refill(self) -> bool:
+        """Add the jobs that the source has now; returns whether there were any."""
+        if self._source is None or self._rehearsing:
+            return False
+        jobs = self._source.more(self.failed)
+        self._waiting += [_Waiting(job, job.ids) for job in jobs]
+        return bool(jobs)
 
     def _next_waiting(self, key: str) -> Job | None:
+        """Move the first waiting job that can start now to the running ones, under `key`; returns it, or None if there is none."""
         now, rehearsing = self._clock(), self._rehearsing
         for place, waiting in enumerate(self._waiting):
             if waiting.not_before > now or (rehearsing and not waiting.job.rehearse):
@@ -132,12 +142,12 @@ class Queue:
 
     @property
     def _rehearsing(self) -> bool:
-        """Whether a canary has still to come through its rehearsal."""
-        waiting = any(waiting.job.rehearse for waiting in self._waiting)
-        return waiting or any(running.job.rehearse and not running.rehearsed for running in self._running.values())
+        """Whether a canary has not ended its rehearsal yet."""
+        is_waiting = any(waiting.job.rehearse for waiting in self._waiting)
+        return is_waiting or any(running.job.rehearse and not running.rehearsed for running in self._running.values())
 
     def rehearsed(self, key: str) -> None:
-        """A job has begun in earnest."""
+        """A job has passed its rehearsal, if it had one, and trains."""
         if key in self._running:
             self._running[key].rehearsed = True
 
@@ -147,7 +157,7 @@ class Queue:
             self._running[key].unfinished.discard(trial_id)
 
     def busy(self, key: str, trial_ids: Iterable[str]) -> None:
-        """Other sweeps are at these trials: they come again when those have ended. What trains there needs no rehearsal."""
+        """Other sweeps train these trials: they are queued again until that has ended. A job of only such trials needs no rehearsal."""
         if key in self._running:
             running = self._running[key]
             running.busy |= set(trial_ids)
@@ -155,18 +165,20 @@ class Queue:
             running.rehearsed = running.rehearsed or not running.unfinished
 
     def raised(self, key: str, trial_id: str, fails_again: bool = False) -> None:
-        """One trial of a job has raised; the others go on. `fails_again` is whether it would only raise again."""
+        """One trial of a job has raised an error; the others go on. `fails_again` is whether another attempt would raise it again."""
         if key in self._running:
-            self._running[key].raised.add(trial_id)
-            self._running[key].unfinished.discard(trial_id)
-            self._running[key].hopeless |= {trial_id} if fails_again else set()
+            running = self._running[key]
+            running.raised.add(trial_id)
+            running.unfinished.discard(trial_id)
+            if fails_again:
+                running.hopeless.add(trial_id)
 
     def stop(self, why: str) -> None:
         """Hand out nothing more."""
         self.stopped = self.stopped or why
 
     def done(self, key: str, error: str = "") -> None:
-        """A worker has come to the end of a job by itself; `error` is that of trials that raised on the way."""
+        """A worker has finished a job; `error` is the last error of trials that raised one."""
         running = self._running.pop(key, None)
         if running is None:
             return
@@ -175,7 +187,7 @@ class Queue:
             self._try_again(running, running.raised, error)
 
     def broke(self, key: str, error: str, node: str = "", fails_again: bool = False) -> None:
-        """What ran a job has ended with an error; `node` is where its process was, if that died. `fails_again` is whether another attempt
+        """A job has ended with an error. `node` is the node of its process if the process died. `fails_again` is whether another attempt
         would end with the same error.
         """
         running = self._running.pop(key, None)
@@ -183,12 +195,13 @@ class Queue:
             return
         self._put_off(running)
         trial_ids = running.unfinished | running.raised
-        running.hopeless |= running.unfinished if fails_again else set()
+        if fails_again:
+            running.hopeless |= running.unfinished
         if trial_ids:
             self._try_again(running, trial_ids, error, node)
 
     def _take_verdicts(self) -> None:
-        """Forgive the failures of lost nodes, and fail for good what has waited long enough to be forgiven."""
+        """Forgive the attempts that lost nodes have ended, and fail the trials that waited in vain to be forgiven."""
         for verdict in self._lost_nodes.verdicts():
             death = verdict.death
             self._tries.subtract(verdict.forgiven)
@@ -197,13 +210,16 @@ class Queue:
             self._fail(death.job, verdict.failed, death.error)
 
     def _put_off(self, running: _Running) -> None:
+        """Queue the trials of a job again that another sweep trains."""
         if running.busy:
             self._add(running, running.busy, ELSEWHERE_PAUSE, elsewhere=True)
 
     def _try_again(self, running: _Running, trial_ids: set[str], error: str, node: str = "") -> None:
-        self._tries.update(trial_ids)
-        for trial_id in trial_ids & running.hopeless:
-            self._tries[trial_id] = max(self._tries[trial_id], self._retries + 1)
+        """Charge trials with a failed try, queue those again that have tries left, and fail the others.
+
+        A trial of a stack gets one more try alone. If a worker died on `node`, the verdict on the node comes before any trial fails.
+        """
+        self._charge(trial_ids, running.hopeless)
         again = {trial_id for trial_id in trial_ids if self._tries[trial_id] <= self._retries}
         out_of_tries = frozenset(trial_ids - again)
         if again:
@@ -217,17 +233,24 @@ class Queue:
         else:
             self._fail(running, out_of_tries, error)
 
+    def _charge(self, trial_ids: set[str], hopeless: set[str]) -> None:
+        """Count a failed try for each trial; a hopeless one has no tries left then."""
+        self._tries.update(trial_ids)
+        for trial_id in trial_ids & hopeless:
+            self._tries[trial_id] = max(self._tries[trial_id], self._retries + 1)
+
     def _fail(self, running: _Running, trial_ids: frozenset[str], error: str) -> None:
+        """Give trials up; if they are a canary that has not passed its rehearsal, the whole sweep stops."""
         self.failed |= dict.fromkeys(trial_ids, error)
         if trial_ids and running.job.rehearse and not running.rehearsed:
             self.stop("a canary failed before anything else started")
 
     def _add(self, running: _Running, trial_ids: Iterable[str], pause: float, elsewhere: bool = False) -> None:
-        """Put trials of a job back, ahead of those that have not begun."""
+        """Queue trials of a job again, ahead of jobs that have not begun; they wait `pause` seconds at least."""
         job = replace(running.job.only(trial_ids), rehearse=running.job.rehearse and not running.rehearsed)
         self._waiting.insert(0, _Waiting(job, job.ids, self._clock() + pause, elsewhere))
 
 
 def _pause(tries: int) -> float:
-    """Returns twice as long each time, and never the same for two workers that broke at once."""
+    """Returns seconds that double with each try, more or less a random quarter: workers that fail together do not retry together."""
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (tries - 1)) * random.uniform(0.75, 1.25))

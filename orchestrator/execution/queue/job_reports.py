@@ -1,4 +1,4 @@
-"""What an attempt at a job reports, on its way to the queue and to the sweep's observer."""
+"""Passes the reports of an attempt at a job to the queue and to the sweep's observer."""
 
 from orchestrator.execution.events import (
     Event,
@@ -16,11 +16,11 @@ from orchestrator.execution.queue.job import Job
 from orchestrator.execution.queue.job_queue import Queue
 
 MOST_SHOWN = 200
-"""Characters of an error in a line of progress."""
+"""Characters of an error that a line of progress shows."""
 
 
 class JobReports(Observer):
-    """Receives the events of a job that was handed out under `key`; tells the queue, and then the sweep's observer."""
+    """Receives the events of a job that was handed out under `key`. Passes them to the queue, and then to the sweep's observer."""
 
     def __init__(self, key: str, job: Job, queue: Queue, observer: Observer) -> None:
         self.error = ""
@@ -28,12 +28,12 @@ class JobReports(Observer):
         self._key, self._job, self._queue, self._observer = key, job, queue, observer
 
     def notify(self, event: Event) -> None:
-        """Tell the queue what concerns it, and the observer everything."""
+        """Pass an event to the queue if it concerns the queue, and to the observer in any case."""
         super().notify(event)
         self._observer.notify(event)
 
     def on_trials_begun(self, event: TrialsBegun) -> None:
-        """The rehearsal went well."""
+        """The job has passed its rehearsal."""
         self._queue.rehearsed(self._key)
 
     def on_trial_ended(self, event: TrialEnded) -> None:
@@ -45,11 +45,11 @@ class JobReports(Observer):
         self._queue.ended(self._key, event.trial_id)
 
     def on_trials_busy_elsewhere(self, event: TrialsBusyElsewhere) -> None:
-        """The trials come again later."""
+        """The trials are queued again."""
         self._queue.busy(self._key, event.trial_ids)
 
     def on_trial_raised(self, event: TrialRaised) -> None:
-        """The trial is tried again when the others of its stack have ended, unless it would only raise again."""
+        """The trial is tried again when the others of its stack have ended, unless it would raise the same error."""
         self.error = event.error
         self._queue.raised(self._key, event.trial_id, event.fails_again)
         kind = TrialFailed if event.fails_again and len(self._job.ids) == 1 else TrialRetried
@@ -60,12 +60,12 @@ class JobReports(Observer):
         self._queue.stop(event.error)
 
     def job_ended(self) -> None:
-        """The attempt has come to its end by itself."""
+        """The attempt has finished without an error of the whole job."""
         self._queue.done(self._key, self.error)
 
     def job_broke(self, error: str, node: str = "", fails_again: bool = False) -> None:
-        """The attempt has ended with an error; `node` is where its process was, if that died. `fails_again` is whether another attempt
-        would end with the same error.
+        """The attempt has ended with an error. `node` is the node of its process if the process died. `fails_again` is whether another
+        attempt would end with the same error.
         """
         self._queue.broke(self._key, error, node, fails_again)
         for trial_id in self._job.ids:
@@ -74,5 +74,5 @@ class JobReports(Observer):
 
 
 def last_line(error: str) -> str:
-    """Returns what a traceback ends with; the ledger has the whole of it."""
+    """Returns the last line of a traceback, shortened; the ledger has the whole traceback."""
     return error.strip().rpartition("\n")[2][:MOST_SHOWN]

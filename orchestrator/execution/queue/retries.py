@@ -1,8 +1,8 @@
-"""Which errors are not tried again: those that the next attempt would raise in the same way. Pure.
+"""Which errors are not tried again, because the next attempt would raise them again. Pure.
 
-A trial fails again with certainty where the error comes from what the code does with shapes and types: a wrong argument, a missing
-attribute, matrices that cannot be multiplied. It may succeed where the error comes from the machine: memory, a GPU, a file, a lost
-process. In doubt an error is tried again: a wasted attempt costs minutes, and a trial that is given up costs a result.
+A trial fails again with certainty if the error comes from the shapes and types in the code: a wrong argument, a missing attribute,
+matrices that cannot be multiplied. It may succeed if the error comes from the machine: memory, a GPU, a file, a lost process. In doubt
+the trial is tried again: a wasted attempt costs minutes, and a trial that is given up costs a result.
 """
 
 import re
@@ -19,7 +19,7 @@ LASTING = (
     UnboundLocalError,
     ValueError,
 )
-"""Types that tell of the code. Subclasses do not count: pyarrow's errors of remote files are ValueErrors."""
+"""Types of errors in the code. Subclasses do not count: pyarrow's errors of remote files are ValueErrors."""
 OF_SHAPES = re.compile(
     r"shapes? cannot be multiplied|must match the size of tensor|must match except in dimension|is invalid for input of size"
     r"|size mismatch|shape mismatch|expects? each tensor to be equal size|same number of dimensions|inconsistent tensor size"
@@ -29,10 +29,10 @@ OF_SHAPES = re.compile(
     r"|expected size for first two dimensions|dimension out of range",
     re.IGNORECASE,
 )
-"""What torch says in a RuntimeError of shapes and types. Its other RuntimeErrors may come from the device."""
+"""Torch's texts in a RuntimeError of shapes and types. Its other RuntimeErrors may come from the device."""
 OF_THE_MACHINE = re.compile(r"out of memory|cuda|cudnn|cublas|nccl|hip error|device-side", re.IGNORECASE)
 STORAGE_CODE = re.compile(r"[/\\](mopoe_core[/\\]storage|orchestrator[/\\]ledger)[/\\]")
-"""Code in which an error of any type may come from a file or a network: fsspec raises KeyErrors and ValueErrors of lost connections."""
+"""Paths of code in which any error may come from a file or a network: fsspec raises KeyErrors and ValueErrors for lost connections."""
 
 
 def fails_again(error: BaseException) -> bool:
@@ -46,7 +46,7 @@ def _is_lasting(error: BaseException) -> bool:
 
 
 def _is_of_the_code(error: BaseException) -> bool:
-    """Returns False for an error that tells of the machine; such a one may stand behind another."""
+    """Returns whether an error does not come from the machine. Errors of the machine may be the cause of other errors."""
     return not isinstance(error, OSError | MemoryError) and not OF_THE_MACHINE.search(f"{type(error).__name__}: {error}")
 
 
@@ -55,7 +55,7 @@ def _passed_storage(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Returns an error and those that stand behind it."""
+    """Yields an error, its cause, the cause of that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,4 +1,4 @@
-"""Hands what Tune and its workers report to the queue and to the sweep's observer."""
+"""Passes the reports of Tune and its workers to the queue and to the sweep's observer."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ DIED = "its worker was killed, or crashed, or its node was lost"
 
 
 class MessageCallback(tune.Callback):
-    """Receives the messages of all workers. Tune has a trial of its own for each handing out of a job; its id is the queue's key."""
+    """Receives the messages of all workers. Each time a job is handed out, Tune makes a trial of its own; its id is the queue's key."""
 
     def __init__(self, queue: Queue, worker_start: WorkerStart, observer: Observer) -> None:
         self._queue, self._worker_start, self._observer = queue, worker_start, observer
         self._reports: dict[str, JobReports] = {}
-        """By key, of the jobs that run."""
+        """Reports of the running jobs, by key."""
         self._nodes: dict[str, str] = {}
-        """Key to the node that the job runs on."""
+        """The node that a job runs on, by key."""
         self._raised: dict[str, JobRaised] = {}
-        """Key to what ended the job with an error."""
+        """The error that ended a job, by key."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks for a restore that is never made, and an observer holds threads and locks."""
+        """Returns nothing: Tune pickles its callbacks for a restore that is never made, and an observer holds threads and locks."""
         return {}
 
     def on_trial_result(
@@ -50,7 +50,7 @@ class MessageCallback(tune.Callback):
             self._forget(key)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Where the worker has not sent what it raised, its process has died."""
+        """A job has ended with an error. If the worker has not sent one, its process has died."""
         if not trial.config["job"]:
             return
         raised = self._raised.get(trial.trial_id)

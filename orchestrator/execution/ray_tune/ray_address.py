@@ -1,4 +1,4 @@
-"""Which Ray a sweep runs on, and the error where there is none. Imports no Ray, so that a mistake is reported at once."""
+"""Checks the address of the Ray that a sweep runs on. Imports no Ray, so that a mistake is reported at once."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from mopoe_core.storage.scratch import scratch
 ALLOWED = "allowed: auto, or HOST:PORT of a cluster's head; unset it to run on this machine"
 CONNECT_SECONDS = 10.0
 LONGEST_FOLDER = 30
-"""Characters of a folder for temporary files in which Ray can make its sockets: it adds up to 77, and a socket's path has 107 at most."""
+"""Characters that the folder for temporary files may have. Ray's socket paths add up to 77, and a socket's path may have 107."""
 
 
 def check_address() -> None:
-    """Raise UserError where RAY_ADDRESS names no cluster that a sweep can run on, as far as can be seen without Ray."""
+    """Raise UserError if RAY_ADDRESS names no cluster that a sweep can run on, as far as this can be checked without Ray."""
     address = os.environ.get("RAY_ADDRESS", "local")
     if address == "local":
         return
     if address == "auto":
-        address = _current()  # Ray believes it, and waits ten minutes for a cluster that was killed
+        address = _current()  # checked here because Ray trusts the note, and waits ten minutes for a cluster that was killed
         if not address:
             return
     if not address.strip():
@@ -40,7 +40,7 @@ def check_address() -> None:
 
 
 def _current() -> str:
-    """Returns the address of this machine's cluster, which Ray noted when that was started; empty where there is no note."""
+    """Returns the address of this machine's cluster, which Ray notes when it starts one; empty if there is no note."""
     folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
         return (Path(folder) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
@@ -49,8 +49,9 @@ def _current() -> str:
 
 
 def no_ray(error: BaseException, meant: str = "") -> UserError:
-    """Returns the error where Ray cannot be reached, or does not start; `meant` is the address that `auto` stands for."""
-    address, why = os.environ.get("RAY_ADDRESS", "local"), " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    """Returns the error for a Ray that cannot be reached, or does not start; `meant` is the address that `auto` stands for."""
+    address = os.environ.get("RAY_ADDRESS", "local")
+    why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if address != "local":
         named = repr(address) if meant in ("", address) else f"{address!r}, which is {meant} here"
         return UserError(f"RAY_ADDRESS: {named}: no Ray can be used there ({why}); start the cluster, or correct it; {ALLOWED}")
@@ -63,16 +64,13 @@ def no_ray(error: BaseException, meant: str = "") -> UserError:
 
 @contextmanager
 def short_folder() -> Iterator[str | None]:
-    """A folder for Ray's temporary files if the name of the usual one is too long for sockets.
+    """Yields a folder for Ray's temporary files if the name of the usual folder is too long for sockets.
 
-    None where that is short enough, where RAY_TMPDIR names one, and on a cluster, whose head decides.
+    Yields None if that name is short enough, if RAY_TMPDIR names a folder, and on a cluster, whose head decides.
     """
     usual = os.environ.get("TMPDIR", "")
-    if (
-        os.environ.get("RAY_ADDRESS", "local") != "local"
-        or "RAY_TMPDIR" in os.environ
-        or len(os.fsencode(usual)) <= LONGEST_FOLDER
-    ):
+    is_cluster = os.environ.get("RAY_ADDRESS", "local") != "local"
+    if is_cluster or "RAY_TMPDIR" in os.environ or len(os.fsencode(usual)) <= LONGEST_FOLDER:
         yield None
         return
     if not os.access("/tmp", os.W_OK | os.X_OK):

@@ -1,4 +1,4 @@
-"""A Ray to run on: started here, or connected to; and its nodes."""
+"""Starts Ray or connects to it, and lists its nodes."""
 
 import logging
 import os
@@ -23,13 +23,14 @@ from orchestrator.execution.ray_tune import node_slots, ray_address
 LONGEST_JOIN = 120.0
 """Seconds to wait for a first worker."""
 NEXT = "orchestrator.execution.attempt.preparation"
-"""Imports torch, which this process needs next, and which takes as long as Ray takes to start. It must import nothing of Ray: Ray's
-packages import one another in circles, and two threads that begin at different ends of a circle would get half of a package."""
+"""The module that a thread imports while Ray starts. It imports torch, which this process needs next, and which takes as long as Ray
+takes to start. It must import nothing of Ray: Ray's packages import one another in circles, and two threads that enter a circle at
+different places would get half of a package."""
 
 
 @contextmanager
 def running_ray() -> Iterator[None]:
-    """A Ray to run on: the one of this process, that of RAY_ADDRESS, or a local one that is stopped afterwards.
+    """Provides a Ray to run on: that of this process, that of RAY_ADDRESS, or a local one. What it has started it stops afterwards.
 
     While Ray's processes start, a thread imports torch.
     """
@@ -39,10 +40,10 @@ def running_ray() -> Iterator[None]:
         return
     with ray_address.short_folder() as folder:
         _start(folder)
-        with suppress(OSError):  # whoever has it may run code here; Ray writes it for all to read
+        with suppress(OSError):  # the token lets its reader run code here, and Ray makes it readable by all users
             (Path.home() / ".ray" / "auth_token").chmod(0o600)
-        with suppress(ValueError):  # not the main thread: then whoever has that minds its signals
-            signal.signal(signal.SIGTERM, _like_ctrl_c)  # what schedulers and `ray job stop` send; Ray would exit on the spot
+        with suppress(ValueError):  # not the main thread: signals are then the main thread's affair
+            signal.signal(signal.SIGTERM, _like_ctrl_c)  # schedulers and `ray job stop` send it; Ray would exit at once
         try:
             yield
         finally:
@@ -50,12 +51,13 @@ def running_ray() -> Iterator[None]:
 
 
 def _start(folder: str | None) -> None:
-    """Start Ray, or connect to it. `folder` is for its temporary files, where they must not be in the usual one. Raises UserError where
-    that cannot be: Ray raises many classes, and exits where a cluster does not answer.
+    """Start Ray, or connect to it. `folder` is for its temporary files; None stands for Ray's usual one.
+
+    Raises UserError if that fails: Ray itself raises many classes, and exits if a cluster does not answer.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Ray's own start-up; nothing of ours runs in here
+            warnings.simplefilter("ignore")  # hides only the warnings of Ray's start-up
             ray.init(
                 address=os.environ.get("RAY_ADDRESS", "local"),
                 num_cpus=cpus.usable() if "RAY_ADDRESS" not in os.environ else None,  # Ray itself does not see an affinity
@@ -75,8 +77,8 @@ def _like_ctrl_c(number: int, frame: object) -> None:
 
 
 def nodes() -> list[node_slots.Node]:
-    """Returns what the living nodes have. Waits for a first worker where there is a head alone and no autoscaler to bring others:
-    `ray up` returns before machines of one's own have joined.
+    """Returns the resources of the living nodes. Waits for a first worker if the cluster has only a head and no autoscaler:
+    `ray up` returns before the user's own machines have joined.
     """
     deadline = time.monotonic() + LONGEST_JOIN
     while True:
@@ -88,17 +90,18 @@ def nodes() -> list[node_slots.Node]:
 
 
 def lost_nodes(observer: Observer) -> Callable[[], set[str]]:
-    """Returns a function that returns the nodes that are gone, and asks Ray not more than once a second."""
-    asked, known = 0.0, set[str]()
+    """Returns a function that returns the ids of nodes that are gone. It asks Ray at most once a second, and reports new ones."""
+    last_asked = 0.0
+    gone: set[str] = set()
 
     def lost() -> set[str]:
-        nonlocal asked, known
-        if time.monotonic() - asked > 1.0:
-            asked = time.monotonic()
-            gone = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
-            for node in gone - known:
+        nonlocal last_asked, gone
+        if time.monotonic() - last_asked > 1.0:
+            last_asked = time.monotonic()
+            gone_now = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+            for node in gone_now - gone:
                 observer.notify(NodeLost(node))
-            known = gone
-        return known
+            gone = gone_now
+        return gone
 
     return lost

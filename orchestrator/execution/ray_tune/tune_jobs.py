@@ -1,4 +1,4 @@
-"""The queue's jobs on Tune, and what is prepared for them in Ray tasks. Imports torch: `tuner` loads it while Ray starts."""
+"""Runs the queue's jobs on Tune, and prepares classifiers and stack sizes in Ray tasks. Imports torch, so `tuner` imports it late."""
 
 import os
 import uuid
@@ -25,7 +25,7 @@ from orchestrator.spec.sections import Resources
 def run_queue(
     queue: Queue, workers: int, observer: Observer, context: WorkerContext, resources: Resources, scratch_folder: str
 ) -> None:
-    """Run the queue's jobs, by one Tuner after another, until it is over or the user interrupts."""
+    """Run the queue's jobs, by one Tuner after another, until the queue is over or the user interrupts."""
     while not queue.over:
         with WorkerStart(context.storage, workers) as worker_start:
             job_search = JobSearch(queue, worker_start)
@@ -39,7 +39,7 @@ def _tune(
 ) -> None:
     """Hand jobs to Tune until the search has no more or the user interrupts.
 
-    Without Tune's own retries: it would start again at once, and take a lost node for a failure.
+    Tune's own retries are off: Tune would try again at once, and count a lost node as a failure.
     """
     trainable = tune.with_parameters(worker.Worker, context=context)
     tuner = tune.Tuner(
@@ -58,7 +58,10 @@ def _tune(
 
 
 def train_classifiers(context: WorkerContext, key: DataKey, modalities: Sequence[str], data_hash: str) -> dict[str, Quality]:
-    """Train the classifiers that storage lacks, a task each. Where Ray is local, storage is looked at in this process first."""
+    """Train the classifiers that storage lacks, each in its own task; returns the quality of all, by modality.
+
+    If Ray is local, this process looks first which classifiers storage has.
+    """
     is_local = "RAY_ADDRESS" not in os.environ
     stored = preparation.stored_classifiers(key, modalities, context, data_hash) if is_local else {}
     train = ray.remote(preparation.train_classifier).options(num_cpus=1, max_retries=0)
@@ -67,7 +70,7 @@ def train_classifiers(context: WorkerContext, key: DataKey, modalities: Sequence
 
 
 def stack_sizes(context: WorkerContext, resources: Resources, observer: Observer) -> StackSizes:
-    """Returns what finds the largest stack of each shape, by measuring in a task."""
+    """Returns an object that chooses the largest stack of each shape; it measures in Ray tasks."""
 
     def why_unstackable(config: dict[str, Any]) -> str:
         return str(_result_of(ray.remote(preparation.why_unstackable).remote(config, context)))
@@ -81,7 +84,7 @@ def stack_sizes(context: WorkerContext, resources: Resources, observer: Observer
 
 
 def _result_of(task: Any) -> Any:
-    """Returns what a task returns. What the user can mend, and errors of files, are raised as they were raised in the task."""
+    """Returns the result of a task. Errors that the user can correct, and errors of files, are raised as they were in the task."""
     try:
         return ray.get(task)
     except ray.exceptions.RayTaskError as error:

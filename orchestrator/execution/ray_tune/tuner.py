@@ -1,9 +1,9 @@
-"""Runs work on Ray Tune. This package is the only importer of Ray.
+"""Runs work on Ray Tune. Only this package imports Ray.
 
-Ray is a queue here, not a memory: each call makes a fresh Tuner over the jobs it is given, without Tune checkpoints, loggers or
-restore. Workers are reused between trials, because a new process that imports torch costs seconds.
+Ray is a queue here, not a memory: each call makes a fresh Tuner over the given jobs, without Tune checkpoints, loggers or restore.
+Workers are reused between trials, because a new process needs seconds to import torch.
 
-Which job is next, and what is tried again, is for `queue.job_queue.Queue` to say.
+`queue.job_queue.Queue` decides which job is next, and which trials are tried again.
 """
 
 import os
@@ -19,7 +19,7 @@ from orchestrator.execution.ray_tune import node_slots, session
 def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outcome:
     """Run the work until all of its trials have ended, failed for good, or the user interrupts; returns how it ended.
 
-    `observer` is called in this thread, and so is `search`, which finds further trials.
+    `search` proposes further trials. It and `observer` are called in this thread.
     """
     resources = work.resources
     with session.running_ray(), scratch("tune") as scratch_folder:
@@ -28,7 +28,7 @@ def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outco
         nodes = session.nodes()
         context = work.context(node_slots.gpus(resources, node_slots.in_the_end(nodes)), search)
         prepare(work.todo, observer, partial(tune_jobs.train_classifiers, context))
-        nodes = session.nodes()  # anew: while data were prepared, more may have joined
+        nodes = session.nodes()  # asked again: more nodes may have joined while data were prepared
         slots = node_slots.slots(resources, context.gpu, node_slots.in_the_end(nodes))
         sizes = tune_jobs.stack_sizes(context, resources, observer).choose(work.todo, work.every, slots if search is None else 1)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # else Tune starts one worker at a time

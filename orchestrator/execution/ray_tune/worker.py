@@ -1,4 +1,4 @@
-"""What runs in a Ray worker: one attempt after another, each in a thread of its own, whose reports Tune carries to the driver."""
+"""A Ray worker: runs one attempt after another, each in its own thread. Tune carries their reports to the driver."""
 
 import gc
 import os
@@ -18,12 +18,12 @@ from orchestrator.execution.queue.job import Job, WorkerContext
 from orchestrator.execution.queue.retries import fails_again
 
 LONGEST_START = 60.0
-"""Seconds that a worker waits for the others to start."""
+"""Seconds for which a worker waits for the others to start."""
 
 
 @dataclass(frozen=True)
 class WorkerStarted:
-    """A worker has started, and waits for the others."""
+    """A worker has started and waits for the others."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class JobTaken:
     """A worker has begun a job."""
 
     node: str
-    """Ray's id of the node that it runs on."""
+    """The id in Ray of the node that it runs on."""
 
 
 @dataclass(frozen=True)
@@ -46,46 +46,46 @@ class JobRaised:
 
 @dataclass(frozen=True)
 class JobEnded:
-    """A job has come to its end by itself."""
+    """A job has ended without an error of the whole job."""
 
 
 Message = WorkerStarted | JobTaken | JobRaised | JobEnded | Event
-"""What a worker sends to the driver."""
+"""A worker's message to the driver."""
 Messages = queue.SimpleQueue[Message | BaseException]
-"""From the attempt's thread to Tune's; an exception ends the process."""
+"""Messages of the attempt's thread to Tune's; an exception ends the process."""
 MESSAGES = "messages"
-"""The key of a list with one message in what `step` returns."""
+"""The key in the result of `step` for a list with one message."""
 
 
 class Worker(tune.Trainable):
     """The Tune trainable: one attempt at the stack that `config["job"]` describes, then the next, in one process.
 
-    A class, because Tune asks a function every 0.2 s whether it has ended: of trials of a fraction of a second, that is most of the time.
-    The attempt runs in a thread of its own, and `step` hands on what it reports.
+    It is a class, because Tune asks a function only every 0.2 s whether it has ended: most of the time of a trial of a fraction of a
+    second. The attempt runs in a thread of its own, and `step` hands on its reports.
     """
 
     def setup(self, config: dict[str, Any], context: WorkerContext) -> None:
-        """The first job of this process."""
-        gc.freeze()  # what was imported stays for ever: to look through it after every trial takes a quarter of a second
+        """Start the first job of this process."""
+        gc.freeze()  # without this, going through all imported objects after every trial takes a quarter of a second
         self._context = context
         self._start(config)
 
     def _start(self, config: dict[str, Any]) -> None:
-        with suppress(OSError):  # another machine may lack the folder, which only datasets of the user's own need
-            os.chdir(self._context.root)  # Tune has gone to a temporary folder of its own
+        with suppress(OSError):  # another machine may lack the folder, which only a user's own dataset needs
+            os.chdir(self._context.root)  # Tune has changed to a temporary folder
         self._messages: Messages = queue.SimpleQueue()
         target = self._attempt if config["job"] else self._wait_for_all
         threading.Thread(target=target, args=(config, self._context, self._messages), daemon=True, name="attempt").start()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The next job."""
+        """Start the next job."""
         self._start(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Returns the attempt's next message; raises what ended it, if that was no success.
+        """Returns the attempt's next message. Raises the error that ended the attempt, if any.
 
-        In a list, because Tune keeps statistics of every number that it finds in a dictionary, of every trial to the end.
+        The message is in a list, because Tune keeps statistics of every number in a dictionary, for every trial until the end.
         """
         message = self._messages.get()
         if isinstance(message, BaseException):
@@ -94,9 +94,10 @@ class Worker(tune.Trainable):
 
     @staticmethod
     def _wait_for_all(config: dict[str, Any], context: WorkerContext, messages: Messages) -> None:
-        """Until every worker has started, or some cannot."""
+        """Wait until every worker has started, or until `LONGEST_START` is over, because some cannot start."""
         messages.put(WorkerStarted())
-        all_started, deadline = context.storage / config["all_started"], time.monotonic() + LONGEST_START
+        all_started = context.storage / config["all_started"]
+        deadline = time.monotonic() + LONGEST_START
         while not all_started.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         messages.put(JobEnded())
@@ -109,4 +110,4 @@ class Worker(tune.Trainable):
             messages.put(JobEnded())
         except BaseException as error:
             messages.put(JobRaised("".join(traceback.format_exception(error)), fails_again(error)))
-            messages.put(error)  # so that this process ends: what broke in it (a GPU, say) may stay broken
+            messages.put(error)  # ends this process, because what broke in it (a GPU, say) may stay broken
