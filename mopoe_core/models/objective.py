@@ -151,7 +151,7 @@ class Objective:
         references_RBD, usable_RB = self._present_references(experts_MBD, present_BM)
         weights_CRB = self._present_kl_CRB(usable_RB) * scale_CB.unsqueeze(-2)
         if self.spec.kl_factors_when_present_M2:
-            weights_CRB = weights_CRB * self._kl_factor_RB(present_BM)
+            weights_CRB = weights_CRB * self._kl_factor_RB(present_BM).unsqueeze(-3)
         return (weights_CRB * kl_divergence(q, _each(references_RBD))).sum((-3, -2))
 
     def _present_kl_CRB(self, usable_RB: Tensor) -> Tensor:
