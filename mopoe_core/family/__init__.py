@@ -1,1 +1,1 @@
-"""The models, each as rows of numbers in a file of its own under `members/`. Pure: no torch."""
+"""The models as rows of numbers. Each model has one file under `members/`. Pure: no torch."""

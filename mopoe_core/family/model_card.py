@@ -1,4 +1,4 @@
-"""What a model's file says of it. Pure: no torch."""
+"""The description that each model's file gives of its model. Pure: no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,31 +21,31 @@ class Alias:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """All that a model of the family is, beside the configuration's fields and the formula that every model shares."""
+    """Everything that distinguishes a model from the others of the family."""
 
     name: str
-    """As in YAML."""
+    """The name in YAML."""
     title: str
-    """As tables and claims write it."""
+    """The name in tables and claims."""
     rows: Callable[[ModelFields, Sequence[float]], Specification]
-    """The numbers, from a configuration and the weights of the modalities' reconstructions."""
+    """Makes the model's numbers from a configuration and the modalities' reconstruction weights."""
     place: int
     """Its place in legends and lists, from 0; no two models share one."""
     own_defaults: Fields = field(default_factory=dict)
-    """What a field means when it is left out, where that is not the field's own default. Part of every identity: never change it."""
+    """Defaults of this model that replace the fields' usual defaults. They are part of every identity: never change them."""
     own_fields: tuple[str, ...] = ()
     """Fields of the configuration that other models refuse."""
     presets: Mapping[str, Fields] = field(default_factory=dict)
-    """What each preset sets for this model."""
+    """The fields that each preset sets for this model."""
     in_paper: bool = False
     """Whether the paper trains it, so that its tables have a row of published numbers."""
     step_factor: float = 1.0
-    """Time of an optimiser step over that of MoPoE, for the estimates of `plan`."""
+    """The time of an optimiser step, divided by that of MoPoE, for the estimates of `plan`."""
     aliases: Mapping[str, Alias] = field(default_factory=dict)
 
     @property
     def names(self) -> "dict[str, ModelCard | Alias]":
-        """Every name that stands for it, its own first."""
+        """The model's own name and then its aliases, each with its card."""
         return {self.name: self, **self.aliases}
 
     @cached_property
@@ -54,12 +54,12 @@ class ModelCard:
 
     @property
     def is_mixture(self) -> bool:
-        """Whether its components are those of one mixture; else it adds up ELBOs, or has one component, and decodes every one."""
+        """Whether its components form one mixture. A model of another kind decodes every component."""
         return self._example.is_mixture
 
     @property
     def chooses_a_member(self) -> bool:
-        """Whether its posterior given several modalities is a mixture of those given each, and no product."""
+        """Whether its posterior given several modalities is a mixture of unimodal posteriors; else it is a product."""
         return self._example.conditional == "mixture"
 
     @property
@@ -69,13 +69,13 @@ class ModelCard:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """What the model means when a field is left out, where that is not the field's own default."""
+        """All defaults of this model that replace the fields' usual defaults."""
         return ({} if self.is_mixture else {"estimator": "enumerate"}) | dict(self.own_defaults)
 
 
 @dataclass(frozen=True)
 class _ExampleFields:
-    """Fields that show what holds of a model whatever they are."""
+    """Fields for an example specification; the properties read from it do not depend on them."""
 
     prior_expert: str = "none"
     alpha: float = 0.5

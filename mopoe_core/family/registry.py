@@ -1,4 +1,4 @@
-"""Every model of `mopoe_core.family.members`, by name, in the order of legends: the paper's first. Pure: no torch."""
+"""Every model of `mopoe_core.family.members` by name. The order is that of legends: the paper's models first. Pure: no torch."""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -19,10 +19,10 @@ MODELS = _registered()
 ALIASES: dict[str, dict[str, Any]] = {
     name: {"model": card.name, **alias.fields} for card in MODELS.values() for name, alias in card.aliases.items()
 }
-"""Model names that stand for a model with settings. Eq. (5) is MoPoE with every component decoded."""
-TITLES = {name: known.title for card in MODELS.values() for name, known in card.names.items()}
-"""Titles of models and aliases, as tables write them."""
+"""The fields that an alias of a model stands for. For example, `eq5` is MoPoE with every component decoded."""
+TITLES = {name: card_or_alias.title for card in MODELS.values() for name, card_or_alias in card.names.items()}
+"""Titles of models and aliases in tables."""
 PAPER_MODELS = tuple(card.name for card in MODELS.values() if card.in_paper)
 """The models that the paper compares, in its order."""
-PAPER_NAMES = tuple(name for card in MODELS.values() for name, known in card.names.items() if known.in_paper)
-"""What the paper trains: its models, and `eq5` for its Eq. (5)."""
+PAPER_NAMES = tuple(name for card in MODELS.values() for name, card_or_alias in card.names.items() if card_or_alias.in_paper)
+"""The models and aliases that the paper trains; `eq5` is its Eq. (5)."""

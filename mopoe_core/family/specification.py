@@ -1,6 +1,6 @@
-"""What a model of the family is: rows of numbers, and the parts that several models build theirs from. Pure: no torch.
+"""A model of the family as rows of numbers, and functions that make rows which several models share. Pure: no torch.
 
-`mopoe_core.models.objective` has the formula in which the numbers stand.
+`mopoe_core.models.objective` has the formula that uses the numbers.
 
 Shape suffixes: M modality, E expert (prior first), C component, R reference of a KL.
 """
@@ -21,16 +21,16 @@ class ModelFields(Protocol):
 
     @property
     def alpha(self) -> float:
-        """MVTCAE's."""
+        """MVTCAE: the share of its KLs that pulls towards the experts; the rest pulls towards the prior."""
 
     @property
     def unimodal_reconstruction(self) -> str:
-        """MVAE's."""
+        """MVAE: whether its unimodal ELBOs use the reconstruction weights, `weighted` or `unweighted`."""
 
 
 @dataclass(frozen=True)
 class Specification:
-    """A member of the family as numbers. Index 0 of an expert axis is the prior."""
+    """A model of the family as numbers. Index 0 of an expert axis is the prior."""
 
     name: str
     experts_CE: Rows
@@ -40,44 +40,45 @@ class Specification:
     decoded_CM: Rows
     """D: which modalities each component reconstructs."""
     references_RE: Rows
-    """What the KL terms pull towards, as products of experts; the prior is (1, 0, ..., 0)."""
+    """The distributions that the KL terms pull towards, as exponents of a product of experts; the prior is (1, 0, ..., 0)."""
     kl_CR: Rows
     """B: weight of KL(component || reference)."""
     is_mixture: bool
-    """Whether `weights_C` are the weights of one mixture, or of ELBOs that are added. It decides what a hidden modality does."""
+    """Whether `weights_C` weight the components of one mixture; else they weight ELBOs that are added. The two treat a hidden modality
+    differently."""
     conditional: str
-    """q(z|X_S): `product` of the subset's experts, or `mixture` of them."""
+    """The form of q(z|X_S): `product` or `mixture` of the subset's experts."""
     prior_expert: str
     """Which conditional products include the prior: `none`, `full` (all modalities given) or `all`."""
     estimator: str
-    """`stratified`, `categorical`, `slices` or `enumerate`."""
+    """Estimator of the reconstruction term: `stratified`, `categorical`, `slices` or `enumerate`."""
     kl: str = "sum"
-    """`sum` or `mixture`."""
+    """`sum` of the components' KLs, or the KL of the `mixture`."""
     factor_when_present_M: tuple[float, ...] = ()
-    """Factor on the reconstruction where 1, 2, ..., M modalities are present; 1 each when left out."""
+    """Factors on the reconstruction of an example that has 1, 2, ..., M modalities; all 1 if the tuple is empty."""
     kl_factors_when_present_M2: Rows = ()
-    """Factors on the KLs to the prior and to the experts where 1, 2, ..., M modalities are present; 1 each when left out."""
+    """Factors on the KLs to the prior and to the experts for an example that has 1, 2, ..., M modalities; all 1 if empty."""
 
     @property
     def modalities(self) -> int:
-        """M."""
+        """The number of modalities M."""
         return len(self.decoded_CM[0])
 
     @property
     def layout(self) -> tuple[Any, ...]:
-        """What must be the same for specifications to be stacked: the shapes of their rows, who decodes what, how it is estimated."""
-        decodes = tuple(tuple(number > 0 for number in row) for row in self.decoded_CM)
-        return len(self.weights_C), len(self.references_RE), decodes, self.estimator, self.kl, self.is_mixture
+        """All that specifications of one stack must share: the rows' shapes, which component decodes which modality, the estimators."""
+        is_decoded_CM = tuple(tuple(number > 0 for number in row) for row in self.decoded_CM)
+        return len(self.weights_C), len(self.references_RE), is_decoded_CM, self.estimator, self.kl, self.is_mixture
 
     def conditional_rows(self, subset: Sequence[int]) -> Rows:
-        """Exponents of the components whose uniform mixture is q(z|X_S); `subset` holds modality indices from 0."""
+        """Exponents of the components whose uniform mixture is q(z|X_S); `subset` has the modalities' indices, from 0."""
         if self.conditional == "mixture":
             return tuple(product_row(self.modalities, [m], self.prior_expert) for m in subset)
         return (product_row(self.modalities, subset, self.prior_expert),)
 
 
 def product_row(modalities: int, subset: Sequence[int], prior_expert: str) -> tuple[float, ...]:
-    """Exponents of the product over a subset, with the prior where `prior_expert` says so."""
+    """Exponents of the product of a subset's experts, including the prior if `prior_expert` asks for it."""
     with_prior = prior_expert == "all" or (prior_expert == "full" and len(subset) == modalities)
     return (float(with_prior), *(float(m in subset) for m in range(modalities)))
 
@@ -93,19 +94,19 @@ def expert_rows(modalities: int, prior_expert: str = "none") -> Rows:
 
 
 def own_modality_rows(modalities: int) -> Rows:
-    """Who decodes what, where component m decodes modality m alone."""
+    """Rows of D by which component m decodes modality m and no other."""
     return tuple(tuple(float(m == n) for n in range(modalities)) for m in range(modalities))
 
 
 def to_prior(modalities: int, weights_C: tuple[float, ...]) -> tuple[Rows, Rows]:
-    """References and weights for KLs to the prior alone."""
+    """References and weights of the KLs, if all of them are to the prior."""
     return (prior_row(modalities),), tuple((weight,) for weight in weights_C)
 
 
 def uniform_mixture(
     name: str, modalities: int, subsets: Sequence[tuple[int, ...]], prior_expert: str, conditional: str
 ) -> Specification:
-    """A uniform mixture of products over `subsets`, each decoded into everything, with KLs to the prior."""
+    """A uniform mixture of products over `subsets`. Each component decodes every modality; the KLs are to the prior."""
     weights = (1.0 / len(subsets),) * len(subsets)
     references, kl = to_prior(modalities, weights)
     return Specification(

@@ -1,1 +1,1 @@
-"""The family: one objective, its losses and likelihoods, and the model."""
+"""The objective that all models share, its losses and likelihoods, and the model itself."""

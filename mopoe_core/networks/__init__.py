@@ -1,1 +1,1 @@
-"""Encoders and decoders, alone and stacked over trials."""
+"""Encoders and decoders of one trial, and of a stack of trials."""

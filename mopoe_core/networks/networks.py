@@ -1,11 +1,11 @@
-"""Encoders and decoders: the released layer sizes, and perceptrons derived from a modality's shape.
+"""Encoders and decoders: networks with the released layer sizes, and perceptrons derived from a modality's shape.
 
-An encoder maps a modality (B, *shape) to the two heads mu and log-variance (B, latent); a decoder maps (B, latent) to the raw
-parameters (B, *shape) of the modality's likelihood. Where a modality has a private latent, `latent` counts both: the first dimensions
-are the shared ones.
+An encoder maps a modality (B, *shape) to the two heads mu and log-variance (B, latent). A decoder maps (B, latent) to the raw
+parameters (B, *shape) of the modality's likelihood. `latent` is the number of shared and private dimensions together; the shared ones
+come first.
 
-The published convolutions of images keep their weights channels last, with the same values in the same shapes: oneDNN then needs no
-other order of its own for each layer's input, output and gradients.
+The published convolutions of images store their weights channels last, with the same values and shapes. oneDNN then need not reorder
+each layer's input, output and gradients.
 """
 
 import math
@@ -24,42 +24,44 @@ from mopoe_core.networks.residual import Residual1d, Residual2d, ResidualTranspo
 Layer = TypeVar("Layer", bound=nn.Module)
 
 LOGVAR_LIMIT = 12.0
-"""Log-variances are kept in [-12, 12]: standard deviations between 0.0025 and 400, precisions that float32 adds without overflow."""
+"""Log-variances stay in [-12, 12]: standard deviations are between 0.0025 and 400, and float32 adds precisions without overflow."""
 
 
 def safe_logvar(raw: Tensor) -> Tensor:
-    """`raw`, bent smoothly at the ends of [-LOGVAR_LIMIT, LOGVAR_LIMIT]: log of (p + c) / (1 + c^2 + c p), p = exp(raw), c = exp(-12).
+    """`raw`, limited smoothly to [-LOGVAR_LIMIT, LOGVAR_LIMIT]: log of (p + c) / (1 + c^2 + c p) with p = exp(raw) and c = exp(-12).
 
-    Within 1e-4 of `raw` for |raw| <= 2. Just beyond the limit, where a clamp's gradient is zero, it still has one (3e-4 at 20); it is
+    The result is within 1e-4 of `raw` for |raw| <= 2. Beyond the limit, where a clamp has no gradient, this has one: 3e-4 at 20, and
     below 1e-7 from |raw| = 29 on.
     """
     return cast(Tensor, _SafeLogvar.apply(raw))
 
 
 class _SafeLogvar(torch.autograd.Function):
-    """12 - softplus(24 - softplus(raw + 12)), without the logarithms that cancel: softplus takes ten times as long as exp or log."""
+    """12 - softplus(24 - softplus(raw + 12)), written without softplus, which takes ten times as long as exp or log."""
 
     @staticmethod
     def forward(ctx: Any, raw: Tensor) -> Tensor:
-        """Any shape."""
+        """log of (p + c) / (1 + c^2 + c p), for a tensor of any shape."""
         p = torch.exp(raw.clamp(max=80))  # in float32 exp overflows from 89 on
         ctx.save_for_backward(p)
-        return (p + _BEND).div_(_beyond(p)).log_()
+        return (p + _C).div_(_denominator(p)).log_()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
-        """p / ((p + c)(1 + c^2 + c p)), which is never negative and loses no digits."""
+        """The upstream gradient times p / ((p + c)(1 + c^2 + c p)), which is never negative and loses no digits."""
         (p,) = ctx.saved_tensors
-        slope: Tensor = p / (p + _BEND).mul_(_beyond(p))
+        slope: Tensor = p / (p + _C).mul_(_denominator(p))
         return slope.mul_(upstream)
 
 
-_BEND = math.exp(-LOGVAR_LIMIT)
+_C = math.exp(-LOGVAR_LIMIT)
+"""c in the formula of `safe_logvar`."""
 
 
-def _beyond(p: Tensor) -> Tensor:
-    return torch.mul(p, _BEND).add_(1 + _BEND**2)
+def _denominator(p: Tensor) -> Tensor:
+    """1 + c^2 + c p."""
+    return torch.mul(p, _C).add_(1 + _C**2)
 
 
 class Encoder(nn.Module):
@@ -72,7 +74,7 @@ class Encoder(nn.Module):
         self.logvar = nn.Linear(features, latent)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, *shape) to mu and log-variance, each (B, latent)."""
+        """From (B, *shape) to mu and log-variance, each (B, latent)."""
         features = self.trunk(x)
         return self.mu(features), safe_logvar(in_float32(self.logvar(features)))
 
@@ -81,67 +83,70 @@ class Centre(nn.Module):
     """Moves [0, 1] to [-1, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
-        return torch.rsub(x, -1, alpha=-2)  # 2 x - 1 in one pass
+        """2 x - 1, in one pass, for a tensor of any shape."""
+        return torch.rsub(x, -1, alpha=-2)
 
 
 class WholeConv1d(nn.Conv1d):
-    """A convolution of a sequence that its kernel covers, (B, I, k) to (B, O, 1): one product, of which oneDNN makes twice the work."""
+    """A convolution whose kernel covers the whole sequence, as one matrix product; oneDNN's convolution does twice the work."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, I, k) to (B, O, 1)."""
+        """From (B, I, k) to (B, O, 1)."""
         return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[..., None]
 
 
 class WholeConv2d(nn.Conv2d):
-    """As `WholeConv1d`, of an image: a step of 256 takes 2.7 ms in place of 6.9 for SVHN's."""
+    """`WholeConv1d` for images. With SVHN's layer, a step of 256 examples takes 2.7 ms in place of 6.9 ms."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, I, k, k) to (B, O, 1, 1)."""
+        """From (B, I, k, k) to (B, O, 1, 1)."""
         return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[..., None, None]
 
 
 class FromOneConvTranspose1d(nn.ConvTranspose1d):
-    """A transposed convolution from a single position, (B, I, 1) to (B, O, k): one product."""
+    """A transposed convolution of a single position, as one matrix product."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(B, I, 1) to (B, O, k)."""
+        """From (B, I, 1) to (B, O, k)."""
         return _from_one(self, x)
 
 
 class FromOneConvTranspose2d(nn.ConvTranspose2d):
-    """As `FromOneConvTranspose1d`, to an image: (B, I, 1, 1) to (B, O, k, k)."""
+    """`FromOneConvTranspose1d` for images."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(B, I, 1, 1) to (B, O, k, k)."""
+        """From (B, I, 1, 1) to (B, O, k, k)."""
         return _from_one(self, x)
 
 
 def _from_one(layer: nn.ConvTranspose1d | nn.ConvTranspose2d, x: Tensor) -> Tensor:
-    spread = (x.flatten(1) @ layer.weight.flatten(1)).reshape(-1, *layer.weight.shape[1:])
-    return spread if layer.bias is None else spread + layer.bias.reshape(-1, *[1] * (x.ndim - 2))
+    """The layer's output for an input with a single position."""
+    out = (x.flatten(1) @ layer.weight.flatten(1)).reshape(-1, *layer.weight.shape[1:])
+    return out if layer.bias is None else out + layer.bias.reshape(-1, *[1] * (x.ndim - 2))
 
 
 class Transpose(nn.Module):
-    """Swaps the last two axes: text is (B, length, symbols), Conv1d wants (B, symbols, length)."""
+    """Swaps the last two axes: text is (B, length, symbols), and Conv1d expects (B, symbols, length)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, a, b) to (B, b, a)."""
+        """From (B, a, b) to (B, b, a)."""
         return x.transpose(-1, -2)
 
 
 def networks(modality: Modality, kind: str, latent: int) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder of a modality; `kind` is `paper` or `small`. A user's own come before either."""
+    """The encoder and decoder of a modality. `kind` is `paper` or `small`; a user's own networks replace the small ones."""
     if kind == "paper":
         if modality.architecture not in PAPER:
             raise ValueError(f"networks: there are no published ones of {modality.architecture!r}; allowed: {', '.join(PAPER)}")
         return PAPER[modality.architecture](latent)
     if kind != "small":
         raise ValueError(f"networks: {kind!r} is not offered; allowed: paper, small")
-    encoder, decoder = _small(modality, latent)
-    if modality.own:
-        mine = user_data.architecture(modality.own, modality.name)
-        return mine.encoder(latent) if mine.encoder else encoder, mine.decoder(latent) if mine.decoder else decoder
+    small_encoder, small_decoder = _small(modality, latent)
+    if not modality.own:
+        return small_encoder, small_decoder
+    architecture = user_data.architecture(modality.own, modality.name)
+    encoder = architecture.encoder(latent) if architecture.encoder else small_encoder
+    decoder = architecture.decoder(latent) if architecture.decoder else small_decoder
     return encoder, decoder
 
 
@@ -150,6 +155,7 @@ def _channels_last(layer: Layer) -> Layer:
 
 
 def _relu(*layers: nn.Module) -> nn.Sequential:
+    """The layers, each followed by a ReLU."""
     return nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())))
 
 
@@ -160,7 +166,7 @@ def _paper_mnist(latent: int) -> tuple[Encoder, nn.Module]:
 
 
 def svhn_convolutions(last: type[nn.Conv2d] = nn.Conv2d) -> list[nn.Conv2d]:
-    """The four convolutions that SVHN's encoder and classifier share in shape: (3, 32, 32) to (128, 1, 1)."""
+    """The four convolutions of SVHN's encoder, whose shapes its classifier shares: (3, 32, 32) to (128, 1, 1)."""
     layers = [
         nn.Conv2d(3, 32, 4, 2, 1),
         nn.Conv2d(32, 64, 4, 2, 1),
@@ -189,7 +195,7 @@ def _paper_text(latent: int) -> tuple[Encoder, nn.Module]:
         Transpose(), _relu(nn.Conv1d(71, 128, 1), nn.Conv1d(128, 128, 4, 2, 1), WholeConv1d(128, 128, 4, 2, 0)), nn.Flatten()
     )
     decoder = nn.Sequential(
-        nn.Linear(latent, 128),  # as released, without the ReLU that SVHN's decoder has here
+        nn.Linear(latent, 128),  # no ReLU follows, as in the released code; SVHN's decoder has one here
         nn.Unflatten(1, (128, 1)),
         _relu(FromOneConvTranspose1d(128, 128, 4, 1, 0), nn.ConvTranspose1d(128, 128, 4, 2, 1)),
         nn.Conv1d(128, 71, 1),
@@ -219,9 +225,9 @@ WIDTH = 128  # DIM of the released CelebA networks
 
 
 def celeba_image_features() -> nn.Sequential:
-    """The extractor that CelebA's image encoder and classifier share: (B, 3, 64, 64) to (B, 640)."""
+    """The feature extractor of CelebA's image encoder and classifier: (B, 3, 64, 64) to (B, 640)."""
     return nn.Sequential(
-        nn.Conv2d(3, WIDTH, 3, 2, 2, bias=False),  # as the published number of parameters has it
+        nn.Conv2d(3, WIDTH, 3, 2, 2, bias=False),  # without a bias the number of parameters is the published one
         *(Residual2d(i * WIDTH, (i + 1) * WIDTH, 1) for i in (1, 2, 3)),
         Residual2d(4 * WIDTH, 5 * WIDTH, 0),
         nn.Flatten(),
@@ -229,9 +235,10 @@ def celeba_image_features() -> nn.Sequential:
 
 
 def celeba_text_features(*multiples: int, kernel: int) -> nn.Sequential:
-    """The extractor that CelebA's text encoder and classifier share, (B, 256, 71) to (B, last).
+    """The feature extractor of CelebA's text encoder and classifier: (B, 256, 71) to (B, last width).
 
-    They differ in its widths, multiples of 128, and in the kernel of its first convolution, which halves the length with 3 or 4.
+    Encoder and classifier differ in the widths, which are `multiples` of 128, and in the first convolution's kernel; a kernel of 3 or 4
+    halves the length.
     """
     widths = [multiple * WIDTH for multiple in multiples]
     *inner, last = zip(widths, widths[1:], strict=False)
@@ -271,19 +278,19 @@ PAPER = {
     "celeba_image": _paper_celeba_image,
     "celeba_text": _paper_celeba_text,
 }
-"""By `Modality.architecture`."""
+"""For each `Modality.architecture`, a function from the number of latent dimensions to an encoder and a decoder."""
 
 
 def small_width(elements: int) -> int:
-    """Hidden units of a small network: the power of two nearest to 2 sqrt(elements), within 32 and 256."""
+    """Hidden units of a small network: the power of two that is nearest to 2 sqrt(elements), from 32 to 256."""
     return min(256, max(32, int(2 ** round(math.log2(2 * math.sqrt(elements))))))
 
 
 def _small(modality: Modality, latent: int) -> tuple[Encoder, nn.Module]:
     """Perceptrons with one hidden layer.
 
-    Images are centred first: uncentred, a coloured picture's brightness drowns what it shows. After 2,000 steps of MoPoE on embedded
-    MNIST-SVHN-Text the probe of svhn reads 0.51 without and 0.91 with it.
+    Images are centred first; otherwise a coloured picture's brightness hides its content. After 2,000 steps of MoPoE on embedded
+    MNIST-SVHN-Text, the probe of svhn reads 0.51 without centring and 0.91 with it.
     """
     elements = modality.elements
     width = small_width(elements)
@@ -294,5 +301,5 @@ def _small(modality: Modality, latent: int) -> tuple[Encoder, nn.Module]:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Number of trainable scalars."""
+    """The number of trainable scalars."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,11 +1,11 @@
-"""The precision in which a trial's networks compute. It changes numbers, so it is a field of the configuration and part of the identity.
+"""The precision of a trial's networks. It changes numbers, so it is a field of the configuration and part of the identity.
 
-    fp32   float32 throughout. On a GPU this holds for convolutions too, whose inputs torch would round to TF32 by itself
-    tf32   a GPU rounds the inputs of matrix products and convolutions to TF32, with 10 bits of mantissa, and adds up in float32
-    bf16   the networks compute in bfloat16 where torch's autocast thinks it safe
+    fp32   float32 throughout, also for convolutions on a GPU, whose inputs torch rounds to TF32 by default
+    tf32   a GPU rounds the inputs of matrix products and convolutions to TF32, with 10 bits of mantissa, and adds in float32
+    bf16   the networks compute in bfloat16 wherever torch's autocast considers it safe
 
-Weights, optimiser, random numbers, likelihoods and KLs are float32 in each of them. With `tf32` the objective's own small products are
-float32 in the forward pass; in the backward pass they are rounded as the networks' are.
+With each precision, weights, optimiser, random numbers, likelihoods and KLs are float32. With `tf32`, the objective's small matrix
+products are float32 in the forward pass; in the backward pass they are rounded like those of the networks.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from mopoe_core.errors import PrecisionError
 
 TENSOR_CORES = (8, 0)
-"""The compute capability from which a GPU has TF32 and bfloat16 (Ampere)."""
+"""The lowest compute capability of a GPU with TF32 and bfloat16 (Ampere)."""
 
 
 def check_available(policy: str, device: torch.device) -> None:
-    """Raises PrecisionError where a device cannot train in a precision. A CPU has bfloat16, and no TF32."""
+    """Raises PrecisionError if a device cannot train in a precision. A CPU has bfloat16 but no TF32."""
     if device.type == "cuda" and not hasattr(torch.backends.cudnn, "conv"):
         raise PrecisionError(
             f"precision: torch {torch.__version__} cannot say how convolutions round; install torch 2.9 or newer"
@@ -36,44 +36,44 @@ def check_available(policy: str, device: torch.device) -> None:
 
 
 def in_forward(policy: str, device: torch.device) -> AbstractContextManager[None]:
-    """While inside, networks on the device compute in this precision. A CPU that has no TF32 takes float32 in its place, so that a model
-    that was trained on a GPU can be looked at anywhere.
+    """A context in which networks on the device compute in this precision. A CPU has no TF32 and uses float32 instead, so that a model
+    that was trained on a GPU can be evaluated anywhere.
     """
     return _autocast(device) if policy == "bf16" else in_backward(policy, device)
 
 
 def in_backward(policy: str, device: torch.device) -> AbstractContextManager[None]:
-    """While inside, a GPU multiplies float32 numbers as the precision asks. Autograd remembers by itself what ran in bfloat16."""
+    """A context in which a GPU multiplies float32 numbers in this precision. Autograd remembers itself which operations used bfloat16."""
     return _products(policy == "tf32") if device.type == "cuda" else nullcontext()
 
 
 def heads(encoder: nn.Module, x: Tensor, policy: str) -> tuple[Tensor, Tensor]:
-    """mu and log-variance that an encoder gives in this precision, as float32 where they are bfloat16."""
+    """An encoder's mu and log-variance, computed in this precision; bfloat16 results are converted to float32."""
     with in_forward(policy, x.device):
         mu, logvar = encoder(x)
     return in_float32(mu), in_float32(logvar)
 
 
 def decoded(decoder: nn.Module, z: Tensor, policy: str) -> Tensor:
-    """The raw parameters that a decoder gives in this precision, as float32 where they are bfloat16."""
+    """A decoder's raw parameters, computed in this precision; bfloat16 results are converted to float32."""
     with in_forward(policy, z.device):
         raw: Tensor = decoder(z)
     return in_float32(raw)
 
 
 def use_float32() -> None:
-    """Make a GPU multiply in float32 wherever no policy says otherwise, as in the classifiers."""
+    """Makes a GPU multiply in float32 wherever no precision is set, for example in the classifiers."""
     _set(("ieee",) * len(_backends()))
 
 
 def in_float32(x: Tensor) -> Tensor:
-    """The numbers as float32 where they are bfloat16, and as they are elsewhere."""
+    """Converts a bfloat16 tensor to float32, and returns any other unchanged."""
     return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def as_autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
-    """The tensors in the type that autocast computes products in, if it is on: it does not reach into an autograd function's backward
-    pass, which would be given one bfloat16 and one float32 factor.
+    """The tensors in the type in which autocast computes products, if it is on. Autocast does not reach into an autograd function's
+    backward pass, which would otherwise get one bfloat16 and one float32 factor.
     """
     first = next(x for x in tensors if x is not None)
     if not torch.is_autocast_enabled(first.device.type):
@@ -84,7 +84,7 @@ def as_autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
 
 @contextmanager
 def _autocast(device: torch.device) -> Iterator[None]:
-    # Without a cache of converted weights: each is used once inside, and a CUDA graph must convert the new ones at each replay.
+    # No cache of converted weights: each weight is used once inside, and a CUDA graph must convert the new weights at each replay.
     with _float32_products(device), torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
         yield
 
@@ -95,7 +95,7 @@ def _float32_products(device: torch.device) -> AbstractContextManager[None]:
 
 @contextmanager
 def _products(rounded: bool) -> Iterator[None]:
-    """Whether a GPU rounds the factors of float32 products to TF32, for the whole process; afterwards it is as it was."""
+    """A context in which a GPU rounds the factors of float32 products to TF32, or does not. It holds for the whole process."""
     before = _settings()
     _set(("tf32" if rounded else "ieee",) * len(before))
     try:
@@ -105,7 +105,7 @@ def _products(rounded: bool) -> Iterator[None]:
 
 
 def _backends() -> tuple[object, ...]:
-    # All three alike: torch refuses to answer its older, single question about cuDNN where two of them differ.
+    # All three get the same setting: torch's older, single setting for cuDNN cannot be read if two of them differ.
     return torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn  # type: ignore[attr-defined]
 
 

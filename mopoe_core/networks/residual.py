@@ -1,8 +1,8 @@
 """Residual blocks of the released CelebA networks and of the digit word's classifier: out = a * shortcut + b * branch.
 
-The branch is batch norm, ReLU, a convolution of width 1, dropout, batch norm, ReLU, the convolution that changes the size, dropout. The
-shortcut is a convolution of the same kind with a bias, then batch norm. In two dimensions the branch's convolutions have no bias and its
-dropout drops whole channels. The digit word's classifier has no dropout within its blocks (protocol, section 2).
+The branch is: batch norm, ReLU, a convolution of width 1, dropout, batch norm, ReLU, the convolution that changes the size, dropout. The
+shortcut is: a convolution of the same kind with a bias, batch norm. In two dimensions, the branch's convolutions have no bias and its
+dropout drops whole channels. The digit word's classifier has no dropout in its blocks (protocol, section 2).
 """
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ SHORTCUT, BRANCH, DROPOUT = 2.0, 0.3, 0.5
 
 
 class _Residual(nn.Module):
-    """A branch and a shortcut, added with weights."""
+    """The weighted sum of a branch and a shortcut."""
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module, a: float = SHORTCUT) -> None:
         super().__init__()
@@ -20,37 +20,46 @@ class _Residual(nn.Module):
         self.a = a
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, *size) to (B, outputs, *new size)."""
+        """From (B, inputs, *size) to (B, outputs, *new size)."""
         out: Tensor = self.a * self.shortcut(x) + BRANCH * self.branch(x)
         return out
 
 
-Sequence = type[nn.Conv1d] | type[nn.ConvTranspose1d]
-Image = type[nn.Conv2d] | type[nn.ConvTranspose2d]
+Convolution1d = type[nn.Conv1d] | type[nn.ConvTranspose1d]
+Convolution2d = type[nn.Conv2d] | type[nn.ConvTranspose2d]
 
 
 class _Residual1d(_Residual):
-    """A block around a convolution of sequences of width 4."""
+    """A block for sequences, around a convolution of width 4."""
 
     def __init__(
-        self, kind: Sequence, inputs: int, outputs: int, stride: int, padding: int, a: float = SHORTCUT, dropout: float = DROPOUT
+        self,
+        kind: Convolution1d,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        padding: int,
+        a: float = SHORTCUT,
+        dropout: float = DROPOUT,
     ) -> None:
         branch = nn.Sequential(
             nn.BatchNorm1d(inputs), nn.ReLU(), nn.Conv1d(inputs, inputs, 1), nn.Dropout(dropout),
             nn.BatchNorm1d(inputs), nn.ReLU(), kind(inputs, outputs, 4, stride, padding), nn.Dropout(dropout),
         )  # fmt: skip
-        super().__init__(branch, nn.Sequential(kind(inputs, outputs, 4, stride, padding), nn.BatchNorm1d(outputs)), a)
+        shortcut = nn.Sequential(kind(inputs, outputs, 4, stride, padding), nn.BatchNorm1d(outputs))
+        super().__init__(branch, shortcut, a)
 
 
 class _Residual2d(_Residual):
-    """A block around a convolution of images of 4 x 4."""
+    """A block for images, around a convolution of width 4."""
 
-    def __init__(self, kind: Image, inputs: int, outputs: int, stride: int, padding: int) -> None:
+    def __init__(self, kind: Convolution2d, inputs: int, outputs: int, stride: int, padding: int) -> None:
         branch = nn.Sequential(
             nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, inputs, 1, bias=False), nn.Dropout2d(DROPOUT),
             nn.BatchNorm2d(inputs), nn.ReLU(), kind(inputs, outputs, 4, stride, padding, bias=False), nn.Dropout2d(DROPOUT),
         )  # fmt: skip
-        super().__init__(branch, nn.Sequential(kind(inputs, outputs, 4, stride, padding), nn.BatchNorm2d(outputs)))
+        shortcut = nn.Sequential(kind(inputs, outputs, 4, stride, padding), nn.BatchNorm2d(outputs))
+        super().__init__(branch, shortcut)
 
 
 class Residual1d(_Residual1d):

@@ -1,1 +1,1 @@
-"""Training one trial or a stack, with checkpoints."""
+"""Training of one trial or a stack, with checkpoints; trained models."""

@@ -1,11 +1,11 @@
-"""A training step as one CUDA graph: recorded once, and from then on launched as a whole in place of some hundred kernels.
+"""A training step as one CUDA graph: it is recorded once, and later launched as a whole instead of as some hundred kernels.
 
-A graph always works on the memory that it was recorded with. So the indices of the examples are copied into a buffer of its own before
-each launch, and whatever exchanges a weight, a buffer or Adam's state must call `forget`. Before a recording the step is taken a few
-times, so that libraries set themselves up. What this changes is put back to the bit: a graphed run has the numbers of an ungraphed one.
+A graph always uses the memory with which it was recorded. So the indices of the examples are copied into the graph's buffer before each
+launch, and code that replaces a weight, a buffer or Adam's state must call `forget`. Before a recording, the step is taken a few times to
+let libraries initialise. All that this changes is restored to the bit: a graphed run has the same numbers as an ungraphed one.
 
-A recorded step must not wait for the device. The last of the steps before is taken where waiting is an error, so that a step which cannot
-be recorded is refused in time: a recording that breaks off leaves generators and allocator in an odd state. Such a run has no graph.
+A recorded step must not wait for the device. In the last warm-up step waiting is an error, so that a step which cannot be recorded is
+refused in time: a recording that fails midway leaves generators and the allocator in an undefined state. Such a run uses no graph.
 """
 
 import os
@@ -24,18 +24,18 @@ from mopoe_core.random_streams import default_generator
 from mopoe_core.terminal import complain
 
 SWITCH = "MOPOE_CUDA_GRAPHS"
-"""A variable of the environment: `off` trains without graphs, with the same numbers."""
+"""An environment variable: with `off`, training uses no graphs and has the same numbers."""
 WARM_UPS = 3
 
 Step = Callable[[Tensor], Tensor]
-"""From the indices of a batch to the terms of its loss."""
+"""Takes a step on the examples with these indices, and returns the terms of its loss."""
 Launch = Callable[[], Tensor]
-"""Takes the step on what stands in the buffer, and returns its terms in memory that the next launch overwrites."""
+"""Takes a step on the indices in the buffer, and returns the terms of its loss in memory that the next launch overwrites."""
 
 
 @dataclass(frozen=True)
 class StepState:
-    """All that a step reads and changes."""
+    """All state that a step reads and changes."""
 
     tensors: Sequence[Tensor]
     """Weights and buffers."""
@@ -44,23 +44,23 @@ class StepState:
 
 
 class Recorder(Protocol):
-    """How a step becomes a graph on one device."""
+    """Records steps as graphs on one device."""
 
     def warm_up(self, step: Launch) -> None:
-        """Take the step a few times. Raises RuntimeError where it waits for the device."""
+        """Take the step a few times. Raises RuntimeError if it waits for the device."""
 
     def record(self, step: Launch, generators: Sequence[torch.Generator]) -> Launch:
-        """Record the step without taking it. Raises RuntimeError where that fails; the generators are then as they were."""
+        """Record the step without taking it. Raises RuntimeError if that fails, and then leaves the generators unchanged."""
 
     def wait(self) -> None:
-        """Wait until the device has done what it was given."""
+        """Wait until the device has finished all its work."""
 
 
 class GraphedStep:
-    """A step that is recorded at its first call and launched from then on.
+    """A step that is recorded at its first call and launched at each later call.
 
-    It is given the step at each call and keeps no reference to it: a run that refers to itself would keep its memory on the device until
-    Python looks for cycles.
+    Callers pass the step to each call, and this object stores no reference to it. A run that refers to itself would hold its memory on
+    the device until Python collects cycles.
     """
 
     def __init__(self, recorder: Recorder | None) -> None:
@@ -70,11 +70,11 @@ class GraphedStep:
 
     @property
     def possible(self) -> bool:
-        """Whether a graph is used, or will be at the next step."""
+        """Whether a graph is in use, or will be recorded at the next step."""
         return self._recorder is not None
 
     def __call__(self, step: Step, rows: Tensor, state: Callable[[], StepState]) -> Tensor:
-        """The terms of the step on these rows. Rows of another shape than the recorded ones are taken without the graph."""
+        """Take the step on these rows and return its terms. Rows of another shape than the recorded ones do not use the graph."""
         if self._launch is None and self._recorder is not None:
             self._launch = self._recorded(self._recorder, step, rows, state())
         if self._launch is None or self._rows is None or self._rows.shape != rows.shape:
@@ -83,12 +83,13 @@ class GraphedStep:
         return self._launch().clone()
 
     def forget(self) -> None:
-        """Let go of the graph and its memory; the next step is recorded anew."""
+        """Free the graph and its memory; the next step is recorded again."""
         if self._launch is not None and self._recorder is not None:
             self._recorder.wait()
         self._launch, self._rows = None, None
 
     def _recorded(self, recorder: Recorder, step: Step, rows: Tensor, state: StepState) -> Launch | None:
+        """Record the step; None if it cannot be recorded, and then no later step is."""
         buffer = rows.clone()
         try:
             _warm_up(recorder, lambda: step(buffer), state)
@@ -105,8 +106,8 @@ class GraphedStep:
 
 
 def recorder_for(device: torch.device, is_static: bool = True) -> Recorder | None:
-    """How steps on a device are recorded; None where they are not: on a CPU, where the user has switched graphs off, and where the shapes
-    of a step's tensors depend on the data (`is_static` is false).
+    """A recorder for a device. It is None on a CPU, if the user has switched graphs off, and if the shapes of a step's tensors depend on
+    the data (`is_static` is false).
     """
     return CudaRecorder(device) if device.type == "cuda" and is_static and os.environ.get(SWITCH) != "off" else None
 
@@ -118,7 +119,7 @@ class CudaRecorder:
         self._device = device
 
     def warm_up(self, step: Launch) -> None:
-        """On the stream that is recorded on, because cuBLAS sets up a workspace for each stream."""
+        """Take the step a few times, on the stream of the recording, because cuBLAS sets up a workspace for each stream."""
         side = _side_stream(self._device)
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):
@@ -129,12 +130,12 @@ class CudaRecorder:
         torch.cuda.current_stream(self._device).wait_stream(side)
 
     def record(self, step: Launch, generators: Sequence[torch.Generator]) -> Launch:
-        """The generators go on, launch by launch, as if the step had been taken by them."""
+        """Record the step. Each launch advances the generators as much as an ungraphed step does."""
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             graph.register_generator_state(generator)
-        every = [*generators, default_generator(self._device)]
-        with _put_back_after_an_error(every), torch.cuda.graph(graph, stream=_side_stream(self._device)):
+        all_generators = [*generators, default_generator(self._device)]
+        with _restored_after_an_error(all_generators), torch.cuda.graph(graph, stream=_side_stream(self._device)):
             terms = step()
 
         def launch() -> Tensor:
@@ -144,40 +145,41 @@ class CudaRecorder:
         return launch
 
     def wait(self) -> None:
-        """A graph's memory may be given to others only when its last launch has ended."""
+        """Wait for the device: a graph's memory may be reused only after its last launch has finished."""
         torch.cuda.synchronize(self._device)
 
 
 @cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all graphs of a device: each further stream would have cuBLAS workspaces of its own, some 32 MB."""
+    """The stream on which all graphs of a device are recorded. Another stream would need another 32 MB or so of cuBLAS workspaces."""
     return torch.cuda.Stream(device)
 
 
 @contextmanager
 def _waiting_is_an_error() -> Iterator[None]:
+    """A context in which waiting for the device raises RuntimeError."""
     before = torch.cuda.get_sync_debug_mode()
-    _set_waiting("error")
+    _set_sync_debug_mode("error")
     try:
         yield
     finally:
-        _set_waiting(before)
+        _set_sync_debug_mode(before)
 
 
-def _set_waiting(mode: int | str) -> None:
+def _set_sync_debug_mode(mode: int | str) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that this is a prototype, which does not see every wait
+        warnings.simplefilter("ignore")  # the warning says that this is a prototype, which does not detect every wait
         torch.cuda.set_sync_debug_mode(mode)
 
 
 @contextmanager
-def _put_back_after_an_error(generators: Sequence[torch.Generator]) -> Iterator[None]:
-    """After an error inside, give the generators states of their own again: torch may leave them as if the recording still went on."""
-    before = [generator.get_state() for generator in generators]
+def _restored_after_an_error(generators: Sequence[torch.Generator]) -> Iterator[None]:
+    """A context that restores the generators after an error inside: torch may leave them as if the recording were still in progress."""
+    states = [generator.get_state() for generator in generators]
     try:
         yield
     except RuntimeError:
-        for generator, state in zip(generators, before, strict=True):
+        for generator, state in zip(generators, states, strict=True):
             fresh = torch.Generator(generator.device)
             fresh.set_state(state)
             generator.graphsafe_set_state(fresh.graphsafe_get_state())
@@ -185,38 +187,38 @@ def _put_back_after_an_error(generators: Sequence[torch.Generator]) -> Iterator[
 
 
 def _warm_up(recorder: Recorder, step: Launch, state: StepState) -> None:
-    """Take the step a few times and put back what that changes; whatever the optimiser keeps is there afterwards."""
-    before = _Snapshot(state)
+    """Take the step a few times and restore all that it changes. Afterwards the optimiser's state exists."""
+    snapshot = _Snapshot(state)
     try:
         recorder.warm_up(step)
     finally:
-        before.restore()
+        snapshot.restore()
 
 
 class _Snapshot:
-    """What a step changes, as it was. It is put back in place, into the memory that a graph is recorded with.
+    """A copy of all that a step changes. It is restored in place, into the memory with which a graph is recorded.
 
-    It lies on the host: a stack that just fits on a GPU would not fit there twice.
+    The copy is on the host: a stack that just fits on a GPU would not fit there twice.
     """
 
     def __init__(self, state: StepState) -> None:
         self._optimiser = state.optimiser
         self._tensors = [(tensor, _on_the_host(tensor)) for tensor in state.tensors]
-        self._kept = {id(value): _on_the_host(value) for value in self._optimiser_tensors()}
+        self._optimiser_copies = {id(value): _on_the_host(value) for value in self._optimiser_tensors()}
         self._generators = [(generator, generator.get_state()) for generator in state.generators]
 
     def _optimiser_tensors(self) -> Iterator[Tensor]:
-        for kept in self._optimiser.state.values():
-            yield from kept.values()
+        for parameter_state in self._optimiser.state.values():
+            yield from parameter_state.values()
 
     @torch.no_grad()
     def restore(self) -> None:
-        """What Adam begins with is zero, also its number of steps."""
+        """Restore all values. Adam's new tensors become zero, which is their initial value; this includes its number of steps."""
         for tensor, before in self._tensors:
             tensor.copy_(before)
         for value in self._optimiser_tensors():
-            if id(value) in self._kept:
-                value.copy_(self._kept[id(value)])
+            if id(value) in self._optimiser_copies:
+                value.copy_(self._optimiser_copies[id(value)])
             else:
                 value.zero_()
         for generator, state in self._generators:
@@ -225,8 +227,8 @@ class _Snapshot:
 
 @contextmanager
 def _capturable(optimiser: Optimizer) -> Iterator[None]:
-    """While inside, the optimiser says that it can be recorded. Fused Adam does the same with and without; a checkpoint of a graphed run
-    thus says what that of an ungraphed one says.
+    """A context in which the optimiser is marked as capturable. Fused Adam computes the same with and without the mark, which is removed
+    afterwards, so that the checkpoints of graphed and ungraphed runs are the same.
     """
     before = [group.get("capturable", False) for group in optimiser.param_groups]
     for group in optimiser.param_groups:

@@ -1,4 +1,4 @@
-"""A trained model as a user has it: samples as arrays and strings, latents as a table.
+"""A trained model for users: it gives samples as arrays and strings, and latents as a table.
 
 Shape suffixes: B given example, N sample, D shared latent dimension, P private dimension, A label.
 """
@@ -21,52 +21,52 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AT_ONCE = 512
-"""Samples or examples that pass through the networks at a time, which bounds the memory."""
+"""Samples or examples that pass through the networks at a time. This bounds the memory."""
 
 
 class TrainedModel(MultimodalVAE):
-    """A trained model: what `mopoe_core.load` returns, in evaluation mode."""
+    """A trained model in evaluation mode, as `mopoe_core.load` returns it."""
 
     @torch.no_grad()
     def sample(self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0) -> dict[str, NDArray[Any]]:
-        """Samples of every modality, by its name: images in [0, 1], vectors, and text as strings.
+        """Samples of every modality, by name: images in [0, 1], vectors, and text as strings.
 
-        Without `given` they are drawn from the prior: (count, *shape). `given` has any of the modalities, by name: one example
-        (*shape) of each, of which `count` samples are drawn, or B examples (B, *shape), which give (B, count, *shape). Images are
-        given in [0, 1] or as bytes, text as strings; a shorter string is filled up. A sample is a draw of the latents, decoded to the
-        mean of the likelihood (of text, to the likeliest characters). The same seed gives the same samples.
+        Without `given`, samples are drawn from the prior: (count, *shape). `given` has one or more modalities, by name. With one example
+        (*shape) of each, the result is `count` samples (count, *shape); with B examples (B, *shape), it is (B, count, *shape). Images are
+        given in [0, 1] or as bytes, and text as strings; shorter strings are padded. A sample is a draw of the latents, decoded to the
+        mean of the likelihood (text: to the most probable characters). The same seed gives the same samples.
 
         Raises ValueError, which names the modality, if there is no such modality, or if its shape or values are wrong.
         """
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"count: {count!r} is not offered; allowed: a whole number from 1 on")
-        chance = generator(torch.device("cpu"), seed, "sample")
+        rng = generator(torch.device("cpu"), seed, "sample")
         if given is None:
-            return self._plain([self._from_prior(size, chance) for size in _parts(count)])
-        examples, single = self._given(given)
+            return self._plain([self._from_prior(size, rng) for size in _parts(count)])
+        examples, is_single = self._given(given)
         repeated = {name: values.repeat_interleave(count, 0) for name, values in examples.items()}
-        drawn = self._plain([self.generate_given(part, chance) for part in self._batches(repeated)])
-        return drawn if single else {name: values.reshape(-1, count, *values.shape[1:]) for name, values in drawn.items()}
+        samples = self._plain([self.generate_given(batch, rng) for batch in self._batches(repeated)])
+        if is_single:
+            return samples
+        return {name: values.reshape(-1, count, *values.shape[1:]) for name, values in samples.items()}
 
     @torch.no_grad()
     def latents(self, examples: Split, given: Sequence[str] | None = None, seed: int = 0) -> "pd.DataFrame":
-        """A table of all examples of a split, a row each: `label` (or a column for each attribute), then `z0`, `z1`, ...
+        """A table with one row for each example of a split: `label` (or a column for each attribute), then `z0`, `z1`, ...
 
-        These are the means of the shared latent's posterior, given the modalities `given`: all of them when left out. Where the
-        posterior is a mixture (MMVAE), the mean is that of one member, drawn with the seed, as for the linear probes.
+        The `z` are the means of the shared latent's posterior given the modalities `given`; by default, given all modalities. If the
+        posterior is a mixture (MMVAE), they are the means of one member, drawn with the seed, as for the linear probes.
         """
         import pandas as pd  # takes half a second, and a worker that loads a checkpoint does not need it
 
-        names, chance = (
-            [m.name for m in self.modalities] if given is None else list(given),
-            generator(torch.device("cpu"), seed, "latents"),
-        )
+        names = [m.name for m in self.modalities] if given is None else list(given)
         self._check_names(names)
+        rng = generator(torch.device("cpu"), seed, "latents")
         parts = []
         for rows in torch.arange(len(examples)).split(AT_ONCE):
             batch = examples.batch(rows)
             x = {name: batch[name].to(self._device) for name in names}
-            parts.append(self.posterior_given(x, chance).mu.cpu())
+            parts.append(self.posterior_given(x, rng).mu.cpu())
         labels_NA = examples.labels.reshape(len(examples), -1).cpu().numpy()
         labels = pd.DataFrame(labels_NA, columns=list(self.config.attributes or ("label",)))
         means = pd.DataFrame(torch.cat(parts).numpy(), columns=[f"z{d}" for d in range(self.config.latent_dim)])
@@ -76,25 +76,25 @@ class TrainedModel(MultimodalVAE):
     def _device(self) -> torch.device:
         return self.objective.experts_CE.device
 
-    def _from_prior(self, count: int, chance: torch.Generator) -> dict[str, Tensor]:
+    def _from_prior(self, count: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Every modality, (N, *shape), from one draw of the shared latent and one of each private latent."""
 
-        def noise_of(size: int) -> Tensor:
-            return torch.randn(count, size, generator=chance).to(self._device)
+        def noise(size: int) -> Tensor:
+            return torch.randn(count, size, generator=rng).to(self._device)
 
-        z_ND = noise_of(self.config.latent_dim)
-        return {m.name: self.generate(with_private(z_ND, noise_of(self.config.private_dim)), m) for m in self.modalities}
+        z_ND = noise(self.config.latent_dim)
+        return {m.name: self.generate(with_private(z_ND, noise(self.config.private_dim)), m) for m in self.modalities}
 
     def _given(self, given: Mapping[str, Any]) -> tuple[dict[str, Tensor], bool]:
-        """The given modalities as tensors (B, *shape), and whether they are one example."""
+        """The given modalities as tensors (B, *shape), and whether they are a single example."""
         self._check_names(list(given))
         pairs = {m.name: given_examples(m, given[m.name]) for m in self.modalities if m.name in given}
         counts = {name: len(values) for name, (values, _) in pairs.items()}
-        singles = {name: single for name, (_, single) in pairs.items()}
-        if len(set(counts.values())) > 1 or len(set(singles.values())) > 1:
-            shown = ", ".join(f"{'one' if singles[name] else counts[name]} of {name}" for name in pairs)
-            raise ValueError(f"given: has {shown}; give one example of each, or equally many")
-        return {name: values.to(self._device) for name, (values, _) in pairs.items()}, all(singles.values())
+        is_single = {name: single for name, (_, single) in pairs.items()}
+        if len(set(counts.values())) > 1 or len(set(is_single.values())) > 1:
+            numbers = ", ".join(f"{'one' if is_single[name] else counts[name]} of {name}" for name in pairs)
+            raise ValueError(f"given: has {numbers}; give one example of each, or equally many")
+        return {name: values.to(self._device) for name, (values, _) in pairs.items()}, all(is_single.values())
 
     def _check_names(self, names: Sequence[str]) -> None:
         known = [m.name for m in self.modalities]
@@ -105,13 +105,15 @@ class TrainedModel(MultimodalVAE):
                 raise ValueError(f"given: {name!r} is no modality{nearest(name, known)}; allowed: {', '.join(known)}")
 
     def _batches(self, x: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """The examples in batches of at most `AT_ONCE`."""
         parts = zip(*(values.split(AT_ONCE) for values in x.values()), strict=True)
         return [dict(zip(x, part, strict=True)) for part in parts]
 
-    def _plain(self, parts: Sequence[Mapping[str, Tensor]]) -> dict[str, NDArray[Any]]:
-        return {m.name: plain(m, torch.cat([part[m.name] for part in parts])) for m in self.modalities}
+    def _plain(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, NDArray[Any]]:
+        """All batches of each modality as one array of plain values."""
+        return {m.name: plain(m, torch.cat([batch[m.name] for batch in batches])) for m in self.modalities}
 
 
 def _parts(count: int) -> list[int]:
-    """A number as parts of at most `AT_ONCE`."""
+    """Whole numbers up to `AT_ONCE` whose sum is `count`."""
     return [min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE)]

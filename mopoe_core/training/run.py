@@ -1,7 +1,7 @@
-"""One model in training: its steps, its epochs and the state that a checkpoint holds.
+"""One model in training: its steps, its epochs and the state in its checkpoints.
 
-All chance comes from streams derived from the trial's seed (initialisation, order of examples, noise and component choice, dropout), so
-a run is bit-equal when it is repeated on the same machine with the same number of threads.
+All random numbers come from streams derived from the trial's seed (initialisation, order of examples, noise and component choice,
+dropout). So a run that is repeated on the same machine with the same number of threads is bit-equal.
 """
 
 import time
@@ -26,25 +26,26 @@ from mopoe_core.storage.whole_files import keep, write_bytes
 from mopoe_core.training.checkpoint import FORMAT, before, packed
 from mopoe_core.training.graphed_step import GraphedStep, StepState, recorder_for
 
-SELECTION_SEED = 0  # which examples `train_examples` keeps: the same for every trial
+SELECTION_SEED = 0
+"""The seed that selects the examples of `train_examples`. It is the same for every trial."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model after its last epoch, or where it diverged."""
+    """A model after its last epoch, or after the epoch in which it diverged."""
 
     model: MultimodalVAE
     history: tuple[Epoch, ...]
     diverged_at_step: int | None
-    """Optimiser step, from 1, of the first loss that was not finite, or that left weights that are not."""
+    """The first optimiser step, counted from 1, whose loss was not finite, or after which some weights were not."""
     seconds: float
-    """In the epochs of this and earlier attempts."""
+    """Training time, over the epochs of this attempt and earlier ones."""
     checkpoint: Digest | None = None
-    """Of the checkpoint that holds exactly this model; None where none was written or read."""
+    """Digest of the checkpoint with exactly this model; None if none was written or read."""
 
 
 def new_model(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device) -> MultimodalVAE:
-    """A model with the initialisation that `seed` determines; the global generator is left as it was."""
+    """A model whose initialisation is determined by `seed`. The state of the global generator does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "initialisation"))
         model = MultimodalVAE(config, dataset.modalities)
@@ -52,7 +53,7 @@ def new_model(config: TrainingConfig, seed: int, dataset: Dataset, device: torch
 
 
 class Run:
-    """A model in training, with everything that a checkpoint must hold."""
+    """A model in training, with everything that its checkpoints need."""
 
     def __init__(self, config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, trial: str = "") -> None:
         precision.check_available(config.precision, device)
@@ -65,13 +66,13 @@ class Run:
         self.order = generator(device, seed, "order")
         self.noise = generator(device, seed, "noise")
         self.layers = GlobalStream(device, seed, "layers")
-        """What the networks themselves draw: dropout."""
+        """The random numbers that the networks themselves draw, for dropout."""
         self.present_NM = hidden_at_random(self.split, config.missing, seed)
         self.graphed = GraphedStep(recorder_for(device, is_static=self.present_NM is None or not self.model.mixes_examples))
         self.history: list[Epoch] = []
         self.diverged_at_step: int | None = None
         self.checkpoint: Digest | None = None
-        """Of the checkpoint after the last epoch, once that is written or read."""
+        """Digest of the checkpoint after the last epoch; None until it is written or read."""
 
     @property
     def ended(self) -> bool:
@@ -79,13 +80,13 @@ class Run:
         return len(self.history) >= self.config.epochs or self.diverged_at_step is not None
 
     def trained(self) -> Trained:
-        """What has come of it. The memory of a graphed step is free for the evaluation."""
+        """The result of the training. The graphed step's memory is freed for the evaluation."""
         self.graphed.forget()
         seconds = sum(epoch.values["train/seconds"] for epoch in self.history)
         return Trained(self.model.eval(), tuple(self.history), self.diverged_at_step, seconds, self.checkpoint)
 
     def epoch(self) -> None:
-        """One pass over the training examples. The host waits for the device once, at the end."""
+        """Make one pass over the training examples. The host waits for the device once, at the end."""
         started = time.perf_counter()
         tally, order = Tally(self.config, self.device), self.shuffled()
         with self.layers.entered():
@@ -94,36 +95,39 @@ class Run:
         self.close_epoch(tally.sums.tolist(), int(tally.first_bad), bool(self.sound()), time.perf_counter() - started)
 
     def sound(self) -> Tensor:
-        """Whether all weights are finite. The last step's loss is taken before its update: weights that it broke show only here."""
+        """Whether all weights are finite. Only this detects an update of the last step that broke them: each step's loss is computed
+        before its update.
+        """
         return torch.stack([torch.isfinite(p).all() for p in self.model.parameters()]).all()
 
     def shuffled(self) -> Tensor:
-        """The order of the examples in the epoch that begins: (N,)."""
+        """The order of the examples in the next epoch: (N,)."""
         return torch.randperm(len(self.split), generator=self.order, device=self.device)
 
     def draws(self) -> Draws:
-        """The chance of the step that begins."""
+        """The random numbers of the next step."""
         config = self.config
         return draw(self.model.objective.spec, config.batch_size, config.latent_dim, self.noise, config.private_dim)
 
     def close_epoch(self, sums: list[float], first_bad: int, sound: bool, seconds: float) -> None:
-        """Note an epoch: the sums over its steps of `Loss.terms`, its first step with a loss that is not finite (one past the last for
-        none), and whether all weights are finite after it.
+        """Add an epoch to the history. `sums` are the sums of `Loss.terms` over its steps, `first_bad` is its first step with a loss that
+        is not finite (the number of steps plus 1 if there is none), and `sound` says whether all weights are finite after it.
         """
         steps = self.config.steps_per_epoch
-        total, kl, private_kl, *parts = (term / steps for term in sums)
-        bad = min(first_bad, steps + int(sound))
-        if bad <= steps:
-            self.diverged_at_step = len(self.history) * steps + bad
+        total, kl, private_kl, *reconstructions = (term / steps for term in sums)
+        bad_step = min(first_bad, steps + int(sound))
+        if bad_step <= steps:
+            self.diverged_at_step = len(self.history) * steps + bad_step
         values = {"train/loss": total, "train/kl": kl}
-        values |= {f"train/reconstruction/{m.name}": part for m, part in zip(self.split.modalities, parts, strict=True)}
+        for modality, reconstruction in zip(self.split.modalities, reconstructions, strict=True):
+            values[f"train/reconstruction/{modality.name}"] = reconstruction
         if self.config.private_dim:
             values["train/private_kl"] = private_kl
         values["train/seconds"] = seconds
         self.history.append(Epoch(len(self.history) + 1, int(time.time() * 1000), values))
 
     def step(self, rows_B: Tensor) -> Tensor:
-        """One optimiser step; returns `Loss.terms`, still on the device. On a GPU it is one CUDA graph."""
+        """Take one optimiser step, on a GPU as one CUDA graph. Returns `Loss.terms`, still on the device."""
         if not self.graphed.possible:
             return self.ungraphed_step(rows_B)
         return self.graphed(self._step_with_layers, rows_B, self._step_state)
@@ -137,9 +141,10 @@ class Run:
         return StepState(tensors, self.optimiser, [self.noise, self.layers.generator])
 
     def ungraphed_step(self, rows_B: Tensor) -> Tensor:
-        """`step`, kernel by kernel."""
+        """`step` without a CUDA graph."""
         x = self.split.batch(rows_B)
-        loss = self.model.loss(x, self.draws(), None if self.present_NM is None else self.present_NM[rows_B])
+        present_BM = None if self.present_NM is None else self.present_NM[rows_B]
+        loss = self.model.loss(x, self.draws(), present_BM)
         self.optimiser.zero_grad()
         with precision.in_backward(self.config.precision, self.device):
             loss.total.backward()
@@ -147,7 +152,7 @@ class Run:
         return loss.terms()
 
     def save(self, checkpoint: AnyPath) -> None:
-        """Write the checkpoint, whole or not at all; the one before stays beside it."""
+        """Write the checkpoint, whole or not at all. The previous checkpoint stays beside it."""
         keep(checkpoint, before(checkpoint))
         self.write(checkpoint)
 
@@ -158,16 +163,16 @@ class Run:
         write_bytes(path, content)
 
     def state(self) -> dict[str, Any]:
-        """Everything that is needed to go on: tensors and plain values only, so that loading executes nothing."""
+        """Everything that is needed to resume training. It has tensors and plain values only, so that loading it runs no code."""
         return {
             "format": FORMAT,
             "trial": self.trial,
             "config": self.config.model_dump(),
             "modalities": [asdict(modality) for modality in self.model.modalities],
-            **({"own": _of_own(self.config)} if is_own(self.config.dataset) else {}),
+            **({"own": _own_dataset(self.config)} if is_own(self.config.dataset) else {}),
             "seed": self.seed,
-            "model": _owned(self.model.state_dict()),
-            "optimiser": _owned(self.optimiser.state_dict()),
+            "model": _without_views(self.model.state_dict()),
+            "optimiser": _without_views(self.optimiser.state_dict()),
             "order": self.order.get_state(),
             "noise": self.noise.get_state(),
             "layers": self.layers.state,
@@ -176,7 +181,7 @@ class Run:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up where `state` was taken."""
+        """Return to the point at which `state` was taken."""
         self.graphed.forget()
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -188,7 +193,7 @@ class Run:
 
 
 class Tally:
-    """What an epoch adds up on the device, of one run or, with a leading axis, of a stack."""
+    """Sums over an epoch's steps, on the device: of one run, or, with a leading axis of trials, of a stack."""
 
     def __init__(self, config: TrainingConfig, device: torch.device, *trials: int) -> None:
         self.sums = torch.zeros(*trials, 3 + config.M, device=device, dtype=torch.float64)
@@ -202,30 +207,30 @@ class Tally:
         self.first_bad = torch.where(torch.isfinite(terms[..., 0]), self.first_bad, self.first_bad.clamp(max=self._step))
 
 
-def _of_own(config: TrainingConfig) -> dict[str, Any]:
-    """What a checkpoint says of a dataset of the user's own, so that a model can be loaded without its code: the card, and the
-    modalities whose networks are the user's.
+def _own_dataset(config: TrainingConfig) -> dict[str, Any]:
+    """The facts about a user's own dataset that allow loading a model without the dataset's code: the card, and the modalities that have
+    networks of the user's own.
     """
     return {"card": asdict(config.card), "networks": user_data.with_networks(config.dataset)}
 
 
-def _owned(tree: Any) -> Any:
-    """A state with no tensor that is part of a larger one: `torch.save` would write the whole of it."""
+def _without_views(tree: Any) -> Any:
+    """The state, with copies of tensors that are views of larger ones: `torch.save` would write the larger tensor."""
     if isinstance(tree, Tensor):
         return tree.clone() if tree.untyped_storage().nbytes() > tree.nbytes else tree
     if isinstance(tree, dict):
-        return {key: _owned(part) for key, part in tree.items()}
-    return [_owned(part) for part in tree] if isinstance(tree, list) else tree
+        return {key: _without_views(value) for key, value in tree.items()}
+    return [_without_views(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def hidden_at_random(split: Split, share: float, seed: int) -> Tensor | None:
-    """(N, M), true where a modality is observed; None if nothing is hidden. Every example keeps at least one modality."""
+    """A mask (N, M) that is true where a modality is observed; None if nothing is hidden. Every example has at least one modality."""
     if share == 0:
         return None
-    chance = generator(torch.device("cpu"), seed, "missing")
-    shape = (len(split), len(split.modalities))
-    present = torch.rand(shape, generator=chance) >= share
-    kept = torch.randint(shape[1], (shape[0],), generator=chance)
-    alone = ~present.any(1)
-    present[alone, kept[alone]] = True
-    return present.to(split.labels.device)
+    rng = generator(torch.device("cpu"), seed, "missing")
+    examples, modalities = len(split), len(split.modalities)
+    present_NM = torch.rand((examples, modalities), generator=rng) >= share
+    modality_N = torch.randint(modalities, (examples,), generator=rng)
+    all_hidden_N = ~present_NM.any(1)
+    present_NM[all_hidden_N, modality_N[all_hidden_N]] = True
+    return present_NM.to(split.labels.device)

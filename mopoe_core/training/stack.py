@@ -1,7 +1,7 @@
-"""Several runs as one batched model, with one optimiser step for all.
+"""Several runs as one batched model, with one optimiser step for all of them.
 
-Encoders run for all trials together. Decoders and objective run together for trials whose objective has the same layout
-(`Specification.layout`): MVAE decodes twice where a mixture decodes once.
+Encoders run for all trials together. Decoders and objective run together for trials whose objectives have the same layout
+(`Specification.layout`). Layouts differ, for example, between MVAE, which decodes twice, and a mixture, which decodes once.
 
 Shape suffixes: T stacked trial, B batch, M modality, S sampled component, D latent dimension.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mopoe_core.data.types import Modality
 from mopoe_core.models.draws import stack_draws
 from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passes, loss
 from mopoe_core.models.model import MultimodalVAE, hide
@@ -26,7 +27,7 @@ from mopoe_core.training.run import Run, Tally
 
 
 def check_stackable(model: MultimodalVAE, hides: bool) -> None:
-    """Raise NotStackable where models like this one do not stack; `hides` says whether their trials hide modalities."""
+    """Raises NotStackable if models like this one cannot be stacked. `hides` says whether their trials hide modalities."""
     mixing = sorted(model.mixing_encoders | model.mixing_decoders)
     if hides and mixing:
         raise NotStackable(
@@ -37,14 +38,14 @@ def check_stackable(model: MultimodalVAE, hides: bool) -> None:
 
 
 class Stack:
-    """Runs with the same number of epochs behind them, trained together from where they stand.
+    """Runs that have trained the same number of epochs, and continue together.
 
-    Their models and optimisers stay their own, and hold views of the stack's tensors until `release`. Raises NotStackable where a
+    Each run keeps its model and its optimiser, whose tensors are views of the stack's tensors until `release`. Raises NotStackable if a
     network has a layer that does not stack.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        # Those that decode alike side by side, and among them those of one learning rate: each such stretch is one call.
+        # Sorted, because adjacent runs with the same layout share one call, and among them those with the same learning rate.
         self.runs = sorted(runs, key=lambda run: (repr(run.model.objective.spec.layout), _adam_settings(run)))
         first = self.runs[0]
         check_stackable(first.model, any(run.present_NM is not None for run in self.runs))
@@ -53,11 +54,7 @@ class Stack:
         self._encoders = {
             m.name: _stacked([run.model.encoders[m.name] for run in self.runs], self.runs) for m in self._modalities
         }
-        self._parts, start = [], 0
-        for _, alike in groupby(self.runs, key=lambda run: run.model.objective.spec.layout):
-            part = _Part(list(alike), start)
-            self._parts.append(part)
-            start += len(part.runs)
+        self._parts = _parts(self.runs)
         self._present_TNM = _present(self.runs)
         for run in self.runs:
             run.graphed.forget()
@@ -65,29 +62,31 @@ class Stack:
         self.graphed = GraphedStep(recorder_for(self._device))
 
     def _networks(self) -> list[tuple[nn.Module, list[Run]]]:
+        """Every stacked network, and the runs that share it."""
         encoders = [(encoder, self.runs) for encoder in self._encoders.values()]
         return encoders + [(decoder, part.runs) for part in self._parts for decoder in part.decoders.values()]
 
     def _layers(self) -> Iterator[tuple[Stacked, list[Run]]]:
+        """Every stacked layer that has parameters, and the runs that share it."""
         for network, runs in self._networks():
             yield from ((layer, runs) for layer in network.modules() if isinstance(layer, Stacked))
 
     def epoch(self) -> None:
-        """One pass of every run over its examples, each in its own order. The host waits for the device once, at the end."""
+        """Make one pass of every run over its examples, each in its own order. The host waits for the device once, at the end."""
         started = time.perf_counter()
         tally = Tally(self._config, self._device, len(self.runs))
         orders_TN = torch.stack([run.shuffled() for run in self.runs])
         for rows_TB in orders_TN.split(self._config.batch_size, 1)[: self._config.steps_per_epoch]:
             tally.add(self.step(rows_TB))
         sound_T = torch.stack([run.sound() for run in self.runs])
-        numbers = zip(self.runs, tally.sums.tolist(), tally.first_bad.tolist(), sound_T.tolist(), strict=True)
+        results = zip(self.runs, tally.sums.tolist(), tally.first_bad.tolist(), sound_T.tolist(), strict=True)
         seconds = time.perf_counter() - started
-        for run, sums, first_bad, sound in numbers:
+        for run, sums, first_bad, sound in results:
             run.close_epoch(sums, first_bad, sound, seconds / len(self.runs))
 
     def step(self, rows_TB: Tensor) -> Tensor:
-        """One optimiser step of every run, on the examples with these indices; returns their `Loss.terms`, (T, 3 + M). On a GPU it is one
-        CUDA graph.
+        """Take one optimiser step of every run on the examples with these indices, on a GPU as one CUDA graph. Returns the runs'
+        `Loss.terms`, (T, 3 + M).
         """
         return self.graphed(self.ungraphed_step, rows_TB, self._step_state)
 
@@ -96,11 +95,11 @@ class Stack:
         tensors = [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
         generators = [run.noise for run in self.runs]
         if any(isinstance(layer, StackedDropout) for network in networks for layer in network.modules()):
-            generators += [run.layers.generator for run in self.runs]  # each costs a launch two small kernels
+            generators += [run.layers.generator for run in self.runs]  # each adds two small kernels to a launch
         return StepState(tensors, self._optimiser.fused, generators)
 
     def ungraphed_step(self, rows_TB: Tensor) -> Tensor:
-        """`step`, kernel by kernel."""
+        """`step` without a CUDA graph."""
         losses = self.losses(rows_TB)
         self._optimiser.zero_grad()
         with precision.in_backward(self._config.precision, self._device):
@@ -109,7 +108,7 @@ class Stack:
         return torch.cat([part.terms() for part in losses])
 
     def losses(self, rows_TB: Tensor) -> list[Loss]:
-        """The losses of a batch, a part with one layout at a time."""
+        """The losses of a batch: one `Loss` for all runs with the same layout."""
         x = self._split.batch(rows_TB)
         present_TBM = None
         if self._present_TNM is not None:
@@ -120,7 +119,7 @@ class Stack:
         return [part.loss(x, encoded, present_TBM) for part in self._parts]
 
     def release(self) -> None:
-        """Give every run tensors of its own."""
+        """Give every run its own copies of the stack's tensors."""
         self.graphed.forget()
         for run in self.runs:
             run.graphed.forget()
@@ -131,12 +130,12 @@ class Stack:
 
 
 class _Part:
-    """The runs of a stack whose objectives have one layout."""
+    """Runs of a stack whose objectives have the same layout. `start` is the index of the first of them in the stack."""
 
     def __init__(self, runs: list[Run], start: int) -> None:
         models: list[MultimodalVAE] = [run.model for run in runs]
         first = models[0]
-        self.runs, self._which, self._first = runs, slice(start, start + len(runs)), first
+        self.runs, self._slice, self._first = runs, slice(start, start + len(runs)), first
         self.decoders = {m.name: _stacked([model.decoders[m.name] for model in models], runs) for m in first.modalities}
         parameter = next(first.parameters())
         self._objective = Objective([model.objective.spec for model in models], parameter.device, parameter.dtype)
@@ -147,68 +146,84 @@ class _Part:
         self._weights = LossWeights(
             beta=numbers([model.config.beta for model in models]),
             beta_private=numbers([model.config.beta_private for model in models]),
-            reconstruction_M=[numbers(each) for each in zip(*(model.weights_M for model in models), strict=True)],
-            private_M=[numbers(each) for each in zip(*(model.private_weights_M for model in models), strict=True)],
+            reconstruction_M=[numbers(values) for values in zip(*(model.weights_M for model in models), strict=True)],
+            private_M=[numbers(values) for values in zip(*(model.private_weights_M for model in models), strict=True)],
         )
 
     def loss(self, x: Mapping[str, Tensor], encoded: Encoded, present_TBM: Tensor | None) -> Loss:
-        """The losses of these runs, from what all runs of the stack see and encode."""
-        present = None if present_TBM is None else present_TBM[self._which]
+        """The losses of these runs. `x`, `encoded` and `present_TBM` are those of all runs of the stack."""
+        present = None if present_TBM is None else present_TBM[self._slice]
 
         def log_likelihood(m: int, z_TSBL: Tensor) -> Tensor:
-            modality = self._first.modalities[m]
-
-            def decoded(z_TSBL: Tensor) -> Tensor:
-                flat = precision.decoded(self.decoders[modality.name], z_TSBL.flatten(1, 2), self._first.config.precision)
-                raw = flat.unflatten(1, z_TSBL.shape[1:3])
-                seen = x[modality.name][self._which].unsqueeze(1)
-                return self._first.likelihoods[modality.name].log_prob(raw, seen, len(modality.shape))
-
-            mixes = modality.name in self._first.mixing_decoders
-            return in_separate_passes(decoded, z_TSBL) if mixes else decoded(z_TSBL)
+            return self._log_likelihood(self._first.modalities[m], z_TSBL, x)
 
         draws = stack_draws([run.draws() for run in self.runs])
-        return loss(self._objective, self._weights, encoded.trials(self._which), log_likelihood, draws, present)
+        return loss(self._objective, self._weights, encoded.trials(self._slice), log_likelihood, draws, present)
+
+    def _log_likelihood(self, modality: Modality, z_TSBL: Tensor, x: Mapping[str, Tensor]) -> Tensor:
+        """log p(x_m|z) in nats, unweighted: (T, S, B)."""
+        first, decoder = self._first, self.decoders[modality.name]
+        x_T1B = x[modality.name][self._slice].unsqueeze(1)
+
+        def decoded(z_TSBL: Tensor) -> Tensor:
+            flat = precision.decoded(decoder, z_TSBL.flatten(1, 2), first.config.precision)
+            raw = flat.unflatten(1, z_TSBL.shape[1:3])
+            return first.likelihoods[modality.name].log_prob(raw, x_T1B, len(modality.shape))
+
+        return in_separate_passes(decoded, z_TSBL) if modality.name in first.mixing_decoders else decoded(z_TSBL)
+
+
+def _parts(runs: Sequence[Run]) -> list[_Part]:
+    """The runs, grouped by layout; runs with the same layout must be adjacent."""
+    parts: list[_Part] = []
+    start = 0
+    for _, group in groupby(runs, key=lambda run: run.model.objective.spec.layout):
+        part = _Part(list(group), start)
+        parts.append(part)
+        start += len(part.runs)
+    return parts
 
 
 class _Adam:
-    """Fused Adam over stacked parameters, with each run's own learning rate, and its state in each run's own optimiser."""
+    """Fused Adam over stacked parameters, with each run's learning rate. The state of each run's optimiser is a view of its state."""
 
     def __init__(self, layers: Sequence[tuple[Stacked, list[Run]]]) -> None:
         self._groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        """The optimiser's parameters by learning rate and weight decay."""
         self._leaves: list[nn.Parameter] = []
+        """The stacked parameters, which get gradients from the backward pass."""
         self._views: list[tuple[nn.Parameter, nn.Parameter, slice]] = []
-        """Stretches of leaves whose runs share their settings, where these are not the whole leaf."""
+        """A view, its leaf and its slice of the leaf, for each slice of runs with the same settings that is not the whole leaf."""
         states: dict[Tensor, dict[str, Tensor]] = {}
         for layer, runs in layers:
             for name, sources in layer.sources.items():
                 leaf = layer.get_parameter(name)
                 self._leaves.append(leaf)
-                for which in _stretches(runs):
-                    own = self._own(leaf, which, runs)
-                    states[own] = _joined_state(sources[which], runs[which])
-        groups = [{"params": own, "lr": lr, "weight_decay": decay} for (lr, decay), own in self._groups.items()]
+                for which in _slices_with_one_setting(runs):
+                    parameter = self._register(leaf, which, runs)
+                    states[parameter] = _joined_state(sources[which], runs[which])
+        groups = [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in self._groups.items()]
         self.fused = torch.optim.Adam(groups, fused=True)
         self.fused.state.update(states)
 
-    def _own(self, leaf: nn.Parameter, which: slice, runs: list[Run]) -> nn.Parameter:
-        """What the optimiser is given of a leaf for these runs: itself, or a view."""
-        own = leaf
+    def _register(self, leaf: nn.Parameter, which: slice, runs: list[Run]) -> nn.Parameter:
+        """The optimiser's parameter for these runs of a leaf: the leaf itself if they are all its runs, else a view."""
+        parameter = leaf
         if which != slice(0, len(runs)):
-            own = nn.Parameter(leaf.detach()[which])
-            self._views.append((own, leaf, which))
-        self._groups.setdefault(_adam_settings(runs[which][0]), []).append(own)
-        return own
+            parameter = nn.Parameter(leaf.detach()[which])
+            self._views.append((parameter, leaf, which))
+        self._groups.setdefault(_adam_settings(runs[which][0]), []).append(parameter)
+        return parameter
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Remove the gradients."""
         for leaf in self._leaves:
             leaf.grad = None
 
     def step(self) -> None:
-        """One update."""
-        for own, leaf, which in self._views:
-            own.grad = None if leaf.grad is None else leaf.grad[which]
+        """Update all parameters."""
+        for view, leaf, which in self._views:
+            view.grad = None if leaf.grad is None else leaf.grad[which]
         self.fused.step()
 
 
@@ -216,27 +231,28 @@ def _adam_settings(run: Run) -> tuple[float, float]:
     return run.config.learning_rate, run.config.weight_decay
 
 
-def _stretches(runs: Sequence[Run]) -> Iterator[slice]:
-    """The longest stretches of runs that share their settings."""
+def _slices_with_one_setting(runs: Sequence[Run]) -> Iterator[slice]:
+    """The longest slices of adjacent runs with the same settings of Adam."""
     start = 0
-    for _, alike in groupby(runs, key=_adam_settings):
-        stop = start + len(list(alike))
+    for _, group in groupby(runs, key=_adam_settings):
+        stop = start + len(list(group))
         yield slice(start, stop)
         start = stop
 
 
 def _joined_state(sources: Sequence[nn.Parameter], runs: Sequence[Run]) -> dict[str, Tensor]:
-    """Adam's state for some stacked parameters, of which each run's own becomes a view."""
-    kept: list[dict[str, Any]] = [run.optimiser.state[source] for run, source in zip(runs, sources, strict=True)]
-    whole = {}
+    """Adam's state for the runs' parameters `sources`, stacked. Each run's state becomes a view of it."""
+    states: list[dict[str, Any]] = [run.optimiser.state[source] for run, source in zip(runs, sources, strict=True)]
+    averages = {}
     for name in ("exp_avg", "exp_avg_sq"):
-        whole[name] = joined([s.get(name, torch.zeros_like(p)) for s, p in zip(kept, sources, strict=True)], sources[0])
-        for state, part in zip(kept, whole[name].unbind(), strict=True):
-            state[name] = part
-    step = torch.as_tensor(kept[0].get("step", 0.0), dtype=torch.float32, device=sources[0].device).clone()
-    for state in kept:
-        state["step"] = step  # one for all: they have taken the same number
-    return {"step": step, **whole}
+        tensors = [state.get(name, torch.zeros_like(source)) for state, source in zip(states, sources, strict=True)]
+        averages[name] = joined(tensors, sources[0])
+        for state, view in zip(states, averages[name].unbind(), strict=True):
+            state[name] = view
+    step = torch.as_tensor(states[0].get("step", 0.0), dtype=torch.float32, device=sources[0].device).clone()
+    for state in states:
+        state["step"] = step  # shared, because all runs have taken the same number of steps
+    return {"step": step, **averages}
 
 
 def _stacked(networks: Sequence[nn.Module], runs: Sequence[Run]) -> nn.Module:
@@ -245,10 +261,10 @@ def _stacked(networks: Sequence[nn.Module], runs: Sequence[Run]) -> nn.Module:
 
 
 def _present(runs: Sequence[Run]) -> Tensor | None:
-    """(T, N, M), true where a modality is observed; None if nothing is hidden in any run."""
+    """A mask (T, N, M) that is true where a modality is observed; None if no run hides any."""
     masks = [run.present_NM for run in runs]
     shape = next((mask.shape for mask in masks if mask is not None), None)
     if shape is None:
         return None
-    everything = torch.ones(shape, dtype=torch.bool, device=runs[0].device)
-    return torch.stack([everything if mask is None else mask for mask in masks])
+    nothing_hidden_NM = torch.ones(shape, dtype=torch.bool, device=runs[0].device)
+    return torch.stack([nothing_hidden_NM if mask is None else mask for mask in masks])

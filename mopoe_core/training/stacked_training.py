@@ -1,11 +1,11 @@
-"""Training many trials at once as one batched model: the same numbers as each alone, up to the order of additions.
+"""Training of many trials at once as one batched model. Each has the same numbers as alone, up to the order of additions.
 
-The trials of a stack share data, networks and sizes (`TrainingConfig.shape`) and differ in seed and in what is a number: model, beta,
-learning rate and the like. Each keeps its own streams, order of examples, metrics and checkpoint, which is that of a run alone, so that
-it can go on alone or in another stack. `mopoe_core.training.stack` has the batched model.
+The trials of a stack share data, networks and sizes (`TrainingConfig.shape`). They differ in seed and in numbers: model, beta, learning
+rate and others. Each has its own random streams, order of examples, metrics and checkpoint. The checkpoint is like that of a trial alone,
+so that the trial can resume alone or in another stack. `mopoe_core.training.stack` has the batched model.
 
-A trial that has diverged or ended leaves its stack, and the rest go on. The checkpoints of an epoch are written so that a stack that is
-cut goes on bit-equal; a trial that is behind the others all the same (it was begun elsewhere) catches up first.
+A trial that has diverged or ended leaves its stack, and the others continue. An epoch's checkpoints are written in such a way that an
+interrupted stack resumes bit-equal. A trial may still be behind the others, because it was begun elsewhere; it catches up first.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ class Member:
     seed: int
     checkpoint: AnyPath
     trial: str = ""
-    """The id that the checkpoint names as its trial's."""
+    """The trial's id, which the checkpoint names."""
 
 
 def train_stack(
@@ -42,12 +42,12 @@ def train_stack(
     on_epoch: Callable[[dict[int, Epoch]], None] = lambda epochs: None,
     on_halved: Callable[[int], None] = lambda size: None,
 ) -> Iterator[tuple[int, Trained]]:
-    """Train every member to its end, each going on from its checkpoint and writing it after every epoch.
+    """Train every member to its end. Each resumes from its checkpoint, which is written after every epoch.
 
-    Yields a member's place and what came of it when it has ended, by itself or diverged, while the rest wait. `on_epoch` is told of each
-    epoch, by place; first of those that the checkpoints remember. Where memory runs out the stack is halved, and halved again, down to
-    single trials; `on_halved` is told the size that was too much. Raises NotStackable where the networks do not stack, and ValueError
-    where the members' shapes differ.
+    Yields a member's index and its result as soon as it has ended or diverged; the others wait meanwhile. `on_epoch` gets each epoch by
+    member's index, beginning with those in the checkpoints. If memory runs out, the stack is halved repeatedly, down to single trials;
+    `on_halved` gets each size that was too large. Raises NotStackable if the networks cannot be stacked, and ValueError if the members'
+    shapes differ.
     """
     if len({member.config.shape for member in members}) > 1:
         raise ValueError("members: their configurations differ in more than a stack may; see TrainingConfig.shape")
@@ -55,62 +55,67 @@ def train_stack(
 
 
 def _train(
-    left: dict[int, Member],
+    unfinished: dict[int, Member],
     dataset: Dataset,
     device: torch.device,
     on_epoch: Callable[[dict[int, Epoch]], None],
     on_halved: Callable[[int], None],
 ) -> Iterator[tuple[int, Trained]]:
+    """Train the unfinished members as one stack, or, if memory runs out, as two halves one after the other."""
     try:
-        yield from _together(left, dataset, device, on_epoch)
+        yield from _train_together(unfinished, dataset, device, on_epoch)
         return
     except RuntimeError as error:
-        if len(left) == 1 or not is_out_of_memory(error):
+        if len(unfinished) == 1 or not is_out_of_memory(error):
             raise
-    # Here, where the error and all that it holds is gone. What the halves had not saved is trained again.
-    on_halved(len(left))
-    places = list(left)
-    for half in (places[: (len(left) + 1) // 2], places[(len(left) + 1) // 2 :]):
-        yield from _train({place: left[place] for place in half}, dataset, device, on_epoch, on_halved)
+    # Outside the `except` block, where the error and the tensors that it refers to are freed. The halves resume from their checkpoints.
+    on_halved(len(unfinished))
+    indices = list(unfinished)
+    middle = (len(unfinished) + 1) // 2
+    for half in (indices[:middle], indices[middle:]):
+        yield from _train({index: unfinished[index] for index in half}, dataset, device, on_epoch, on_halved)
 
 
-def _together(
-    left: dict[int, Member], dataset: Dataset, device: torch.device, on_epoch: Callable[[dict[int, Epoch]], None]
+def _train_together(
+    unfinished: dict[int, Member], dataset: Dataset, device: torch.device, on_epoch: Callable[[dict[int, Epoch]], None]
 ) -> Iterator[tuple[int, Trained]]:
-    """Train as one stack; a member that has been yielded is no longer in `left`."""
-    _settle([*left.values()])
-    runs = {place: resumed(one.config, one.seed, dataset, device, one.checkpoint, one.trial) for place, one in left.items()}
-    for place, run in runs.items():
+    """Train as one stack. A member is removed from `unfinished` before it is yielded."""
+    _align([*unfinished.values()])
+    runs = {
+        index: resumed(member.config, member.seed, dataset, device, member.checkpoint, member.trial)
+        for index, member in unfinished.items()
+    }
+    for index, run in runs.items():
         for epoch in run.history:
-            on_epoch({place: epoch})
-    while left:
+            on_epoch({index: epoch})
+    while unfinished:
         fewest = min(len(run.history) for run in runs.values())
-        behind = {place: run for place, run in runs.items() if len(run.history) == fewest and not run.ended}
+        behind = {index: run for index, run in runs.items() if len(run.history) == fewest and not run.ended}
         if behind:
-            _until_one_ends(behind, runs, left, on_epoch)
-        for place in [place for place, run in runs.items() if run.ended]:
-            del left[place]
-            yield place, runs.pop(place).trained()
+            _train_until_one_ends(behind, runs, unfinished, on_epoch)
+        for index in [index for index, run in runs.items() if run.ended]:
+            del unfinished[index]
+            yield index, runs.pop(index).trained()
 
 
-def _until_one_ends(
+def _train_until_one_ends(
     behind: dict[int, Run], runs: dict[int, Run], members: dict[int, Member], on_epoch: Callable[[dict[int, Epoch]], None]
 ) -> None:
-    """Train these runs, which have equally many epochs, until one has ended or all have caught up with another."""
+    """Train the runs `behind`, which have the same number of epochs, until one has ended or all have caught up with another run."""
     stacked = Stack(list(behind.values()))
-    ahead = {len(run.history) for place, run in runs.items() if place not in behind}
+    epochs_ahead = {len(run.history) for index, run in runs.items() if index not in behind}
     while True:
         stacked.epoch()
-        _save({members[place].checkpoint: run for place, run in behind.items()})
-        on_epoch({place: run.history[-1] for place, run in behind.items()})
-        if any(run.ended or len(run.history) in ahead for run in behind.values()):
+        _save({members[index].checkpoint: run for index, run in behind.items()})
+        on_epoch({index: run.history[-1] for index, run in behind.items()})
+        if any(run.ended or len(run.history) in epochs_ahead for run in behind.values()):
             stacked.release()
             return
 
 
 def _save(runs: dict[AnyPath, Run]) -> None:
-    """Write the checkpoints of one epoch: all beside the old ones first, then each in its place. A stack that is cut between two
-    checkpoints would else have to train one trial alone for an epoch, which adds up in another order.
+    """Write the checkpoints of one epoch: first all of them beside the old ones, then each is moved to its place. Without this, a stack
+    that is interrupted between two checkpoints would have to train one trial alone for an epoch, which adds in another order.
     """
     for checkpoint, run in runs.items():
         run.write(_next(checkpoint))
@@ -119,39 +124,44 @@ def _save(runs: dict[AnyPath, Run]) -> None:
         move(_next(checkpoint), checkpoint)
 
 
-def _settle(members: Sequence[Member]) -> None:
-    """After a cut, put every member where all of them can be: at the newest epoch that each has a checkpoint of, if need be that of the
-    epoch before, which for the first epoch is the start. One that has diverged stays where it is, and one that is further behind than
-    the others catches up in training.
+def _align(members: Sequence[Member]) -> None:
+    """After an interruption, bring all members to the same epoch: the newest one that all of them have reached. If some member has not
+    finished its first epoch, members that have finished only one start again. A diverged member stays where it is. A member that has
+    no checkpoint of the common epoch keeps its newest one; whoever is behind catches up in training.
 
-    Raises CheckpointError, and moves nothing, where one is that of another trial.
+    Raises CheckpointError, and moves nothing, if a checkpoint belongs to another trial.
     """
-    found = {member.checkpoint: _kept(member) for member in members}
-    newest = {path: max(kept, default=0) for path, kept in found.items() if not any(one.diverged for _, one in kept.values())}
+    usable = {member.checkpoint: _usable_checkpoints(member) for member in members}
+    newest = {
+        checkpoint: max(by_epochs, default=0)
+        for checkpoint, by_epochs in usable.items()
+        if not any(progress.diverged for _, progress in by_epochs.values())
+    }
     common = min(newest.values(), default=0)
-    for path, kept in found.items():
-        places = {epochs: place for epochs, (place, _) in kept.items()}
-        if common == 0 and path in newest and 1 in kept:
-            for place in places.values():
-                place.unlink()
-        elif kept:
-            source = places[common if path in newest and common in kept else max(kept)]
-            if source != path:
-                move(source, path)
-        _next(path).unlink(missing_ok=True)
+    for checkpoint, by_epochs in usable.items():
+        paths = {epochs: path for epochs, (path, _) in by_epochs.items()}
+        if common == 0 and checkpoint in newest and 1 in paths:
+            for path in paths.values():
+                path.unlink()
+        elif paths:
+            source = paths[common if checkpoint in newest and common in paths else max(paths)]
+            if source != checkpoint:
+                move(source, checkpoint)
+        _next(checkpoint).unlink(missing_ok=True)
 
 
-def _kept(member: Member) -> dict[int, tuple[AnyPath, Held]]:
-    """Every usable checkpoint of a member by its number of epochs; where two have the same, the one in its place."""
-    places = (before(member.checkpoint), _next(member.checkpoint), member.checkpoint)
-    found = {place: held(place, member.config, member.seed, member.trial) for place in places}
-    return {one.epochs: (place, one) for place, one in found.items() if one is not None}
+def _usable_checkpoints(member: Member) -> dict[int, tuple[AnyPath, Held]]:
+    """Every usable checkpoint of a member by its number of epochs. If two have the same number, the last of these three paths counts."""
+    paths = (before(member.checkpoint), _next(member.checkpoint), member.checkpoint)
+    progress_by_path = {path: held(path, member.config, member.seed, member.trial) for path in paths}
+    return {progress.epochs: (path, progress) for path, progress in progress_by_path.items() if progress is not None}
 
 
 def _next(checkpoint: AnyPath) -> AnyPath:
+    """Where an epoch's checkpoint is written before it is moved to its place."""
     return checkpoint.with_suffix(".next")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device, or the host, has no memory left."""
+    """Whether an error says that the device or the host has run out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

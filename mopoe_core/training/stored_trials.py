@@ -1,6 +1,6 @@
-"""Finds one completed trial of a storage by its sweep, its seed and fields of its configuration. It does not import torch.
+"""Finds one completed trial of a storage by its sweep, its seed and fields of its configuration. Does not import torch.
 
-A storage is read as docs/ledger-format.md describes it. No code that a record names is run.
+docs/ledger-format.md describes the files of a storage. Code that a record names is never run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,16 @@ from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, Record
 from mopoe_core.training.sweep_membership import RecordedSweep
 
 AT_ONCE = 32
-"""Records that are read at a time. Each takes an object store some ten milliseconds, most of them waiting."""
+"""Records that are read at the same time. Reading one from an object store takes some ten milliseconds, mostly waiting."""
 MOST_SHOWN = 8
-"""Values of one field that a message shows."""
+"""Values of one field that a message shows at most."""
 SELECTING = ("sweep", *TrainingConfig.model_fields, "seed")
 """The names by which a trial can be selected."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What a user says of the trial that is meant."""
+    """A user's selection of one trial."""
 
     sweep: str = ""
     seed: int | None = None
@@ -37,7 +37,7 @@ class Selection:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Seed and fields by name, with those that an alias of the model stands for. Raises CheckpointError if there is no such field."""
+        """Seed and fields by name; an alias of a model is replaced by its fields. Raises CheckpointError if there is no such field."""
         for name in self.fields:
             if name not in SELECTING:
                 raise CheckpointError(
@@ -49,16 +49,16 @@ class Selection:
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """A trial that has begun, as its record has it."""
+    """A trial that has begun, read from its record."""
 
     folder: AnyPath
     cell_id: str
     values: Mapping[str, Any]
     """Every field of its configuration, and its seed."""
 
-    def fits(self, wanted: Mapping[str, Any]) -> bool:
-        """Whether it has all these values."""
-        return all(_same(self.values[name], value) for name, value in wanted.items())
+    def fits(self, selected: Mapping[str, Any]) -> bool:
+        """Whether the trial has all these values."""
+        return all(_same(self.values[name], value) for name, value in selected.items())
 
 
 @dataclass(frozen=True)
@@ -74,22 +74,22 @@ class CompletedTrial:
 def find(storage: AnyPath, selection: Selection) -> CompletedTrial:
     """The only trial of the storage that fits the selection.
 
-    Raises CheckpointError if not exactly one fits, or if it has not completed.
+    Raises CheckpointError if no trial fits or several do, or if the trial has not completed.
     """
-    wanted = selection.values
+    selected = selection.values
     trials, unusable = _begun(storage)
     if selection.sweep:
         sweep = RecordedSweep.read(storage, selection.sweep)
         trials = [trial for trial in trials if sweep.has(trial.folder.name, trial.cell_id, trial.values["seed"])]
-    fitting = [trial for trial in trials if trial.fits(wanted)]
+    fitting = [trial for trial in trials if trial.fits(selected)]
     if len(fitting) == 1:
         return _completed(fitting[0].folder)
     place = f"{storage}, sweep {selection.sweep}" if selection.sweep else str(storage)
-    raise CheckpointError(f"{place}: {_several_fit(fitting, wanted) if fitting else _none_fits(trials, wanted, unusable)}")
+    raise CheckpointError(f"{place}: {_several_fit(fitting, selected) if fitting else _none_fits(trials, selected, unusable)}")
 
 
 def _begun(storage: AnyPath) -> tuple[list[StoredTrial], int]:
-    """The trials that have begun, and the number of those whose records are damaged or of another recipe."""
+    """The trials that have begun, and the number of records that are damaged or of another recipe."""
     paths = listed(storage, "trials/*/trial.json")
     if not paths:
         raise CheckpointError(f"{storage}: holds no trials; name the storage of a sweep, or a checkpoint.pt")
@@ -99,7 +99,7 @@ def _begun(storage: AnyPath) -> tuple[list[StoredTrial], int]:
 
 
 def _read(path: AnyPath) -> StoredTrial | None:
-    """The trial of a trial.json; None if the record is damaged or of another recipe."""
+    """The trial of a trial.json; None if this record is damaged or of another recipe."""
     try:
         content = parsed(path.read_text(encoding="utf-8"), Identity("trial", path.parent.name)).content
     except (NotWhole, NotHere, UnicodeDecodeError, FileNotFoundError):
@@ -111,18 +111,19 @@ def _read(path: AnyPath) -> StoredTrial | None:
 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with defaults for the fields that it lacks, as one lacks them that an earlier version stored."""
-    defaults = {name: known.default for name, known in TrainingConfig.model_fields.items() if not known.is_required()}
+    """A configuration with defaults for missing fields. Configurations that an earlier version stored lack newer fields."""
+    defaults = {name: info.default for name, info in TrainingConfig.model_fields.items() if not info.is_required()}
     model = text_or_empty(config.get("model"))
     return defaults | (MODELS[model].defaults if model in MODELS else {}) | dict(config)
 
 
-def _same(stored: Any, wanted: Any) -> bool:
-    """Whether a field of a stored configuration has this value. `1`, `1.0` and `"1"` are one number, a tuple is a list."""
-    return same_number(stored, list(wanted) if isinstance(wanted, tuple) else wanted)
+def _same(stored: Any, selected: Any) -> bool:
+    """Whether a stored value equals a selected one. `1`, `1.0` and `"1"` are the same number; tuples are compared as lists."""
+    return same_number(stored, list(selected) if isinstance(selected, tuple) else selected)
 
 
 def _completed(folder: AnyPath) -> CompletedTrial:
+    """The completed trial in a folder. Raises CheckpointError if the trial has another status."""
     record = _record(folder, "result")
     status = _status_without_result(folder) if record is None else str(record.content.get("status"))
     if record is None or status != "completed":
@@ -134,28 +135,30 @@ def _completed(folder: AnyPath) -> CompletedTrial:
 
 
 def _status_without_result(folder: AnyPath) -> str:
-    """`failed` or `cancelled` if a note says so and no attempt began after it."""
-    last = max((int(path.stem) for path in listed(folder / "attempts", "*.json") if path.stem.isdecimal()), default=0)
+    """`failed` or `cancelled` if a record says so and no attempt began after it; else `pending or running`."""
+    attempts = [int(path.stem) for path in listed(folder / "attempts", "*.json") if path.stem.isdecimal()]
+    latest = max(attempts, default=0)
     for status in ("failed", "cancelled"):
-        note = _record(folder, status)
-        if note is not None and note.identity.get("attempt", last) >= last:
+        record = _record(folder, status)
+        if record is not None and record.identity.get("attempt", latest) >= latest:
             return status
     return "pending or running"
 
 
 def _checkpoint(folder: AnyPath, result: Mapping[str, Any]) -> AnyPath:
-    """Where the result's checkpoint is: in the trial's folder, or still in that of the attempt, if nobody has moved it yet."""
+    """The path of the result's checkpoint: in the attempt's folder until it is moved to the trial's folder, then there."""
     unpublished = folder / str(result["files"]) / "checkpoint.pt" if result.get("files") else None
     if unpublished is not None and unpublished.exists():
         return unpublished
-    if not (folder / "checkpoint.pt").exists():
-        why = "was deleted by `mopoe gc`" if (folder / "deleted.json").exists() else "is missing"
-        raise CheckpointError(f"{folder / 'checkpoint.pt'}: {why}; choose another trial, or train this one again (`mopoe rerun`)")
-    return folder / "checkpoint.pt"
+    published = folder / "checkpoint.pt"
+    if not published.exists():
+        reason = "was deleted by `mopoe gc`" if (folder / "deleted.json").exists() else "is missing"
+        raise CheckpointError(f"{published}: {reason}; choose another trial, or train this one again (`mopoe rerun`)")
+    return published
 
 
 def _record(folder: AnyPath, kind: str) -> Record | None:
-    """A record of the trial; None if there is none. Raises CheckpointError if it is damaged or another trial's."""
+    """A record of the trial; None if there is none. Raises CheckpointError if the record is damaged or another trial's."""
     path = folder / f"{kind}.json"
     if not path.exists():
         return None
@@ -165,41 +168,46 @@ def _record(folder: AnyPath, kind: str) -> Record | None:
         raise CheckpointError(f"{path}: cannot be used ({error}); restore it") from None
 
 
-def _none_fits(trials: Sequence[StoredTrial], wanted: Mapping[str, Any], unusable: int) -> str:
-    """That no trial fits, with what there is of the fields that the user named."""
-    there = f"; there: {_values(trials, list(wanted))}" if trials and wanted else ""
-    more = f" ({unusable} further trial.json are damaged or of another recipe)" if unusable else ""
-    return f"no trial has begun{f' with {_spelled(wanted)}' if wanted else ''}{there}{more}"
+def _none_fits(trials: Sequence[StoredTrial], selected: Mapping[str, Any], unusable: int) -> str:
+    """A message that no trial fits. It shows the trials' values of the selected fields."""
+    condition = f" with {_spelled(selected)}" if selected else ""
+    values = f"; there: {_values(trials, list(selected))}" if trials and selected else ""
+    unusable_records = f" ({unusable} further trial.json are damaged or of another recipe)" if unusable else ""
+    return f"no trial has begun{condition}{values}{unusable_records}"
 
 
-def _several_fit(trials: Sequence[StoredTrial], wanted: Mapping[str, Any]) -> str:
-    """That several trials fit, with what tells them apart."""
+def _several_fit(trials: Sequence[StoredTrial], selected: Mapping[str, Any]) -> str:
+    """A message that several trials fit. It shows the fields in which they differ."""
     differing = [name for name in SELECTING if _differs(name, trials)]
-    having = f"have {_spelled(wanted)}" if wanted else "are there"
-    return f"{len(trials)} trials {having}; say which one: {_values(trials, differing)}"
+    condition = f"have {_spelled(selected)}" if selected else "are there"
+    return f"{len(trials)} trials {condition}; say which one: {_values(trials, differing)}"
 
 
 def _differs(name: str, trials: Sequence[StoredTrial]) -> bool:
-    """Whether a field tells some of the trials apart. One that follows from the model, as `estimator` often does, does not."""
+    """Whether some trials of the same model differ in a field. For `model` all trials are compared. Fields that depend only on the model,
+    as `estimator` often does, thus do not differ.
+    """
     if name == "sweep":
         return False
-    groups: dict[Any, list[Any]] = {}
+    values_by_model: dict[Any, list[Any]] = {}
     for trial in trials:
-        groups.setdefault(None if name == "model" else trial.values["model"], []).append(trial.values[name])
-    return any(value != values[0] for values in groups.values() for value in values)
+        group = None if name == "model" else trial.values["model"]
+        values_by_model.setdefault(group, []).append(trial.values[name])
+    return any(value != values[0] for values in values_by_model.values() for value in values)
 
 
 def _values(trials: Sequence[StoredTrial], names: Sequence[str]) -> str:
-    """Which values the trials have, field by field: `beta=0.5, 2.5; seed=0, 1`."""
+    """The trials' values of each field: `beta=0.5, 2.5; seed=0, 1`."""
     return "; ".join(f"{name}={_listed([trial.values[name] for trial in trials])}" for name in names)
 
 
 def _listed(values: Sequence[Any]) -> str:
-    texts = {repr(value): value for value in values}
-    numeric = all(isinstance(value, int | float) for value in texts.values())
-    shown = sorted(texts, key=lambda text: texts[text]) if numeric else sorted(texts)
-    return first_of(shown, MOST_SHOWN)
+    """The different values in order, at most MOST_SHOWN of them."""
+    value_of_text = {repr(value): value for value in values}
+    is_numeric = all(isinstance(value, int | float) for value in value_of_text.values())
+    texts = sorted(value_of_text, key=lambda text: value_of_text[text]) if is_numeric else sorted(value_of_text)
+    return first_of(texts, MOST_SHOWN)
 
 
-def _spelled(wanted: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in wanted.items())
+def _spelled(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())

@@ -1,6 +1,6 @@
-"""Training one model: a loop over epochs that can be cut anywhere and goes on from its checkpoint as if it had not been.
+"""Training of one model: a loop over epochs. If it is interrupted anywhere, it resumes from its checkpoint and ends with the same result.
 
-`mopoe_core.training.stacked_training` trains many at once.
+`mopoe_core.training.stacked_training` trains many models at once.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ def train(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     trial: str = "",
 ) -> Trained:
-    """Train to `config.epochs`, going on from `checkpoint` if it is there and writing it after every epoch.
+    """Train to `config.epochs`. Training resumes from `checkpoint` if it exists, and writes it after every epoch.
 
-    `on_epoch` is told of each epoch, first of those that the checkpoint remembers. `trial` is the id that the checkpoint names as its
-    trial's. Raises CheckpointError where the checkpoint is that of another trial.
+    `on_epoch` is called for each epoch, beginning with those in the checkpoint. `trial` is the trial's id, which the checkpoint names.
+    Raises CheckpointError if the checkpoint belongs to another trial.
     """
     run = resumed(config, seed, dataset, device, checkpoint, trial)
     for epoch in run.history:
@@ -43,16 +43,21 @@ def train(
 def resumed(
     config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device, checkpoint: AnyPath, trial: str = ""
 ) -> Run:
-    """A run where its checkpoint left it, or at its beginning. Raises CheckpointError where the checkpoint is that of another trial."""
-    run, found, place = Run(config, seed, dataset, device, trial), opened(checkpoint), checkpoint
-    if found is None:
-        found, place = opened(before(checkpoint)), before(checkpoint)
-    if found is None:
+    """A run in the state of its newest usable checkpoint, or at its beginning if there is none. Raises CheckpointError if the checkpoint
+    belongs to another trial.
+    """
+    run = Run(config, seed, dataset, device, trial)
+    path = checkpoint
+    state_and_digest = opened(path)
+    if state_and_digest is None:
+        path = before(checkpoint)
+        state_and_digest = opened(path)
+    if state_and_digest is None:
         return run
-    state, digest = found
-    check_owner(state, config, seed, trial, place)
-    if place != checkpoint:
-        move(place, checkpoint)  # else the damaged one would next be kept as the one before
+    state, digest = state_and_digest
+    check_owner(state, config, seed, trial, path)
+    if path != checkpoint:
+        move(path, checkpoint)  # otherwise the next epoch would keep the damaged checkpoint as its previous one
     run.restore(state)
     run.checkpoint = digest if run.ended else None
     return run

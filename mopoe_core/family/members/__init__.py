@@ -1,1 +1,1 @@
-"""One file a model, which defines `MODEL`; `mopoe_core.family.registry` finds it."""
+"""One file for each model. It defines `MODEL`, which `mopoe_core.family.registry` imports."""

@@ -1,4 +1,4 @@
-"""mmJSD (Sutter et al. 2020): the mixture of the unimodal posteriors and the prior, pulled to their geometric mean."""
+"""mmJSD (Sutter et al. 2020): the mixture of the unimodal posteriors and the prior, with KLs to their geometric mean."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,10 +8,11 @@ from mopoe_core.family.specification import ModelFields, Specification, prior_ro
 
 
 def rows(config: ModelFields, weights_M: Sequence[float]) -> Specification:
-    """The prior is the last component."""
+    """One component for each modality, then the prior."""
     modalities = len(weights_M)
     share = 1 / (modalities + 1)
-    mixture = uniform_mixture("mmjsd", modalities, [*((m,) for m in range(modalities)), ()], config.prior_expert, "mixture")
+    subsets = [*((m,) for m in range(modalities)), ()]
+    mixture = uniform_mixture("mmjsd", modalities, subsets, config.prior_expert, "mixture")
     return replace(
         mixture,
         experts_CE=(*mixture.experts_CE[:-1], prior_row(modalities)),

@@ -7,7 +7,7 @@ from mopoe_core.family.specification import ModelFields, Specification, uniform_
 
 
 def rows(config: ModelFields, weights_M: Sequence[float]) -> Specification:
-    """One component a modality, decoded into everything."""
+    """One component for each modality; it decodes every modality."""
     modalities = len(weights_M)
     return uniform_mixture("mmvae", modalities, [(m,) for m in range(modalities)], config.prior_expert, "mixture")
 

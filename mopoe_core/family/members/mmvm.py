@@ -1,4 +1,4 @@
-"""MMVM (Sutter et al. 2024): a VAE a modality, each pulled to the mixture of all unimodal posteriors, by KLs to each."""
+"""MMVM (Sutter et al. 2024): one VAE for each modality, with KLs to all unimodal posteriors, which pull it towards their mixture."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from mopoe_core.family.specification import ModelFields, Specification, expert_r
 
 
 def rows(config: ModelFields, weights_M: Sequence[float]) -> Specification:
-    """One component a modality, decoded into that modality alone."""
+    """One component for each modality; it decodes that modality only."""
     modalities = len(weights_M)
     return Specification(
         name="mmvm",

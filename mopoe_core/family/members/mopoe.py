@@ -1,4 +1,4 @@
-"""MoPoE (Definition 1): the mixture of the products over every non-empty subset; Eq. (5) with every component decoded."""
+"""MoPoE (Definition 1): the mixture of the products over every non-empty subset. `eq5` decodes every component (Eq. 5)."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -8,7 +8,7 @@ from mopoe_core.family.specification import ModelFields, Specification, uniform_
 
 
 def rows(config: ModelFields, weights_M: Sequence[float]) -> Specification:
-    """One component a subset, decoded into everything."""
+    """One component for each subset; it decodes every modality."""
     modalities = len(weights_M)
     subsets = [subset for size in range(1, modalities + 1) for subset in combinations(range(modalities), size)]
     return uniform_mixture("mopoe", modalities, subsets, config.prior_expert, "product")

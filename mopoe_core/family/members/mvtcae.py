@@ -1,4 +1,4 @@
-"""MVTCAE (Hwang et al. 2021): one product of all experts, pulled to the prior and to each unimodal posterior."""
+"""MVTCAE (Hwang et al. 2021): one product of all experts, with KLs to the prior and to each unimodal posterior."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from mopoe_core.family.specification import ModelFields, Specification, expert_r
 
 
 def rows(config: ModelFields, weights_M: Sequence[float]) -> Specification:
-    """The weight of its reconstruction, (k - alpha) / k, depends on the number k of modalities that an example has."""
+    """The reconstruction's weight, (k - alpha) / k, depends on the number k of modalities that an example has."""
     modalities, alpha = len(weights_M), config.alpha
     weight_M = tuple((present - alpha) / present for present in range(1, modalities + 1))
     return Specification(
