@@ -7,9 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from torch.utils.flop_counter import FlopCounterMode
 
 from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.data.mnist_svhn_text.mnist_svhn_text import MODALITIES
+from mopoe_core.training.run import Run
 from orchestrator.execution import costs, cpus, one_field_apart
 from orchestrator.execution import plan as planning
 from orchestrator.ledger import records
@@ -20,6 +24,7 @@ from orchestrator.spec.sweep_spec import PlannedCell
 from orchestrator.spec.trial import Cell, Trial
 from tests.support.builders import COHERENCE, cell, result
 from tests.support.naming import line_naming, unnamed
+from tests.support.toys import random_dataset
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +66,20 @@ def test_an_evaluation_costs_more_with_subsets_examples_samples_and_networks():
     assert costs.evaluation_seconds(config(dataset="polymnist", networks="paper", test_examples=1000)) > 5 * base
     one_member = config(dataset="polymnist", networks="small", test_examples=1000, model="mmvae", importance_samples=15)
     assert costs.evaluation_seconds(one_member) < base / 2
+
+
+@pytest.mark.parametrize("networks", ["paper", "small"])
+def test_decoding_every_component_is_estimated_by_its_arithmetic(networks):
+    """Eq. (5)'s estimate over MoPoE's is, within a third, the ratio of what torch counts in their steps."""
+    counts = []
+    for model in ("mopoe", "eq5"):
+        one = config(dataset="mnist_svhn_text", model=model, networks=networks, batch_size=4, train_examples=500)
+        run = Run(one, 0, random_dataset(MODALITIES), torch.device("cpu"))
+        with FlopCounterMode(display=False) as counted:
+            run.step(torch.arange(4))
+        counts.append((counted.get_total_flops(), costs.training_seconds(one, 1)))
+    (flops, seconds), (eq5_flops, eq5_seconds) = counts
+    assert eq5_seconds / seconds == pytest.approx(eq5_flops / flops, rel=1 / 3)
 
 
 @pytest.mark.parametrize("dataset", ["mnist_svhn_text", "polymnist", "celeba"])

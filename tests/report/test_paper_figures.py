@@ -180,7 +180,7 @@ def test_every_figure_names_its_data_and_seeds(tmp_path):
     results = trials(small, 2)
     group = group_of(small, 2, results)
     # the one title that is looked at word by word
-    assert "polymnist, embedded data, small scale, small networks, β = 2.5; n = 2 seeds" in texts(curve_figures.by_size(group))
+    assert "PolyMNIST, embedded data, small scale, small networks, β = 2.5; n = 2 seeds" in texts(curve_figures.by_size(group))
     picture = compose(PICTURES["figure8"], group, pictured(tmp_path, results))
     assert not unnamed(texts(picture), "polymnist", "embedded", "small", "MoPoE", "2.5", "seed 0")
     own_sizes = texts(tradeoff_figures.joint(group_of(CELLS)))
