@@ -53,7 +53,7 @@ class Panel:
 
 BELOW = "A column a test example: above the modalities given, below them three samples of every modality"
 PICTURES = {
-    "figure2": Pictured("polymnist", "dataset", "Examples of PolyMNIST", "A column a tuple, a row a modality.", of_the_data=True),
+    "figure2": Pictured("polymnist", "dataset", "Examples of the data", "A column a tuple, a row a modality.", of_the_data=True),
     "figure4": Pictured("celeba", "given_text", "Faces given their text", f"{BELOW}.", ("mopoe",)),
     "figure7": Pictured(
         "mnist_svhn_text", "unconditional", "Random samples", "A block a modality; the same latents in every block and model."
