@@ -19,7 +19,6 @@ from mopoe_core.family.registry import PAPER_MODELS
 from orchestrator.analysis.aggregation import completed_of_each
 from orchestrator.analysis.comparable_groups import FrontGroups, front_groups
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.proper_names import proper_dataset
 from orchestrator.spec.trial import Cell
 
 Sample = dict[int, float]
@@ -197,4 +196,4 @@ def _named(config: TrainingConfig) -> tuple[object, ...]:
 def _label(cell: Cell, varying: Mapping[tuple[object, ...], Sequence[str]], comparable: FrontGroups) -> str:
     config = cell.config
     more = [f"{field}={getattr(config, field)}" for field in varying[_named(config)]]
-    return ", ".join([proper_dataset(config.dataset), setting(config), *more, *comparable.measured_label(cell)])
+    return ", ".join([config.dataset, setting(config), *more, *comparable.measured_label(cell)])

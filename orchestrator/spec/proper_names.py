@@ -18,3 +18,9 @@ def proper(text: str) -> str:
 def proper_dataset(name: str) -> str:
     """Returns the paper's name of a dataset; the name unchanged if the paper has no such dataset."""
     return DATASET_TITLES.get(name, name)
+
+
+def proper_group(label: str) -> str:
+    """Returns the label of a group of cells, which begins with a dataset, with the paper's name of it."""
+    dataset, comma, setting = label.partition(", ")
+    return proper_dataset(dataset) + comma + setting

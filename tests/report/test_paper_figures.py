@@ -182,9 +182,9 @@ def test_every_figure_names_its_data_and_seeds(tmp_path):
     # the one title that is looked at word by word
     assert "PolyMNIST, embedded data, small scale, small networks, β = 2.5; n = 2 seeds" in texts(curve_figures.by_size(group))
     picture = compose(PICTURES["figure8"], group, pictured(tmp_path, results))
-    assert not unnamed(texts(picture), "polymnist", "embedded", "small", "MoPoE", "2.5", "seed 0")
+    assert not unnamed(texts(picture), "PolyMNIST", "embedded", "small", "MoPoE", "2.5", "seed 0")
     own_sizes = texts(tradeoff_figures.joint(group_of(CELLS)))
-    assert not unnamed(own_sizes, "mnist_svhn_text", "embedded")
+    assert not unnamed(own_sizes, "MNIST-SVHN-Text", "embedded")
     assert unnamed(own_sizes, "small scale", "paper scale", "smoke scale") == ["small scale", "paper scale", "smoke scale"]
 
 

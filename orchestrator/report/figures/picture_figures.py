@@ -15,7 +15,7 @@ from mopoe_core.family.registry import PAPER_MODELS
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures.theme import EDGE
-from orchestrator.spec.proper_names import proper
+from orchestrator.spec.proper_names import proper, proper_group
 from orchestrator.spec.trial import Cell, Trial, spelled
 
 Samples = Mapping[str, Mapping[str, AnyPath]]
@@ -87,7 +87,7 @@ def compose(pictured: Pictured, group: ModelGroup, samples: Samples) -> Figure |
     if not panels:
         return None
     n = "n = 1 trial" if len(panels) == 1 else "n = 1 trial a model"
-    return _laid_out(panels, f"{pictured.title} – {group.label}; {n}", pictured.caption)
+    return _laid_out(panels, f"{pictured.title} – {proper_group(group.label)}; {n}", pictured.caption)
 
 
 def _panels(pictured: Pictured, group: ModelGroup, samples: Samples) -> list[Panel]:

@@ -26,6 +26,7 @@ from mopoe_core.storage.whole_files import write_whole
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures.model_styles import SeriesStyle
 from orchestrator.report.figures.theme import FAINT_INK, GRID, INK, PAPER
+from orchestrator.spec.proper_names import proper_group
 from orchestrator.spec.sections import Objective
 
 BASE = 9.0
@@ -144,7 +145,7 @@ def save_numbers(numbers: pd.DataFrame, stem: Path) -> Path:
 def title(what: str, group: ModelGroup, more: str = "") -> str:
     """Returns a title: what is shown, and below it the group's data, scale, networks and number of seeds."""
     n = len(group.seeds)
-    return f"{what}\n{group.label}{more}; n = {n} seed{'' if n == 1 else 's'}"
+    return f"{what}\n{proper_group(group.label)}{more}; n = {n} seed{'' if n == 1 else 's'}"
 
 
 def frame(figure: Figure, heading: str, caption: str, handles: Sequence[Line2D]) -> None:

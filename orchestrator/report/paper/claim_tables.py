@@ -11,6 +11,7 @@ from orchestrator.report.paper.claims import Claim
 from orchestrator.report.render import latex as to_latex
 from orchestrator.report.render import markdown as to_markdown
 from orchestrator.report.render.numbers import MISSING, signed
+from orchestrator.spec.proper_names import proper_group
 
 COLUMNS = [
     "id", "statement", "where", "reading", "power", "group", "test", "verdict", "note", "comparison", "unit", "claimed", "effect", "low",
@@ -70,10 +71,10 @@ def latex(claims: Sequence[Claim], command: str) -> str:
 
 
 def _by_group(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
-    """Returns the claims of each group, by the group's label."""
+    """Returns the claims of each group, by the group's label with the paper's name of its dataset."""
     by_group: dict[str, list[Claim]] = {}
     for claim in claims:
-        by_group.setdefault(claim.group, []).append(claim)
+        by_group.setdefault(proper_group(claim.group), []).append(claim)
     return by_group
 
 
