@@ -10,8 +10,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,42 +23,57 @@ from benchmarks.speed.page import page
 from orchestrator.execution import provenance
 
 Measured = dict[str, Any]
-SECTIONS = ("sweeps", "step", "evaluation", "where_time_goes", "stacks", "kernels", "growth")
 
 
-def measure(sections: Sequence[str], data: Path, scratch: Path, rounds: int) -> Measured:
-    """Returns these sections' records as plain values."""
-    classifiers = scratch / "classifiers"
-    rows: dict[str, Callable[[], Iterable[Any]]] = {
-        "sweeps": lambda: sweeps.rows(data, scratch / "sweeps"),
-        "step": lambda: step.rows(data, rounds),
-        "evaluation": lambda: evaluation.rows(data, classifiers, 2),
-        "where_time_goes": lambda: where_time_goes.rows(data, classifiers),
-        "stacks": lambda: stacks.rows(data, rounds),
-        "kernels": lambda: kernels.rows(data),
-        "growth": lambda: growth.rows(data, classifiers),
-    }
-    return {name: _section(name, rows[name], rounds) for name in SECTIONS if name in sections}
+@dataclass(frozen=True)
+class Setup:
+    """What the benchmarks are given."""
+
+    data: Path
+    """Folder of datasets."""
+    scratch: Path
+    """A folder for whatever is written on the way."""
+    rounds: int
+
+    @property
+    def classifiers(self) -> Path:
+        """Folder of the classifiers that all sections share."""
+        return self.scratch / "classifiers"
 
 
-def _section(name: str, rows: Callable[[], Iterable[Any]], rounds: int) -> Measured:
-    started, measured = time.monotonic(), []
-    for row in rows():
-        measured.append(asdict(row))
-        print(f"{time.monotonic() - started:5.0f} s  {name}: {measured[-1]}", flush=True)
-    return {"date": date.today().isoformat(), "commit": provenance.commit(), "rounds": rounds, "rows": measured}
+SECTIONS: dict[str, Callable[[Setup], Iterable[Any]]] = {
+    "sweeps": lambda setup: sweeps.rows(setup.data, setup.scratch / "sweeps"),
+    "step": lambda setup: step.rows(setup.data, setup.rounds),
+    "evaluation": lambda setup: evaluation.rows(setup.data, setup.classifiers, 2),
+    "where_time_goes": lambda setup: where_time_goes.rows(setup.data, setup.classifiers),
+    "stacks": lambda setup: stacks.rows(setup.data, setup.rounds),
+    "kernels": lambda setup: kernels.rows(setup.data),
+    "growth": lambda setup: growth.rows(setup.data, setup.classifiers),
+}
+"""The rows of each section, in the order in which they are measured."""
 
 
-def _with_others(machine: Measured, sections: Measured, path: Path) -> Measured:
-    """Returns the new sections, and those of the file that were not measured again.
+def measure(name: str, setup: Setup) -> Measured:
+    """Returns a section's record as plain values."""
+    started, rows = time.monotonic(), []
+    for row in SECTIONS[name](setup):
+        rows.append(asdict(row))
+        print(f"{time.monotonic() - started:5.0f} s  {name}: {rows[-1]}", flush=True)
+    return {"date": date.today().isoformat(), "commit": provenance.commit(), "rounds": setup.rounds, "rows": rows}
 
-    Raises `SystemExit` if the file's were measured on another machine.
+
+def kept_sections(path: Path, measured: Collection[str], machine: Measured) -> Measured:
+    """Returns the sections of the file that are not to be measured again.
+
+    Raises `SystemExit` if they were measured on another machine.
     """
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"machine": machine, "sections": {}}
-    kept = {name: section for name, section in before["sections"].items() if name not in sections}
+    if not path.exists():
+        return {}
+    before = json.loads(path.read_text(encoding="utf-8"))
+    kept = {name: section for name, section in before["sections"].items() if name not in measured}
     if kept and _hardware(before["machine"]) != _hardware(machine):
         raise SystemExit(f"error: --only: {path} is of another machine ({_hardware(before['machine'])}); leave --only out")
-    return {"machine": machine, "sections": kept | sections}
+    return kept
 
 
 def _hardware(machine: Measured) -> str:
@@ -71,16 +86,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison, at least 2")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     parser.add_argument("--into", type=Path, default=Path("docs"), help="where the files go")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="sections to measure; all when left out")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*SECTIONS], default=[*SECTIONS], help="sections to measure; all when left out"
+    )
     parser.add_argument("--again", action="store_true", help="write the page from the JSON that is there, measuring nothing")
     asked = parser.parse_args()
     as_in_a_worker()
     path = asked.into / "performance.json"
     if not asked.again:
+        machine = provenance.machine()
+        sections = kept_sections(path, asked.only, machine)  # refuses before anything is measured
         with tempfile.TemporaryDirectory() as scratch:
-            sections = measure(asked.only, asked.data, Path(scratch), asked.rounds)
-        performance = _with_others(provenance.machine(), sections, path)
-        path.write_text(json.dumps(performance, indent=1) + "\n", encoding="utf-8")
+            setup = Setup(asked.data, Path(scratch), asked.rounds)
+            sections |= {name: measure(name, setup) for name in SECTIONS if name in asked.only}
+        path.write_text(json.dumps({"machine": machine, "sections": sections}, indent=1) + "\n", encoding="utf-8")
     (asked.into / "performance.md").write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
     print(f"{path}, {asked.into / 'performance.md'}")
 

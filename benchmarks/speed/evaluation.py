@@ -17,8 +17,10 @@ from benchmarks.reference.models import Reference
 from benchmarks.speed.measure import Row, as_in_a_worker, row, timed
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
-from mopoe_core.metrics.classifiers import trained_classifiers
+from mopoe_core.data.types import Dataset
+from mopoe_core.metrics.classifiers import Classifiers, trained_classifiers
 from mopoe_core.metrics.evaluation import evaluate
+from mopoe_core.models.model import MultimodalVAE
 from mopoe_core.training.run import new_model
 
 CPU = torch.device("cpu")
@@ -32,13 +34,19 @@ CASES = (
 """Model, dataset, networks, test examples."""
 
 
-def evaluation(model: str, dataset: str, networks: str, tested: int, data: Path, classifiers: Path, rounds: int) -> Row:
-    """Compares both evaluations of one untrained model."""
+def untrained(
+    model: str, dataset: str, networks: str, tested: int, data: Path, classifiers: Path
+) -> tuple[MultimodalVAE, Dataset, Classifiers]:
+    """Returns an untrained model that is evaluated on `tested` test examples, its dataset and its judges."""
     fields = {"dataset": dataset, "model": model, "networks": networks, "test_examples": tested, "kl": "sum"}
     config = TrainingConfig.model_validate(fields)
     loaded = load(config.data_key, data)
-    judges = trained_classifiers(loaded, classifiers, CPU)
-    ours = new_model(config, 0, loaded, CPU).eval()
+    return new_model(config, 0, loaded, CPU).eval(), loaded, trained_classifiers(loaded, classifiers, CPU)
+
+
+def evaluation(model: str, dataset: str, networks: str, tested: int, data: Path, classifiers: Path, rounds: int) -> Row:
+    """Compares both evaluations of one untrained model."""
+    ours, loaded, judges = untrained(model, dataset, networks, tested, data, classifiers)
     reference = Reference(ours)
     ours_s, reference_s = [], []
     for _ in range(rounds):  # an evaluation takes seconds, so no round warms up

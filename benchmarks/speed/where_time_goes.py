@@ -16,12 +16,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.speed.evaluation import untrained
 from benchmarks.speed.measure import as_in_a_worker, timed
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
-from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.metrics.evaluation import evaluate
-from mopoe_core.training.run import Run, new_model
+from mopoe_core.training.run import Run
 
 CPU = torch.device("cpu")
 STEP_CASES = (("mnist_svhn_text", "small"), ("mnist_svhn_text", "paper"), ("polymnist", "small"), ("polymnist", "paper"))
@@ -48,11 +48,6 @@ class Row:
     """Of convolutions and products."""
     peak: float
     """GFLOP a second of one core on a square product."""
-
-    @property
-    def least_s(self) -> float:
-        """What convolutions and products would take at the peak."""
-        return self.gflop / self.peak
 
 
 def peak_gflops(rounds: int = 5) -> float:
@@ -98,11 +93,7 @@ def step(dataset: str, networks: str, data: Path) -> Row:
 
 def evaluation(dataset: str, networks: str, tested: int, data: Path, classifiers: Path) -> Row:
     """The evaluation of an untrained MoPoE."""
-    fields = {"dataset": dataset, "model": "mopoe", "networks": networks, "test_examples": tested, "kl": "sum"}
-    config = TrainingConfig.model_validate(fields)
-    loaded = load(config.data_key, data)
-    judges = trained_classifiers(loaded, classifiers, CPU)
-    model = new_model(config, 0, loaded, CPU).eval()
+    model, loaded, judges = untrained("mopoe", dataset, networks, tested, data, classifiers)
     name = f"evaluation/mopoe/{dataset}/{networks}/{tested} examples"
     return shared_out(name, lambda: evaluate(model, 0, loaded, judges, CPU), 1)
 
@@ -124,7 +115,7 @@ def main() -> None:
     as_in_a_worker()
     with tempfile.TemporaryDirectory() as scratch:
         for row in rows(asked.data, asked.classifiers or Path(scratch)):
-            print(f"{row}, at the peak {row.least_s:.3f} s", flush=True)
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

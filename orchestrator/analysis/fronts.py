@@ -101,51 +101,38 @@ def front(
     points = []
     for place, cell in enumerate(complete):
         probability = None if probability_C is None else float(probability_C[place])
-        names = (label_of[cell.id], series_of[cell.id])
-        points.append(_point(cell, names, values_CSO[place], bool(on_front_C[place]), probability))
-    left_out = []
-    for cell in incomplete:
-        names = (label_of[cell.id], series_of[cell.id])
-        left_out.append(_left_out(cell, names, completed[cell.id], len(planned_seeds[cell.id]), objectives))
+        summaries = [summary(column.tolist()) for column in values_CSO[place].T]
+        points.append(
+            Point(
+                cell_id=cell.id,
+                label=label_of[cell.id],
+                series=series_of[cell.id],
+                beta=cell.config.beta,
+                n=len(planned_seeds[cell.id]),
+                means=tuple(over_seeds.mean for over_seeds in summaries),
+                sds=tuple(over_seeds.sd for over_seeds in summaries),
+                on_front=bool(on_front_C[place]),
+                probability=probability,
+            )
+        )
+    left_out = [
+        LeftOut(
+            cell_id=cell.id,
+            label=label_of[cell.id],
+            series=series_of[cell.id],
+            beta=cell.config.beta,
+            n=len(completed[cell.id]),
+            n_planned=len(planned_seeds[cell.id]),
+            means=means(completed[cell.id], objectives),
+        )
+        for cell in incomplete
+    ]
     return Front(
         objectives=tuple(objectives),
         points=tuple(points),
         hypervolume=hypervolume(means_CO, objectives),
         left_out=tuple(left_out),
         series=tuple(dict.fromkeys(series_of.values())),
-    )
-
-
-def _point(cell: Cell, names: tuple[str, str], values_SO: Floats, on_front: bool, probability: float | None) -> Point:
-    """Returns the point of a complete cell. `names` are its label and its series."""
-    summaries = [summary(column.tolist()) for column in values_SO.T]
-    label, line = names
-    return Point(
-        cell_id=cell.id,
-        label=label,
-        series=line,
-        beta=cell.config.beta,
-        n=len(values_SO),
-        means=tuple(over_seeds.mean for over_seeds in summaries),
-        sds=tuple(over_seeds.sd for over_seeds in summaries),
-        on_front=on_front,
-        probability=probability,
-    )
-
-
-def _left_out(
-    cell: Cell, names: tuple[str, str], completed: Sequence[TrialResult], n_planned: int, objectives: Sequence[Objective]
-) -> LeftOut:
-    """Returns an incomplete cell with its means so far. `names` are its label and its series."""
-    label, line = names
-    return LeftOut(
-        cell_id=cell.id,
-        label=label,
-        series=line,
-        beta=cell.config.beta,
-        n=len(completed),
-        n_planned=n_planned,
-        means=means(completed, objectives),
     )
 
 
