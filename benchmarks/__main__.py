@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import add_data
 from benchmarks.scale import growth
 from benchmarks.speed import evaluation, kernels, stacks, step, sweeps, where_time_goes
 from benchmarks.speed.measure import as_in_a_worker
@@ -84,7 +85,7 @@ def main() -> None:
     """Measure, and write both files."""
     parser = argparse.ArgumentParser(description="Every benchmark, into docs/performance.json and docs/performance.md.")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison, at least 2")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    add_data(parser)
     parser.add_argument("--into", type=Path, default=Path("docs"), help="where the files go")
     parser.add_argument(
         "--only", nargs="+", choices=[*SECTIONS], default=[*SECTIONS], help="sections to measure; all when left out"

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import mopoe_core
+from benchmarks.arguments import add_data
 from mopoe_core.data.loading import load
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.classifiers import Classifiers, trained_classifiers
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--samples", type=int, nargs="+", default=[15, 150, 1500])
     parser.add_argument("--examples", type=int, default=100, help="test examples")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    add_data(parser)
     asked = parser.parse_args()
     for beta in asked.beta:
         model = mopoe_core.load(asked.storage, sweep=asked.sweep, model=asked.model, beta=beta, seed=asked.seed)

@@ -31,6 +31,7 @@ import torch
 import yaml
 from mlflow import MlflowClient
 
+from benchmarks.arguments import add_data
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.trial import Trial
@@ -342,7 +343,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--seeds", type=int, default=3, help="trials of each of the two cells")
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--data", default="data")
+    add_data(parser)
     parser.add_argument("--classifiers", type=Path)
     parser.add_argument("--into", type=Path, required=True, help="a folder that does not exist yet")
     arguments = parser.parse_args()

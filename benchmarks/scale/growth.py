@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.arguments import add_classifiers, add_data
 from benchmarks.speed.measure import as_in_a_worker, timed
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
@@ -83,8 +84,8 @@ def main() -> None:
     """Prints the rows, or one row as JSON."""
     parser = argparse.ArgumentParser(description="Growth of time and memory.")
     parser.add_argument("--one", type=json.loads, help="modalities, stacked trials and model of one row, as a JSON list")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    parser.add_argument("--classifiers", type=Path, help="folder of classifiers; a temporary one when left out")
+    add_data(parser)
+    add_classifiers(parser)
     arguments = parser.parse_args()
     as_in_a_worker()
     if arguments.one:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.arguments import add_classifiers, add_data
 from benchmarks.reference.evaluation import evaluate as reference_evaluate
 from benchmarks.reference.models import Reference
 from benchmarks.speed.measure import Row, as_in_a_worker, row, timed
@@ -65,8 +66,8 @@ def main() -> None:
     """Prints the comparisons."""
     parser = argparse.ArgumentParser(description="Compares the evaluation with the reference's.")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison, at least 2")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    parser.add_argument("--classifiers", type=Path, help="folder of classifiers; a temporary one when left out")
+    add_data(parser)
+    add_classifiers(parser)
     arguments = parser.parse_args()
     as_in_a_worker()
     with tempfile.TemporaryDirectory() as scratch:

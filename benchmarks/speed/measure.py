@@ -13,7 +13,7 @@ from statistics import median, quantiles
 
 import torch
 
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 """The variables that `orchestrator.execution.ray_tune.environment` sets for workers. glibc reads them when a process starts."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """The variable that Ray sets for a worker with one CPU. BLAS reads it when it is loaded."""

@@ -24,6 +24,7 @@ from statistics import median, quantiles
 import torch
 from torch import Tensor, nn
 
+from benchmarks.arguments import add_data
 from benchmarks.speed.measure import as_in_a_worker, core_seconds
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
@@ -291,7 +292,7 @@ def main() -> None:
     """Prints the rows, one JSON object on each line."""
     parser = argparse.ArgumentParser(description="Compares options that might make a training step faster with the default step.")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each comparison, at least 2")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    add_data(parser)
     arguments = parser.parse_args()
     as_in_a_worker()
     for option in rows(arguments.data, arguments.rounds):

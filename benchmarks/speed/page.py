@@ -1,9 +1,11 @@
 """`docs/performance.md` from the numbers of `docs/performance.json`."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.markdown import table
 
 Found = dict[str, Any]
 
@@ -65,12 +67,7 @@ def _about(machine: Found) -> str:
 
 def _sections(sections: Found) -> str:
     rows = [[name, section["date"], section["commit"][:12], str(section["rounds"])] for name, section in sections.items()]
-    return _table(["section", "date", "commit", "rounds"], rows) + "\n\nThe evaluation has two rounds."
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return table(["section", "date", "commit", "rounds"], rows) + "\n\nThe evaluation has two rounds."
 
 
 def _targets(measured: Found) -> str:
@@ -78,7 +75,7 @@ def _targets(measured: Found) -> str:
     (overhead,) = (row for row in measured["sweeps"] if row["name"].startswith("overhead"))
     met = "yes" if overhead["seconds"] <= OVERHEAD else "**no**"
     rows.append(["overhead of an instant trial", f"{overhead['seconds'] * 1e3:.0f} ms", f"<= {OVERHEAD * 1e3:.0f} ms", met])
-    return _table(["against the reference", "measured", "aimed at", "met"], rows)
+    return table(["against the reference", "measured", "aimed at", "met"], rows)
 
 
 def _target(measured: Found, shown: str, section: str, name: str, least: float) -> list[str]:
@@ -106,7 +103,7 @@ def _where_time_goes(measured: Sequence[Found]) -> str:
         "Outside torch are Python, NumPy and scikit-learn, which fits the probes (`python -m benchmarks.speed.where_time_goes`)."
     )
     head = ["", "takes", "convolutions", "products", "other torch", "outside torch", "GFLOP", "these at the peak"]
-    return text + "\n\n" + _table(head, rows)
+    return text + "\n\n" + table(head, rows)
 
 
 def _comparisons(measured: Found) -> str:
@@ -122,7 +119,7 @@ def _comparisons(measured: Found) -> str:
         for row in measured[section]
     ]
     rows += [[row["name"], *_clock(row), ""] for row in measured["sweeps"]]
-    return _table(["", "ours", "reference", "ratio", "quartiles"], rows)
+    return table(["", "ours", "reference", "ratio", "quartiles"], rows)
 
 
 def _clock(row: Found) -> list[str]:
@@ -149,7 +146,7 @@ def _growth(rows: Sequence[Found]) -> str:
         for row in rows
     ]
     head = ["model", "modalities", "subsets", "stacked trials", "step", "evaluation of one, 200 examples", "peak of the process"]
-    return "PolyMNIST, small networks, batches of 256; each line in a process of its own.\n\n" + _table(head, cells)
+    return "PolyMNIST, small networks, batches of 256; each line in a process of its own.\n\n" + table(head, cells)
 
 
 def _kernels(rows: Sequence[Found]) -> str:
@@ -159,7 +156,7 @@ def _kernels(rows: Sequence[Found]) -> str:
         "launches, as with models this small, the last column is how much faster a stack of 16 can be at most. This is an estimate, and "
         "nothing of it was measured on a GPU. `python -m benchmarks.speed.gpu` measures it on one and writes `performance_gpu.md`."
     )
-    return text + "\n\n" + _table(["step", "alone", "stack of 16", "at most times as fast"], cells)
+    return text + "\n\n" + table(["step", "alone", "stack of 16", "at most times as fast"], cells)
 
 
 def _options() -> str:
@@ -168,7 +165,7 @@ def _options() -> str:
     text = (
         "Time with the option over time without, MoPoE (`python -m benchmarks.speed.options > docs/performance_options.jsonl`)."
     )
-    return text + "\n\n" + _table(["option", "time", "quartiles", "note"], cells)
+    return text + "\n\n" + table(["option", "time", "quartiles", "note"], cells)
 
 
 def _quartiles(row: Found) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.arguments import add_data
 from benchmarks.speed.measure import Row, as_in_a_worker, interleaved
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
@@ -74,7 +75,7 @@ def main() -> None:
     """Prints the comparisons."""
     parser = argparse.ArgumentParser(description="Compares stacks with their trials one after another.")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each comparison, at least 2")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    add_data(parser)
     arguments = parser.parse_args()
     as_in_a_worker()
     for result in rows(arguments.data, arguments.rounds):

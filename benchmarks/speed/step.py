@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from benchmarks.arguments import add_data
 from benchmarks.reference.models import MODELS, Reference, adam, shuffled_loader, train_epoch, train_step
 from benchmarks.speed.measure import Row, as_in_a_worker, core_seconds, interleaved, row
 from mopoe_core.config.training_config import TrainingConfig
@@ -102,7 +103,7 @@ def main() -> None:
     """Prints the comparisons."""
     parser = argparse.ArgumentParser(description="Compares training steps and epochs with the reference's.")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each comparison, at least 2")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    add_data(parser)
     arguments = parser.parse_args()
     as_in_a_worker()
     for result in rows(arguments.data, arguments.rounds):

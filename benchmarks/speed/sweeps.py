@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import yaml
 
+from benchmarks.arguments import add_data
 from benchmarks.reference.trial import plain_trials
 from mopoe_core.data.loading import load
 from mopoe_core.data.own import user_data
@@ -124,7 +125,7 @@ def rows(data: Path, folder: Path) -> Iterator[Row]:
 def main() -> None:
     """Prints the measurements."""
     parser = argparse.ArgumentParser(description="Measures whole sweeps.")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    add_data(parser)
     arguments = parser.parse_args()
     with TemporaryDirectory() as scratch:
         for row in rows(arguments.data, Path(scratch)):

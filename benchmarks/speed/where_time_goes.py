@@ -16,6 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.arguments import add_classifiers, add_data
 from benchmarks.speed.evaluation import untrained
 from benchmarks.speed.measure import as_in_a_worker, timed
 from mopoe_core.config.training_config import TrainingConfig
@@ -109,8 +110,8 @@ def rows(data: Path, classifiers: Path) -> Iterator[Row]:
 def main() -> None:
     """Print the lines."""
     parser = argparse.ArgumentParser(description="Where the time of a step and of an evaluation goes.")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    parser.add_argument("--classifiers", type=Path, help="folder of classifiers; a temporary one when left out")
+    add_data(parser)
+    add_classifiers(parser)
     asked = parser.parse_args()
     as_in_a_worker()
     with tempfile.TemporaryDirectory() as scratch:

@@ -123,7 +123,7 @@ class Progress(Observer):
 
     def on_preparation_begun(self, event: PreparationBegun) -> None:
         """Print why no trial runs yet."""
-        self.say("preparing data and classifiers; a minute or two where storage does not hold them yet")
+        self.say("preparing data and classifiers; a few minutes where storage does not hold them yet")
 
     def on_classifiers_ready(self, event: ClassifiersReady) -> None:
         """Print how good the classifiers are."""

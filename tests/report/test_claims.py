@@ -499,6 +499,6 @@ def test_the_study_of_c8_changes_one_thing_at_a_time():
     of_study = groups(spec.cells, spec.seed_list, results)
     settings = {(group.config.networks, group.config.reconstruction_weights) for group in of_study}
     assert len(of_study) == len(settings) == 6
-    assert {tuple(group.line("mopoe")) for group in of_study} == {(0.5, 2.5, 10)}
+    assert {tuple(group.line("mopoe")) for group in of_study} == {(0.5, 5, 10)}
     assert {claim.verdict for claim in evaluate(of_study) if claim.id == "C8"} == {"supported"}
     assert {weights for _, weights in settings} == {"size", "equal", (3072 / 784, 1, 1)}

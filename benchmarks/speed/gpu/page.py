@@ -1,11 +1,12 @@
 """Writes the measurements as a page and as JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown import table
 from benchmarks.speed.gpu.agreement import Check
 from benchmarks.speed.gpu.measurements import EvaluationTime, StepTime
 from benchmarks.speed.gpu.projection import GOAL_HOURS, Projection
@@ -78,13 +79,13 @@ def _about(measured: Measured) -> str:
 def _checks(checks: Sequence[Check]) -> str:
     head = ("", "difference", "allowed", "of what", "passed")
     rows = [(c.name, f"{c.difference:.1e}", f"{c.tolerance:g}", c.unit, "yes" if c.passed else "**no**") for c in checks]
-    return _table(head, rows) if rows else ""
+    return table(head, rows) if rows else ""
 
 
 def _limits(measured: Measured) -> str:
     rows = [(f"product, {name}", f"{peak / 1e12:.2f} TFLOP/s") for name, peak in measured.peak_flops.items()]
     rows += [("copy, read and written", f"{measured.peak_bytes / 1e9:.0f} GB/s")] if measured.peak_bytes else []
-    return _table(("", "measured"), rows) if rows else ""
+    return table(("", "measured"), rows) if rows else ""
 
 
 def _steps(measured: Measured) -> str:
@@ -119,7 +120,7 @@ def _steps(measured: Measured) -> str:
         "`of the peak` compares the step's floating-point operations with the card's product above. `memory` is the peak of the whole "
         "process on the device, with the single trial that is measured beside the stack."
     )
-    return f"{text}\n\n{_table(head, rows)}" if rows else ""
+    return f"{text}\n\n{table(head, rows)}" if rows else ""
 
 
 def _percent(fraction: float | None) -> str:
@@ -132,7 +133,7 @@ def _times(ratio: float | None) -> str:
 
 def _evaluations(evaluations: Sequence[EvaluationTime]) -> str:
     rows = [(e.case, e.precision, f"{e.seconds:.2f} s", str(e.examples)) for e in evaluations]
-    return _table(("networks", "precision", "one evaluation", "test examples"), rows) if rows else ""
+    return table(("networks", "precision", "one evaluation", "test examples"), rows) if rows else ""
 
 
 def _projections(projections: Sequence[Projection]) -> str:
@@ -154,9 +155,4 @@ def _projections(projections: Sequence[Projection]) -> str:
         f"{best.trials} trials of {best.steps:,} steps. The fastest way is {best.way} in {best.precision}: {best.hours:.1f} hours"
         f"{without_evaluation}; the goal is under {GOAL_HOURS:g}. Loading and writing are not included."
     )
-    return f"{text}\n\n" + _table(("precision", "way", "training", "evaluation", "together"), rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return f"{text}\n\n" + table(("precision", "way", "training", "evaluation", "together"), rows)
