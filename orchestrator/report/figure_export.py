@@ -27,6 +27,7 @@ from orchestrator.report.render.search_table import Searched
 from orchestrator.report.sections import group_section, heat_map_section, seed_section
 from orchestrator.report.sections.group_section import Part
 from orchestrator.search.outcomes import ProposedCell
+from orchestrator.spec.proper_names import proper_group
 from orchestrator.spec.sweep_spec import SweepSpec
 
 
@@ -85,7 +86,7 @@ def _of_seeds(analysis: SweepAnalysis) -> Iterator[NamedFigure]:
     for group in analysis.feasible_groups:
         surfaces = attainments(analysis.spec.objectives, group.cells, group.seeds, group.results)
         units = [group.unit(objective.metric) for objective in analysis.spec.objectives]
-        figure = seed_figures.attainment(surfaces, group.label, units)
+        figure = seed_figures.attainment(surfaces, proper_group(group.label), units)
         if figure is not None:
             yield NamedFigure(f"attainment-{group.slug}", figure, seed_figures.attainment_numbers(surfaces))
     for _, curves in seed_section.learning_curves(analysis):

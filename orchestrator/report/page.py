@@ -42,7 +42,7 @@ from orchestrator.report.sections.group_section import Part
 from orchestrator.report.sections.search_section import SearchReport
 from orchestrator.report.sections.seed_section import SeedReport
 from orchestrator.search.outcomes import ProposedCell
-from orchestrator.spec.proper_names import proper
+from orchestrator.spec.proper_names import proper, proper_group
 from orchestrator.spec.trial import Trial, spelled
 
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
@@ -136,6 +136,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "spelled": spelled,
         "seeds": contents.seeds,
         "proper": proper,
+        "proper_group": proper_group,
         "figure": figures.embedded,
         "figure_files": partial(figures.addresses, folder=folder),
         "paper": paper,

@@ -22,7 +22,7 @@ from orchestrator.report.render import tables
 from orchestrator.report.render.table_files import parts_of
 from orchestrator.report.render.tables import CellRows
 from orchestrator.search import outcomes
-from orchestrator.spec.proper_names import proper_dataset
+from orchestrator.spec.proper_names import proper_dataset, proper_group
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell
 
@@ -133,7 +133,7 @@ def markdown(parts: Sequence[Part], objectives_only: Sequence[str] = ()) -> str:
     texts = []
     for part in parts:
         rows = replace(part.rows, metrics=tuple(objectives_only)) if objectives_only else part.rows
-        heading = f"{to_markdown.bold(to_markdown.escape(part.group.label))}\n\n" if part.group.label else ""
+        heading = f"{to_markdown.bold(to_markdown.escape(proper_group(part.group.label)))}\n\n" if part.group.label else ""
         texts.append(heading + tables.markdown(rows))
     return "\n".join(texts)
 
@@ -142,7 +142,9 @@ def latex(parts: Sequence[Part], command: str) -> str:
     """Returns the tables of all groups in LaTeX."""
     if len(parts) == 1:
         return tables.latex(parts[0].rows, command)
-    headings = [rf"\par\medskip\noindent\textbf{{{to_latex.escape(part.group.label)}}}\par\smallskip" for part in parts]
+    headings = [
+        rf"\par\medskip\noindent\textbf{{{to_latex.escape(proper_group(part.group.label))}}}\par\smallskip" for part in parts
+    ]
     return "\n".join(f"{heading}\n{tables.latex(part.rows, command)}" for heading, part in zip(headings, parts, strict=True))
 
 

@@ -20,6 +20,7 @@ from orchestrator.report.figures import seed_figures
 from orchestrator.report.figures.plot_style import NamedFigure, save, save_numbers
 from orchestrator.report.render.difference_sentences import sentence
 from orchestrator.report.render.numbers import MISSING, summary_texts, to_spread
+from orchestrator.spec.proper_names import proper_dataset, proper_group
 
 FEWEST_CELLS = 2
 """The fewest cells that series of a search must have on average. With fewer, the front of a series is mostly a single cell."""
@@ -120,7 +121,11 @@ def learning_curves(analysis: SweepAnalysis) -> Iterator[tuple[str, NamedFigure]
     parts = [(group.slug, _title(group), list(group.cells)) for group in analysis.feasible_groups]
     if analysis.spec.search:
         parts = [
-            (re.sub(r"\W+", "-", dataset), dataset, [cell for cell in analysis.cells if cell.config.dataset == dataset])
+            (
+                re.sub(r"\W+", "-", dataset),
+                proper_dataset(dataset),
+                [cell for cell in analysis.cells if cell.config.dataset == dataset],
+            )
             for dataset in dict.fromkeys(cell.config.dataset for cell in analysis.cells)
         ]
     for slug, title, cells in parts:
@@ -131,7 +136,7 @@ def learning_curves(analysis: SweepAnalysis) -> Iterator[tuple[str, NamedFigure]
 
 def _title(group: ModelGroup) -> str:
     n = len(group.seeds)
-    return f"{group.label}; {n} seed{'' if n == 1 else 's'} planned"
+    return f"{proper_group(group.label)}; {n} seed{'' if n == 1 else 's'} planned"
 
 
 def _not_drawn(attained: Sequence[Attainment]) -> str:
