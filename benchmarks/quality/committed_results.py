@@ -27,6 +27,16 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 COPIED = ("cells.csv", "cells.md", "front.svg", "paper/*.md", "paper/*.csv", "paper/*.svg", "seeds/learning-*.svg")
 """Files to copy from a report's folder. Left out are the page, a megabyte that repeats them, and the files for LaTeX."""
+OF_A_STUDY = (
+    "cells.csv",
+    "cells.md",
+    "front.svg",
+    "paper/claims.md",
+    "paper/claims.csv",
+    "paper/figure1*.svg",
+    "seeds/learning-*.svg",
+)
+"""Files to copy where the paper's tables and pictures are not what the sweep is for."""
 PICTURES = "paper/*.png"
 """Figures of samples, some megabytes each. They are converted to WebP."""
 WIDTH = 1400
@@ -35,8 +45,8 @@ BY_HAND = "README.md"
 """The file that is written by hand and is kept."""
 
 
-def write(spec: SweepSpec, storage: str, command: str, into: Path) -> None:
-    """Replaces the folder's files by those of the sweep's current report."""
+def write(spec: SweepSpec, storage: str, command: str, into: Path, study: bool = False) -> None:
+    """Replaces the folder's files by those of the sweep's current report; of a study, only by `OF_A_STUDY`."""
     into.mkdir(parents=True, exist_ok=True)
     for path in into.iterdir():
         if path.name != BY_HAND:
@@ -47,10 +57,10 @@ def write(spec: SweepSpec, storage: str, command: str, into: Path) -> None:
         report = Path(scratch) / "report"
         material = report_step.gather(sweep_snapshot, ledger)
         report_step.draw(material, ledger, Options(command, against_paper=True), report)
-        for pattern in COPIED:
+        for pattern in OF_A_STUDY if study else COPIED:
             for path in report.glob(pattern):
                 shutil.copyfile(path, into / path.name)
-        for path in report.glob(PICTURES):
+        for path in () if study else report.glob(PICTURES):
             _write_smaller(path, into / f"{path.stem}.webp")
     text = _run_page(spec, sweep_snapshot.results, Counter(sweep_snapshot.statuses.values()), command)
     (into / "run.md").write_text(text, encoding="utf-8")
@@ -91,10 +101,11 @@ def main() -> None:
     parser.add_argument("--scale")
     parser.add_argument("--storage", required=True)
     parser.add_argument("--into", type=Path, required=True)
+    parser.add_argument("--study", action="store_true", help="leave out the paper's tables and pictures")
     arguments = parser.parse_args()
     spec = sweep_file.load(arguments.file, arguments.scale)
     scale = f" --scale {arguments.scale}" if arguments.scale else ""
-    write(spec, arguments.storage, f"mopoe sweep {arguments.file}{scale}", arguments.into)
+    write(spec, arguments.storage, f"mopoe sweep {arguments.file}{scale}", arguments.into, arguments.study)
 
 
 if __name__ == "__main__":
