@@ -42,6 +42,15 @@ def colours_in(figure):
     }
 
 
+@pytest.mark.parametrize("series", [1, 24])
+def test_a_long_legend_takes_no_height_from_the_axes(series):
+    """With one series and with 24, each with a long label, the axes are at least 0.4 of the figure's width high."""
+    cells = [cell(beta=beta, batch_size=16 + n, latent_dim=64) for n in range(series) for beta in (1.0, 5.0)]
+    figure = draw_front(found(grid_results(cells, 2), 2, cells), "t", ["share", "nats"])
+    width, height = figure.get_size_inches()
+    assert figure.axes[0].get_position().height * height >= 0.4 * width
+
+
 def test_no_two_models_share_a_marker_or_a_colour():
     """So they can be told apart in colour and, by their markers, in grey."""
     styles = [model_style(model) for model in MODELS]

@@ -23,6 +23,7 @@ from orchestrator.report.figures.plot_style import (
     dress,
     few_ticks,
     handle,
+    keep_high,
     legend_above,
     listed,
     nothing_yet,
@@ -58,6 +59,7 @@ def draw_front(front: Front, title: str, units: Sequence[str], chance: float | N
         (axes.set_ylabel if place else axes.set_xlabel)(objective_label(objective, unit))
     sentences = [caption(front, are_cut), *_draw_chance(axes, front, chance)]
     write_words(figure, title, " ".join(sentences))
+    keep_high(figure, axes)
     label_marks(figure, axes, front)
     return figure
 

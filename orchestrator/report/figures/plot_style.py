@@ -116,6 +116,15 @@ def blank(width: float, height: float, lowest: float = 0.0) -> Figure:
     return figure
 
 
+def keep_high(figure: Figure, axes: Axes, share: float = 0.42) -> None:
+    """Make the figure higher until the axes have this share of its width. A long legend or caption may have left them less."""
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches()
+    missing = share * width - axes.get_position().height * height
+    if missing > 0:
+        figure.set_size_inches(width, height + missing)
+
+
 def settle(figure: Figure) -> None:
     """Lay the figure out once and for all. Otherwise each file and each placed label would lay it out again."""
     engine = figure.get_layout_engine()

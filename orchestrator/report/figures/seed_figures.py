@@ -24,6 +24,7 @@ from orchestrator.report.figures.plot_style import (
     few_ticks,
     frame,
     handle,
+    keep_high,
     legend_above,
     objective_label,
     write_words,
@@ -71,6 +72,7 @@ def attainment(found: Sequence[Attainment], title: str, units: Sequence[str]) ->
         line.set_marker("")
     legend_above(axes, handles)
     write_words(figure, f"What the seeds attain\n{title}", _attainment_caption(drawn))
+    keep_high(figure, axes)
     return figure
 
 
