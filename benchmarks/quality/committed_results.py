@@ -25,18 +25,12 @@ from orchestrator.report.render import markdown
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 
-COPIED = ("cells.csv", "cells.md", "front.svg", "paper/*.md", "paper/*.csv", "paper/*.svg", "seeds/learning-*.svg")
+COPIED = ("cells.csv", "cells.md", "front.svg", "seeds/learning-*.svg")
 """Files to copy from a report's folder. Left out are the page, a megabyte that repeats them, and the files for LaTeX."""
-OF_A_STUDY = (
-    "cells.csv",
-    "cells.md",
-    "front.svg",
-    "paper/claims.md",
-    "paper/claims.csv",
-    "paper/figure1*.svg",
-    "seeds/learning-*.svg",
-)
-"""Files to copy where the paper's tables and pictures are not what the sweep is for."""
+OF_THE_PAPER = ("paper/*.md", "paper/*.csv", "paper/*.svg")
+"""More of them: the paper's tables, figures and claims."""
+OF_A_STUDY = ("paper/claims.md", "paper/claims.csv", "paper/figure1*.svg")
+"""What a study needs of those."""
 PICTURES = "paper/*.png"
 """Figures of samples, some megabytes each. They are converted to WebP."""
 WIDTH = 1400
@@ -46,7 +40,7 @@ BY_HAND = "README.md"
 
 
 def write(spec: SweepSpec, storage: str, command: str, into: Path, study: bool = False) -> None:
-    """Replaces the folder's files by those of the sweep's current report; of a study, only by `OF_A_STUDY`."""
+    """Replaces the folder's files by those of the sweep's current report; of a study, without the paper's tables and pictures."""
     into.mkdir(parents=True, exist_ok=True)
     for path in into.iterdir():
         if path.name != BY_HAND:
@@ -57,7 +51,7 @@ def write(spec: SweepSpec, storage: str, command: str, into: Path, study: bool =
         report = Path(scratch) / "report"
         material = report_step.gather(sweep_snapshot, ledger)
         report_step.draw(material, ledger, Options(command, against_paper=True), report)
-        for pattern in OF_A_STUDY if study else COPIED:
+        for pattern in (*COPIED, *(OF_A_STUDY if study else OF_THE_PAPER)):
             for path in report.glob(pattern):
                 shutil.copyfile(path, into / path.name)
         for path in () if study else report.glob(PICTURES):

@@ -118,7 +118,9 @@ def blank(width: float, height: float, lowest: float = 0.0) -> Figure:
 
 def keep_high(figure: Figure, axes: Axes, share: float = 0.42) -> None:
     """Make the figure higher until the axes have this share of its width. A long legend or caption may have left them less."""
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    assert engine is not None, "the figure has been settled, so that its axes stay as they are"
+    engine.execute(figure)
     width, height = figure.get_size_inches()
     missing = share * width - axes.get_position().height * height
     if missing > 0:
