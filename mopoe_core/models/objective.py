@@ -68,11 +68,14 @@ class Objective:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.spec = spec if isinstance(spec, Specification) else spec[0]
+        specs = [spec] if isinstance(spec, Specification) else list(spec)
+        self.spec = specs[0]
+        self._has_factors = any(trial_spec.factor_when_present_M for trial_spec in specs)
+        self._has_kl_factors = any(trial_spec.kl_factors_when_present_M2 for trial_spec in specs)
 
         def numbers(field: Callable[[Specification], Any]) -> Tensor:
-            values = field(spec) if isinstance(spec, Specification) else [field(trial_spec) for trial_spec in spec]
-            return torch.tensor(values, device=device, dtype=dtype)
+            values = [field(trial_spec) for trial_spec in specs]
+            return torch.tensor(values[0] if isinstance(spec, Specification) else values, device=device, dtype=dtype)
 
         self.experts_CE = numbers(lambda spec: spec.experts_CE)
         self.weights_C = numbers(lambda spec: spec.weights_C)
@@ -108,7 +111,7 @@ class Objective:
 
     def reconstruction_scale_CB(self, present_BM: Tensor | None, scale_CB: Tensor) -> Tensor:
         """`scale_CB` for the reconstruction, whose weight may also depend on how many modalities are present."""
-        if present_BM is None or not self.spec.factor_when_present_M:
+        if present_BM is None or not self._has_factors:
             return scale_CB
         factor_B = torch.take_along_dim(self._factor_M, present_BM.sum(-1) - 1, -1)
         return scale_CB * factor_B.unsqueeze(-2)
@@ -150,7 +153,7 @@ class Objective:
             return torch.einsum("...cr,...cb,...crb->...b", self.kl_CR, scale_CB, kl_CRB)
         references_RBD, usable_RB = self._present_references(experts_MBD, present_BM)
         weights_CRB = self._present_kl_CRB(usable_RB) * scale_CB.unsqueeze(-2)
-        if self.spec.kl_factors_when_present_M2:
+        if self._has_kl_factors:
             weights_CRB = weights_CRB * self._kl_factor_RB(present_BM).unsqueeze(-3)
         return (weights_CRB * kl_divergence(q, _each(references_RBD))).sum((-3, -2))
 

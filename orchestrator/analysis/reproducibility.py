@@ -52,7 +52,7 @@ class Verdict:
 
     holds: bool
     """Whether the trial is reproduced."""
-    said: str
+    explanation: str
     """The outcome in words."""
 
 

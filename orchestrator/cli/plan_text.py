@@ -30,7 +30,7 @@ def plan_lines(spec: SweepSpec, plan: planning.Plan, storage: AnyPath, list_cell
         if list_cells:
             lines += [f"            {line}" for line in _by_cell(trials, spec.labels)]
     if plan.to_run or plan.proposals.trials:
-        return [*lines, *(f"  {difference.said}" for difference in plan.differing), *_cost(spec, plan)]
+        return [*lines, *(f"  {difference.explanation}" for difference in plan.differing), *_cost(spec, plan)]
     return [*lines, "  nothing to run"]
 
 

@@ -122,7 +122,7 @@ def audit(
     for recorded, verdict in auditing.run(chosen, spec, ledger):
         trial = recorded.trial
         all_hold = all_hold and verdict.holds
-        say(f"{trial.id}  {labels[trial.cell.id]} seed={trial.seed}  {verdict.said}")
+        say(f"{trial.id}  {labels[trial.cell.id]} seed={trial.seed}  {verdict.explanation}")
     if not all_hold:
         raise typer.Exit(exit_codes.UNFINISHED)
 

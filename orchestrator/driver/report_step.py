@@ -212,7 +212,7 @@ def _drawn_report(paths: "ReportPaths", snapshot: Snapshot) -> DrawnReport:
     counts: Mapping[str, int]
     if search is not None and spec.search is not None:
         parameters |= _search_parameters(spec.search)
-        ended, courses, counts = list(search.told), search.courses, search.counts
+        ended, courses, counts = list(search.ended_cell_ids), search.courses, search.counts
         files = sorted({*files, *search.figures})
     else:
         parameters |= {f"group {front.slug}": front.label for front in paths.fronts if front.slug}

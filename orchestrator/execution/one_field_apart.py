@@ -31,7 +31,7 @@ class Differing:
     """The field's values in the finished trials."""
 
     @property
-    def said(self) -> str:
+    def explanation(self) -> str:
         """The difference as one line for the user."""
         subject = f"{self.trials} of the new trials are" if self.trials != 1 else "1 of the new trials is"
         if self.field == RECIPE_FIELD:

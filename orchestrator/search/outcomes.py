@@ -52,7 +52,7 @@ class ProposedCell:
     outcome: CellOutcome
     stopped: Stopped | None = None
     """When and why the cell was stopped early. Only `of_search` fills it in."""
-    so_far: tuple[float, ...] = ()
+    means_when_stopped: tuple[float, ...] = ()
     """The mean over the seeds of each objective when the cell was stopped; empty for any other cell."""
 
 
@@ -85,9 +85,9 @@ def of_search(
         if proposal.same_as is None:
             cell = cell_of(proposal, spec)
             stop = stopped.get(cell.id)
-            so_far = _means_at(stop.epoch, cell, spec, ledger) if stop else ()
+            means_when_stopped = _means_at(stop.epoch, cell, spec, ledger) if stop else ()
             outcome = of_cell(cell, spec, results_by_id, stop is not None, given_up)
-            cells.append(ProposedCell(proposal, cell, outcome, stop, so_far))
+            cells.append(ProposedCell(proposal, cell, outcome, stop, means_when_stopped))
     return cells
 
 

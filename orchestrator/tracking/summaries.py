@@ -43,7 +43,7 @@ class SweepSummary:
     name: str
     """The sweep's name."""
     parameters: Mapping[str, str]
-    told: Sequence[str]
+    ended_cell_ids: Sequence[str]
     """Ids of the cells that have an outcome, in the order of the sweep or search."""
     courses: Mapping[str, Sequence[float]]
     """The `hypervolume`, or the best value of each objective, after each of these cells. NaN if there is no value yet."""
@@ -59,4 +59,4 @@ class SweepSummary:
         """A hash of everything except the page."""
         files = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in self.files]
         courses = [(name, list(map(float, course))) for name, course in self.courses.items()]
-        return digest(sorted(self.parameters.items()), list(self.told), courses, sorted(self.counts.items()), files)
+        return digest(sorted(self.parameters.items()), list(self.ended_cell_ids), courses, sorted(self.counts.items()), files)

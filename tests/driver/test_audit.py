@@ -35,12 +35,12 @@ def threads(count):
 def test_the_same_numbers_and_weights_are_bit_equal_whatever_the_time_took():
     """Durations and timestamps do not count, NaN equals NaN, and the verdict says if a checkpoint is gone."""
     verdict = compare(RECORDED, again(), 0.0)
-    assert (verdict.holds, verdict.said) == (True, "bit-equal in 1 epochs, 2 metrics and all weights")
+    assert (verdict.holds, verdict.explanation) == (True, "bit-equal in 1 epochs, 2 metrics and all weights")
     assert compare(again(math.nan), again(math.nan), 0.0).holds
     verdict = compare(RECORDED, again(), None)
     assert verdict.holds
-    assert names(verdict.said, "checkpoint", "weights")
-    assert verdict.said != compare(RECORDED, again(), 0.0).said
+    assert names(verdict.explanation, "checkpoint", "weights")
+    assert verdict.explanation != compare(RECORDED, again(), 0.0).explanation
 
 
 def test_the_last_digit_counts_where_nothing_excuses_it():
@@ -50,12 +50,12 @@ def test_the_last_digit_counts_where_nothing_excuses_it():
     """
     verdict = compare(RECORDED, again(math.nextafter(10.0, 11.0)), 0.0)
     assert not verdict.holds
-    assert names_in_order(verdict.said, "epoch 1", "train/loss", "10.0", "10.000000000000002", "1.8e-16")
-    assert not any(names(verdict.said, excuse) for excuse in ("threads", "processor", "torch", "commit"))
+    assert names_in_order(verdict.explanation, "epoch 1", "train/loss", "10.0", "10.000000000000002", "1.8e-16")
+    assert not any(names(verdict.explanation, excuse) for excuse in ("threads", "processor", "torch", "commit"))
     verdict = compare(RECORDED, again(), 1e-9)
     assert not verdict.holds
-    assert names(verdict.said, "weights", "1e-09")
-    assert not names(verdict.said, "train/loss")
+    assert names(verdict.explanation, "weights", "1e-09")
+    assert not names(verdict.explanation, "train/loss")
 
 
 def test_another_order_of_additions_excuses_what_is_within_tolerance():
@@ -63,18 +63,18 @@ def test_another_order_of_additions_excuses_what_is_within_tolerance():
     within = again(10.0 * (1 + TOLERANCE / 2), provenance=threads(4))
     verdict = compare(replace(RECORDED, provenance=threads(1)), within, 0.1)
     assert verdict.holds
-    assert verdict.said == (
+    assert verdict.explanation == (
         "within tolerance (largest relative difference 0.0005 in epoch 1, train/loss, weights 0.1 apart), which is 0.001, and 1 for "
         "weights, because threads was 1 and is 4"
     )
     far = again(10.0 * (1 + TOLERANCE * 2), provenance=threads(4))
     verdict = compare(replace(RECORDED, provenance=threads(1)), far, 0.1)
     assert not verdict.holds
-    assert names(verdict.said, "epoch 1", "train/loss", "threads")
+    assert names(verdict.explanation, "epoch 1", "train/loss", "threads")
     for apart, holds in ((WEIGHTS_TOLERANCE, True), (WEIGHTS_TOLERANCE * 1.01, False), (1.4, False), (math.inf, False)):
         verdict = compare(replace(RECORDED, provenance=threads(1)), again(provenance=threads(4)), apart)
         assert verdict.holds == holds
-        assert holds or names(verdict.said, "weights", f"{apart:.2g}", 1, "threads")
+        assert holds or names(verdict.explanation, "weights", f"{apart:.2g}", 1, "threads")
 
 
 def test_a_stack_and_a_metrics_own_error_are_excuses_and_a_commit_is_none():
@@ -84,21 +84,21 @@ def test_a_stack_and_a_metrics_own_error_are_excuses_and_a_commit_is_none():
     alone = again(metrics=moved, provenance=RECORDED.provenance | {"stack": {"trials": 1}})
     verdict = compare(stacked, alone, 0.0)
     assert verdict.holds
-    assert names_in_order(verdict.said, "stack", 4, 1)
+    assert names_in_order(verdict.explanation, "stack", 4, 1)
     verdict = compare(RECORDED, again(metrics=moved, provenance=RECORDED.provenance | {"commit": "def"}), 0.0)
     assert not verdict.holds
-    assert names_in_order(verdict.said, "commit", "abc", "def")
+    assert names_in_order(verdict.explanation, "commit", "abc", "def")
 
 
 def test_a_number_that_only_one_of_them_has_parts():
     """A metric is no longer reported, or the trial now diverges."""
     fewer = compare(RECORDED, again(metrics=RECORDED.metrics[:1]), 0.0)
     assert not fewer.holds
-    assert names(fewer.said, "log_likelihood/joint")
-    assert not names(fewer.said, COHERENCE)
+    assert names(fewer.explanation, "log_likelihood/joint")
+    assert not names(fewer.explanation, COHERENCE)
     ended = compare(RECORDED, again(status="diverged", diverged_at_step=3), 0.0)
     assert not ended.holds
-    assert names_in_order(ended.said, "completed", "diverged", 3)
+    assert names_in_order(ended.explanation, "completed", "diverged", 3)
 
 
 def test_the_distance_of_two_models_is_that_of_their_worst_tensor():

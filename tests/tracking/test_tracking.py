@@ -633,7 +633,7 @@ def test_a_long_course_is_written_whole(storage):
     sweep = small_sweep(storage, seeds=1, model=["mopoe"])
     record(sweep, *sweep.every)
     volumes = [float("nan")] * 3 + [float(n) for n in range(2500)]
-    search = replace(search_of(sweep, storage / "report", volumes), told=(sweep.every[0].cell.id,) * len(volumes))
+    search = replace(search_of(sweep, storage / "report", volumes), ended_cell_ids=(sweep.every[0].cell.id,) * len(volumes))
     assert close_search(sweep, search) == []
     assert curve_of(stored(sweep.uri)["sweep", "t"]) == [(n + 4, float(n)) for n in range(2500)]
 

@@ -106,7 +106,7 @@ def marks(searched: Searched) -> list[Mark]:
     for proposed in searched.proposed:
         cell_id, number = proposed.cell.id, proposed.proposal.number
         point = points.get(cell_id)
-        values = point.means if point else proposed.outcome.values or proposed.so_far
+        values = point.means if point else proposed.outcome.values or proposed.means_when_stopped
         if values:
             at = (values[0], values[1]) if len(values) > 1 else (float(number), values[0])
             on_front = cell_id in searched.members

@@ -49,7 +49,7 @@ class SearchReport:
     """The number of cells by outcome."""
     courses: Mapping[str, Sequence[float]]
     """The best values after each cell with an outcome (`outcomes.courses`)."""
-    told: tuple[str, ...]
+    ended_cell_ids: tuple[str, ...]
     """The ids of the cells with an outcome, in the order of `courses`."""
     line: str
     """The search in one line, for a terminal."""
@@ -87,7 +87,7 @@ def write(searched: Searched, results: Sequence[TrialResult], folder: Path) -> S
         left_out=tuple(_left_out(searched.spec, results)),
         counts=searched.counts,
         courses=searched.courses,
-        told=tuple(proposed.cell.id for proposed in searched.ended),
+        ended_cell_ids=tuple(proposed.cell.id for proposed in searched.ended),
         line=search_table.line(searched),
     )
 

@@ -220,7 +220,7 @@ class MlflowTracker:
         if existing is not None and existing.mark != mark:
             self._runs.delete(summary.name)
         run = self._runs.get(summary.name) or self._create_sweep(summary)
-        ends_ms = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.told]
+        ends_ms = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.ended_cell_ids]
         self._runs.put_artifacts(run, partial(copy_files, [*summary.files, *([summary.page] if summary.page else [])]))
         tags = {"projected": mark, "status": status, **{f"cells_{name}": str(count) for name, count in summary.counts.items()}}
         parameters = [Param(name, value) for name, value in summary.parameters.items()]
