@@ -25,6 +25,9 @@ from orchestrator.execution import provenance
 
 Measured = dict[str, Any]
 
+EVALUATION_ROUNDS = 2
+"""Fewer than of the others, because one evaluation takes up to a minute."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -35,6 +38,7 @@ class Setup:
     scratch: Path
     """A folder for whatever is written on the way."""
     rounds: int
+    """Of each comparison of steps and stacks."""
 
     @property
     def classifiers(self) -> Path:
@@ -45,7 +49,7 @@ class Setup:
 SECTIONS: dict[str, Callable[[Setup], Iterable[Any]]] = {
     "sweeps": lambda setup: sweeps.rows(setup.data, setup.scratch / "sweeps"),
     "step": lambda setup: step.rows(setup.data, setup.rounds),
-    "evaluation": lambda setup: evaluation.rows(setup.data, setup.classifiers, 2),
+    "evaluation": lambda setup: evaluation.rows(setup.data, setup.classifiers, EVALUATION_ROUNDS),
     "where_time_goes": lambda setup: where_time_goes.rows(setup.data, setup.classifiers),
     "stacks": lambda setup: stacks.rows(setup.data, setup.rounds),
     "kernels": lambda setup: kernels.rows(setup.data),
@@ -60,7 +64,7 @@ def measure(name: str, setup: Setup) -> Measured:
     for row in SECTIONS[name](setup):
         rows.append(asdict(row))
         print(f"{time.monotonic() - started:5.0f} s  {name}: {rows[-1]}", flush=True)
-    return {"date": date.today().isoformat(), "commit": provenance.commit(), "rounds": setup.rounds, "rows": rows}
+    return {"date": date.today().isoformat(), "commit": provenance.commit(), "rows": rows}
 
 
 def kept_sections(path: Path, measured: Collection[str], machine: Measured) -> Measured:
@@ -84,7 +88,7 @@ def _hardware(machine: Measured) -> str:
 def main() -> None:
     """Measure, and write both files."""
     parser = argparse.ArgumentParser(description="Every benchmark, into docs/performance.json and docs/performance.md.")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison, at least 2")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison, at least 2; the evaluation has 2")
     add_data(parser)
     parser.add_argument("--into", type=Path, default=Path("docs"), help="where the files go")
     parser.add_argument(

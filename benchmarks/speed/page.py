@@ -66,8 +66,14 @@ def _about(machine: Found) -> str:
 
 
 def _sections(sections: Found) -> str:
-    rows = [[name, section["date"], section["commit"][:12], str(section["rounds"])] for name, section in sections.items()]
-    return table(["section", "date", "commit", "rounds"], rows) + "\n\nThe evaluation has two rounds."
+    rows = [[name, section["date"], section["commit"][:12], _rounds(section["rows"])] for name, section in sections.items()]
+    return table(["section", "date", "commit", "rounds"], rows)
+
+
+def _rounds(rows: Sequence[Found]) -> str:
+    """How many rounds the comparisons of a section have: `3`, or `3 to 7`; a dash if it compares nothing in rounds."""
+    counts = sorted({row["n"] for row in rows if "n" in row})
+    return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "-"
 
 
 def _targets(measured: Found) -> str:

@@ -107,5 +107,9 @@ def _check_sizes(config: "TrainingConfig", card: DatasetCard) -> None:
             raise ValueError(f"{field}: {value} is more than the {available} that {config.source} {config.dataset} has")
         if value is not None and value < min(least, available):
             raise ValueError(f"{field}: {value} is too few; at least {min(least, available)}")
+    if config.batch_size == 1 and config.networks in card.batch_normed:
+        raise ValueError(
+            f"batch_size: 1 is too small for {config.dataset}'s {config.networks} networks with batch norm; at least 2"
+        )
     if config.batch_size > config.examples_per_epoch:
         raise ValueError(f"batch_size: {config.batch_size} is more than the {config.examples_per_epoch} training examples")

@@ -29,6 +29,7 @@ DATASETS = {
         modalities=("image", "text"),
         sources=("embedded", "original"),
         networks=("paper", "small"),
+        batch_normed=("paper",),
         train_examples={"embedded": 8_000, "original": 162_770},
         test_examples={"embedded": 2_000, "original": 19_962},
         validation_examples={"embedded": 1_000, "original": 19_867},

@@ -34,5 +34,9 @@ class DatasetCard:
     """Number of classes; 0 if labels are attributes."""
     validation_examples: dict[str, int] = field(default_factory=dict)
     """Validation examples by source; empty if there is no validation partition."""
+    batch_normed: tuple[str, ...] = ()
+    """Those of `networks` that have batch norm, which cannot be trained with batches of one example."""
+    takes_likelihood: bool = True
+    """Whether some modality has the configuration's `likelihood`, and not one of its own."""
     data_hash: str = ""
     """Only for a user's own dataset: a fingerprint of its arrays, likelihoods, alphabets and networks, part of every identity."""

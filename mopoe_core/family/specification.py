@@ -2,7 +2,8 @@
 
 `mopoe_core.models.objective` has the formula that uses the numbers.
 
-Shape suffixes: M modality, E expert (prior first), C component, R reference of a KL.
+Shape suffixes: M modality, E expert (prior first), C component, R reference of a KL. The 2 of `M2` is an axis of two: KLs to the prior,
+KLs to the experts.
 """
 
 from collections.abc import Sequence

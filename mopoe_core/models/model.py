@@ -1,6 +1,7 @@
 """The model: encoders, decoders and an objective. One class serves every model of the family; only the objective's numbers differ."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from mopoe_core.models.likelihoods import Categorical, Likelihood, numeric_likel
 from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passes, loss, with_private
 from mopoe_core.models.objective import Objective, specification
 from mopoe_core.networks import precision
+from mopoe_core.networks.lone_values import by_running_statistics
 from mopoe_core.networks.networks import networks
 from mopoe_core.networks.stacked_modules import mixes_examples
 
@@ -61,7 +63,9 @@ class MultimodalVAE(nn.Module):
         return Encoded.of(heads, self.config.latent_dim)
 
     def _heads(self, modality: Modality, x: Tensor, present_B: Tensor | None) -> tuple[Tensor, Tensor]:
-        """mu and log-variance, (B, D + P) each. A batch norm sees only the examples that have the modality."""
+        """mu and log-variance, (B, D + P) each. A batch norm sees only the examples that have the modality; of a single one see
+        `mopoe_core.networks.lone_values`.
+        """
         encoder, policy = self.encoders[modality.name], self.config.precision
         if present_B is None or not self.training or modality.name not in self.mixing_encoders:
             return precision.heads(encoder, x, policy)
@@ -69,7 +73,8 @@ class MultimodalVAE(nn.Module):
         rows = present_B.nonzero()[:, 0]
         if len(rows) == 0:
             return mu, logvar
-        present_mu, present_logvar = precision.heads(encoder, x[rows], policy)
+        with _one_may_be_alone(encoder, rows):
+            present_mu, present_logvar = precision.heads(encoder, x[rows], policy)
         return mu.index_copy(0, rows, present_mu), logvar.index_copy(0, rows, present_logvar)
 
     def posterior(self, x: Mapping[str, Tensor], present_BM: Tensor, position_B: Tensor | None = None) -> Gaussians:
@@ -188,9 +193,16 @@ class MultimodalVAE(nn.Module):
             if len(rows) == 0:
                 return log_p_1B
             present_x = {modality.name: x[modality.name][rows]}
-            return log_p_1B.index_copy(1, rows, self.log_likelihood(z_1BL[:, rows], present_x, modality))
+            with _one_may_be_alone(self.decoders[modality.name], rows):
+                present_log_p_1B = self.log_likelihood(z_1BL[:, rows], present_x, modality)
+            return log_p_1B.index_copy(1, rows, present_log_p_1B)
 
         return in_separate_passes(of_one_component, z_SBL)
+
+
+def _one_may_be_alone(network: nn.Module, rows: Tensor) -> AbstractContextManager[None]:
+    """A context in which a network in training takes these examples of a batch, even if there is only one."""
+    return by_running_statistics(network) if len(rows) == 1 else nullcontext()
 
 
 def reconstruction_weights(config: TrainingConfig, modalities: tuple[Modality, ...]) -> tuple[float, ...]:

@@ -196,14 +196,16 @@ class StackedDropout(nn.Module):
         masks = []
         for stream in self._streams:
             with stream.entered():
-                masks.append(self._mask(x))
+                masks.append(self._mask(x[0]))
         return x * torch.stack(masks)
 
-    def _mask(self, x: Tensor) -> Tensor:
+    def _mask(self, trial_x: Tensor) -> Tensor:
         """One trial's factors, 0 or 1 / (1 - p), of a shape that broadcasts to (B, ...)."""
         if self._whole_channels:
-            return F.dropout2d(torch.ones((*x.shape[1:3], 1, 1), dtype=x.dtype, device=x.device), self._p)
-        return F.dropout(torch.ones(x.shape[1:], dtype=x.dtype, device=x.device), self._p)
+            mask = F.dropout2d(torch.ones((*trial_x.shape[:2], 1, 1), dtype=trial_x.dtype, device=trial_x.device), self._p)
+            return mask.reshape(*trial_x.shape[:2], *[1] * (trial_x.ndim - 2))
+        # With the strides of the input, because dropout draws in the order of the memory.
+        return F.dropout(torch.ones_like(trial_x), self._p)
 
 
 class _Flatten(nn.Module):
@@ -315,4 +317,18 @@ def _container(modules: Sequence[nn.Module], streams: Sequence[GlobalStream]) ->
 
 def check_network(module: nn.Module) -> None:
     """Raises NotStackable if a network has a layer that does not stack. The network stays unchanged."""
+    for name, layer in module.named_modules():
+        if layer._forward_hooks or layer._forward_pre_hooks:
+            raise NotStackable(f"{name or type(layer).__name__} has a hook, as torch's weight_norm and spectral_norm set one")
+    if name := _used_twice(module):
+        raise NotStackable(f"{name} is used twice in a network")
     stack([copy.deepcopy(module)], [])
+
+
+def _used_twice(module: nn.Module) -> str:
+    """The second name of a parameter or buffer that a network has under two names; empty if there is none. A stack would give each name
+    a copy of its own.
+    """
+    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    once = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
+    return next((name for name, _ in named if name not in once), "")

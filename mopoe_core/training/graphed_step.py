@@ -132,8 +132,9 @@ class CudaRecorder:
     def record(self, step: Launch, generators: Sequence[torch.Generator]) -> Launch:
         """Record the step. Each launch advances the generators as much as an ungraphed step does."""
         graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
+        if torch.__version__ < "2.14":  # later a graph finds the generators itself, and the call only warns
+            for generator in generators:
+                graph.register_generator_state(generator)
         all_generators = [*generators, default_generator(self._device)]
         with _restored_after_an_error(all_generators), torch.cuda.graph(graph, stream=_side_stream(self._device)):
             terms = step()

@@ -35,7 +35,7 @@ def check(spec: SweepSpec, plan: Plan, storage: AnyPath) -> None:
     """Raise UserError with one line for each unmet need of the sweep."""
     checks: list[Callable[[], None]] = [partial(check_storage, storage)]
     if plan.to_run or spec.search:
-        checks += [partial(_check_machine, spec), partial(_check_precision, spec, plan)]
+        checks += [partial(_check_machine, spec), partial(_check_precision, spec, plan), partial(_check_likelihood, spec, plan)]
         checks += [*_data_checks(spec, plan), *_network_checks(spec, plan)]
     errors = [error for run in checks if (error := _error_of(run)) is not None]
     if len(errors) == 1:
@@ -112,6 +112,21 @@ def _check_precision(spec: SweepSpec, plan: Plan) -> None:
         raise SpecError("precision: 'tf32' needs a GPU, and resources.gpu is 0; ask for one, or write fp32 or bf16")
 
 
+def _check_likelihood(spec: SweepSpec, plan: Plan) -> None:
+    """Raise SpecError if a trial that was never tried sets a likelihood that no modality of the user's own dataset takes.
+
+    Results of such trials stay readable: before 0.2.0 they were allowed.
+    """
+    untried = [trial.config for trial in plan.to_run if trial.id in plan.untried]
+    default = TrainingConfig.model_fields["likelihood"].default
+    for config in (*untried, *_corners(spec)):
+        if config.likelihood != default and not config.card.takes_likelihood:
+            raise SpecError(
+                f"likelihood: {config.likelihood!r} has no effect on {config.dataset}, whose modalities have each their own; leave it out, "
+                "or set `likelihood` in `OwnModality`"
+            )
+
+
 def _data_checks(spec: SweepSpec, plan: Plan) -> Iterator[Callable[[], None]]:
     """Yields a check for each dataset that is to be trained on; none on a cluster, where the nodes have the data."""
     if "RAY_ADDRESS" in os.environ:
@@ -134,13 +149,19 @@ def _network_checks(spec: SweepSpec, plan: Plan) -> Iterator[Callable[[], None]]
         if is_own(dataset) and (dataset, latent_dim) not in tried:
             untried_dims[dataset].append(latent_dim)
     for dataset, latent_dims in untried_dims.items():
-        yield partial(_check_networks, dataset, latent_dims)
+        yield partial(_check_networks, dataset, latent_dims, _smallest_batch(spec, plan, dataset))
 
 
-def _check_networks(dataset: str, latent_dims: Iterable[int]) -> None:
+def _check_networks(dataset: str, latent_dims: Iterable[int], smallest_batch: int) -> None:
     from mopoe_core.data.own import user_data  # imports numpy, and torch if the dataset defines networks
 
-    user_data.check_networks(dataset, sorted(latent_dims))
+    user_data.check_networks(dataset, sorted(latent_dims), smallest_batch)
+
+
+def _smallest_batch(spec: SweepSpec, plan: Plan, dataset: str) -> int:
+    """Returns the fewest examples that a batch of this dataset will have."""
+    configs = [*(trial.config for trial in plan.to_run if trial.id in plan.untried), *_corners(spec)]
+    return min(config.batch_size for config in configs if config.dataset == dataset)
 
 
 def _planned_networks(spec: SweepSpec, plan: Plan) -> Iterator[tuple[str, int]]:

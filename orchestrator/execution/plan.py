@@ -1,6 +1,7 @@
 """The plan: spec minus ledger. It says what would run now, and what that would cost. Pure, except that it reads the ledger."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heapreplace
 from itertools import islice
@@ -12,11 +13,15 @@ from orchestrator.execution import costs
 from orchestrator.execution.costs import Evaluation
 from orchestrator.execution.one_field_apart import Differing, find
 from orchestrator.execution.ray_tune import node_slots
+from orchestrator.ledger import proposals as recorded
 from orchestrator.ledger import training_progress
 from orchestrator.ledger.integrity import inspection
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.state import Known
+from orchestrator.spec.search_block import Search, Stop
+from orchestrator.spec.search_constraints import excess
+from orchestrator.spec.search_limits import Means, cells_to_come, own_cells, why_exhausted, why_stopped
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -64,16 +69,11 @@ class Proposals:
 
 @dataclass(frozen=True)
 class Room:
-    """What a search may still propose by its sweep file."""
+    """A search whose further cells a plan counts."""
 
-    cells: int
-    seeds: int
-    like: tuple[Trial, ...]
-    """Trials like those to come, for the estimate: the proposed ones, or trials at corners of the space if there are none."""
-    trial_hours: float | None
-    """The most hours that all trials may take, with the past ones; None for no limit."""
-    ends_early: bool
-    """Whether it may end before it has proposed all of its cells."""
+    spec: SweepSpec
+    """With the cells so far."""
+    search: Search
 
 
 @dataclass(frozen=True)
@@ -111,22 +111,8 @@ class Plan:
 
 
 def room(spec: SweepSpec) -> Room | None:
-    """Returns what a search may still propose; None if the sweep is no search, or has proposed all its cells."""
-    if spec.search is None:
-        return None
-    space = Space(spec.search)
-    stop = spec.search.stop
-    most_cells = min(spec.search.cells, space.grid_size()) if spec.search.sampler == "grid" else spec.search.cells
-    if most_cells <= len(spec.cells):
-        return None
-    cells = spec.cells or [spec.cell_of(fields) for fields in islice(space.corners(), MOST_CORNERS)]
-    return Room(
-        cells=most_cells - len(spec.cells),
-        seeds=len(spec.seed_list),
-        like=tuple(Trial(cell, 0) for cell in cells),
-        trial_hours=stop.trial_hours,
-        ends_early=stop.no_gain is not None or stop.trial_hours is not None,
-    )
+    """Returns the search whose further cells `make` shall count; None if the sweep is no search."""
+    return None if spec.search is None else Room(spec, spec.search)
 
 
 def make(
@@ -138,10 +124,11 @@ def make(
 ) -> Plan:
     """Compare a sweep's trials with the ledger. With `thorough`, every file of each trial is read, its checkpoint and pictures too.
 
-    `read` returns state and result of a trial if the caller has read them already. `room` is what a search may still propose.
-    Raises LedgerError if a trial's id stands for another configuration in the ledger.
+    `read` returns state and result of a trial if the caller has read them already. With `room`, the cells that a search may still
+    propose are counted. Raises LedgerError if a trial's id stands for another configuration in the ledger.
     """
-    checked = ledger.each(lambda trial: _checked(trial, ledger, thorough, read or ledger.known), trials)
+    kept = _limiting_names(room)
+    checked = ledger.each(lambda trial: _checked(trial, ledger, thorough, read or ledger.known, kept), trials)
     pairs = list(zip(trials, checked, strict=True))
     damaged = {trial: known for trial, known in pairs if isinstance(known, str)}
     intact = [(trial, known) for trial, known in pairs if not isinstance(known, str)]
@@ -149,7 +136,8 @@ def make(
     resume = [trial for trial, state in unfinished if state.has_checkpoint]
     fresh = [trial for trial, state in unfinished if not state.has_checkpoint]
     results = [known.result for _, known in intact if known.result is not None]
-    finished_others = ledger.finished({trial.id for trial in trials}) if unfinished or room else []
+    to_come = _to_come(room, ledger, {result.trial.id: result for result in results}) if room else 0
+    finished_others = ledger.finished({trial.id for trial in trials}) if unfinished or to_come else []
     past = [*results, *(_costs(result) for _, result in finished_others if result is not None)]
     cost = estimate([*resume, *fresh], past, _epochs_trained(resume, ledger))
     return Plan(
@@ -162,7 +150,7 @@ def make(
         unpublished=tuple(trial for trial, known in intact if known.result is not None and known.state.unpublished),
         failed=frozenset(trial.id for trial, state in unfinished if state.status == "failed"),
         untried=frozenset(trial.id for trial, state in unfinished if not state.attempts),
-        proposals=_proposals(room, results, past, cost) if room else Proposals(),
+        proposals=_proposals(room, to_come, results, past, cost) if room and to_come else Proposals(),
     )
 
 
@@ -172,20 +160,88 @@ def _epochs_trained(trials: Iterable[Trial], ledger: Ledger) -> dict[str, int]:
     return {trial_id: pace.epoch for trial_id, pace in paces.items() if pace is not None}
 
 
-def _proposals(room: Room, results: Sequence[TrialResult], past: Iterable[TrialResult], left: Estimate) -> Proposals:
-    """Returns the trials that a search may still propose. `results` are the search's own, `left` is the cost of its open trials.
+def _limiting_names(room: Room | None) -> frozenset[str]:
+    """Returns the names of what a result must keep, so that it can be seen whether a search has ended early."""
+    if room is None or not room.search.stop.no_gain:
+        return frozenset()
+    return frozenset({o.metric for o in room.spec.objectives} | {c.metric for c in room.search.constraints})
 
-    A search that may end early counts as ended if all its trials have ended.
+
+def _to_come(room: Room, ledger: Ledger, results: Mapping[str, TrialResult]) -> int:
+    """Returns how many cells a search may still propose. `results` has the results of the trials that are to be completed, by id."""
+    proposals = recorded.Proposals(ledger.storage, room.spec.name).every()
+    cells = cells_to_come(room.search, own_cells(proposals))
+    if not cells or why_exhausted(proposals):
+        return 0
+    return 0 if has_ended_early(room.spec, {**results, **_of_stopped(room, ledger)}) else cells
+
+
+def _of_stopped(room: Room, ledger: Ledger) -> dict[str, TrialResult]:
+    """Returns the results of cells that were stopped early, by trial id: a trial may have ended before its worker saw the stop."""
+    if room.search.stop == Stop():
+        return {}
+    wanted, kept = {trial.id for trial in room.spec.wanted}, _limiting_names(room)
+    stopped = [trial for trial in room.spec.trials if trial.id not in wanted]
+    checked = ledger.each(lambda trial: _checked(trial, ledger, False, ledger.known, kept), stopped)
+    results = [known.result for known in checked if not isinstance(known, str)]
+    return {result.trial.id: result for result in results if result is not None}
+
+
+def has_ended_early(spec: SweepSpec, results: Mapping[str, TrialResult]) -> bool:
+    """Whether a search has reached a limit of `stop`. `results` has the results so far by trial id."""
+    assert spec.search is not None
+    stop = spec.search.stop
+    spent = (result.train_seconds + result.evaluate_seconds for trial in spec.trials if (result := results.get(trial.id)))
+    ended = _means_of_ended(spec, results) if stop.no_gain else ()
+    return bool(why_stopped(stop, spec.objectives, math.fsum(spent) / 3600, ended))
+
+
+def _means_of_ended(spec: SweepSpec, results: Mapping[str, TrialResult]) -> list[Means]:
+    """Returns the means of the objectives of each cell that has ended; empty for a cell without feasible means."""
+    starting_seeds, wanted = frozenset(spec.seed_list), {trial.cell.id for trial in spec.wanted}
+    by_cell: dict[str, list[TrialResult | None]] = {}
+    for trial in spec.trials:
+        if trial.seed in starting_seeds:
+            by_cell.setdefault(trial.cell.id, []).append(results.get(trial.id))
+    ended = []
+    for cell_id, of_cell in by_cell.items():
+        present = [result for result in of_cell if result is not None]
+        if len(present) == len(of_cell):
+            ended.append(_feasible_means(spec, present))
+        elif cell_id not in wanted:
+            ended.append(())
+    return ended
+
+
+def _feasible_means(spec: SweepSpec, results: Sequence[TrialResult]) -> Means:
+    """Returns the means of the objectives over a cell's results; empty if one diverged, or if the means break a constraint."""
+    from orchestrator.analysis.fronts import means  # imports pandas, which other plans do not need
+
+    if any(result.status == "diverged" for result in results):
+        return ()
+    broken = excess(results, spec.search.constraints if spec.search else ())
+    return () if any(value > 0 for value in broken.values()) else means(results, spec.objectives)
+
+
+def _proposals(room: Room, cells: int, results: Sequence[TrialResult], past: Iterable[TrialResult], left: Estimate) -> Proposals:
+    """Returns the trials of the `cells` that a search may still propose.
+
+    `results` are the search's own, `left` is the cost of its open trials.
     """
-    if results and not left.seconds and room.ends_early:
-        return Proposals()
-    cost = estimate(room.like, past)
-    trials = room.cells * room.seeds
-    seconds = trials * sum(cost.seconds.values()) / len(room.like)
-    if room.trial_hours is not None:
+    like = _like_those_to_come(room)
+    cost = estimate(like, past)
+    trials = cells * len(room.spec.seed_list)
+    seconds = trials * sum(cost.seconds.values()) / len(like)
+    if room.search.stop.trial_hours is not None:
         spent = sum(result.train_seconds + result.evaluate_seconds for result in results) + sum(left.seconds.values())
-        seconds = min(seconds, max(0.0, room.trial_hours * 3600 - spent))
-    return Proposals(room.cells, trials, seconds, guessed=cost.guessed == len(room.like))
+        seconds = min(seconds, max(0.0, room.search.stop.trial_hours * 3600 - spent))
+    return Proposals(cells, trials, seconds, guessed=cost.guessed == len(like))
+
+
+def _like_those_to_come(room: Room) -> list[Trial]:
+    """Returns trials of the proposed cells, for the estimate; trials at corners of the space if no cell was proposed."""
+    corners = islice(Space(room.search).corners(), MOST_CORNERS)
+    return [Trial(cell, 0) for cell in room.spec.cells or map(room.spec.cell_of, corners)]
 
 
 def damage(plan: Plan, storage: AnyPath) -> str:
@@ -196,8 +252,8 @@ def damage(plan: Plan, storage: AnyPath) -> str:
     return f"{named}{more}; `sweep --retrain-damaged` moves such trials to {aside} and trains only them again"
 
 
-def _checked(trial: Trial, ledger: Ledger, thorough: bool, read: Callable[[Trial], Known]) -> Known | str:
-    """Returns what the ledger knows of a trial, with only those parts of its result that an estimate needs; or what is damaged."""
+def _checked(trial: Trial, ledger: Ledger, thorough: bool, read: Callable[[Trial], Known], kept: Collection[str]) -> Known | str:
+    """Returns what the ledger knows of a trial, or what is damaged. Of its result only the costs stay, and metrics in `kept`."""
     try:
         ledger.check(trial)
         known = read(trial)
@@ -207,11 +263,13 @@ def _checked(trial: Trial, ledger: Ledger, thorough: bool, read: Callable[[Trial
         return str(error)
     if known.state.lost:
         return known.state.lost
-    return known if known.result is None else replace(known, result=_costs(known.result))
+    return known if known.result is None else replace(known, result=_costs(known.result, kept))
 
 
-def _costs(result: TrialResult) -> TrialResult:
-    return replace(result, metrics=(), provenance={})
+def _costs(result: TrialResult, kept: Collection[str] = ()) -> TrialResult:
+    """Returns a result without its metrics and provenance, except those in `kept`."""
+    metrics = tuple(metric for metric in result.metrics if metric.name in kept) if kept else ()
+    return replace(result, metrics=metrics, provenance={key: result.provenance[key] for key in kept if key in result.provenance})
 
 
 def estimate(left: Iterable[Trial], past: Iterable[TrialResult], trained: Mapping[str, int] | None = None) -> Estimate:

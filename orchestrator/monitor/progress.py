@@ -26,6 +26,7 @@ from orchestrator.execution.events import (
     TrialsBusyElsewhere,
     TrialStopped,
 )
+from orchestrator.execution.plan import has_ended_early
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.training_progress import finite_loss
 from orchestrator.monitor import view
@@ -33,6 +34,7 @@ from orchestrator.monitor.eta import TrialView, running_workers, seconds_left
 from orchestrator.monitor.live_state import LiveSweep, LiveTrial
 from orchestrator.monitor.shown_front import ShownFront, front_lines
 from orchestrator.monitor.view import Shown
+from orchestrator.spec.search_limits import cells_to_come
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels
 
@@ -61,6 +63,8 @@ class Progress(Observer):
         self.fronts: Sequence[ShownFront] = ()
         """The front so far of each group of comparable cells."""
         self._collapsed: Sequence[str] = ()
+        self._ended_early = False
+        """Whether a search has reached a limit of its `stop`."""
         self._front_due = 0.0
         """When the front may be computed again."""
         self._started = time.monotonic()
@@ -222,11 +226,15 @@ class Progress(Observer):
             self.say(f"{trial_view.status:<10} {trial_view.name}{reason}")
 
     def _renew_front(self) -> None:
-        """Compute the front again if that is due. More trials take longer: ten thousand short ones took more time than all else."""
+        """Compute the front again if that is due, and whether a search has ended early.
+
+        More trials take longer: ten thousand short ones took more time than all else.
+        """
         started = time.monotonic()
         if self._results and started >= self._front_due:
             self.fronts = _fronts(self._spec, list(self._results.values()))
             self._collapsed = collapse.lines(self._spec, list(self._results.values()))
+            self._ended_early = self._spec.search is not None and has_ended_early(self._spec, self._results)
             self._front_due = started + FRONT_SECONDS + FRONT_REST * (time.monotonic() - started)
 
     def _tell_sometimes(self) -> None:
@@ -287,10 +295,9 @@ class Progress(Observer):
 
     def _to_be_proposed(self) -> int:
         """Returns how many trials a search may still propose."""
-        if self._spec.search is None:
+        if self._spec.search is None or self._ended_early:
             return 0
-        cells = len({trial_view.trial.cell.id for trial_view in self.views})
-        return max(0, self._spec.search.cells - cells) * len(self._spec.seed_list)
+        return cells_to_come(self._spec.search, len(self._spec.cells)) * len(self._spec.seed_list)
 
 
 def _usual_console() -> Console:

@@ -7,8 +7,8 @@ otherwise no number. When Optuna has all outcomes, cells get further seeds if it
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 
+from orchestrator.errors import Mistake, SpecError
 from orchestrator.execution.events import MetricsAtEpoch, Observer, TrialStopped
 from orchestrator.execution.queue.job import EarlyStopping
 from orchestrator.ledger.layout import local_sweep_folder
@@ -18,16 +18,18 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.search import early_stopping
 from orchestrator.search.distributions import of_fields
 from orchestrator.search.further_seeds import undecided_cells
-from orchestrator.search.outcomes import CellOutcome, ProposedCell, hypervolumes, of_cell, of_results
+from orchestrator.search.outcomes import CellOutcome, ProposedCell, of_cell, of_results
 from orchestrator.search.study import Study
 from orchestrator.search.warm_start import trained_cells
 from orchestrator.spec.comparison_key import MeasuredWith, measured_with
+from orchestrator.spec.search_limits import Means, own_cells, why_exhausted, why_stopped
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.spec.trial import Cell, Trial, spelled
+from orchestrator.spec.trial import Cell, Trial
+from orchestrator.spec.yaml_reader import dotted
 
-MOST_REPEATS = 100
-"""A search ends after this number of proposals of known cells in a row: its space is then taken to be exhausted."""
+MOST_IMPOSSIBLE = 100
+"""A command gives up after this number of draws in a row that are no valid cells."""
 
 
 class SearchEngine(Observer):
@@ -60,8 +62,8 @@ class SearchEngine(Observer):
         """The data and classifiers that the first result of the search was measured with."""
         self._judge = early_stopping.judge(spec, self._search.early) if self._search.early else None
         self._proposals = self._records.every()
-        self._cells = {p.number: cell_of(p, spec) for p in self._proposals}
-        """By the number of the proposal."""
+        self._cells = {p.number: cell_of(p, spec) for p in self._proposals if p.cell_id}
+        """By the number of the proposal; without impossible draws."""
         self._cell_by_trial: dict[str, Cell] = {}
         self._halted = {t.id for cell in self._cells.values() if cell.id in self._stopped for t in self._trials(cell)}
         """Trials of stopped cells that no worker trains any more."""
@@ -140,7 +142,7 @@ class SearchEngine(Observer):
         return [ProposedCell(p, self._cells[p.number], self.outcome(p)) for p in self._proposals if p.same_as is None]
 
     def outcome(self, proposal: Proposal) -> CellOutcome:
-        """Returns the outcome of a proposal, by the seeds that all cells have; a repeated cell counts as failed."""
+        """Returns the outcome of a proposal, by the seeds that all cells have; a repeated cell or an impossible draw has failed."""
         if proposal.same_as is not None:
             return CellOutcome("failed")
         cell = self._cells[proposal.number]
@@ -182,38 +184,29 @@ class SearchEngine(Observer):
 
     def _limit_reached(self) -> str:
         """Returns why no further cell may be proposed; empty if one may."""
+        own = own_cells(self._proposals)
+        if own >= self._search.cells:
+            return f"{own} cells have been proposed"
         stop = self._search.stop
-        proposed = [p for p in self._proposals if p.same_as is None and not p.source]
-        if len(proposed) >= self._search.cells:
-            return f"{len(proposed)} cells have been proposed"
-        if stop.trial_hours is not None and (spent := self._trial_hours()) >= stop.trial_hours:
-            return f"{spent:.3g} of {spelled(stop.trial_hours)} trial hours are used"
-        if stop.no_gain and (count := self._cells_without_gain()) >= stop.no_gain:
-            return f"{count} cells have not raised the hypervolume"
-        repeats = self._repeats_in_a_row()
-        return f"{repeats} proposals were known cells" if repeats >= MOST_REPEATS else ""
-
-    def _repeats_in_a_row(self) -> int:
-        """Returns how many of the last proposals were known cells."""
-        return len(list(takewhile(lambda proposal: proposal.same_as is not None, reversed(self._proposals))))
+        ended = self._means_of_ended() if stop.no_gain else ()
+        reached = why_stopped(stop, self.spec.objectives, self._trial_hours(), ended)
+        return reached or why_exhausted(self._proposals)
 
     def _trial_hours(self) -> float:
         return math.fsum(result.train_seconds + result.evaluate_seconds for result in self._results_of_spec()) / 3600
 
-    def _cells_without_gain(self) -> int:
-        """Returns how many cells have ended since the hypervolume last rose. A cell that did not complete counts as one without gain."""
-        ended = [proposed for proposed in self.proposed_cells() if proposed.outcome.kind != "open"]
-        volumes = hypervolumes(ended, self.spec)
-        best = max(volumes, default=0.0)
-        return len(volumes) - 1 - volumes.index(best) if best > 0 else 0
+    def _means_of_ended(self) -> list[Means]:
+        """Returns the means of the objectives of each cell that has ended; empty for a cell without feasible means."""
+        outcomes = [proposed.outcome for proposed in self.proposed_cells()]
+        return [outcome.values if outcome.is_feasible else () for outcome in outcomes if outcome.kind != "open"]
 
     def _propose(self) -> list[Trial]:
         """Propose a cell; returns its trials that have to be trained. Empty if the cell was known, or has all its results."""
-        drawn = self._study.ask()
-        if drawn is None:
+        possible = self._draw()
+        if possible is None:
             self._why_no_more = "the grid has no more cells"
             return []
-        cell = self.spec.cell_of(drawn.fields)
+        drawn, cell = possible
         same_as = next((p.number for p in self._proposals if p.cell_id == cell.id), None)
         proposal = replace(drawn, cell_id=cell.id, same_as=same_as)
         self._add(proposal, cell)
@@ -222,6 +215,36 @@ class SearchEngine(Observer):
             self._update_spec()
         self._tell_ended()
         return self._without_result(cell) if proposal.number in self._open else []
+
+    def _draw(self) -> tuple[Proposal, Cell] | None:
+        """Returns a draw and its cell; None if a grid has no more cells. An impossible draw is recorded, and the next one is made.
+
+        `plan` refuses spaces by their corners only, so a draw from within can be impossible. Raises SpecError after `MOST_IMPOSSIBLE`
+        such draws.
+        """
+        refused: list[Mistake] = []
+        while len(refused) < MOST_IMPOSSIBLE:
+            drawn = self._study.ask()
+            if drawn is None:
+                return None
+            try:
+                return drawn, self.spec.cell_of(drawn.fields)
+            except SpecError as error:
+                refused.append(_with_whole_place(error.mistakes[0]))
+            self._refuse(drawn, refused[-1])
+        text = f"{refused[-1].text}; the last {MOST_IMPOSSIBLE} draws were all impossible; narrow the space"
+        raise SpecError(replace(refused[-1], text=text))
+
+    def _refuse(self, drawn: Proposal, mistake: Mistake) -> None:
+        """Record an impossible draw, and tell Optuna that it has failed: the same draw would otherwise be made again for ever.
+
+        It has no cell, and counts as a repeat of itself. So whoever reads proposals passes it over, as any repeated cell.
+        """
+        proposal = replace(drawn, same_as=drawn.number)
+        self._records.add(proposal)
+        self._proposals.append(proposal)
+        self._study.tell(proposal, self.outcome(proposal))
+        self._say(f"not possible, left out: {mistake.text}")
 
     def _add(self, proposal: Proposal, cell: Cell) -> None:
         self._records.add(proposal)
@@ -295,3 +318,8 @@ class SearchEngine(Observer):
         self.spec = with_cells(self.spec, cells, self._stopped, self._seed_counts)
         self._cell_by_trial = {trial.id: trial.cell for trial in self.spec.trials}
         self._widen(self.spec)
+
+
+def _with_whole_place(mistake: Mistake) -> Mistake:
+    """Returns the mistake of a cell with the whole place of its field in the file: `search.space.beta` in place of `search.beta`."""
+    return replace(mistake, text=f"{dotted(mistake.at)}: {mistake.text.partition(': ')[2]}")

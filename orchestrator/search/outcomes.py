@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis import dominance, fronts
 from orchestrator.analysis import hypervolume as volume_of
-from orchestrator.errors import LedgerError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, Stopped, cell_of
 from orchestrator.ledger.result import TrialResult
-from orchestrator.spec.search_block import PARAMETERS, SECONDS, Constraint
+from orchestrator.spec.search_block import Constraint
+from orchestrator.spec.search_constraints import excess
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial
 
@@ -28,7 +28,7 @@ class CellOutcome:
     values: tuple[float, ...] = ()
     """The mean over the seeds of each objective; empty unless the cell completed."""
     excess: Mapping[str, float] = field(default_factory=dict)
-    """By how much the cell breaks each constraint; zero or less if it keeps to it."""
+    """By how much the cell breaks each constraint, by its name; zero or less if it keeps to it."""
     epochs: Mapping[int, float] = field(default_factory=dict)
     """The objective after some epochs, if the cell was stopped and there is only one objective."""
 
@@ -106,7 +106,7 @@ def of_results(results: Sequence[TrialResult], spec: SweepSpec) -> CellOutcome:
     diverged = sum(result.status == "diverged" for result in results)
     if diverged:
         return CellOutcome("diverged", excess={"diverged": float(diverged)})
-    return CellOutcome("completed", fronts.means(results, spec.objectives), _excess(results, _constraints(spec)))
+    return CellOutcome("completed", fronts.means(results, spec.objectives), excess(results, _constraints(spec)))
 
 
 def feasible(spec: SweepSpec, results: Sequence[TrialResult]) -> list[Cell]:
@@ -116,7 +116,7 @@ def feasible(spec: SweepSpec, results: Sequence[TrialResult]) -> list[Cell]:
 
 
 def broken(spec: SweepSpec, results: Sequence[TrialResult]) -> dict[str, dict[str, float]]:
-    """Returns by how much cells break the constraints of their search, by cell id and constraint; without constraints that are kept."""
+    """Returns by how much cells break the constraints of their search, by cell id and constraint's name; without those that are kept."""
     constraints = _constraints(spec)
     if not constraints:
         return {}
@@ -126,7 +126,7 @@ def broken(spec: SweepSpec, results: Sequence[TrialResult]) -> dict[str, dict[st
             by_cell.setdefault(result.trial.cell.id, []).append(result)
     broken_by_cell = {}
     for cell_id, completed in by_cell.items():
-        broken_ones = {name: value for name, value in _excess(completed, constraints).items() if value > 0}
+        broken_ones = {name: value for name, value in excess(completed, constraints).items() if value > 0}
         if broken_ones:
             broken_by_cell[cell_id] = broken_ones
     return broken_by_cell
@@ -175,20 +175,3 @@ def courses(cells: Sequence[ProposedCell], spec: SweepSpec) -> dict[str, list[fl
 
 def _constraints(spec: SweepSpec) -> Sequence[Constraint]:
     return spec.search.constraints if spec.search else ()
-
-
-def _excess(results: Sequence[TrialResult], constraints: Sequence[Constraint]) -> dict[str, float]:
-    """Returns by how much the means of completed trials break each constraint, by its metric."""
-    return {c.metric: c.excess(math.fsum(_measured(r, c.metric) for r in results) / len(results)) for c in constraints}
-
-
-def _measured(result: TrialResult, name: str) -> float:
-    """Returns what a constraint limits: the training time, the number of parameters, or a metric."""
-    if name == SECONDS:
-        return result.train_seconds
-    value = result.provenance.get(PARAMETERS) if name == PARAMETERS else result.value(name)
-    if value is None:
-        raise LedgerError(
-            f"search.constraints: {result.trial.label} was trained before {name} was recorded; leave that constraint out"
-        )
-    return float(value)

@@ -12,7 +12,7 @@ from mopoe_core.data.dataset_card import DatasetCard
 from mopoe_core.metric_names import metric_names
 from mopoe_core.spelling import choose, nearest
 from orchestrator.errors import Location, Mistake, SpecError
-from orchestrator.spec.fields import FIELDS, check_key, typed
+from orchestrator.spec.fields import FIELDS, check_key, is_choice, typed
 from orchestrator.spec.mistakes import kind
 from orchestrator.spec.yaml_reader import dotted
 
@@ -38,6 +38,8 @@ def _fields(raw: Mapping[str, Any], elsewhere: Mapping[str, str]) -> Iterator[Mi
             check_key(place, key, elsewhere)
             if at[0] == "exclude" and key == "preset":
                 raise SpecError(f"{place}: a preset is no field of a cell; name the fields that it sets")
+            if at[0] == "exclude" and not values:
+                raise SpecError(f"{place}: the list is empty; name at least one value")
         except SpecError as error:
             yield Mistake(str(error), at)
             continue
@@ -73,9 +75,18 @@ def _written(raw: Mapping[str, Any]) -> Iterator[tuple[Location, str, list[tuple
         for index, entry in enumerate(_list(raw, section)):
             for key, value in entry.items() if isinstance(entry, dict) else ():
                 at = (section, index, key)
-                yield at, key, [(dotted(at), at, value)]
+                yield at, key, list(_matched(at, key, value) if section == "exclude" else [(dotted(at), at, value)])
     for key, dimension in _mapping(_mapping(raw, "search"), "space").items():
         yield ("search", "space", key), key, list(_dimension(("search", "space", key), dimension))
+
+
+def _matched(at: Location, key: str, value: Any) -> Iterator[tuple[str, Location, Any]]:
+    """Yields the values of a field that a rule of `exclude` matches, each with its place as text and as a `Location`."""
+    if key in FIELDS and is_choice(key, value):
+        for index, choice in enumerate(value):
+            yield dotted((*at, index)), (*at, index), choice
+    else:
+        yield dotted(at), at, value
 
 
 def _dimension(at: Location, dimension: Any) -> Iterator[tuple[str, Location, Any]]:

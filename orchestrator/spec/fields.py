@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -37,6 +37,18 @@ def typed(place: str, field: str, value: Any) -> Any:
         return _adapter(field).validate_python(value)
     except ValidationError as error:
         raise SpecError(problem_at(place, error)) from None
+
+
+def is_choice(field: str, value: Any) -> bool:
+    """Whether the value of a rule in `exclude` is a list of values, any of which matches. A list of weights is one value."""
+    return isinstance(value, list) and not takes_lists(field)
+
+
+@lru_cache
+def takes_lists(field: str) -> bool:
+    """Whether a value of the field may be a list."""
+    annotation = FIELDS[field].annotation
+    return any(get_origin(part) is tuple for part in (annotation, *get_args(annotation)))
 
 
 @lru_cache

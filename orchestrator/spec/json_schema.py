@@ -9,6 +9,7 @@ from typing import Any
 from mopoe_core.config.presets import PRESETS
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.family.registry import ALIASES, MODELS
+from orchestrator.spec.fields import takes_lists
 from orchestrator.spec.sweep_spec import SweepSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -23,13 +24,14 @@ def json_schema() -> dict[str, Any]:
     schema = _with_bounds(SweepSpec.model_json_schema())
     fields = _cell_fields()
     lists = {name: {"type": "array", "items": field, "minItems": 1} for name, field in fields.items()}
-    cell, matched = _object(fields), _object({name: _one_or_many(field) for name, field in fields.items()})
+    matched = {name: field if takes_lists(name) else _one_or_many(field) for name, field in fields.items() if name != "preset"}
+    cell = _object(fields)
     schema["properties"] |= {
         "base": cell,
         "grid": _object(lists),
         "zip": _object(lists),
         "include": {"type": "array", "items": cell},
-        "exclude": {"type": "array", "items": matched},
+        "exclude": {"type": "array", "items": _object(matched)},
     }
     space = schema["$defs"]["Search"]["properties"]["space"]
     space["propertyNames"] = {"enum": sorted(fields)}
@@ -53,7 +55,7 @@ def _object(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_or_many(field: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [field, {"type": "array", "items": field}]}
+    return {"anyOf": [field, {"type": "array", "items": field, "minItems": 1}]}
 
 
 def _with_bounds(schema: Any) -> Any:

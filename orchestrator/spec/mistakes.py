@@ -72,6 +72,7 @@ _ALLOWED = {
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "int_parsing_size": "is too large",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
     "finite_number": "must be finite",
@@ -141,6 +142,8 @@ def _text(problem: Any) -> str:
     if problem["type"] == "literal_error":
         allowed = [word.strip(" '") for word in str(problem["ctx"]["expected"]).replace(" or ", ",").split(",")]
         return f"{kind(value)} is not allowed{nearest(value, allowed)}; allowed: {', '.join(allowed)}"
+    if problem["type"] == "float_type" and isinstance(value, int):
+        return f"{kind(value)} is too large"  # pydantic calls no number what is beyond the largest float
     must = _ALLOWED.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
     spelling = number(value) if problem["type"] in ("int_parsing", "float_parsing") else ""
     return f"{kind(value)} {must}{spelling}"

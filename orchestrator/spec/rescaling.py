@@ -12,7 +12,10 @@ _FIXED = (*fields_with(Role.SIZE), "scale")
 
 
 def rescaled(raw: Any, scale: str) -> Any:
-    """Returns a raw sweep at another scale: without its sizes, with the scale in its base, and with the scale added to its name."""
+    """Returns a raw sweep at another scale: without its sizes, and with the scale in its base.
+
+    The scale is added to the sweep's name, and to the names in `warm_start`, because those sweeps are run at this scale, too.
+    """
     check_scale(scale)
     if not isinstance(raw, dict):
         return raw  # refused by `parse`
@@ -23,8 +26,11 @@ def rescaled(raw: Any, scale: str) -> Any:
     scaled = raw | bare
     base = bare.get("base") or {}
     scaled["base"] = base | {"scale": scale} if isinstance(base, dict) else base
-    if isinstance(raw.get("name"), str):
-        scaled["name"] = f"{raw['name']}-{scale}"
+    if "name" in raw:
+        scaled["name"] = _renamed(raw["name"], scale)
+    search = raw.get("search")
+    if isinstance(search, dict) and isinstance(search.get("warm_start"), list):
+        scaled["search"] = search | {"warm_start": [_renamed(name, scale) for name in search["warm_start"]]}
     return scaled
 
 
@@ -34,6 +40,11 @@ def check_scale(scale: str) -> None:
         choose("--scale", scale, presets.SCALES)
     except ValueError as error:
         raise SpecError(str(error)) from None
+
+
+def _renamed(name: Any, scale: str) -> Any:
+    """Returns a sweep's name at another scale. A name that is no text is refused by `parse`."""
+    return f"{name}-{scale}" if isinstance(name, str) else name
 
 
 def _check_varies_no_size(raw: dict[str, Any]) -> None:

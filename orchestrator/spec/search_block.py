@@ -4,6 +4,7 @@ The cells of a search are proposed one after another instead of being written ou
 all cells share, `seeds` how often each is trained, `objectives` what is sought.
 """
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, field_validator, model_validator
@@ -74,6 +75,11 @@ class Constraint(BaseModel):
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError(f"{self.metric}: needs exactly one of at_most and at_least")
         return self
+
+    @property
+    def name(self) -> str:
+        """The metric and the bound: what tells it from the search's other constraints."""
+        return f"{self.metric} {'at_least' if self.at_most is None else 'at_most'}"
 
     def excess(self, value: float) -> float:
         """Returns how far a value is beyond the bound; zero or less if it keeps to the bound."""
@@ -147,6 +153,7 @@ class Search(BaseModel):
     concurrent: Whole | None = Field(default=None, ge=1)
     """How many cells are trained at a time. When left out, as many as keep all workers busy. Fewer make proposals better informed."""
     constraints: list[Constraint] = Field(default_factory=list)
+    """Bounds that cells have to keep. A metric may have two: one `at_most` and one `at_least`."""
     warm_start: list[Annotated[str, StringConstraints(pattern=NAME)]] = Field(default_factory=list)
     """Names of sweeps in the same storage. The sampler learns from their completed cells in the space before its first proposal."""
     stop: Stop = Stop()
@@ -163,6 +170,15 @@ class Search(BaseModel):
         if "trials" in values:
             raise ValueError("trials: a trial is a cell with one of its seeds; set 'cells', the number of cells to propose")
         return values
+
+    @field_validator("constraints")
+    @classmethod
+    def _one_constraint_a_bound(cls, value: list[Constraint]) -> list[Constraint]:
+        repeated = [name for name, count in Counter(constraint.name for constraint in value).items() if count > 1]
+        if repeated:
+            metric, bound = repeated[0].rsplit(" ", 1)
+            raise ValueError(f"{metric} has more than one {bound}; keep one of them")
+        return value
 
     @model_validator(mode="after")
     def _sampler_knows_its_fields(self) -> "Search":

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Collection, Iterator, Mapping
+from itertools import combinations, islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,9 +15,10 @@ from orchestrator.spec.comparison_key import check_searched
 from orchestrator.spec.fields import check_key, typed
 from orchestrator.spec.mistakes import explain, kind
 from orchestrator.spec.search_block import MOST_CELLS, Choice, Range, Search
+from orchestrator.spec.yaml_reader import dotted
 
 MOST_CHECKED = 4_096
-"""How many corners of a space are checked to be valid configurations."""
+"""How many combinations of the ends and choices of a space are checked to be valid configurations."""
 
 
 def check(search: Search, base: Mapping[str, Any], objectives: int) -> "Space":
@@ -41,7 +42,8 @@ class Space:
     """The dimensions of a search with their values as the configuration would hold them."""
 
     def __init__(self, search: Search) -> None:
-        self.dimensions = {field: _read(field, dimension) for field, dimension in search.space.items()}
+        read = {field: _read(field, dimension) for field, dimension in search.space.items()}
+        self.dimensions = {field: _with_typed_parents(field, dimension, read) for field, dimension in read.items()}
         self.order = _parents_first(self.dimensions)
 
     def active(self, field: str, chosen: Mapping[str, Any]) -> bool:
@@ -67,28 +69,50 @@ class Space:
 
     def corners(self) -> Iterator[dict[str, Any]]:
         """Yields the combinations of all choices: first with all ranges at their low ends, then with all at their high ends."""
-        for end in ("low", "high"):
-            yield from self._combinations(
-                {
-                    field: dimension.choices if isinstance(dimension, Choice) else [getattr(dimension, end)]
-                    for field, dimension in self.dimensions.items()
-                }
-            )
+        yield from self._choices_with_high(())
+        yield from self._choices_with_high(self._ranges)
+
+    def all_corners(self) -> Iterator[dict[str, Any]]:
+        """Yields the combinations of all choices and all ends: those of `corners` first.
+
+        Combinations with few ranges at the low end, or few at the high end, come before the others. So the first ones have every pair
+        of ends of two ranges.
+        """
+        yield from self.corners()
+        count = len(self._ranges)
+        for fewer in range(1, count // 2 + 1):
+            for high_count in dict.fromkeys((fewer, count - fewer)):
+                for high in combinations(self._ranges, high_count):
+                    yield from self._choices_with_high(high)
+
+    @property
+    def _ranges(self) -> tuple[str, ...]:
+        return tuple(field for field, dimension in self.dimensions.items() if isinstance(dimension, Range))
+
+    def _choices_with_high(self, high: Collection[str]) -> Iterator[dict[str, Any]]:
+        """Yields the combinations of all choices with the ranges in `high` at their high ends, and the others at their low ends."""
+        values = {
+            field: dimension.choices
+            if isinstance(dimension, Choice)
+            else [getattr(dimension, "high" if field in high else "low")]
+            for field, dimension in self.dimensions.items()
+        }
+        yield from self._combinations(values)
 
     def _combinations(self, values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
         """Yields every combination once. A field that is not searched at a combination does not multiply it."""
-        combinations: list[dict[str, Any]] = [{}]
+        partial: list[dict[str, Any]] = [{}]
         for field in self.order:
             extended: list[dict[str, Any]] = []
-            for chosen in combinations:
+            for chosen in partial:
                 if self.active(field, chosen):
                     extended += [chosen | {field: value} for value in values[field]]
                 else:
                     extended.append(chosen)
-            combinations = extended
-            if len(combinations) > MOST_CELLS:
+            partial = extended
+            if len(partial) > MOST_CELLS:
                 raise SpecError(f"search.space: has more than {MOST_CELLS} combinations; take fewer choices or points")
-        yield from combinations
+        yield from partial
 
 
 def values_of(dimension: Range | Choice) -> list[Any]:
@@ -132,10 +156,33 @@ def label(value: Any) -> Any:
 def _read(field: str, dimension: Range | Choice) -> Range | Choice:
     """Returns a dimension with its values as the configuration would hold them. Raises SpecError."""
     place = f"search.space.{field}"
-    when = {parent: values if isinstance(values, list) else [values] for parent, values in dimension.when.items()}
     if isinstance(dimension, Choice):
-        return dimension.model_copy(update={"choices": _read_choices(place, field, dimension), "when": when})
-    return dimension.model_copy(update={**_read_bounds(place, field, dimension), "when": when})
+        return dimension.model_copy(update={"choices": _read_choices(place, field, dimension)})
+    return dimension.model_copy(update=_read_bounds(place, field, dimension))
+
+
+def _with_typed_parents(field: str, dimension: Range | Choice, dimensions: Mapping[str, Range | Choice]) -> Range | Choice:
+    """Returns a dimension whose `when` has lists of values as its parents have them. Raises SpecError."""
+    when = {
+        parent: _parent_values(f"search.space.{field}.when.{parent}", parent, written, dimensions)
+        for parent, written in dimension.when.items()
+    }
+    return dimension.model_copy(update={"when": when})
+
+
+def _parent_values(place: str, parent: str, written: Any, dimensions: Mapping[str, Range | Choice]) -> list[Any]:
+    """Returns the values of a parent for which a field is searched, typed as the parent's choices are. Raises SpecError."""
+    dimension = dimensions.get(parent)
+    if not isinstance(dimension, Choice):
+        choices = [name for name, other in dimensions.items() if isinstance(other, Choice)]
+        raise SpecError(f"{place}: is no choice of this space{nearest(parent, choices)}; allowed: {', '.join(choices) or 'none'}")
+    if written == []:
+        raise SpecError(f"{place}: is empty, so that the field would never be searched; name a value of {parent}")
+    values = [_plain(typed(place, parent, value)) for value in (written if isinstance(written, list) else [written])]
+    for value in values:
+        if value not in dimension.choices:
+            raise SpecError(f"{place}: {value!r} is not among its choices; allowed: {', '.join(map(repr, dimension.choices))}")
+    return values
 
 
 def _read_choices(place: str, field: str, dimension: Choice) -> list[Any]:
@@ -196,9 +243,6 @@ def _holds(dimension: Range | Choice, value: Any) -> bool:
 
 def _parents_first(dimensions: Mapping[str, Range | Choice]) -> tuple[str, ...]:
     """Returns the fields in an order in which each comes after the fields that it depends on. Raises SpecError if there is none."""
-    for field, dimension in dimensions.items():
-        for parent, values in dimension.when.items():
-            _check_parent(f"search.space.{field}.when.{parent}", parent, values, dimensions)
     order: list[str] = []
     while len(order) < len(dimensions):
         remaining = {field: dimension for field, dimension in dimensions.items() if field not in order}
@@ -209,19 +253,9 @@ def _parents_first(dimensions: Mapping[str, Range | Choice]) -> tuple[str, ...]:
     return tuple(order)
 
 
-def _check_parent(place: str, parent: str, values: list[Any], dimensions: Mapping[str, Range | Choice]) -> None:
-    dimension = dimensions.get(parent)
-    if not isinstance(dimension, Choice):
-        choices = [field for field, other in dimensions.items() if isinstance(other, Choice)]
-        raise SpecError(f"{place}: is no choice of this space{nearest(parent, choices)}; allowed: {', '.join(choices) or 'none'}")
-    for value in values:
-        if typed(place, parent, value) not in dimension.choices:
-            raise SpecError(f"{place}: {value!r} is not among its choices; allowed: {', '.join(map(repr, dimension.choices))}")
-
-
 def _check_corners(space: Space, base: Mapping[str, Any]) -> None:
-    """Raise SpecError if one of the first `MOST_CHECKED` corners is no valid configuration."""
-    for corner in islice(space.corners(), MOST_CHECKED):
+    """Raise SpecError if one of the first `MOST_CHECKED` combinations of ends and choices is no valid configuration."""
+    for corner in islice(space.all_corners(), MOST_CHECKED):
         try:
             TrainingConfig.model_validate({**base, **corner})
         except ValidationError as error:
@@ -231,7 +265,8 @@ def _check_corners(space: Space, base: Mapping[str, Any]) -> None:
 def _corner_mistake(corner: Mapping[str, Any], problem: str) -> Mistake:
     """Returns the mistake of a corner. `problem` is the configuration's message, which begins with the field."""
     field = problem.partition(": ")[0]
-    corner_text = ", ".join(f"{name}: {value}" for name, value in corner.items())
-    hint = f"; search {field} only `when` it is allowed" if field in corner and len(corner) > 1 else ""
     at = ("search", "space", field) if field in corner else ("base", field)
-    return Mistake(f"search.space ({corner_text}): {problem}{hint}", at)
+    others = ", ".join(f"{name}: {value}" for name, value in corner.items() if name != field)
+    cause = f"; the space allows it with {others}" if others else ""
+    hint = f"; take other values, or search {field} only `when` it is allowed" if field in corner and others else ""
+    return Mistake(f"{dotted(at[:-1])}.{problem}{cause}{hint}", at)

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator, model_validator
 
 from mopoe_core.config.field_types import Number, Whole
 from mopoe_core.spelling import several
@@ -17,6 +17,8 @@ STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 MOST_SEEDS = 10_000  # a larger number is a typing mistake
 MOST_STACKED = 1_000
+MOST_OF_A_RESOURCE = 1_000_000
+"""More CPUs, GPUs, retries or trials at a time than any cluster has room for."""
 
 
 class Objective(BaseModel):
@@ -41,15 +43,15 @@ class Resources(BaseModel):
 
     model_config = STRICT
 
-    cpu: Whole = Field(default=1, ge=1)
+    cpu: Whole = Field(default=1, ge=1, le=MOST_OF_A_RESOURCE)
     """CPUs, and torch threads, of a trial."""
-    gpu: Number = Field(default=0.0, ge=0)
+    gpu: Number = Field(default=0.0, ge=0, le=MOST_OF_A_RESOURCE)
     """GPUs of a trial. A fraction shares one GPU."""
-    cpu_will_do: bool = False
+    cpu_will_do: StrictBool = False
     """Whether trials that ask for a GPU run on CPUs where no node has a GPU. Otherwise the sweep is refused there."""
-    retries: Whole = Field(default=2, ge=0)
+    retries: Whole = Field(default=2, ge=0, le=MOST_OF_A_RESOURCE)
     """Further attempts after a failed one."""
-    at_once: Whole | None = Field(default=None, ge=1)
+    at_once: Whole | None = Field(default=None, ge=1, le=MOST_OF_A_RESOURCE)
     """How many trials run at a time; as many as fit when left out."""
     stack: Annotated[Literal["auto"] | Annotated[Whole, Field(ge=1, le=MOST_STACKED)], Field(union_mode="left_to_right")] = 1
     """How many trials a worker trains at once as one batched model. With `auto` the fastest number is measured."""

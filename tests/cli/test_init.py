@@ -69,6 +69,44 @@ def test_a_name_that_is_no_sweeps_is_refused(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("purpose", ["grid", "own"])
+def test_a_name_that_is_too_long_is_refused_before_a_file_is_written(tmp_path, purpose):
+    """A name of as many characters as a sweep may have is accepted; one character more is not."""
+    longest = "a" * 64
+    done = typed_here("init", f"{longest}a.yaml", "--purpose", purpose, folder=tmp_path)
+    assert done.returncode == 2
+    assert unnamed(done.stderr, longest + "a", 64) == []
+    assert not list(tmp_path.iterdir())
+    assert typed_here("init", f"{longest}.yaml", folder=tmp_path).returncode == 0
+    assert load(tmp_path / f"{longest}.yaml").name == longest
+
+
+@pytest.mark.parametrize("name", ["true", "null", "False", "no", "on", "y", "inf", "e1"])
+def test_a_name_that_yaml_reads_otherwise_stays_a_name(tmp_path, name):
+    """The sweep has the name of the file, as text."""
+    assert typed_here("init", f"{name}.yaml", folder=tmp_path).returncode == 0
+    assert load(tmp_path / f"{name}.yaml").name == name
+
+
+@pytest.mark.parametrize("folder", ["x #y", "a: b", "'quoted'", "? x", "é", "&x", "long " * 40])
+def test_own_data_in_any_folder_are_found(tmp_path, folder, monkeypatch):
+    """The dataset is the Python file beside the sweep file, however the folder is called."""
+    (tmp_path / folder).mkdir()
+    assert typed_here("init", f"{folder}/own.yaml", "--purpose", "own", folder=tmp_path).returncode == 0
+    monkeypatch.chdir(tmp_path)
+    spec = load(tmp_path / folder / "own.yaml")
+    assert spec.base["dataset"] == f"{folder}/own_data.py:dataset"
+    assert len(spec.cells) == 6
+
+
+def test_own_data_have_no_dataset_of_the_project(tmp_path):
+    """`--dataset` with `--purpose own` is refused, and nothing is written."""
+    done = typed_here("init", "mine.yaml", "--purpose", "own", "--dataset", "celeba", folder=tmp_path)
+    assert done.returncode == 2
+    assert unnamed(done.stderr, "--dataset", "celeba", "own") == []
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("searched", [False, True])
 def test_metrics_are_listed_for_whoever_named_a_wrong_one(tmp_path, searched):
     """The error for a wrong metric, as an objective or in a constraint, refers to the command `metrics`."""

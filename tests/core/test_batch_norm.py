@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mopoe_core.models.gaussians import Gaussians, products
+from mopoe_core.networks.lone_values import by_running_statistics
 from mopoe_core.networks.networks import Encoder
 from mopoe_core.networks.stacked_modules import NotStackable, mixes_examples
 from mopoe_core.training.run import Run
@@ -104,6 +105,38 @@ def test_a_modality_that_no_example_has_is_not_encoded(with_batch_norm):
     present = torch.tensor([[True, False, True]] * BATCH)
     assert torch.isfinite(model.loss(toy_batch(3, BATCH), toy_draws(model, BATCH), present).total)
     assert all(torch.equal(value, kept[key]) for key, value in model.encoders[TOYS[1].name].state_dict().items())
+
+
+def test_a_single_example_with_a_modality_is_normalised_as_in_evaluation(with_batch_norm):
+    """Its posterior and reconstruction are those of the networks in evaluation mode, whose running statistics stay as they were.
+    The gradient reaches the networks."""
+    model, x = toy_model("mmvm", 3).train(), toy_batch(3, BATCH)
+    drawn = toy_draws(model, BATCH)
+    name = TOYS[1].name
+    present = torch.tensor([[True, False, True]] * BATCH)
+    present[3, 1] = True
+    networks = model.encoders[name], model.decoders[name]
+    kept = [{key: value.clone() for key, value in network.state_dict().items()} for network in networks]
+    found = model.loss(x, drawn, present)
+    for network, before in zip(networks, kept, strict=True):
+        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+        assert all(layer.training and not layer._forward_hooks and not layer._forward_pre_hooks for layer in network.modules())
+    found.total.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in (*networks[0].parameters(),) if p.ndim == 2)
+    model.eval()
+    mu, logvar = networks[0](x[name][3:4])
+    z = Gaussians(mu, logvar).sample(drawn.noise[1][3:4])
+    log_p = model.likelihoods[name].log_prob(networks[1](z), x[name][3:4], len(TOYS[1].shape))
+    torch.testing.assert_close(found.reconstruction_M[1], -log_p.sum() / BATCH, rtol=1e-12, atol=1e-12)
+
+
+def test_several_values_of_a_single_example_are_normalised_as_in_training():
+    """A channel with several values has a variance, also in one example."""
+    norm, x = nn.BatchNorm2d(2), torch.rand(1, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    with by_running_statistics(norm):
+        found = norm(x)
+    torch.testing.assert_close(found.mean((0, 2, 3)), torch.zeros(2), atol=1e-6, rtol=0)
+    assert norm.num_batches_tracked == 1
 
 
 def test_batch_norm_and_unknown_layers_count_as_mixing():

@@ -173,6 +173,15 @@ WRONG = {
         ["encoder", "own.py:12", "ZeroDivisionError", "by design"],
     ),
     "torch's error": ({"decoder": "return self.layer(z[:, 1:])"}, ["decoder", "own.py:19", "RuntimeError", "2x3"]),
+    "an input that is changed": (
+        {"encoder": "x -= 3; return self.layer(x).chunk(2, -1)"},
+        ["encoder", "in place", "inplace=False"],
+    ),
+    "a latent that is changed": ({"decoder": "return self.layer(torch.relu_(z.view(len(z), -1)))"}, ["decoder", "in place"]),
+    "an input changed behind autograd's back": (
+        {"encoder": "x.data.mul_(2); return self.layer(x).chunk(2, -1)"},
+        ["encoder", "in place"],
+    ),
 }
 
 
@@ -183,6 +192,49 @@ def test_a_network_that_does_not_fit_is_one_line(own, name, command):
     bodies, words = WRONG[name]
     (line,) = refused(own(**bodies), {"base": BASE}, command)
     assert not unnamed(line, "own.py:made", ": a: ", *words)
+
+
+SHARED = OWN.replace("class Net", "SHARED = nn.{made}\n\nclass Net").replace("nn.Linear(3, 2 * latent)", "nn.Sequential({used})")
+
+
+@pytest.mark.parametrize(
+    ("made", "used", "named"),
+    [
+        ("Linear(3, 8)", "SHARED", "layer.0.weight"),
+        ("Linear(3, 8)", "__import__('copy').deepcopy(SHARED)", ""),
+        ("Linear(3, 8).requires_grad_(False)", "SHARED", ""),
+        ("BatchNorm1d(3, affine=False)", "SHARED, nn.Linear(3, 8)", "layer.0.running_mean"),
+    ],
+    ids=["a layer", "a copy", "a frozen layer", "running statistics"],
+)
+def test_a_layer_that_trials_would_share_is_refused(own, made, used, named):
+    """Of a layer made once for all trials, each would change what another trains. A copy for each trial, or a layer that nothing changes,
+    is accepted."""
+    folder = own()
+    (folder / "own.py").write_text(SHARED.format(made=made, used=used) % FINE)
+    user_data.forget()
+    if named:
+        (line,) = refused(folder, {"base": BASE}, "plan")
+        assert not unnamed(line, "own.py:made", ": a: ", "encoder", named, "copy.deepcopy")
+    else:
+        user_data.check_networks(str(folder / "own.py:made"), [4])
+
+
+def test_batches_of_one_example_are_tried_before_training(own):
+    """Batch norm refuses a single example. With batches of two nothing is refused."""
+    folder = own(encoder="return nn.BatchNorm1d(3)(x)[:, :1].repeat(1, 4), self.layer(x)[:, :4]")
+    (line,) = refused(folder, {"base": {**BASE, "batch_size": 1}}, "plan")
+    assert not unnamed(line, ": a: ", "encoder", "1 example,")
+    user_data.check_networks(str(folder / "own.py:made"), [4], smallest_batch=2)
+
+
+@pytest.mark.parametrize(
+    "varied", [{"base": BASE | {"likelihood": "normal"}}, {"base": BASE, "grid": {"likelihood": ["laplace", "bernoulli"]}}]
+)
+def test_a_likelihood_that_no_modality_takes_is_refused(own, varied):
+    """Vectors have their own likelihood; cells that differ in the field alone would be one cell twice."""
+    (line,) = refused(own(), varied, "plan")
+    assert not unnamed(line, "likelihood", "own.py:made", "OwnModality")
 
 
 @pytest.mark.parametrize(

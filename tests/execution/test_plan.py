@@ -16,6 +16,7 @@ from mopoe_core.data.mnist_svhn_text.mnist_svhn_text import MODALITIES
 from mopoe_core.training.run import Run
 from orchestrator.execution import costs, cpus, one_field_apart
 from orchestrator.execution import plan as planning
+from orchestrator.ledger import proposals as recorded
 from orchestrator.ledger import records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sections import Resources
@@ -167,6 +168,9 @@ def proposals_of(ledger, found=0, ended=0, **search):
     """Returns what a search may still propose after it has proposed some cells, of which some have ended."""
     spec = parse(SEARCH | {"search": SEARCH["search"] | search})
     spec = spec.with_cells(PlannedCell(spec.cell_of({"beta": 1 + place / 10}), (0, 1)) for place in range(found))
+    kept = recorded.Proposals(ledger.storage, spec.name)
+    for number in range(len(kept.every()), found):
+        kept.add(recorded.Proposal(number, spec.cells[number].id, {"beta": 1 + number / 10}, {}, {}, {}))
     for trial in spec.trials[: 2 * ended]:
         if ledger.result(trial) is None:
             ledger.begin(trial)
@@ -176,15 +180,14 @@ def proposals_of(ledger, found=0, ended=0, **search):
 
 def test_cells_that_are_to_be_proposed_are_counted_with_their_seeds(tmp_path):
     """All cells count before the first proposal, the rest later, none at the end; a grid has no more cells than points."""
-    ledger = Ledger(tmp_path / "runs")
-    for fields, expected in (
+    for number, (fields, expected) in enumerate((
         ({}, (10, 20)),
         ({"found": 4}, (6, 12)),
         ({"found": 10}, (0, 0)),
         ({"sampler": "grid"}, (4, 8)),
         ({"found": 4, "ended": 4}, (6, 12)),
-    ):
-        left = proposals_of(ledger, **fields)
+    )):  # fmt: skip
+        left = proposals_of(Ledger(tmp_path / str(number)), **fields)
         assert (left.cells, left.trials) == expected
         assert (left.seconds > 0) == (left.trials > 0)
 
@@ -204,10 +207,11 @@ def test_a_limit_of_hours_counts_what_was_spent(tmp_path):
     assert left.seconds == pytest.approx(60 - 2 * 3 - 6 * 3)
 
 
-def test_a_search_that_may_have_ended_early_is_not_counted_on(tmp_path):
-    """If all its trials have ended and it may stop by itself, no further trials are counted."""
+def test_a_search_that_has_ended_early_is_not_counted_on(tmp_path):
+    """Eight trials of 3 s have ended. No further trials are counted if that is the limit, and all of them if the limit is higher."""
     ledger = Ledger(tmp_path / "runs")
-    assert proposals_of(ledger, found=4, ended=4, stop={"trial_hours": 5}).trials == 0
+    assert proposals_of(ledger, found=4, ended=4, stop={"trial_hours": 24 / 3600}).trials == 0
+    assert proposals_of(ledger, found=4, ended=4, stop={"trial_hours": 5}).trials == 12
     assert proposals_of(ledger, found=5, ended=4, stop={"trial_hours": 5}).trials == 10
 
 

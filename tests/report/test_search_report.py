@@ -219,6 +219,21 @@ def test_the_page_says_what_came_of_each_cell(eventful, tmp_path, undrawn):
     assert len(re.findall(r"probe/mnist [^,]*0\.5\b[^,]*, by 0\.25\b", page.text)) > 1  # so too
 
 
+def test_the_page_says_which_of_two_bounds_of_a_metric_is_broken(tmp_path, undrawn):
+    """One cell is below the lower bound, one above the upper one. Each has its own bound with its excess, and a third has none."""
+    bounds = [{"metric": "probe/mnist", "at_least": 0.5}, {"metric": "probe/mnist", "at_most": 0.75}]
+    hunt = Hunt(tmp_path / "storage", raw(constraints=bounds))
+    for beta, probe in ((1.0, 0.25), (2.0, 0.875), (3.0, 0.625)):
+        measured = of(0.1, -1900, **{"probe/mnist": probe})
+        hunt.complete(hunt.propose(beta=beta, latent_dim=8, model="mopoe"), measured, measured)
+    paths = hunt.report(tmp_path / "r")
+    low, high, kept = pd.read_parquet(paths.search.parquet)["detail"]
+    assert not unnamed(low, "probe/mnist", re.compile(r"\b0\.5\b"), re.compile(r"\b0\.25\b"))
+    assert not unnamed(high, "probe/mnist", re.compile(r"\b0\.75\b"), re.compile(r"\b0\.125\b"))
+    assert kept == ""
+    assert [low in text or high in text for text in paths.search.left_out] == [True, True]
+
+
 def test_markers_of_a_search_have_cards_by_number(eventful, tmp_path):
     """Each marker within the frame has the card of its cell, with the number of its proposal and what came of it."""
     eventful.report(tmp_path / "r")

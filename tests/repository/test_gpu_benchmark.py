@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ import torch
 from benchmarks.speed.gpu import __main__ as program
 from benchmarks.speed.gpu import agreement, clock
 from benchmarks.speed.gpu.agreement import Check
+from benchmarks.speed.gpu.cases import random_data
 from benchmarks.speed.gpu.clock import Budget
 from benchmarks.speed.gpu.measurements import EvaluationTime, StepTime
 from benchmarks.speed.gpu.page import REHEARSAL, Measured, page, share
 from benchmarks.speed.gpu.projection import CASE, projections
+from mopoe_core.training.graphed_step import GraphedStep
+from mopoe_core.training.run import Run
 
 ROOT = Path(__file__).parents[2]
 WITHOUT = """
@@ -134,6 +138,33 @@ def test_the_share_is_of_the_cards_own_peak():
     assert share(measured, step("stack of 16", 16, 1e-3)) == pytest.approx(0.25)
     measured.is_rehearsal = True
     assert share(measured, step("stack of 16", 16, 1e-3)) is None
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_difference_that_is_no_number_does_not_pass(place):
+    """Wherever it stands among the differences: `max` keeps the first of two numbers that it cannot compare."""
+    differences = [0.0, 0.0, 0.0]
+    differences[place] = float("nan")
+    assert not Check("weights", agreement.largest(differences), 1.0, "").passed
+    assert Check("weights", agreement.largest([0.0, 0.5]), 1.0, "").passed
+
+
+def test_weights_of_which_one_is_nan_do_not_agree():
+    """Two runs that differ in the last weight alone, which is NaN in one of them."""
+    case = program.CASES[0]
+    config = replace(case, networks="small").config("fp32", True)
+    left, right = (Run(config, 0, random_data(config), agreement.CPU) for _ in range(2))
+    assert agreement._largest_difference(left, right) == 0
+    with torch.no_grad():
+        [*right.model.parameters()][-1][0] = float("nan")
+    assert not agreement._largest_difference(left, right) <= 1e9
+
+
+def test_steps_without_a_graph_are_no_check_of_graphs():
+    """On a GPU, ungraphed steps would agree with ungraphed steps."""
+    with pytest.raises(RuntimeError, match="graph"):
+        agreement._check_graphed(GraphedStep(None), torch.device("cuda"))
+    agreement._check_graphed(GraphedStep(None), agreement.CPU)
 
 
 @pytest.mark.parametrize(("difference", "verdict"), [(0.1, "yes"), (0.3, "**no**"), (float("nan"), "**no**")])

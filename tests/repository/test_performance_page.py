@@ -32,6 +32,18 @@ def test_a_ratio_below_its_target_is_said_to_be():
         assert all(line.endswith(f"| {verdict} |") for line in lines)
 
 
+def test_the_page_says_how_many_rounds_a_section_has():
+    """As many as its comparisons, the fewest and the most if they differ, and a dash if it has none."""
+    performance = measured()
+    rows = performance["sections"]["stacks"]["rows"]
+    for row, rounds in zip(rows, (5, 7, *(6,) * len(rows)), strict=False):
+        row["n"] = rounds
+    ends = {line.split(" | ")[0]: line for line in page(performance).splitlines() if line.startswith("| ")}
+    assert ends["| evaluation"].endswith("| 2 |")
+    assert ends["| stacks"].endswith("| 5 to 7 |")
+    assert ends["| kernels"].endswith("| - |")
+
+
 def test_time_is_shared_out_between_the_parts():
     """The parts of a line are its time, and no arithmetic is faster than the peak."""
     for row in measured()["sections"]["where_time_goes"]["rows"]:

@@ -12,14 +12,20 @@ from optuna.trial import TrialState
 
 from orchestrator.analysis import fronts
 from orchestrator.errors import SpecError
+from orchestrator.execution import cpus
+from orchestrator.execution import plan as planning
 from orchestrator.execution.events import MetricsAtEpoch, TrialStopped
 from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.sweep_records import record
-from orchestrator.search import early_stopping, outcomes
-from orchestrator.search.engine import MOST_REPEATS, SearchEngine
+from orchestrator.monitor.live_state import StorageWatch
+from orchestrator.monitor.progress import Progress
+from orchestrator.search import early_stopping, engine, outcomes
+from orchestrator.search.engine import SearchEngine
+from orchestrator.spec import search_space
+from orchestrator.spec.search_limits import MOST_REPEATS
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
@@ -305,10 +311,151 @@ def test_a_cell_that_breaks_a_constraint_is_told_as_infeasible_and_is_on_no_fron
     wide = {cell.id for cell in driver.spec.cells if cell.config.latent_dim > 20}
     assert 0 < len(wide) < 12
     for trial, cell in zip(driver.study().trials, driver.spec.cells, strict=True):
-        assert trial.constraints == {"parameters": 1000 * cell.config.latent_dim - 20000}
+        assert trial.constraints == {"parameters at_most": 1000 * cell.config.latent_dim - 20000}
         assert trial.state == TrialState.COMPLETE
     feasible = outcomes.feasible(driver.spec, list(driver.results.values()))
     assert {cell.id for cell in feasible} == {cell.id for cell in driver.spec.cells} - wide
+
+
+def test_a_metric_with_two_bounds_keeps_to_both(tmp_path):
+    """Cells with fewer than 10,000 parameters break one bound, cells with more than 30,000 the other. The study has both."""
+    bounds = [{"metric": "parameters", "at_least": 10000}, {"metric": "parameters", "at_most": 30000}]
+    driver = Driver(search(cells=12, constraints=bounds), tmp_path).run()
+    dims = {cell.id: cell.config.latent_dim for cell in driver.spec.cells}
+    assert min(dims.values()) < 10
+    assert max(dims.values()) > 30
+    results = list(driver.results.values())
+    assert {cell.id for cell in outcomes.feasible(driver.spec, results)} == {key for key, dim in dims.items() if 10 <= dim <= 30}
+    for trial, cell in zip(driver.study().trials, driver.spec.cells, strict=True):
+        dim = cell.config.latent_dim
+        assert trial.constraints == {"parameters at_least": 10000 - 1000 * dim, "parameters at_most": 1000 * dim - 30000}
+
+
+# Impossible draws
+
+IMPOSSIBLE_WITHIN = {"train_examples": {"low": 600, "high": 2100}, "batch_size": {"low": 64, "high": 2048}}
+
+
+@pytest.fixture
+def few_corners(monkeypatch):
+    """Only the first two corners of a space are checked, as if the impossible cells were no corners."""
+    monkeypatch.setattr(search_space, "MOST_CHECKED", 2)
+
+
+@pytest.mark.parametrize("cut", [3, math.inf])
+def test_a_search_goes_on_over_impossible_draws(tmp_path, few_corners, cut):
+    """Batches larger than the training data fail in the study, and all cells are proposed, also if the driver ends in between."""
+    sought = search(space=IMPOSSIBLE_WITHIN, cells=8, sampler="random", concurrent=1)
+    first = Driver(sought, tmp_path).run(most=cut)
+    second = Driver(sought, tmp_path).run()
+    assert len(first.trained) + len(second.trained) == 2 * len(second.spec.cells) == 16
+    fates = {trial.state for trial in second.study().trials if trial.params["batch_size"] > trial.params["train_examples"]}
+    assert fates == {TrialState.FAIL}
+    assert [trial.state for trial in second.study().trials].count(TrialState.COMPLETE) == 8
+    assert Driver(sought, tmp_path).run().trained == []
+
+
+def test_a_command_that_gives_up_names_the_field_and_the_next_one_draws_anew(tmp_path, few_corners, monkeypatch):
+    """The error has the place of the field in the file. Two commands give up at two draws, and neither stands in the way of a changed
+    space.
+    """
+    monkeypatch.setattr(engine, "MOST_IMPOSSIBLE", 1)
+    refused = []
+    for _ in range(2):
+        with pytest.raises(SpecError) as caught:
+            Driver(search(space=IMPOSSIBLE_WITHIN, cells=50, sampler="random", concurrent=1), tmp_path).run()
+        (mistake,) = caught.value.mistakes
+        assert mistake.at == ("search", "space", "batch_size")
+        assert mistake.text.startswith("search.space.batch_size: ")
+        refused.append(Proposals(tmp_path, "s").every()[-1])
+    assert refused[0].number < refused[1].number
+    assert refused[0].fields != refused[1].fields
+    space = IMPOSSIBLE_WITHIN | {"batch_size": {"low": 64, "high": 600}}
+    cells = len(Proposals(tmp_path, "s").every()) + 4
+    changed = Driver(search(space=space, cells=cells, sampler="random", concurrent=1), tmp_path).run()
+    assert len(changed.spec.cells) == cells
+
+
+# What the plan says is what the search does
+
+
+def same(_):
+    """Returns the same metrics for every trial."""
+    return {COHERENCE: 0.5, LIKELIHOOD: -2000.0}
+
+
+def cells_planned(spec, storage):
+    """Returns how many cells the plan of a search counts as still to be proposed."""
+    found = resolve(spec, storage)
+    return planning.make(found.wanted, Ledger(storage), room=planning.room(found)).proposals.cells
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"stop": {"no_gain": 2}}, {"stop": {"no_gain": 2}}, 0),
+        ({"stop": {"no_gain": 2}}, {"stop": {"no_gain": 8}}, 9),
+        ({"stop": {"no_gain": 2}}, {}, 9),
+        ({"stop": {"trial_hours": 17 / 3600}}, {"stop": {"trial_hours": 17 / 3600}}, 0),
+        ({"stop": {"trial_hours": 17 / 3600}}, {"stop": {"trial_hours": 1}}, 9),
+        ({"cells": 3}, {"cells": 12}, 9),
+        ({"cells": 3}, {"cells": 3}, 0),
+    ],
+)
+def test_the_plan_counts_further_cells_exactly_if_the_search_goes_on(tmp_path, before, after, expected):
+    """A search of three cells has ended, by its number of cells or by a limit. The limit stays, is raised, or is taken away."""
+    ended = Driver(search(**{"cells": 12, "concurrent": 1, **before}), tmp_path, train=same, at_once=1).run()
+    assert len(ended.spec.cells) == 3
+    changed = search(**{"cells": 12, "concurrent": 1, **after})
+    assert cells_planned(changed, tmp_path) == expected
+    goes_on = Driver(changed, tmp_path, train=same, at_once=1).run()
+    assert bool(goes_on.trained) == bool(expected)
+
+
+def test_cells_of_a_warm_start_take_no_place_in_the_plan(tmp_path):
+    """Four cells come from another sweep. The plan counts six cells before the search, four after two, and none in the end."""
+    grid(tmp_path)
+    warm = search(warm_start=["before"], concurrent=1)
+    assert cells_planned(warm, tmp_path) == 6
+    Driver(warm, tmp_path).run(most=3)
+    assert cells_planned(warm, tmp_path) == 4
+    Driver(warm, tmp_path).run()
+    assert cells_planned(warm, tmp_path) == 0
+    assert cells_planned(search(warm_start=["before"], cells=9), tmp_path) == 3
+
+
+def test_cells_that_diverged_were_stopped_or_break_a_constraint_count_as_cells_without_gain_in_the_plan(tmp_path):
+    """After the first cell every other one diverges, breaks the constraint, or is stopped; the plan and the search count three."""
+    order = {}
+
+    def place(trial):
+        return order.setdefault(trial.cell.id, len(order))
+
+    limits = {"cells": 12, "concurrent": 1, "constraints": [{"metric": COHERENCE, "at_most": 0.6}], "stop": {"no_gain": 4}}
+    driver = Driver(
+        search(**limits),
+        tmp_path,
+        train=lambda trial: {COHERENCE: 0.7 if place(trial) == 1 else 0.5, LIKELIHOOD: -2000.0},
+        status=lambda trial: "diverged" if place(trial) == 2 else "completed",
+    ).run(most=6)
+    stopped = driver.search.next({}, 1)
+    Proposals(tmp_path, "s").stop(stopped[0].cell.id, 5, "for the test")
+    for no_gain, ends in ((3, True), (4, False)):
+        changed = search(**limits | {"stop": {"no_gain": no_gain}})
+        assert (cells_planned(changed, tmp_path) == 0) == ends
+        assert (Driver(changed, tmp_path).search.start() == []) == ends
+
+
+def test_the_time_to_go_counts_no_cells_of_a_search_that_has_reached_its_limit(tmp_path, monkeypatch):
+    """While the last trial trains, only it is left if the limit is reached, and eighteen more if it is not."""
+    monkeypatch.setattr(cpus, "usable", lambda: 1)
+    Driver(search(cells=12, concurrent=1), tmp_path, train=same, at_once=1).run(most=5)
+    left = {}
+    for no_gain in (1, 9):
+        live = StorageWatch(search(cells=12, stop={"no_gain": no_gain}), tmp_path).look()
+        left[no_gain] = Progress(live).seconds_left()
+    assert left[9] == pytest.approx((1 + 9 * 2) * left[1])
+    assert left[1] > 0
 
 
 def test_further_seeds_go_to_cells_whose_place_is_undecided_and_to_no_others(tmp_path):

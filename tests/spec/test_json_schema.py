@@ -109,6 +109,28 @@ def test_every_field_of_a_cell_is_in_the_schema(validator):
         assert set(properties[section]["properties"]) == set(TrainingConfig.model_fields) - set(NOT_IN_FILES) | {"preset"}
 
 
+@pytest.mark.parametrize(
+    ("rule", "is_sound"),
+    [
+        ({"model": "mvae", "beta": [1, 2.5]}, True),
+        ({"model": ["mvae"], "beta": 1}, True),
+        ({"train_examples": [None, 1000]}, True),
+        ({"reconstruction_weights": [1, 1, 1]}, True),
+        ({"beta": []}, False),
+        ({"beta": [[1]]}, False),
+        ({"reconstruction_weights": ["size", "equal"]}, False),
+        ({"reconstruction_weights": [[1, 1, 1]]}, False),
+        ({"preset": "paper"}, False),
+    ],
+)
+def test_the_schema_and_the_reader_accept_the_same_exclude_rules(validator, rule, is_sound):
+    """A list stands for any of its values where the field has no lists; else it is one value."""
+    weights = {"reconstruction_weights": ["size", [1, 1, 1]], "train_examples": [1000, 2000]}
+    raw = SOUND | {"grid": SOUND["grid"] | weights, "exclude": [rule]}
+    assert validator.is_valid(raw) == is_sound
+    assert is_refused(raw) != is_sound
+
+
 def test_whatever_the_schema_flags_in_a_file_with_a_mistake_the_reader_refuses(validator):
     """Of two hundred changed files, the reader refuses all but a few whose new value is possible (`resources: {}`, a reference of -1).
     The schema alone flags nine of ten of these.

@@ -185,6 +185,16 @@ def test_a_scale_takes_the_place_of_what_the_file_says_of_sizes():
             rescaling.rescaled(changed(**{section: [{"epochs": 3}]}), "smoke")
 
 
+def test_a_search_at_another_scale_starts_from_sweeps_at_that_scale():
+    """The names in `warm_start` are those that the sweeps have at this scale."""
+    search = {"space": {"beta": [1, 2]}, "cells": 2, "warm_start": ["before", "mst"]}
+    names = [sweep_file.parse(rescaling.rescaled(changed(name=name), "smoke")).name for name in search["warm_start"]]
+    scaled = sweep_file.parse(
+        rescaling.rescaled({"name": "x", "base": GOOD["base"] | {"model": "mopoe"}, "search": search}, "smoke")
+    )
+    assert scaled.search.warm_start == names
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("dataset", ["mnist_svhn_text", "polymnist", "celeba"])
 def test_a_configuration_is_what_its_fields_say(dataset, preset):
@@ -268,6 +278,66 @@ def test_a_combination_that_would_be_refused_can_be_excluded():
     assert len(sweep_file.parse(raw).cells) == 2
 
 
+@pytest.mark.parametrize(
+    ("dataset", "field", "few", "number"),
+    [
+        ("polymnist", "modality_count", 2, 5),
+        ("mnist_svhn_text", "test_examples", 100, 20_000),
+        ("mnist_svhn_text", "train_examples", 1000, 80_000),
+    ],
+)
+def test_an_exclude_rule_may_name_all_as_a_number_or_as_null(dataset, field, few, number):
+    """The grid writes the number of all that there are. The rule writes it too, or null. Also cells that would be refused match."""
+    base = {"dataset": dataset, "networks": "small"}
+    grid = {"model": ["mvae", "mopoe"], field: [few, number]}
+    left = [("mvae", few), ("mopoe", few), ("mopoe", None)]
+    for rule in ({"model": "mvae", field: number}, {"model": "mvae", field: str(number)}, {"model": "mvae", field: None}):
+        cells = sweep_file.parse({"name": "x", "base": base, "grid": grid, "exclude": [rule]}).cells
+        assert [(cell.config.model, getattr(cell.config, field)) for cell in cells] == left
+        refused = {"name": "x", "base": base, "grid": grid | {"estimator": ["stratified", "slices"]}}
+        assert len(sweep_file.parse(refused | {"exclude": [rule, {"model": "mvae", field: few}]}).cells) == 4
+
+
+def test_an_exclude_rule_on_a_model_keeps_its_alias():
+    """`{model: mopoe}` keeps `eq5`, and `{model: eq5}` keeps `mopoe`. A rule with the fields of the alias is a rule on the alias."""
+
+    def left(*rules):
+        raw = changed(grid={"model": ["mopoe", "eq5"], "beta": [1, 2]}, exclude=list(rules))
+        return {(cell.config.published_model, cell.config.beta) for cell in sweep_file.parse(raw).cells}
+
+    mopoe_1, mopoe_2, eq5_1, eq5_2 = (("mopoe", 1), ("mopoe", 2), ("eq5", 1), ("eq5", 2))
+    assert left({"model": "mopoe", "beta": 2}) == {mopoe_1, eq5_1, eq5_2}
+    assert left({"model": "eq5", "beta": 2}) == {mopoe_1, mopoe_2, eq5_1}
+    assert left({"model": "mopoe", "estimator": "enumerate", "kl": "sum", "beta": 2}) == {mopoe_1, mopoe_2, eq5_1}
+    assert left({"model": ["mopoe", "eq5"], "beta": 2}) == {mopoe_1, eq5_1}
+    assert left({"beta": 2}) == {mopoe_1, eq5_1}
+
+
+def test_an_exclude_rule_on_an_alias_finds_the_model_with_its_fields():
+    """`{model: eq5}` leaves out MoPoE that is written with the fields of eq5, and no other MoPoE."""
+    raw = changed(grid={"model": ["mopoe"], "estimator": ["stratified", "enumerate"], "kl": ["sum", "mixture"]})
+    cells = sweep_file.parse(raw | {"exclude": [{"model": "eq5"}]}).cells
+    assert {(cell.config.estimator, cell.config.kl) for cell in cells} == {PLAIN, ALL, ("stratified", "sum")}
+
+
+def test_a_list_in_an_exclude_rule_stands_for_each_of_its_values():
+    """A rule with lists leaves out what a rule for each combination would. `null` may be in a list."""
+    fields = {"model": ["mvae", "mopoe"], "beta": [0.5, "1e0"], "train_examples": [1000, None]}
+    raw = changed(grid={"model": ["mvae", "mmvae", "mopoe"], "beta": [0.5, 1, 2.5], "train_examples": [1000, 2000, 80_000]})
+    apart = [dict(zip(fields, values, strict=True)) for values in product(*fields.values())]
+    assert len(apart) == 8
+    together = sweep_file.parse(raw | {"exclude": [fields]}).cells
+    assert len(together) == 27 - 8
+    assert together == sweep_file.parse(raw | {"exclude": apart}).cells
+
+
+def test_a_list_of_weights_in_an_exclude_rule_is_one_value():
+    """It leaves out the cell with these weights."""
+    raw = changed(grid={"model": ["mopoe"], "reconstruction_weights": ["size", [1, 2, 3], [1, 1, 1]]})
+    cells = sweep_file.parse(raw | {"exclude": [{"reconstruction_weights": [1, "2.0", 3]}]}).cells
+    assert [cell.config.reconstruction_weights for cell in cells] == ["size", (1, 1, 1)]
+
+
 SUM, PLAIN, ALL = ("enumerate", "sum"), ("stratified", "mixture"), ("enumerate", "mixture")
 
 
@@ -327,6 +397,8 @@ BAD = {
     ),
     "exclude without effect": (changed(exclude=[{"beta": 7}]), "exclude[0]", "{'beta': 7}"),
     "everything excluded": (changed(exclude=[{"networks": "small"}]), "exclude"),
+    "wrong value in a list of exclude": (changed(exclude=[{"beta": [1, "big"]}]), "exclude[0].beta[1]", "'big'"),
+    "empty list in exclude": (changed(exclude=[{"beta": []}]), "exclude[0].beta"),
     "empty exclude": (changed(exclude=[{}]), "exclude[0]"),
     "lists of different length": (changed(zip={"latent_dim": [1, 2], "epochs": [1]}), "zip.epochs", "base"),
     "zip of different length": (changed(zip={"latent_dim": [1, 2], "batch_size": [8]}), "zip", "latent_dim: 2", "batch_size: 1"),
@@ -367,6 +439,14 @@ BAD = {
     "one objective": (changed(objectives=[{"metric": "coherence/joint", "goal": "max"}]), "objectives"),
     "resource": (changed(resources={"cpus": 1}), "resources.cpus", "'cpu'"),
     "no cpu": (changed(resources={"cpu": 0}), "resources.cpu", 0, 1),
+    "cpus of 350 digits": (changed(resources={"cpu": int("9" * 350)}), "resources.cpu", 10**6),
+    "gpus of 350 digits": (changed(resources={"gpu": int("9" * 350)}), "resources.gpu", "large"),
+    "gpus beyond measure": (changed(resources={"gpu": 1e30}), "resources.gpu", "1e+30", re.compile(r"\b1000000(\.0)?\b")),
+    "retries beyond whole numbers": (changed(resources={"retries": 1e30}), "resources.retries", "1e+30", "large"),
+    "trials at once beyond measure": (changed(resources={"at_once": 10**19}), "resources.at_once", 10**19, 10**6),
+    "yes for true": (changed(resources={"cpu_will_do": "yes"}), "resources.cpu_will_do", "'yes'", "true"),
+    "off for false": (changed(resources={"cpu_will_do": "off"}), "resources.cpu_will_do", "'off'", "false"),
+    "one for true": (changed(resources={"cpu_will_do": 1}), "resources.cpu_will_do", 1, "true"),
     "one and a half gpus": (changed(resources={"gpu": 1.5}), "resources.gpu", 1.5),
     "estimator without mixture": (
         changed(base=GOOD["base"] | {"estimator": "slices"}),

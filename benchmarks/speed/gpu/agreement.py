@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,6 +15,7 @@ from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.evaluation import evaluate
 from mopoe_core.models.draws import Draws
 from mopoe_core.networks import precision
+from mopoe_core.training.graphed_step import GraphedStep
 from mopoe_core.training.run import Run
 from mopoe_core.training.stack import Stack
 
@@ -95,12 +96,13 @@ def stack_of_two(config: TrainingConfig, dataset: Dataset, device: torch.device)
     runs = [Run(config, seed, dataset, device) for seed in range(2)]
     stack = Stack([Run(config, seed, dataset, device) for seed in range(2)])
     rows = torch.arange(config.batch_size, device=device)
-    difference = 0.0
+    differences = []
     for _ in range(STEPS):
         solo_losses = torch.stack([_step_as_in_epoch(run, rows) for run in runs])[:, 0]
         stacked_losses = stack.step(rows.expand(2, -1))[:, 0]
-        difference = max(difference, float((stacked_losses / solo_losses - 1).abs().max()))
-    return Check(f"losses of {STEPS} steps of a stack of two", difference, 1e-3, "of those alone")
+        differences.append(float((stacked_losses / solo_losses - 1).abs().max()))
+    _check_graphed(stack.graphed, device)
+    return Check(f"losses of {STEPS} steps of a stack of two", largest(differences), 1e-3, "of those alone")
 
 
 def _step_as_in_epoch(run: Run, rows: Tensor) -> Tensor:
@@ -117,6 +119,7 @@ def graph(config: TrainingConfig, dataset: Dataset, device: torch.device) -> Che
         with plain.layers.entered():
             plain.ungraphed_step(rows)
         graphed.step(rows)
+    _check_graphed(graphed.graphed, device)
     return Check(
         f"weights after {STEPS} steps under a graph", _largest_difference(plain, graphed), 0.0, "at most, from those without"
     )
@@ -129,6 +132,7 @@ def resume(config: TrainingConfig, dataset: Dataset, device: torch.device) -> Ch
         run.epoch()
     second.restore(copy.deepcopy(first.state()))
     second.epoch()
+    _check_graphed(second.graphed, device)
     difference = _largest_difference(uninterrupted, second)
     return Check("weights after going on from a checkpoint", difference, 0.0, "at most, from those never cut")
 
@@ -136,7 +140,18 @@ def resume(config: TrainingConfig, dataset: Dataset, device: torch.device) -> Ch
 def _largest_difference(left: Run, right: Run) -> float:
     """Returns the largest absolute difference between the weights of two runs."""
     pairs = zip(left.model.parameters(), right.model.parameters(), strict=True)
-    return max(float((p - q).detach().abs().max()) for p, q in pairs)
+    return largest([float((p - q).detach().abs().max()) for p, q in pairs])
+
+
+def largest(differences: Sequence[float]) -> float:
+    """Returns the largest difference; infinity if one is no number, which Python's `max` may pass over."""
+    return max(math.inf if math.isnan(difference) else difference for difference in differences)
+
+
+def _check_graphed(step: GraphedStep, device: torch.device) -> None:
+    """Raises RuntimeError if a GPU took the steps without a graph: the check would compare ungraphed steps with each other."""
+    if device.type == "cuda" and not step.possible:
+        raise RuntimeError("the steps were taken without a CUDA graph; see the line about the recording")
 
 
 def evaluation(config: TrainingConfig, dataset: Dataset, device: torch.device) -> Check:
@@ -149,4 +164,6 @@ def evaluation(config: TrainingConfig, dataset: Dataset, device: torch.device) -
     for on_cpu, on_device in zip(*tables, strict=True):
         error = math.hypot(on_cpu.mc_error, on_device.mc_error) + 1e-3 * abs(on_cpu.value) + 1e-9
         differences.append(abs(on_cpu.value - on_device.value) / error)
-    return Check(f"{len(differences)} metrics of the evaluation", max(differences), ERRORS, "Monte-Carlo errors from the CPU's")
+    return Check(
+        f"{len(differences)} metrics of the evaluation", largest(differences), ERRORS, "Monte-Carlo errors from the CPU's"
+    )

@@ -55,7 +55,7 @@ def _check_form(path: Path) -> None:
     first_line = _first_line(path)
     form = path.suffix.lower()
     actual_form = form
-    if "," in first_line or ";" in first_line or first_line.startswith("image_id"):
+    if "," in first_line or ";" in first_line or first_line.lower().startswith("image_id"):
         actual_form = ".csv"
     elif TXT_BEGINNING.fullmatch(first_line):
         actual_form = ".txt"
@@ -187,7 +187,7 @@ def read_partition(path: Path) -> dict[str, int]:
     lines = _lines(path)
     if _is_csv(path):
         header = next(lines, (0, []))[1]
-        if len(header) != 2 or header[0] != "image_id":
+        if len(header) != 2 or header[0].lower() != "image_id":
             raise DataError(
                 f"{path}: the first line is {_short(','.join(header))}; expected image_id,partition; write that there, or download "
                 "the file again"

@@ -1,10 +1,12 @@
 """Converts what a user's function returns to numpy arrays, and these to the arrays of a `Split`.
 
-numpy would silently drop masks and the order of a data frame's columns and rows, so they are checked here.
+numpy would silently drop masks and the order of a data frame's columns and rows, and make words of what is no text in a list of texts.
+So these are checked here.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -28,8 +30,8 @@ def with_arrays(place: str, data: OwnDataset) -> OwnDataset:
     labels = {"train": data.train_labels, "test": data.test_labels}
     for m in data.modalities:
         check_columns(f"{place}: {m.name}", m.train, m.test)
-        for split, values in (("train", m.train), ("test", m.test)):
-            check_rows(f"{place}: {m.name} ({split})", values, labels[split], split)
+    for split, split_labels in labels.items():
+        _check_order(place, split, [(f"{split}_labels", split_labels), *((m.name, getattr(m, split)) for m in data.modalities)])
     arrays = {split: array(f"{place}: {split}_labels", values) for split, values in labels.items()}
     return OwnDataset(tuple(_modality_with_arrays(place, m) for m in data.modalities), arrays["train"], arrays["test"])
 
@@ -40,6 +42,12 @@ def _check_types(place: str, data: OwnDataset) -> None:
     for m in data.modalities:
         if not isinstance(m, OwnModality):
             raise DataError(f"{place}: modalities holds one of type {type(m).__name__}; each must be an OwnModality")
+
+
+def _check_order(place: str, split: str, named_values: Sequence[tuple[str, Any]]) -> None:
+    """Raises DataError if any two of a split's labels and modalities have their rows in different orders."""
+    for (first_name, first), (name, values) in combinations(named_values, 2):
+        check_rows(f"{place}: {name} ({split})", values, first, first_name)
 
 
 def _modality_with_arrays(place: str, m: OwnModality) -> OwnModality:
@@ -55,7 +63,7 @@ def array(place: str, values: Any) -> NDArray[Any]:
             f"{place}: has {masked} masked value{'s' * (masked > 1)}; masks are not offered; fill them in or leave the examples out"
         )
     try:
-        result = _by_column(values, np.asarray(values))
+        result = _mixed_texts(values, _by_column(values, np.asarray(values)))
     except Exception as error:  # nested lists of unequal length, tensors on another device, and whatever else
         raise DataError(f"{place}: cannot be made an array ({in_one_line(error)}); give one, with the examples first") from None
     if result.ndim == 0:
@@ -76,6 +84,17 @@ def _by_column(values: Any, whole: NDArray[Any]) -> NDArray[Any]:
         return whole
     columns = [np.asarray(values.iloc[:, column]) for column in range(whole.shape[1])]
     return np.stack(columns, 1) if all(column.dtype.kind in "buif" for column in columns) else whole
+
+
+def _mixed_texts(values: Any, whole: NDArray[Any]) -> NDArray[Any]:
+    """Returns a list as objects if `whole`, numpy's array of it, holds texts in place of values that are none.
+
+    In a list of texts, numpy makes the word "nan" of a missing one and "12" of a number.
+    """
+    if whole.dtype.kind not in "US" or hasattr(values, "__array__"):
+        return whole
+    objects = np.asarray(values, dtype=object)
+    return whole if all(np.asarray(value).dtype.kind == whole.dtype.kind for value in objects.flat) else objects
 
 
 def _masked_count(values: Any) -> int:
@@ -110,22 +129,25 @@ def check_columns(place: str, train: Any, test: Any) -> None:
         )
 
 
-def check_rows(place: str, values: Any, labels: Any, split: str) -> None:
-    """Raises DataError if the rows of a data frame have another order than the labels, according to their indexes."""
-    rows, label_rows = _index(values), _index(labels)
-    if rows is None or label_rows is None or len(rows) != len(label_rows) or np.array_equal(rows, label_rows):
+def check_rows(place: str, values: Any, others: Any, name_of_others: str) -> None:
+    """Raises DataError if the rows of two data frames or series have different orders, according to their indexes."""
+    rows, other_rows = _index(values), _index(others)
+    if rows is None or other_rows is None or len(rows) != len(other_rows) or rows == other_rows:
         return
-    if set(rows.tolist()) == set(label_rows.tolist()):
+    if set(rows) == set(other_rows):
         raise DataError(
-            f"{place}: has the rows of {split}_labels in another order, by their indexes; bring them into one order with .loc, or give "
+            f"{place}: has the rows of {name_of_others} in another order, by their indexes; bring them into one order with .loc, or give "
             "arrays (.to_numpy()) if the order is right"
         )
 
 
-def _index(values: Any) -> NDArray[Any] | None:
+def _index(values: Any) -> list[Any] | None:
     """Returns the names of the rows of a data frame or series; None for anything else."""
     index = getattr(values, "index", None)
-    return None if index is None or callable(index) else np.asarray(index)
+    if index is None or callable(index):
+        return None
+    rows: list[Any] = np.asarray(index).tolist()
+    return rows
 
 
 def vectors(values: NDArray[Any]) -> Array:
@@ -171,11 +193,17 @@ def _as_bytes(values: NDArray[Any], grey_of_code: NDArray[np.float32]) -> Array 
 
 
 def _greys(values: NDArray[Any]) -> Array:
-    """Returns images as float32 in [0, 1]."""
-    floats: Array = values.astype(np.float32) / np.float32(255 if values.dtype == np.uint8 else 1)
-    return floats
+    """Returns images as float32 in [0, 1]. Greys that rounding put outside are clipped."""
+    greys: NDArray[np.float32] = values.astype(np.float32) / np.float32(255 if values.dtype == np.uint8 else 1)
+    greys[greys < 0] = 0  # np.clip may change -0.0 too, and with it the fingerprint
+    greys[greys > 1] = 1
+    return greys
 
 
 def _bytes(values: NDArray[Any]) -> Array:
     """Returns images as uint8, rounded."""
-    return values if values.dtype == np.uint8 else (values * 255).round().astype(np.uint8)
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind in "biu":  # zeros and ones, whose type may not hold 255
+        return values.astype(np.uint8) * np.uint8(255)
+    return (values * 255).round().astype(np.uint8)

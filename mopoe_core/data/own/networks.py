@@ -74,17 +74,39 @@ def _noise(examples: "Tensor", latent: int) -> "Tensor":
 def _mistake(
     place: str, make: "Callable[[int], nn.Module]", count: int, batch: "Tensor", shapes: Sequence[tuple[int, ...]], code: Code
 ) -> str:
-    """Returns one line on what is wrong with a network's output for `batch`; empty if it returns tensors of these shapes."""
-    batch_text = f"a batch of {len(batch)} examples, shape {tuple(batch.shape)}"
+    """Returns one line on what is wrong with a network or its output for `batch`; empty if it returns tensors of these shapes."""
+    import torch
+
+    batch_text = f"a batch of {len(batch)} example{'s' * (len(batch) != 1)}, shape {tuple(batch.shape)}"
+    given = batch.clone()
+    before = given._version
     try:
-        output = make(count)(batch)
+        network, another = make(count), make(count)
+        output = network(given)
     except Exception as error:  # whatever the user's network raises
         return f"{place} failed{where_raised(error, code)} on {batch_text} ({in_one_line(error)}); correct it"
+    if given._version != before or not torch.equal(given, batch):
+        return (
+            f"{place} changes its input in place, which the loss and other networks need unchanged; write x = f(x) for x.f_(), "
+            "or inplace=False in its first layer"
+        )
+    if name := _shared(network, another):
+        return (
+            f"{place} returns the same {name} each time it is called, so that trials would train each other's; make the layer in the "
+            "function, or return copy.deepcopy of it"
+        )
     parts = _unpacked(output) if len(shapes) > 1 else [output]
     if parts is None or not _have_shapes(parts, shapes):
         needed = "mean and log-variance, " * (len(shapes) > 1) + " and ".join(map(str, shapes))
         return f"{place} gives {_described(output)} for {batch_text}; needed: {needed}; correct its layers or what it returns"
     return ""
+
+
+def _shared(network: "nn.Module", another: "nn.Module") -> str:
+    """Returns the name of a tensor that training changes and that both networks have; empty if there is none."""
+    changing = [(name, p) for name, p in another.named_parameters() if p.requires_grad] + list(another.named_buffers())
+    places = {tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers()) if tensor.numel()}
+    return next((name for name, tensor in changing if tensor.data_ptr() in places), "")
 
 
 def _unpacked(output: Any) -> list[Any] | None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ALPHABET_LIMIT = 256
 TRIAL_BATCH = 2
-"""Training examples in the batch that networks are tried with: batch norm refuses a single one."""
+"""Training examples in the batch that networks are tried with, unless training has smaller batches: batch norm refuses a single one."""
 FINGERPRINT_LATENT = 20
 """Latent dimensions of the networks that a fingerprint covers: the configuration's default, which every user's networks can have."""
 
@@ -96,10 +96,12 @@ def with_networks(reference: str) -> list[str]:
     return [m.name for m in _loaded(reference, str(_root.absolute())).data.modalities if m.encoder or m.decoder]
 
 
-def check_networks(reference: str, latents: Sequence[int]) -> None:
-    """Runs each network of a user's dataset forward once for each of these numbers of latent dimensions, on two training examples.
+def check_networks(reference: str, latents: Sequence[int], smallest_batch: int = TRIAL_BATCH) -> None:
+    """Runs each network of a user's dataset forward once for each of these numbers of latent dimensions, on two training examples, or
+    on one if the smallest batch has one.
 
-    Raises DataError, with a line for each network that fails or returns other shapes than training needs. The global generator stays
+    Raises DataError, with a line for each network that fails, returns other shapes than training needs, changes its input
+    in place, or shares layers with other trials. The global generator stays
     unchanged.
     """
     loaded = _loaded(reference, str(_root.absolute()))
@@ -113,7 +115,7 @@ def check_networks(reference: str, latents: Sequence[int]) -> None:
     with torch.random.fork_rng(devices=[]):
         for own_modality in modalities:
             modality = _modality(own_modality, loaded, reference)
-            items = np.array(loaded.arrays[f"train-{own_modality.name}"][:TRIAL_BATCH])
+            items = np.array(loaded.arrays[f"train-{own_modality.name}"][: min(TRIAL_BATCH, smallest_batch)])
             examples = modality.to_float(torch.from_numpy(items))
             lines += mistakes(
                 f"dataset: {reference}: {own_modality.name}", own_modality, modality, examples, latents, loaded.card.classes, code
@@ -194,6 +196,7 @@ def _card(reference: str, root: Path, data: OwnDataset, arrays: dict[str, Array]
         train_examples={"own": len(arrays["train-labels"])},
         test_examples={"own": len(arrays["test-labels"])},
         classes=int(data.train_labels.max()) + 1,
+        takes_likelihood=not all(_likelihood(m) for m in data.modalities),
         data_hash=_fingerprint(reference, root, data, arrays, alphabets),
     )
 

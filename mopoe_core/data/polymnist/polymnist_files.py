@@ -24,6 +24,7 @@ from rich.progress import track
 from torch import Tensor
 
 from mopoe_core.data.dataset_cache import Array
+from mopoe_core.data.own.images import OVERSHOOT, ROUNDING, in_unit, written
 from mopoe_core.data.polymnist.polymnist_layouts import NAMES
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
@@ -203,12 +204,13 @@ def _check_not_nearly_black(path: Path, images: Tensor) -> None:
 
 
 def _scaled(path: Path, images: Tensor) -> Bytes:
-    """Returns images as uint8. Raises DataError if floats are not in [0, 1]."""
+    """Returns images as uint8. Raises DataError if floats are not in [0, 1], but for what rounding to bytes brings back."""
     if images.dtype == torch.uint8:
         return images.numpy()
     low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 1):  # in this form, the condition also refuses NaN
-        raise DataError(f"{path}: values from {low:g} to {high:g}; expected floats in [0, 1], or uint8; save the images so")
+    if not in_unit(low, high, ROUNDING):
+        advice = "clip them: x.clip(0, 1)" if in_unit(low, high, OVERSHOOT) else "save the images so"
+        raise DataError(f"{path}: values from {written(low, high)}; expected floats in [0, 1], or uint8; {advice}")
     return (images.float() * 255).round().byte().numpy()
 
 

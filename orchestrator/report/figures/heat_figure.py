@@ -14,14 +14,15 @@ from matplotlib.figure import Figure
 from orchestrator.report.figures.plot_style import blank, write_words
 from orchestrator.report.figures.theme import EDGE, INK, PAPER
 from orchestrator.report.render.numbers import number
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import Cell, labels
 
 COLOURS = "cividis"
 """A scale that looks the same with every common colour blindness, and gets lighter from one end to the other."""
-LEAST = 0.3
+COLUMN_WIDTH_FOR_NUMBERS = 0.3
 """Width in inches that a column needs to show numbers."""
-LIGHT = 0.55
+LIGHT_COLOURS_ABOVE = 0.55
 """Share of the scale above which a colour is light, so that numbers on it are dark."""
 
 
@@ -41,12 +42,13 @@ def heat_map(cells: Sequence[Cell], table: pd.DataFrame, heading: str) -> Figure
     scale = Normalize(float(np.nanmin(values)), float(np.nanmax(values)))
     colours = matplotlib.colormaps[COLOURS].with_extremes(bad="#d8d8d8")
     axes.pcolormesh(np.ma.masked_invalid(values.to_numpy()), cmap=colours, norm=scale, edgecolors=PAPER, linewidth=0.8)
-    is_wide = figure.get_size_inches()[0] / (columns + 5) > LEAST
+    is_wide = figure.get_size_inches()[0] / (columns + 5) > COLUMN_WIDTH_FOR_NUMBERS
     if is_wide:
         _write_numbers(axes, values, scale)
     rotation: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_wide else {"rotation": 90}
     axes.set_xticks(np.arange(columns) + 0.5, [_column(str(name)) for name in values], **rotation)
-    axes.set_yticks(np.arange(rows) + 0.5, [proper(label) for label in means["label"]])
+    short = shortened(means["label"])
+    axes.set_yticks(np.arange(rows) + 0.5, [proper(short[label]) for label in means["label"]])
     axes.tick_params(length=0, labelsize="x-small")
     axes.spines[:].set_visible(False)
     axes.invert_yaxis()
@@ -59,7 +61,7 @@ def heat_map(cells: Sequence[Cell], table: pd.DataFrame, heading: str) -> Figure
 def _write_numbers(axes: Axes, values: pd.DataFrame, scale: Normalize) -> None:
     for (row, column), value in np.ndenumerate(values.to_numpy()):
         if np.isfinite(value):
-            ink = INK if scale(value) > LIGHT else PAPER
+            ink = INK if scale(value) > LIGHT_COLOURS_ABOVE else PAPER
             axes.text(column + 0.5, row + 0.5, number(value), ha="center", va="center", fontsize="x-small", color=ink)
 
 

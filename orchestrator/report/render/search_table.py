@@ -153,15 +153,15 @@ def detail(proposed: ProposedCell, search: Search) -> str:
 
 
 def broken_text(excess: dict[str, float], search: Search) -> str:
-    """Returns the broken constraints and by how much: `train_seconds at most 10, by 2.3`."""
-    bounds = {constraint.metric: _bound_text(constraint) for constraint in search.constraints}
-    return "; ".join(f"{name} {bounds[name]}, by {value:.3g}" for name, value in excess.items())
+    """Returns the broken constraints and by how much: `train_seconds at most 10, by 2.3`. `excess` has them by name."""
+    bounds = {constraint.name: _bound_text(constraint) for constraint in search.constraints}
+    return "; ".join(f"{bounds[name]}, by {value:.3g}" for name, value in excess.items())
 
 
 def _bound_text(constraint: Constraint) -> str:
     if constraint.at_most is not None:
-        return f"at most {spelled(constraint.at_most)}"
-    return f"at least {spelled(constraint.at_least or 0.0)}"
+        return f"{constraint.metric} at most {spelled(constraint.at_most)}"
+    return f"{constraint.metric} at least {spelled(constraint.at_least or 0.0)}"
 
 
 def line(searched: Searched) -> str:

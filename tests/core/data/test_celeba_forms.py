@@ -49,6 +49,12 @@ def part_csv(separator=","):
     return table([["image_id", "partition"], *zip(NAMES, PARTITION, strict=True)], separator)
 
 
+def header_in_capitals(text):
+    """Returns a table whose names of columns are in upper case."""
+    header, rows = text.split("\r\n", 1)
+    return f"{header.upper()}\r\n{rows}"
+
+
 def put(path, text, encoding="utf-8"):
     """Writes a text, and makes the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +129,8 @@ TEXTS = {
     "empty lines at the end": lambda: (attr_csv() + "," * 40 + "\r\n\r\n", part_csv() + ",\r\n", "utf-8"),
     "quoted names": lambda: (attr_csv().replace("Big_Nose", '"Big_Nose"'), part_csv(), "utf-8"),
     "columns in lower case": lambda: (attr_csv().replace("Big_Nose", "big_nose"), part_csv(), "utf-8"),
+    "columns in upper case": lambda: (header_in_capitals(attr_csv()), header_in_capitals(part_csv()), "utf-8"),
+    "a capital each": lambda: (attr_csv(), part_csv().replace("image_id,partition", "Image_ID,Partition"), "utf-8"),
 }
 
 
@@ -320,6 +328,13 @@ def test_a_table_under_the_other_name_is_told_its_right_one(tmp_path, separator)
     released(tmp_path)
     put(tmp_path / "celeba" / f"{ATTR}.txt", attr_csv(separator))
     assert names(refusal(tmp_path), f"{ATTR}.txt", f"{ATTR}.csv")
+
+
+def test_a_table_of_tabs_is_told_its_name_in_whatever_case_its_columns_are(tmp_path):
+    """Only the name of its first column tells such a partition from the released text."""
+    released(tmp_path)
+    put(tmp_path / "celeba" / f"{PART}.txt", header_in_capitals(part_csv("\t")))
+    assert names(refusal(tmp_path), f"{PART}.txt", f"{PART}.csv")
 
 
 def test_a_missing_count_is_told_what_to_write(tmp_path):

@@ -92,6 +92,8 @@ SPELLINGS = {
     "lists": lambda x: x.tolist(),
     "tensors": lambda x: torch.tensor(x) if x.dtype.kind != "U" else x,
     "objects": lambda x: x.astype(object) if x.dtype.kind == "U" else x,
+    "tuples of numpy's own strings and rows": tuple,
+    "lists of arrays": lambda x: [np.array(value) for value in x],
 }
 
 
@@ -263,6 +265,13 @@ WRONG = {
     "bernoulli": (dataset(vec={"likelihood": "bernoulli"}), "vec", "bernoulli", "[0, 1]", re.compile(r" -\d\S+ .* \d\S+")),
     "numbers for text": (both("txt", lambda x: labels(len(x))), "txt", "train", "int64", "strings"),
     "missing text": (both("txt", lambda x: np.array([None, *x[1:]])), "txt", "train", "object", "None", 0),
+    "NaN in a list of texts": (both("txt", lambda x: [float("nan"), *x[1:].tolist()]), "txt", "train", "object", "nan", 0),
+    "number in a list of texts": (both("txt", lambda x: ["a", 12, *x[2:].tolist()]), "txt", "train", "object", "12", 1),
+    "truth value in texts": (both("txt", lambda x: ("a", *x[1:-1].tolist(), True)), "txt", "train", "object", "True", 59),
+    "bytes in a list of texts": (both("txt", lambda x: ["a", b"b", *x[2:].tolist()]), "txt", "train", "object", "b'b'", 1),
+    "NaN in a list of bytes": (both("txt", lambda x: [b"a"] * (len(x) - 1) + [float("nan")]), "txt", "train", "object", "strings"),
+    "bytes": (both("txt", lambda x: [b"a", b"b"] * (len(x) // 2)), "txt", "train", "|S1", "np.char.decode(x)"),
+    "number in rows of words": (both("vec", lambda x: [[1.5, "b"]] * len(x)), "vec", "train", "object", "'b'", 0, 1),
     "empty text": (both("txt", lambda x: np.array([""] * len(x))), "txt", "empty"),
     "alphabet": (both("txt", lambda x: np.array(["".join(map(chr, range(300, 600)))] * len(x))), "txt", 301),
 }  # fmt: skip

@@ -176,3 +176,35 @@ def test_rows_in_another_order_than_the_labels_are_refused(card_of):
     assert not unnamed(caught.value, "vec", "train", "train_labels")
     card_of(OwnDataset((OwnModality("vec", "vector", shuffled.to_numpy(), X[1]), others), pd.Series(Y), Y))
     assert np.array_equal(user_data.load(HERE).train.items["vec"].numpy(), shuffled.to_numpy())
+
+
+PATIENTS = [f"p{i}" for i in range(COUNT)]
+SHUFFLED = np.random.default_rng(2).permutation(COUNT)
+
+
+def of_patients(split, rows=slice(None)):
+    """Returns a data frame of one split with a patient a row, in this order of rows."""
+    return pd.DataFrame(X[split], index=PATIENTS).iloc[rows]
+
+
+@pytest.mark.parametrize("labels", [Y, pd.Series(Y)], ids=["array", "series"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_rows_in_another_order_than_another_modalitys_are_refused(card_of, split, labels):
+    """Two patients would be one example. The labels say nothing of it: they have no index, or one of other names."""
+    frames = {"train": of_patients(0), "test": of_patients(1)}
+    plain = OwnModality("plain", "vector", *X)
+    numbered = OwnModality("numbered", "vector", *map(pd.DataFrame, X))
+    first = OwnModality("first", "vector", **frames)
+    second = OwnModality("second", "vector", **frames | {split: frames[split].iloc[SHUFFLED]})
+    with pytest.raises(DataError) as caught:
+        card_of(OwnDataset((plain, numbered, first, second), labels, labels))
+    assert not unnamed(caught.value, "second", split, "first")
+
+
+def test_rows_in_one_order_are_taken_whatever_their_index(card_of):
+    """Equal indexes, also with a missing name, and indexes of other names pair rows by their place."""
+    dates = pd.DatetimeIndex([pd.NaT, *pd.date_range("2024", periods=COUNT - 1)])
+    dated = [OwnModality(name, "vector", *(pd.DataFrame(x, index=dates) for x in X)) for name in ("a", "b")]
+    named = OwnModality("c", "vector", of_patients(0, SHUFFLED), of_patients(1, SHUFFLED))
+    card_of(OwnDataset((*dated, named), pd.Series(Y), pd.Series(Y)))
+    assert np.array_equal(user_data.load(HERE).train.items["c"].numpy(), X[0][SHUFFLED])

@@ -54,7 +54,12 @@ SCALES = {
     "12 bits": (lambda x: x.astype(np.uint16) * 16, (0, 4080), "4095"),
     "16 bits": (lambda x: x.astype(np.uint16) * 257, (0, 65535), "65535"),
     "-1 to 1": (lambda x: x / 127.5 - 1, (-1, 1), "(x + 1) / 2"),
-    "standardised": (lambda x: (x - 127.0) / 60, (-2.11667, 2.13333), "standardisation"),
+    "standardised": (lambda x: (x - 127.0) / 60, (-2.116667, 2.133333), "standardisation"),
+    "more than rounding above 1": (lambda x: x / 255 * 1.000002, (0, 1.000002), "x.clip(0, 1)"),
+    "more than rounding below 0": (lambda x: x / 255 - 2e-6, (-2e-06, 0.999998), "x.clip(0, 1)"),
+    "1 % above 1": (lambda x: x / 255 * 1.01, (0, 1.01), "x.clip(0, 1)"),
+    "1 % on both sides": (lambda x: x / 255 * 1.02 - 0.01, (-0.01, 1.01), "x.clip(0, 1)"),
+    "2 % above 1": (lambda x: x / 255 * 1.02, (0, 1.02), "x / 255"),
     "divided twice": (lambda x: x / 255 / 255, (0, 0.00392157), "once"),
 }
 
@@ -154,8 +159,31 @@ AS_BYTES = {
     "big-endian over 255": ((GREYS / 255).astype(">f8"), "36fc2f7704bd54be"),
     "truth values": (GREYS > 127, "1e382c34eacbeb64"),
     "numbers 0 and 1": ((GREYS > 127).astype(np.int64), "1e382c34eacbeb64"),
+    "a rounding step above 1": (np.where(GREYS == 255, 1 + 1e-6, GREYS / 255), "36fc2f7704bd54be"),
+    "a rounding step below 0": (np.where(GREYS == 0, np.float32(-1e-6), (GREYS / 255).astype(np.float32)), "36fc2f7704bd54be"),
     "a hundred levels": (GREYS // 3 / 100, "d164f0cf72e65b30"),
 }
+
+
+@pytest.mark.parametrize("dtype", [code for code in np.typecodes["AllInteger"] if code != "B"])
+def test_masks_of_every_type_of_integer_are_black_and_white(card_of, dtype):
+    """Zeros and ones that no uint8 holds are the truth values, in memory and by their fingerprint. int8 cannot hold 255."""
+    card = card_of(pictures((GREYS > 127).astype(dtype)))
+    assert np.array_equal(user_data.load(HERE).train.items["img"].numpy(), (GREYS > 127) * 255)
+    assert card.data_hash == AS_BYTES["truth values"][1]
+
+
+def test_only_greys_that_rounding_put_outside_are_changed(card_of):
+    """Stored as floats, they become 0 and 1. All others keep every bit, and so -0.0 its sign."""
+    inside = (DEEP / 4095).astype(np.float32)
+    inside[0, 0, 0, :4] = -0.0, 1e-40, np.nextafter(np.float32(1), np.float32(0)), 1
+    beyond = inside.copy()
+    beyond[0, 0, 1, :3] = np.nextafter(np.float32(1), np.float32(2)), -1e-6, -1e-40
+    card_of(pictures(beyond))
+    seen = user_data.load(HERE).train.items["img"].numpy()
+    assert seen[0, 0, 1, :3].tolist() == [1, 0, 0]
+    seen[0, 0, 1, :3] = inside[0, 0, 1, :3]
+    assert seen.tobytes() == inside.tobytes()
 
 
 @pytest.mark.parametrize("case", AS_BYTES)

@@ -79,6 +79,31 @@ def test_tensors_at_a_scale_that_makes_them_black_are_refused(tmp_path, scale, f
     assert not unnamed(caught.value, "train/m0.pt", *found, 255)
 
 
+@pytest.mark.parametrize("beyond", [1 + 2**-23, -1e-6])
+def test_greys_that_rounding_put_outside_are_black_and_white(tmp_path, beyond):
+    """Tensors with such greys in place of 0 or 1 are built to the same arrays."""
+    put_tensors(tmp_path / "plain" / "PolyMNIST", lambda x: x.float() / 255)
+    put_tensors(tmp_path / "rounded" / "PolyMNIST", lambda x: torch.where(x == 255 * (beyond > 0), beyond, x.float() / 255))
+    assert polymnist.load("original", tmp_path / "rounded").hash == polymnist.load("original", tmp_path / "plain").hash
+
+
+@pytest.mark.parametrize(
+    ("scale", "greys", "clips"),
+    [
+        (lambda x: x / 255 * 1.000002, (0, 1.000002), True),
+        (lambda x: x / 255 * 1.02 - 0.01, (-0.01, 1.01), True),
+        (lambda x: x / 255 * 1.05, (0, 1.05), False),
+    ],
+)
+def test_greys_outside_are_told_with_the_digits_that_show_it(tmp_path, scale, greys, clips):
+    """The line advises to clip them if they are at most one hundredth outside."""
+    put_tensors(tmp_path / "PolyMNIST", lambda x: scale(x.double()))
+    with pytest.raises(DataError) as caught:
+        polymnist.load("original", tmp_path)
+    assert not unnamed(caught.value, "train/m0.pt", *greys)
+    assert ("x.clip(0, 1)" in str(caught.value)) == clips
+
+
 def test_what_is_there_is_named(tmp_path):
     """If the folder has none of the forms, the line has the first few names and how many more."""
     for n in range(8):

@@ -16,7 +16,8 @@ from mopoe_core.metric_names import Epoch
 from mopoe_core.networks import stacked_modules
 from mopoe_core.networks.networks import Encoder
 from mopoe_core.networks.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
-from mopoe_core.networks.stacked_modules import NotStackable, check_network
+from mopoe_core.networks.stacked_modules import NotStackable, check_network, joined, stack
+from mopoe_core.random_streams import GlobalStream
 from mopoe_core.storage.local_path import LocalPath
 from mopoe_core.training import stacked_training
 from mopoe_core.training.run import Run
@@ -418,9 +419,74 @@ def test_out_of_memory_halves_the_stack(toys, tmp_path, monkeypatch):
         assert torch.allclose(weights(one.model), weights(other.model), rtol=1e-5, atol=1e-6)
 
 
+def test_the_trials_of_a_stack_share_one_copy_of_the_training_data(toys, tmp_path, monkeypatch):
+    """On a GPU, moving data that are there already copies nothing. Here a device is played that copies what was not moved yet."""
+    moved: list[Split] = []
+
+    def to(split, device):
+        if not any(split.items is known.items for known in moved):
+            items = {name: values.clone() for name, values in split.items.items()}
+            moved.append(replace(split, items=items))
+            return moved[-1]
+        return split
+
+    monkeypatch.setattr(Split, "to", to)
+    trained(members(tmp_path, *[{}] * 3, epochs=1), toys)
+    assert len(moved) == 1
+
+
 def test_what_does_not_stack_is_named(toys, tmp_path, monkeypatch):
     """A network with a layer norm is refused by the layer's name, and is unharmed; another number of epochs is refused too."""
     with pytest.raises(NotStackable, match="LayerNorm"):
         check_network(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)))
     with pytest.raises(ValueError, match="differ"):
         trained([*members(tmp_path, {}), Member(config(epochs=2), 1, tmp_path / "1.pt")], toys)
+
+
+def test_a_layer_used_twice_in_a_network_does_not_stack():
+    """Its two names would get two copies, which train apart. The same holds for a batch norm without weights, and not for ReLUs."""
+    twice, norm, rectified = nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False), nn.ReLU()
+    for layer, name in ((twice, "2.weight"), (norm, "2.running_mean")):
+        with pytest.raises(NotStackable, match=name):
+            check_network(nn.Sequential(layer, rectified, layer, rectified))
+    check_network(nn.Sequential(nn.Linear(3, 3), rectified, nn.Linear(3, 3), rectified))
+
+
+@pytest.mark.parametrize("normed", [nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm])
+def test_a_network_whose_weights_are_computed_does_not_stack(normed):
+    """A stack holds a layer's own weights only."""
+    with pytest.raises(NotStackable):
+        check_network(nn.Sequential(normed(nn.Linear(3, 3))))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Dropout(0.5), (6, 4, 3, 3)),
+        (nn.Dropout(0.5), (6, 4)),
+        (nn.Dropout2d(0.5), (6, 4, 3, 3)),
+        (nn.Dropout2d(0.5), (6, 4, 5)),
+        (nn.Dropout2d(0.5), (6, 4)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
+)
+@pytest.mark.parametrize("order", ["contiguous", "channels last", "transposed"])
+@pytest.mark.filterwarnings("ignore:dropout2d:UserWarning")
+def test_dropout_drops_in_a_stack_what_it_drops_alone(layer, shape, order):
+    """Whatever the axes and the order of the memory are: torch draws in that order."""
+    x = torch.rand(shape)
+    if order == "transposed":
+        x = x.transpose(0, 1).contiguous().transpose(0, 1)
+    if order == "channels last" and len(shape) == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    alone = []
+    for stream in _two_streams():
+        with stream.entered():
+            alone.append(layer(x))
+    together = stack([layer, layer], _two_streams())(joined([x, x], x))
+    assert torch.equal(together, torch.stack(alone))
+
+
+def _two_streams():
+    """Two streams at their beginning."""
+    return [GlobalStream(CPU, seed, "dropout") for seed in (0, 1)]
