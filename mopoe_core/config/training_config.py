@@ -84,8 +84,8 @@ class TrainingConfig(BaseModel):
     reconstruction_weights: Annotated[Literal["size", "equal"] | tuple[Weight, ...], Role.STACKABLE | Role.LABELLED] = "size"
     """`size`: the largest modality's size divided by this modality's (Appendix B); `equal`: 1 each; or a weight for each modality."""
     missing: Annotated[Number, Role.STACKABLE | Role.LABELLED] = Field(default=0.0, ge=0, lt=1)
-    """Probability p with which an entry (example, modality) of the training set is hidden. An example that loses all M modalities gets one
-    back, so that a share of p - p^M / M is hidden."""
+    """Probability p with which an entry (example, modality) of the training set is hidden. An example that loses all M modalities gets
+    one back, so that a share of p - p^M / M is hidden."""
     epochs: Annotated[Whole, Role.SIZE | Role.SPEEDLESS] = Field(default=150, ge=1, le=1_000_000)
     """Passes over the training examples."""
     batch_size: Annotated[Whole, Role.NONE] = Field(default=256, ge=1)

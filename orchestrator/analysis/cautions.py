@@ -4,7 +4,7 @@ Collapsed trials have their own sentences in `collapse`.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,7 +29,6 @@ falls by a share of 0.1 in its last tenth. One that halves its distance to the e
 ERRORS = 2.0
 """Monte-Carlo standard errors by which a coherence must be above chance."""
 MOST_NAMED = 4
-SHARE = metric_names.UNITS[metric_names.COHERENCE]
 
 
 def sentences(analysis: SweepAnalysis) -> list[str]:
@@ -118,27 +117,45 @@ def _joint_at_chance(part: GroupAnalysis, results: Sequence[TrialResult], names:
 
 
 def _conditional_at_chance(part: GroupAnalysis, results: Sequence[TrialResult], names: Mapping[str, str]) -> str:
-    """Looks only at targets that are not in the given subset. For these, chance is the share of the commonest class."""
-    levels = {result.trial.cell.id: max(shares) for result in results if (shares := chance.label_shares(result))}
-    table = part.table
-    is_conditional = (table["kind"] == metric_names.COHERENCE) & (table["unit"] == SHARE) & (table["target"] != "")
-    at_chance: dict[str, list[str]] = {}
-    for row in _rows(table[is_conditional & (table["n"] > 0)]):
-        is_in_subset = row.target in row.subset.split(".")
-        if row.cell_id in levels and not is_in_subset and _is_at_chance(row, levels[row.cell_id]):
-            at_chance.setdefault(row.cell_id, []).append(f"{row.subset} → {row.target}")
+    """Names an attribute only if the mean over all attributes is above chance."""
+    result_of = {result.trial.cell.id: result for result in results if chance.label_shares(result)}
+    at_chance = list(_rows_at_chance(part, result_of))
     if not at_chance:
         return ""
-    arrows = list(dict.fromkeys(arrow for of_cell in at_chance.values() for arrow in of_cell))
-    level = max(levels[cell_id] for cell_id in at_chance)
+    levels = {(f"{row.subset} → {row.target}", row.attribute): level for row, level in at_chance}
+    named = {
+        f"{arrow} {attribute}".rstrip(): level
+        for (arrow, attribute), level in levels.items()
+        if not attribute or (arrow, "") not in levels
+    }
+    has_attributes = any(result.trial.config.attributes for result in result_of.values())
+    share = "the attributes' shares" if has_attributes else "the share of the commonest class"
     return (
-        f"Conditional coherence is no better than the share of the commonest class ({level:.3f}) in "
-        f"{_named(part.group.cells, at_chance, names)}, for {first_of(arrows, MOST_NAMED)}."
+        f"Conditional coherence is no better than {share} ({_span(named.values())}) in "
+        f"{_named(part.group.cells, [row.cell_id for row, _ in at_chance], names)}, for {first_of(list(named), MOST_NAMED)}."
     )
 
 
+def _rows_at_chance(part: GroupAnalysis, result_of: Mapping[str, TrialResult]) -> Iterator[tuple[Any, float]]:
+    """Yields each conditional coherence at chance, with the level of chance, for targets that are not in the given subset.
+
+    `result_of` has a trial that reports the test examples' classes, by the id of its cell.
+    """
+    table = part.table
+    is_conditional = (table["kind"] == metric_names.COHERENCE) & (table["target"] != "")
+    for row in _rows(table[is_conditional & (table["n"] > 0) & table["cell_id"].isin(result_of)]):
+        level = chance.conditional_coherence(result_of[row.cell_id], row.attribute)
+        if level is not None and row.target not in row.subset.split(".") and _is_at_chance(row, level):
+            yield row, level
+
+
+def _span(levels: Collection[float]) -> str:
+    """Returns the lowest and the highest level; one number if these are equal."""
+    return " to ".join(dict.fromkeys(f"{level:.3f}" for level in (min(levels), max(levels))))
+
+
 def _rows(table: pd.DataFrame) -> Iterable[Any]:
-    return table[["cell_id", "subset", "target", "mean", "mc_error"]].itertuples(index=False)
+    return table[["cell_id", "subset", "target", "attribute", "mean", "mc_error"]].itertuples(index=False)
 
 
 def _is_at_chance(row: Any, level: float) -> bool:

@@ -38,6 +38,20 @@ def joint_coherence(result: TrialResult) -> float | None:
     return agreement([shares] * len(config.modalities), bool(config.attributes)) if shares else None
 
 
+def conditional_coherence(result: TrialResult, attribute: str = "") -> float | None:
+    """Returns the conditional coherence of a generator that ignores the given modalities; None if the trial does not report the classes.
+
+    For classes, it is the share of the commonest class. If labels are attributes, coherence is an average precision. Scores that know
+    nothing have an average precision of the `attribute`'s share; without an attribute, of the mean share over all attributes.
+    """
+    shares, attributes = label_shares(result), result.trial.config.attributes
+    if not shares:
+        return None
+    if not attributes:
+        return max(shares)
+    return shares[attributes.index(attribute)] if attribute else mean(shares)
+
+
 def _shares(result: TrialResult, prefix: str) -> list[float]:
     config = result.trial.config
     shares = [result.value(f"{prefix}/{name}") for name in metric_names.class_names(config.attributes, config.card.classes)]

@@ -52,14 +52,13 @@ def _audit(recorded: TrialResult, ledger: Ledger, trainer: Foreground) -> Verdic
 
 
 def _check_files(recorded: TrialResult, ledger: Ledger) -> None:
-    """Raise DamagedError or CheckpointError if the checkpoint or a picture is not the one that the result names.
+    """Raise DamagedError or CheckpointError if the checkpoint or a picture is not the one that the result names, or is lost.
 
     A result of an earlier version names neither. Then the checkpoint must name the trial, and have the same epochs as the result.
     """
     folder, trial = ledger.folder(recorded.trial), recorded.trial
     has_checkpoint = artifact_check.check_checkpoint(folder, ledger.checkpoint(trial), recorded)
-    for path in ledger.samples(trial).values():
-        artifact_check.check_picture(path, recorded)
+    artifact_check.check_pictures(folder, ledger.samples(trial), recorded)
     if not has_checkpoint or recorded.checkpoint is not None:
         return
     from mopoe_core.training.checkpoint import history_in

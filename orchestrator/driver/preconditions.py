@@ -122,8 +122,8 @@ def _check_likelihood(spec: SweepSpec, plan: Plan) -> None:
     for config in (*untried, *_corners(spec)):
         if config.likelihood != default and not config.card.takes_likelihood:
             raise SpecError(
-                f"likelihood: {config.likelihood!r} has no effect on {config.dataset}, whose modalities have each their own; leave it out, "
-                "or set `likelihood` in `OwnModality`"
+                f"likelihood: {config.likelihood!r} has no effect on {config.dataset}, whose modalities have each their own; "
+                "leave it out, or set `likelihood` in `OwnModality`"
             )
 
 

@@ -61,10 +61,15 @@ def surplus(spec: SweepSpec, storage: AnyPath, snapshot: Snapshot | None = None)
 
 
 def delete(surplus: Surplus, storage: AnyPath) -> None:
-    """Delete the surplus. Records first that each checkpoint is deleted, so that it does not count as lost."""
+    """Delete the surplus. Records first that each checkpoint is deleted, so that it does not count as lost.
+
+    A checkpoint may still be in its attempt's folder, beside the pictures, which stay. So they are first moved to their place.
+    """
     ledger = Ledger(storage)
     for trial in surplus.trials:
+        ledger.publish(trial)
         _note_deleted(trial, ledger, "no front has use for it")
+        ledger.layout.trial(trial.id).checkpoint.unlink(missing_ok=True)
     for path in (*surplus.paths, *surplus.links):
         path.unlink(missing_ok=True)
     for path in surplus.leftovers:

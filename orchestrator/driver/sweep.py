@@ -191,6 +191,8 @@ def _run_and_report(
             stop_reason = run_missing(spec, plan, ledger, tracker, provenance.commit(), lease, execute)
         snapshot = _current(snapshot, spec, ledger)
         lease.check()
+        for trial in snapshot.unpublished:  # a worker died in this command, after its result and before it had moved its files
+            ledger.publish(trial)
         report = report_step.bring_up_to_date(report_step.gather(snapshot, ledger), ledger, Options(command))
     except KeyboardInterrupt:  # the user does not want to wait; the first Ctrl-C in training only stops the trials
         patience_seconds = HASTY_SECONDS

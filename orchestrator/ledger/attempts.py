@@ -5,18 +5,23 @@ own attempt's folder, which nobody reads any more. A result is created only if t
 folder of its attempt, and only the files of that folder become the trial's.
 """
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mopoe_core.storage.durability import sync
+from mopoe_core.storage.file_facts import size_if_there
 from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.whole_files import copy
 from orchestrator.errors import DamagedError
 from orchestrator.ledger import records
-from orchestrator.ledger.layout import CHECKPOINT, CHECKPOINTS, TrialFolder
+from orchestrator.ledger.integrity import artifact_check
+from orchestrator.ledger.layout import CHECKPOINT, CHECKPOINTS, OF_TRAINING, TrialFolder
 from orchestrator.ledger.records import Identity
+from orchestrator.ledger.result import checkpoint_digest
 from orchestrator.spec.trial import Trial
 
 TOKEN_DIGITS = 8
@@ -105,18 +110,24 @@ def _epochs(trial: Trial, folder: AnyPath) -> int:
 
 
 def publish(trial_folder: TrialFolder, files: str) -> None:
-    """Copy the files that a result names to the trial's folder, then remove the files of all attempts. May be interrupted and repeated.
+    """Copy the files that a result names to the trial's folder, then clear the attempts. May be interrupted and repeated.
 
-    The checkpoint is copied last, and nothing is removed before. Until it is there, the attempt's folder has everything.
+    `files` is the attempt's folder as the result names it; empty if the trial has no files. The checkpoint is copied last, and nothing is
+    removed before. Until it is there, the attempt's folder has everything.
     """
-    attempt_folder = trial_folder.path / files
-    with suppress(FileNotFoundError):  # another process publishes the same trial, and has just removed the attempt's files
+    if files:
+        _copy_to_trial(trial_folder.path / files, trial_folder)
+    _clear(trial_folder, files)
+
+
+def _copy_to_trial(attempt_folder: AnyPath, trial_folder: TrialFolder) -> None:
+    # There is nothing to copy if another process publishes the same trial and has just removed the files, or if the trial was reset.
+    with suppress(FileNotFoundError):
         for picture in listed(attempt_folder, "*.png"):
             copy(picture, trial_folder.samples / picture.name)
         copy(attempt_folder / CHECKPOINT, trial_folder.checkpoint)
     for folder in (trial_folder.samples, trial_folder.path):  # before anything is removed
         _sync(folder)
-    clear(trial_folder)
 
 
 def secure(attempt: Attempt) -> None:
@@ -130,14 +141,59 @@ def _sync(folder: AnyPath) -> None:
         sync(folder)
 
 
-def clear(trial_folder: TrialFolder) -> None:
-    """Remove the files of all attempts at a trial that has a result; the records of the attempts stay."""
-    for name in CHECKPOINTS[1:]:
+def _clear(trial_folder: TrialFolder, files: str) -> None:
+    """Remove the files of the attempts up to the one with the result; the records of the attempts stay.
+
+    Does nothing unless the trial's result names `files`, and the trial's folder has them. This process may have stood still, and the
+    trial may have been reset since. The files are listed before that look. So those of an attempt that begins later are not among them.
+    """
+    paths = trial_folder.attempt_files()
+    result = _result_in(trial_folder)
+    if result is None or result.get("files", "") != files or not _is_published(trial_folder, result):
+        return
+    for name in OF_TRAINING:
         (trial_folder.path / name).unlink(missing_ok=True)
-    files = trial_folder.attempt_files()
-    for path in files:
+    of_ended = [path for path in paths if _number(path.parent) <= result["attempts"]]
+    for path in of_ended:
         path.unlink(missing_ok=True)
-    for folder in dict.fromkeys(path.parent for path in files):
+    for folder in dict.fromkeys(path.parent for path in of_ended):
         if isinstance(folder, Path):
             with suppress(OSError):  # another worker has just written into the folder: it stays until `gc` removes it
                 folder.rmdir()
+
+
+def unneeded(paths: Sequence[AnyPath], trial_folder: TrialFolder) -> list[AnyPath]:
+    """Returns those of these files of training that a trial with a result does not need.
+
+    It needs those of the attempt that the result names until the trial's folder has them. Returns none if the result cannot be read.
+    """
+    result = _result_in(trial_folder)
+    if result is None:
+        return []
+    needed_folder = None if _is_published(trial_folder, result) else trial_folder.path / result["files"]
+    return [path for path in paths if path.parent != needed_folder]
+
+
+def _result_in(trial_folder: TrialFolder) -> dict[str, Any] | None:
+    """Returns the content of the result's record; None if it is missing or damaged."""
+    with suppress(DamagedError):
+        return records.read(trial_folder.result, Identity("result", trial_folder.path.name))
+    return None
+
+
+def _is_published(trial_folder: TrialFolder, result: Mapping[str, Any]) -> bool:
+    """Returns whether the trial's folder has the files that its result names, except a checkpoint that was deleted on purpose."""
+    if not result.get("files"):
+        return True
+    named, samples = checkpoint_digest(result), result.get("samples")
+    if named is not None:
+        size = size_if_there(trial_folder.checkpoint)
+        if artifact_check.lost(trial_folder.path, trial_folder.path.name, named, size):
+            return False
+    return not samples or {path.stem for path in listed(trial_folder.samples, "*.png")}.issuperset(samples)
+
+
+def _number(attempt_folder: AnyPath) -> float:
+    """Returns the number in the name of an attempt's folder; infinity, which no attempt has, if the name has none."""
+    number = attempt_folder.name.partition("-")[0]
+    return int(number) if number.isdecimal() else float("inf")

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from mopoe_core.config.training_config import RECIPE, TrainingConfig
 from mopoe_core.data.cards import is_own
 from mopoe_core.metric_names import Metric
-from mopoe_core.storage.folders import listed, move_folder
+from mopoe_core.storage.folders import move_folder
 from mopoe_core.storage.local_path import LocalPath
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
@@ -94,7 +94,7 @@ class Ledger:
 
     def samples(self, trial: Trial) -> dict[str, AnyPath]:
         """Returns the pictures of generated samples by name."""
-        return {path.stem: path for path in listed(self.layout.trial(trial.id).samples, "*.png")}
+        return self.of(trial).samples()
 
     def stamp(self, trial: Trial) -> str:
         """Returns a checksum of the trial's result without parsing it; empty if the trial has not ended."""
@@ -230,20 +230,16 @@ class Ledger:
         content = {**result.as_record(), "files": files}
         if not records.first(trial_records.folder.result, trial_records.identity("result", attempt=result.attempts), content):
             return False
-        self._publish(result.trial, files)
+        attempts.publish(trial_records.folder, files)
         return True
 
     def publish(self, trial: Trial) -> None:
-        """Move the files that a trial's result names to the trial's folder, if its worker did not, and remove those of all attempts."""
-        self._publish(trial, str((self.of(trial).result() or {}).get("files", "")))
+        """Move the files that a trial's result names to the trial's folder, if its worker did not, and remove those of its attempts.
 
-    def _publish(self, trial: Trial, files: str) -> None:
-        folder = self.layout.trial(trial.id)
-        if files:
-            attempts.publish(folder, files)
-        else:
-            attempts.clear(folder)
-        folder.note("progress").unlink(missing_ok=True)
+        Does nothing if the trial has no result: it may have been reset since the caller saw one.
+        """
+        if (result := self.of(trial).result()) is not None:
+            attempts.publish(self.layout.trial(trial.id), str(result.get("files", "")))
 
     def set_aside(self, trial: Trial, among: str = "damaged") -> AnyPath:
         """Move a trial's folder into the folder `among` of storage, so that it can be trained anew. Returns its new path."""

@@ -51,6 +51,12 @@ class Snapshot:
         """The results of the trials that have ended, in the order of the trials. Raises DamagedError as `states` does."""
         return tuple(result for trial in self.trials if (result := self.result(trial)) is not None)
 
+    @property
+    def unpublished(self) -> tuple[Trial, ...]:
+        """The trials whose files still have to be moved from their attempt's folder to the trial's folder."""
+        readings = ((trial, self.readings[trial.id]) for trial in self.trials)
+        return tuple(trial for trial, reading in readings if isinstance(reading, Known) and reading.state.unpublished)
+
     @cached_property
     def stamps(self) -> Mapping[str, str]:
         """A checksum of each trial's result by trial id; empty if there is no result. Raises DamagedError as `states` does."""

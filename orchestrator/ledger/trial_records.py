@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mopoe_core.storage.file_facts import size_if_there
+from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.errors import DamagedError, MisplacedError
 from orchestrator.ledger import attempts, records
@@ -116,6 +117,14 @@ class TrialRecords:
             if unpublished_size is not None:
                 return unpublished, unpublished_size
         return self.folder.checkpoint, size
+
+    def samples(self) -> dict[str, AnyPath]:
+        """Returns the pictures of generated samples by name. They may still be in the folder of the attempt that the result names."""
+        result = self.result() if self.folder.attempt_files("*.png") else None
+        files = result.get("files") if result else None
+        # First the attempt's, which may be moved in the meantime: none of them is missed.
+        of_attempt = listed(self.folder.path / files, "*.png") if files else []
+        return {path.stem: path for path in (*of_attempt, *listed(self.folder.samples, "*.png"))}
 
     def check(self) -> None:
         """Raise DamagedError if any record is another trial's, or if the record `stack` was cut."""

@@ -123,7 +123,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
     claims = paper.claims if _has_seeds_for_claims(analysis) else ()
     spec, planned = analysis.spec, analysis.spec.trials
     fronts = [_shown_front(contents, part, planned, folder) for part in parts]
-    pictured = picture_section.pictured(spec, contents.results, parts[0].front)
+    pictured = picture_section.pictured(spec, analysis.results, parts[0].front)
     return {
         "fronts": fronts,
         "objectives": spec.objectives,
@@ -132,7 +132,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "search_figures": [figures.embedded(path, path.stem) for path in (search.shown if search else ())],
         "parts": parts,
         "proposed_ids": [proposed.cell.id for proposed in contents.proposed],
-        "shown": lambda entry: with_minus(tables.shown(entry)),
+        "shown": lambda entry, n: with_minus(tables.shown(entry, n)),
         "spelled": spelled,
         "seeds": contents.seeds,
         "proper": proper,
@@ -152,7 +152,9 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
         "paper_figures": [(path.stem, path) for path in paper.figures.values() if path.suffix != ".csv"],
         "samples": heat_map_section.sample_count(analysis.cells),
         "class_tables": [
-            table for part in parts for table in classes_section.tables(part.group.cells, analysis.seeds, contents.results)
+            table
+            for part in parts
+            for table in classes_section.tables(part.group.cells, analysis.seeds, part.group.results, part.group.label)
         ],
         "heat_maps": heat_map_section.of_groups([(part.group, part.table) for part in parts]),
         "sample_tables": picture_section.tables(spec, pictured, contents.samples, [part.group for part in parts]),

@@ -93,7 +93,7 @@ def write(
     beside = beside or Beside()
     grouped = groups_of(spec, results)
     analysis = group_section.analysed(spec, grouped)
-    collapsed = collapse.by_cell(results)
+    collapsed = collapse.by_cell(analysis.results)
     parts = [group_section.make(spec, group) for group in analysis.groups]
     search = searched = None
     if spec.search is None:

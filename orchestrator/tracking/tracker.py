@@ -47,6 +47,9 @@ class Tracker(Protocol):
         Remove points that the ledger does not have: after a crash, epochs may have been trained again.
         """
 
+    def withdraw(self, trial: Trial) -> None:
+        """Delete the run of a trial that has no attempt in the ledger, because the trial was reset. Do nothing if there is no run."""
+
     def summarise(self, summary: CellSummary, marks: Mapping[str, str] | None = None) -> None:
         """Write a summary into its cell's run. `marks` has the marks of the cell's trials by id, if they are known."""
 
@@ -54,7 +57,10 @@ class Tracker(Protocol):
         """Write a summary into the run of the whole sweep."""
 
     def close(self) -> None:
-        """End runs that still seem to be in training. Called last; a later sweep opens the tracker again."""
+        """End runs that still seem to be in training, and tell apart those of trials and cells that the sweep no longer has.
+
+        Called last; a later sweep opens the tracker again.
+        """
 
     def note_whole(self, digest: str) -> None:
         """Store a digest that says that the runs are complete; an empty digest removes it."""

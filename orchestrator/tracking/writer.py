@@ -194,7 +194,7 @@ class Writer(Observer):
         if not attempt("experiment", self._connected) or self._has(whole):
             return
         jobs: list[tuple[str, Callable[[], None]]] = [
-            *((f"trial {trial_id}", partial(self._write_trial, trial_id, mark)) for trial_id, mark in marks.items() if mark),
+            *((f"trial {trial_id}", partial(self._write_trial, trial_id, mark)) for trial_id, mark in marks.items()),
             *((f"cell {summary.cell.id}", partial(self._write_cell, summary, marks)) for summary in summaries),
             *([(f"sweep {sweep.name}", partial(self._write_sweep, sweep))] if sweep else []),
             ("closing", self._close_runs),
@@ -222,7 +222,11 @@ class Writer(Observer):
         return tracker.whole == whole and not (tracker.opened or self._look or self._anew)
 
     def _write_trial(self, trial_id: str, mark: str) -> None:
-        self._opened().project(self._trials[trial_id], mark)
+        trial = self._trials[trial_id]
+        if mark:
+            self._opened().project(trial, mark)
+        else:
+            self._opened().withdraw(trial)
 
     def _write_cell(self, summary: CellSummary, marks: Mapping[str, str]) -> None:
         self._opened().summarise(summary, marks)

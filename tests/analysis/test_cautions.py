@@ -1,16 +1,18 @@
 """What a sweep's numbers cannot show is said, and nothing is said of a sweep whose numbers can."""
 
+import itertools
 import math
 from dataclasses import replace
 
 import pytest
 
-from mopoe_core.metric_names import Epoch
+from mopoe_core.metric_names import AVERAGE_PRECISION, Epoch
 from orchestrator.analysis import cautions
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.analysis.sweep_analysis import analyse
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, PAGE, grid_results, metric, result
+from tests.support.naming import names, unnamed
 
 TRAINED = [100.0 * 0.5**epoch + 5 for epoch in range(20)]
 
@@ -115,6 +117,50 @@ def test_conditional_coherence_is_held_against_the_commonest_class():
     assert "svhn → svhn" not in sentence
     assert "(0.190)" in sentence
     assert "beta=2.5" not in sentence
+
+
+FACES = {"base": {"dataset": "celeba", "networks": "small"}, "grid": {"model": ["mvae", "mopoe"]}}
+
+
+def faces(precision_of):
+    """Results on CelebA. `precision_of` has the average precision of each name of a coherence; labels are two fifths of the first
+    attribute, and one fifth of each other.
+    """
+    made = []
+    for of, seed in itertools.product(parse(PAGE | FACES).cells, range(3)):
+        shares = {f"labels/{name}": 0.2 + 0.2 * (not place) for place, name in enumerate(of.config.attributes)}
+        one = with_losses(result(of, seed, {COHERENCE: 0.9, LIKELIHOOD: -1900.0} | shares), TRAINED)
+        judged = []
+        for name, value in precision_of(of).items():
+            kind, subset, target, *attribute = name.split("/")
+            judged.append(
+                replace(metric(name, value), subset=subset, target=target, attribute="".join(attribute), unit=AVERAGE_PRECISION)
+            )
+        made.append(replace(one, metrics=(*one.metrics, *judged)))
+    return made
+
+
+def test_a_mean_average_precision_is_held_against_the_mean_share_of_the_attributes():
+    """A value up to two Monte-Carlo errors above it, 0.02, is at chance; a target that is given does not count."""
+    low = {"coherence/image/text": 0.22, "coherence/text/image": 0.4, "coherence/image.text/text": 0.2}
+    high = {name: 0.4 for name in low}
+    attributes = len(parse(PAGE | FACES).cells[0].config.attributes)
+    mean_share = (0.4 + 0.2 * (attributes - 1)) / attributes
+    (sentence,) = said(faces(lambda of: low if of.config.model == "mvae" else high), **FACES)
+    assert names(sentence, "image → text", f"({mean_share:.3f})", "mvae")
+    assert unnamed(sentence, "text → image", "mopoe") == ["text → image", "mopoe"]
+    assert said(faces(lambda of: high), **FACES) == []
+
+
+def test_an_attributes_average_precision_is_held_against_its_own_share():
+    """One of 0.35 is above chance for an attribute that a fifth of the examples have, and not for one that two fifths have."""
+    first, second = parse(PAGE | FACES).cells[0].config.attributes[:2]
+    (sentence,) = said(faces(lambda of: {f"coherence/image/text/{name}": 0.35 for name in (first, second)}), **FACES)
+    assert names(sentence, f"image → text {first}", "(0.400)")
+    assert second not in sentence
+    (of_all,) = said(faces(lambda of: {"coherence/image/text": 0.2, f"coherence/image/text/{first}": 0.35}), **FACES)
+    assert names(of_all, "image → text")
+    assert first not in of_all
 
 
 def test_cells_that_are_not_above_the_reference_are_named():

@@ -1,6 +1,7 @@
 """A generator that shows one class is named as collapsed: the rule on closed forms, on decoders, and wherever cells are shown."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from mopoe_core.metric_names import LABELS
 from mopoe_core.metrics.classifiers import Classifiers
 from mopoe_core.metrics.evaluation import evaluate
 from orchestrator.analysis import chance, collapse
+from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.monitor.live_state import StorageWatch, condensed
 from orchestrator.report.sections import classes_section
@@ -214,6 +216,34 @@ def test_the_table_has_means_over_seeds_and_dashes_for_earlier_results():
     by_chance = (0.01 + 0.98**3 + 9 * (0.02 / 9) ** 3) / 2
     assert rows[BAD] == ("2/2", "0.645", f"{by_chance:.3f}", *[f"{mean:.2f}; most: 3 (54%)"] * 3, "1/2")
     assert rows["test examples"] == ("", "", "0.010", *["10.00; most: 0 (10%)"] * 3, "")
+
+
+def test_tables_of_groups_that_differ_in_their_data_have_different_headings(tmp_path, undrawn):
+    """Each table stands below the label of its group."""
+    found = [
+        result(trial.cell, trial.seed, values(EVEN), data_hash="A" * 16 if trial.config.beta == 1 else "B" * 16)
+        for trial in SPEC.trials
+    ]
+    page = written(tmp_path, found, **RAW).page.read_text()
+    section = page.partition('<h2 id="classes">')[2].partition("<h2")[0]
+    assert section.count("<table") == 2
+    assert re.findall("<h4>(.*?)</h4>", section) == [group.label for group in groups_of(SPEC, found).groups]
+
+
+def test_a_trial_that_is_set_aside_counts_nowhere(tmp_path, undrawn):
+    """The collapsed trial of a cell was measured by another classifier: no table of classes, collapse or sample is of it."""
+    (odd,) = (trial for trial in SPEC.trials if (trial.config.model, trial.config.beta, trial.seed) == ("mopoe", 5, 0))
+    found = [result(trial.cell, trial.seed, values(EVEN, coherence=0.3)) for trial in SPEC.trials if trial != odd]
+    collapsed = result(odd.cell, 0, values(dominated(1.0), coherence=1.0))
+    found.append(replace(collapsed, provenance={**collapsed.provenance, "classifiers": {"hash": "other"}}))
+    assert list(collapse.by_cell(found)) == [odd.cell.id]
+    paths = written(tmp_path, found, **RAW)
+    page = paths.page.read_text()
+    assert re.findall(rf"<tr><td>{proper(BAD)}</td><td>(\d/\d)</td><td>([\d.]+)</td>", page) == [("1/2", "0.300")]
+    assert re.findall(rf"<th>{proper(BAD)}, seed (\d)</th>", page)[:1] == ["1"]
+    assert not names(page.replace("\n", " "), "collapsed in 1 of 2 seeds")
+    assert "collapsed" not in paths.summary
+    assert not any("collapsed" in warning for warning in paths.overview.warnings)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,16 @@
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
+from mopoe_core.storage.file_facts import Digest
 from mopoe_core.storage.whole_files import write_text
 from orchestrator.driver import retention
 from orchestrator.errors import SpecError
-from orchestrator.ledger import sweep_records
+from orchestrator.ledger import attempts, sweep_records
+from orchestrator.ledger.attempts import Attempt
 from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import leftovers
@@ -104,6 +107,29 @@ def test_a_checkpoint_in_use_and_young_leftovers_stay(tmp_path):
         surplus = retention.surplus(spec, tmp_path)
         assert surplus.trials == (beaten[1],)
         assert [path for path in surplus.leftovers if path.is_relative_to(tmp_path)] == [old]
+
+
+def test_pictures_that_were_not_moved_stay_when_the_checkpoint_beside_them_is_deleted(tmp_path, monkeypatch):
+    """A worker died between the result of a beaten cell and the move of its files. Its pictures move to their place."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec, leave=spec.trials[-1])
+    trial = spec.trials[-1]
+    attempt = Attempt.of(ledger.folder(trial), 1, "worker-a")
+    write_text(attempt.checkpoint, "weights")
+    write_text(attempt.folder / "joint.png", "picture")
+    of_trial = result(trial.cell, trial.seed, {COHERENCE: 0.1, LIKELIHOOD: -30.0})
+    named = replace(of_trial, checkpoint=Digest.of(b"weights"), samples={"joint": Digest.of(b"picture").sha256})
+    (ledger.folder(trial) / "checkpoint.pt").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(attempts, "publish", lambda *_: None)
+        ledger.record(named, attempt)
+    assert ledger.state(trial).unpublished
+    surplus = retention.surplus(spec, tmp_path)
+    assert trial in surplus.trials
+    retention.delete(surplus, tmp_path)
+    assert {name: path.read_text() for name, path in ledger.samples(trial).items()} == {"joint": "picture"}
+    assert [*ledger.folder(trial).rglob("checkpoint.pt")] == []
+    assert (ledger.state(trial).lost, ledger.state(trial).has_checkpoint) == ("", False)
 
 
 def test_a_sweep_is_remembered_with_its_scale_and_without_its_storage(tmp_path):

@@ -16,8 +16,10 @@ from mopoe_core.storage.whole_files import write_bytes
 from mopoe_core.training import checkpoint
 from mopoe_core.training.checkpoint import FORMAT
 from orchestrator.execution import plan as planning
-from orchestrator.ledger import attempts
+from orchestrator.ledger import attempts, records
 from orchestrator.ledger.attempts import Attempt, adopt
+from orchestrator.ledger.integrity import artifact_check
+from orchestrator.ledger.layout import TrialFolder
 from orchestrator.ledger.ledger import Ledger
 from tests.support.builders import COHERENCE, cell, result
 from tests.support.naming import naming
@@ -120,6 +122,96 @@ def test_moving_files_to_their_place_may_be_cut_anywhere(ledger, monkeypatch):
     assert step > 5
 
 
+def unmoved(ledger, monkeypatch, worker="worker-a"):
+    """An attempt whose worker recorded its result and stands still before it moves its files; and what that worker does next."""
+    attempt, left = begun(ledger, worker), []
+    with monkeypatch.context() as patched:
+        patched.setattr(attempts, "publish", lambda *words: left.append(words))
+        assert ledger.record(named(attempt), attempt)
+    assert ledger.state(TRIAL).unpublished
+    return attempt, lambda: attempts.publish(*left[0])
+
+
+def files_in(attempt):
+    """The content of an attempt's files by name."""
+    return {path.name: path.read_bytes() for path in attempt.folder.glob("*")}
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_worker_that_stood_still_while_its_trial_was_reset_removes_nothing_of_the_next_attempt(ledger, monkeypatch, has_ended):
+    """It may stand still before any step of moving its files. The next attempt trains, or has ended and moved its own files."""
+    for step in range(100):
+        here = Ledger(ledger.storage / f"step{step}")
+        _, move_files = unmoved(here, monkeypatch)
+        steps, after = itertools.count(), []
+
+        def reset(here=here, after=after):
+            here.set_aside(TRIAL, "aside")
+            after.append(begun(here, "worker-b", b"weights of the next attempt"))
+            if has_ended:
+                assert here.record(named(after[0], b"weights of the next attempt"), after[0])
+
+        def sleepy(function, steps=steps, step=step, reset=reset):
+            def waking(*args, **more):
+                if next(steps) == step:
+                    reset()
+                return function(*args, **more)
+
+            return waking
+
+        with monkeypatch.context() as patched:
+            for owner, name in (
+                *((attempts, name) for name in ("listed", "copy", "_sync")),
+                (records, "read"),
+                (artifact_check, "lost"),
+                (TrialFolder, "attempt_files"),
+                (type(here.storage), "unlink"),
+            ):
+                patched.setattr(owner, name, sleepy(getattr(owner, name)))
+            move_files()
+        if not after:  # the files were moved in fewer steps
+            break
+        if has_ended:
+            assert here.checkpoint(TRIAL).read_bytes() == b"weights of the next attempt"
+            assert here.state(TRIAL).lost == ""
+            assert {name: path.read_bytes() for name, path in here.samples(TRIAL).items()} == PICTURES
+        else:
+            pictures = {f"{name}.png": content for name, content in PICTURES.items()}
+            assert files_in(after[0]) == {"checkpoint.pt": b"weights of the next attempt"} | pictures
+    assert 5 < step < 99
+
+
+def test_to_publish_a_trial_that_was_reset_removes_nothing(ledger, monkeypatch):
+    """A driver made its plan before the trial was reset. The next attempt keeps its checkpoint, and goes on to its result."""
+    unmoved(ledger, monkeypatch)
+    ledger.set_aside(TRIAL, "aside")
+    attempt = begun(ledger, "worker-b")
+    before = files_in(attempt)
+    ledger.publish(TRIAL)
+    assert files_in(attempt) == before
+    assert ledger.record(named(attempt), attempt)
+    assert ledger.state(TRIAL).lost == ""
+
+
+def test_the_files_of_an_attempt_that_began_after_that_of_the_result_stay(ledger):
+    """Its worker took the first one for dead, and still trains. What an attempt before that of the result left is removed."""
+    early, first, later = begun(ledger, "worker-a"), begun(ledger, "worker-b"), begun(ledger, "worker-c")
+    before = files_in(later)
+    assert ledger.record(named(first), first)
+    assert (files_in(early), files_in(first), files_in(later)) == ({}, {}, before)
+
+
+def test_pictures_are_found_before_they_are_moved(ledger, monkeypatch):
+    """They are those of the attempt that the result names, and of no other."""
+    attempt, move_files = unmoved(ledger, monkeypatch)
+    write_bytes(begun(ledger, "worker-b").folder / "another.png", b"of no result")
+    assert {name: path.read_bytes() for name, path in ledger.samples(TRIAL).items()} == PICTURES
+    assert {path.parent for path in ledger.samples(TRIAL).values()} == {attempt.folder}
+    move_files()
+    assert {name: path.read_bytes() for name, path in ledger.samples(TRIAL).items()} == PICTURES
+    assert {path.parent for path in ledger.samples(TRIAL).values()} == {ledger.folder(TRIAL) / "samples"}
+
+
 @pytest.mark.usefixtures("a_digit_is_a_checkpoint")
 def test_an_attempt_goes_on_from_the_newest_checkpoint(ledger):
     """Of two earlier attempts, the one with more epochs gives both of its checkpoints. Both attempts keep their files."""
@@ -195,7 +287,7 @@ def test_a_failure_counts_until_another_attempt_has_begun(ledger):
 def test_two_that_begin_at_once_have_two_numbers(ledger, monkeypatch):
     """Neither overwrites the other's record, although both saw the same attempts."""
     ledger.begin(TRIAL, "worker-a")
-    monkeypatch.setattr("orchestrator.ledger.ledger.listed", lambda *_: [])  # the note of the first is not there yet
+    monkeypatch.setattr("orchestrator.ledger.layout.listed", lambda *_: [])  # the note of the first is not there yet
     assert ledger.begin(TRIAL, "worker-b") == 2
     monkeypatch.undo()
     notes = [json.loads((ledger.folder(TRIAL) / "attempts" / f"{number:04d}.json").read_bytes()) for number in (1, 2)]

@@ -15,8 +15,12 @@ from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.scratch import scratch
 from mopoe_core.storage.whole_files import write_text
 from orchestrator.driver import replaced_folder
+from orchestrator.ledger import records
 from orchestrator.ledger.leases.lease import Lease
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Identity
 from orchestrator.ledger.storage import leftovers
+from tests.ledger.test_attempts import PICTURES, TRIAL, WEIGHTS, begun, unmoved
 
 TOKEN = uuid.uuid4().hex
 LEFT = (
@@ -84,6 +88,7 @@ def test_what_killed_processes_left_is_found_when_it_is_old_and_nothing_else(sto
     """Every kind of leftover is found on local and remote storage, but not while it is young. Removing them leaves all other files."""
     for name in (*LEFT, *KEPT):
         write_text(storage / name, "x")
+    records.write(storage / "trials/ended/result.json", Identity("result", "ended"), {"attempts": 1, "files": ""})
     assert names(storage, leftovers.find(storage)) == []
     monkeypatch.setattr(leftovers, "FORGOTTEN_SECONDS", -60.0)
     below = RemotePath.below
@@ -96,6 +101,48 @@ def test_what_killed_processes_left_is_found_when_it_is_old_and_nothing_else(sto
     assert names(storage, leftovers.find(storage)) == []
     assert [name for name in KEPT if not (storage / name).exists()] == []
     assert [name for name in LEFT if (storage / name).exists()] == []
+
+
+def left_in_trials(storage):
+    """Returns the leftovers in the folders of trials, after all files have become old."""
+    make_old(storage)
+    return [path for path in names(storage, leftovers.find(storage)) if path.startswith("trials/")]
+
+
+def test_what_a_result_names_is_no_leftover_before_it_has_been_moved(tmp_path, monkeypatch):
+    """A worker died between its result and the move of its files. Only the files of the other attempt are left over."""
+    ledger = Ledger(tmp_path)
+    attempt, move_files = unmoved(ledger, monkeypatch)
+    other = begun(ledger, "worker-b")
+    assert left_in_trials(tmp_path) == names(tmp_path, other.folder.iterdir())
+    for path in leftovers.find(tmp_path):
+        if path.is_relative_to(tmp_path):
+            leftovers.remove(path)
+    assert attempt.checkpoint.read_bytes() == WEIGHTS
+    move_files()
+    assert ledger.state(TRIAL).lost == ""
+    assert {name: path.read_bytes() for name, path in ledger.samples(TRIAL).items()} == PICTURES
+    assert left_in_trials(tmp_path) == []
+
+
+def test_what_is_left_of_a_move_is_a_leftover_once_the_trial_has_its_files(tmp_path, monkeypatch):
+    """The move was cut after the last copy. While a picture is missing in the trial's folder, nothing of the attempt is left over."""
+    ledger = Ledger(tmp_path)
+    attempt, move_files = unmoved(ledger, monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestrator.ledger.attempts._clear", lambda *_: None)
+        move_files()
+    assert left_in_trials(tmp_path) == names(tmp_path, attempt.folder.iterdir())
+    (ledger.folder(TRIAL) / "samples" / "joint.png").unlink()
+    assert left_in_trials(tmp_path) == []
+
+
+def test_nothing_of_a_trial_is_left_over_if_its_result_is_damaged(tmp_path, monkeypatch):
+    """It is not known which attempt the result names."""
+    ledger = Ledger(tmp_path)
+    unmoved(ledger, monkeypatch)
+    (ledger.folder(TRIAL) / "result.json").write_text("{")
+    assert left_in_trials(tmp_path) == []
 
 
 def test_the_beat_of_a_process_that_is_there_is_no_leftover(tmp_path):

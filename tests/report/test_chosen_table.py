@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from mopoe_core.errors import UserError
+from orchestrator.report.render import tables
 from orchestrator.report.sections import chosen_table
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, PAGE, grid_results
@@ -64,6 +65,23 @@ def test_metrics_that_are_wider_than_a_page_are_refused():
     """With what to do."""
     with pytest.raises(UserError, match="fewer"):
         table_of([COHERENCE, LIKELIHOOD, "coherence/given_1", "probe/given_1", "log_likelihood_paper_view/joint"] * 2)
+
+
+THIRDS = {"beta": [0.5, 10], "networks": ["small", "paper"], "reconstruction_weights": ["size", [3.9183673469387754, 1, 1]]}
+
+
+def test_long_numbers_in_labels_leave_room_for_a_metric():
+    """A row is named by networks, weights of seventeen digits and beta, and fits beside a metric."""
+    rows = body(table_of([COHERENCE], base={"dataset": "mnist_svhn_text", "model": "mopoe"}, grid=THIRDS))
+    assert len(rows) == 8
+    assert len({row[0].removesuffix(tables.STAR) for row in rows}) == 8
+
+
+def test_a_label_that_leaves_no_room_is_named():
+    """It is the widest part of a table of one metric, so the error says which label it is."""
+    grid = THIRDS | {"batch_size": [128, 256], "latent_dim": [16, 32]}
+    with pytest.raises(UserError, match=r"\b1 metric\b.*`MoPoE .*latent_dim=\d+.*`"):
+        table_of([COHERENCE], base={"dataset": "mnist_svhn_text", "model": "mopoe"}, grid=grid)
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")

@@ -5,13 +5,14 @@ import re
 from dataclasses import replace
 
 import matplotlib.colors
+import numpy as np
 import pytest
 
 from mopoe_core.family.registry import MODELS, TITLES
 from orchestrator.report.figures import model_styles, theme
 from orchestrator.report.figures.front_figure import draw_front
-from orchestrator.report.figures.model_styles import model_style, series_styles
-from orchestrator.report.figures.plot_style import save
+from orchestrator.report.figures.model_styles import LINES, model_style, series_styles
+from orchestrator.report.figures.plot_style import FOR_A_PAPER, ON_A_PAGE, drawn_for, save
 from orchestrator.report.figures.seed_figures import learning
 from orchestrator.report.figures.tradeoff_figures import given_one, joint
 from orchestrator.spec.proper_names import proper
@@ -49,6 +50,45 @@ def test_a_long_legend_takes_no_height_from_the_axes(series):
     figure = draw_front(found(grid_results(cells, 2), 2, cells), "t", ["share", "nats"])
     width, height = figure.get_size_inches()
     assert figure.axes[0].get_position().height * height >= 0.4 * width
+
+
+def long_series(count):
+    """The front of some series of MoPoE with long labels."""
+    weights = [(3.9183673469387754, 1.0, 1.0 + n) for n in range(count)]
+    cells = [cell(beta=beta, reconstruction_weights=of_series) for of_series in weights for beta in (1, 5)]
+    return found(grid_results(cells, 2), 2, cells)
+
+
+def test_a_legend_breaks_between_words_and_values():
+    """The lines of an entry are its label without a change, and end at a space, an equals sign or a comma."""
+    points = long_series(3)
+    legend = draw_front(points, "t", ["share", "nats"]).axes[0].get_legend()
+    for text, number in zip(legend.get_texts(), ("1.0", "2.0", "3.0"), strict=True):
+        rest = f"MoPoE reconstruction_weights=(3.918, 1.0, {number})"
+        lines = text.get_text().splitlines()
+        assert len(lines) > 1
+        for line in lines:
+            assert rest.startswith(line)
+            rest = rest.removeprefix(line)
+            assert not rest or line[-1] in "=," or rest[0] == " "
+            rest = rest.lstrip()
+        assert not rest
+
+
+@pytest.mark.parametrize("look", [ON_A_PAGE, FOR_A_PAPER])
+def test_a_dashed_line_has_a_gap_beside_the_marker_of_its_legend_entry(look):
+    """On a page and in a paper, at least one and a half points of the entry's line are empty, and not behind the marker."""
+    with drawn_for(look):
+        lines = draw_front(long_series(len(LINES)), "t", ["share", "nats"]).axes[0].get_legend().get_lines()
+    for line, pattern in zip(lines, LINES, strict=True):
+        if pattern == "-":
+            continue
+        start, strokes = pattern
+        points = np.arange(0, line.get_xdata()[-1], 0.1)
+        places = (points / line.get_linewidth() + start) % sum(strokes)
+        is_gap = np.searchsorted(np.cumsum(strokes), places, side="right") % 2 == 1
+        is_beside = abs(points - points.mean()) > line.get_markersize() / 2 + 0.5
+        assert 0.1 * (is_gap & is_beside).sum() >= 1.5, pattern
 
 
 def test_no_two_models_share_a_marker_or_a_colour():

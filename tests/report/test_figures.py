@@ -10,6 +10,7 @@ from matplotlib.transforms import Bbox
 from orchestrator.analysis.fronts import front
 from orchestrator.report.figures.front_figure import MOST_LABELLED, caption, draw_front
 from orchestrator.report.figures.label_placement import OFFSETS, place_label, strokes_of
+from orchestrator.report.figures.model_styles import model_style
 from orchestrator.report.figures.seed_figures import MOST_CURVES, PALEST, learning
 from orchestrator.report.figures.theme import PAPER
 from orchestrator.spec.sections import Objective
@@ -77,6 +78,22 @@ def test_an_incomplete_cell_is_faint_named_and_off_the_line(drawn):
     assert "MVAE β=2.5 (1/2)" in caption(points)
     assert [line.get_alpha() for line in figure.axes[0].lines].count(0.35) == 1
     assert sum(x != x for line in figure.axes[0].lines for x in line.get_xdata()) == 1
+
+
+def test_a_cell_without_a_result_is_neither_called_faint_nor_in_the_legend(drawn):
+    """Of MVAE one cell lacks a seed and is faint; MMVAE has no result, no marker and no entry, and the others keep their styles."""
+    every = grid_results(CELLS, 2)
+    points = found([r for r in every[1:] if r.trial.config.model != "mmvae"], 2)
+    faint, absent = caption(points).split("faint")[1].split(". ")[:2]
+    assert names(faint, "MVAE β=0.5 (1/2)")
+    assert names(absent, "MMVAE β=0.5 (0/2)")
+    assert "(0/2)" not in faint
+    axes = drawn(points).axes[0]
+    entries = zip(axes.get_legend().get_texts(), axes.get_legend().get_lines(), strict=True)
+    assert {text.get_text(): line.get_color() for text, line in entries} == {
+        "MVAE": model_style("mvae").colour,
+        "MoPoE": model_style("mopoe").colour,
+    }
 
 
 def test_a_long_bar_leaves_the_frame_to_the_means(drawn):

@@ -156,7 +156,7 @@ def test_the_latex_table_is_balanced(demo):
 
 def test_the_best_of_a_column_is_bold():
     """Exactly the largest joint coherence is marked, in Markdown and LaTeX."""
-    entry = [tables.Entry(0.2, 0.01, False), tables.Entry(0.4, 0.01, True)]
+    entry = [tables.Entry(0.2, 0.01, False, 2, 2), tables.Entry(0.4, 0.01, True, 2, 2)]
     rows = tuple(tables.Row(f"c{i}", 2, 2, 0.5, i == 1, {"coherence/joint": e}) for i, e in enumerate(entry))
     table = tables.CellRows(("coherence/joint",), rows)
     assert re.findall(r"\*\*(.+?)\*\*", tables.markdown(table)) == ["0.400 ± 0.010"]

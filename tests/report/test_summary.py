@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -14,14 +15,15 @@ from orchestrator.analysis.fronts import front
 from orchestrator.report.sections import group_section, picture_section, seed_section, summary_section
 from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sweep_file import parse
-from tests.support.builders import PAGE, grid_results
+from tests.support.builders import COHERENCE, LIKELIHOOD, PAGE, grid_results, result
 
 TILE = 12
+TWO_GROUPS = {"test_examples": [500, 1000], "model": ["mvae", "mmvae", "mopoe"], "beta": [0.5]}
 
 
-def summary(tmp_path, seeds, results=None, states=None):
-    """The sentences on the sweep of `PAGE`."""
-    spec = parse(PAGE | {"seeds": seeds})
+def summary(tmp_path, seeds, results=None, states=None, **changes):
+    """The sentences on the sweep of `PAGE`, with changes."""
+    spec = parse(PAGE | {"seeds": seeds} | changes)
     results = grid_results(spec.cells, seeds) if results is None else results
     done = {one.trial.id for one in results}
     states = states or {trial.id: "completed" if trial.id in done else "pending" for trial in spec.trials}
@@ -59,6 +61,33 @@ def test_the_second_says_what_the_seeds_tell_apart(tmp_path, seeds, told):
     assert ("cannot tell" in second) is not told
     assert ("at least 7 seeds" in second) is not told
     assert ("is better than" in second) is told
+
+
+def test_models_are_told_apart_within_each_group(tmp_path):
+    """In two groups with opposite orders of the models, the sentence of a group has the order of its own cells."""
+    best_first = {500: ("mopoe", "mmvae", "mvae"), 1000: ("mvae", "mmvae", "mopoe")}
+    results = [
+        result(
+            trial.cell,
+            trial.seed,
+            {
+                COHERENCE: 0.5 - 0.1 * best_first[trial.config.test_examples].index(trial.config.model),
+                LIKELIHOOD: -1900 - trial.seed,
+            },
+        )
+        for trial in parse(PAGE | {"seeds": 7, "grid": TWO_GROUPS}).trials
+    ]
+    told = summary(tmp_path, 7, results, grid=TWO_GROUPS)
+    for size, models in best_first.items():
+        (sentence,) = [one for one in told if f"test_examples={size}" in one.partition(":")[0] and "is better than" in one]
+        pairs = set(re.findall(r"(\w+) is better than (\w+)", sentence))
+        assert pairs == {(proper(better), proper(worse)) for better, worse in combinations(models, 2)}
+
+
+def test_the_seeds_that_are_needed_follow_from_the_pairs_of_one_group(tmp_path):
+    """Two groups of three pairs need seven seeds each, although six pairs together would need eight."""
+    told = "\n".join(summary(tmp_path, 6, grid=TWO_GROUPS))
+    assert re.findall(r"at least (\d+) seeds", told) == ["7", "7"]
 
 
 def test_the_third_says_what_is_incomplete(tmp_path):

@@ -75,6 +75,28 @@ def test_what_cannot_be_compared_has_no_dagger():
     assert near(made([[0.5, 0.6, 0.7, 0.8], [0.5, 0.6, 0.69]], 4)) == [False, False]
 
 
+def test_a_cell_that_lacks_seeds_is_not_the_best():
+    """It has the mean of the best complete cell, and only the complete cell is marked."""
+    rows = made([[0.5, 0.5, 0.5, 0.5], [0.5]], 4)
+    assert [row.entries[COHERENCE].best for row in rows.rows] == [True, False]
+
+
+def test_a_number_that_fewer_seeds_have_says_how_many():
+    """All three trials of two cells completed, and two trials of one cell lack a metric: its entry has one seed, in every table."""
+    cells = CELLS[:2]
+    results = [
+        result(of, seed, {o.metric: 0.5 for o in GOALS} | ({} if of is cells[1] and seed else {"coherence/given_1": 0.4}))
+        for of in cells
+        for seed in range(3)
+    ]
+    rows = table(cells, results, 3)
+    assert [row.n for row in rows.rows] == [3, 3]
+    assert [row.entries["coherence/given_1"].n for row in rows.rows] == [3, 1]
+    assert [row.entries["coherence/given_1"].best for row in rows.rows] == [True, False]
+    for text in (tables.markdown(rows), tables.latex(rows, "x")):
+        assert text.count("(1/3)") == 1
+
+
 def test_the_comment_says_command_commit_and_the_time_of_the_latest_result():
     """Not the time of writing: two days later the same results give the same bytes."""
     results = [replace(one, provenance={"commit": "c0ffee"}) for one in grid_results(CELLS, 2)]

@@ -66,6 +66,10 @@ class JsonLinesTracker:
         metrics = [[metric.name, 0, metric.value] for metric in result.metrics]
         self._write("trial", trial.id, mark, result.status, [*curve(result.history), *metrics])
 
+    def withdraw(self, trial: Trial) -> None:
+        """Delete the file."""
+        self._path("trial", trial.id).unlink(missing_ok=True)
+
     def summarise(self, summary: CellSummary, marks: Mapping[str, str] | None = None) -> None:
         """Write the means of a cell."""
         means = [[name, summary.n, numbers["mean"]] for name, numbers in summary.plain_values.items()]

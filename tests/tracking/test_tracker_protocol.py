@@ -139,6 +139,21 @@ def test_all_runs_can_be_made_anew(tracker, sweep):
     assert tracker.trials() == in_ledger(sweep)
 
 
+def test_a_trial_that_was_reset_has_no_run_until_it_begins_again(tracker, sweep):
+    """Its result is withdrawn, and no tracker shows it any more. Once it has ended again, its run is back."""
+    record(sweep, *sweep.every)
+    close(sweep, driver(tracker, sweep))
+    trial = sweep.every[0]
+    sweep.ledger.set_aside(trial, "aside")
+    close(sweep, driver(tracker, sweep))
+    assert tracker.trials() == in_ledger(sweep)
+    assert trial.id not in tracker.trials()
+    record(sweep, trial)
+    close(sweep, driver(tracker, sweep))
+    assert tracker.trials() == in_ledger(sweep)
+    assert len(tracker.trials()) == 4
+
+
 def test_a_complete_tracker_is_not_opened_again(tracker, sweep):
     """A driver with nothing new reads no run: the tracker is still complete, and was not opened."""
     record(sweep, *sweep.every)

@@ -24,9 +24,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric as Point
 
 from mopoe_core.metric_names import Epoch
+from mopoe_core.storage.file_facts import Digest
+from mopoe_core.storage.whole_files import write_bytes
 from mopoe_core.training.checkpoint import FORMAT
 from orchestrator.driver import tracking_step
 from orchestrator.execution.events import EpochsEnded, TrialEnded, TrialsBegun
+from orchestrator.ledger import attempts
+from orchestrator.ledger.attempts import Attempt
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sweep_file import parse
@@ -39,6 +43,7 @@ from orchestrator.tracking.summaries import CellSummary, SweepSummary
 from orchestrator.tracking.writer import Writer
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
 from tests.support.naming import unnamed
+from tests.support.recorded import delete_as_gc_does
 from tests.support.searches import Hunt, of, raw
 from tests.support.stores import free_ports
 
@@ -164,13 +169,13 @@ def stored_runs(uri: str, name: str = "t") -> list[Any]:
 def stored(uri: str, name: str = "t") -> dict[tuple[str, str], dict[str, Any]]:
     """Returns all that MLflow has of a sweep except run ids, by kind and id. A doubled run is an error."""
     client, runs = MlflowClient(uri), stored_runs(uri, name)
-    cells = {run.info.run_id: run.data.tags["cell_id"] for run in runs if run.data.tags["kind"] == "cell"}
+    cells = {run.info.run_id: run.data.tags["cell_id"] for run in runs if run.data.tags["kind"].endswith("cell")}
     runs_by_key: dict[tuple[str, str], dict[str, Any]] = {}
     for run in runs:
         tags = dict(run.data.tags)
         if "mlflow.parentRunId" in tags:
             tags["mlflow.parentRunId"] = cells[tags["mlflow.parentRunId"]]
-        key = (tags["kind"], tags[f"{tags['kind']}_id"])
+        key = (tags["kind"], tags[f"{tags['kind'].removeprefix('former ')}_id"])
         assert key not in runs_by_key, f"{key} is doubled"
         histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
         runs_by_key[key] = {
@@ -348,8 +353,10 @@ def test_a_run_left_running_by_a_killed_driver_is_put_right(storage):
     fewer = small_sweep(storage, seeds=2, model=["mopoe"])
     assert fewer.runs(catch_up) == ()
     statuses = Counter((run.data.tags["kind"], run.info.status) for run in stored_runs(sweep.uri))
-    assert statuses == {("trial", "FINISHED"): 1, ("trial", "SCHEDULED"): 1, ("trial", "KILLED"): 1, ("cell", "KILLED"): 1}
-    assert [steps(sweep.uri, trial) for trial in sweep.every] == [[1, 2]] * 3
+    trial_statuses = {("trial", "FINISHED"): 1, ("trial", "SCHEDULED"): 1, ("former trial", "KILLED"): 1}
+    assert statuses == trial_statuses | {("cell", "KILLED"): 1}
+    points = {key: run["points"] for (_, key), run in stored(sweep.uri).items()}
+    assert [[step for step, *_ in points[trial.id]["train/loss"]] for trial in sweep.every] == [[1, 2]] * 3
 
 
 def curves_begun(sweep: Sweep, count: int) -> bool:
@@ -514,6 +521,102 @@ def test_damaged_entries_cost_only_their_own_runs(storage):
     statuses = {key: run["status"] for (_, key), run in stored(sweep.uri).items()}
     assert [statuses[trial.id] for trial in others] == ["FINISHED"] * 2
     assert "RUNNING" not in statuses.values()
+
+
+def test_a_cell_whose_trials_were_all_reset_has_no_run(storage):
+    """MLflow is as if the cell had never begun: the same as a store that is made from the ledger."""
+    sweep = small_sweep(storage)
+    record(sweep, *sweep.every)
+    assert sweep.runs(catch_up) == ()
+    reset = [trial for trial in sweep.every if trial.cell == sweep.every[0].cell]
+    for trial in reset:
+        sweep.ledger.set_aside(trial, "aside")
+    assert sweep.runs(catch_up) == ()
+    assert Counter(kind for kind, _ in stored(sweep.uri)) == {"trial": 2, "cell": 1}
+    assert sweep.runs(rebuild, other_store(storage)) == ()
+    assert stored(sweep.uri) == stored(other_store(storage))
+
+
+def test_a_run_has_the_pictures_that_a_worker_has_not_moved(storage, monkeypatch):
+    """The worker died between its result and the move of its files. The run is FINISHED, with checkpoint and pictures."""
+    sweep = small_sweep(storage, seeds=1, model=["mopoe"])
+    (trial,) = sweep.every
+    end_with_picture(sweep, trial, monkeypatch)
+    assert sweep.runs(catch_up) == ()
+    run = stored(sweep.uri)["trial", trial.id]
+    assert run["status"] == "FINISHED"
+    assert {"checkpoint.pt", "samples/joint.png"} <= set(run["artifacts"])
+
+
+@pytest.mark.parametrize("is_accepted", [False, True])
+def test_a_run_without_a_picture_that_its_result_names_is_completed_later(storage, monkeypatch, is_accepted):
+    """While the picture is missing, the run is not FINISHED, and one line names the file. If a note says that the trial's checkpoint was
+    deleted too, the run is complete without both.
+    """
+    sweep = small_sweep(storage, seeds=1, model=["mopoe"])
+    (trial,) = sweep.every
+    end_with_picture(sweep, trial, monkeypatch)
+    sweep.ledger.publish(trial)
+    picture = Path(str(sweep.ledger.samples(trial)["joint"]))
+    picture.rename(storage / "elsewhere.png")
+    if is_accepted:
+        delete_as_gc_does(sweep.ledger, trial)
+        assert sweep.runs(catch_up) == ()
+        assert stored(sweep.uri)["trial", trial.id]["status"] == "FINISHED"
+        return
+    (problem,) = [line for line in sweep.runs(catch_up) if trial.id in line]
+    assert str(picture) in problem
+    assert ("trial", "FINISHED") not in {(kind, run["status"]) for (kind, _), run in stored(sweep.uri).items()}
+    (storage / "elsewhere.png").rename(picture)
+    assert sweep.runs(catch_up) == ()
+    run = stored(sweep.uri)["trial", trial.id]
+    assert (run["status"], "samples/joint.png" in run["artifacts"]) == ("FINISHED", True)
+
+
+def end_with_picture(sweep: Sweep, trial: Trial, monkeypatch) -> None:
+    """End a trial with a checkpoint and a picture, as a worker does that dies before it moves them to the trial's folder."""
+    attempt = Attempt.of(sweep.ledger.folder(trial), sweep.ledger.begin(trial, "worker"), "worker")
+    for path, content in ((attempt.checkpoint, b"weights"), (attempt.folder / "joint.png", b"picture")):
+        write_bytes(path, content)
+    named = replace(ended(trial, curve(trial)), checkpoint=Digest.of(b"weights"), samples={"joint": Digest.of(b"picture").sha256})
+    with monkeypatch.context() as patched:
+        patched.setattr(attempts, "publish", lambda *_: None)
+        assert sweep.ledger.record(named, attempt)
+
+
+def kinds_of(sweep: Sweep) -> dict[str, str]:
+    """Returns the tag `kind` of each run of the sweep's storage, by the id of its trial or cell."""
+    identity = json.loads((Path(str(sweep.ledger.storage)) / "storage.json").read_text())["id"]
+    runs = [run.data.tags for run in stored_runs(sweep.uri) if run.data.tags["storage_id"] == identity]
+    kinds = {tags.get("trial_id", tags["cell_id"]): tags["kind"] for tags in runs}
+    assert len(kinds) == len(runs), "a run is doubled"
+    return kinds
+
+
+def test_runs_of_cells_and_seeds_that_left_the_sweep_are_told_apart(storage):
+    """They stay, and their kind says that they are former ones; so no list of cells or trials has them. Those of another storage in the
+    same experiment, and of another sweep of this storage, stay as they are. Once they are back in the file, all is as before.
+    """
+    whole, fewer = small_sweep(storage, seeds=3), small_sweep(storage, seeds=2, model=["mopoe"])
+    elsewhere, another = small_sweep(storage / "elsewhere", seeds=3), small_sweep(storage, seeds=3, name="another")
+    record(whole, *whole.every)
+    record(elsewhere, *elsewhere.every)
+    for sweep in (whole, elsewhere, another):
+        assert sweep.runs(catch_up, whole.uri) == ()
+    live, others = kinds_of(whole), stored(whole.uri, "another")
+    assert fewer.runs(catch_up) == ()
+    present = {key for trial in fewer.every for key in (trial.id, trial.cell.id)}
+    assert kinds_of(whole) == {key: kind if key in present else f"former {kind}" for key, kind in live.items()}
+    assert stored(whole.uri, "another") == others
+    identity = json.loads((storage / "elsewhere" / "storage.json").read_text())["id"]
+    kinds_elsewhere = {run.data.tags["kind"] for run in stored_runs(whole.uri) if run.data.tags["storage_id"] == identity}
+    assert kinds_elsewhere == {"trial", "cell"}
+    assert whole.runs(catch_up) == ()
+    assert kinds_of(whole) == live
+    cells = {run.info.run_id: run.data.tags["cell_id"] for run in stored_runs(whole.uri) if run.data.tags["kind"] == "cell"}
+    trials = [run for run in stored_runs(whole.uri) if run.data.tags["kind"] == "trial"]
+    assert all(cells[run.data.tags["mlflow.parentRunId"]] == run.data.tags["cell_id"] for run in trials)
+    assert {run.data.tags["n"] for run in stored_runs(whole.uri) if run.data.tags["kind"] == "cell"} == {"3/3"}
 
 
 def search_of(sweep: Sweep, folder: Path, volumes: Sequence[float], **more: Any) -> SweepSummary:

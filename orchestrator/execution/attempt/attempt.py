@@ -96,6 +96,7 @@ def _claim(job: Job, ledger: Ledger, lease: Lease, report: Report) -> list[Trial
         holder = None if ledger.result(trial) else lease.claim(ledger.folder(trial))
         result = ledger.result(trial)  # read again: another worker may have finished it just now
         if result is not None:
+            ledger.publish(trial)  # its worker may have died before it moved the files
             report(TrialEnded(trial.id, result.status))
         elif holder is not None:
             busy_ids.append(trial.id)

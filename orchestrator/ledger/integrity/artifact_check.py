@@ -51,6 +51,21 @@ def check_picture(path: AnyPath, result: TrialResult) -> None:
         raise records.damaged(path, "it is not the picture that the result names")
 
 
+def check_pictures(folder: AnyPath, paths: Mapping[str, AnyPath], result: TrialResult) -> None:
+    """Raise DamagedError if a picture that the result names is missing, or if one of `paths` is not a picture that it names.
+
+    Pictures may be missing where a record in the trial's folder says that the checkpoint was deleted: whoever accepts that a crash took
+    the checkpoint accepts that it took the pictures too.
+    """
+    for path in paths.values():
+        check_picture(path, result)
+    missing = sorted(result.samples.keys() - paths.keys())
+    named = result.checkpoint
+    if missing and (named is None or _deleted(folder, result.trial.id) != asdict(named)):
+        path = TrialFolder(folder).samples / f"{missing[0]}.png"
+        raise records.damaged(path, "it is missing; `sweep --retrain-damaged` trains its trial again")
+
+
 class CheckedPictures(Mapping[str, AnyPath]):
     """The pictures of a trial by name. Each is checked when it is read, because a report reads few of thousands."""
 

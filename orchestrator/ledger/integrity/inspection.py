@@ -20,8 +20,7 @@ def inspect(trial: Trial, ledger: Ledger) -> None:
         _check_unfinished(trial, ledger)
         return
     artifact_check.check_checkpoint(folder, ledger.checkpoint(trial), result)
-    for path in ledger.samples(trial).values():
-        artifact_check.check_picture(path, result)
+    artifact_check.check_pictures(folder, ledger.samples(trial), result)
 
 
 def _check_unfinished(trial: Trial, ledger: Ledger) -> None:

@@ -10,7 +10,8 @@
 | `workers-*` | the files with which workers wait for each other, in earlier versions |
 | `<TMPDIR>/mopoe-<what>-<process>-*` | scratch folders |
 
-A file counts only once it is a day old. The files under `mlartifacts` belong to MLflow and never count.
+A file counts only once it is a day old. The files under `mlartifacts` belong to MLflow and never count. The folder of the attempt that a
+result names never counts while the trial's folder lacks one of its files: a worker may have died before it moved them.
 """
 
 import os
@@ -26,6 +27,8 @@ from mopoe_core.storage.local_path import LocalPath
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.scratch import SCRATCH
+from orchestrator.errors import LedgerError
+from orchestrator.ledger import attempts
 from orchestrator.ledger.layout import (
     ALIVE,
     ATTEMPTS,
@@ -36,6 +39,7 @@ from orchestrator.ledger.layout import (
     RESULT,
     SWEEPS,
     TRIALS,
+    Layout,
 )
 from orchestrator.ledger.leases import claims
 
@@ -56,7 +60,7 @@ def find(storage: AnyPath) -> list[AnyPath]:
     living_tokens = claims.tokens_here(storage)  # a process that was stopped days ago can still continue
     ended_trials: set[str] = set()
     unused: list[AnyPath] = []
-    unused_if_ended: list[tuple[str, AnyPath]] = []
+    unused_if_ended: dict[str, list[AnyPath]] = {}
     for parts, path, modified_at in _entries(storage):
         if len(parts) == 3 and parts[0] == TRIALS and parts[2] == RESULT:
             ended_trials.add(parts[1])
@@ -65,8 +69,10 @@ def find(storage: AnyPath) -> list[AnyPath]:
         if is_left(parts) and not (parts[0] == ALIVE and parts[-1] in living_tokens):
             unused.append(path)
         elif is_of_training(parts):
-            unused_if_ended.append((parts[1], path))
-    unused += [path for trial_id, path in unused_if_ended if trial_id in ended_trials]
+            unused_if_ended.setdefault(parts[1], []).append(path)
+    for trial_id in unused_if_ended.keys() & ended_trials:
+        with suppress(LedgerError):  # a record is damaged, so that it is not known what the trial needs
+            unused += attempts.unneeded(unused_if_ended[trial_id], Layout(storage).trial(trial_id))
     return [*sorted(unused, key=str), *_scratch_folders(oldest_kept)]
 
 

@@ -18,6 +18,7 @@ from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures.model_styles import SeriesStyle, series_styles
 from orchestrator.report.figures.plot_style import CAP, FAINT, SD_BARS, blank, dress, frame, handle, panels_across, title
 from orchestrator.report.render.numbers import number
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import Cell, series, spelled
 
@@ -175,7 +176,7 @@ def _lines(group: ModelGroup) -> tuple[float, list[Line]]:
     shared = group.beta(paper_beta, among=[model for model in PAPER_MODELS if group.line(model)] or list(group.lines))
     beta = group.cells[0].config.beta if shared is None else shared
     series_of = series(group.cells)
-    styles = series_styles(series_of.values())
+    styles, short = series_styles(series_of.values()), shortened(series_of.values())
     order = list(styles)
     cells = [cell for cell in group.cells if cell.config.beta == beta]
     cells.sort(key=lambda cell: order.index(series_of[cell.id]))
@@ -183,7 +184,7 @@ def _lines(group: ModelGroup) -> tuple[float, list[Line]]:
     for cell in cells:
         n, planned = group.reported(cell), len(group.seeds)
         name = series_of[cell.id]
-        label = proper(name) + ("" if n == planned else f" ({n}/{planned})")
+        label = proper(short[name]) + ("" if n == planned else f" ({n}/{planned})")
         lines.append(Line(cell, label, styles[name], n == planned))
     return beta, lines
 

@@ -33,8 +33,8 @@ from orchestrator.report.figures.plot_style import (
     write_words,
 )
 from orchestrator.report.figures.theme import FAINT_INK, INK, MARK, PAPER
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.spec.proper_names import proper
-from orchestrator.spec.trial import spelled
 
 MOST_LABELLED = 60
 """The most markers with labels. With more, labels cover one another, and placing them took minutes."""
@@ -106,10 +106,38 @@ def caption(front: Front, are_cut: bool = False) -> str:
         sentences.append(unlabelled)
     if front.hypervolume is not None and front.points:
         sentences.append(f"Hypervolume {front.hypervolume:.5g} against ({references_text(front.objectives)}).")
-    if front.left_out:
-        cells = listed([f"{proper(cell.label)} ({cell.n}/{cell.n_planned})" for cell in front.left_out])
-        sentences.append(f"Not compared, and faint, because seeds are missing: {cells}.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *left_out_notes([front])])
+
+
+def left_out_notes(fronts: Sequence[Front]) -> list[str]:
+    """Returns a sentence on the cells that are faint because seeds are missing, and one on those that have no result and no marker."""
+    short, cells = short_names(fronts), [cell for front in fronts for cell in front.left_out]
+    faint, absent = (
+        list(
+            dict.fromkeys(
+                f"{proper(short[cell.label])} ({cell.n}/{cell.n_planned})" for cell in cells if bool(cell.means) is is_drawn
+            )
+        )
+        for is_drawn in (True, False)
+    )
+    notes = [f"Not compared, and faint, because seeds are missing: {listed(faint)}."] if faint else []
+    return [*notes, f"Without a result, and not drawn: {listed(absent)}."] if absent else notes
+
+
+def short_names(fronts: Sequence[Front]) -> dict[str, str]:
+    """Returns the labels of all cells and series of the fronts without the last digits of long numbers, by the whole label."""
+    names = [
+        name
+        for front in fronts
+        for name in (*front.series, *(point.label for point in front.points), *(cell.label for cell in front.left_out))
+    ]
+    return shortened(names)
+
+
+def drawn_series(fronts: Sequence[Front]) -> dict[str, SeriesStyle]:
+    """Returns the style of each series that has a marker on one of the fronts of the same cells, in the order of the legend."""
+    drawn = {cell.series for front in fronts for cell in _shown(front)}
+    return {series: style for series, style in series_styles(fronts[0].series).items() if series in drawn}
 
 
 def draw_marks(axes: Axes, front: Front, is_panel: bool = False) -> None:
@@ -119,13 +147,14 @@ def draw_marks(axes: Axes, front: Front, is_panel: bool = False) -> None:
     """
     dress(axes)
     few_ticks(axes, 4)
-    styles = series_styles(front.series)
+    styles = drawn_series([front])
     for series, style in styles.items():
         _draw_series(axes, [cell for cell in _shown(front) if cell.series == series], style, "" if is_panel else MARK)
     if not _shown(front):
         nothing_yet(axes)
     elif not is_panel:
-        legend_above(axes, [handle(proper(series), style) for series, style in styles.items()])
+        short = short_names([front])
+        legend_above(axes, [handle(proper(short[series]), style) for series, style in styles.items()])
 
 
 def _draw_series(axes: Axes, cells: Sequence[Point | LeftOut], style: SeriesStyle, mark: str) -> None:
@@ -205,11 +234,12 @@ def label_marks(figure: Figure, axes: Axes, front: Front) -> None:
     """Write the beta beside the markers of `labelled` cells, and n if seeds are missing."""
     cells = _shown(front)
     placer = LabelPlacer(figure, axes, [cell.means[:2] for cell in cells])
-    lone = _lone_series(cells)
+    lone, short = _lone_series(cells), short_names([front])
     for cell in labelled(front):
         seeds = "" if isinstance(cell, Point) else f", {cell.n}/{cell.n_planned}"
-        series = proper(cell.series).partition(" ")[2] if cell.series in lone else ""
-        text = ", ".join(filter(None, (series, f"β {spelled(cell.beta)}")))
+        series = proper(short[cell.series]).partition(" ")[2] if cell.series in lone else ""
+        beta = short[cell.label].rpartition("beta=")[2]
+        text = ", ".join(filter(None, (series, f"β {beta}")))
         placer.add(text + seeds, (cell.means[0], cell.means[1]), INK if isinstance(cell, Point) else FAINT_INK)
 
 

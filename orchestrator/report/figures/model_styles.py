@@ -13,8 +13,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 """Okabe and Ito's palette, whose colours differ with every common colour blindness. Grey replaces black, which is invisible on a dark
 page."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)))
-"""Line styles of the series of one model, in their order in a figure."""
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (4.5, (9, 3)))
+"""Line styles of the series of one model, in their order in a figure. The last starts within a dash: in a legend its first gap would be
+behind the marker."""
 
 
 @dataclass(frozen=True)

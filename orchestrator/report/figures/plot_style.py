@@ -4,6 +4,7 @@ Figures are drawn without a display, and the same input gives the same bytes. Th
 Letter sizes are relative ("small") to the size that `drawn_for` sets, so that a figure can be drawn for a page and for a paper.
 """
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,12 @@ CHARACTERS = 19
 TITLE_CHARACTERS = 15
 """Characters of the title in an inch, with letters of the size `BASE`."""
 LEGEND = 32  # characters of a line in the legend
+HANDLE = 3.6
+"""Length of the line in a legend's entry, in letters: the longest pattern of dashes, beside the marker in its middle."""
+_IN_LEGEND: dict[str, Any] = {"fontsize": "small", "frameon": False, "handlelength": HANDLE}
+_ABOVE: dict[str, Any] = _IN_LEGEND | {"borderaxespad": 0.1, "columnspacing": 1.2, "handletextpad": 0.5}
+_BREAK = re.compile(r"(?<=[ =,])(?! )")
+"""The places where a line of a legend may end."""
 MOST_NAMED = 6
 
 
@@ -164,12 +171,9 @@ def frame(figure: Figure, heading: str, caption: str, handles: Sequence[Line2D])
     """Put the title above the figure, the legend to the right of it, and the caption below it. In a paper the legend is above it."""
     write_words(figure, heading, caption)
     if handles and _LOOK.get().has_words:
-        figure.legend(handles=list(handles), loc="outside right upper", fontsize="small", frameon=False)
+        figure.legend(handles=list(handles), loc="outside right upper", **_IN_LEGEND)
     elif handles:
-        figure.legend(
-            handles=list(handles), loc="outside upper left", ncols=_columns(figure, handles), fontsize="small", frameon=False,
-            borderaxespad=0.1, columnspacing=1.2, handletextpad=0.5, handlelength=1.8,
-        )  # fmt: skip
+        figure.legend(handles=list(handles), loc="outside upper left", ncols=_columns(figure, handles), **_ABOVE)
 
 
 def write_words(figure: Figure, heading: str, caption: str) -> None:
@@ -186,26 +190,33 @@ def write_words(figure: Figure, heading: str, caption: str) -> None:
 
 def handle(label: str, style: SeriesStyle, width: float = 1.3) -> Line2D:
     """Returns a legend's entry for a series. A line width of 0 gives a marker alone."""
-    label = "\n".join(textwrap.fill(line, LEGEND) for line in label.splitlines())
+    label = "\n".join(_wrapped(line) for line in label.splitlines())
     return Line2D(
         [], [], label=label, color=style.colour, marker=style.marker, linewidth=width, linestyle=style.line, markersize=5
     )
+
+
+def _wrapped(text: str) -> str:
+    """Returns the text in lines of at most `LEGEND` characters, which end at a space, a `=` or a comma. A longer word is one line."""
+    lines = [""]
+    for part in _BREAK.split(text):
+        if lines[-1] and len(f"{lines[-1]}{part}".rstrip()) > LEGEND:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def legend_above(axes: Axes, handles: Sequence[Line2D]) -> None:
     """Put a legend between title and axes, in as many columns as fit the width of the figure."""
     figure = axes.figure
     assert isinstance(figure, Figure)
-    axes.legend(
-        handles=list(handles), loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=_columns(figure, handles),
-        fontsize="small", frameon=False, borderaxespad=0.1, columnspacing=1.2, handletextpad=0.5, handlelength=1.8,
-    )  # fmt: skip
+    axes.legend(handles=list(handles), loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=_columns(figure, handles), **_ABOVE)
 
 
 def _columns(figure: Figure, handles: Sequence[Line2D]) -> int:
     """Returns how many columns a legend has."""
     room = figure.get_size_inches()[0] * 13 * BASE / _LOOK.get().font_size
-    widest = max(len(line) for handle in handles for line in str(handle.get_label()).splitlines()) + 6
+    widest = max(len(line) for handle in handles for line in str(handle.get_label()).splitlines()) + 9
     return max(1, min(len(handles), int(room / widest)))
 
 

@@ -30,6 +30,7 @@ from orchestrator.report.figures.plot_style import (
     write_words,
 )
 from orchestrator.report.figures.theme import INK
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.spec.proper_names import proper
 from orchestrator.spec.trial import Cell, spelled
 
@@ -67,7 +68,8 @@ def attainment(found: Sequence[Attainment], title: str, units: Sequence[str]) ->
     few_ticks(axes, 5)
     for place, (objective, unit) in enumerate(zip(objectives, units, strict=True)):
         (axes.set_ylabel if place else axes.set_xlabel)(objective_label(objective, unit))
-    handles = [handle(f"{proper(attained.series)} (n = {attained.n})", styles[attained.series]) for attained in drawn]
+    short = shortened(attained.series for attained in found)
+    handles = [handle(f"{proper(short[attained.series])} (n = {attained.n})", styles[attained.series]) for attained in drawn]
     for line in handles:
         line.set_marker("")
     legend_above(axes, handles)
@@ -153,7 +155,10 @@ def learning(cells: Sequence[Cell], results: Sequence[TrialResult], title: str) 
         grid[-1, column].set_xlabel("epoch", fontsize="small")
         grid[-1, column].xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     ticks = beta_ticks(positions) if len(positions) > 1 else {}
-    handles = [Line2D([], [], color=INK, alpha=_opacity(shade, position), label=f"β {text}") for position, text in ticks.items()]
+    short = shortened(ticks.values())
+    handles = [
+        Line2D([], [], color=INK, alpha=_opacity(shade, position), label=f"β {short[text]}") for position, text in ticks.items()
+    ]
     frame(figure, f"Learning curves\n{title}", _learning_caption(drawn, len(reported), by_cell), handles)
     return figure
 

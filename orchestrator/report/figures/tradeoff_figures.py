@@ -13,8 +13,7 @@ from orchestrator.analysis.fronts import Front, front
 from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.report.figures import front_figure
 from orchestrator.report.figures.label_placement import keep_legible
-from orchestrator.report.figures.model_styles import series_styles
-from orchestrator.report.figures.plot_style import axis_label, bars_text, blank, frame, handle, listed, panels_across, title
+from orchestrator.report.figures.plot_style import axis_label, bars_text, blank, frame, handle, panels_across, title
 from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sections import Objective
 
@@ -119,7 +118,8 @@ def _drawn(group: ModelGroup, what: str, panels: Sequence[Panel]) -> Figure | No
         axes.set_title(panel.title, fontsize="medium", loc="left")
         axes.set_xlabel(panel.x, fontsize="small")
         axes.set_ylabel(panel.y, fontsize="small")
-    handles = [handle(proper(series), style) for series, style in series_styles(fronts[0].series).items()]
+    short = front_figure.short_names(fronts)
+    handles = [handle(proper(short[series]), style) for series, style in front_figure.drawn_series(fronts).items()]
     frame(figure, title(what, group), _caption(fronts, are_cut), handles)
     for axes, of_panel in zip(grid, fronts, strict=False):
         front_figure.label_marks(figure, axes, of_panel)
@@ -140,8 +140,4 @@ def _caption(fronts: Sequence[Front], are_cut: bool) -> str:
     if any(point.n > 1 for of_panel in fronts for point in of_panel.points):
         sentences.append(bars_text(are_cut))
     sentences += [note for note in dict.fromkeys(map(front_figure.labels_note, fronts)) if note]
-    left_out = [cell for of_panel in fronts for cell in of_panel.left_out]
-    if left_out:
-        names = list(dict.fromkeys(f"{proper(cell.label)} ({cell.n}/{cell.n_planned})" for cell in left_out))
-        sentences.append(f"Not compared, and faint, because seeds are missing: {listed(names)}.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *front_figure.left_out_notes(fronts)])

@@ -10,6 +10,7 @@ from orchestrator.report.paper.published import Column
 from orchestrator.report.render import latex as to_latex
 from orchestrator.report.render import markdown as to_markdown
 from orchestrator.report.render.numbers import MISSING, mean_and_sd
+from orchestrator.report.render.tables import fewer
 
 FRAME_COLUMNS = [
     "table", "dataset", "source", "scale", "networks", "beta", "paper_beta", "cell_id", "row", "model", "column", "metric",
@@ -47,7 +48,10 @@ def frame(table: PaperTable) -> pd.DataFrame:
 def markdown(table: PaperTable) -> str:
     """Returns the caption and the table in Markdown, with the best of each column in bold."""
     header = ["Model", "n", *(column.text for column in table.columns)]
-    body = [[row.label, seeds_text(table, row), *(_markdown_entry(entry, row) for entry in row.entries)] for row in table.rows]
+    body = [
+        [name, seeds_text(table, row), *(_markdown_entry(entry, row) for entry in row.entries)]
+        for name, row in zip(table.row_names, table.rows, strict=True)
+    ]
     return f"**{table.title}.** {table.note} {BOLD}\n\n{grid([header, *body])}"
 
 
@@ -57,8 +61,8 @@ def latex(table: PaperTable, command: str) -> str:
     It shrinks to the width of the text. Needs \\usepackage{booktabs,graphicx}.
     """
     body = [
-        to_latex.row([tex(row.label), seeds_text(table, row), *(_latex_entry(entry, row) for entry in row.entries)])
-        for row in table.rows
+        to_latex.row([tex(name), seeds_text(table, row), *(_latex_entry(entry, row) for entry in row.entries)])
+        for name, row in zip(table.row_names, table.rows, strict=True)
     ]
     tabular = to_latex.tabular("lc" + "c" * len(table.columns), _heads(table.columns), [body])
     return to_latex.floating_table(tex(caption(table)), f"tab:{table.name}", tabular, command)
@@ -98,15 +102,10 @@ def _heads(columns: Sequence[Column]) -> list[list[str]]:
 def _markdown_entry(entry: Entry, row: Row) -> str:
     if entry.n == 0:
         return MISSING
-    return to_markdown.bold(mean_and_sd(entry.mean, entry.sd), entry.best) + _fewer(entry, row)
+    return to_markdown.bold(mean_and_sd(entry.mean, entry.sd), entry.best) + fewer(entry, row.n)
 
 
 def _latex_entry(entry: Entry, row: Row) -> str:
     if entry.n == 0:
         return "--"
-    return to_latex.math(mean_and_sd(entry.mean, entry.sd, r"\pm"), entry.best) + _fewer(entry, row)
-
-
-def _fewer(entry: Entry, row: Row) -> str:
-    """Returns how many seeds have this number, if fewer than the row's completed seeds."""
-    return "" if entry.n == row.n else f" ({entry.n}/{entry.n_planned})"
+    return to_latex.math(mean_and_sd(entry.mean, entry.sd, r"\pm"), entry.best) + fewer(entry, row.n)

@@ -18,19 +18,17 @@ from orchestrator.analysis.model_groups import common_beta, model_line, setting
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.paper.published import Column, Layout, layouts
 from orchestrator.report.render import tables
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.spec.trial import Cell, series, spelled
 
 
 @dataclass(frozen=True)
 class Entry(tables.Entry):
-    """One number: mean and sd over seeds. It can be `best` only if at least two rows have all their seeds."""
+    """One number. It can be `best` only if at least two rows have all their seeds. Its `mean` is NaN if no seed has a number."""
 
     low: float
     """Lower end of the 95 % t interval of the mean; NaN for fewer than two seeds, as are `high` and `sd`."""
     high: float
-    n: int
-    """How many seeds have this number; 0 if `mean` is NaN."""
-    n_planned: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,12 @@ class PaperTable:
     beta: float
     layout: Layout
     n_planned: int
+
+    @property
+    def row_names(self) -> tuple[str, ...]:
+        """The labels of the rows without the last digits of long numbers, for readers."""
+        short = shortened(row.label for row in self.rows)
+        return tuple(short[row.label] for row in self.rows)
 
     @property
     def config(self) -> TrainingConfig:

@@ -15,6 +15,7 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.report.render import latex as to_latex
 from orchestrator.report.render import markdown as to_markdown
 from orchestrator.report.render.numbers import mean_and_sd
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.spec.trial import Cell, labels
 
 DAGGER = r"$^{\dagger}$"
@@ -28,7 +29,10 @@ class Entry:
     mean: float
     sd: float
     best: bool
-    """Whether the mean is the best of its column among complete cells."""
+    """Whether the mean is the best of its column, where only cells in which the metric is complete take part."""
+    n: int
+    """How many seeds have this number."""
+    n_planned: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,9 @@ class Row:
     """One cell."""
 
     label: str
+    """Without the last digits of long numbers."""
     n: int
+    """How many seeds completed. A metric that some of them lack has fewer (`Entry.n`)."""
     n_planned: int
     probability: float | None
     on_front: bool
@@ -73,24 +79,25 @@ def cell_rows(
     """
     goals = {objective.metric: objective.goal for objective in front.objectives}
     metrics = tuple(chosen) or _default_metrics(table, list(goals))
-    reported = table[["cell_id", "name", "n", "mean", "sd"]][table["n"] > 0]
+    reported = table[table["n"] > 0]
     seed_counts = reported.groupby("cell_id")["n"].max().to_dict()
-    by_cell = _by_cell(reported[reported["name"].isin(metrics)])
     best = {metric: _best(table, metric, goals.get(metric, "max")) for metric in metrics}
     near_best = {metric: _near_best(metric, best[metric], table, results) for metric in metrics}
+    by_cell = _by_cell(reported[reported["name"].isin(metrics)], best)
     points = {point.cell_id: point for point in front.points}
     label_of = labels(cells)
+    short = shortened(label_of.values())
     rows = []
     for cell in cells:
-        values, point = by_cell.get(cell.id, {}), points.get(cell.id)
+        entries, point = by_cell.get(cell.id, {}), points.get(cell.id)
         rows.append(
             Row(
-                label=label_of[cell.id],
+                label=short[label_of[cell.id]],
                 n=int(seed_counts.get(cell.id, 0)),
                 n_planned=n_planned[cell.id],
                 probability=point.shown_probability if point else None,
                 on_front=point.on_front if point else False,
-                entries={name: Entry(*values[name], values[name][0] == best[name]) for name in metrics if name in values},
+                entries={name: entries[name] for name in metrics if name in entries},
                 near=frozenset(metric for metric in metrics if cell.id in near_best[metric]),
             )
         )
@@ -107,11 +114,12 @@ def _default_metrics(table: pd.DataFrame, objectives: Sequence[str]) -> tuple[st
     return tuple(dict.fromkeys([*objectives, *joint, *over_subsets]))
 
 
-def _by_cell(table: pd.DataFrame) -> dict[str, dict[str, tuple[float, float]]]:
-    """Returns mean and sd, by the cell's id and the metric."""
-    by_cell: dict[str, dict[str, tuple[float, float]]] = {}
-    for cell_id, name, mean, sd in zip(*(table[column].tolist() for column in ("cell_id", "name", "mean", "sd")), strict=True):
-        by_cell.setdefault(cell_id, {})[name] = (mean, sd)
+def _by_cell(table: pd.DataFrame, best: Mapping[str, float]) -> dict[str, dict[str, Entry]]:
+    """Returns the entries by the cell's id and the metric. `best` has the best mean of each metric."""
+    columns = ("cell_id", "name", "mean", "sd", "n", "n_planned", "complete")
+    by_cell: dict[str, dict[str, Entry]] = {}
+    for cell_id, name, mean, sd, n, n_planned, complete in zip(*(table[column].tolist() for column in columns), strict=True):
+        by_cell.setdefault(cell_id, {})[name] = Entry(mean, sd, bool(complete) and mean == best[name], n, n_planned)
     return by_cell
 
 
@@ -144,7 +152,7 @@ def markdown(table: CellRows) -> str:
     header = ["cell", "n", "front", *table.metrics]
     rows = []
     for row in table.rows:
-        entries = [_markdown_entry(row.entries.get(metric)) for metric in table.metrics]
+        entries = [_markdown_entry(row.entries.get(metric), row.n) for metric in table.metrics]
         rows.append([to_markdown.escape(row.label), f"{row.n}/{row.n_planned}", _membership(row, "*"), *entries])
     return to_markdown.table(header, rows) + "\n"
 
@@ -156,7 +164,7 @@ def latex(table: CellRows, command: str) -> str:
     """
     rows = []
     for row in table.rows:
-        entries = [latex_entry(row.entries.get(metric), metric in row.near) for metric in table.metrics]
+        entries = [latex_entry(row.entries.get(metric), metric in row.near, row.n) for metric in table.metrics]
         rows.append(to_latex.row([to_latex.escape(row.label), f"{row.n}/{row.n_planned}", _membership(row, STAR), *entries]))
     head = [to_latex.escape(text) for text in ("cell", "n", "front", *table.metrics)]
     lines = comments(table, command)
@@ -169,9 +177,14 @@ def comments(table: CellRows, command: str) -> list[str]:
     return [to_latex.comment(line) for line in (command, *_origin(table))]
 
 
-def shown(entry: Entry) -> str:
-    """Returns mean and sd as a reader sees them."""
-    return mean_and_sd(entry.mean, entry.sd)
+def shown(entry: Entry, n: int) -> str:
+    """Returns mean and sd as a reader sees them, and the number of seeds if it is not the row's `n`."""
+    return mean_and_sd(entry.mean, entry.sd) + fewer(entry, n)
+
+
+def fewer(entry: Entry, n: int) -> str:
+    """Returns how many seeds have this number, if fewer than the row's `n` completed seeds."""
+    return "" if entry.n == n else f" ({entry.n}/{entry.n_planned})"
 
 
 def _origin(table: CellRows) -> list[str]:
@@ -187,6 +200,8 @@ def latex_note(table: CellRows, with_probability: bool = True) -> str:
     entries = [entry for row in table.rows for entry in row.entries.values()]
     parts = [r"Mean $\pm$ sd over n seeds" if any(not math.isnan(entry.sd) for entry in entries) else "Values of one seed"]
     parts += ["bold: best of the complete cells"] if any(entry.best for entry in entries) else []
+    if any(fewer(entry, row.n) for row in table.rows for entry in row.entries.values()):
+        parts.append("in brackets: the seeds that have a number, if fewer")
     if any(row.near for row in table.rows):
         parts.append(rf"{DAGGER}: the 95\,\% $t$ interval of the paired difference to the best over seeds includes 0")
     if any(row.on_front for row in table.rows):
@@ -208,13 +223,16 @@ def _membership(row: Row, mark: str) -> str:
     return star if row.probability is None else f"{row.probability:.2f}{star}"
 
 
-def _markdown_entry(entry: Entry | None) -> str:
-    return "" if entry is None else to_markdown.bold(shown(entry), entry.best)
+def _markdown_entry(entry: Entry | None, n: int) -> str:
+    return "" if entry is None else to_markdown.bold(mean_and_sd(entry.mean, entry.sd), entry.best) + fewer(entry, n)
 
 
-def latex_entry(entry: Entry | None, near: bool) -> str:
-    """Returns a number in LaTeX with its mark. `near` says that the seeds do not tell it from the best."""
+def latex_entry(entry: Entry | None, near: bool, n: int) -> str:
+    """Returns a number in LaTeX with its mark, and the number of seeds if it is not the row's `n`.
+
+    `near` says that the seeds do not tell the number from the best.
+    """
     if entry is None:
         return "--"
     text = to_latex.math(mean_and_sd(entry.mean, entry.sd, r"\pm"), entry.best)
-    return text if entry.best or not near else text + DAGGER
+    return (text if entry.best or not near else text + DAGGER) + fewer(entry, n)

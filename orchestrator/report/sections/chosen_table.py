@@ -43,13 +43,10 @@ def latex(spec: SweepSpec, results: Sequence[TrialResult], metrics: Sequence[str
 
 def _table(spec: SweepSpec, part: Part, command: str) -> str:
     rows, slug = part.rows, part.group.slug
-    points = _points(rows)
-    narrowest = points * SCRIPT
-    if narrowest > PAGE_POINTS:
-        count = len(rows.metrics)
-        raise UserError(
-            f"--table: {count} metrics are about {narrowest:.0f} pt wide, and a page has {PAGE_POINTS:.0f} pt; name fewer"
-        )
+    widths = _widths(rows)
+    points = sum(widths) + GAP_POINTS * len(widths)
+    if points * SCRIPT > PAGE_POINTS:
+        raise UserError(_too_wide(rows, widths, points * SCRIPT))
     caption = f"{to_latex.escape(part.title, to_latex.CAPTION_SIGNS)}. {tables.latex_note(rows, with_probability=False)}"
     label = f"tab:{spec.name}{f'-{slug}' if slug else ''}"
     size = "footnotesize" if points <= PAGE_POINTS else "scriptsize"
@@ -57,6 +54,15 @@ def _table(spec: SweepSpec, part: Part, command: str) -> str:
     if len(rows.rows) > MOST_ROWS:
         return _long(rows, caption, label, command, look)
     return _floating(rows, caption, label, command, look, "table" if points <= COLUMN_POINTS else "table*")
+
+
+def _too_wide(rows: CellRows, widths: Sequence[float], points: float) -> str:
+    """Returns why the table is refused, and what the user can do."""
+    count = len(rows.metrics)
+    wide = f"--table: {count} metric{'' if count == 1 else 's'} and the labels are about {points:.0f} pt wide"
+    label = f"the widest part is the label `{proper(_longest(rows).label)}`" if widths[0] == max(widths) else ""
+    fewer = "name fewer" if count > 1 else "take the report's cells.tex and make it smaller"
+    return "; ".join(filter(None, (f"{wide}, and a page has {PAGE_POINTS:.0f} pt", label, fewer)))
 
 
 def _floating(rows: CellRows, caption: str, label: str, command: str, look: str, kind: str) -> str:
@@ -125,18 +131,25 @@ def _label(row: Row) -> str:
 
 
 def _entries(row: Row, metrics: Sequence[str]) -> list[str]:
-    return [tables.latex_entry(row.entries.get(metric), metric in row.near) for metric in metrics]
+    return [tables.latex_entry(row.entries.get(metric), metric in row.near, row.n) for metric in metrics]
 
 
-def _points(rows: CellRows) -> float:
-    """Returns the approximate width of the table, in points."""
+def _longest(rows: CellRows) -> Row:
+    return max(rows.rows, key=_label_length)
+
+
+def _label_length(row: Row) -> int:
+    return len(proper(row.label)) + row.on_front
+
+
+def _widths(rows: CellRows) -> list[float]:
+    """Returns the approximate widths of the columns, in points. The first is that of the labels."""
     heads = _heads(rows)
-    longest_label = max((len(proper(row.label)) + row.on_front for row in rows.rows), default=0)
-    widths = [longest_label * CHARACTER_POINTS]
+    widths = [max(map(_label_length, rows.rows), default=0) * CHARACTER_POINTS]
     if _has_counts(rows):
         widths.append(4 * CHARACTER_POINTS)
     for place, metric in enumerate(rows.metrics, len(widths)):
         head = max(len(line[place]) for line in heads) * CHARACTER_POINTS
-        lengths = [len(tables.shown(row.entries[metric])) for row in rows.rows if metric in row.entries]
+        lengths = [len(tables.shown(row.entries[metric], row.n)) for row in rows.rows if metric in row.entries]
         widths.append(max(head, max(lengths, default=0) * CHARACTER_POINTS + PLUS_MINUS_POINTS))
-    return sum(widths) + GAP_POINTS * len(widths)
+    return widths

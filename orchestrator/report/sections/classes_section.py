@@ -10,24 +10,28 @@ from orchestrator.analysis.aggregation import Seeds, completed_of_each, planned
 from orchestrator.analysis.intervals import mean
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.render.numbers import MISSING
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.report.sections.front_section import Card
 from orchestrator.spec.trial import Cell, labels
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The table of one dataset."""
+    """The table of one dataset in one group of cells."""
 
     dataset: str
+    label: str
+    """The label of the group of cells; empty for the only group."""
     modalities: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    """A row for each cell: label, n of n planned, joint coherence, joint coherence by chance; for each modality the effective classes and
-    the commonest class; collapsed seeds. The last row is for the test examples."""
+    """A row for each cell: short label, n of n planned, joint coherence, joint coherence by chance; for each modality the effective
+    classes and the commonest class; collapsed seeds. The last row is for the test examples."""
 
 
-def tables(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) -> list[ClassTable]:
-    """Returns a table for each dataset with a trial that reports its classes."""
+def tables(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult], label: str = "") -> list[ClassTable]:
+    """Returns a table for each dataset with a trial that reports its classes. `label` is that of the group of cells."""
     completed, planned_seeds, label_of = completed_of_each(cells, seeds, results), planned(cells, seeds), labels(cells)
+    short = shortened(label_of.values())
     cells_by_data: dict[tuple[str, str, tuple[str, ...]], list[Cell]] = {}
     for cell in cells:
         cells_by_data.setdefault((cell.config.dataset, cell.config.source, cell.config.modalities), []).append(cell)
@@ -37,10 +41,16 @@ def tables(cells: Sequence[Cell], seeds: Seeds, results: Sequence[TrialResult]) 
         if not reporting:
             continue
         rows = [
-            (label_of[cell.id], f"{len(completed[cell.id])}/{len(planned_seeds[cell.id])}", *_numbers(cell, completed[cell.id]))
+            (
+                short[label_of[cell.id]],
+                f"{len(completed[cell.id])}/{len(planned_seeds[cell.id])}",
+                *_numbers(cell, completed[cell.id]),
+            )
             for cell in members
         ]
-        class_tables.append(ClassTable(f"{dataset}, {source} data", modalities, (*rows, _of_labels(reporting[0], modalities))))
+        class_tables.append(
+            ClassTable(f"{dataset}, {source} data", label, modalities, (*rows, _of_labels(reporting[0], modalities)))
+        )
     return class_tables
 
 

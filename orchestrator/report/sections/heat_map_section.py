@@ -10,6 +10,7 @@ import pandas as pd
 from mopoe_core import metric_names
 from orchestrator.analysis.comparable_groups import FrontGroup
 from orchestrator.report.render.numbers import number
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.spec.trial import Cell, labels
 
 HEADINGS = {
@@ -59,7 +60,7 @@ class HeatMap:
     note: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
-    """The cell's label, then text and shade of each column. The shade is in [0, 1] for each column; negative without a number."""
+    """The cell's short label, then text and shade of each column. The shade is in [0, 1] for each column; negative without a number."""
 
 
 def sample_count(cells: Sequence[Cell]) -> str:
@@ -100,13 +101,14 @@ def _heat_map(cells: Sequence[Cell], part: pd.DataFrame, kind: str, title: str, 
     incomplete = _lines(part[~part["complete"].astype(bool)], "cell_id", "n", "n_planned")
     seed_counts = {cell_id: f" ({n}/{planned})" for cell_id, n, planned in incomplete}
     rows, label_of = [], labels(cells)
+    short = shortened(label_of.values())
     for cell in cells:
         values = [means.get(cell.id, {}).get(column) for column in columns]
         entries = tuple(
             ("", -1.0) if value is None else (number(value), shades[column](value))
             for column, value in zip(columns, values, strict=True)
         )
-        rows.append((label_of[cell.id] + seed_counts.get(cell.id, ""), entries))
+        rows.append((short[label_of[cell.id]] + seed_counts.get(cell.id, ""), entries))
     titles = tuple(column.partition("/")[2].replace("/", " → ") for column in columns)
     return HeatMap(f"heat-{kind.replace('_', '-')}", title, "", note, titles, tuple(rows))
 

@@ -16,6 +16,7 @@ from orchestrator.analysis.comparable_groups import FrontGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures.embedded_figures import webp_uri
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.spec.proper_names import proper
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial, labels, series
@@ -84,6 +85,7 @@ def tables(
     """
     group_labels = {cell.id: group.label for group in grouped for cell in group.cells}
     series_of, label_of = series(spec.cells), labels(spec.cells)
+    short = shortened(label_of.values())
     trials_by_group: dict[tuple[str, tuple[str, ...]], list[Trial]] = {}
     for name in dict.fromkeys(series_of.values()):
         pictured_trials = [
@@ -94,7 +96,7 @@ def tables(
             trials_by_group.setdefault((group_labels[trial.cell.id], trial.config.modalities), []).append(trial)
     tables_by_label: dict[str, list[SampleTable]] = {}
     for (label, modalities), trials in trials_by_group.items():
-        titles = [f"{proper(label_of[trial.cell.id])}, seed {trial.seed}" for trial in trials]
+        titles = [f"{proper(short[label_of[trial.cell.id]])}, seed {trial.seed}" for trial in trials]
         tables_by_label.setdefault(label, []).extend(_tables_of(trials, titles, modalities, samples))
     return list(tables_by_label.items())
 

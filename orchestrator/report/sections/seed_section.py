@@ -6,7 +6,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from orchestrator.report.figures import seed_figures
 from orchestrator.report.figures.plot_style import NamedFigure, save, save_numbers
 from orchestrator.report.render.difference_sentences import sentence
 from orchestrator.report.render.numbers import MISSING, summary_texts, to_spread
+from orchestrator.report.render.short_labels import shortened
 from orchestrator.spec.proper_names import proper_dataset, proper_group
 
 FEWEST_CELLS = 2
@@ -92,12 +93,13 @@ def _block(analysis: SweepAnalysis, group: ModelGroup, attained: Sequence[Attain
         save_numbers(seed_figures.attainment_numbers(attained), stem)
     volumes = hypervolumes(attained)
     pairs = hypervolume_differences(volumes, unequal=unequal)
+    short = shortened(attainment.series for attainment in attained)
     return Block(
         label=group.label,
         figure=None if figure is None else stem.with_name(f"{stem.name}.svg"),
         without=_not_drawn(attained),
-        volumes=tuple(_volume_row(volume) for volume in volumes),
-        pairs=tuple(_pair_row(pair) for pair in pairs),
+        volumes=tuple(_volume_row(volume, short) for volume in volumes),
+        pairs=tuple(_pair_row(pair, short) for pair in pairs),
         sentences=tuple(sentence(pair) for pair in pairs),
         differences=pairs,
         knee=_knee(analysis.front_of(group)),
@@ -149,16 +151,17 @@ def _not_drawn(attained: Sequence[Attainment]) -> str:
     return f"Not drawn, because fewer than two of their seeds are complete: {', '.join(few)}." if few else ""
 
 
-def _volume_row(volume: Volume) -> tuple[str, ...]:
-    return volume.series, f"{volume.n}/{volume.n_planned}", *summary_texts(volume.over_seeds)
+def _volume_row(volume: Volume, short: Mapping[str, str]) -> tuple[str, ...]:
+    return short[volume.series], f"{volume.n}/{volume.n_planned}", *summary_texts(volume.over_seeds)
 
 
-def _pair_row(pair: Difference | NotRanked) -> tuple[str, ...]:
+def _pair_row(pair: Difference | NotRanked, short: Mapping[str, str]) -> tuple[str, ...]:
+    names = (short[pair.first], short[pair.second])
     if isinstance(pair, NotRanked):
-        return pair.first, pair.second, *[MISSING] * 6, "not ranked"
+        return *names, *[MISSING] * 6, "not ranked"
     p_values = [f"{pair.p:.3g}", f"{pair.p_holm:.3g}"] if pair.n > 1 else [MISSING, MISSING]
     seeds, shown = f"{pair.n}/{pair.n_planned}", "yes" if pair.shown else "no"
-    return pair.first, pair.second, *summary_texts(pair.over_seeds), seeds, *p_values, shown
+    return *names, *summary_texts(pair.over_seeds), seeds, *p_values, shown
 
 
 def _knee(front: Front) -> str:

@@ -10,19 +10,19 @@ from orchestrator.analysis.significance.exact_tests import smallest_p
 from orchestrator.analysis.significance.hypotheses import ERROR
 from orchestrator.analysis.significance.paired_difference import Difference
 from orchestrator.report.render.numbers import to_spread
-from orchestrator.report.sections.seed_section import SeedReport
-from orchestrator.spec.proper_names import proper
+from orchestrator.report.sections.seed_section import Block, SeedReport
+from orchestrator.spec.proper_names import proper, proper_group
 
 MOST_NAMED = 6
 
 
 def sentences(fronts: Sequence[tuple[str, Front]], seeds: SeedReport, states: Mapping[str, str]) -> list[str]:
-    """Returns a sentence for each front, one on the differences between models, and one on the trials that have completed.
+    """Returns a sentence for each front, one on the differences between models in each block, and one on the trials that have completed.
 
     `fronts` has the label of each front's group, which is empty for the only group.
     """
     on_fronts = [f"{label}: {_on_front(front)}" if label else _on_front(front) for label, front in fronts]
-    return [*on_fronts, _differences(seeds), _complete(fronts, states)]
+    return [*on_fronts, *_differences(seeds), _complete(fronts, states)]
 
 
 def _on_front(front: Front) -> str:
@@ -56,12 +56,20 @@ def _standing(front: Front, point: Point) -> str:
     return proper(point.label) + (f" ({'; '.join(best)})" if best else "")
 
 
-def _differences(seeds: SeedReport) -> str:
+def _differences(seeds: SeedReport) -> list[str]:
+    """Returns a sentence for each block that has pairs of series. If there are several blocks, it begins with the block's label."""
+    compared = [block for block in seeds.blocks if block.differences]
+    if not compared:
+        return [seeds.why_not or "No two models are compared over seeds: there is only one, or an objective states no reference."]
+    if len(seeds.blocks) == 1:
+        return [_told_apart(compared[0])]
+    return [f"{proper_group(block.label)}: {_told_apart(block)}" for block in compared]
+
+
+def _told_apart(block: Block) -> str:
     """Returns a sentence on the pairs of series that the tests on hypervolumes tell apart."""
-    pairs = [pair for block in seeds.blocks for pair in block.differences]
+    pairs = block.differences
     tested = [pair for pair in pairs if isinstance(pair, Difference)]
-    if not pairs:
-        return seeds.why_not or "No two models are compared over seeds: there is only one, or an objective states no reference."
     if not tested:
         return f"No two models have the same complete seeds, so none of {_pairs(len(pairs))} can be compared."
     significant = [pair for pair in tested if pair.shown]

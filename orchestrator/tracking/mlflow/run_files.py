@@ -26,13 +26,13 @@ def put(into: Path, ledger: Ledger, result: TrialResult) -> None:
 
     Files on the same file system are linked instead of copied, because 10,000 checkpoints would take their space twice. The ledger
     replaces files and never writes into them, so that a link keeps its content. Everything is synced on return, before MLflow's database
-    says that it exists. Raises DamagedError if checkpoint or pictures are not those that the result names.
+    says that it exists. Raises DamagedError if checkpoint or pictures are missing, or are not those that the result names. Then the run
+    is not complete, and the next `track` tries again.
     """
     trial = result.trial
     checkpoint, pictures = ledger.checkpoint(trial), ledger.samples(trial)
     has_checkpoint = artifact_check.check_checkpoint(ledger.folder(trial), checkpoint, result)
-    for picture in pictures.values():
-        artifact_check.check_picture(picture, result)
+    artifact_check.check_pictures(ledger.folder(trial), pictures, result)
     make_folder(into)
     if has_checkpoint:
         _put_file(checkpoint, into / "checkpoint.pt")

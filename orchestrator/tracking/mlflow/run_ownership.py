@@ -9,6 +9,13 @@ from orchestrator.tracking.mlflow.artifact_location import STORAGE_TAG
 
 NEEDED = {"trial": ("cell_id", "trial_id"), "cell": ("cell_id",), "sweep": ("sweep_id",)}
 """Tags that each kind of run has. A run that lacks one was not written by an orchestrator."""
+FORMER = "former "
+"""Begins the tag `kind` of a run whose trial or cell the sweep no longer has. Such runs stay, and are on no list of cells or trials."""
+
+
+def kind_of(tags: Mapping[str, str]) -> str:
+    """Returns `trial`, `cell` or `sweep`, also for a former one; another word, or none, for a run of somebody else."""
+    return tags.get("kind", "").removeprefix(FORMER)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Owner:
         Earlier versions wrote runs that name no storage. Such a run belongs to the sweep only if it began in the same millisecond as one
         of the sweep's trials in this ledger: another storage may have the same trials, but did not begin them at the same time.
         """
-        kind = tags.get("kind", "")
+        kind = kind_of(tags)
         if kind not in NEEDED or not all(name in tags for name in NEEDED[kind]):
             return False
         if STORAGE_TAG in tags:

@@ -1,7 +1,7 @@
 """Finds, creates, writes and ends the runs of a sweep in MLflow. The key of a run is its trial's or cell's id, or the sweep's name."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mopoe_core.storage.scratch import scratch
 from orchestrator.tracking.ledger_marks import is_stamp
 from orchestrator.tracking.mlflow.experiment import Experiment
 from orchestrator.tracking.mlflow.points import IDENTITY
+from orchestrator.tracking.mlflow.run_ownership import FORMER, kind_of
 
 PARENT = "mlflow.parentRunId"
 MOST_POINTS = 1_000  # MLflow takes no more in one call
@@ -28,6 +29,8 @@ class Run:
 
     id: str
     status: str
+    kind: str
+    """The tag `kind`: `trial`, `cell` or `sweep`, or a former one."""
     mark: str = ""
     """The tag `projected`: the mark of the state that the run was last written from."""
     has_parameters: bool = False
@@ -43,6 +46,11 @@ class Run:
     def is_new(self) -> bool:
         """Whether this driver created the run, so that its tags are up to date."""
         return self.written is not None
+
+    @property
+    def is_former(self) -> bool:
+        """Whether the sweep had no such trial or cell when the run was last written."""
+        return self.kind.startswith(FORMER)
 
 
 class Runs:
@@ -62,7 +70,7 @@ class Runs:
         parents: dict[str, set[str]] = {}
         for stored in self._experiment.runs():
             tags = stored.data.tags
-            by_key.setdefault(tags[f"{tags['kind']}_id"], []).append(self._adopted(stored))
+            by_key.setdefault(tags[f"{kind_of(tags)}_id"], []).append(self._adopted(stored))
             if tags["kind"] == "trial":
                 parents.setdefault(tags["cell_id"], set()).add(tags.get(PARENT, ""))
         self._experiment.delete([run.id for runs in by_key.values() if len(runs) > 1 for run in runs])
@@ -72,8 +80,8 @@ class Runs:
     def _adopted(self, stored: StoredRun) -> Run:
         """Returns a run that MLflow had before this driver began."""
         self._experiment.adopt(stored)
-        run, kind = _read(stored), stored.data.tags["kind"]
-        has_artifacts = is_stamp(run.mark) if kind == "trial" else bool(run.mark)
+        run = _read(stored)
+        has_artifacts = is_stamp(run.mark) if kind_of(stored.data.tags) == "trial" else bool(run.mark)
         run.has_lost_artifacts = has_artifacts and self._experiment.has_lost_artifacts(stored)
         return run
 
@@ -90,7 +98,7 @@ class Runs:
         except Exception:
             self._doubted.add((kind, key))
             raise
-        return self._add(key, stored, Run(stored.info.run_id, stored.info.status, written=set()))
+        return self._add(key, stored, Run(stored.info.run_id, stored.info.status, kind, written=set()))
 
     def _add(self, key: str, stored: StoredRun, run: Run) -> Run:
         self._runs[key] = run
@@ -103,7 +111,9 @@ class Runs:
         del self._runs[key]
 
     def mark_running(self, run: Run) -> None:
-        """Set a run that existed before back to RUNNING."""
+        """Set a trial's run that existed before back to RUNNING."""
+        if run.is_former:
+            self._set_kind(run, "trial")
         self._client.update_run(run.id, status="RUNNING")
         self._client.set_tag(run.id, "status", "running")
         run.status = "RUNNING"
@@ -161,8 +171,18 @@ class Runs:
         """Returns epoch and time of each point of a metric."""
         return {(point.step, point.timestamp) for point in self._client.get_metric_history(run.id, metric)}
 
-    def close(self, now_ms: int) -> None:
-        """End the runs that are still RUNNING, such as those of trials that the sweep no longer has. Delete runs that exist twice."""
+    def _set_kind(self, run: Run, kind: str) -> None:
+        self._client.set_tag(run.id, "kind", kind)
+        run.kind = kind
+
+    def close(self, now_ms: int, present: Collection[str]) -> None:
+        """End the runs that are still RUNNING, and delete those that exist twice.
+
+        `present` has the ids of the sweep's trials and cells. The runs of all others are marked as former.
+        """
+        for key, run in self._runs.items():
+            if run.kind in ("trial", "cell") and key not in present:
+                self._set_kind(run, FORMER + run.kind)
         for run in [run for run in self._runs.values() if run.status == "RUNNING"]:
             self._client.set_tag(run.id, "status", "cancelled")
             self.end(run, "KILLED", now_ms)
@@ -175,7 +195,7 @@ class Runs:
 def _read(stored: StoredRun) -> Run:
     parameters, tags = stored.data.params.keys(), stored.data.tags
     has_parameters = bool(parameters) if tags["kind"] == "sweep" else parameters >= set(IDENTITY)
-    return Run(stored.info.run_id, stored.info.status, tags.get("projected", ""), has_parameters)
+    return Run(stored.info.run_id, stored.info.status, tags["kind"], tags.get("projected", ""), has_parameters)
 
 
 def copy_files(files: Sequence[Path], into: Path) -> None:

@@ -12,6 +12,8 @@ not have is marked as deleted and written anew.
     epochs    log_batch of points, with the parameters the first time
     project   artifacts; log_batch of points and tags; set_terminated
 
+The tag `kind` of a trial or cell that the sweep no longer has begins with `former`. Nothing else of such a run changes.
+
 The status is written last. A run that is FINISHED or FAILED and has the ledger's mark in its tag `projected` is complete. When all runs
 are complete, the experiment's tag `projected.<storage id>` says so, and a command that finds nothing new reads no run.
 """
@@ -134,8 +136,13 @@ class MlflowTracker:
         new_points = points.curve_points(history, run.written or set()) + final_points
         self._runs.log(run, partial(_trial_parameters, trial), new_points, tags)
         self._runs.end(run, RUN_STATUS[status], self._ended_ms(result) if result else self._stopped_ms(trial, status))
-        run.mark, run.has_lost_artifacts = mark, False
+        run.mark, run.kind, run.has_lost_artifacts = mark, "trial", False
         run.written, run.artifacts = None, ""  # no longer needed; saves memory
+
+    def withdraw(self, trial: Trial) -> None:
+        """Mark the run of a trial without attempts as deleted: it shows what the trial had before it was reset."""
+        if self._runs.get(trial.id) is not None:
+            self._runs.delete(trial.id)
 
     def _run_of_trial(self, trial: Trial) -> Run:
         run = self._runs.get(trial.id)
@@ -189,6 +196,9 @@ class MlflowTracker:
         existing = self._runs.get(cell.id)
         if not (summary.n or existing is not None or cell.id in self._runs.orphaned):
             return
+        if existing is not None and not summary.n and not any(self._runs.get(trial.id) for trial in trials):
+            self._runs.delete(cell.id)  # all of its trials were reset
+            return
         content = digest(FORM, summary.n, summary.plain_values, self._stamps(trials, marks), *summary.tags.values())
         count = f"{summary.n}/{summary.n_planned}"
         mark = f"{content} {count}"
@@ -201,10 +211,10 @@ class MlflowTracker:
             return
         self._runs.put_artifacts(run, partial(run_files.put_cell, summary=summary))
         ended_ms = self._cell_ended_ms(trials)
-        tags = {"projected": mark, "n": count, "status": status, **summary.tags}
+        tags = {"kind": "cell", "projected": mark, "n": count, "status": status, **summary.tags}
         self._runs.log(run, lambda: points.parameters(cell, {}), points.cell_points(summary, ended_ms), tags)
         self._runs.end(run, run_status, ended_ms)
-        run.mark, run.has_lost_artifacts = mark, False
+        run.mark, run.kind, run.has_lost_artifacts = mark, "cell", False
 
     def _stamps(self, trials: Sequence[Trial], marks: Mapping[str, str] | None) -> list[str]:
         """Returns the stamps of the trials that have a result, sorted; from `marks` if these are known."""
@@ -229,8 +239,9 @@ class MlflowTracker:
         run.mark, run.has_lost_artifacts = mark, False
 
     def close(self) -> None:
-        """End the runs that are still RUNNING."""
-        self._runs.close(int(time.time() * 1000))
+        """End the runs that are still RUNNING, and mark those of trials and cells that the sweep no longer has."""
+        trial_ids = {trial.id for trials in self._trials.values() for trial in trials}
+        self._runs.close(int(time.time() * 1000), trial_ids | self._trials.keys())
 
     def _metrics(self) -> set[str]:
         """Returns the names of the final metrics of all trials. All trials of a cell have the same metrics."""
@@ -281,8 +292,8 @@ class MlflowTracker:
 
 
 def _is_complete(run: Run, mark: str, statuses: Collection[str]) -> bool:
-    """Returns whether a run has this mark, one of these statuses of MLflow, and its artifacts."""
-    return run.mark == mark and run.status in statuses and not run.has_lost_artifacts
+    """Returns whether a run has this mark, one of these statuses of MLflow, and its artifacts, and is no former one."""
+    return run.mark == mark and run.status in statuses and not (run.has_lost_artifacts or run.is_former)
 
 
 def _status_of_summary(is_done: bool) -> tuple[str, str]:
