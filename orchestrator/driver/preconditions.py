@@ -117,9 +117,8 @@ def _check_likelihood(spec: SweepSpec, plan: Plan) -> None:
 
     Results of such trials stay readable: before 0.2.0 they were allowed.
     """
-    untried = [trial.config for trial in plan.to_run if trial.id in plan.untried]
     default = TrainingConfig.model_fields["likelihood"].default
-    for config in (*untried, *_corners(spec)):
+    for config in _untried(spec, plan):
         if config.likelihood != default and not config.card.takes_likelihood:
             raise SpecError(
                 f"likelihood: {config.likelihood!r} has no effect on {config.dataset}, whose modalities have each their own; "
@@ -160,8 +159,7 @@ def _check_networks(dataset: str, latent_dims: Iterable[int], smallest_batch: in
 
 def _smallest_batch(spec: SweepSpec, plan: Plan, dataset: str) -> int:
     """Returns the fewest examples that a batch of this dataset will have."""
-    configs = [*(trial.config for trial in plan.to_run if trial.id in plan.untried), *_corners(spec)]
-    return min(config.batch_size for config in configs if config.dataset == dataset)
+    return min(config.batch_size for config in _untried(spec, plan) if config.dataset == dataset)
 
 
 def _planned_networks(spec: SweepSpec, plan: Plan) -> Iterator[tuple[str, int]]:
@@ -182,6 +180,12 @@ def _configs(spec: SweepSpec, plan: Plan) -> Iterator[TrainingConfig]:
     """Yields the configurations to be trained; one for a search's space, because all cells of a search have the same data."""
     yield from islice(_corners(spec), 1)
     yield from (trial.config for trial in plan.to_run)
+
+
+def _untried(spec: SweepSpec, plan: Plan) -> Iterator[TrainingConfig]:
+    """Yields the configurations that no attempt was made with, and those at the corners of a search's space."""
+    yield from (trial.config for trial in plan.to_run if trial.id in plan.untried)
+    yield from _corners(spec)
 
 
 def _corners(spec: SweepSpec) -> Iterator[TrainingConfig]:

@@ -46,8 +46,9 @@ def _check_types(place: str, data: OwnDataset) -> None:
 
 def _check_order(place: str, split: str, named_values: Sequence[tuple[str, Any]]) -> None:
     """Raises DataError if any two of a split's labels and modalities have their rows in different orders."""
-    for (first_name, first), (name, values) in combinations(named_values, 2):
-        check_rows(f"{place}: {name} ({split})", values, first, first_name)
+    indexes = [(name, rows) for name, values in named_values if (rows := _index(values)) is not None]
+    for (first_name, first_rows), (name, rows) in combinations(indexes, 2):
+        _check_rows(f"{place}: {name} ({split})", rows, first_rows, first_name)
 
 
 def _modality_with_arrays(place: str, m: OwnModality) -> OwnModality:
@@ -129,12 +130,9 @@ def check_columns(place: str, train: Any, test: Any) -> None:
         )
 
 
-def check_rows(place: str, values: Any, others: Any, name_of_others: str) -> None:
-    """Raises DataError if the rows of two data frames or series have different orders, according to their indexes."""
-    rows, other_rows = _index(values), _index(others)
-    if rows is None or other_rows is None or len(rows) != len(other_rows) or rows == other_rows:
-        return
-    if set(rows) == set(other_rows):
+def _check_rows(place: str, rows: list[Any], other_rows: list[Any], name_of_others: str) -> None:
+    """Raises DataError if two indexes have the same names of rows in different orders."""
+    if len(rows) == len(other_rows) and rows != other_rows and set(rows) == set(other_rows):
         raise DataError(
             f"{place}: has the rows of {name_of_others} in another order, by their indexes; bring them into one order with .loc, or give "
             "arrays (.to_numpy()) if the order is right"
