@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mopoe_core.data.grey_range import OVERSHOOT, ROUNDING, in_unit, written
 from mopoe_core.errors import DataError
 
 FEW_CHANNELS = 4
@@ -16,10 +17,6 @@ DARKEST = 16
 """If the brightest pixel of uint8 images is no brighter than this, their scale is not 0 to 255 but 0 and 1, or 4 bits."""
 TWICE_DIVIDED = 1 / 255
 """If images in [0, 1] are no brighter than this, they were divided by 255 twice, or have 8 bits and were divided by 65535."""
-ROUNDING = 1e-6
-"""Greys that lie at most so far outside [0, 1] were put there by rounding. They are taken, and clipped."""
-OVERSHOOT = 0.01
-"""Greys that lie at most so far outside [0, 1] have its scale, as after interpolation. They are refused, and to be clipped."""
 
 
 def check_axes(place: str, shape: tuple[int, ...]) -> None:
@@ -51,16 +48,6 @@ def check_greys(place: str, values: NDArray[Any]) -> None:
             f"{place}: images of numbers have greys from 0 to 1; found {low:g} to {high:g}; divide only once, by the largest value that "
             "a pixel can have"
         )
-
-
-def in_unit(low: float, high: float, margin: float) -> bool:
-    """Whether values from `low` to `high` lie in [0, 1], or outside by at most `margin`. NaN does not."""
-    return low >= -margin and high <= 1 + margin
-
-
-def written(low: float, high: float) -> str:
-    """Returns `0 to 1.000002`: enough digits to see that values lie outside [0, 1] by more than `ROUNDING`."""
-    return f"{low:.7g} to {high:.7g}"
 
 
 def _brighter(high: float) -> str:

@@ -24,7 +24,7 @@ from rich.progress import track
 from torch import Tensor
 
 from mopoe_core.data.dataset_cache import Array
-from mopoe_core.data.own.images import OVERSHOOT, ROUNDING, in_unit, written
+from mopoe_core.data.grey_range import OVERSHOOT, ROUNDING, in_unit, written
 from mopoe_core.data.polymnist.polymnist_layouts import NAMES
 from mopoe_core.data.web_pages import is_web_page
 from mopoe_core.errors import DataError
