@@ -118,4 +118,5 @@ def test_references_and_bounds_are_what_the_file_says():
     search = Search.model_validate(
         {"space": {"beta": [1, 2]}, "cells": 2, "constraints": [{"metric": "train_seconds", "at_most": 10.0000001}]}
     )
-    assert broken_text({"train_seconds": 2.0}, search) == "train_seconds at most 10.0000001, by 2"
+    (bound,) = search.constraints
+    assert broken_text({bound.name: 2.0}, search) == "train_seconds at most 10.0000001, by 2"

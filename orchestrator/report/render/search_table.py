@@ -153,7 +153,7 @@ def detail(proposed: ProposedCell, search: Search) -> str:
 
 
 def broken_text(excess: dict[str, float], search: Search) -> str:
-    """Returns the broken constraints and by how much: `train_seconds at most 10, by 2.3`. `excess` has them by name."""
+    """Returns the broken constraints and by how much: `train_seconds at most 10, by 2.3`. Keys of `excess` are their `name`s."""
     bounds = {constraint.name: _bound_text(constraint) for constraint in search.constraints}
     return "; ".join(f"{bounds[name]}, by {value:.3g}" for name, value in excess.items())
 
