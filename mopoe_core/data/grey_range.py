@@ -1,4 +1,4 @@
-"""The range of greys given as numbers, [0, 1], for every dataset with images. Pure."""
+"""Values in [0, 1]: greys of images given as numbers, for every dataset with images, and vectors with the likelihood bernoulli. Pure."""
 
 ROUNDING = 1e-6
 """Greys that lie at most so far outside [0, 1] were put there by rounding. They are taken, and clipped."""

@@ -32,6 +32,12 @@ LONG_TILE = 120
 """Side of a tile with long texts in pixels. 256 characters are just legible."""
 SHORT_TEXT = 16
 """The most characters of a short text, which is written in one line."""
+LINE = 25
+"""The most characters of a line of a long text."""
+MARGIN = 3
+"""Pixels beside a long text."""
+FONT_SIZES = (9, 8, 7, 6, 5)
+"""Of a long text in pixels: the first at which it fits its tile."""
 BARS = 3.0
 """The value whose bar reaches the edge of a tile; vectors are in standard deviations."""
 
@@ -155,10 +161,23 @@ def _written(text: str, tile: int) -> Pixels:
     pen = ImageDraw.Draw(picture)
     if len(text) <= SHORT_TEXT:
         pen.text((tile / 2, tile / 2), printable, fill="black", font=ImageFont.load_default(11), anchor="mm")
-    else:
-        lines = "\n".join(textwrap.wrap(printable.strip("*"), 25))
-        pen.multiline_text((3, 2), lines, fill="black", font=ImageFont.load_default(9), spacing=0)
+        return np.asarray(picture)
+    for size in FONT_SIZES:
+        font = ImageFont.load_default(size)
+        lines = "\n".join(_wrapped(printable.strip("*"), font, tile - 2 * MARGIN))
+        if pen.multiline_textbbox((MARGIN, 2), lines, font=font, spacing=0)[3] <= tile:
+            break
+    pen.multiline_text((MARGIN, 2), lines, fill="black", font=font, spacing=0)
     return np.asarray(picture)
+
+
+def _wrapped(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """Returns the text in lines of at most `LINE` characters and at most `width` pixels. Longer words are broken."""
+    for most in range(LINE, 1, -1):
+        lines = textwrap.wrap(text, most)
+        if all(font.getlength(line) <= width for line in lines):
+            return lines
+    return textwrap.wrap(text, 1)
 
 
 def _bars(row: NDArray[np.floating], tile: int) -> Pixels:

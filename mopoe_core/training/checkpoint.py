@@ -42,7 +42,7 @@ def packed(state: dict[str, Any]) -> memoryview:
     return content.getbuffer()
 
 
-def before(checkpoint: AnyPath) -> AnyPath:
+def previous_checkpoint(checkpoint: AnyPath) -> AnyPath:
     """The path of the previous epoch's checkpoint."""
     return checkpoint.with_suffix(".before")
 
@@ -102,7 +102,7 @@ def _header_in(raw: bytes) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class Held:
+class CheckpointProgress:
     """The training progress that a checkpoint has."""
 
     history: tuple[Epoch, ...]
@@ -114,19 +114,19 @@ class Held:
         return len(self.history)
 
 
-def held(checkpoint: AnyPath, config: TrainingConfig, seed: int, trial: str = "") -> Held | None:
+def progress_in(checkpoint: AnyPath, config: TrainingConfig, seed: int, trial: str = "") -> CheckpointProgress | None:
     """The progress in a trial's checkpoint; None if there is no usable one. Raises CheckpointError if it is another trial's."""
     raw = _whole_bytes(checkpoint)
     header = None if raw is None else _header_in(raw)
     if header is None:
         return None
     check_owner(header, config, seed, trial, checkpoint)
-    return Held(tuple(Epoch(**epoch) for epoch in header["history"]), header["diverged_at_step"] is not None)
+    return CheckpointProgress(tuple(Epoch(**epoch) for epoch in header["history"]), header["diverged_at_step"] is not None)
 
 
 def history_in(checkpoint: AnyPath, config: TrainingConfig, seed: int, trial: str = "") -> tuple[Epoch, ...]:
     """The epochs in a trial's checkpoint; empty if there is no usable one. Raises CheckpointError if it is another trial's."""
-    progress = held(checkpoint, config, seed, trial)
+    progress = progress_in(checkpoint, config, seed, trial)
     return () if progress is None else progress.history
 
 

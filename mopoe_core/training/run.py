@@ -23,7 +23,7 @@ from mopoe_core.random_streams import GlobalStream, generator, seed_of
 from mopoe_core.storage.file_facts import Digest
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.whole_files import keep, write_bytes
-from mopoe_core.training.checkpoint import FORMAT, before, packed
+from mopoe_core.training.checkpoint import FORMAT, packed, previous_checkpoint
 from mopoe_core.training.graphed_step import GraphedStep, StepState, recorder_for
 
 SELECTION_SEED = 0
@@ -153,7 +153,7 @@ class Run:
 
     def save(self, checkpoint: AnyPath) -> None:
         """Write the checkpoint, whole or not at all. The previous checkpoint stays beside it."""
-        keep(checkpoint, before(checkpoint))
+        keep(checkpoint, previous_checkpoint(checkpoint))
         self.write(checkpoint)
 
     def write(self, path: AnyPath) -> None:

@@ -18,7 +18,7 @@ from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.whole_files import keep, move
-from mopoe_core.training.checkpoint import Held, before, held
+from mopoe_core.training.checkpoint import CheckpointProgress, previous_checkpoint, progress_in
 from mopoe_core.training.run import Run, Trained
 from mopoe_core.training.stack import Stack
 from mopoe_core.training.training import resumed
@@ -122,7 +122,7 @@ def _save(runs: dict[AnyPath, Run]) -> None:
     for checkpoint, run in runs.items():
         run.write(_next(checkpoint))
     for checkpoint in runs:
-        keep(checkpoint, before(checkpoint))
+        keep(checkpoint, previous_checkpoint(checkpoint))
         move(_next(checkpoint), checkpoint)
 
 
@@ -152,10 +152,10 @@ def _align(members: Sequence[Member]) -> None:
         _next(checkpoint).unlink(missing_ok=True)
 
 
-def _usable_checkpoints(member: Member) -> dict[int, tuple[AnyPath, Held]]:
+def _usable_checkpoints(member: Member) -> dict[int, tuple[AnyPath, CheckpointProgress]]:
     """Every usable checkpoint of a member by its number of epochs. If two have the same number, the last of these three paths counts."""
-    paths = (before(member.checkpoint), _next(member.checkpoint), member.checkpoint)
-    progress_by_path = {path: held(path, member.config, member.seed, member.trial) for path in paths}
+    paths = (previous_checkpoint(member.checkpoint), _next(member.checkpoint), member.checkpoint)
+    progress_by_path = {path: progress_in(path, member.config, member.seed, member.trial) for path in paths}
     return {progress.epochs: (path, progress) for path, progress in progress_by_path.items() if progress is not None}
 
 

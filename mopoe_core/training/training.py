@@ -12,7 +12,7 @@ from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.whole_files import move
-from mopoe_core.training.checkpoint import before, check_owner, opened
+from mopoe_core.training.checkpoint import check_owner, opened, previous_checkpoint
 from mopoe_core.training.run import Run, Trained
 
 
@@ -50,7 +50,7 @@ def resumed(
     path = checkpoint
     state_and_digest = opened(path)
     if state_and_digest is None:
-        path = before(checkpoint)
+        path = previous_checkpoint(checkpoint)
         state_and_digest = opened(path)
     if state_and_digest is None:
         return run

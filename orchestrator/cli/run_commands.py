@@ -45,7 +45,7 @@ def sweep(
 ) -> None:
     """Run what is missing, then write MLflow and the report. Typing it again is the resume."""
     spec, folder = open_sweep(file, scale, storage)
-    todo = planning.make(spec.wanted, Ledger(folder), thorough=retrain_damaged, room=planning.room(spec))
+    todo = planning.make(spec.wanted, Ledger(folder), thorough=retrain_damaged, spec=spec)
     warn(data_remarks.of_sweep(spec))
     say("\n".join(plan_lines(spec, todo, folder)))
     if todo.damaged and not retrain_damaged:
@@ -88,7 +88,7 @@ def _tell_outcome(name: str, outcome: "SweepOutcome", typed: Typed) -> None:
 def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption = None, as_json: JsonOption = False) -> None:
     """Show which trials are done, to resume and new, what the rest would cost, and what would keep it from running. Creates nothing."""
     spec, folder = open_sweep(file, scale, storage)
-    todo = planning.make(spec.wanted, Ledger(folder), room=planning.room(spec))
+    todo = planning.make(spec.wanted, Ledger(folder), spec=spec)
     warn(data_remarks.of_sweep(spec))
     if as_json:
         wall_seconds = planning.wall_hours(todo, spec.resources, cpus.usable(), gpus.usable()) * 3600

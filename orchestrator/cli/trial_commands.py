@@ -58,7 +58,7 @@ def rerun(
     diverged: DivergedOption = False,
     here: HereOption = False,
 ) -> None:
-    """Put trials back, so that the next `sweep` trains them from the start; with --here, train one now and change nothing.
+    """Reset trials, so that the next `sweep` trains them from the start; with --here, train one now and change nothing.
 
     Their files are moved to `aside` in storage. Failed trials need this only to start over: `sweep` by itself tries them again from their
     last checkpoint.
@@ -74,10 +74,10 @@ def rerun(
     statuses_to_rerun = {status for status, chosen in (("failed", failed), ("diverged", diverged)) if chosen}
     if not named and not statuses_to_rerun:
         raise UserError("rerun: no trial is named; name some with --trial, --failed or --diverged (`failures` lists them)")
-    _put_back(named, statuses_to_rerun, spec, folder, Typed(file, scale, storage).command("sweep"))
+    _reset(named, statuses_to_rerun, spec, folder, Typed(file, scale, storage).command("sweep"))
 
 
-def _put_back(named: Collection[Trial], statuses_to_rerun: Collection[str], spec: SweepSpec, folder: AnyPath, sweep: str) -> None:
+def _reset(named: Collection[Trial], statuses_to_rerun: Collection[str], spec: SweepSpec, folder: AnyPath, sweep: str) -> None:
     """Set aside the files of the named trials, and of all trials with these statuses. `sweep` is the command that trains them."""
     from orchestrator.driver import rerun as rerunning
 
@@ -89,12 +89,12 @@ def _put_back(named: Collection[Trial], statuses_to_rerun: Collection[str], spec
         say(f"{spec.name}: no trial is {' or '.join(sorted(statuses_to_rerun))}; nothing was changed")
         return
     try:
-        moved = rerunning.put_back(chosen, ledger)
+        moved = rerunning.reset(chosen, ledger)
     except OSError as error:
         raise UserError(f"storage: {folder} cannot be changed ({error.strerror}); see that it can be written") from None
-    for put_back in moved:
-        files = "it had no files" if put_back.aside is None else f"set aside as {put_back.aside}"
-        say(f"{put_back.trial.id}  {put_back.trial.label}  {statuses[put_back.trial]}; {files}")
+    for reset_trial in moved:
+        files = "it had no files" if reset_trial.aside is None else f"set aside as {reset_trial.aside}"
+        say(f"{reset_trial.trial.id}  {reset_trial.trial.label}  {statuses[reset_trial.trial]}; {files}")
     say(f"to train {'it' if len(moved) == 1 else 'them'} from the start, now type  {sweep}")
 
 
@@ -135,7 +135,7 @@ def _train_here(named: list[Trial], has_statuses: bool, spec: SweepSpec, folder:
 
     (trial,) = named
     say(f"{trial.id}  {trial.label}: in this process, in a temporary storage")
-    result = rerunning.here(trial, spec, folder)
+    result = rerunning.train_in_foreground(trial, spec, folder)
     if result.status == "diverged":
         say(f"diverged at step {result.diverged_at_step}")
         return

@@ -8,7 +8,7 @@ from mopoe_core.spelling import nearest
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.driver import reset_trials
-from orchestrator.driver.reset_trials import PutBack
+from orchestrator.driver.reset_trials import ResetTrial
 from orchestrator.execution import foreground, provenance
 from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
@@ -32,13 +32,13 @@ def named(ids: Sequence[str], trials: Sequence[Trial]) -> list[Trial]:
     return [by_id[trial_id] for trial_id in dict.fromkeys(ids)]
 
 
-def put_back(trials: Sequence[Trial], ledger: Ledger) -> list[PutBack]:
+def reset(trials: Sequence[Trial], ledger: Ledger) -> list[ResetTrial]:
     """Move the files of these trials aside. Raises LedgerError, and changes nothing, if one of them is being trained."""
     with Lease(ledger.storage) as lease:
-        return reset_trials.put_back(trials, ledger, lease, ASIDE)
+        return reset_trials.reset(trials, ledger, lease, ASIDE)
 
 
-def here(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
+def train_in_foreground(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
     """Train a trial in the foreground and print its epochs. Nothing in storage changes.
 
     Raises whatever the trial raises. A UserError becomes the cause of a RuntimeError, so that its traceback is printed: the user of this

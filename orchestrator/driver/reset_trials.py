@@ -13,7 +13,7 @@ from orchestrator.spec.trial import Trial
 
 
 @dataclass(frozen=True)
-class PutBack:
+class ResetTrial:
     """A trial that was reset."""
 
     trial: Trial
@@ -21,8 +21,8 @@ class PutBack:
     """The folder with its old files; None if it had no files."""
 
 
-def put_back(trials: Sequence[Trial], ledger: Ledger, lease: Lease, among: str) -> list[PutBack]:
-    """Move the files of these trials to the folder `among` of storage.
+def reset(trials: Sequence[Trial], ledger: Ledger, lease: Lease, folder_name: str) -> list[ResetTrial]:
+    """Move the files of these trials to the folder `folder_name` of storage.
 
     The lease holds all trials until all are moved, so that no sweep trains one in the meantime. Raises LedgerError, and changes nothing,
     if one of them is being trained.
@@ -36,7 +36,9 @@ def put_back(trials: Sequence[Trial], ledger: Ledger, lease: Lease, among: str) 
                 f"trial {trial.id} ({trial.label}): is being trained by {holder}; wait for it, or stop that sweep, and type this "
                 "again; nothing was changed"
             )
-    moved = [PutBack(trial, ledger.set_aside(trial, among) if folder.exists() else None) for trial, folder in folders.items()]
+    moved = [
+        ResetTrial(trial, ledger.set_aside(trial, folder_name) if folder.exists() else None) for trial, folder in folders.items()
+    ]
     for folder in folders.values():
         lease.let_go(folder)
     return moved

@@ -103,7 +103,7 @@ def _make_plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: b
     snapshot = read_snapshot(spec, ledger)
     plan = planning.make(spec.wanted, ledger, thorough=retrain_damaged, read=snapshot.known)
     if plan.damaged and retrain_damaged:
-        for moved in reset_trials.put_back([*plan.damaged], ledger, lease, "damaged"):
+        for moved in reset_trials.reset([*plan.damaged], ledger, lease, "damaged"):
             say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
         snapshot = read_snapshot(spec, ledger)
         plan = planning.make(spec.wanted, ledger, read=snapshot.known)

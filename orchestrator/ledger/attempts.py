@@ -85,7 +85,7 @@ def _checkpoint_folders(trial: Trial, trial_folder: TrialFolder) -> list[AnyPath
 def _has_attempt_record(folder: AnyPath, trial: Trial, trial_folder: TrialFolder) -> bool:
     """Returns whether an attempt's record names the worker whose folder this is.
 
-    A worker that was suspended may make a folder without a record after its trial was put back. A record that was cut counts as a match,
+    A worker that was suspended may make a folder without a record after its trial was reset. A record that was cut counts as a match,
     because all trials of a stack have to resume from the same epoch.
     """
     number, _, token = folder.name.partition("-")
@@ -103,9 +103,9 @@ def _has_attempt_record(folder: AnyPath, trial: Trial, trial_folder: TrialFolder
 
 def _epochs(trial: Trial, folder: AnyPath) -> int:
     """Returns the epochs of the newest usable checkpoint in a folder; -1 if there is none."""
-    from mopoe_core.training.checkpoint import held  # imports torch, which takes seconds and only this function needs
+    from mopoe_core.training.checkpoint import progress_in  # imports torch, which takes seconds and only this function needs
 
-    headers = [held(folder / name, trial.config, trial.seed, trial.id) for name in CHECKPOINTS]
+    headers = [progress_in(folder / name, trial.config, trial.seed, trial.id) for name in CHECKPOINTS]
     return max((header.epochs for header in headers if header is not None), default=-1)
 
 

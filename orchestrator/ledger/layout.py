@@ -74,9 +74,9 @@ class Layout:
         """Returns all claims on trials and sweeps."""
         return listed(self.storage / CLAIMS, "*/*/*.json")
 
-    def aside(self, among: str, name: str) -> AnyPath:
+    def aside(self, folder_name: str, name: str) -> AnyPath:
         """Returns where a trial's folder is moved so that the trial can be trained anew; `among` is the folder for such trials."""
-        return self.storage / among / name
+        return self.storage / folder_name / name
 
     def probe(self, name: str) -> AnyPath:
         """Returns the path of a file with which `sweep` tests storage."""

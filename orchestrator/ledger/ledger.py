@@ -241,9 +241,9 @@ class Ledger:
         if (result := self.of(trial).result()) is not None:
             attempts.publish(self.layout.trial(trial.id), str(result.get("files", "")))
 
-    def set_aside(self, trial: Trial, among: str = "damaged") -> AnyPath:
-        """Move a trial's folder into the folder `among` of storage, so that it can be trained anew. Returns its new path."""
-        aside = self.layout.aside(among, f"{trial.id}-{_now_ms()}")
+    def set_aside(self, trial: Trial, folder_name: str = "damaged") -> AnyPath:
+        """Move a trial's folder into the folder `folder_name` of storage, so that it can be trained anew. Returns its new path."""
+        aside = self.layout.aside(folder_name, f"{trial.id}-{_now_ms()}")
         move_folder(self.folder(trial), aside)
         return aside
 

@@ -4,7 +4,7 @@ A proposal is written before it is used, and never changed. Its outcome is in th
 docs/ledger-format.md describes the files.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -127,8 +127,8 @@ def resolve(spec: SweepSpec, storage: AnyPath) -> SweepSpec:
     if spec.search is None:
         return spec
     proposals = Proposals(storage, spec.name)
-    cells = [cell_of(proposal, spec) for proposal in proposals.every() if proposal.same_as is None]
-    return with_cells(spec, cells, proposals.stopped(), proposals.seed_counts())
+    proposed = [(proposal, cell_of(proposal, spec)) for proposal in proposals.every() if proposal.same_as is None]
+    return with_cells(spec, proposed, proposals.stopped(), proposals.seed_counts())
 
 
 def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
@@ -154,9 +154,14 @@ def cell_of(proposal: Proposal, spec: SweepSpec) -> Cell:
     return cell
 
 
-def with_cells(spec: SweepSpec, cells: Sequence[Cell], stopped: Collection[str], seed_counts: Mapping[str, int]) -> SweepSpec:
+def with_cells(
+    spec: SweepSpec, proposed: Iterable[tuple[Proposal, Cell]], stopped: Collection[str], seed_counts: Mapping[str, int]
+) -> SweepSpec:
     """Returns a search with these cells. `stopped` has the ids of the cells that were stopped early."""
-    return spec.with_cells(PlannedCell(cell, seeds(spec, seed_counts.get(cell.id, 0)), cell.id in stopped) for cell in cells)
+    return spec.with_cells(
+        PlannedCell(cell, seeds(spec, seed_counts.get(cell.id, 0)), stopped=cell.id in stopped, imported=bool(proposal.source))
+        for proposal, cell in proposed
+    )
 
 
 def seeds(spec: SweepSpec, count: int) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from orchestrator.execution.events import (
     TrialsBusyElsewhere,
     TrialStopped,
 )
-from orchestrator.execution.plan import has_ended_early
+from orchestrator.execution.trials_to_come import has_ended_early
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.training_progress import finite_loss
 from orchestrator.monitor import view
@@ -297,7 +297,7 @@ class Progress(Observer):
         """Returns how many trials a search may still propose."""
         if self._spec.search is None or self._ended_early:
             return 0
-        return cells_to_come(self._spec.search, len(self._spec.cells)) * len(self._spec.seed_list)
+        return cells_to_come(self._spec.search, self._spec.own_cell_count) * len(self._spec.seed_list)
 
 
 def _usual_console() -> Console:

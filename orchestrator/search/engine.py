@@ -314,8 +314,8 @@ class SearchEngine(Observer):
 
     def _update_spec(self) -> None:
         """Make the sweep anew with all its cells and seeds, and hand it to the caller."""
-        cells = [self._cells[proposal.number] for proposal in self._proposals if proposal.same_as is None]
-        self.spec = with_cells(self.spec, cells, self._stopped, self._seed_counts)
+        proposed = [(proposal, self._cells[proposal.number]) for proposal in self._proposals if proposal.same_as is None]
+        self.spec = with_cells(self.spec, proposed, self._stopped, self._seed_counts)
         self._cell_by_trial = {trial.id: trial.cell for trial in self.spec.trials}
         self._widen(self.spec)
 

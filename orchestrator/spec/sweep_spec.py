@@ -27,6 +27,8 @@ class PlannedCell:
     """In ascending order."""
     stopped: bool = False
     """Whether a search stopped the cell early. Its trials are then not completed."""
+    imported: bool = False
+    """Whether a search took the cell from a sweep of `warm_start`. Such cells do not count towards the search's `cells`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class _Resolved:
     def wanted(self) -> tuple[Trial, ...]:
         stopped = {planned.cell.id for planned in self.planned if planned.stopped}
         return tuple(trial for trial in self.trials if trial.cell.id not in stopped)
+
+    @cached_property
+    def own_cell_count(self) -> int:
+        return sum(not planned.imported for planned in self.planned)
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -135,6 +141,11 @@ class SweepSpec(BaseModel):
     def wanted(self) -> tuple[Trial, ...]:
         """The trials that are to be completed: all but those of the cells that a search stopped."""
         return self._resolve().wanted
+
+    @property
+    def own_cell_count(self) -> int:
+        """The number of cells that do not come from a sweep of `warm_start`."""
+        return self._resolve().own_cell_count
 
     @property
     def labels(self) -> dict[str, str]:

@@ -173,7 +173,7 @@ def test_a_checkpoint_of_other_code_is_another_trials(store, foreign):
     """Training and inspection refuse a checkpoint that names other code, as that of another trial."""
     spoil_checkpoints(store, foreign)
     (trial, _), ledger = store.others, store.ledger
-    for look in (checkpoint.held, checkpoint.history_in):
+    for look in (checkpoint.progress_in, checkpoint.history_in):
         with pytest.raises(CheckpointError, check=naming(ledger.checkpoint(trial), "dataset", repr(foreign))):
             look(ledger.checkpoint(trial), trial.config, trial.seed, trial.id)
     with pytest.raises(CheckpointError, check=naming(ledger.checkpoint(trial), "dataset", foreign)):

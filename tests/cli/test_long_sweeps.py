@@ -90,7 +90,7 @@ def test_a_search_is_asked_about_before_its_first_cell(tmp_path, monkeypatch):
         {key: value for key, value in PAPER.items() if key != "grid"}
         | {"search": search, "base": PAPER["base"] | {"model": "mopoe"}}
     )
-    plan = planning.make(spec.wanted, Ledger(tmp_path / "runs"), room=planning.room(spec))
+    plan = planning.make(spec.wanted, Ledger(tmp_path / "runs"), spec=spec)
     with pytest.raises(UserError) as caught:
         long_sweeps.confirm(spec, plan, yes=False)
     assert unnamed(caught.value, "days", "--yes") == []

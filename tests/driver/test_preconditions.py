@@ -9,6 +9,7 @@ import yaml
 from mopoe_core.data.own import user_data
 from orchestrator.execution import gpus
 from orchestrator.execution import plan as planning
+from orchestrator.execution.estimates import Estimate
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
 from tests.support.commands import typed_here
@@ -84,7 +85,7 @@ def test_a_dataset_that_was_built_needs_no_original_files(tmp_path):
 def test_a_plan_with_nothing_to_run_asks_for_nothing(tmp_path, monkeypatch):
     """The sweep has ended, and its storage is read-only."""
     monkeypatch.setattr("orchestrator.driver.preconditions.check", None)
-    monkeypatch.setattr(planning, "make", lambda *a, **k: planning.Plan((), (), (), {}, planning.Estimate({}, 0, {}, ())))
+    monkeypatch.setattr(planning, "make", lambda *a, **k: planning.Plan((), (), (), {}, Estimate({}, 0, {}, ())))
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "base": MST}))
     assert typed_here("plan", "s.yaml", folder=tmp_path).returncode == 0
 

@@ -95,9 +95,9 @@ def test_a_damaged_trial_that_is_being_trained_is_not_moved(swept):
         assert trains.claim(ledger.folder(every[1])) is None
         before = contents(ledger.storage / "trials")
         with pytest.raises(LedgerError, match=every[1].id):
-            reset_trials.put_back(every[:2], ledger, moves, "damaged")
+            reset_trials.reset(every[:2], ledger, moves, "damaged")
         assert contents(ledger.storage / "trials") == before
-        (moved,) = reset_trials.put_back(every[:1], ledger, moves, "damaged")
+        (moved,) = reset_trials.reset(every[:1], ledger, moves, "damaged")
         assert (moved.aside.parent.name, ledger.folder(every[0]).exists()) == ("damaged", False)
         assert trains.claim(ledger.folder(every[0])) is None  # a worker may begin it anew
 

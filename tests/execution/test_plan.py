@@ -14,8 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.mnist_svhn_text.mnist_svhn_text import MODALITIES
 from mopoe_core.training.run import Run
-from orchestrator.execution import costs, cpus, one_field_apart
+from orchestrator.execution import costs, cpus, estimates, one_field_apart
 from orchestrator.execution import plan as planning
+from orchestrator.execution.trials_to_come import TrialsToCome
 from orchestrator.ledger import proposals as recorded
 from orchestrator.ledger import records
 from orchestrator.ledger.ledger import Ledger
@@ -101,7 +102,7 @@ def test_measured_times_are_scaled_to_what_a_trial_does():
     past = [result(small, 0, {COHERENCE: 0.5}), result(small, 1, {}, status="diverged")]
     object.__setattr__(past[0], "evaluate_seconds", 7.0)
     object.__setattr__(past[1], "evaluate_seconds", 0.0)
-    estimate = planning.estimate([Trial(large, 0)], past)
+    estimate = estimates.estimate([Trial(large, 0)], past)
     ratio = costs.evaluation_seconds(large.config) / costs.evaluation_seconds(small.config)
     assert estimate.guessed == 0
     assert estimate.evaluation_hours * 3600 == pytest.approx(7 * ratio)
@@ -150,7 +151,7 @@ def test_time_is_counted_as_the_queue_hands_trials_out(tmp_path, hours, resource
 
 def test_trials_that_a_search_has_still_to_propose_take_their_time(tmp_path):
     """On two workers, three proposed trials of two hours each follow two trials of one hour."""
-    plan = lengths_of(tmp_path, [1, 1], proposals=planning.Proposals(3, 3, 3 * 2 * 3600.0, guessed=True))
+    plan = lengths_of(tmp_path, [1, 1], proposals=TrialsToCome(3, 3, 3 * 2 * 3600.0, guessed=True))
     assert planning.wall_hours(plan, Resources(), 2) == pytest.approx(1 + 2 + 2)
 
 
@@ -175,7 +176,7 @@ def proposals_of(ledger, found=0, ended=0, **search):
         if ledger.result(trial) is None:
             ledger.begin(trial)
             ledger.record(result(trial.cell, trial.seed, {COHERENCE: 0.5}))
-    return planning.make(spec.wanted, ledger, room=planning.room(spec)).proposals
+    return planning.make(spec.wanted, ledger, spec=spec).proposals
 
 
 def test_cells_that_are_to_be_proposed_are_counted_with_their_seeds(tmp_path):

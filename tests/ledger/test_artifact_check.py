@@ -15,7 +15,7 @@ from mopoe_core.data import loading
 from mopoe_core.errors import CheckpointError, ClassifierError
 from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.storage.file_facts import Digest
-from mopoe_core.training.checkpoint import before, held, history_in
+from mopoe_core.training.checkpoint import history_in, previous_checkpoint, progress_in
 from mopoe_core.training.stacked_training import Member, train_stack
 from mopoe_core.training.training import resumed, train
 from orchestrator.driver import retention
@@ -269,9 +269,9 @@ def test_a_checkpoint_of_another_trial_is_not_gone_on_from(store):
     dataset = loading.load(one.config.data_key, store.home / "data")
     mine, foreign = (Path(str(store.ledger.checkpoint(trial))) for trial in (one, other))
     own = mine.read_bytes()
-    for place in (mine, before(mine), mine.with_suffix(".next")):
+    for place in (mine, previous_checkpoint(mine), mine.with_suffix(".next")):
         shutil.copy(foreign, place)
-        if place == before(mine):
+        if place == previous_checkpoint(mine):
             mine.unlink()
         files = {path.name: path.read_bytes() for path in mine.parent.glob("checkpoint.*")}
         if place.suffix != ".next":
@@ -282,7 +282,7 @@ def test_a_checkpoint_of_another_trial_is_not_gone_on_from(store):
         assert {path.name: path.read_bytes() for path in mine.parent.glob("checkpoint.*")} == files
         place.unlink(missing_ok=True)
         mine.write_bytes(own)
-    assert held(mine, one.config, one.seed, one.id).epochs == 1
+    assert progress_in(mine, one.config, one.seed, one.id).epochs == 1
 
 
 @pytest.mark.parametrize(("field", "value"), [("seed", 99), ("trial", "0" * 16), ("config", {"beta": 9.0})])

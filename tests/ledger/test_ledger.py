@@ -9,6 +9,7 @@ import pytest
 
 from mopoe_core.config.training_config import TrainingConfig
 from orchestrator.errors import DamagedError, LedgerError
+from orchestrator.execution import estimates
 from orchestrator.execution import plan as planning
 from orchestrator.ledger.leases import holder
 from orchestrator.ledger.leases.heartbeat import STALE_SECONDS
@@ -168,10 +169,10 @@ def test_estimates_come_from_past_trials_and_scale_with_epochs(ledger):
     """A past trial had one epoch of 2 s and an evaluation of 1 s, so 10 epochs cost 21 s. The cost of another model is guessed."""
     past = result(cell(epochs=1), 0, {})
     planned = Trial(cell(epochs=10), 1)
-    estimate = planning.estimate([planned], [past])
+    estimate = estimates.estimate([planned], [past])
     assert estimate.guessed == 0
     assert estimate.trial_hours * 3600 == pytest.approx(21.0)
-    assert planning.estimate([Trial(cell("mvae"), 0)], [past]).guessed == 1
+    assert estimates.estimate([Trial(cell("mvae"), 0)], [past]).guessed == 1
 
 
 def test_wall_hours_divide_by_what_runs_at_once(ledger):

@@ -387,7 +387,7 @@ def same(_):
 def cells_planned(spec, storage):
     """Returns how many cells the plan of a search counts as still to be proposed."""
     found = resolve(spec, storage)
-    return planning.make(found.wanted, Ledger(storage), room=planning.room(found)).proposals.cells
+    return planning.make(found.wanted, Ledger(storage), spec=found).proposals.cells
 
 
 @pytest.mark.parametrize(
@@ -413,12 +413,16 @@ def test_the_plan_counts_further_cells_exactly_if_the_search_goes_on(tmp_path, b
 
 
 def test_cells_of_a_warm_start_take_no_place_in_the_plan(tmp_path):
-    """Four cells come from another sweep. The plan counts six cells before the search, four after two, and none in the end."""
+    """Four cells come from another sweep. The plan counts six cells before the search, four after two, and none in the end. The
+    time to go on screen counts the same cells.
+    """
     grid(tmp_path)
     warm = search(warm_start=["before"], concurrent=1)
     assert cells_planned(warm, tmp_path) == 6
     Driver(warm, tmp_path).run(most=3)
     assert cells_planned(warm, tmp_path) == 4
+    begun = resolve(warm, tmp_path)
+    assert (len(begun.cells), begun.own_cell_count) == (6, 2)
     Driver(warm, tmp_path).run()
     assert cells_planned(warm, tmp_path) == 0
     assert cells_planned(search(warm_start=["before"], cells=9), tmp_path) == 3

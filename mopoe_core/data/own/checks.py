@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mopoe_core.data.grey_range import OVERSHOOT, in_unit
 from mopoe_core.data.own import images
 from mopoe_core.errors import DataError
 
@@ -162,9 +163,10 @@ def _check_numbers(place: str, modality: "OwnModality", values: NDArray[Any]) ->
         images.check_greys(place, values)
         return
     low, high = float(values.min()), float(values.max())
-    if modality.likelihood == "bernoulli" and not (low >= 0 and high <= 1):
+    if modality.likelihood == "bernoulli" and not in_unit(low, high, 0):
+        advice = "clip them, x.clip(0, 1)" if in_unit(low, high, OVERSHOOT) else "scale them"
         raise DataError(
-            f"{place}: likelihood bernoulli is of values in [0, 1]; found {low:g} to {high:g}; scale them, or choose normal or laplace"
+            f"{place}: likelihood bernoulli is of values in [0, 1]; found {low:.9g} to {high:.9g}; {advice}, or choose normal or laplace"
         )
     if max(-low, high) > float(np.finfo(np.float32).max):
         raise DataError(f"{place}: values from {low:g} to {high:g} are too large for float32; scale them to unit variance")

@@ -63,6 +63,8 @@ def _to_unit(low: float, high: float) -> str:
     """Returns the advice for images with values from `low` to `high`, which are not all in [0, 1]."""
     if in_unit(low, high, OVERSHOOT):
         return "clip them: x.clip(0, 1)"
+    if low >= 0 and high < 2:
+        return "scale them: divide by the largest value that a pixel can have"
     if low >= 0 and high <= 255:
         return "scale them: x / 255, or x.astype(np.uint8) if they are whole numbers"
     if low >= 0:

@@ -1,7 +1,7 @@
 """Runs a user's own code: in the folder where the command was typed, with the modules that lie beside the dataset's file.
 
 The file's folder is on Python's path only while code of that dataset runs. Afterwards the modules that were imported from it are taken
-out of `sys.modules`. They are put back when code of the dataset runs again. So two datasets may each import their own `helpers.py`, and a
+out of `sys.modules`. They are restored when code of the dataset runs again. So two datasets may each import their own `helpers.py`, and a
 library never gets a user's `utils.py` in place of its own.
 
 A program that reads other people's files runs only the datasets that its user named (`only_permitted`). A name in a record or a

@@ -65,6 +65,12 @@ def both(name, change):
     return dataset(**{name: {"train": change(train), "test": change(test)}})
 
 
+def shares(largest):
+    """Returns a dataset whose vectors are 0 or `largest`, with the likelihood bernoulli."""
+    train, test = ((parts(count, seed)["vec"] > 0) * largest for count, seed in ((TRAIN, 0), (TEST, 1)))
+    return dataset(vec={"likelihood": "bernoulli", "train": train, "test": test})
+
+
 def test_a_dataset_is_held_as_it_was_given(card_of):
     """Vectors become float32, images stay bytes, texts are padded with spaces by their own alphabet, and labels stay."""
     card = card_of(dataset())
@@ -263,6 +269,7 @@ WRONG = {
     "too large": (both("vec", lambda x: x * 1e200), "vec", "train", re.compile(r"-\S+e\+200 .*\de\+200 "), "float32"),
     "images to 255": (both("img", lambda x: x.astype(float)), "img", "train", "uint8", "[0, 1]", 0, 255),
     "bernoulli": (dataset(vec={"likelihood": "bernoulli"}), "vec", "bernoulli", "[0, 1]", re.compile(r" -\d\S+ .* \d\S+")),
+    "bernoulli, a rounding step above 1": (shares(np.nextafter(np.float32(1), np.float32(2))), "vec", "1.00000012", "x.clip(0, 1)"),
     "numbers for text": (both("txt", lambda x: labels(len(x))), "txt", "train", "int64", "strings"),
     "missing text": (both("txt", lambda x: np.array([None, *x[1:]])), "txt", "train", "object", "None", 0),
     "NaN in a list of texts": (both("txt", lambda x: [float("nan"), *x[1:].tolist()]), "txt", "train", "object", "nan", 0),

@@ -59,7 +59,7 @@ SCALES = {
     "more than rounding below 0": (lambda x: x / 255 - 2e-6, (-2e-06, 0.999998), "x.clip(0, 1)"),
     "1 % above 1": (lambda x: x / 255 * 1.01, (0, 1.01), "x.clip(0, 1)"),
     "1 % on both sides": (lambda x: x / 255 * 1.02 - 0.01, (-0.01, 1.01), "x.clip(0, 1)"),
-    "2 % above 1": (lambda x: x / 255 * 1.02, (0, 1.02), "x / 255"),
+    "2 % above 1": (lambda x: x / 255 * 1.02, (0, 1.02), "largest"),
     "divided twice": (lambda x: x / 255 / 255, (0, 0.00392157), "once"),
 }
 

@@ -64,7 +64,7 @@ def test_a_cpu_has_no_tf32():
 
 @pytest.mark.parametrize(("policy", "wanted"), [("fp32", "ieee"), ("tf32", "tf32")])
 def test_a_gpu_rounds_as_the_policy_says_and_afterwards_as_before(policy, wanted):
-    """Convolutions too, which torch rounds to TF32 when nobody asks; the setting is put back, also after an error."""
+    """Convolutions too, which torch rounds to TF32 when nobody asks; the setting is restored, also after an error."""
     before = products()
     inside = []
     with contextlib.suppress(KeyError), precision.in_forward(policy, GPU):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mopoe_core.errors import CheckpointError
-from mopoe_core.training.checkpoint import held, history_in, opened, packed, weights_in
+from mopoe_core.training.checkpoint import history_in, opened, packed, progress_in, weights_in
 from mopoe_core.training.training import train
 from tests.core.training.test_stack import CPU, config
 from tests.support.toys import TOYS, random_dataset
@@ -37,7 +37,7 @@ def without_torch_load(monkeypatch):
 def test_epochs_and_owner_are_read_without_the_weights(written):
     """History, divergence and the owner come from the header: those of the state, and another trial is refused."""
     path, state = written
-    found = held(path, SETTINGS, 3, "mine")
+    found = progress_in(path, SETTINGS, 3, "mine")
     assert [vars(epoch) for epoch in history_in(path, SETTINGS, 3, "mine")] == state["history"]
     assert (found.epochs, found.diverged) == (2, False)
     for other in ((SETTINGS, 4, "mine"), (SETTINGS, 3, "another"), (SETTINGS.model_copy(update={"beta": 9.0}), 3, "mine")):
@@ -61,7 +61,7 @@ def test_a_checkpoint_without_a_header_is_read_as_one_with(written, tmp_path):
     """What an earlier version wrote has the same history, weights and owner."""
     path, state = written
     torch.save(state, tmp_path / "old.pt")
-    assert held(tmp_path / "old.pt", SETTINGS, 3, "mine") == held(path, SETTINGS, 3, "mine")
+    assert progress_in(tmp_path / "old.pt", SETTINGS, 3, "mine") == progress_in(path, SETTINGS, 3, "mine")
     assert opened(tmp_path / "old.pt")[0].keys() == opened(path)[0].keys()
     assert all(torch.equal(value, state["model"][name]) for name, value in weights_in(tmp_path / "old.pt").items())
 
@@ -72,7 +72,7 @@ def test_a_changed_byte_anywhere_makes_it_unusable(written, tmp_path):
     content = path.read_bytes()
     for place in (content.index(b'"diverged_at_step"'), content.index(state_bytes(written[1]))):
         spoilt.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        assert held(spoilt, SETTINGS, 3, "mine") is None
+        assert progress_in(spoilt, SETTINGS, 3, "mine") is None
         assert opened(spoilt) is None
 
 

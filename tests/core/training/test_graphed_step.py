@@ -1,7 +1,7 @@
 """The step as one CUDA graph: to the bit the step that it was recorded from.
 
 A CPU has no graphs. Most tests use a recorder that takes the recorded step at each launch, and so have everything but CUDA itself: the
-buffer, the steps before the recording and what is put back, the recording anew, the way on without a graph.
+buffer, the steps before the recording and what is restored, the recording anew, the way on without a graph.
 """
 
 from collections.abc import Callable, Sequence
@@ -116,7 +116,7 @@ def trained_alone(one: Run, epochs: int = 2) -> Run:
 @pytest.mark.usefixtures("layered")
 def test_a_graph_changes_no_bit_alone_or_in_a_stack(monkeypatch):
     """After two epochs of four runs alone and as a stack with two learning rates, all that a checkpoint holds is as without graphs: what
-    the steps before the recording change in weights, running statistics, Adam and the streams is put back.
+    the steps before the recording change in weights, running statistics, Adam and the streams is restored.
     """
     plain = [trained_alone(one) for one in runs()], trained_stack(runs())
     recorder = recording(monkeypatch)

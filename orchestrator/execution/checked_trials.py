@@ -1,0 +1,31 @@
+"""What the ledger knows of a trial, or what is damaged, with as little of a result as its reader needs."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from orchestrator.errors import DamagedError
+from orchestrator.ledger.integrity import inspection
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.result import TrialResult
+from orchestrator.ledger.state import Known
+from orchestrator.spec.trial import Trial
+
+
+def checked(trial: Trial, ledger: Ledger, thorough: bool, read: Callable[[Trial], Known], kept: Collection[str]) -> Known | str:
+    """Returns what the ledger knows of a trial, or what is damaged. Its result has no metrics but those in `kept`."""
+    try:
+        ledger.check(trial)
+        known = read(trial)
+        if thorough:
+            inspection.inspect(trial, ledger)
+    except DamagedError as error:
+        return str(error)
+    if known.state.lost:
+        return known.state.lost
+    return known if known.result is None else replace(known, result=without_metrics(known.result, kept))
+
+
+def without_metrics(result: TrialResult, kept: Collection[str] = ()) -> TrialResult:
+    """Returns a result without its metrics and provenance, except those in `kept`."""
+    metrics = tuple(metric for metric in result.metrics if metric.name in kept) if kept else ()
+    return replace(result, metrics=metrics, provenance={key: result.provenance[key] for key in kept if key in result.provenance})
