@@ -99,7 +99,7 @@ def _check_estimator(config: "TrainingConfig") -> None:
 
 
 def _check_sizes(config: "TrainingConfig", card: DatasetCard) -> None:
-    test_examples = card.validation_examples if config.evaluate_on == "validation" else card.test_examples
+    test_examples = card.evaluation_examples(config.evaluate_on)
     sizes = (("train_examples", card.train_examples, LEAST_PROBED), ("test_examples", test_examples, LEAST_TESTED))
     for field, available_by_source, least in sizes:
         value, available = getattr(config, field), available_by_source[config.source]

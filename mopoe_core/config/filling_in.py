@@ -53,7 +53,9 @@ def preset_and_model_defaults(preset: str, dataset: str, model: str) -> dict[str
 def with_own_data(fields: dict[str, Any], card: DatasetCard) -> dict[str, Any]:
     """Returns the configuration with the fingerprint of a user's own dataset. Raises ValueError if it has another one already."""
     if fields.get("data_hash", card.data_hash) != card.data_hash:
-        raise ValueError(f"data_hash: {card.name} holds other data now than when this was made; restore them, or start anew")
+        raise ValueError(
+            f"data_hash: {card.name} the data have changed since this configuration was made; restore the old data, or start a new sweep"
+        )
     return {"source": "own", "networks": "small"} | fields | {"data_hash": card.data_hash}
 
 
@@ -62,7 +64,7 @@ def all_is_none(fields: dict[str, Any], card: DatasetCard) -> dict[str, Any]:
     source = text_or_empty(fields.get("source", "embedded"))
     if source not in card.sources:
         return fields
-    test_examples = card.validation_examples if fields.get("evaluate_on") == "validation" else card.test_examples
+    test_examples = card.evaluation_examples(fields.get("evaluate_on"))
     all_there_are = {
         "train_examples": card.train_examples[source],
         "test_examples": test_examples.get(source),

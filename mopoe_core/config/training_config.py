@@ -7,6 +7,7 @@ model's own default, the field's default.
 """
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -213,6 +214,13 @@ class TrainingConfig(BaseModel):
             for name, value in self.model_dump(mode="json").items()
             if fields[name].is_required() or getattr(self, name) != model_defaults.get(name, fields[name].default)
         }
+
+
+def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a stored configuration with defaults for missing fields: those that were added to `TrainingConfig` after it was stored."""
+    defaults = {name: info.default for name, info in TrainingConfig.model_fields.items() if not info.is_required()}
+    model = text_or_empty(stored.get("model"))
+    return defaults | (MODELS[model].defaults if model in MODELS else {}) | dict(stored)
 
 
 @cache

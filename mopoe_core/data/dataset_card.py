@@ -1,6 +1,7 @@
 """What is known of a dataset before it is loaded. Pure."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,7 @@ class DatasetCard:
     """Whether some modality has the configuration's `likelihood`, and not one of its own."""
     data_hash: str = ""
     """Only for a user's own dataset: a fingerprint of its arrays, likelihoods, alphabets and networks, part of every identity."""
+
+    def evaluation_examples(self, evaluate_on: Any) -> dict[str, int]:
+        """Returns by source how many examples the partition has on which `evaluate_on` (`test` or `validation`) has trials evaluated."""
+        return self.validation_examples if evaluate_on == "validation" else self.test_examples

@@ -1,6 +1,6 @@
 """The networks of the classifiers that judge coherence, and the accuracy that each must reach.
 
-The architectures are the released ones (protocol section 2). A modality gets a small one if there is no released one, or if the released
+The architectures are those of the released code. A modality gets a small one if there is no released one, or if the released
 one would take hours on the embedded data. The text `str(network)` is part of a classifier's identity: after a layer's class is renamed,
 the classifier is trained again.
 """

@@ -166,7 +166,7 @@ class MultimodalVAE(nn.Module):
         return self.likelihoods[modality.name].log_prob(raw, x[modality.name], len(modality.shape))
 
     def loss(self, x: Mapping[str, Tensor], draws: Draws, present_BM: Tensor | None = None) -> Loss:
-        """The training loss of a batch (protocol: section 5; `mopoe_core.models.objective` has the formula).
+        """The training loss of a batch (Eq. (6) to (12) of the paper; `mopoe_core.models.objective` has the formula).
 
         `present_BM` is true where a modality is observed. The values of hidden modalities in `x` have no influence.
         """

@@ -2,7 +2,7 @@
 
 The branch is: batch norm, ReLU, a convolution of width 1, dropout, batch norm, ReLU, the convolution that changes the size, dropout. The
 shortcut is: a convolution of the same kind with a bias, batch norm. In two dimensions, the branch's convolutions have no bias and its
-dropout drops whole channels. The digit word's classifier has no dropout in its blocks (protocol, section 2).
+dropout drops whole channels. The digit word's classifier has no dropout in its blocks (as in the released code).
 """
 
 from torch import Tensor, nn

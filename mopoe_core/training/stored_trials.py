@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from mopoe_core.config.field_types import same_number, text_or_empty
-from mopoe_core.config.training_config import RECIPE, TrainingConfig
+from mopoe_core.config.field_types import same_number
+from mopoe_core.config.training_config import RECIPE, TrainingConfig, with_defaults
 from mopoe_core.errors import CheckpointError
-from mopoe_core.family.registry import ALIASES, MODELS
+from mopoe_core.family.registry import ALIASES
 from mopoe_core.spelling import first_of, nearest
 from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath
@@ -107,14 +107,7 @@ def _read(path: AnyPath) -> StoredTrial | None:
     config = content.get("config")
     if not isinstance(config, dict) or content.get("recipe") != RECIPE:
         return None
-    return StoredTrial(path.parent, str(content.get("cell_id")), _with_defaults(config) | {"seed": content.get("seed")})
-
-
-def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with defaults for missing fields. Configurations that an earlier version stored lack newer fields."""
-    defaults = {name: info.default for name, info in TrainingConfig.model_fields.items() if not info.is_required()}
-    model = text_or_empty(config.get("model"))
-    return defaults | (MODELS[model].defaults if model in MODELS else {}) | dict(config)
+    return StoredTrial(path.parent, str(content.get("cell_id")), with_defaults(config) | {"seed": content.get("seed")})
 
 
 def _same(stored: Any, selected: Any) -> bool:

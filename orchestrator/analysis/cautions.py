@@ -111,7 +111,7 @@ def _joint_at_chance(part: GroupAnalysis, results: Sequence[TrialResult], names:
         return ""
     level = mean([value for cell_id in ids for value in levels[cell_id]])
     return (
-        f"{metric_names.JOINT_COHERENCE} is no better than chance ({level:.3f}, modalities that know nothing of each other) in "
+        f"{metric_names.JOINT_COHERENCE} is no better than chance ({level:.3f}, independent modalities) in "
         f"{_named(part.group.cells, ids, names)}."
     )
 

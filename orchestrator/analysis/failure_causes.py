@@ -1,6 +1,6 @@
 """Groups a sweep's failed trials by cause, and finds the values that a group's trials share and the other trials do not.
 
-Pure, except that it reads the ledger.
+Reads the ledger and writes nothing.
 """
 
 from collections import Counter

@@ -57,7 +57,7 @@ def status_json(
     driver: str | None,
     seconds_left: float | None,
 ) -> str:
-    """Returns the state of a sweep as JSON: its driver, the time to go, the front so far of each group of comparable cells, and each
+    """Returns the state of a sweep as JSON: its driver, the remaining time, the front so far of each group of comparable cells, and each
     trial. `driver` and `seconds_left` are null if there is no driver, or the time is not known.
     """
     names = spec.labels

@@ -33,7 +33,7 @@ STOPPING = (
 RetrainOption = Annotated[
     bool, typer.Option("--retrain-damaged", help="Set trials with damaged records aside, and train them again.")
 ]
-YesOption = Annotated[bool, typer.Option("--yes", help="Start without asking, also if it takes above a day.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Start without asking, even if it takes more than a day.")]
 
 
 def sweep(

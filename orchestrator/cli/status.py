@@ -44,7 +44,7 @@ def status(
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how a sweep is doing, while it runs and after: counts, time to go, seeds, front so far, failures. Creates nothing."""
+    """Show how a sweep is doing, while it runs and after: counts, remaining time, seeds, front so far, failures. Creates nothing."""
     if as_json and (watch or trials):
         raise UserError("--json: has every trial, once; leave --watch and --trials out")
     spec, folder = open_sweep(file, scale, storage)

@@ -115,7 +115,7 @@ def audit(
     ledger = Ledger(folder)
     seed = random.randrange(2**31) if seed is None else seed
     chosen = auditing.choose(ledger.results_of(spec.trials), sample, seed)
-    minutes = sum(result.train_seconds + result.evaluate_seconds for result in chosen) / 60
+    minutes = sum(result.seconds for result in chosen) / 60
     say(f"{spec.name}: {sample} of the completed trials, chosen by --seed {seed}; took {minutes:.2g} minutes when recorded")
     labels = spec.labels
     all_hold = True

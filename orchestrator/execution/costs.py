@@ -52,7 +52,7 @@ class Evaluation:
 
 def evaluation(config: TrainingConfig) -> Evaluation:
     """Returns how much work the evaluation of a trial is."""
-    available = config.card.validation_examples if config.evaluate_on == "validation" else config.card.test_examples
+    available = config.card.evaluation_examples(config.evaluate_on)
     return Evaluation(2**config.M - 1, config.test_examples or available[config.source], config.importance_samples)
 
 

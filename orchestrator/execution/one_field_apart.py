@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mopoe_core.config.training_config import RECIPE, TrainingConfig
+from mopoe_core.config.training_config import RECIPE, TrainingConfig, with_defaults
 from orchestrator.spec.trial import Trial
 
 RECIPE_FIELD = "recipe"
@@ -87,9 +87,9 @@ def _constant_fields(configs: Sequence[TrainingConfig]) -> list[str]:
 
 def _fields(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Returns configuration, seed and recipe of a record; a field that did not exist when it was written has its default."""
-    defaults = {name: info.default for name, info in TrainingConfig.model_fields.items() if not info.is_required()}
-    as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
-    return as_json | dict(identity["config"]) | {"seed": identity["seed"], RECIPE_FIELD: identity["recipe"]}
+    config = with_defaults(identity["config"])
+    as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
+    return as_json | {"seed": identity["seed"], RECIPE_FIELD: identity["recipe"]}
 
 
 def _fields_of(trial: Trial) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The plan: spec minus ledger. It says what would run now, and what that would cost. Pure, except that it reads the ledger."""
+"""The plan: spec minus ledger. It says what would run now, and what that would cost. Reads the ledger and writes nothing."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

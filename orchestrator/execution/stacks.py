@@ -1,4 +1,4 @@
-"""Which trials make a stack. Pure, except that it reads the ledger.
+"""Which trials make a stack. Reads the ledger and writes nothing.
 
 A stack that was begun is formed again from the same trials, so that an interrupted sweep has the same results as one that was not. Other
 trials are stacked by shape, and by model where possible. The stacks of a shape differ in size by one at most, and leave no worker idle.

@@ -69,7 +69,7 @@ def has_ended_early(spec: SweepSpec, results: Mapping[str, TrialResult]) -> bool
     """Whether a search has reached a limit of `stop`. `results` has the results so far by trial id."""
     assert spec.search is not None
     stop = spec.search.stop
-    spent = (result.train_seconds + result.evaluate_seconds for trial in spec.trials if (result := results.get(trial.id)))
+    spent = (result.seconds for trial in spec.trials if (result := results.get(trial.id)))
     ended = _means_of_ended(spec, results) if stop.no_gain else ()
     return bool(search_limits.why_stopped(stop, spec.objectives, math.fsum(spent) / 3600, ended))
 
@@ -115,7 +115,7 @@ def trials_to_come(
     trials = cells * len(spec.seed_list)
     seconds = trials * sum(cost.seconds.values()) / len(like)
     if stop.trial_hours is not None:
-        spent = sum(result.train_seconds + result.evaluate_seconds for result in results) + sum(left.seconds.values())
+        spent = sum(result.seconds for result in results) + sum(left.seconds.values())
         seconds = min(seconds, max(0.0, stop.trial_hours * 3600 - spent))
     return TrialsToCome(cells, trials, seconds, guessed=cost.guessed == len(like))
 

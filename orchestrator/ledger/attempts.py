@@ -144,8 +144,8 @@ def _sync(folder: AnyPath) -> None:
 def _clear(trial_folder: TrialFolder, files: str) -> None:
     """Remove the files of the attempts up to the one with the result; the records of the attempts stay.
 
-    Does nothing unless the trial's result names `files`, and the trial's folder has them. This process may have stood still, and the
-    trial may have been reset since. The files are listed before that look. So those of an attempt that begins later are not among them.
+    Does nothing unless the trial's result names `files`, and the trial's folder has them. This process may have been suspended, and
+    the trial may have been reset meanwhile. The files are listed before the result is read, so files of a later attempt are not removed.
     """
     paths = trial_folder.attempt_files()
     result = _result_in(trial_folder)

@@ -155,8 +155,8 @@ class Ledger:
                 value = repr(current[field]) if field in current else "no such field"
                 raise LedgerError(
                     f"trial {trial.id} ({trial.label}): {field} was {stored[field]!r} when it was trained and is {value} now, "
-                    f"under the same identity; restore the default of {field}, raise RECIPE in mopoe_core/config.py, or use "
-                    "another --storage"
+                    f"under the same identity; restore the default of {field}, raise RECIPE in "
+                    "mopoe_core/config/training_config.py, or use another --storage"
                 )
 
     # Writing a trial

@@ -77,6 +77,11 @@ class TrialResult:
         return self.values.get(name)
 
     @property
+    def seconds(self) -> float:
+        """Seconds of training and evaluation."""
+        return self.train_seconds + self.evaluate_seconds
+
+    @property
     def values(self) -> Mapping[str, float]:
         """Every metric's value by its full name; if a name occurs twice, the first counts."""
         return self.metrics.by_name if isinstance(self.metrics, MetricColumns) else self._values

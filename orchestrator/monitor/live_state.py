@@ -116,7 +116,7 @@ def _damaged(what: str) -> LiveTrial:
 
 
 def condensed(result: TrialResult, spec: SweepSpec) -> TrialResult:
-    """Returns a result with only those parts that fronts, collapses, searches and the time to go need.
+    """Returns a result with only those parts that fronts, collapses, searches and the remaining time need.
 
     Ten thousand whole results take hundreds of MB.
     """

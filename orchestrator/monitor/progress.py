@@ -209,7 +209,7 @@ class Progress(Observer):
         self._changed(trial_view)
 
     def _measured(self, result: TrialResult) -> None:
-        """Keep a result for the front, and its times for the time to go."""
+        """Keep a result for the front, and its times for the remaining time."""
         trial_view = self._views[result.trial.id]
         epochs = result.trial.config.epochs
         self._results[result.trial.id] = result
@@ -263,7 +263,7 @@ class Progress(Observer):
         self._console.print(self.view())
 
     def summary(self) -> str:
-        """Returns counts by status, the resources in use, and the time to go, as one line."""
+        """Returns counts by status, the resources in use, and the remaining time, as one line."""
         return view.summary(self.views, self._capacity, self._to_be_proposed())
 
     def view(self) -> Group:

@@ -39,9 +39,9 @@ MOST_CELLS = 60  # cells that are shown of a model in any other sweep
 
 
 def summary(views: Sequence[TrialView], capacity: Capacity, to_be_proposed: int = 0) -> str:
-    """Returns counts by status, the resources in use, and the time to go, as one line.
+    """Returns counts by status, the resources in use, and the remaining time, as one line.
 
-    `to_be_proposed` is how many trials a search has still to propose; the time to go includes them.
+    `to_be_proposed` is how many trials a search has still to propose; the remaining time includes them.
     """
     counts = Counter(view.status for view in views)
     statuses = ", ".join(f"{counts[status]} {status}" for status in MARKS if counts[status]) or "0"
@@ -57,7 +57,7 @@ def _time_to_go(views: Sequence[TrialView], capacity: Capacity, workers: int, to
         return []
     seconds = seconds_left(views, capacity.workers(workers), to_be_proposed)
     if seconds is None:
-        return ["time to go unknown until a first epoch is done"]
+        return ["remaining time unknown until a first epoch is done"]
     return [f"{durations.about(seconds)} to go, {durations.done_about(seconds, datetime.now())}"]
 
 

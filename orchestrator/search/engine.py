@@ -179,7 +179,7 @@ class SearchEngine(Observer):
             del self._open[number]
             _, incomparable_ids = self._comparable(self._cells[number])
             for trial_id in incomparable_ids:
-                self._say(f"not told: trial {trial_id} was measured on other data or judged by other classifiers than the first")
+                self._say(f"ignored: trial {trial_id} was measured on other data, or judged by other classifiers, than the first")
         self._further_trials -= {*self._results, *self._given_up}
 
     def _limit_reached(self) -> str:
@@ -193,7 +193,7 @@ class SearchEngine(Observer):
         return reached or why_exhausted(self._proposals)
 
     def _trial_hours(self) -> float:
-        return math.fsum(result.train_seconds + result.evaluate_seconds for result in self._results_of_spec()) / 3600
+        return math.fsum(result.seconds for result in self._results_of_spec()) / 3600
 
     def _means_of_ended(self) -> list[Means]:
         """Returns the means of the objectives of each cell that has ended; empty for a cell without feasible means."""
@@ -238,7 +238,7 @@ class SearchEngine(Observer):
     def _refuse(self, drawn: Proposal, mistake: Mistake) -> None:
         """Record an impossible draw, and tell Optuna that it has failed: the same draw would otherwise be made again for ever.
 
-        It has no cell, and counts as a repeat of itself. So whoever reads proposals passes it over, as any repeated cell.
+        It has no cell, and counts as a repeat of itself. Readers skip it like a repeated cell.
         """
         proposal = replace(drawn, same_as=drawn.number)
         self._records.add(proposal)
@@ -265,8 +265,12 @@ class SearchEngine(Observer):
             self._add(proposal, trained.cell)
             self._study.add(proposal, of_results(trained.results, self.spec))
             taken += 1
-        rest = f"; {incomparable} were measured on other data or judged by other classifiers, and are not" if incomparable else ""
-        self._say(f"{taken} cells of {source} are told, and not trained again{rest}")
+        rest = (
+            f"; {incomparable} were measured on other data or judged by other classifiers, and are ignored"
+            if incomparable
+            else ""
+        )
+        self._say(f"{taken} cells of {source} were given to Optuna, and are not trained again{rest}")
 
     def _further_seeds(self) -> list[Trial]:
         """Give one more seed to each cell that may or may not be on the front; returns the new trials.

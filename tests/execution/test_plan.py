@@ -350,3 +350,15 @@ def test_a_record_from_before_a_field_has_its_default():
     old = {"seed": 0, "recipe": one_field_apart.RECIPE, "config": Trial(cell(epochs=30), 0).config.model_dump(mode="json")}
     del old["config"]["weight_decay"]
     assert [(row.field, row.there) for row in one_field_apart.find([new], [new], [old])] == [("epochs", (30,))]
+
+
+def test_a_record_from_before_a_field_has_its_models_default():
+    """MVAE's `prior_expert` and `estimator` are not those of mixtures."""
+    new = Trial(cell("mvae", epochs=60), 0)
+    old = {
+        "seed": 0,
+        "recipe": one_field_apart.RECIPE,
+        "config": Trial(cell("mvae", epochs=30), 0).config.model_dump(mode="json"),
+    }
+    del old["config"]["prior_expert"], old["config"]["estimator"]
+    assert [(row.field, row.there) for row in one_field_apart.find([new], [new], [old])] == [("epochs", (30,))]

@@ -94,7 +94,7 @@ def statuses(seen):
 
 
 def test_status_says_everything_at_once(ledger, file, types_here):
-    """It shows counts, cores, time to go, marks by model, epochs, the front with its hypervolume, and the last line of an error."""
+    """It shows counts, cores, remaining time, marks by model, epochs, the front with its hypervolume, and the last line of an error."""
     for trial in EVERY[:4]:
         completes(ledger, trial, 0.1 * (1 + trial.config.beta), -10 * trial.config.beta)
     ledger.begin(EVERY[4])

@@ -414,7 +414,7 @@ def test_the_plan_counts_further_cells_exactly_if_the_search_goes_on(tmp_path, b
 
 def test_cells_of_a_warm_start_take_no_place_in_the_plan(tmp_path):
     """Four cells come from another sweep. The plan counts six cells before the search, four after two, and none in the end. The
-    time to go on screen counts the same cells.
+    remaining time on screen counts the same cells.
     """
     grid(tmp_path)
     warm = search(warm_start=["before"], concurrent=1)

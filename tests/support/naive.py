@@ -1,6 +1,6 @@
 """The losses again, written independently: one example, one component and one modality at a time, with torch.distributions.
 
-Follows the papers' formulas as protocol section 5 has them, not `mopoe_core.models.objective`, and shares no function with it. It never
+Follows the formulas of the papers, not `mopoe_core.models.objective`, and shares no function with it. It never
 looks at the entries of a batch whose modality is hidden.
 """
 

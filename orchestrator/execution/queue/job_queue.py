@@ -201,7 +201,7 @@ class Queue:
             self._try_again(running, trial_ids, error, node)
 
     def _take_verdicts(self) -> None:
-        """Forgive the attempts that lost nodes have ended, and fail the trials that waited in vain to be forgiven."""
+        """Forgive the attempts that lost nodes have ended, and fail the trials whose node turned out to be alive."""
         for verdict in self._lost_nodes.verdicts():
             death = verdict.death
             self._tries.subtract(verdict.forgiven)

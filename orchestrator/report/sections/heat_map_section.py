@@ -17,7 +17,7 @@ HEADINGS = {
     metric_names.COHERENCE: "Coherence",
     metric_names.PROBE: "Linear probe",
     metric_names.LOG_LIKELIHOOD: "Log-likelihood",
-    metric_names.LOG_LIKELIHOOD_PAPER_VIEW: "Log-likelihood as released (paper_view)",
+    metric_names.LOG_LIKELIHOOD_PAPER_VIEW: "Log-likelihood as in the released code (paper_view)",
 }
 SHARE, ACCURACY, NATS = (
     metric_names.UNITS[kind] for kind in (metric_names.COHERENCE, metric_names.PROBE, metric_names.LOG_LIKELIHOOD)

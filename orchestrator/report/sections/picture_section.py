@@ -1,4 +1,4 @@
-"""Makes the page's tables of samples, one for the prior and one for each subset. Pure, except that it reads pictures.
+"""Makes the page's tables of samples, one for the prior and one for each subset. Reads pictures and writes nothing.
 
 A table has a row for each modality and a column for each model. The pictures of a trial are grids (`mopoe_core.metrics.picture_layout`).
 They are cut into modalities here, so that models are side by side. The page has the first `COLUMNS` columns of each grid, as WebP.
