@@ -6,9 +6,9 @@ example are stored. `mopoe_core.metrics.metric_table` computes the metrics and t
 stay on the device until the last batch: apart from the fits of the probes, the host waits for the device once.
 
 q(z|X_S) is a uniform mixture of products (`Specification.conditional_rows`): one product for MVAE, MoPoE and MVTCAE, and one for each
-modality in S for MMVAE, mmJSD and MMVM. As in the released code, one member is chosen at random if a single sample or mean of a mixture is
-needed, and private latents for decoding come from the prior. With `given_private: posterior`, the private latent of a given modality comes
-from its own posterior.
+modality in S for MMVAE, mmJSD and MMVM. As in the released code, one member is chosen at random if a single sample or mean of a mixture
+is needed, and private latents for decoding come from the prior. With `given_private: posterior`, the private latent of a given modality
+comes from its own posterior.
 
 If labels are attributes, probe and coherence are average precisions of scores: one for each attribute, and their mean (Appendix E.2). The
 released code computes them from hard decisions, batch by batch.

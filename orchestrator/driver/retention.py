@@ -97,10 +97,10 @@ def wanted_trials(spec: SweepSpec, ledger: Ledger, snapshot: Snapshot | None = N
 
     Yields all trials if some have not ended, or if cells were left out, because then it is not known whether they have ended.
     """
-    trials = spec.wanted
-    results = _results_of(trials, ledger, snapshot)
-    if spec.left_out or len(results) < len(trials):
-        yield from trials
+    results = _results_of(spec.trials, ledger, snapshot)  # a cell may have completed before its workers saw that it was stopped
+    ended_ids = {result.trial.id for result in results}
+    if spec.left_out or any(trial.id not in ended_ids for trial in spec.wanted):
+        yield from spec.trials
         return
     grouped, seeds = groups_of(spec, results), spec.seeds_by_cell
     feasible_ids = {cell.id for cell in feasible(spec, grouped.results)}
@@ -109,7 +109,7 @@ def wanted_trials(spec: SweepSpec, ledger: Ledger, snapshot: Snapshot | None = N
         cells = [cell for cell in group.cells if cell.id in feasible_ids]
         front = fronts.front(spec.objectives, cells, {cell.id: seeds[cell.id] for cell in cells}, group.results)
         on_fronts |= {point.cell_id for point in front.points if point.on_front}
-    yield from (trial for trial in trials if trial.cell.id in on_fronts)
+    yield from (trial for trial in spec.trials if trial.cell.id in on_fronts)
 
 
 def _results_of(trials: Sequence[Trial], ledger: Ledger, snapshot: Snapshot | None) -> list[TrialResult]:

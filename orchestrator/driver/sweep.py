@@ -80,6 +80,7 @@ def run(
         identify(ledger.storage)  # before anything else is written: raises if storage.json is damaged
         spec = resolve(spec, ledger.storage)  # under the lease, so that no other driver adds proposals
         plan, snapshot = _make_plan(spec, ledger, lease, retrain_damaged)
+        lease.check()  # a plan of thousands of trials takes minutes: another driver may have a newer sweep by now
         write_text(sweep_folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
         sweep_records.remember(spec, ledger.storage)
         for trial in plan.unpublished:

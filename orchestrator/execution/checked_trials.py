@@ -17,12 +17,20 @@ def checked(trial: Trial, ledger: Ledger, thorough: bool, read: Callable[[Trial]
         ledger.check(trial)
         known = read(trial)
         if thorough:
-            inspection.inspect(trial, ledger)
+            _inspect(trial, ledger)
     except DamagedError as error:
         return str(error)
     if known.state.lost:
         return known.state.lost
     return known if known.result is None else replace(known, result=without_metrics(known.result, kept))
+
+
+def _inspect(trial: Trial, ledger: Ledger) -> None:
+    """Inspect a trial. A second look decides, because its worker may move files during the first."""
+    try:
+        inspection.inspect(trial, ledger)
+    except DamagedError:
+        inspection.inspect(trial, ledger)
 
 
 def without_metrics(result: TrialResult, kept: Collection[str] = ()) -> TrialResult:

@@ -116,6 +116,7 @@ class TrialRecords:
             unpublished_size = size_if_there(unpublished)
             if unpublished_size is not None:
                 return unpublished, unpublished_size
+            size = size_if_there(self.folder.checkpoint)  # its worker may have moved it between the two looks
         return self.folder.checkpoint, size
 
     def samples(self) -> dict[str, AnyPath]:

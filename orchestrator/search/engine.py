@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import Mistake, SpecError
-from orchestrator.execution.events import MetricsAtEpoch, Observer, TrialStopped
+from orchestrator.execution.events import MetricsAtEpoch, Observer, TrialEnded, TrialStopped
 from orchestrator.execution.queue.job import EarlyStopping
 from orchestrator.ledger.layout import local_sweep_folder
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.proposals import Proposal, Proposals, cell_of, seeds, with_cells
+from orchestrator.ledger.proposals import Proposal, Proposals, Stopped, cell_of, seeds, with_cells
 from orchestrator.ledger.result import TrialResult
 from orchestrator.search import early_stopping
 from orchestrator.search.distributions import of_fields
@@ -57,7 +57,9 @@ class SearchEngine(Observer):
         self._stopped = self._records.stopped()
         self._seed_counts = self._records.seed_counts()
         self._given_up: set[str] = set()
-        """Trials that have failed for good."""
+        """Trials for whose results this command does not wait: those that have failed for good, and those of `_reset_since`."""
+        self._reset_since: set[str] = set()
+        """Trials that have ended, and that were reset before their result was read."""
         self._measured_with: MeasuredWith | None = None
         """The data and classifiers that the first result of the search was measured with."""
         self._judge = early_stopping.judge(spec, self._search.early) if self._search.early else None
@@ -109,7 +111,7 @@ class SearchEngine(Observer):
         `failed` has the trials that were given up. `at_once` is how many cells train at a time if the sweep file does not set it.
         """
         self._check()
-        self._given_up = set(failed)
+        self._given_up = {*failed, *self._reset_since}
         self._tell_ended()
         while not self._why_no_more and len(self._open) < (self._search.concurrent or at_once):
             self._why_no_more = self._limit_reached()
@@ -125,17 +127,25 @@ class SearchEngine(Observer):
         if cell is None or self._judge is None:
             return
         self._judge.note(cell, event.trial_id, event.epoch, event.values)
-        if cell.id in self._stopped:
-            return
+        if cell.id in self._stopped or event.trial_id in self._further_trials:
+            return  # a cell that is given further seeds has completed
         why = self._judge.why_stop(cell, event.epoch, self._feasible_means())
         if why:
             self._records.stop(cell.id, event.epoch, why)
-            self._stopped = self._records.stopped()
+            self._stopped = {cell.id: Stopped(event.epoch, why)} | self._records.stopped()  # storage may list the record late
             self._say(f"stopped    {cell.label} at epoch {event.epoch}: {why}")
 
     def on_trial_stopped(self, event: TrialStopped) -> None:
-        """Note that a trial of a stopped cell has stopped."""
+        """Note that a trial of a stopped cell has stopped. Another driver may have stopped the cell, before this one took over."""
+        if (cell := self._cell_by_trial.get(event.trial_id)) is not None:
+            self._stopped.setdefault(cell.id, Stopped(event.epoch, ""))
         self._halted.add(event.trial_id)
+        self._further_trials.discard(event.trial_id)
+
+    def on_trial_ended(self, event: TrialEnded) -> None:
+        """Do not wait for a trial that was reset before its result was read. The next command trains it."""
+        if event.trial_id not in self._results:
+            self._reset_since.add(event.trial_id)
 
     def proposed_cells(self) -> list[ProposedCell]:
         """Returns every proposed cell with its outcome, in the order of the proposals."""
@@ -275,9 +285,10 @@ class SearchEngine(Observer):
     def _further_seeds(self) -> list[Trial]:
         """Give one more seed to each cell that may or may not be on the front; returns the new trials.
 
-        Empty if there is no such cell, or all have the most seeds.
+        Empty if there is no such cell, or all have the most seeds. A cell that completed before its workers saw that it was stopped gets
+        none, because they would see it now.
         """
-        undecided = undecided_cells(self.spec, self._results_of_spec())
+        undecided = [cell_id for cell_id in undecided_cells(self.spec, self._results_of_spec()) if cell_id not in self._stopped]
         self._front_decided = not undecided
         if self._front_decided:
             return []

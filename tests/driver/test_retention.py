@@ -14,6 +14,7 @@ from orchestrator.ledger import attempts, sweep_records
 from orchestrator.ledger.attempts import Attempt
 from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.storage import leftovers
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import COHERENCE, LIKELIHOOD, result
@@ -68,6 +69,21 @@ def test_nothing_is_surplus_while_a_trial_has_not_ended(tmp_path):
     ledger, spec = Ledger(tmp_path), parse(RAW)
     stored(ledger, spec, leave=spec.trials[0])
     assert retention.surplus(spec, tmp_path).trials == ()
+
+
+def test_a_cell_that_completed_although_it_was_stopped_keeps_its_checkpoints_on_the_front(tmp_path):
+    """Its workers had ended before they saw the stop, so it is on the front of the report. Another stopped cell has not completed."""
+    block = {"space": {"beta": [1.0, 2.0, 3.0]}, "cells": 3}
+    written = parse({field: value for field, value in RAW.items() if field != "grid"} | {"search": block})
+    proposals, ledger = Proposals(tmp_path, "t"), Ledger(tmp_path)
+    for number, beta in enumerate(VALUES):
+        proposals.add(Proposal(number, written.cell_of({"beta": beta}).id, {"beta": beta}, {}, {}, {}))
+    spec = resolve(written, tmp_path)
+    stored(ledger, spec, leave=spec.trials[-1])
+    for cell in spec.cells[1:]:
+        proposals.stop(cell.id, 5, "for the test")
+    surplus = retention.surplus(resolve(written, tmp_path), tmp_path)
+    assert betas(surplus) == [3.0, 3.0]
 
 
 @pytest.mark.parametrize("complete", [True, False])

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from mopoe_core.errors import CheckpointError
-from mopoe_core.storage.file_facts import Digest
+from mopoe_core.storage.file_facts import Digest, size_if_there
 from mopoe_core.storage.paths import storage_path
 from mopoe_core.storage.whole_files import write_bytes
 from mopoe_core.training import checkpoint
 from mopoe_core.training.checkpoint import FORMAT
 from orchestrator.execution import plan as planning
-from orchestrator.ledger import attempts, records
+from orchestrator.ledger import attempts, records, trial_records
 from orchestrator.ledger.attempts import Attempt, adopt
 from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.layout import TrialFolder
@@ -48,7 +48,7 @@ def begun(ledger, worker, checkpoint=WEIGHTS):
 def a_digit_is_a_checkpoint(monkeypatch):
     """A checkpoint's content is its number of epochs."""
     monkeypatch.setattr(
-        checkpoint, "held", lambda path, *_: SimpleNamespace(epochs=int(path.read_bytes())) if path.exists() else None
+        checkpoint, "progress_in", lambda path, *_: SimpleNamespace(epochs=int(path.read_bytes())) if path.exists() else None
     )
 
 
@@ -210,6 +210,27 @@ def test_pictures_are_found_before_they_are_moved(ledger, monkeypatch):
     move_files()
     assert {name: path.read_bytes() for name, path in ledger.samples(TRIAL).items()} == PICTURES
     assert {path.parent for path in ledger.samples(TRIAL).values()} == {ledger.folder(TRIAL) / "samples"}
+
+
+@pytest.mark.parametrize("looks", range(4))
+def test_files_that_are_moved_between_two_looks_are_not_lost(ledger, monkeypatch, looks):
+    """The worker moves them after any look at a size; a plan with every check finds nothing damaged."""
+    for thorough in (False, True):
+        here = Ledger(ledger.storage / f"thorough{thorough}")
+        _, move_files = unmoved(here, monkeypatch)
+        counts = itertools.count()
+
+        def size(path, counts=counts, move_files=move_files):
+            found = size_if_there(path)
+            if next(counts) == looks:
+                move_files()
+            return found
+
+        with monkeypatch.context() as patched:
+            for module in (trial_records, artifact_check):
+                patched.setattr(module, "size_if_there", size)
+            plan = planning.make([TRIAL], here, thorough=thorough)
+        assert (plan.damaged, plan.done) == ({}, (TRIAL,))
 
 
 @pytest.mark.usefixtures("a_digit_is_a_checkpoint")

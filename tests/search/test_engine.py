@@ -14,7 +14,7 @@ from orchestrator.analysis import fronts
 from orchestrator.errors import SpecError
 from orchestrator.execution import cpus
 from orchestrator.execution import plan as planning
-from orchestrator.execution.events import MetricsAtEpoch, TrialStopped
+from orchestrator.execution.events import MetricsAtEpoch, TrialEnded, TrialStopped
 from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
@@ -96,6 +96,25 @@ class Driver:
         """Returns the study that Optuna itself reads from the journal."""
         path = self.ledger.storage / "sweeps" / self.spec.name / "study.journal"
         return optuna.load_study(study_name=self.spec.name, storage=JournalStorage(JournalFileBackend(str(path))))
+
+
+@pytest.fixture
+def stops_at_once(monkeypatch):
+    """The rule stops each cell at its first metrics. Returns the block of a search that stops cells early."""
+    rule = early_stopping.judge
+
+    def judge(spec, block):
+        made = rule(spec, block)
+        made.why_stop = lambda *arguments: "for the test"
+        return made
+
+    monkeypatch.setattr(early_stopping, "judge", judge)
+    return {"rule": "dominated", "at": [0.5], "after": 2}
+
+
+def even(trial):
+    """Returns metrics by which no cell is better than another for sure."""
+    return {COHERENCE: 0.5 + 0.01 * trial.seed, LIKELIHOOD: -2000.0 - 0.01 * trial.config.latent_dim + 5 * trial.seed}
 
 
 def expected(driver, cell):
@@ -181,21 +200,13 @@ def test_a_failed_cell_is_tried_again_by_the_next_command(tmp_path):
 
 
 def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_ended_all_the_same_is_complete(
-    tmp_path, monkeypatch
+    tmp_path, stops_at_once
 ):
     """Until a worker has seen the stop, Optuna is told nothing; then the cell is pruned. If all trials end before their worker sees it,
     the cell has completed, and Optuna is told its means.
     """
-    rule, stopping = early_stopping.judge, {"rule": "dominated", "at": [0.5], "after": 2}
-
-    def stops_at_once(spec, block):
-        judge = rule(spec, block)
-        judge.why_stop = lambda *arguments: "for the test"
-        return judge
-
-    monkeypatch.setattr(early_stopping, "judge", stops_at_once)
     for ends in (False, True):
-        driver = Driver(search(f"s{ends}", cells=1, early=stopping), tmp_path)
+        driver = Driver(search(f"s{ends}", cells=1, early=stops_at_once), tmp_path)
         one, two = driver.search.start()
         driver.search.on_metrics_at_epoch(MetricsAtEpoch(one.id, 5, {COHERENCE: 0.5, LIKELIHOOD: -2000.0}))
         assert {cell_id: note.epoch for cell_id, note in Proposals(tmp_path, f"s{ends}").stopped().items()} == {one.cell.id: 5}
@@ -211,7 +222,7 @@ def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_end
         assert trial.state == (TrialState.COMPLETE if ends else TrialState.PRUNED)
         assert (trial.values is None) != ends
         assert driver.search.over
-        again = Driver(search(f"s{ends}", cells=1, early=stopping), tmp_path).run()
+        again = Driver(search(f"s{ends}", cells=1, early=stops_at_once), tmp_path).run()
         assert again.trained == []
 
 
@@ -488,16 +499,65 @@ def test_further_seeds_go_to_cells_whose_place_is_undecided_and_to_no_others(tmp
 
 def test_further_seeds_that_were_cut_off_are_trained_by_the_next_command(tmp_path):
     """If the driver ends after the first further seed, the next one trains the rest, and no trial twice."""
-
-    def even(trial):
-        return {COHERENCE: 0.5 + 0.01 * trial.seed, LIKELIHOOD: -2000.0 - 0.01 * trial.config.latent_dim + 5 * trial.seed}
-
     adaptive = {"start": 2, "max": 4}
     first = Driver(search(seeds=adaptive), tmp_path, train=even).run(most=13)
     second = Driver(search(seeds=adaptive), tmp_path, train=even).run()
     assert second.trained
     assert not set(first.trained) & set(second.trained)
     assert all(second.ledger.result(trial) for trial in second.spec.wanted)
+
+
+def test_a_cell_that_gets_a_further_seed_is_not_stopped(tmp_path, stops_at_once):
+    """It has completed, and its further trial is measured on the way. The cell is not stopped, and its trial ends."""
+    driver = Driver(search(seeds={"start": 2, "max": 3}, early=stops_at_once), tmp_path, train=even).run(most=12)
+    further = driver.search.next({}, 2)
+    assert further
+    assert {trial.seed for trial in further} == {2}
+    for trial in further:
+        driver.search.on_metrics_at_epoch(MetricsAtEpoch(trial.id, 5, even(trial)))
+        driver.end(trial)
+    assert Proposals(tmp_path, "s").stopped() == {}
+    assert driver.search.next({}, 2) == []
+    assert driver.search.over
+
+
+def test_a_search_does_not_wait_for_further_seeds_that_were_stopped(tmp_path, stops_at_once):
+    """A driver before this one stopped the cells after they had completed. Their further trials stop, and get no more seeds."""
+    driver = Driver(search(seeds={"start": 2, "max": 5}, early=stops_at_once), tmp_path, train=even).run(most=12)
+    for trial in driver.search.next({}, 2):
+        driver.search.on_trial_stopped(TrialStopped(trial.id, 5))
+    while further := driver.search.next({}, 2):
+        assert not {trial.cell.id for trial in further} & set(driver.search._stopped)
+        for trial in further:
+            driver.end(trial)
+    assert driver.search.over
+
+
+def test_a_stop_counts_if_storage_lists_it_late(tmp_path, monkeypatch, stops_at_once):
+    """The record of the stop is not listed yet, whether this driver wrote it or another. The cell is pruned, and the search ends."""
+    for number, by_this_driver in enumerate((True, False)):
+        driver = Driver(search(f"s{number}", cells=1, early=stops_at_once), tmp_path)
+        monkeypatch.setattr(Proposals, "stopped", lambda self: {})
+        trials = driver.search.start()
+        if by_this_driver:
+            driver.search.on_metrics_at_epoch(MetricsAtEpoch(trials[0].id, 5, even(trials[0])))
+        for trial in trials:
+            driver.search.on_trial_stopped(TrialStopped(trial.id, 5))
+        assert driver.search.next({}, 1) == []
+        assert driver.search.over
+        assert [trial.state for trial in driver.study().trials] == [TrialState.PRUNED]
+
+
+def test_a_search_does_not_wait_for_a_trial_that_was_reset_before_its_result_was_read(tmp_path):
+    """The trial has ended, and the ledger has no result of it. The next command trains it."""
+    driver = Driver(search(cells=1), tmp_path)
+    one, two = driver.search.start()
+    driver.end(one)
+    driver.search.on_trial_ended(TrialEnded(one.id, "completed"))
+    driver.search.on_trial_ended(TrialEnded(two.id, "completed"))
+    assert driver.search.next({}, 1) == []
+    assert driver.search.over
+    assert Driver(search(cells=1), tmp_path).run().trained == [two]
 
 
 def test_a_base_that_has_changed_under_a_search_is_refused(tmp_path):

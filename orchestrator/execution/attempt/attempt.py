@@ -75,8 +75,11 @@ def run(job: Job, context: WorkerContext, report: Report) -> None:
                 lease.check()  # raises LeaseLost if another worker has taken over: that one may have removed the file
                 raise error
     except LeaseLost as error:
-        open_ids = [trial.id for trial in job.trials if ledger.result(trial) is None]
-        report(TrialsBusyElsewhere(open_ids, str(error)))
+        results = {trial.id: ledger.result(trial) for trial in job.trials}
+        for trial_id, result in results.items():
+            if result is not None:
+                report(TrialEnded(trial_id, result.status))
+        report(TrialsBusyElsewhere([trial_id for trial_id, result in results.items() if result is None], str(error)))
     except OSError as error:
         if not is_full(error):
             raise
@@ -158,7 +161,9 @@ class StackAttempt:
 
     def _cancel(self) -> None:
         for trial, attempt in self.attempts.items():
-            if self.ledger.result(trial) is None:
+            if (result := self.ledger.result(trial)) is not None:
+                self.report(TrialEnded(trial.id, result.status))
+            else:
                 epochs = len(history_in(attempt.checkpoint, trial.config, trial.seed, trial.id))
                 self.ledger.end_attempt(trial, attempt.number, "cancelled")
                 self.ledger.cancel(trial, epochs)
