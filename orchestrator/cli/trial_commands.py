@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Collection
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.snapshot import state_or_damage
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
+
+if TYPE_CHECKING:
+    from orchestrator.driver.reset_trials import ResetTrial
 
 TrialOption = Annotated[list[str] | None, typer.Option("--trial", metavar="ID", help="A trial; may be given more than once.")]
 FailedOption = Annotated[bool, typer.Option("--failed", help="All failed trials.")]
@@ -82,6 +85,7 @@ def _reset(named: Collection[Trial], statuses_to_rerun: Collection[str], spec: S
     from orchestrator.driver import rerun as rerunning
 
     ledger, trials = Ledger(folder), spec.trials
+    stamps = dict(zip(trials, ledger.each(ledger.stamp, trials), strict=True))
     statuses = dict(zip(trials, ledger.each(lambda trial: state_or_damage(trial, ledger).status, trials), strict=True))
     named_ids = {trial.id for trial in named}
     chosen = [trial for trial in trials if trial.id in named_ids or statuses[trial] in statuses_to_rerun]
@@ -89,13 +93,20 @@ def _reset(named: Collection[Trial], statuses_to_rerun: Collection[str], spec: S
         say(f"{spec.name}: no trial is {' or '.join(sorted(statuses_to_rerun))}; nothing was changed")
         return
     try:
-        moved = rerunning.reset(chosen, ledger)
+        reset_trials = rerunning.reset({trial: stamps[trial] for trial in chosen}, ledger)
     except OSError as error:
         raise UserError(f"storage: {folder} cannot be changed ({error.strerror}); see that it can be written") from None
-    for reset_trial in moved:
-        files = "it had no files" if reset_trial.aside is None else f"set aside as {reset_trial.aside}"
-        say(f"{reset_trial.trial.id}  {reset_trial.trial.label}  {statuses[reset_trial.trial]}; {files}")
-    say(f"to train {'it' if len(moved) == 1 else 'them'} from the start, now type  {sweep}")
+    for reset_trial in reset_trials:
+        say(f"{reset_trial.trial.id}  {reset_trial.trial.label}  {statuses[reset_trial.trial]}; {_what_was_done(reset_trial)}")
+    count = sum(not reset_trial.has_changed for reset_trial in reset_trials)
+    if count:
+        say(f"to train {'it' if count == 1 else 'them'} from the start, now type  {sweep}")
+
+
+def _what_was_done(reset_trial: "ResetTrial") -> str:
+    if reset_trial.has_changed:
+        return "has a new result since then, and was not reset"
+    return "it had no files" if reset_trial.aside is None else f"set aside as {reset_trial.aside}"
 
 
 def audit(

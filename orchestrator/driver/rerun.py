@@ -1,6 +1,6 @@
 """Trains trials again: resets them for the next sweep, or trains one of them in the foreground."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mopoe_core.errors import UserError
 from mopoe_core.metric_names import Epoch
@@ -9,8 +9,9 @@ from mopoe_core.storage.paths import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.driver import reset_trials
 from orchestrator.driver.reset_trials import ResetTrial
+from orchestrator.errors import LedgerError
 from orchestrator.execution import foreground, provenance
-from orchestrator.ledger.leases.lease import Lease
+from orchestrator.ledger.leases.lease import Lease, LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -32,10 +33,17 @@ def named(ids: Sequence[str], trials: Sequence[Trial]) -> list[Trial]:
     return [by_id[trial_id] for trial_id in dict.fromkeys(ids)]
 
 
-def reset(trials: Sequence[Trial], ledger: Ledger) -> list[ResetTrial]:
-    """Move the files of these trials aside. Raises LedgerError, and changes nothing, if one of them is being trained."""
+def reset(stamps: Mapping[Trial, str], ledger: Ledger) -> list[ResetTrial]:
+    """Move the files of these trials aside, but not of those whose result has changed since its stamp (`Ledger.stamp`) was taken.
+
+    Raises LedgerError, and changes nothing, if one of them is being trained. Raises it also if this process was suspended for so long
+    that another may train them: trials that were reset before stay reset.
+    """
     with Lease(ledger.storage) as lease:
-        return reset_trials.reset(trials, ledger, lease, ASIDE)
+        try:
+            return reset_trials.reset([*stamps], ledger, lease, ASIDE, lambda trial: ledger.stamp(trial) == stamps[trial])
+        except LeaseLost as error:
+            raise LedgerError(f"{error}; see with `status --trials` which trials were reset, and type this again") from None
 
 
 def train_in_foreground(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:

@@ -18,6 +18,7 @@ from orchestrator.driver.tracking_step import StartTracking, on_mlflow
 from orchestrator.errors import LedgerError
 from orchestrator.execution import plan as planning
 from orchestrator.execution import provenance
+from orchestrator.execution.checked_trials import is_damaged
 from orchestrator.execution.executor import Executor
 from orchestrator.ledger import sweep_records
 from orchestrator.ledger.leases import overlaps
@@ -104,8 +105,9 @@ def _make_plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: b
     snapshot = read_snapshot(spec, ledger)
     plan = planning.make(spec.wanted, ledger, thorough=retrain_damaged, read=snapshot.known)
     if plan.damaged and retrain_damaged:
-        for moved in reset_trials.reset([*plan.damaged], ledger, lease, "damaged"):
-            say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
+        for moved in reset_trials.reset([*plan.damaged], ledger, lease, "damaged", lambda trial: is_damaged(trial, ledger)):
+            if not moved.has_changed:
+                say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
         snapshot = read_snapshot(spec, ledger)
         plan = planning.make(spec.wanted, ledger, read=snapshot.known)
     if plan.damaged:

@@ -25,6 +25,11 @@ def checked(trial: Trial, ledger: Ledger, thorough: bool, read: Callable[[Trial]
     return known if known.result is None else replace(known, result=without_metrics(known.result, kept))
 
 
+def is_damaged(trial: Trial, ledger: Ledger) -> bool:
+    """Returns whether any file of a trial is damaged, by every check."""
+    return isinstance(checked(trial, ledger, True, ledger.known, ()), str)
+
+
 def _inspect(trial: Trial, ledger: Ledger) -> None:
     """Inspect a trial. A second look decides, because its worker may move files during the first."""
     try:

@@ -11,6 +11,7 @@ from orchestrator.driver import reset_trials
 from orchestrator.errors import LedgerError
 from orchestrator.execution import provenance
 from orchestrator.execution.attempt import attempt
+from orchestrator.execution.checked_trials import is_damaged
 from orchestrator.execution.foreground import Foreground
 from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
@@ -95,11 +96,58 @@ def test_a_damaged_trial_that_is_being_trained_is_not_moved(swept):
         assert trains.claim(ledger.folder(every[1])) is None
         before = contents(ledger.storage / "trials")
         with pytest.raises(LedgerError, match=every[1].id):
-            reset_trials.reset(every[:2], ledger, moves, "damaged")
+            reset_trials.reset(every[:2], ledger, moves, "damaged", lambda trial: True)
         assert contents(ledger.storage / "trials") == before
-        (moved,) = reset_trials.reset(every[:1], ledger, moves, "damaged")
+        (moved,) = reset_trials.reset(every[:1], ledger, moves, "damaged", lambda trial: True)
         assert (moved.aside.parent.name, ledger.folder(every[0]).exists()) == ("damaged", False)
         assert trains.claim(ledger.folder(every[0])) is None  # a worker may begin it anew
+
+
+def test_a_trial_that_ends_before_it_is_claimed_is_not_reset(swept, types_here, monkeypatch):
+    """A sweep tries the failed trial again and completes it, after `--failed` has chosen it. Its result stays where it is."""
+    path, ledger, every = swept
+    claim_patiently = Lease.claim_patiently
+
+    def completes_first(self, folder, *words):
+        if folder == ledger.folder(every[0]):
+            ledger.record(result(every[0].cell, 0, {COHERENCE: 0.7}))
+        return claim_patiently(self, folder, *words)
+
+    monkeypatch.setattr(Lease, "claim_patiently", completes_first)
+    code, out, err = types_here("rerun", path, "--failed", "--diverged")
+    assert (code, err) == (0, "")
+    assert statuses(ledger, every) == ["completed", "pending", "completed", "pending"]
+    assert ledger.result(every[0]).value(COHERENCE) == 0.7
+    (line,) = [line for line in out.splitlines() if every[0].id in line]
+    assert str(ledger.storage / "aside") not in line
+
+
+def test_a_process_that_was_suspended_resets_nothing(swept, types_here, monkeypatch):
+    """Another process takes its heartbeat away after it has claimed the trial. It exits with 2, and no file moves."""
+    path, ledger, every = swept
+    before = contents(ledger.storage / "trials")
+    claim_patiently = Lease.claim_patiently
+
+    def is_taken_over(self, folder, *words):
+        holder = claim_patiently(self, folder, *words)
+        for beat in (ledger.storage / "alive").iterdir():
+            beat.unlink()
+        self._beat()  # as its thread will before long
+        return holder
+
+    monkeypatch.setattr(Lease, "claim_patiently", is_taken_over)
+    code, _, err = types_here("rerun", path, "--failed")
+    assert (code, err.count("\n")) == (2, 1)
+    assert contents(ledger.storage / "trials") == before
+
+
+def test_a_trial_that_is_sound_again_is_not_set_aside_as_damaged(swept):
+    """Another process has repaired or retrained it since the plan was made."""
+    _, ledger, every = swept
+    with Lease(ledger.storage) as lease:
+        (kept,) = reset_trials.reset(every[2:3], ledger, lease, "damaged", lambda trial: is_damaged(trial, ledger))
+    assert kept.has_changed
+    assert ledger.state(every[2]).status == "completed"
 
 
 @pytest.mark.parametrize(
