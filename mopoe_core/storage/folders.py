@@ -1,6 +1,7 @@
 """Lists and moves folders of storage."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from mopoe_core.storage.durability import make_folder, sync
@@ -21,18 +22,24 @@ def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
     return sorted(paths, key=str)
 
 
-def move_folder(folder: AnyPath, target: AnyPath) -> None:
-    """Moves a folder with all that is in it, three levels deep at most. `target` must not exist yet."""
+def move_folder(folder: AnyPath, target: AnyPath, check: Callable[[], None] = lambda: None) -> None:
+    """Moves a folder with all that is in it, three levels deep at most. `target` must not exist yet.
+
+    Remote files are copied one by one and then removed. `check` is called before each is removed, and may raise an error. Files that
+    appear in the meantime stay.
+    """
     if isinstance(folder, Path) and isinstance(target, Path):
         make_folder(target.parent)
         LocalPath(folder).rename(target)
         sync(target.parent)
         sync(folder.parent)
         return
-    for pattern in ("*", "*/*", "*/*/*"):
-        for path in listed(folder, pattern):
-            copy(path, _new_path(path, folder, target))
-            path.unlink()
+    paths = [path for pattern in ("*", "*/*", "*/*/*") for path in listed(folder, pattern)]
+    for path in paths:
+        copy(path, _new_path(path, folder, target))
+    for path in paths:
+        check()
+        path.unlink()
 
 
 def _new_path(path: AnyPath, folder: AnyPath, target: AnyPath) -> AnyPath:

@@ -97,15 +97,21 @@ def _name_without_links(draft: Path, path: Path) -> bool:
     return True
 
 
-def create(path: AnyPath, content: bytes, durable: bool = True) -> bool:
+def create(path: AnyPath, content: bytes, durable: bool = True, draft_folder: AnyPath | None = None) -> bool:
     """Writes a whole file, unless there is one of that name; returns whether it was written. Of several writers the first succeeds.
+
+    A local file is first written to `draft_folder`, which must exist; by default to its own folder, which is made. Raises
+    FileNotFoundError, and writes nothing, if `draft_folder` was moved away, even at the last moment.
 
     On a remote store that is not exclusive (`RemotePath.is_exclusive`), the result may be true for two writers at the same moment.
     """
     if isinstance(path, RemotePath):
         return path.create(content)
-    draft = _draft_of(path)
-    make_folder(path.parent, durable)
+    if isinstance(draft_folder, Path):
+        draft = _draft_of(draft_folder / path.name)
+    else:
+        draft = _draft_of(path)
+        make_folder(path.parent, durable)
     try:
         retried(lambda: draft.write_bytes(content))
         return name_unless_taken(draft, path, durable)

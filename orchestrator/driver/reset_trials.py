@@ -51,7 +51,7 @@ def _reset(trial: Trial, ledger: Ledger, lease: Lease, folder_name: str, still_w
     if not still_wanted(trial):
         return ResetTrial(trial, has_changed=True)
     lease.check()
-    return ResetTrial(trial, ledger.set_aside(trial, folder_name) if ledger.folder(trial).exists() else None)
+    return ResetTrial(trial, ledger.set_aside(trial, folder_name, lease.check) if ledger.folder(trial).exists() else None)
 
 
 def _say_waiting(holder: Holder) -> None:

@@ -59,6 +59,11 @@ def newest_checkpoint(folder: TrialFolder) -> AnyPath | None:
     return checkpoints[-1] if checkpoints else None
 
 
+def is_recorded(attempt: Attempt, trial: Trial, trial_folder: TrialFolder) -> bool:
+    """Returns whether the trial's folder has the attempt's record: it has none if the trial was reset since the attempt began."""
+    return _has_attempt_record(attempt.folder, trial, trial_folder)
+
+
 def adopt(trial: Trial, attempt: Attempt, trial_folder: AnyPath) -> None:
     """Copy the newest checkpoints of earlier attempts to an attempt's folder, so that it resumes from them.
 

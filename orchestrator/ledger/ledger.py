@@ -29,6 +29,7 @@ from orchestrator.ledger.failure import Failure
 from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.leases import claims
 from orchestrator.ledger.leases.holder import Holder
+from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.records import Identity
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.state import Known, State
@@ -189,12 +190,18 @@ class Ledger:
         for trial in trials:
             self._write_note(trial, "stack", {"trials": [member.id for member in trials]})
 
-    def end_attempt(self, trial: Trial, number: int, status: str, error: Failure | str = "") -> None:
-        """Record how an attempt ended. `error` may be the text of a traceback. An attempt that is killed never records its end."""
+    def end_attempt(self, trial: Trial, number: int, status: str, error: Failure | str = "", worker: str = "") -> None:
+        """Record how an attempt ended. `error` may be the text of a traceback. An attempt that is killed never records its end.
+
+        With `worker`, the token of its worker, nothing is recorded if the trial was reset since the attempt began.
+        """
         trial_records = self.of(trial)
         path, identity = trial_records.folder.attempt(number), trial_records.identity("attempt", attempt=number)
+        if worker and not path.exists():
+            return
         failure = _failure(trial, error).as_record() if error else {"error": ""}
-        records.write(path, identity, records.read(path, identity) | {"ended_ms": _now_ms(), "status": status, **failure})
+        end = {"ended_ms": _now_ms(), "status": status, **failure}
+        records.update(path, identity, lambda begun: None if worker and begun.get("worker") != worker else begun | end)
 
     def fail(self, trial: Trial, error: Failure | str) -> None:
         """Record that a trial failed on its last allowed attempt. `error` may be a traceback, or a message about a killed worker."""
@@ -221,14 +228,26 @@ class Ledger:
     def record(self, result: TrialResult, attempt: Attempt | None = None) -> bool:
         """Record a trial's result, unless it has one; returns whether it was recorded. The trial has ended once the file exists.
 
-        `attempt` is the attempt whose checkpoint and pictures become the trial's.
+        `attempt` is the attempt whose checkpoint and pictures become the trial's. Raises LeaseLost, or FileNotFoundError at the last
+        moment, if the trial was reset since the attempt began: its files are no longer there.
         """
         trial_records = self.of(result.trial)
         files = "" if attempt is None else attempt.files
         if attempt is not None:
             attempts.secure(attempt)
+            if not attempts.is_recorded(attempt, result.trial, trial_records.folder):
+                raise LeaseLost(f"{trial_records.folder.path}: this process was suspended, and the trial was reset meanwhile")
         content = {**result.as_record(), "files": files}
-        if not records.first(trial_records.folder.result, trial_records.identity("result", attempt=result.attempts), content):
+        identity = trial_records.identity("result", attempt=result.attempts)
+        has_files = attempt is not None and (result.checkpoint is not None or result.samples)
+        draft_folder = attempt.folder if attempt is not None and has_files else None
+        try:
+            is_first = records.first(trial_records.folder.result, identity, content, draft_folder)
+        except FileNotFoundError:
+            if trial_records.result() is None:
+                raise
+            is_first = False  # another worker was first, and has removed the files of this attempt
+        if not is_first:
             return False
         attempts.publish(trial_records.folder, files)
         return True
@@ -241,10 +260,13 @@ class Ledger:
         if (result := self.of(trial).result()) is not None:
             attempts.publish(self.layout.trial(trial.id), str(result.get("files", "")))
 
-    def set_aside(self, trial: Trial, folder_name: str = "damaged") -> AnyPath:
-        """Move a trial's folder into the folder `folder_name` of storage, so that it can be trained anew. Returns its new path."""
+    def set_aside(self, trial: Trial, folder_name: str = "damaged", check: Callable[[], None] = lambda: None) -> AnyPath:
+        """Move a trial's folder into the folder `folder_name` of storage, so that it can be trained anew. Returns its new path.
+
+        `check` is called before a remote file is removed.
+        """
         aside = self.layout.aside(folder_name, f"{trial.id}-{_now_ms()}")
-        move_folder(self.folder(trial), aside)
+        move_folder(self.folder(trial), aside, check)
         return aside
 
     # Results

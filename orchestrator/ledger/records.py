@@ -1,16 +1,19 @@
 """Writes and reads the ledger's records. `mopoe_core.storage.record_format` defines their format."""
 
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, Record, dumped, parsed
-from mopoe_core.storage.whole_files import create, write_text
+from mopoe_core.storage.whole_files import create, write_text, write_whole
 from orchestrator.errors import DamagedError, MisplacedError
 
 NOTES = ("attempt", "progress", "claim", "stack")
 """Kinds of records whose file names are not synced: if the machine goes down, so do their writers. To sync them took 13 ms a trial."""
 
-__all__ = ["Identity", "Record", "damaged", "first", "load", "read", "write"]
+__all__ = ["Identity", "Record", "damaged", "first", "load", "read", "update", "write"]
 
 
 def write(path: AnyPath, identity: Identity, content: dict[str, Any]) -> None:
@@ -18,9 +21,32 @@ def write(path: AnyPath, identity: Identity, content: dict[str, Any]) -> None:
     write_text(path, dumped(identity, content), durable=identity.kind not in NOTES)
 
 
-def first(path: AnyPath, identity: Identity, content: dict[str, Any]) -> bool:
-    """Write a record, unless it exists already; returns whether it was written. The first of several writers wins."""
-    return create(path, dumped(identity, content).encode(), durable=identity.kind not in NOTES)
+def first(path: AnyPath, identity: Identity, content: dict[str, Any], draft_folder: AnyPath | None = None) -> bool:
+    """Write a record, unless it exists already; returns whether it was written. The first of several writers wins.
+
+    `draft_folder` is as in `whole_files.create`.
+    """
+    return create(path, dumped(identity, content).encode(), identity.kind not in NOTES, draft_folder)
+
+
+def update(path: AnyPath, identity: Identity, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    """Replace a record's content by what `change` makes of it; None leaves it as it is.
+
+    A local record is read after its draft was made beside it. So if its folder is moved at any moment, nothing is written.
+    """
+
+    def write_changed(draft: Path) -> None:
+        changed = change(read(path, identity))
+        if changed is None:
+            raise _Unchanged
+        draft.write_text(dumped(identity, changed), encoding="utf-8")
+
+    with suppress(_Unchanged, FileNotFoundError):
+        write_whole(path, write_changed, durable=identity.kind not in NOTES)
+
+
+class _Unchanged(Exception):
+    """Ends the writing of a record that stays as it is."""
 
 
 def read(path: AnyPath, expected: Identity, bare: bool = False) -> dict[str, Any]:

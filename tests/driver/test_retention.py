@@ -130,7 +130,7 @@ def test_pictures_that_were_not_moved_stay_when_the_checkpoint_beside_them_is_de
     ledger, spec = Ledger(tmp_path), parse(RAW)
     stored(ledger, spec, leave=spec.trials[-1])
     trial = spec.trials[-1]
-    attempt = Attempt.of(ledger.folder(trial), 1, "worker-a")
+    attempt = Attempt.of(ledger.folder(trial), ledger.begin(trial, "worker-a"), "worker-a")
     write_text(attempt.checkpoint, "weights")
     write_text(attempt.folder / "joint.png", "picture")
     of_trial = result(trial.cell, trial.seed, {COHERENCE: 0.1, LIKELIHOOD: -30.0})

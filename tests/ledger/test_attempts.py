@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from mopoe_core.errors import CheckpointError
+from mopoe_core.storage import whole_files
 from mopoe_core.storage.file_facts import Digest, size_if_there
 from mopoe_core.storage.paths import storage_path
 from mopoe_core.storage.whole_files import write_bytes
@@ -20,6 +22,7 @@ from orchestrator.ledger import attempts, records, trial_records
 from orchestrator.ledger.attempts import Attempt, adopt
 from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.layout import TrialFolder
+from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from tests.support.builders import COHERENCE, cell, result
 from tests.support.naming import naming
@@ -292,6 +295,52 @@ def test_a_trial_that_was_put_back_does_not_go_on_from_a_worker_that_slept(ledge
     new = Attempt.of(ledger.folder(TRIAL), ledger.begin(TRIAL, "worker-b"), "worker-b")
     adopt(TRIAL, new, ledger.folder(TRIAL))
     assert not new.checkpoint.exists()
+
+
+def test_a_worker_that_was_suspended_before_its_result_records_nothing_in_a_trial_that_was_reset(ledger, monkeypatch):
+    """It is suspended before any step of recording. Meanwhile the trial is reset, and another worker begins or completes it. The result
+    of that other worker counts, and its attempt's record stays as it is.
+    """
+    for step, has_ended in itertools.product(range(60), (False, True)):
+        here = Ledger(ledger.storage / f"step{step}-{has_ended}")
+        slept, steps, after = begun(here, "worker-a"), itertools.count(), []
+
+        def reset(here=here, after=after, has_ended=has_ended):
+            here.set_aside(TRIAL, "aside")
+            after.append(begun(here, "worker-b", b"weights of the next attempt"))
+            if has_ended:
+                assert here.record(named(after[0], b"weights of the next attempt"), after[0])
+
+        def sleepy(function, steps=steps, step=step, reset=reset):
+            def waking(*args, **more):
+                if next(steps) == step:
+                    reset()
+                return function(*args, **more)
+
+            return waking
+
+        storage = type(here.storage)
+        with monkeypatch.context() as patched:
+            for owner, name in (
+                (attempts, "_sync"),
+                (records, "read"),
+                (records, "create"),
+                (records, "write_whole"),
+                (whole_files, "name_unless_taken"),
+                *((storage, name) for name in ("exists", "read_text")),
+            ):
+                patched.setattr(owner, name, sleepy(getattr(owner, name)))
+            with suppress(LeaseLost, FileNotFoundError):
+                here.record(named(slept), slept)
+            here.end_attempt(TRIAL, slept.number, "overtaken", worker="worker-a")
+        if not after:  # recording took fewer steps
+            break
+        recorded = here.of(TRIAL).attempt(after[0].number)
+        assert (recorded["worker"], recorded.get("status")) == ("worker-b", None)
+        if has_ended:
+            assert here.checkpoint(TRIAL).read_bytes() == b"weights of the next attempt"
+            assert here.state(TRIAL).lost == ""
+    assert 3 < step < 59
 
 
 def test_a_failure_counts_until_another_attempt_has_begun(ledger):

@@ -165,15 +165,15 @@ class StackAttempt:
                 self.report(TrialEnded(trial.id, result.status))
             else:
                 epochs = len(history_in(attempt.checkpoint, trial.config, trial.seed, trial.id))
-                self.ledger.end_attempt(trial, attempt.number, "cancelled")
+                self._end(trial, "cancelled")
                 self.ledger.cancel(trial, epochs)
                 self.report(TrialStopped(trial.id, epochs))
 
     def _note_failure(self, error: BaseException) -> None:
-        for trial, attempt in self.attempts.items():
+        for trial in self.trials:
             with suppress(OSError):  # storage that has no room for the result may have none for this note
                 if self.ledger.result(trial) is None and not self.ledger.last_failure(trial):
-                    self.ledger.end_attempt(trial, attempt.number, "failed", Failure.of(error, trial.config.dataset))
+                    self._end(trial, "failed", Failure.of(error, trial.config.dataset))
 
     def _train(self, with_rehearsal: bool) -> None:
         with Noting(self.trials, self.ledger) as noting:
@@ -227,8 +227,10 @@ class StackAttempt:
         except Exception as error:
             if is_full(error):
                 raise
+            if isinstance(error, OSError):
+                self.lease.check()  # raises LeaseLost if another process has taken over: that one may have moved the files
             failure = Failure.of(error, trial.config.dataset)
-            self.ledger.end_attempt(trial, self.attempts[trial].number, "failed", failure)
+            self._end(trial, "failed", failure)
             self.report(TrialRaised(trial.id, failure.text, fails_again(error)))
         else:
             self.report(TrialEnded(trial.id, result.status))
@@ -244,8 +246,12 @@ class StackAttempt:
         result = self._result(trial, trained, metrics, time.perf_counter() - started, pictures)
         self.lease.check()
         is_first = self.ledger.record(result, attempt)
-        self.ledger.end_attempt(trial, attempt.number, result.status if is_first else "overtaken")
+        self._end(trial, result.status if is_first else "overtaken")
         return result if is_first else self.ledger.result(trial) or result
+
+    def _end(self, trial: Trial, status: str, failure: Failure | str = "") -> None:
+        """Record how this worker's attempt at a trial ended."""
+        self.ledger.end_attempt(trial, self.attempts[trial].number, status, failure, self.lease.holder.token)
 
     def _result(
         self, trial: Trial, trained: Trained, metrics: tuple[Metric, ...], seconds: float, pictures: Mapping[str, str]
