@@ -103,7 +103,7 @@ def inputs(material: Material, options: Options) -> dict[str, str]:
     pictures = [(trial_id, report_stamp.fingerprint(paths.values())) for trial_id, paths in material.pictures.items()]
     return {
         "code": report_stamp.code(),
-        "sweep": digest(sweep_records.record(snapshot.spec), material.source),
+        "sweep": digest(sweep_records.as_json(snapshot.spec), material.source),
         "states": digest(states),
         "results": digest(sorted(snapshot.stamps.items())),
         "pictures": digest(pictures),

@@ -81,7 +81,7 @@ def run(
         spec = resolve(spec, ledger.storage)  # under the lease, so that no other driver adds proposals
         plan, snapshot = _make_plan(spec, ledger, lease, retrain_damaged)
         write_text(sweep_folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
-        sweep_records.remember(spec, ledger.storage)
+        sweep_records.write(spec, ledger.storage)
         for trial in plan.unpublished:
             ledger.publish(trial)
         ending = _unchanged(snapshot, ledger, command)
@@ -101,12 +101,12 @@ def _make_plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: b
     compared.
     """
     snapshot = read_snapshot(spec, ledger)
-    plan = planning.make(spec.wanted, ledger, thorough=retrain_damaged, read=snapshot.known)
+    plan = planning.make(spec.wanted, ledger, thorough=retrain_damaged, read=snapshot.reading)
     if plan.damaged and retrain_damaged:
         for moved in reset_trials.reset([*plan.damaged], ledger, lease, "damaged"):
             say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
         snapshot = read_snapshot(spec, ledger)
-        plan = planning.make(spec.wanted, ledger, read=snapshot.known)
+        plan = planning.make(spec.wanted, ledger, read=snapshot.reading)
     if plan.damaged:
         raise LedgerError(planning.damage(plan, ledger.storage))
     if spec.search:
@@ -129,7 +129,7 @@ def _without_secrets(source: str, spec: SweepSpec) -> str:
         return source
     if spec.storage in source:
         return source.replace(spec.storage, masked(spec.storage))
-    return sweep_records.record(spec)
+    return sweep_records.as_json(spec)
 
 
 @dataclass(frozen=True)

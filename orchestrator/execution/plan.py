@@ -12,7 +12,7 @@ from orchestrator.execution.ray_tune import node_slots
 from orchestrator.execution.trials_to_come import TrialsToCome, cells_to_come, limiting_names, trials_to_come
 from orchestrator.ledger import training_progress
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.state import Known
+from orchestrator.ledger.state import TrialReading
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
@@ -58,7 +58,7 @@ def make(
     trials: Sequence[Trial],
     ledger: Ledger,
     thorough: bool = False,
-    read: Callable[[Trial], Known] | None = None,
+    read: Callable[[Trial], TrialReading] | None = None,
     spec: SweepSpec | None = None,
 ) -> Plan:
     """Compare a sweep's trials with the ledger. With `thorough`, every file of each trial is read, its checkpoint and pictures too.
@@ -67,26 +67,26 @@ def make(
     propose are counted. Raises LedgerError if a trial's id stands for another configuration in the ledger.
     """
     kept = limiting_names(spec)
-    known_trials = ledger.each(lambda trial: checked(trial, ledger, thorough, read or ledger.known, kept), trials)
-    pairs = list(zip(trials, known_trials, strict=True))
-    damaged = {trial: known for trial, known in pairs if isinstance(known, str)}
-    intact = [(trial, known) for trial, known in pairs if not isinstance(known, str)]
-    unfinished = [(trial, known.state) for trial, known in intact if known.result is None]
+    readings = ledger.each(lambda trial: checked(trial, ledger, thorough, read or ledger.read, kept), trials)
+    pairs = list(zip(trials, readings, strict=True))
+    damaged = {trial: reading for trial, reading in pairs if isinstance(reading, str)}
+    intact = [(trial, reading) for trial, reading in pairs if not isinstance(reading, str)]
+    unfinished = [(trial, reading.state) for trial, reading in intact if reading.result is None]
     resume = [trial for trial, state in unfinished if state.has_checkpoint]
     fresh = [trial for trial, state in unfinished if not state.has_checkpoint]
-    results = [known.result for _, known in intact if known.result is not None]
+    results = [reading.result for _, reading in intact if reading.result is not None]
     to_come = cells_to_come(spec, ledger, {result.trial.id: result for result in results}) if spec else 0
     finished_others = ledger.finished({trial.id for trial in trials}) if unfinished or to_come else []
     past = [*results, *(without_metrics(result) for _, result in finished_others if result is not None)]
     cost = estimate([*resume, *fresh], past, _epochs_trained(resume, ledger))
     return Plan(
-        done=tuple(trial for trial, known in intact if known.result is not None),
+        done=tuple(trial for trial, reading in intact if reading.result is not None),
         resume=tuple(resume),
         fresh=tuple(fresh),
         damaged=damaged,
         estimate=cost,
         differing=tuple(find(fresh, trials, (identity for identity, _ in finished_others))),
-        unpublished=tuple(trial for trial, known in intact if known.result is not None and known.state.unpublished),
+        unpublished=tuple(trial for trial, reading in intact if reading.result is not None and reading.state.unpublished),
         failed=frozenset(trial.id for trial, state in unfinished if state.status == "failed"),
         untried=frozenset(trial.id for trial, state in unfinished if not state.attempts),
         proposals=trials_to_come(spec, to_come, results, past, cost) if spec and to_come else TrialsToCome(),
@@ -95,8 +95,8 @@ def make(
 
 def _epochs_trained(trials: Iterable[Trial], ledger: Ledger) -> dict[str, int]:
     """Returns how many epochs each trial has been trained, by id; trials of which this is not known are left out."""
-    paces = {trial.id: training_progress.pace(trial, ledger) for trial in trials}
-    return {trial_id: pace.epoch for trial_id, pace in paces.items() if pace is not None}
+    by_id = {trial.id: training_progress.read_progress(trial, ledger) for trial in trials}
+    return {trial_id: progress.epoch for trial_id, progress in by_id.items() if progress is not None}
 
 
 def damage(plan: Plan, storage: AnyPath) -> str:

@@ -75,7 +75,7 @@ class StackSizes:
         return measured.size
 
 
-def remembered(storage: AnyPath, config: TrainingConfig, machine: str) -> Measured | None:
+def read(storage: AnyPath, config: TrainingConfig, machine: str) -> Measured | None:
     """Returns what was measured for a shape on a machine; None if nothing was, or if the record cannot be read."""
     path = _path(storage, config, machine)
     try:
@@ -84,7 +84,7 @@ def remembered(storage: AnyPath, config: TrainingConfig, machine: str) -> Measur
         return None
 
 
-def remember(storage: AnyPath, config: TrainingConfig, measured: Measured) -> None:
+def write(storage: AnyPath, config: TrainingConfig, measured: Measured) -> None:
     """Write a measurement to storage."""
     path = _path(storage, config, measured.machine)
     records.write(path, Identity("stack size", key=path.stem), asdict(measured))

@@ -60,8 +60,8 @@ def _of_stopped(spec: SweepSpec, ledger: Ledger) -> dict[str, TrialResult]:
         return {}
     wanted, kept = {trial.id for trial in spec.wanted}, limiting_names(spec)
     stopped = [trial for trial in spec.trials if trial.id not in wanted]
-    known_trials = ledger.each(lambda trial: checked(trial, ledger, False, ledger.known, kept), stopped)
-    results = [known.result for known in known_trials if not isinstance(known, str)]
+    readings = ledger.each(lambda trial: checked(trial, ledger, False, ledger.read, kept), stopped)
+    results = [reading.result for reading in readings if not isinstance(reading, str)]
     return {result.trial.id: result for result in results if result is not None}
 
 

@@ -79,7 +79,7 @@ class SearchEngine(Observer):
         self._front_decided = False
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether there will be no more trials."""
         return bool(self._why_no_more) and not self._open and not self._further_trials and self._front_decided
 
@@ -99,7 +99,7 @@ class SearchEngine(Observer):
         self._update_spec()
         trials = [trial for trial in self.spec.wanted if trial.id not in self._results]
         self._further_trials = {trial.id for trial in trials if trial.seed not in self.spec.seed_list}
-        while not trials and not self.over:
+        while not trials and not self.is_over:
             trials = self.next({}, 1)
         return trials
 

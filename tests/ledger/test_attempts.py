@@ -69,7 +69,7 @@ def test_the_files_of_the_first_result_become_the_trials(ledger):
     assert ledger.checkpoint(TRIAL).read_bytes() == b"other weights"
     assert {name: path.read_bytes() for name, path in ledger.samples(TRIAL).items()} == PICTURES
     assert list(ledger.folder(TRIAL).glob("attempts/*/*")) == []
-    assert ledger.state(TRIAL).lost == ""
+    assert ledger.state(TRIAL).checkpoint_problem == ""
 
 
 def test_what_a_late_attempt_writes_is_not_the_trials(ledger):
@@ -80,7 +80,7 @@ def test_what_a_late_attempt_writes_is_not_the_trials(ledger):
     write_bytes(first.checkpoint, b"of an epoch long ago")
     assert ledger.checkpoint(TRIAL).read_bytes() == WEIGHTS
     state = ledger.state(TRIAL)
-    assert (state.lost, state.has_checkpoint, state.unpublished) == ("", True, False)
+    assert (state.checkpoint_problem, state.has_checkpoint, state.unpublished) == ("", True, False)
 
 
 def test_moving_files_to_their_place_may_be_cut_anywhere(ledger, monkeypatch):
@@ -110,7 +110,7 @@ def test_moving_files_to_their_place_may_be_cut_anywhere(ledger, monkeypatch):
             assert here.checkpoint(TRIAL) == attempt.checkpoint
             continue
         assert here.checkpoint(TRIAL).read_bytes() == WEIGHTS
-        assert here.state(TRIAL).lost == ""
+        assert here.state(TRIAL).checkpoint_problem == ""
         if here.state(TRIAL).unpublished:
             assert planning.make([TRIAL], here).unpublished == (TRIAL,)
         here.publish(TRIAL)
@@ -173,7 +173,7 @@ def test_a_worker_that_stood_still_while_its_trial_was_reset_removes_nothing_of_
             break
         if has_ended:
             assert here.checkpoint(TRIAL).read_bytes() == b"weights of the next attempt"
-            assert here.state(TRIAL).lost == ""
+            assert here.state(TRIAL).checkpoint_problem == ""
             assert {name: path.read_bytes() for name, path in here.samples(TRIAL).items()} == PICTURES
         else:
             pictures = {f"{name}.png": content for name, content in PICTURES.items()}
@@ -190,7 +190,7 @@ def test_to_publish_a_trial_that_was_reset_removes_nothing(ledger, monkeypatch):
     ledger.publish(TRIAL)
     assert files_in(attempt) == before
     assert ledger.record(named(attempt), attempt)
-    assert ledger.state(TRIAL).lost == ""
+    assert ledger.state(TRIAL).checkpoint_problem == ""
 
 
 def test_the_files_of_an_attempt_that_began_after_that_of_the_result_stay(ledger):

@@ -120,7 +120,7 @@ def test_what_a_result_names_is_no_leftover_before_it_has_been_moved(tmp_path, m
             leftovers.remove(path)
     assert attempt.checkpoint.read_bytes() == WEIGHTS
     move_files()
-    assert ledger.state(TRIAL).lost == ""
+    assert ledger.state(TRIAL).checkpoint_problem == ""
     assert {name: path.read_bytes() for name, path in ledger.samples(TRIAL).items()} == PICTURES
     assert left_in_trials(tmp_path) == []
 

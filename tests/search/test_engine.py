@@ -19,7 +19,7 @@ from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
-from orchestrator.ledger.sweep_records import record
+from orchestrator.ledger.sweep_records import as_json
 from orchestrator.monitor.live_state import StorageWatch
 from orchestrator.monitor.progress import Progress
 from orchestrator.search import early_stopping, engine, outcomes
@@ -80,7 +80,7 @@ class Driver:
     def run(self, most=math.inf):
         """Run the search to its end, or until `most` trials have ended. Trials end in the order in which they were proposed."""
         waiting = list(self.search.start())
-        while len(self.trained) < most and (waiting or not self.search.over):
+        while len(self.trained) < most and (waiting or not self.search.is_over):
             waiting += self.search.next(self.failed, self.at_once)
             self.most_open = max(self.most_open, len({trial.cell.id for trial in waiting}))
             if waiting:
@@ -210,7 +210,7 @@ def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_end
         (trial,) = driver.study().trials
         assert trial.state == (TrialState.COMPLETE if ends else TrialState.PRUNED)
         assert (trial.values is None) != ends
-        assert driver.search.over
+        assert driver.search.is_over
         again = Driver(search(f"s{ends}", cells=1, early=stopping), tmp_path).run()
         assert again.trained == []
 
@@ -226,7 +226,7 @@ def grid(storage, name="before", seeds=2, **base):
         ledger.begin(trial)
         ledger.record(result(trial.cell, trial.seed, usual(trial)))
     (storage / "sweeps" / name).mkdir(parents=True)
-    (storage / "sweeps" / name / "sweep.json").write_text(record(spec))
+    (storage / "sweeps" / name / "sweep.json").write_text(as_json(spec))
     return spec
 
 
@@ -522,7 +522,7 @@ def test_a_queue_asks_its_source_only_when_it_has_nothing_else(tmp_path):
     """The queue asks its source only when it has no waiting job, and is over when the source is."""
 
     class Source:
-        over, asked = False, 0
+        is_over, asked = False, 0
 
         def more(self, failed):
             self.asked += 1
@@ -531,6 +531,6 @@ def test_a_queue_asks_its_source_only_when_it_has_nothing_else(tmp_path):
     source = Source()
     queue = Queue([], Resources(), source=source)
     assert queue.next("a") is None
-    assert (source.asked, queue.over) == (1, False)
-    source.over = True
-    assert queue.over
+    assert (source.asked, queue.is_over) == (1, False)
+    source.is_over = True
+    assert queue.is_over

@@ -128,14 +128,14 @@ def record_trial(ledger):
 
 def test_what_a_result_names_is_on_disk_before_the_result_is(disk, tmp_path, monkeypatch):
     """When `result.json` gets its name, the checkpoint and the pictures that it names are on disk."""
-    lost, first = [], records.first
+    lost, create = [], records.create
 
     def seen(path, *rest):
         if path.name == "result.json":
             lost.append(disk.names_lost(tmp_path))
-        return first(path, *rest)
+        return create(path, *rest)
 
-    monkeypatch.setattr(records, "first", seen)
+    monkeypatch.setattr(records, "create", seen)
     record_trial(Ledger(tmp_path / "runs"))
     assert lost == [set()]
 
