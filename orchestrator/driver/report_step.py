@@ -166,7 +166,7 @@ def draw(material: Material, ledger: Ledger, options: Options, to: Path | None =
     snapshot = material.snapshot
     storage_folder = ledger.layout.sweep(snapshot.spec.name).report
     hashes = inputs(material, options)  # before the report reads any file: a later change is then new to the next command
-    beside = report.Beside(tuple(material.failures), material.run_links, material.source, options.unequal)
+    context = report.ReportContext(tuple(material.failures), material.run_links, material.source, options.unequal)
 
     def build(draft: Path) -> "ReportPaths":
         paths = report.write(
@@ -178,7 +178,7 @@ def draw(material: Material, ledger: Ledger, options: Options, to: Path | None =
             draft,
             options.against_paper,
             material.outcomes,
-            beside,
+            context,
         )
         if to is None:
             if isinstance(storage_folder, RemotePath):

@@ -108,7 +108,7 @@ def _make_plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: b
         snapshot = read_snapshot(spec, ledger)
         plan = planning.make(spec.wanted, ledger, read=snapshot.reading)
     if plan.damaged:
-        raise LedgerError(planning.damage(plan, ledger.storage))
+        raise LedgerError(planning.damage_message(plan, ledger.storage))
     if spec.search:
         check_search(spec, [result for trial in plan.done if (result := snapshot.result(trial)) is not None])
     return plan, None if plan.to_run else snapshot

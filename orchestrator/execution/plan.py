@@ -9,7 +9,7 @@ from orchestrator.execution.checked_trials import checked, without_metrics
 from orchestrator.execution.estimates import Estimate, estimate
 from orchestrator.execution.one_field_apart import Differing, find
 from orchestrator.execution.ray_tune import node_slots
-from orchestrator.execution.trials_to_come import TrialsToCome, cells_to_come, limiting_names, trials_to_come
+from orchestrator.execution.trials_to_come import TrialsToCome, count_cells_to_come, limiting_names, trials_to_come
 from orchestrator.ledger import training_progress
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.state import TrialReading
@@ -41,12 +41,12 @@ class Plan:
     """Ids of trials to run that an earlier command gave up."""
     untried: frozenset[str] = frozenset()
     """Ids of trials to run that have no attempt yet."""
-    proposals: TrialsToCome = TrialsToCome()
+    to_come: TrialsToCome = TrialsToCome()
 
     @property
     def is_guess(self) -> bool:
         """Whether no past trial tells how long any of the remaining trials takes."""
-        return self.estimate.guessed == len(self.to_run) and (self.proposals.guessed or not self.proposals.trials)
+        return self.estimate.guessed == len(self.to_run) and (self.to_come.guessed or not self.to_come.trials)
 
     @property
     def to_run(self) -> tuple[Trial, ...]:
@@ -75,8 +75,8 @@ def make(
     resume = [trial for trial, state in unfinished if state.has_checkpoint]
     fresh = [trial for trial, state in unfinished if not state.has_checkpoint]
     results = [reading.result for _, reading in intact if reading.result is not None]
-    to_come = cells_to_come(spec, ledger, {result.trial.id: result for result in results}) if spec else 0
-    finished_others = ledger.finished({trial.id for trial in trials}) if unfinished or to_come else []
+    cell_count = count_cells_to_come(spec, ledger, {result.trial.id: result for result in results}) if spec else 0
+    finished_others = ledger.finished({trial.id for trial in trials}) if unfinished or cell_count else []
     past = [*results, *(without_metrics(result) for _, result in finished_others if result is not None)]
     cost = estimate([*resume, *fresh], past, _epochs_trained(resume, ledger))
     return Plan(
@@ -89,7 +89,7 @@ def make(
         unpublished=tuple(trial for trial, reading in intact if reading.result is not None and reading.state.unpublished),
         failed=frozenset(trial.id for trial, state in unfinished if state.status == "failed"),
         untried=frozenset(trial.id for trial, state in unfinished if not state.attempts),
-        proposals=trials_to_come(spec, to_come, results, past, cost) if spec and to_come else TrialsToCome(),
+        to_come=trials_to_come(spec, cell_count, results, past, cost) if spec and cell_count else TrialsToCome(),
     )
 
 
@@ -99,7 +99,7 @@ def _epochs_trained(trials: Iterable[Trial], ledger: Ledger) -> dict[str, int]:
     return {trial_id: progress.epoch for trial_id, progress in by_id.items() if progress is not None}
 
 
-def damage(plan: Plan, storage: AnyPath) -> str:
+def damage_message(plan: Plan, storage: AnyPath) -> str:
     """Returns what is damaged and what to do about it, as one line."""
     named = "; ".join(list(plan.damaged.values())[:MOST_NAMED])
     more = f"; and {len(plan.damaged) - MOST_NAMED} more" if len(plan.damaged) > MOST_NAMED else ""
@@ -114,10 +114,10 @@ def wall_hours(plan: Plan, resources: Resources, cpus: int, gpus: int | None = N
     trials that a search has still to propose follow. If `gpus` is None (not known), only CPUs limit how many trials run at once.
     """
     slots = node_slots.slots(resources, resources.gpu if gpus else 0.0, [{"CPU": cpus, "GPU": gpus or 0}])
-    seconds, proposals = plan.estimate.seconds, plan.proposals
+    seconds, to_come = plan.estimate.seconds, plan.to_come
     ordered = sorted(plan.to_run, key=lambda trial: (trial.id in plan.failed, trial.seed, -seconds[trial.id]))
     lengths = [seconds[trial.id] for trial in ordered]
-    lengths += [proposals.seconds / max(1, proposals.trials)] * proposals.trials
+    lengths += [to_come.seconds / max(1, to_come.trials)] * to_come.trials
     free_at = [0.0] * slots
     for length in lengths:
         heapreplace(free_at, free_at[0] + length)

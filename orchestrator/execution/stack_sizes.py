@@ -91,7 +91,7 @@ def write(storage: AnyPath, config: TrainingConfig, measured: Measured) -> None:
 
 
 def _path(storage: AnyPath, config: TrainingConfig, machine: str) -> AnyPath:
-    speedless = fields_with(Role.SPEEDLESS)
-    shape = {name: value for name, value in json.loads(config.shape).items() if name not in speedless}
+    no_effect_on_speed = fields_with(Role.NO_EFFECT_ON_SPEED)
+    shape = {name: value for name, value in json.loads(config.shape).items() if name not in no_effect_on_speed}
     key = hashlib.sha256(json.dumps([shape, config.model, machine], sort_keys=True).encode()).hexdigest()[:16]
     return Layout(storage).stack_size(key)

@@ -40,7 +40,7 @@ def limiting_names(spec: SweepSpec | None) -> frozenset[str]:
     return frozenset({o.metric for o in spec.objectives} | {c.metric for c in spec.search.constraints})
 
 
-def cells_to_come(spec: SweepSpec, ledger: Ledger, results: Mapping[str, TrialResult]) -> int:
+def count_cells_to_come(spec: SweepSpec, ledger: Ledger, results: Mapping[str, TrialResult]) -> int:
     """Returns how many cells the sweep's search may still propose; 0 for a sweep without a search.
 
     `results` has the results of the trials that are to be completed, by id.

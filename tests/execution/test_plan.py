@@ -176,7 +176,7 @@ def proposals_of(ledger, found=0, ended=0, **search):
         if ledger.result(trial) is None:
             ledger.begin(trial)
             ledger.record(result(trial.cell, trial.seed, {COHERENCE: 0.5}))
-    return planning.make(spec.wanted, ledger, spec=spec).proposals
+    return planning.make(spec.wanted, ledger, spec=spec).to_come
 
 
 def test_cells_that_are_to_be_proposed_are_counted_with_their_seeds(tmp_path):

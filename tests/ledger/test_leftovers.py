@@ -91,8 +91,8 @@ def test_what_killed_processes_left_is_found_when_it_is_old_and_nothing_else(sto
     records.write(storage / "trials/ended/result.json", Identity("result", "ended"), {"attempts": 1, "files": ""})
     assert names(storage, leftovers.find(storage)) == []
     monkeypatch.setattr(leftovers, "FORGOTTEN_SECONDS", -60.0)
-    below = RemotePath.below
-    monkeypatch.setattr(RemotePath, "below", lambda self: ((path, time.time()) for path, _ in below(self)))  # memory has no times
+    files_below = RemotePath.files_below  # memory has no times
+    monkeypatch.setattr(RemotePath, "files_below", lambda self: ((path, time.time()) for path, _ in files_below(self)))
     old_files = leftovers.find(storage)
     assert names(storage, old_files) == sorted(LEFT)
     for path in old_files:

@@ -186,14 +186,14 @@ def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_end
     """Until a worker has seen the stop, Optuna is told nothing; then the cell is pruned. If all trials end before their worker sees it,
     the cell has completed, and Optuna is told its means.
     """
-    rule, stopping = early_stopping.judge, {"rule": "dominated", "at": [0.5], "after": 2}
+    make_rule, stopping = early_stopping.stopping_rule, {"rule": "dominated", "at": [0.5], "after": 2}
 
     def stops_at_once(spec, block):
-        judge = rule(spec, block)
-        judge.why_stop = lambda *arguments: "for the test"
-        return judge
+        rule = make_rule(spec, block)
+        rule.why_stop = lambda *arguments: "for the test"
+        return rule
 
-    monkeypatch.setattr(early_stopping, "judge", stops_at_once)
+    monkeypatch.setattr(early_stopping, "stopping_rule", stops_at_once)
     for ends in (False, True):
         driver = Driver(search(f"s{ends}", cells=1, early=stopping), tmp_path)
         one, two = driver.search.start()
@@ -387,7 +387,7 @@ def same(_):
 def cells_planned(spec, storage):
     """Returns how many cells the plan of a search counts as still to be proposed."""
     found = resolve(spec, storage)
-    return planning.make(found.wanted, Ledger(storage), spec=found).proposals.cells
+    return planning.make(found.wanted, Ledger(storage), spec=found).to_come.cells
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def folder_moved(folder):
 def kept(folder):
     """Keeps a file that is replaced under another name."""
     for number in "12":
-        whole_files.keep(folder / "file", folder / "file.before")
+        whole_files.link_as(folder / "file", folder / "file.before")
         whole_files.write_bytes(folder / "file", number.encode())
 
 
