@@ -163,7 +163,7 @@ def test_a_worker_that_stood_still_while_its_trial_was_reset_removes_nothing_of_
             for owner, name in (
                 *((attempts, name) for name in ("listed", "copy", "_sync")),
                 (records, "read"),
-                (artifact_check, "lost"),
+                (artifact_check, "checkpoint_problem"),
                 (TrialFolder, "attempt_files"),
                 (type(here.storage), "unlink"),
             ):
