@@ -48,7 +48,7 @@ def begun(ledger, worker, checkpoint=WEIGHTS):
 def a_digit_is_a_checkpoint(monkeypatch):
     """A checkpoint's content is its number of epochs."""
     monkeypatch.setattr(
-        checkpoint, "held", lambda path, *_: SimpleNamespace(epochs=int(path.read_bytes())) if path.exists() else None
+        checkpoint, "progress_in", lambda path, *_: SimpleNamespace(epochs=int(path.read_bytes())) if path.exists() else None
     )
 
 
