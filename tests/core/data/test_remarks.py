@@ -192,7 +192,7 @@ def test_test_examples_that_were_trained_on_are_counted(remarks_on):
 SOURCE = """
 import numpy as np
 from mopoe_core.data.own import OwnDataset, OwnModality
-def remarks_on():
+def odd():
     x = np.random.default_rng(0).normal(size=(2, 600, 3)) * [1, 1e4, 1]
     return OwnDataset(tuple(OwnModality(n, "vector", *x) for n in "ab"), np.arange(600) % 2, np.arange(600) % 2)
 """
