@@ -257,7 +257,7 @@ def _normalised(word: str) -> str:
     return re.sub(r"[\s_-]+", "_", word.strip().lower())
 
 
-def number(text: object) -> str:
+def number_suggestion(text: object) -> str:
     """Returns a suggestion for a text that looks like a number and is none here, such as `0x1f` or `1,5`; "" for any other text."""
     written = str(text).strip().lower()
     if re.fullmatch(r"[-+]?0[xob][0-9a-f_]+", written):
@@ -272,7 +272,7 @@ def number(text: object) -> str:
     return ""
 
 
-def several(text: object) -> str:
+def list_suggestion(text: object) -> str:
     """Returns the list that a text such as `0-4` or `1, 2` means, as a suggestion; "" for any other text."""
     written = str(text).strip()
     span = re.fullmatch(r"(\d{1,9})\s*(?:-|–|:|to|\.{2,3})\s*(\d{1,9})", written)

@@ -120,7 +120,7 @@ def run(spec: SweepSpec, storage: Path) -> Outcome:
     ledger, results, ask_seconds = Ledger(storage), dict[str, TrialResult](), 0.0
     search = SearchEngine(spec, ledger, results, lambda wider: None, lambda line: None)
     todo = search.start()
-    while not search.over:
+    while not search.is_over:
         started = core_seconds()
         while more := search.next({}, 1):
             todo += more

@@ -37,21 +37,24 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    dataset: Annotated[str, Role.MEANING | Role.NAMED]
+    dataset: Annotated[str, Role.COMPARISON_KEY | Role.GROUP_LABELLED]
     """Name in `DATASETS`, or `file.py:function` for a dataset of the user's own (`mopoe_core.data.own.user_data`)."""
-    data_hash: Annotated[str, Role.MEANING | Role.SPEEDLESS] = ""
+    data_hash: Annotated[str, Role.COMPARISON_KEY | Role.NO_EFFECT_ON_SPEED] = ""
     """Fingerprint of a user's own dataset, which is filled in; empty for other datasets."""
-    source: Annotated[str, Role.MEANING | Role.NAMED] = "embedded"
+    source: Annotated[str, Role.COMPARISON_KEY | Role.GROUP_LABELLED] = "embedded"
     """Where the data come from: `embedded` needs no download, `original` is the published data, `own` the user's."""
-    scale: Annotated[Literal["paper", "small", "smoke"] | None, Role.MEANING | Role.NAMED | Role.LABELLED | Role.SPEEDLESS] = None
+    scale: Annotated[
+        Literal["paper", "small", "smoke"] | None,
+        Role.COMPARISON_KEY | Role.GROUP_LABELLED | Role.LABELLED | Role.NO_EFFECT_ON_SPEED,
+    ] = None
     """How much data and how many epochs are used, as `presets.SIZES` fixes them; None if the user sets the sizes."""
-    modality_count: Annotated[Whole | None, Role.MEANING | Role.LABELLED] = None
+    modality_count: Annotated[Whole | None, Role.COMPARISON_KEY | Role.LABELLED] = None
     """How many modalities are used, from the first on, if the dataset allows a choice; None for all."""
-    evaluate_on: Annotated[Literal["test", "validation"], Role.MEANING | Role.SPEEDLESS] = "test"
+    evaluate_on: Annotated[Literal["test", "validation"], Role.COMPARISON_KEY | Role.NO_EFFECT_ON_SPEED] = "test"
     """Which partition the final metrics are computed on; `validation` (CelebA only) as in the released code."""
     model: Annotated[str, Role.STACKABLE | Role.OBJECTIVE]
     """One of `MODELS`, or `eq5` for MoPoE trained on Eq. (5)."""
-    networks: Annotated[Literal["paper", "small"], Role.NAMED] = "paper"
+    networks: Annotated[Literal["paper", "small"], Role.GROUP_LABELLED] = "paper"
     """`paper`: the released layer sizes; `small`: perceptrons derived from a modality's shape."""
     precision: Annotated[Literal["fp32", "tf32", "bf16"], Role.LABELLED] = "fp32"
     """In which precision the networks compute; see `mopoe_core.networks.precision`. Losses and likelihoods are always float32."""
@@ -65,7 +68,7 @@ class TrainingConfig(BaseModel):
     """Weight of the private latents' KLs, relative to `beta`."""
     private_weights: Annotated[tuple[Weight, ...], Role.STACKABLE] = ()
     """Weights of the modalities' private KLs, in the dataset's order; 1 each when left out."""
-    given_private: Annotated[Literal["prior", "posterior"], Role.STACKABLE | Role.LABELLED | Role.MEANING] = "prior"
+    given_private: Annotated[Literal["prior", "posterior"], Role.STACKABLE | Role.LABELLED | Role.COMPARISON_KEY] = "prior"
     """From which distribution conditional generation draws the private latent of a given modality: the `prior`, as published, or its own
     `posterior`. The private latent of a modality that is not given always comes from the prior."""
     estimator: Annotated[
@@ -80,14 +83,14 @@ class TrainingConfig(BaseModel):
     """Only for MVTCAE: share of the KLs to the unimodal posteriors. 5/6 is what its authors use for five modalities."""
     unimodal_reconstruction: Annotated[Literal["weighted", "unweighted"], Role.STACKABLE | Role.OBJECTIVE] = "weighted"
     """Only for MVAE: whether its unimodal ELBOs have the reconstruction weights too. The released code has `unweighted`."""
-    likelihood: Annotated[Literal["laplace", "normal", "bernoulli"], Role.LABELLED | Role.MEANING] = "laplace"
+    likelihood: Annotated[Literal["laplace", "normal", "bernoulli"], Role.LABELLED | Role.COMPARISON_KEY] = "laplace"
     """Likelihood of image modalities; text is always categorical over characters."""
     reconstruction_weights: Annotated[Literal["size", "equal"] | tuple[Weight, ...], Role.STACKABLE | Role.LABELLED] = "size"
     """`size`: the largest modality's size divided by this modality's (Appendix B); `equal`: 1 each; or a weight for each modality."""
     missing: Annotated[Number, Role.STACKABLE | Role.LABELLED] = Field(default=0.0, ge=0, lt=1)
     """Probability p with which an entry (example, modality) of the training set is hidden. An example that loses all M modalities gets
     one back, so that a share of p - p^M / M is hidden."""
-    epochs: Annotated[Whole, Role.SIZE | Role.SPEEDLESS] = Field(default=150, ge=1, le=1_000_000)
+    epochs: Annotated[Whole, Role.SIZE | Role.NO_EFFECT_ON_SPEED] = Field(default=150, ge=1, le=1_000_000)
     """Passes over the training examples."""
     batch_size: Annotated[Whole, Role.NONE] = Field(default=256, ge=1)
     """Examples in each step; the last, partial batch of an epoch is dropped."""
@@ -95,11 +98,11 @@ class TrainingConfig(BaseModel):
     """Adam's step size."""
     weight_decay: Annotated[Number, Role.STACKABLE] = Field(default=0.0, ge=0)
     """Adam's L2 penalty."""
-    train_examples: Annotated[Whole | None, Role.SIZE | Role.SPEEDLESS] = Field(default=None, ge=1)
+    train_examples: Annotated[Whole | None, Role.SIZE | Role.NO_EFFECT_ON_SPEED] = Field(default=None, ge=1)
     """Train on this many examples (a fixed random selection); all when left out."""
-    test_examples: Annotated[Whole | None, Role.SIZE | Role.SPEEDLESS | Role.MEANING] = Field(default=None, ge=1)
+    test_examples: Annotated[Whole | None, Role.SIZE | Role.NO_EFFECT_ON_SPEED | Role.COMPARISON_KEY] = Field(default=None, ge=1)
     """Evaluate on this many test examples (a fixed random selection); all when left out."""
-    importance_samples: Annotated[Whole, Role.STACKABLE | Role.MEANING] = Field(default=15, ge=1, le=10_000)
+    importance_samples: Annotated[Whole, Role.STACKABLE | Role.COMPARISON_KEY] = Field(default=15, ge=1, le=10_000)
     """Samples for each example and subset, for the log-likelihoods."""
     _card: DatasetCard | None = PrivateAttr(None)
     """The card of a user's own dataset, stored so that the user's code runs once."""

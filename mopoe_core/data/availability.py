@@ -6,7 +6,7 @@ from pathlib import Path
 from mopoe_core.data.cards import is_own
 from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.errors import DataError
-from mopoe_core.storage.folders import nearest_there
+from mopoe_core.storage.folders import nearest_existing
 
 
 def check_available(key: DataKey, folder: Path) -> None:
@@ -33,7 +33,7 @@ def check_available(key: DataKey, folder: Path) -> None:
 
 def check_folder(folder: Path) -> Path:
     """Returns the folder of datasets, or the nearest one above it that exists. Raises DataError if that is a file."""
-    existing = nearest_there(folder.absolute())
+    existing = nearest_existing(folder.absolute())
     if not existing.is_dir():
         raise DataError(f"{existing}: is no folder, and data are kept in one; name a folder (--data, resources.data)")
     return existing

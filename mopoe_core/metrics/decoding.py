@@ -57,19 +57,19 @@ def class_logits(model: MultimodalVAE, classifiers: Classifiers, latents_NL: Ten
     return torch.cat([classifiers.logits(modality.name, model.generate(part, modality)) for part in parts])
 
 
-def laid_out(model: MultimodalVAE, device: torch.device) -> MultimodalVAE:
+def with_fast_decoders(model: MultimodalVAE, device: torch.device) -> MultimodalVAE:
     """Returns a copy of the model with decoders that are fast on the device. Does not change `model`."""
     fast_model = copy.copy(model)
     fast_model._modules = dict(model._modules)
-    fast_model.decoders = nn.ModuleDict({m.name: _laid_out(model.decoders[m.name], m, device) for m in model.modalities})
+    fast_model.decoders = nn.ModuleDict({m.name: _fast_version(model.decoders[m.name], m, device) for m in model.modalities})
     return fast_model
 
 
-def laid_out_classifiers(classifiers: Classifiers, modalities: Sequence[Modality], device: torch.device) -> Classifiers:
+def with_fast_networks(classifiers: Classifiers, modalities: Sequence[Modality], device: torch.device) -> Classifiers:
     """Returns the classifiers with networks that are fast on the device. Does not change `classifiers`."""
-    return replace(classifiers, networks={m.name: _laid_out(classifiers.networks[m.name], m, device) for m in modalities})
+    return replace(classifiers, networks={m.name: _fast_version(classifiers.networks[m.name], m, device) for m in modalities})
 
 
-def _laid_out(network: nn.Module, modality: Modality, device: torch.device) -> nn.Module:
+def _fast_version(network: nn.Module, modality: Modality, device: torch.device) -> nn.Module:
     """Returns a faster copy on a CPU, and the network itself elsewhere. A user's own network may be anything, so it stays unchanged."""
     return network if device.type != "cpu" or modality.own or network.training else fast_network(network)

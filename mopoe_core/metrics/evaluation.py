@@ -29,7 +29,7 @@ from mopoe_core import metric_names
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.metric_names import Metric
 from mopoe_core.metrics.classifiers import Classifiers
-from mopoe_core.metrics.decoding import class_logits, laid_out, laid_out_classifiers
+from mopoe_core.metrics.decoding import class_logits, with_fast_decoders, with_fast_networks
 from mopoe_core.metrics.importance_weights import log_likelihoods
 from mopoe_core.metrics.metric_table import MetricTable
 from mopoe_core.metrics.probes import Probes, fit_probes
@@ -73,8 +73,8 @@ def evaluate(
     All random numbers come from `seed`. Raises FloatingPointError if a posterior of the model, or a number computed from it, is not
     finite.
     """
-    config, model = model.config, laid_out(model, device)
-    classifiers = laid_out_classifiers(classifiers, dataset.modalities, device)
+    config, model = model.config, with_fast_decoders(model, device)
+    classifiers = with_fast_networks(classifiers, dataset.modalities, device)
     # In random order even if all are taken: test examples are sorted by class, and `paper_view` mixes the examples of a batch.
     test = dataset.test.take(config.test_examples or len(dataset.test), SELECTION_SEED).to(device)
     train = dataset.train.take(config.train_examples, SELECTION_SEED)
@@ -202,7 +202,7 @@ def _batch(
     likelihood_SB, paper_view_SB = log_likelihoods(model, x, encoded, products_RBD, proposals.members, proposals.given, rng)
     return {
         FINITE: torch.isfinite(products_RBD.mu).all(-1).all(0),
-        metric_names.PROBE: probes.judge(posteriors_SBD.mu, labels),
+        metric_names.PROBE: probes.correct_or_scores(posteriors_SBD.mu, labels),
         metric_names.COHERENCE: _coherence(model, classifiers, proposals.given_SM, z_SBD, private_MBP, labels, rng),
         metric_names.LOG_LIKELIHOOD: likelihood_SB,
         metric_names.LOG_LIKELIHOOD_PAPER_VIEW: paper_view_SB,

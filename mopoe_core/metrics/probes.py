@@ -44,7 +44,7 @@ class Probes:
     classes_A: Tensor | None
     """The class of each score; None if the scores are of attributes."""
 
-    def judge(self, means_SBD: Tensor, labels: Tensor) -> Tensor:
+    def correct_or_scores(self, means_SBD: Tensor, labels: Tensor) -> Tensor:
         """Returns whether each probe predicts the right class, (S, B); for attributes, the scores (S, B, A)."""
         scores_SBA = torch.baddbmm(self.intercepts_SA[:, None], means_SBD.double(), self.weights_SDA)
         return scores_SBA if self.classes_A is None else self.classes_A[scores_SBA.argmax(-1)] == labels

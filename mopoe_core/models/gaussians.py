@@ -46,10 +46,10 @@ def products(experts_MBD: Gaussians, exponents_CE: Tensor) -> Gaussians:
 
 def chosen_products(experts_MBD: Gaussians, exponents_CE: Tensor, component_B: Tensor) -> Gaussians:
     """Each example's chosen component among `products`: (B, D). The other components are not computed."""
-    return product_of_each(experts_MBD, torch.take_along_dim(exponents_CE, component_B[..., None], -2))
+    return product_by_example(experts_MBD, torch.take_along_dim(exponents_CE, component_B[..., None], -2))
 
 
-def product_of_each(experts_MBD: Gaussians, exponents_BE: Tensor) -> Gaussians:
+def product_by_example(experts_MBD: Gaussians, exponents_BE: Tensor) -> Gaussians:
     """One product for each example, with that example's exponents: (B, D)."""
     exponents_MB1 = exponents_BE[..., 1:].mT[..., None]
     precision_MBD = torch.exp(-experts_MBD.logvar)
@@ -58,7 +58,7 @@ def product_of_each(experts_MBD: Gaussians, exponents_BE: Tensor) -> Gaussians:
     return Gaussians(weighted_BD / precision_BD, -torch.log(precision_BD))
 
 
-def products_each(experts_MBD: Gaussians, exponents_CBE: Tensor) -> Gaussians:
+def products_by_example(experts_MBD: Gaussians, exponents_CBE: Tensor) -> Gaussians:
     """The products of experts, with exponents that differ between examples: (C, B, D)."""
     precision_MBD = torch.exp(-experts_MBD.logvar)
     exponents_CBM = exponents_CBE[..., 1:]

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Modality
 from mopoe_core.models.draws import Draws
-from mopoe_core.models.gaussians import Gaussians, product_of_each
+from mopoe_core.models.gaussians import Gaussians, product_by_example
 from mopoe_core.models.likelihoods import Categorical, Likelihood, numeric_likelihood
 from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passes, loss, with_private
 from mopoe_core.models.objective import Objective, specification
 from mopoe_core.networks import precision
-from mopoe_core.networks.lone_values import by_running_statistics
 from mopoe_core.networks.networks import networks
+from mopoe_core.networks.single_value_batch_norm import by_running_statistics
 from mopoe_core.networks.stacked_modules import mixes_examples
 
 
@@ -64,7 +64,7 @@ class MultimodalVAE(nn.Module):
 
     def _heads(self, modality: Modality, x: Tensor, present_B: Tensor | None) -> tuple[Tensor, Tensor]:
         """mu and log-variance, (B, D + P) each. A batch norm sees only the examples that have the modality; of a single one see
-        `mopoe_core.networks.lone_values`.
+        `mopoe_core.networks.single_value_batch_norm`.
         """
         encoder, policy = self.encoders[modality.name], self.config.precision
         if present_B is None or not self.training or modality.name not in self.mixing_encoders:
@@ -89,7 +89,7 @@ class MultimodalVAE(nn.Module):
             if position_B is None:
                 raise ValueError(f"position_B: is missing; the posterior of {spec.name} is a mixture, and one member is chosen")
             given_BM = self._one_of(given_BM, position_B)
-        return product_of_each(experts_MBD, torch.cat([self._prior_exponent_B(given_BM)[:, None], given_BM], -1))
+        return product_by_example(experts_MBD, torch.cat([self._prior_exponent_B(given_BM)[:, None], given_BM], -1))
 
     def _one_of(self, given_BM: Tensor, position_B: Tensor) -> Tensor:
         """1 for one of each example's given modalities, chosen by the position in [0, 1), and 0 for the others: (B, M)."""

@@ -48,7 +48,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.family.registry import MODELS
 from mopoe_core.family.specification import Specification
 from mopoe_core.models.draws import Draws
-from mopoe_core.models.gaussians import Gaussians, kl_divergence, products, products_each, products_log_prob
+from mopoe_core.models.gaussians import Gaussians, kl_divergence, products, products_by_example, products_log_prob
 
 
 def specification(config: TrainingConfig, weights_M: Sequence[float]) -> Specification:
@@ -124,7 +124,7 @@ class Objective:
         lost_CB = (exponents_CBE.sum(-1) < self.experts_CE.sum(-1, keepdim=True)).to(exponents_CBE.dtype)
         keeps_prior_CB = 1 - lost_CB * self._prior_needs_all[..., None, None]
         exponents_CBE = torch.cat([exponents_CBE[..., :1] * keeps_prior_CB[..., None], exponents_CBE[..., 1:]], -1)
-        return products_each(experts_MBD, _prior_where_empty(exponents_CBE))
+        return products_by_example(experts_MBD, _prior_where_empty(exponents_CBE))
 
     def decodings_BM(self, scale_CB: Tensor) -> Tensor:
         """The total weight of the components that decode each modality: the weight of its private latent's KL."""
@@ -183,7 +183,7 @@ class Objective:
         usable_RB = (has_present_RB | (self.references_RE[..., 1:].sum(-1, keepdim=True) == 0)).to(present_total_RB.dtype)
         total_R1 = self.references_RE.sum(-1, keepdim=True)
         exponents_RBE = exponents_RBE * (total_R1 / torch.where(present_total_RB > 0, present_total_RB, 1.0))[..., None]
-        return products_each(experts_MBD, _prior_where_empty(exponents_RBE)), usable_RB
+        return products_by_example(experts_MBD, _prior_where_empty(exponents_RBE)), usable_RB
 
     def mixture_kl_B(self, experts_MBD: Gaussians, z_SBD: Tensor, weights_SB: Tensor, scale_CB: Tensor) -> Tensor:
         """KL(sum_c pi_c q_c || N(0, I)) in nats for each example, estimated by Monte Carlo at weighted samples z."""

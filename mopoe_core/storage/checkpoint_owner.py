@@ -8,7 +8,7 @@ from typing import Any
 from mopoe_core.errors import CheckpointError
 from mopoe_core.storage.file_facts import Digest
 from mopoe_core.storage.paths import AnyPath
-from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, parsed
+from mopoe_core.storage.record_format import DamagedRecord, Identity, MisplacedRecord, parsed
 
 
 def check_bound(state: Mapping[str, Any], digest: Digest, checkpoint: Path) -> None:
@@ -24,7 +24,7 @@ def check_bound(state: Mapping[str, Any], digest: Digest, checkpoint: Path) -> N
         return
     try:
         content = parsed(result.read_text(encoding="utf-8"), Identity("result", trial=trial)).content
-    except (NotWhole, NotHere, UnicodeDecodeError) as error:
+    except (DamagedRecord, MisplacedRecord, UnicodeDecodeError) as error:
         raise CheckpointError(
             f"{result}: cannot be used ({error}), so that {checkpoint.name} cannot be checked; restore it"
         ) from None

@@ -17,7 +17,7 @@ CONFLICT = ("ConditionalRequestConflict", "409")
 MOST_TRIES = 5
 
 
-def creates(uri: str, filesystem: Any) -> bool:
+def can_create_exclusively(uri: str, filesystem: Any) -> bool:
     """Whether the store of a URI can create a file only if there is none. `filesystem` is the one that opens the URI."""
     scheme = urlsplit(uri).scheme
     if filesystem.type_name == "s3":

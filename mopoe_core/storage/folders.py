@@ -11,7 +11,7 @@ from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.whole_files import copy
 
 
-def nearest_there(folder: Path) -> Path:
+def nearest_existing(folder: Path) -> Path:
     """Returns the path, or the nearest one above it that exists. That may be a file."""
     return next(path for path in (folder, *folder.parents) if os.path.lexists(path))
 

@@ -23,11 +23,11 @@ SINCE_FORMAT_2 = ("deleted", "storage", "overlap", "report", "projection")
 """Kinds of records that did not exist in format 1."""
 
 
-class NotWhole(ValueError):
+class DamagedRecord(ValueError):
     """A record was cut or changed, or this version cannot read it; the message says how."""
 
 
-class NotHere(ValueError):
+class MisplacedRecord(ValueError):
     """A record is undamaged, but not the one that the reader expects."""
 
 
@@ -88,22 +88,22 @@ def dumped(identity: Identity, content: dict[str, Any]) -> str:
 def parsed(text: str, expected: Identity, bare: bool = False) -> Record:
     """Returns the record that a text holds. With `bare`, the text may be plain JSON, as this kind was written before it was a record.
 
-    Raises NotWhole if it was cut or changed, and NotHere if it is not the expected record.
+    Raises DamagedRecord if it was cut or changed, and MisplacedRecord if it is not the expected record.
     """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise NotWhole(str(error)) from None
+        raise DamagedRecord(str(error)) from None
     if not isinstance(content, dict):
-        raise NotWhole("it holds no mapping")
+        raise DamagedRecord("it holds no mapping")
     if bare and not {"record", "sha256"} & content.keys():
         return Record(content, 1, {}, text)
     try:
         is_whole = content.pop("sha256", None) == _checksum(content)
     except RecursionError:
-        raise NotWhole("it is nested too deeply") from None
+        raise DamagedRecord("it is nested too deeply") from None
     if not is_whole:
-        raise NotWhole("its checksum is not that of its content")
+        raise DamagedRecord("its checksum is not that of its content")
     identity = content.get("record") or {}
     return Record(content, _compared(content, expected), identity, text)
 
@@ -115,27 +115,29 @@ def _compared(content: dict[str, Any], expected: Identity) -> int:
         _compare_format_1(content, expected)
         return 1
     if not isinstance(identity, dict) or not isinstance(identity.get("format"), int) or identity["format"] < FORMAT:
-        raise NotWhole(f"its identity is {identity!r}")
+        raise DamagedRecord(f"its identity is {identity!r}")
     if identity["format"] > FORMAT:
-        raise NotWhole(f"it has format {identity['format']}; this version reads formats up to {FORMAT}")
+        raise DamagedRecord(f"it has format {identity['format']}; this version reads formats up to {FORMAT}")
     _compare(identity, expected.known())
     return int(identity["format"])
 
 
 def _compare_format_1(content: dict[str, Any], expected: Identity) -> None:
     if expected.kind in SINCE_FORMAT_2:
-        raise NotWhole("it does not say what it is of")
+        raise DamagedRecord("it does not say what it is of")
     old_names = FORMAT_1_FIELDS.get(expected.kind, {})
     identity = {name: content[old_name] for name, old_name in old_names.items() if old_name in content}
     if len(identity) < len(old_names):
-        raise NotWhole("it does not say what it is of")
+        raise DamagedRecord("it does not say what it is of")
     comparable = {name: value for name, value in expected.known().items() if name in old_names}
     _compare({"kind": expected.kind, **identity}, comparable)
 
 
 def _compare(actual: dict[str, Any], expected: dict[str, Any]) -> None:
     if any(name not in actual or actual[name] != value for name, value in expected.items()):
-        raise NotHere(f"it is the {spelled(actual)}; here belongs the {spelled({'kind': actual.get('kind'), **expected})}")
+        raise MisplacedRecord(
+            f"it is the {spelled(actual)}; here belongs the {spelled({'kind': actual.get('kind'), **expected})}"
+        )
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -169,7 +169,7 @@ class RemotePath:
     @property
     def is_exclusive(self) -> bool:
         """Whether the store itself refuses to create a file that exists, so that only one of several writers succeeds."""
-        return exclusive_creation.creates(self.base, self.filesystem_and_path()[0])
+        return exclusive_creation.can_create_exclusively(self.base, self.filesystem_and_path()[0])
 
     def create(self, content: bytes) -> bool:
         """Writes the whole file, unless there is one; returns whether it was written. See `is_exclusive`."""
@@ -234,7 +234,7 @@ class RemotePath:
             if info.is_file and len(names) == len(patterns) and all(map(_matches, names, patterns)):
                 yield RemotePath(self.base, "/".join([*([self.path] if self.path else []), *fixed, *names]))
 
-    def below(self) -> Iterator[tuple["RemotePath", float | None]]:
+    def files_below(self) -> Iterator[tuple["RemotePath", float | None]]:
         """Yields all files below, hidden ones too, with the time when each was written, or None if the store has no times."""
         from pyarrow import fs
 

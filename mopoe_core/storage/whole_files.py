@@ -173,12 +173,12 @@ def move(source: AnyPath, target: AnyPath) -> None:
         sync(target.parent)
 
 
-def keep(path: AnyPath, under: AnyPath) -> None:
+def link_as(path: AnyPath, second_name: AnyPath) -> None:
     """Links a local file to a second name, so that it stays when the first is replaced. Nothing is copied.
 
     Does nothing for a remote file: a remote store loses nothing that it has accepted.
     """
-    if isinstance(path, Path) and isinstance(under, Path) and path.exists():
-        under.unlink(missing_ok=True)
+    if isinstance(path, Path) and isinstance(second_name, Path) and path.exists():
+        second_name.unlink(missing_ok=True)
         with suppress(OSError):  # a file system without links: the former file is then lost when the first name is replaced
-            under.hardlink_to(path)
+            second_name.hardlink_to(path)

@@ -22,7 +22,7 @@ from mopoe_core.networks import precision
 from mopoe_core.random_streams import GlobalStream, generator, seed_of
 from mopoe_core.storage.file_facts import Digest
 from mopoe_core.storage.paths import AnyPath
-from mopoe_core.storage.whole_files import keep, write_bytes
+from mopoe_core.storage.whole_files import link_as, write_bytes
 from mopoe_core.training.checkpoint import FORMAT, packed, previous_checkpoint
 from mopoe_core.training.graphed_step import GraphedStep, StepState, recorder_for
 
@@ -67,7 +67,7 @@ class Run:
         self.noise = generator(device, seed, "noise")
         self.layers = GlobalStream(device, seed, "layers")
         """The random numbers that the networks themselves draw, for dropout."""
-        self.present_NM = hidden_at_random(self.split, config.missing, seed)
+        self.present_NM = observed_mask(self.split, config.missing, seed)
         self.graphed = GraphedStep(recorder_for(device, is_static=self.present_NM is None or not self.model.mixes_examples))
         self.history: list[Epoch] = []
         self.diverged_at_step: int | None = None
@@ -92,9 +92,11 @@ class Run:
         with self.layers.entered():
             for rows_B in order.split(self.config.batch_size)[: self.config.steps_per_epoch]:
                 tally.add(self.step(rows_B))
-        self.close_epoch(tally.sums.tolist(), int(tally.first_bad), bool(self.sound()), time.perf_counter() - started)
+        self.close_epoch(
+            tally.sums.tolist(), int(tally.first_bad), bool(self.weights_are_finite()), time.perf_counter() - started
+        )
 
-    def sound(self) -> Tensor:
+    def weights_are_finite(self) -> Tensor:
         """Whether all weights are finite. Only this detects an update of the last step that broke them: each step's loss is computed
         before its update.
         """
@@ -109,13 +111,13 @@ class Run:
         config = self.config
         return draw(self.model.objective.spec, config.batch_size, config.latent_dim, self.noise, config.private_dim)
 
-    def close_epoch(self, sums: list[float], first_bad: int, sound: bool, seconds: float) -> None:
+    def close_epoch(self, sums: list[float], first_bad: int, is_finite: bool, seconds: float) -> None:
         """Add an epoch to the history. `sums` are the sums of `Loss.terms` over its steps, `first_bad` is its first step with a loss that
-        is not finite (the number of steps plus 1 if there is none), and `sound` says whether all weights are finite after it.
+        is not finite (the number of steps plus 1 if there is none), and `is_finite` says whether all weights are finite after it.
         """
         steps = self.config.steps_per_epoch
         total, kl, private_kl, *reconstructions = (term / steps for term in sums)
-        bad_step = min(first_bad, steps + int(sound))
+        bad_step = min(first_bad, steps + int(is_finite))
         if bad_step <= steps:
             self.diverged_at_step = len(self.history) * steps + bad_step
         values = {"train/loss": total, "train/kl": kl}
@@ -153,7 +155,7 @@ class Run:
 
     def save(self, checkpoint: AnyPath) -> None:
         """Write the checkpoint, whole or not at all. The previous checkpoint stays beside it."""
-        keep(checkpoint, previous_checkpoint(checkpoint))
+        link_as(checkpoint, previous_checkpoint(checkpoint))
         self.write(checkpoint)
 
     def write(self, path: AnyPath) -> None:
@@ -223,7 +225,7 @@ def _without_views(tree: Any) -> Any:
     return [_without_views(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def hidden_at_random(split: Split, share: float, seed: int) -> Tensor | None:
+def observed_mask(split: Split, share: float, seed: int) -> Tensor | None:
     """A mask (N, M) that is true where a modality is observed; None if nothing is hidden. Every example has at least one modality."""
     if share == 0:
         return None

@@ -78,11 +78,11 @@ class Stack:
         orders_TN = torch.stack([run.shuffled() for run in self.runs])
         for rows_TB in orders_TN.split(self._config.batch_size, 1)[: self._config.steps_per_epoch]:
             tally.add(self.step(rows_TB))
-        sound_T = torch.stack([run.sound() for run in self.runs])
-        results = zip(self.runs, tally.sums.tolist(), tally.first_bad.tolist(), sound_T.tolist(), strict=True)
+        finite_T = torch.stack([run.weights_are_finite() for run in self.runs])
+        results = zip(self.runs, tally.sums.tolist(), tally.first_bad.tolist(), finite_T.tolist(), strict=True)
         seconds = time.perf_counter() - started
-        for run, sums, first_bad, sound in results:
-            run.close_epoch(sums, first_bad, sound, seconds / len(self.runs))
+        for run, sums, first_bad, is_finite in results:
+            run.close_epoch(sums, first_bad, is_finite, seconds / len(self.runs))
 
     def step(self, rows_TB: Tensor) -> Tensor:
         """Take one optimiser step of every run on the examples with these indices, on a GPU as one CUDA graph. Returns the runs'

@@ -17,7 +17,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Dataset
 from mopoe_core.metric_names import Epoch
 from mopoe_core.storage.paths import AnyPath
-from mopoe_core.storage.whole_files import keep, move
+from mopoe_core.storage.whole_files import link_as, move
 from mopoe_core.training.checkpoint import CheckpointProgress, previous_checkpoint, progress_in
 from mopoe_core.training.run import Run, Trained
 from mopoe_core.training.stack import Stack
@@ -122,7 +122,7 @@ def _save(runs: dict[AnyPath, Run]) -> None:
     for checkpoint, run in runs.items():
         run.write(_next(checkpoint))
     for checkpoint in runs:
-        keep(checkpoint, previous_checkpoint(checkpoint))
+        link_as(checkpoint, previous_checkpoint(checkpoint))
         move(_next(checkpoint), checkpoint)
 
 

@@ -15,7 +15,7 @@ from mopoe_core.family.registry import ALIASES
 from mopoe_core.spelling import first_of, nearest
 from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath
-from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, Record, parsed
+from mopoe_core.storage.record_format import DamagedRecord, Identity, MisplacedRecord, Record, parsed
 from mopoe_core.training.sweep_membership import RecordedSweep
 
 AT_ONCE = 32
@@ -102,7 +102,7 @@ def _read(path: AnyPath) -> StoredTrial | None:
     """The trial of a trial.json; None if this record is damaged or of another recipe."""
     try:
         content = parsed(path.read_text(encoding="utf-8"), Identity("trial", path.parent.name)).content
-    except (NotWhole, NotHere, UnicodeDecodeError, FileNotFoundError):
+    except (DamagedRecord, MisplacedRecord, UnicodeDecodeError, FileNotFoundError):
         return None
     config = content.get("config")
     if not isinstance(config, dict) or content.get("recipe") != RECIPE:
@@ -157,7 +157,7 @@ def _record(folder: AnyPath, kind: str) -> Record | None:
         return None
     try:
         return parsed(path.read_text(encoding="utf-8"), Identity(kind, folder.name))
-    except (NotWhole, NotHere, UnicodeDecodeError) as error:
+    except (DamagedRecord, MisplacedRecord, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: cannot be used ({error}); restore it") from None
 
 

@@ -11,7 +11,7 @@ from mopoe_core.errors import CheckpointError
 from mopoe_core.spelling import nearest
 from mopoe_core.storage.folders import listed
 from mopoe_core.storage.paths import AnyPath
-from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, parsed
+from mopoe_core.storage.record_format import DamagedRecord, Identity, MisplacedRecord, parsed
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RecordedSweep:
             fields = record.content if record.format == 1 else record.content["sweep"]
             if fields.get("search"):
                 return cls(cell_ids=frozenset(_proposed(storage, name)), seeds=_seeds(fields.get("seeds", 1)))
-        except (NotWhole, NotHere, UnicodeDecodeError, KeyError) as error:
+        except (DamagedRecord, MisplacedRecord, UnicodeDecodeError, KeyError) as error:
             raise CheckpointError(f"{path}: cannot be used ({error}); {_REMEDY}") from None
         if "trials" not in record.content:
             raise CheckpointError(f"{path}: an earlier version wrote it, without the ids of its trials; {_REMEDY}")
@@ -66,7 +66,7 @@ def _proposed(storage: AnyPath, name: str) -> Iterator[str]:
         try:
             expected = Identity("proposal", sweep=name, proposal=int(path.stem))
             yield str(parsed(path.read_text(encoding="utf-8"), expected).content.get("cell_id"))
-        except (NotWhole, NotHere, ValueError):
+        except (DamagedRecord, MisplacedRecord, ValueError):
             continue
 
 

@@ -190,7 +190,7 @@ def _varying(configs: Sequence[TrainingConfig]) -> dict[tuple[object, ...], list
 
 def _named(config: TrainingConfig) -> tuple[object, ...]:
     """Returns the values of the fields that every label names."""
-    return tuple(getattr(config, field) for field in fields_with(Role.NAMED))
+    return tuple(getattr(config, field) for field in fields_with(Role.GROUP_LABELLED))
 
 
 def _label(cell: Cell, varying: Mapping[tuple[object, ...], Sequence[str]], comparable: FrontGroups) -> str:

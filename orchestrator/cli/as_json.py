@@ -41,7 +41,7 @@ def plan_json(spec: SweepSpec, plan: Plan, storage: AnyPath, wall_seconds: float
         "new": _ids(plan.fresh),
         "damaged": {trial.id: why for trial, why in plan.damaged.items()},
         "differing": [asdict(difference) for difference in plan.differing],
-        "to_propose": asdict(plan.proposals) if spec.search else None,
+        "to_propose": asdict(plan.to_come) if spec.search else None,
         "seconds": wall_seconds,
         "trial_seconds": estimate.trial_hours * 3600,
         "evaluation_seconds": estimate.evaluation_hours * 3600,

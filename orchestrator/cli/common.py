@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mopoe_core.errors import UserError
-from mopoe_core.storage.folders import nearest_there
+from mopoe_core.storage.folders import nearest_existing
 from mopoe_core.storage.paths import AnyPath, expand, storage_path
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.uri_secrets import masked
@@ -113,7 +113,7 @@ def _storage_folder(spec: SweepSpec, storage: str | None) -> AnyPath:
         except OSError as error:
             raise error_type(f"{option}: {folder} cannot be reached ({folder.without_secrets(error)})") from None
         return folder
-    nearest = nearest_there(folder)
+    nearest = nearest_existing(folder)
     if not nearest.is_dir():
         raise error_type(f"{option}: {nearest} is a file; name a folder")
     if "?" in str(folder) or "%" in str(folder):  # these are syntax in SQLite's URI: the database would be outside the folder

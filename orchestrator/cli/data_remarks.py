@@ -22,5 +22,5 @@ def of_datasets(names: Iterable[object]) -> list[str]:
         if isinstance(name, str) and is_own(name):
             from mopoe_core.data.own import user_data  # imports numpy and the user's module: only if the sweep names one
 
-            lines += [f"dataset: {name}: {remark.text}" for remark in user_data.odd(name)]
+            lines += [f"dataset: {name}: {remark.text}" for remark in user_data.remarks_on(name)]
     return lines

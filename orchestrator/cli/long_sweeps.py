@@ -22,7 +22,7 @@ def confirm(spec: SweepSpec, plan: Plan, yes: bool) -> None:
     Without past trials, the estimate is a guess by the speed of CPUs. So the user is not asked about a sweep on GPUs or a cluster until
     some of its trials have been measured.
     """
-    if yes or not (plan.to_run or plan.proposals.trials):
+    if yes or not (plan.to_run or plan.to_come.trials):
         return
     is_guess = plan.is_guess
     if is_guess and ("RAY_ADDRESS" in os.environ or (spec.resources.gpu and gpus.usable() != 0)):

@@ -29,7 +29,7 @@ def plan_lines(spec: SweepSpec, plan: planning.Plan, storage: AnyPath, list_cell
         lines.append(f"  {word:<6}  {len(trials):>4}")
         if list_cells:
             lines += [f"            {line}" for line in _by_cell(trials, spec.labels)]
-    if plan.to_run or plan.proposals.trials:
+    if plan.to_run or plan.to_come.trials:
         return [*lines, *(f"  {difference.explanation}" for difference in plan.differing), *_cost(spec, plan)]
     return [*lines, "  nothing to run"]
 
@@ -41,7 +41,7 @@ def _headline(spec: SweepSpec, plan: planning.Plan) -> str:
     line = f"{spec.name}: {len(spec.trials)} trials = {len(spec.labels)} cells x {seeds} seeds"
     if spec.search is None:
         return line
-    left = plan.proposals
+    left = plan.to_come
     return f"{line} so far, by {spec.search.sampler}; up to {left.cells} cells ({left.trials} trials) to be found"
 
 
@@ -80,7 +80,7 @@ def _by_cell(trials: Sequence[Trial], names: dict[str, str]) -> list[str]:
 
 def _cost(spec: SweepSpec, plan: planning.Plan) -> list[str]:
     """Returns lines on how long the rest takes on this machine, over all trials, and over those still to be proposed."""
-    estimate, left = plan.estimate, plan.proposals
+    estimate, left = plan.estimate, plan.to_come
     cores = cpus.usable()
     seconds = planning.wall_hours(plan, spec.resources, cores, gpus.usable()) * 3600
     lines = [
@@ -98,7 +98,7 @@ def _cost(spec: SweepSpec, plan: planning.Plan) -> list[str]:
 
 def _basis(plan: planning.Plan) -> str:
     """Returns for how many trials the estimate comes from past trials, and for how many it is a guess."""
-    left = plan.proposals
+    left = plan.to_come
     guessed = plan.estimate.guessed + (left.trials if left.guessed else 0)
     measured = len(plan.to_run) + left.trials - guessed
     parts = []

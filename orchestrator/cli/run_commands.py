@@ -49,12 +49,12 @@ def sweep(
     warn(data_remarks.of_sweep(spec))
     say("\n".join(plan_lines(spec, todo, folder)))
     if todo.damaged and not retrain_damaged:
-        raise UserError(planning.damage(todo, folder))
+        raise UserError(planning.damage_message(todo, folder))
     preconditions.check(spec, todo, folder)
     long_sweeps.confirm(spec, todo, yes)
     preconditions.make_storage(folder)
-    if remark := storage_check.remark(folder):
-        warn([remark])
+    if warning := storage_check.exclusive_create_warning(folder):
+        warn([warning])
     from orchestrator.driver import sweep as driver
 
     try:
@@ -96,7 +96,7 @@ def plan(file: SpecArgument, scale: ScaleOption = None, storage: StorageOption =
     else:
         say("\n".join(plan_lines(spec, todo, folder, list_cells=True)))
     if todo.damaged:
-        raise UserError(planning.damage(todo, folder))
-    if todo.to_run or todo.proposals.trials:
+        raise UserError(planning.damage_message(todo, folder))
+    if todo.to_run or todo.to_come.trials:
         preconditions.check_results(spec, todo, Ledger(folder))
         preconditions.check(spec, todo, folder)

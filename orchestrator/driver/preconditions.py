@@ -15,7 +15,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.availability import check_available
 from mopoe_core.data.cards import is_own
 from mopoe_core.errors import UserError
-from mopoe_core.storage.folders import nearest_there
+from mopoe_core.storage.folders import nearest_existing
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.retries import is_full
@@ -76,9 +76,9 @@ def _error_of(run: Callable[[], None]) -> UserError | None:
 
 
 def _test_storage(storage: AnyPath) -> None:
-    existing = storage if isinstance(storage, RemotePath) else nearest_there(storage)
+    existing = storage if isinstance(storage, RemotePath) else nearest_existing(storage)
     with _storage_errors(storage):
-        problem = storage_check.what_is_wrong(existing)
+        problem = storage_check.broken_guarantee(existing)
     if problem:
         raise UserError(f"storage: {storage} cannot be relied on: {problem}; name another folder")
 

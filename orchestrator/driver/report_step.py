@@ -103,7 +103,7 @@ def inputs(material: Material, options: Options) -> dict[str, str]:
     pictures = [(trial_id, report_stamp.fingerprint(paths.values())) for trial_id, paths in material.pictures.items()]
     return {
         "code": report_stamp.code(),
-        "sweep": digest(sweep_records.record(snapshot.spec), material.source),
+        "sweep": digest(sweep_records.as_json(snapshot.spec), material.source),
         "states": digest(states),
         "results": digest(sorted(snapshot.stamps.items())),
         "pictures": digest(pictures),
@@ -166,7 +166,7 @@ def draw(material: Material, ledger: Ledger, options: Options, to: Path | None =
     snapshot = material.snapshot
     storage_folder = ledger.layout.sweep(snapshot.spec.name).report
     hashes = inputs(material, options)  # before the report reads any file: a later change is then new to the next command
-    beside = report.Beside(tuple(material.failures), material.run_links, material.source, options.unequal)
+    context = report.ReportContext(tuple(material.failures), material.run_links, material.source, options.unequal)
 
     def build(draft: Path) -> "ReportPaths":
         paths = report.write(
@@ -178,7 +178,7 @@ def draw(material: Material, ledger: Ledger, options: Options, to: Path | None =
             draft,
             options.against_paper,
             material.outcomes,
-            beside,
+            context,
         )
         if to is None:
             if isinstance(storage_folder, RemotePath):

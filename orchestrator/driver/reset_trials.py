@@ -34,16 +34,16 @@ def reset(
     """
     folders = {trial: ledger.folder(trial) for trial in trials}
     for folder in folders.values():
-        lease.claim(folder)  # starts to watch the heartbeats of all holders at once; `claim_patiently` then waits only once
+        lease.claim(folder)  # starts to watch the heartbeats of all holders at once; `claim_or_wait` then waits only once
     for trial, folder in folders.items():
-        if (holder := lease.claim_patiently(folder, _say_waiting)) is not None:
+        if (holder := lease.claim_or_wait(folder, _say_waiting)) is not None:
             raise LedgerError(
                 f"trial {trial.id} ({trial.label}): is being trained by {holder}; wait for it, or stop that sweep, and type this "
                 "again; nothing was changed"
             )
     reset_trials = [_reset(trial, ledger, lease, folder_name, still_wanted) for trial in trials]
     for folder in folders.values():
-        lease.let_go(folder)
+        lease.release(folder)
     return reset_trials
 
 

@@ -51,7 +51,7 @@ def surplus(spec: SweepSpec, storage: AnyPath, snapshot: Snapshot | None = None)
     ledger = Ledger(storage)
     wanted_ids = {
         trial.id
-        for sweep in (spec, *sweep_records.recorded_sweeps(storage, spec.own_datasets))
+        for sweep in (spec, *sweep_records.read_sweeps(storage, spec.own_datasets))
         for trial in wanted_trials(sweep, ledger, snapshot)
     }
     unwanted = [trial for trial in spec.trials if trial.id not in wanted_ids and ledger.holder(trial) is None]
@@ -80,7 +80,7 @@ def accept_lost(spec: SweepSpec, storage: AnyPath) -> list[Trial]:
     """Accept results whose checkpoint is lost: record it as deleted, and remove what is left of it. Returns the trials."""
     ledger, accepted = Ledger(storage), []
     for trial in spec.trials:
-        if ledger.state(trial).lost:
+        if ledger.state(trial).checkpoint_problem:
             _note_deleted(trial, ledger, "it was lost")
             ledger.checkpoint(trial).unlink(missing_ok=True)
             accepted.append(trial)

@@ -83,7 +83,7 @@ def run(
         plan, snapshot = _make_plan(spec, ledger, lease, retrain_damaged)
         lease.check()  # a plan of thousands of trials takes minutes: another driver may have a newer sweep by now
         write_text(sweep_folder(ledger.storage, spec) / "sweep.yaml", _without_secrets(source, spec))
-        sweep_records.remember(spec, ledger.storage)
+        sweep_records.write(spec, ledger.storage)
         for trial in plan.unpublished:
             ledger.publish(trial)
         ending = _unchanged(snapshot, ledger, command)
@@ -103,15 +103,15 @@ def _make_plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: b
     compared.
     """
     snapshot = read_snapshot(spec, ledger)
-    plan = planning.make(spec.wanted, ledger, thorough=retrain_damaged, read=snapshot.known)
+    plan = planning.make(spec.wanted, ledger, thorough=retrain_damaged, read=snapshot.reading)
     if plan.damaged and retrain_damaged:
         for moved in reset_trials.reset([*plan.damaged], ledger, lease, "damaged", lambda trial: is_damaged(trial, ledger)):
             if not moved.has_changed:
                 say(f"{moved.trial.label}: set aside as {moved.aside}, to be trained again")
         snapshot = read_snapshot(spec, ledger)
-        plan = planning.make(spec.wanted, ledger, read=snapshot.known)
+        plan = planning.make(spec.wanted, ledger, read=snapshot.reading)
     if plan.damaged:
-        raise LedgerError(planning.damage(plan, ledger.storage))
+        raise LedgerError(planning.damage_message(plan, ledger.storage))
     if spec.search:
         check_search(spec, [result for trial in plan.done if (result := snapshot.result(trial)) is not None])
     return plan, None if plan.to_run else snapshot
@@ -132,7 +132,7 @@ def _without_secrets(source: str, spec: SweepSpec) -> str:
         return source
     if spec.storage in source:
         return source.replace(spec.storage, masked(spec.storage))
-    return sweep_records.record(spec)
+    return sweep_records.as_json(spec)
 
 
 @dataclass(frozen=True)

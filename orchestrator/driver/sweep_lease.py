@@ -44,7 +44,7 @@ def _claim(lease: Lease, spec: SweepSpec, folder: AnyPath) -> None:
         watched.append(str(holder))
         say(f"{spec.name}: was being run by {holder}; waiting to see whether that is still alive")
 
-    if (holder := lease.claim_patiently(folder, say_waiting)) is not None:
+    if (holder := lease.claim_or_wait(folder, say_waiting)) is not None:
         stopped = ", which is stopped (`fg` lets it go on)" if is_stopped(holder) else ""
         raise SweepHeldError(
             f"{spec.name}: is being run by {holder}{stopped}; wait for it, or stop that process and type the same command again"

@@ -7,27 +7,29 @@ from orchestrator.errors import DamagedError
 from orchestrator.ledger.integrity import inspection
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.ledger.state import Known
+from orchestrator.ledger.state import TrialReading
 from orchestrator.spec.trial import Trial
 
 
-def checked(trial: Trial, ledger: Ledger, thorough: bool, read: Callable[[Trial], Known], kept: Collection[str]) -> Known | str:
+def checked(
+    trial: Trial, ledger: Ledger, thorough: bool, read: Callable[[Trial], TrialReading], kept: Collection[str]
+) -> TrialReading | str:
     """Returns what the ledger knows of a trial, or what is damaged. Its result has no metrics but those in `kept`."""
     try:
         ledger.check(trial)
-        known = read(trial)
+        reading = read(trial)
         if thorough:
             _inspect(trial, ledger)
     except DamagedError as error:
         return str(error)
-    if known.state.lost:
-        return known.state.lost
-    return known if known.result is None else replace(known, result=without_metrics(known.result, kept))
+    if reading.state.checkpoint_problem:
+        return reading.state.checkpoint_problem
+    return reading if reading.result is None else replace(reading, result=without_metrics(reading.result, kept))
 
 
 def is_damaged(trial: Trial, ledger: Ledger) -> bool:
     """Returns whether any file of a trial is damaged, by every check."""
-    return isinstance(checked(trial, ledger, True, ledger.known, ()), str)
+    return isinstance(checked(trial, ledger, True, ledger.read, ()), str)
 
 
 def _inspect(trial: Trial, ledger: Ledger) -> None:

@@ -66,10 +66,10 @@ class Work:
         """
         by_id = {trial.id: trial for trial in self.todo}
 
-        def is_elsewhere(trial_id: str) -> bool:
+        def is_held_elsewhere(trial_id: str) -> bool:
             trial = by_id[trial_id]
             folder = self.ledger.folder(trial)
-            return self.ledger.result(trial) is None and claims.held_by(self.ledger.storage, folder) is not None
+            return self.ledger.result(trial) is None and claims.holder_or_clear_claims(self.ledger.storage, folder) is not None
 
         if search is None:
             source = None
@@ -79,7 +79,7 @@ class Work:
             source = SearchJobs(search, self.ledger, max(sizes.values(), default=1), slots, by_id)
             first_jobs = source.first(self.todo)
         first_jobs = [replace(job, rehearse=job.rehearse and self.rehearse) for job in first_jobs]
-        return Queue(first_jobs, self.resources, is_elsewhere, lost_nodes, source=source)
+        return Queue(first_jobs, self.resources, is_held_elsewhere, lost_nodes, source=source)
 
 
 @dataclass(frozen=True)

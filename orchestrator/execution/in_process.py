@@ -61,7 +61,7 @@ def _train_classifiers(context: WorkerContext, key: DataKey, modalities: Sequenc
 
 def _run_jobs(queue: Queue, context: WorkerContext, observer: Observer) -> None:
     for number in count():
-        if queue.over:
+        if queue.is_over:
             return
         key = f"job {number}"
         job = queue.next(key)
@@ -77,9 +77,9 @@ def _run_job(job: Job, context: WorkerContext, reports: JobReports) -> None:
     except (Abandoned, KeyboardInterrupt):
         raise
     except BaseException as error:
-        reports.job_broke("".join(traceback.format_exception(error)), fails_again=fails_again(error))
+        reports.job_failed("".join(traceback.format_exception(error)), fails_again=fails_again(error))
     else:
-        reports.job_ended()
+        reports.job_finished()
 
 
 def _report(reports: JobReports, event: Event) -> None:

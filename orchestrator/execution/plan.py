@@ -9,10 +9,10 @@ from orchestrator.execution.checked_trials import checked, without_metrics
 from orchestrator.execution.estimates import Estimate, estimate
 from orchestrator.execution.one_field_apart import Differing, find
 from orchestrator.execution.ray_tune import node_slots
-from orchestrator.execution.trials_to_come import TrialsToCome, cells_to_come, limiting_names, trials_to_come
+from orchestrator.execution.trials_to_come import TrialsToCome, count_cells_to_come, limiting_names, trials_to_come
 from orchestrator.ledger import training_progress
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.state import Known
+from orchestrator.ledger.state import TrialReading
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
@@ -41,12 +41,12 @@ class Plan:
     """Ids of trials to run that an earlier command gave up."""
     untried: frozenset[str] = frozenset()
     """Ids of trials to run that have no attempt yet."""
-    proposals: TrialsToCome = TrialsToCome()
+    to_come: TrialsToCome = TrialsToCome()
 
     @property
     def is_guess(self) -> bool:
         """Whether no past trial tells how long any of the remaining trials takes."""
-        return self.estimate.guessed == len(self.to_run) and (self.proposals.guessed or not self.proposals.trials)
+        return self.estimate.guessed == len(self.to_run) and (self.to_come.guessed or not self.to_come.trials)
 
     @property
     def to_run(self) -> tuple[Trial, ...]:
@@ -58,7 +58,7 @@ def make(
     trials: Sequence[Trial],
     ledger: Ledger,
     thorough: bool = False,
-    read: Callable[[Trial], Known] | None = None,
+    read: Callable[[Trial], TrialReading] | None = None,
     spec: SweepSpec | None = None,
 ) -> Plan:
     """Compare a sweep's trials with the ledger. With `thorough`, every file of each trial is read, its checkpoint and pictures too.
@@ -67,39 +67,39 @@ def make(
     propose are counted. Raises LedgerError if a trial's id stands for another configuration in the ledger.
     """
     kept = limiting_names(spec)
-    known_trials = ledger.each(lambda trial: checked(trial, ledger, thorough, read or ledger.known, kept), trials)
-    pairs = list(zip(trials, known_trials, strict=True))
-    damaged = {trial: known for trial, known in pairs if isinstance(known, str)}
-    intact = [(trial, known) for trial, known in pairs if not isinstance(known, str)]
-    unfinished = [(trial, known.state) for trial, known in intact if known.result is None]
+    readings = ledger.each(lambda trial: checked(trial, ledger, thorough, read or ledger.read, kept), trials)
+    pairs = list(zip(trials, readings, strict=True))
+    damaged = {trial: reading for trial, reading in pairs if isinstance(reading, str)}
+    intact = [(trial, reading) for trial, reading in pairs if not isinstance(reading, str)]
+    unfinished = [(trial, reading.state) for trial, reading in intact if reading.result is None]
     resume = [trial for trial, state in unfinished if state.has_checkpoint]
     fresh = [trial for trial, state in unfinished if not state.has_checkpoint]
-    results = [known.result for _, known in intact if known.result is not None]
-    to_come = cells_to_come(spec, ledger, {result.trial.id: result for result in results}) if spec else 0
-    finished_others = ledger.finished({trial.id for trial in trials}) if unfinished or to_come else []
+    results = [reading.result for _, reading in intact if reading.result is not None]
+    cell_count = count_cells_to_come(spec, ledger, {result.trial.id: result for result in results}) if spec else 0
+    finished_others = ledger.finished({trial.id for trial in trials}) if unfinished or cell_count else []
     past = [*results, *(without_metrics(result) for _, result in finished_others if result is not None)]
     cost = estimate([*resume, *fresh], past, _epochs_trained(resume, ledger))
     return Plan(
-        done=tuple(trial for trial, known in intact if known.result is not None),
+        done=tuple(trial for trial, reading in intact if reading.result is not None),
         resume=tuple(resume),
         fresh=tuple(fresh),
         damaged=damaged,
         estimate=cost,
         differing=tuple(find(fresh, trials, (identity for identity, _ in finished_others))),
-        unpublished=tuple(trial for trial, known in intact if known.result is not None and known.state.unpublished),
+        unpublished=tuple(trial for trial, reading in intact if reading.result is not None and reading.state.unpublished),
         failed=frozenset(trial.id for trial, state in unfinished if state.status == "failed"),
         untried=frozenset(trial.id for trial, state in unfinished if not state.attempts),
-        proposals=trials_to_come(spec, to_come, results, past, cost) if spec and to_come else TrialsToCome(),
+        to_come=trials_to_come(spec, cell_count, results, past, cost) if spec and cell_count else TrialsToCome(),
     )
 
 
 def _epochs_trained(trials: Iterable[Trial], ledger: Ledger) -> dict[str, int]:
     """Returns how many epochs each trial has been trained, by id; trials of which this is not known are left out."""
-    paces = {trial.id: training_progress.pace(trial, ledger) for trial in trials}
-    return {trial_id: pace.epoch for trial_id, pace in paces.items() if pace is not None}
+    by_id = {trial.id: training_progress.read_progress(trial, ledger) for trial in trials}
+    return {trial_id: progress.epoch for trial_id, progress in by_id.items() if progress is not None}
 
 
-def damage(plan: Plan, storage: AnyPath) -> str:
+def damage_message(plan: Plan, storage: AnyPath) -> str:
     """Returns what is damaged and what to do about it, as one line."""
     named = "; ".join(list(plan.damaged.values())[:MOST_NAMED])
     more = f"; and {len(plan.damaged) - MOST_NAMED} more" if len(plan.damaged) > MOST_NAMED else ""
@@ -114,10 +114,10 @@ def wall_hours(plan: Plan, resources: Resources, cpus: int, gpus: int | None = N
     trials that a search has still to propose follow. If `gpus` is None (not known), only CPUs limit how many trials run at once.
     """
     slots = node_slots.slots(resources, resources.gpu if gpus else 0.0, [{"CPU": cpus, "GPU": gpus or 0}])
-    seconds, proposals = plan.estimate.seconds, plan.proposals
+    seconds, to_come = plan.estimate.seconds, plan.to_come
     ordered = sorted(plan.to_run, key=lambda trial: (trial.id in plan.failed, trial.seed, -seconds[trial.id]))
     lengths = [seconds[trial.id] for trial in ordered]
-    lengths += [proposals.seconds / max(1, proposals.trials)] * proposals.trials
+    lengths += [to_come.seconds / max(1, to_come.trials)] * to_come.trials
     free_at = [0.0] * slots
     for length in lengths:
         heapreplace(free_at, free_at[0] + length)

@@ -75,7 +75,7 @@ class StackSizes:
         return measured.size
 
 
-def remembered(storage: AnyPath, config: TrainingConfig, machine: str) -> Measured | None:
+def read(storage: AnyPath, config: TrainingConfig, machine: str) -> Measured | None:
     """Returns what was measured for a shape on a machine; None if nothing was, or if the record cannot be read."""
     path = _path(storage, config, machine)
     try:
@@ -84,14 +84,14 @@ def remembered(storage: AnyPath, config: TrainingConfig, machine: str) -> Measur
         return None
 
 
-def remember(storage: AnyPath, config: TrainingConfig, measured: Measured) -> None:
+def write(storage: AnyPath, config: TrainingConfig, measured: Measured) -> None:
     """Write a measurement to storage."""
     path = _path(storage, config, measured.machine)
     records.write(path, Identity("stack size", key=path.stem), asdict(measured))
 
 
 def _path(storage: AnyPath, config: TrainingConfig, machine: str) -> AnyPath:
-    speedless = fields_with(Role.SPEEDLESS)
-    shape = {name: value for name, value in json.loads(config.shape).items() if name not in speedless}
+    no_effect_on_speed = fields_with(Role.NO_EFFECT_ON_SPEED)
+    shape = {name: value for name, value in json.loads(config.shape).items() if name not in no_effect_on_speed}
     key = hashlib.sha256(json.dumps([shape, config.model, machine], sort_keys=True).encode()).hexdigest()[:16]
     return Layout(storage).stack_size(key)

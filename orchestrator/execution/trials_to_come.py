@@ -40,7 +40,7 @@ def limiting_names(spec: SweepSpec | None) -> frozenset[str]:
     return frozenset({o.metric for o in spec.objectives} | {c.metric for c in spec.search.constraints})
 
 
-def cells_to_come(spec: SweepSpec, ledger: Ledger, results: Mapping[str, TrialResult]) -> int:
+def count_cells_to_come(spec: SweepSpec, ledger: Ledger, results: Mapping[str, TrialResult]) -> int:
     """Returns how many cells the sweep's search may still propose; 0 for a sweep without a search.
 
     `results` has the results of the trials that are to be completed, by id.
@@ -60,8 +60,8 @@ def _of_stopped(spec: SweepSpec, ledger: Ledger) -> dict[str, TrialResult]:
         return {}
     wanted, kept = {trial.id for trial in spec.wanted}, limiting_names(spec)
     stopped = [trial for trial in spec.trials if trial.id not in wanted]
-    known_trials = ledger.each(lambda trial: checked(trial, ledger, False, ledger.known, kept), stopped)
-    results = [known.result for known in known_trials if not isinstance(known, str)]
+    readings = ledger.each(lambda trial: checked(trial, ledger, False, ledger.read, kept), stopped)
+    results = [reading.result for reading in readings if not isinstance(reading, str)]
     return {result.trial.id: result for result in results if result is not None}
 
 

@@ -193,7 +193,7 @@ def _is_published(trial_folder: TrialFolder, result: Mapping[str, Any]) -> bool:
     named, samples = checkpoint_digest(result), result.get("samples")
     if named is not None:
         size = size_if_there(trial_folder.checkpoint)
-        if artifact_check.lost(trial_folder.path, trial_folder.path.name, named, size):
+        if artifact_check.checkpoint_problem(trial_folder.path, trial_folder.path.name, named, size):
             return False
     return not samples or {path.stem for path in listed(trial_folder.samples, "*.png")}.issuperset(samples)
 

@@ -32,7 +32,7 @@ from orchestrator.ledger.leases.holder import Holder
 from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.records import Identity
 from orchestrator.ledger.result import TrialResult
-from orchestrator.ledger.state import Known, State
+from orchestrator.ledger.state import State, TrialReading
 from orchestrator.ledger.trial_records import TrialRecords
 from orchestrator.spec.trial import Cell, Trial
 
@@ -71,13 +71,13 @@ class Ledger:
         """Returns the trial's status, derived from its files."""
         return self._state(trial, self.of(trial).result())
 
-    def known(self, trial: Trial) -> Known:
+    def read(self, trial: Trial) -> TrialReading:
         """Returns state, result and stamp from one reading of the result, which takes long for thousands of trials."""
         record = self.of(trial).result_record()
         if record is None:
-            return Known(self._state(trial, None), None)
+            return TrialReading(self._state(trial, None), None)
         result = self._parsed(trial, record.content)
-        return Known(self._state(trial, record.content), result, _stamp(record.text.encode()))
+        return TrialReading(self._state(trial, record.content), result, _stamp(record.text.encode()))
 
     def _state(self, trial: Trial, result: Mapping[str, Any] | None) -> State:
         trial_records = self.of(trial)
@@ -87,7 +87,7 @@ class Ledger:
 
     def holder(self, trial: Trial) -> Holder | None:
         """Returns who trains the trial now; None if nobody does."""
-        return claims.living(self.storage, self.folder(trial))
+        return claims.apparent_holder(self.storage, self.folder(trial))
 
     def checkpoint(self, trial: Trial) -> AnyPath:
         """Returns the path of the trial's newest checkpoint, which need not exist."""
@@ -169,7 +169,9 @@ class Ledger:
         trial_records = self.of(trial)
         content = {"host": platform.node(), "process": os.getpid(), "started_ms": _now_ms(), "worker": worker}
         number = max(trial_records.attempt_numbers(), default=0) + 1
-        while not records.first(trial_records.folder.attempt(number), trial_records.identity("attempt", attempt=number), content):
+        while not records.create(
+            trial_records.folder.attempt(number), trial_records.identity("attempt", attempt=number), content
+        ):
             number += 1
         return number
 
@@ -242,7 +244,7 @@ class Ledger:
         has_files = attempt is not None and (result.checkpoint is not None or result.samples)
         draft_folder = attempt.folder if attempt is not None and has_files else None
         try:
-            is_first = records.first(trial_records.folder.result, identity, content, draft_folder)
+            is_first = records.create(trial_records.folder.result, identity, content, draft_folder)
         except FileNotFoundError:
             if trial_records.result() is None:
                 raise
@@ -280,17 +282,17 @@ class Ledger:
         """Returns the results of the trials that have ended."""
         return [result for result in self.each(self.result, trials) if result is not None]
 
-    def results(self, but: Collection[str] = ()) -> Iterator[TrialResult]:
-        """Yields the results in storage, whatever their sweep, for estimates; leaves out the trials with the ids `but`.
+    def results(self, excluded_ids: Collection[str] = ()) -> Iterator[TrialResult]:
+        """Yields the results in storage, whatever their sweep, for estimates; leaves out the trials with the ids `excluded_ids`.
 
         Skips results of an older recipe or configuration. Skips damaged results too: they may belong to another sweep.
         """
-        yield from (result for _, result in self.finished(but) if result is not None)
+        yield from (result for _, result in self.finished(excluded_ids) if result is not None)
 
-    def finished(self, but: Collection[str] = ()) -> list[tuple[dict[str, Any], TrialResult | None]]:
+    def finished(self, excluded_ids: Collection[str] = ()) -> list[tuple[dict[str, Any], TrialResult | None]]:
         """Returns the content of trial.json of each trial that `results` would read, and the result; None for a skipped result."""
         folders = [path.parent for path in self.layout.results()]
-        pairs = self.each(self._finished_in, (folder for folder in folders if folder.name not in but))
+        pairs = self.each(self._finished_in, (folder for folder in folders if folder.name not in excluded_ids))
         return [pair for pair in pairs if pair is not None]
 
     def _finished_in(self, folder: AnyPath) -> tuple[dict[str, Any], TrialResult | None] | None:

@@ -69,7 +69,7 @@ class Proposals:
     def add(self, proposal: Proposal) -> None:
         """Record a new proposal. Raises LeaseLost if another driver has recorded one with the same number."""
         identity = Identity("proposal", sweep=self._name, proposal=proposal.number)
-        if not records.first(self._paths.proposal(proposal.number), identity, asdict(proposal)):
+        if not records.create(self._paths.proposal(proposal.number), identity, asdict(proposal)):
             raise LeaseLost(f"{self._paths.search}: another driver has made proposal {proposal.number}")
 
     def stopped(self) -> dict[str, Stopped]:
@@ -81,7 +81,7 @@ class Proposals:
 
     def stop(self, cell_id: str, epoch: int, why: str) -> None:
         """Stop a cell, unless it is stopped already. Its workers look for this record after each epoch."""
-        records.first(self._paths.stopped(cell_id), self._cell_identity("stopped", cell_id), {"epoch": epoch, "why": why})
+        records.create(self._paths.stopped(cell_id), self._cell_identity("stopped", cell_id), {"epoch": epoch, "why": why})
 
     def seed_counts(self) -> dict[str, int]:
         """Returns how many seeds each cell has, by id; only cells with more seeds than they began with."""

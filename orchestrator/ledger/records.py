@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from mopoe_core.storage.paths import AnyPath
-from mopoe_core.storage.record_format import Identity, NotHere, NotWhole, Record, dumped, parsed
-from mopoe_core.storage.whole_files import create, write_text, write_whole
+from mopoe_core.storage.record_format import DamagedRecord, Identity, MisplacedRecord, Record, dumped, parsed
+from mopoe_core.storage.whole_files import create as create_file
+from mopoe_core.storage.whole_files import write_text, write_whole
 from orchestrator.errors import DamagedError, MisplacedError
 
 NOTES = ("attempt", "progress", "claim", "stack")
 """Kinds of records whose file names are not synced: if the machine goes down, so do their writers. To sync them took 13 ms a trial."""
 
-__all__ = ["Identity", "Record", "damaged", "first", "load", "read", "update", "write"]
+__all__ = ["Identity", "Record", "create", "damaged", "load", "read", "update", "write"]
 
 
 def write(path: AnyPath, identity: Identity, content: dict[str, Any]) -> None:
@@ -21,12 +22,12 @@ def write(path: AnyPath, identity: Identity, content: dict[str, Any]) -> None:
     write_text(path, dumped(identity, content), durable=identity.kind not in NOTES)
 
 
-def first(path: AnyPath, identity: Identity, content: dict[str, Any], draft_folder: AnyPath | None = None) -> bool:
+def create(path: AnyPath, identity: Identity, content: dict[str, Any], draft_folder: AnyPath | None = None) -> bool:
     """Write a record, unless it exists already; returns whether it was written. The first of several writers wins.
 
     `draft_folder` is as in `whole_files.create`.
     """
-    return create(path, dumped(identity, content).encode(), identity.kind not in NOTES, draft_folder)
+    return create_file(path, dumped(identity, content).encode(), identity.kind not in NOTES, draft_folder)
 
 
 def update(path: AnyPath, identity: Identity, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
@@ -62,9 +63,9 @@ def load(path: AnyPath, expected: Identity, bare: bool = False) -> Record:
         raise damaged(path, "it is missing") from None
     except IsADirectoryError:
         raise damaged(path, "it is a folder") from None
-    except NotHere as error:
+    except MisplacedRecord as error:
         raise MisplacedError(f"{path}: is not the record that belongs here ({error})") from None
-    except (NotWhole, UnicodeDecodeError) as error:
+    except (DamagedRecord, UnicodeDecodeError) as error:
         raise damaged(path, str(error)) from None
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from orchestrator.errors import DamagedError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.ledger.state import Known, State
+from orchestrator.ledger.state import State, TrialReading
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Trial
 
@@ -22,10 +22,10 @@ class Snapshot:
     spec: SweepSpec
     """The sweep, with the cells that a search has proposed."""
     trials: tuple[Trial, ...]
-    readings: Mapping[str, Known | DamagedError]
+    readings: Mapping[str, TrialReading | DamagedError]
     """By trial id: state and result, or the error if the trial's records are damaged."""
 
-    def known(self, trial: Trial) -> Known:
+    def reading(self, trial: Trial) -> TrialReading:
         """Returns state and result of a trial. Raises DamagedError if its records are damaged."""
         reading = self.readings[trial.id]
         if isinstance(reading, DamagedError):
@@ -33,13 +33,13 @@ class Snapshot:
         return reading
 
     def result(self, trial: Trial) -> TrialResult | None:
-        """Returns the trial's result; None if it has not ended. Raises DamagedError as `known` does."""
-        return self.known(trial).result
+        """Returns the trial's result; None if it has not ended. Raises DamagedError as `reading` does."""
+        return self.reading(trial).result
 
     @cached_property
     def states(self) -> Mapping[str, State]:
         """The states by trial id. Raises DamagedError if the records of any trial are damaged."""
-        return {trial.id: self.known(trial).state for trial in self.trials}
+        return {trial.id: self.reading(trial).state for trial in self.trials}
 
     @cached_property
     def statuses(self) -> Mapping[str, str]:
@@ -55,12 +55,12 @@ class Snapshot:
     def unpublished(self) -> tuple[Trial, ...]:
         """The trials whose files still have to be moved from their attempt's folder to the trial's folder."""
         readings = ((trial, self.readings[trial.id]) for trial in self.trials)
-        return tuple(trial for trial, reading in readings if isinstance(reading, Known) and reading.state.unpublished)
+        return tuple(trial for trial, reading in readings if isinstance(reading, TrialReading) and reading.state.unpublished)
 
     @cached_property
     def stamps(self) -> Mapping[str, str]:
         """A checksum of each trial's result by trial id; empty if there is no result. Raises DamagedError as `states` does."""
-        return {trial.id: self.known(trial).stamp for trial in self.trials}
+        return {trial.id: self.reading(trial).stamp for trial in self.trials}
 
 
 def read(spec: SweepSpec, ledger: Ledger) -> Snapshot:
@@ -70,9 +70,9 @@ def read(spec: SweepSpec, ledger: Ledger) -> Snapshot:
     return Snapshot(spec, trials, {trial.id: reading for trial, reading in zip(trials, readings, strict=True)})
 
 
-def _reading(trial: Trial, ledger: Ledger) -> Known | DamagedError:
+def _reading(trial: Trial, ledger: Ledger) -> TrialReading | DamagedError:
     try:
-        return ledger.known(trial)
+        return ledger.read(trial)
     except DamagedError as error:
         return error
 
@@ -83,4 +83,4 @@ def state_or_damage(trial: Trial, ledger: Ledger) -> State:
         state = ledger.state(trial)
     except DamagedError as error:
         return State("damaged", 0, False, str(error))
-    return State("damaged", state.attempts, state.has_checkpoint, state.lost) if state.lost else state
+    return State("damaged", state.attempts, state.has_checkpoint, state.checkpoint_problem) if state.checkpoint_problem else state

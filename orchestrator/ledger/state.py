@@ -31,14 +31,14 @@ class State:
     """For a failed trial: the last line of the traceback."""
     stopped_at_epoch: int | None = None
     """For a cancelled trial that a search stopped: the number of epochs that it was trained."""
-    lost: str = ""
+    checkpoint_problem: str = ""
     """For a trial that has ended: what is wrong with its checkpoint, judged by its size alone; empty if nothing is."""
     unpublished: bool = False
     """For a trial that has ended: whether its files still have to be moved from its attempt's folder to the trial's folder."""
 
 
 @dataclass(frozen=True)
-class Known:
+class TrialReading:
     """A trial's state and, if it has ended, its result, from one reading."""
 
     state: State
@@ -54,11 +54,13 @@ def ended(trial: TrialRecords, result: Mapping[str, Any]) -> State:
         raise records.damaged(trial.folder.result, f"status {status!r} is not one of {', '.join(ENDED)}")
     path, size = trial.checkpoint_of(result)
     named = checkpoint_digest(result)
-    lost = ""
-    if named is not None and (problem := artifact_check.lost(trial.folder.path, trial.trial.id, named, size)):
-        lost = str(records.damaged(path, problem))
+    checkpoint_problem = ""
+    if named is not None and (problem := artifact_check.checkpoint_problem(trial.folder.path, trial.trial.id, named, size)):
+        checkpoint_problem = str(records.damaged(path, problem))
     unpublished = path != trial.folder.checkpoint
-    return State(status, len(trial.folder.attempts()), size is not None, lost=lost, unpublished=unpublished)
+    return State(
+        status, len(trial.folder.attempts()), size is not None, checkpoint_problem=checkpoint_problem, unpublished=unpublished
+    )
 
 
 def unfinished(trial: TrialRecords, is_held: Callable[[], bool]) -> State:
@@ -77,8 +79,8 @@ def unfinished(trial: TrialRecords, is_held: Callable[[], bool]) -> State:
 
 
 def _status(trial: TrialRecords, is_held: Callable[[], bool]) -> str:
-    if trial.is_last_word("failed"):
+    if trial.is_of_last_attempt("failed"):
         return "failed"
     if is_held():
         return "running"
-    return "cancelled" if trial.is_last_word("cancelled") else "pending"
+    return "cancelled" if trial.is_of_last_attempt("cancelled") else "pending"

@@ -18,12 +18,12 @@ from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 
 
-def record(spec: SweepSpec) -> str:
+def as_json(spec: SweepSpec) -> str:
     """Returns the fields of a sweep as JSON, with its scale applied and without `storage`."""
     return json.dumps(_fields(spec), indent=1)
 
 
-def remember(spec: SweepSpec, storage: AnyPath) -> None:
+def write(spec: SweepSpec, storage: AnyPath) -> None:
     """Write the record of a sweep to storage."""
     trials = {} if spec.search else {"trials": [trial.id for trial in spec.trials]}
     records.write(Layout(storage).sweep(spec.name).record, Identity("sweep", sweep=spec.name), {"sweep": _fields(spec)} | trials)
@@ -33,17 +33,17 @@ def _fields(spec: SweepSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", exclude_unset=True, exclude={"storage"})
 
 
-def recorded(storage: AnyPath, name: str, code_of: frozenset[str] = frozenset()) -> SweepSpec:
+def read_sweep(storage: AnyPath, name: str, code_of: frozenset[str] = frozenset()) -> SweepSpec:
     """Returns the sweep that storage has under a name. Raises FileNotFoundError if there is none, SpecError if it cannot be read.
 
     A record may name code that the user of this command never named. So only the datasets `code_of` may run code, and cells on other
     datasets of the user's own are left out.
     """
-    return read(storage, Layout(storage).sweep(name).record, code_of)
+    return _read_record(storage, Layout(storage).sweep(name).record, code_of)
 
 
-def read(storage: AnyPath, path: AnyPath, code_of: frozenset[str] = frozenset()) -> SweepSpec:
-    """Returns the sweep in a record, and raises as `recorded` does."""
+def _read_record(storage: AnyPath, path: AnyPath, code_of: frozenset[str] = frozenset()) -> SweepSpec:
+    """Returns the sweep in a record, and raises as `read_sweep` does."""
     name = path.parent.name
     if not path.exists():
         raise FileNotFoundError(path)
@@ -58,7 +58,7 @@ def read(storage: AnyPath, path: AnyPath, code_of: frozenset[str] = frozenset())
         raise SpecError(f"{path}: cannot be read ({why}); delete {path.parent} if that sweep is no longer wanted") from None
 
 
-def recorded_sweeps(storage: AnyPath, code_of: frozenset[str] = frozenset()) -> Iterator[SweepSpec]:
+def read_sweeps(storage: AnyPath, code_of: frozenset[str] = frozenset()) -> Iterator[SweepSpec]:
     """Yields all sweeps that storage has a record of, without cells on the user's own datasets other than `code_of`."""
     for path in Layout(storage).sweep_records():
-        yield read(storage, path, code_of)
+        yield _read_record(storage, path, code_of)

@@ -24,7 +24,7 @@ REMOTE_NOTE_SECONDS = 30.0  # each note is a request, which object stores bill
 
 
 @dataclass(frozen=True)
-class Pace:
+class TrainingProgress:
     """The progress of a trial when its worker last recorded it."""
 
     epoch: int
@@ -39,15 +39,17 @@ class Pace:
     """The training loss of the last epoch; None if it was not finite, or if an earlier version wrote the record."""
 
 
-def pace(trial: Trial, ledger: Ledger) -> Pace | None:
+def read_progress(trial: Trial, ledger: Ledger) -> TrainingProgress | None:
     """Returns the progress that the trial's worker last recorded; None if there is no usable record."""
     with suppress(FileNotFoundError, DamagedError, TypeError):
         content = records.read(ledger.layout.trial(trial.id).note("progress"), Identity("progress", trial.id))
-        return Pace(**{field.name: content[field.name] for field in fields(Pace) if field.name in content})
+        return TrainingProgress(
+            **{field.name: content[field.name] for field in fields(TrainingProgress) if field.name in content}
+        )
     return None
 
 
-class Noting:
+class ProgressWriter:
     """Records the progress of an attempt while its context is open. Call it with the epochs that have ended, by trial id."""
 
     def __init__(self, trials: Sequence[Trial], ledger: Ledger) -> None:
@@ -55,9 +57,9 @@ class Noting:
         self._ledger = ledger
         self._latest: dict[str, Epoch] = {}
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._write_on, daemon=True, name="noting")
+        self._thread = threading.Thread(target=self._write_on, daemon=True, name="progress")
 
-    def __enter__(self) -> "Noting":
+    def __enter__(self) -> "ProgressWriter":
         self._thread.start()
         return self
 
@@ -82,7 +84,7 @@ class Noting:
         folder = self._ledger.layout.trial(trial.id)
         if not folder.result.exists():
             seconds, loss = epoch.values["train/seconds"], finite_loss(epoch)
-            progress = Pace(epoch.epoch, trial.config.epochs, seconds, epoch.timestamp_ms, loss)
+            progress = TrainingProgress(epoch.epoch, trial.config.epochs, seconds, epoch.timestamp_ms, loss)
             records.write(folder.note("progress"), Identity("progress", trial.id), asdict(progress))
 
 

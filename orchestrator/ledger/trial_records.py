@@ -78,7 +78,7 @@ class TrialRecords:
         """Returns the record of the metrics after an epoch; empty if it is missing or cut; see `_lenient`."""
         return self._lenient(self.folder.epoch(epoch), self.identity("epoch", epoch=epoch))
 
-    def is_last_word(self, kind: str) -> bool:
+    def is_of_last_attempt(self, kind: str) -> bool:
         """Returns whether the record `failed` or `cancelled` is there and belongs to the last attempt.
 
         A record that was cut counts as if it were. Earlier versions wrote no attempt number into these records, and no worker into those

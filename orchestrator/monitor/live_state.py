@@ -18,7 +18,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import resolve
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.state import State
-from orchestrator.ledger.training_progress import Pace
+from orchestrator.ledger.training_progress import TrainingProgress
 from orchestrator.monitor.eta import FINAL, Capacity, capacity_of
 from orchestrator.spec.comparison_key import measured_with
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -33,7 +33,7 @@ class LiveTrial:
     result: TrialResult | None = None
     holder: Holder | None = None
     """The worker that trains it."""
-    pace: Pace | None = None
+    progress: TrainingProgress | None = None
     reason: str = ""
     """The last line of the error that ended its last attempt, or what is damaged; empty if there is neither."""
 
@@ -89,26 +89,28 @@ class StorageWatch:
         by_id = {trial.id: live for trial, live in zip(left, live_trials, strict=True)}
         self._ended |= {trial_id: live for trial_id, live in by_id.items() if live.result is not None}
         by_id |= self._ended
-        driver = claims.living(storage, self._ledger.layout.sweep(spec.name).path)
+        driver = claims.apparent_holder(storage, self._ledger.layout.sweep(spec.name).path)
         return LiveSweep(spec, trials, {trial.id: by_id[trial.id] for trial in trials}, driver)
 
     def _look(self, trial: Trial, spec: SweepSpec) -> LiveTrial:
         try:
-            known = self._ledger.known(trial)
+            reading = self._ledger.read(trial)
         except DamagedError as error:
             return _damaged(str(error))
-        state = known.state
-        if state.lost:
-            return _damaged(state.lost)
-        if known.result is not None:
-            return LiveTrial(state, condensed(known.result, spec))
+        state = reading.state
+        if state.checkpoint_problem:
+            return _damaged(state.checkpoint_problem)
+        if reading.result is not None:
+            return LiveTrial(state, condensed(reading.result, spec))
         if state.status == "running":
-            return LiveTrial(state, None, self._ledger.holder(trial), training_progress.pace(trial, self._ledger))
+            return LiveTrial(state, None, self._ledger.holder(trial), training_progress.read_progress(trial, self._ledger))
         reason = state.error
         if state.status == "pending" and state.attempts:
             failure = self._ledger.last_failure(trial)
             reason = failure.last_line if failure else ""
-        return LiveTrial(state, pace=training_progress.pace(trial, self._ledger) if state.attempts else None, reason=reason)
+        return LiveTrial(
+            state, progress=training_progress.read_progress(trial, self._ledger) if state.attempts else None, reason=reason
+        )
 
 
 def _damaged(what: str) -> LiveTrial:

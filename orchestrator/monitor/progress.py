@@ -109,9 +109,9 @@ class Progress(Observer):
         trial_view.status, trial_view.reason = live.state.status, live.reason
         trial_view.stopped = live.state.stopped_at_epoch is not None
         trial_view.worker = live.holder.token if live.holder else ""
-        if live.pace:
-            trial_view.epoch, trial_view.epoch_seconds = live.pace.epoch, live.pace.seconds
-            trial_view.loss = live.pace.loss
+        if live.progress:
+            trial_view.epoch, trial_view.epoch_seconds = live.progress.epoch, live.progress.seconds
+            trial_view.loss = live.progress.loss
         if live.result:
             self._measured(live.result)
 

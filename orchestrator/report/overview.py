@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.analysis import cautions, collapse
+from orchestrator.analysis import collapse, report_warnings
 from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.ledger.result import TrialResult
@@ -38,7 +38,7 @@ def of_sweep(
     """
     warnings = [
         *origin_section.warnings(results, analysis.set_aside),
-        *cautions.sentences(analysis),
+        *report_warnings.sentences(analysis),
         *collapse.lines_of(analysis.cells, collapsed),
     ]
     return Overview(tuple(summary_section.sentences(fronts, seeds, states)), tuple(map(proper, warnings)), tuple(fronts))

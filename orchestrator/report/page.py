@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 
 from mopoe_core.storage.paths import AnyPath
-from orchestrator.analysis import cautions
+from orchestrator.analysis import report_warnings
 from orchestrator.analysis.failure_causes import FailureGroup
 from orchestrator.analysis.fronts import Front
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
@@ -168,7 +168,7 @@ def _values(contents: Contents, folder: Path) -> dict[str, Any]:
 def _has_seeds_for_claims(analysis: SweepAnalysis) -> bool:
     """Whether a cell has three seeds with results. With fewer, no claim of the paper can be decided."""
     counts = Counter(result.trial.cell.id for result in analysis.results)
-    return any(count >= cautions.FEWEST_SEEDS for count in counts.values())
+    return any(count >= report_warnings.FEWEST_SEEDS for count in counts.values())
 
 
 def _shown_front(contents: Contents, part: Part, planned: Sequence[Trial], folder: Path) -> _ShownFront:

@@ -56,7 +56,7 @@ class ReportPaths:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ReportContext:
     """The facts about a sweep beside its results that the driver gives to the report."""
 
     failed: tuple[FailureGroup, ...] = ()
@@ -82,15 +82,15 @@ def write(
     folder: Path,
     against_paper: bool = False,
     proposed: Sequence[ProposedCell] = (),
-    beside: Beside | None = None,
+    context: ReportContext | None = None,
 ) -> ReportPaths:
     """Write the whole report into `folder`, and return its paths. With `against_paper` it also has the published numbers.
 
     `states` has each planned trial's status by its id, `samples` the trials' pictures by id and name, `proposed` the cells of a search,
-    and `beside` the failures and the MLflow runs.
+    and `context` the failures and the MLflow runs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    beside = beside or Beside()
+    context = context or ReportContext()
     grouped = groups_of(spec, results)
     analysis = group_section.analysed(spec, grouped)
     collapsed = collapse.by_cell(analysis.results)
@@ -103,7 +103,7 @@ def write(
         searched = Searched(spec, tuple(proposed), part.front, part.units, part.title)
         search = search_section.write(searched, analysis.results, folder)
     group_section.remove_others(parts, folder)
-    seeds = seed_section.write(analysis, folder, beside.unequal)
+    seeds = seed_section.write(analysis, folder, context.unequal)
     objectives_table = group_section.markdown(parts, [objective.metric for objective in spec.objectives])
     paper = paper_report.write(
         grouped.groups, analysis.model_groups, spec.seed_list, samples, command, folder / "paper", against_paper
@@ -132,9 +132,9 @@ def write(
         samples=samples,
         proposed=proposed,
         command=command,
-        failed=beside.failed,
-        runs=beside.runs,
-        yaml=beside.yaml,
+        failed=context.failed,
+        runs=context.runs,
+        yaml=context.yaml,
         collapsed=collapsed,
         parts=parts,
         seeds=seeds,

@@ -16,12 +16,12 @@ from orchestrator.spec.trial import Cell, Trial
 Values = tuple[float, ...]
 
 
-def judge(spec: SweepSpec, early: Early) -> "Judge":
-    """Returns the judge for the rule of a search."""
+def stopping_rule(spec: SweepSpec, early: Early) -> "StoppingRule":
+    """Returns the stopping rule that a search asks for."""
     return {"halving": Halving, "dominated": Dominated}[early.rule](spec, early)
 
 
-class Judge(ABC):
+class StoppingRule(ABC):
     """Remembers the objectives of cells after some of their epochs, and decides which cells to stop."""
 
     def __init__(self, spec: SweepSpec, early: Early) -> None:
@@ -74,7 +74,7 @@ class Judge(ABC):
         return {cell_id: values for cell_id, values in means.items() if values is not None and cell_id != cell.id}
 
 
-class Halving(Judge):
+class Halving(StoppingRule):
     """Asynchronous successive halving (Li et al. 2020) in its stopping form.
 
     A cell goes on if it is in the best share `keep` of all cells that have reached this point so far. The first cells all go on, because
@@ -91,7 +91,7 @@ class Halving(Judge):
         return f"{metric} {now[0]:.4g} is number {place} of {len(ranking)} that came so far; the best {count} go on"
 
 
-class Dominated(Judge):
+class Dominated(StoppingRule):
     """Stops a cell if a completed cell is at least as good as its bound in every objective, and better in one.
 
     The bound adds to each objective of the cell the largest gain (or none) that a completed cell had from this share of its epochs to its

@@ -62,7 +62,7 @@ class SearchEngine(Observer):
         """Trials that have ended, and that were reset before their result was read."""
         self._measured_with: MeasuredWith | None = None
         """The data and classifiers that the first result of the search was measured with."""
-        self._judge = early_stopping.judge(spec, self._search.early) if self._search.early else None
+        self._stopping_rule = early_stopping.stopping_rule(spec, self._search.early) if self._search.early else None
         self._proposals = self._records.every()
         self._cells = {p.number: cell_of(p, spec) for p in self._proposals if p.cell_id}
         """By the number of the proposal; without impossible draws."""
@@ -81,7 +81,7 @@ class SearchEngine(Observer):
         self._front_decided = False
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether there will be no more trials."""
         return bool(self._why_no_more) and not self._open and not self._further_trials and self._front_decided
 
@@ -101,7 +101,7 @@ class SearchEngine(Observer):
         self._update_spec()
         trials = [trial for trial in self.spec.wanted if trial.id not in self._results]
         self._further_trials = {trial.id for trial in trials if trial.seed not in self.spec.seed_list}
-        while not trials and not self.over:
+        while not trials and not self.is_over:
             trials = self.next({}, 1)
         return trials
 
@@ -124,12 +124,12 @@ class SearchEngine(Observer):
     def on_metrics_at_epoch(self, event: MetricsAtEpoch) -> None:
         """Note the metrics of a trial after an epoch, and stop its cell if the rule says so."""
         cell = self._cell_by_trial.get(event.trial_id)
-        if cell is None or self._judge is None:
+        if cell is None or self._stopping_rule is None:
             return
-        self._judge.note(cell, event.trial_id, event.epoch, event.values)
+        self._stopping_rule.note(cell, event.trial_id, event.epoch, event.values)
         if cell.id in self._stopped or event.trial_id in self._further_trials:
             return  # a cell that is given further seeds has completed
-        why = self._judge.why_stop(cell, event.epoch, self._feasible_means())
+        why = self._stopping_rule.why_stop(cell, event.epoch, self._feasible_means())
         if why:
             self._records.stop(cell.id, event.epoch, why)
             self._stopped = {cell.id: Stopped(event.epoch, why)} | self._records.stopped()  # storage may list the record late
@@ -159,8 +159,8 @@ class SearchEngine(Observer):
         is_stopped = cell.id in self._stopped and all(t.id in self._halted for t in self._without_result(cell))
         comparable, incomparable_ids = self._comparable(cell)
         outcome = of_cell(cell, self.spec, comparable, is_stopped, {*self._given_up, *incomparable_ids})
-        if self._judge and outcome.kind == "stopped":
-            return replace(outcome, epochs=self._judge.course(cell))
+        if self._stopping_rule and outcome.kind == "stopped":
+            return replace(outcome, epochs=self._stopping_rule.course(cell))
         return outcome
 
     def _comparable(self, cell: Cell) -> tuple[dict[str, TrialResult], list[str]]:
@@ -317,15 +317,15 @@ class SearchEngine(Observer):
         return {p.cell.id: p.outcome.values for p in self.proposed_cells() if p.outcome.is_feasible}
 
     def _note_recorded_epochs(self) -> None:
-        """Give the judge the metrics after epochs that the ledger has recorded."""
-        if self._judge is None or self._search.early is None:
+        """Give the stopping rule the metrics after epochs that the ledger has recorded."""
+        if self._stopping_rule is None or self._search.early is None:
             return
         for cell in self._cells.values():
             for trial in self._trials(cell):
                 for epoch in self._search.early.epochs(cell.config):
                     values = self._ledger.at_epoch(trial, epoch)
                     if values is not None:
-                        self._judge.note(cell, trial.id, epoch, values)
+                        self._stopping_rule.note(cell, trial.id, epoch, values)
 
     def _update_spec(self) -> None:
         """Make the sweep anew with all its cells and seeds, and hand it to the caller."""

@@ -54,7 +54,7 @@ def fields_in_space(cell: Cell, spec: SweepSpec, space: Space) -> dict[str, Any]
 
 def _recorded(source: str, spec: SweepSpec, ledger: Ledger) -> SweepSpec:
     try:
-        return sweep_records.recorded(ledger.storage, source, spec.own_datasets)
+        return sweep_records.read_sweep(ledger.storage, source, spec.own_datasets)
     except FileNotFoundError:
         raise SpecError(
             f"search.warm_start: {ledger.storage} has no sweep {source!r}; run it there first, or leave it out"

@@ -12,11 +12,11 @@ from mopoe_core.config.roles import Role
 from mopoe_core.config.training_config import TrainingConfig, fields_with
 from orchestrator.errors import SpecError
 
-MEANING = fields_with(Role.MEANING)
+KEY_FIELDS = fields_with(Role.COMPARISON_KEY)
 """Fields of a configuration that decide what its metrics mean. `likelihood` is one, because it decides which density or probability
 log p(X) measures. `scale` is one, because it stands for the size of the whole experiment."""
-NOT_SEARCHED = (*MEANING, "preset")
-"""Fields that no search may vary. A preset sets some of `MEANING`."""
+NOT_SEARCHED = (*KEY_FIELDS, "preset")
+"""Fields that no search may vary. A preset sets some of `KEY_FIELDS`."""
 SHORTEST_HASH = 8
 
 
@@ -39,17 +39,17 @@ class ComparisonKey:
     """What the metrics of a cell mean. Cells with equal keys may be compared; others may not."""
 
     values: tuple[Any, ...]
-    """The values of the fields of `MEANING`, in that order."""
+    """The values of the fields of `KEY_FIELDS`, in that order."""
     measured: MeasuredWith = MeasuredWith()
     """What the cell's results were measured with. The configuration cannot tell: it names a dataset, and the data may change."""
 
     def __getitem__(self, field: str) -> Any:
-        return self.values[MEANING.index(field)]
+        return self.values[KEY_FIELDS.index(field)]
 
 
 def comparison_key(config: TrainingConfig, measured: MeasuredWith | None = None) -> ComparisonKey:
     """Returns the key of a cell with this configuration."""
-    return ComparisonKey(tuple(getattr(config, field) for field in MEANING), measured or MeasuredWith())
+    return ComparisonKey(tuple(getattr(config, field) for field in KEY_FIELDS), measured or MeasuredWith())
 
 
 def measured_with(provenance: Mapping[str, Any]) -> MeasuredWith:
@@ -74,7 +74,7 @@ def key_labels(keys: Sequence[ComparisonKey]) -> dict[ComparisonKey, str]:
 
 
 def _differing_fields(keys: Sequence[ComparisonKey]) -> list[str]:
-    fields = [field for field in MEANING if len({key[field] for key in keys}) > 1]
+    fields = [field for field in KEY_FIELDS if len({key[field] for key in keys}) > 1]
     datasets = {key["dataset"] for key in keys}
     versions = {(key["dataset"], key["data_hash"]) for key in keys}
     if len(datasets) == len(versions):  # the dataset's name is enough

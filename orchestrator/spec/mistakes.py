@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from mopoe_core.spelling import nearest, number, suggestion
+from mopoe_core.spelling import nearest, number_suggestion, suggestion
 from orchestrator.errors import Location, Mistake
 from orchestrator.spec.yaml_reader import dotted
 
@@ -145,7 +145,7 @@ def _text(problem: Any) -> str:
     if problem["type"] == "float_type" and isinstance(value, int):
         return f"{kind(value)} is too large"  # pydantic calls no number what is beyond the largest float
     must = _ALLOWED.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
-    spelling = number(value) if problem["type"] in ("int_parsing", "float_parsing") else ""
+    spelling = number_suggestion(value) if problem["type"] in ("int_parsing", "float_parsing") else ""
     return f"{kind(value)} {must}{spelling}"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator, model_validator
 
 from mopoe_core.config.field_types import Number, Whole
-from mopoe_core.spelling import several
+from mopoe_core.spelling import list_suggestion
 from mopoe_core.storage.paths import expand
 from orchestrator.errors import SpecError
 
@@ -105,7 +105,7 @@ def _number_or_list(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("must be a number of seeds or a list of them, not a yes/no value")
     if isinstance(value, str) and not re.fullmatch(r"[-+]?\d+(\.0*)?", value.strip()):
-        raise ValueError(f"must be a number of seeds or a list of them{several(value)}")
+        raise ValueError(f"must be a number of seeds or a list of them{list_suggestion(value)}")
     if isinstance(value, list) and not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in value):
         raise ValueError("a list of seeds holds whole numbers only")
     return value

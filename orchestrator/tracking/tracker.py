@@ -22,8 +22,8 @@ class Tracker(Protocol):
     """The runs of one sweep of one storage in a tool."""
 
     @property
-    def whole(self) -> str:
-        """The last digest given to `note_whole`, if nothing was written since; empty if the tracker does not know."""
+    def complete_digest(self) -> str:
+        """The last digest given to `set_complete_digest`, if nothing was written since; empty if the tracker does not know."""
 
     @property
     def opened(self) -> bool:
@@ -62,7 +62,7 @@ class Tracker(Protocol):
         Called last; a later sweep opens the tracker again.
         """
 
-    def note_whole(self, digest: str) -> None:
+    def set_complete_digest(self, digest: str) -> None:
         """Store a digest that says that the runs are complete; an empty digest removes it."""
 
 

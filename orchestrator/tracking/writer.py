@@ -190,8 +190,8 @@ class Writer(Observer):
         """Write all trials and cells and the sweep from the ledger; nothing if the tracker has all of it already."""
         attempt, marks = self.breaker.attempt, self._marks()
         cells = [(s.cell.id, s.n, s.n_planned, s.plain_values, *s.tags.values()) for s in summaries]
-        whole = digest(sorted(marks.items()), cells, *([sweep.content] if sweep else []))
-        if not attempt("experiment", self._connected) or self._has(whole):
+        complete_digest = digest(sorted(marks.items()), cells, *([sweep.content] if sweep else []))
+        if not attempt("experiment", self._connected) or self._has(complete_digest):
             return
         jobs: list[tuple[str, Callable[[], None]]] = [
             *((f"trial {trial_id}", partial(self._write_trial, trial_id, mark)) for trial_id, mark in marks.items()),
@@ -201,7 +201,7 @@ class Writer(Observer):
         ]
         successes = [attempt(name, job) for name, job in jobs]
         if all(successes) and len(marks) == len(self._trials):
-            attempt("experiment", partial(self._connected().note_whole, whole))
+            attempt("experiment", partial(self._connected().set_complete_digest, complete_digest))
 
     def _marks(self) -> dict[str, str]:
         """Returns the mark of each trial by its id. Leaves out trials whose records cannot be read, and notes these as problems."""
@@ -213,13 +213,13 @@ class Writer(Observer):
                 self.breaker.note(f"trial {trial.id}: {error}")
         return marks
 
-    def _has(self, whole: str) -> bool:
+    def _has(self, complete_digest: str) -> bool:
         """Returns whether the tracker has everything of this digest already.
 
         False if runs were opened, and so may have been written, or if `look` or `anew` asks for a comparison.
         """
         tracker = self._connected()
-        return tracker.whole == whole and not (tracker.opened or self._look or self._anew)
+        return tracker.complete_digest == complete_digest and not (tracker.opened or self._look or self._anew)
 
     def _write_trial(self, trial_id: str, mark: str) -> None:
         trial = self._trials[trial_id]

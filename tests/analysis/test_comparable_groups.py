@@ -192,7 +192,7 @@ def test_checkpoints_of_each_groups_front_stay(home, both):
     ledger = Ledger(home.storage(BOTH))
     for trial in spec.trials:
         write_text(ledger.checkpoint(trial), "weights")
-    write_text(ledger.storage / "sweeps" / BOTH / "sweep.json", sweep_records.record(spec))
+    write_text(ledger.storage / "sweeps" / BOTH / "sweep.json", sweep_records.as_json(spec))
     surplus = {trial.cell.id for trial in retention.surplus(spec, ledger.storage).trials}
     expected = set()
     for group in groups_of(spec, results).groups:

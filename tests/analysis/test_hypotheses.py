@@ -13,7 +13,7 @@ from orchestrator.analysis.significance.hypotheses import (
     SHOWN,
     Measured,
     Region,
-    judge,
+    compare_with_claim,
     least_p,
     limit,
     verdict,
@@ -30,14 +30,14 @@ def test_contradiction_alone_is_corrected_for_several_comparisons():
     """An interval just below nought contradicts by itself and not among nine; support is the same either way."""
     sample = numbers(-0.01)
     assert summary(list(sample.values())).high < 0 < summary(list(sample.values()), 1 - 0.05 / 9).high
-    assert [judge(Measured("x", "share", sample), 5, k).outcome for k in (1, 9)] == ["contradicted", "undecided"]
-    assert [judge(Measured("x", "share", sample, BELOW), 5, k).outcome for k in (1, 9)] == ["supported", "supported"]
+    assert [compare_with_claim(Measured("x", "share", sample), 5, k).outcome for k in (1, 9)] == ["contradicted", "undecided"]
+    assert [compare_with_claim(Measured("x", "share", sample, BELOW), 5, k).outcome for k in (1, 9)] == ["supported", "supported"]
 
 
 def test_a_verdict_needs_all_to_support_and_one_to_contradict():
     """Over all pairs of outcomes."""
-    judged = [judge(Measured("x", "share", numbers(mean)), 5, 1) for mean in (1.0, 0.0, -1.0)]
-    table = {(a.outcome, b.outcome): verdict([a, b]) for a in judged for b in judged}
+    comparisons = [compare_with_claim(Measured("x", "share", numbers(mean)), 5, 1) for mean in (1.0, 0.0, -1.0)]
+    table = {(a.outcome, b.outcome): verdict([a, b]) for a in comparisons for b in comparisons}
     for pair, said in table.items():
         expected = "contradicted" if "contradicted" in pair else "undecided" if "undecided" in pair else "supported"
         assert said == expected
@@ -46,7 +46,9 @@ def test_a_verdict_needs_all_to_support_and_one_to_contradict():
 @pytest.mark.parametrize(("seeds", "expected"), [(2, "undecided"), (3, "undecided"), (4, "supported"), (5, "supported")])
 def test_few_seeds_that_agree_to_the_digit_decide_nothing(seeds, expected):
     """An interval of no width from two or three seeds is no certainty, on either side."""
-    outcomes = {side: judge(Measured("x", "share", numbers(side, seeds, 0.0)), seeds, 1).outcome for side in (0.1, -0.1)}
+    outcomes = {
+        side: compare_with_claim(Measured("x", "share", numbers(side, seeds, 0.0)), seeds, 1).outcome for side in (0.1, -0.1)
+    }
     assert outcomes[0.1] == expected
     assert outcomes[-0.1] == ("contradicted" if expected == "supported" else "undecided")
 
@@ -57,7 +59,7 @@ def test_few_seeds_that_agree_to_the_digit_decide_nothing(seeds, expected):
 def test_not_being_inferior_is_one_one_sided_test(mean, expected):
     """Above minus the margin, however far, is supported; scipy's one-sided test agrees."""
     sample = numbers(mean)
-    comparison = judge(Measured("x", "nats", sample, Region(low=-0.1)), 5, 1)
+    comparison = compare_with_claim(Measured("x", "nats", sample, Region(low=-0.1)), 5, 1)
     p = stats.ttest_1samp(list(sample.values()), -0.1, alternative="greater").pvalue
     assert (comparison.outcome, str(comparison.claimed)) == (expected, "> −0.1")
     assert (p < 0.025) == (expected == "supported")
@@ -85,7 +87,10 @@ def test_the_sign_test_limit_is_that_of_scipys_binomial_test():
 def test_a_claim_of_more_than_a_margin_is_contradicted_below_zero_alone(mean, gains, is_flat):
     """A gain of more than 0.02 is contradicted by a loss; less than 0.02 by more than 0.02. scipy's one-sided tests agree."""
     sample = numbers(mean)
-    outcomes = [judge(Measured("x", "share", sample, region), 5, 1).outcome for region in (Region(low=0.02), Region(high=0.02))]
+    outcomes = [
+        compare_with_claim(Measured("x", "share", sample, region), 5, 1).outcome
+        for region in (Region(low=0.02), Region(high=0.02))
+    ]
     assert outcomes == [gains, is_flat]
 
     def p(border, side):
@@ -99,7 +104,7 @@ def test_a_claim_of_more_than_a_margin_is_contradicted_below_zero_alone(mean, ga
 def test_all_opposed_quantities_are_needed_to_contradict(opposed, expected):
     """Where a claim names what contradicts it, every one of them must lie outside."""
     samples = tuple(numbers(mean) for mean in opposed)
-    assert judge(Measured("x", "share", numbers(-1.0), opposed=samples), 5, 1).outcome == expected
+    assert compare_with_claim(Measured("x", "share", numbers(-1.0), opposed=samples), 5, 1).outcome == expected
 
 
 def test_a_condition_is_needed_for_support_and_contradicts_nothing():
@@ -107,8 +112,8 @@ def test_a_condition_is_needed_for_support_and_contradicts_nothing():
     means = {"supported": 1.0, "undecided": 0.0, "contradicted": -1.0}
     for (decided, first), (_, second) in itertools.product(means.items(), means.items()):
         pair = [
-            judge(Measured("x", "share", numbers(first)), 5, 1),
-            judge(Measured("y", "share", numbers(second), role=CONDITION), 5, 1),
+            compare_with_claim(Measured("x", "share", numbers(first)), 5, 1),
+            compare_with_claim(Measured("y", "share", numbers(second), role=CONDITION), 5, 1),
         ]
         assert pair[1].outcome == ("supported" if second > 0 else "undecided")
         assert verdict(pair) == ("undecided" if decided == "supported" and second <= 0 else decided)
@@ -116,15 +121,15 @@ def test_a_condition_is_needed_for_support_and_contradicts_nothing():
 
 def test_what_is_only_shown_changes_no_verdict():
     """With a comparison that is only shown on the other side, the verdict stays."""
-    shown = judge(Measured("y", "share", numbers(-1.0), role=SHOWN), 5, 1)
+    shown = compare_with_claim(Measured("y", "share", numbers(-1.0), role=SHOWN), 5, 1)
     assert shown.outcome == "contradicted"
-    assert verdict([judge(Measured("x", "share", numbers(1.0)), 5, 1), shown]) == "supported"
+    assert verdict([compare_with_claim(Measured("x", "share", numbers(1.0)), 5, 1), shown]) == "supported"
 
 
 def test_where_nothing_is_claimed_nothing_is_decided():
     """A quantity without a claim has its effect and interval, and no outcome on either side."""
     for mean in (1.0, -1.0):
-        comparison = judge(Measured("x", "share", numbers(mean), Region(), role=SHOWN), 5, 1)
+        comparison = compare_with_claim(Measured("x", "share", numbers(mean), Region(), role=SHOWN), 5, 1)
         assert (comparison.outcome, str(comparison.claimed)) == ("undecided", "–")
         assert comparison.effect == pytest.approx(mean)
         assert comparison.low < comparison.effect < comparison.high

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.analysis.significance.hypotheses import Measured, judge
+from orchestrator.analysis.significance.hypotheses import Measured, compare_with_claim
 from orchestrator.analysis.significance.rank_correlation import tau, tau_p
 
 
@@ -18,7 +18,7 @@ def test_noise_seldom_decides_the_trend(seeds, betas):
     for _ in range(2000):
         values = chance.normal(size=(seeds, betas)).tolist()
         sample = {seed: tau(own) for seed, own in enumerate(values)}
-        outcomes.append(judge(Measured("x", "tau", sample, p=tau_p(values)), seeds, 1).outcome)
+        outcomes.append(compare_with_claim(Measured("x", "tau", sample, p=tau_p(values)), seeds, 1).outcome)
     for outcome in ("supported", "contradicted"):
         assert outcomes.count(outcome) / len(outcomes) <= 0.035  # three standard errors above 2.5 %
 

@@ -13,7 +13,7 @@ from orchestrator.execution import costs
 from orchestrator.ledger import records
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Identity
-from orchestrator.ledger.training_progress import Pace
+from orchestrator.ledger.training_progress import TrainingProgress
 from orchestrator.spec.sweep_file import parse
 from tests.support.builders import result
 from tests.support.commands import typed_here
@@ -145,7 +145,9 @@ def test_a_trial_that_goes_on_is_planned_with_the_epochs_that_are_left(begun):
     write_text(ledger.folder(trial) / "attempts/0001-x/checkpoint.pt", "")
     epochs = trial.config.epochs
     records.write(
-        ledger.folder(trial) / "progress.json", Identity("progress", trial.id), asdict(Pace(epochs - 1, epochs, 1.0, 0))
+        ledger.folder(trial) / "progress.json",
+        Identity("progress", trial.id),
+        asdict(TrainingProgress(epochs - 1, epochs, 1.0, 0)),
     )
     rest = printed(begun, "plan")
     assert trial.id in rest["resume"]

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from mopoe_core.models.gaussians import Gaussians, products
-from mopoe_core.networks.lone_values import by_running_statistics
 from mopoe_core.networks.networks import Encoder
+from mopoe_core.networks.single_value_batch_norm import by_running_statistics
 from mopoe_core.networks.stacked_modules import NotStackable, mixes_examples
 from mopoe_core.training.run import Run
 from mopoe_core.training.stack import check_stackable

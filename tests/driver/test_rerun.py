@@ -106,14 +106,14 @@ def test_a_damaged_trial_that_is_being_trained_is_not_moved(swept):
 def test_a_trial_that_ends_before_it_is_claimed_is_not_reset(swept, types_here, monkeypatch):
     """A sweep tries the failed trial again and completes it, after `--failed` has chosen it. Its result stays where it is."""
     path, ledger, every = swept
-    claim_patiently = Lease.claim_patiently
+    claim_or_wait = Lease.claim_or_wait
 
     def completes_first(self, folder, *words):
         if folder == ledger.folder(every[0]):
             ledger.record(result(every[0].cell, 0, {COHERENCE: 0.7}))
-        return claim_patiently(self, folder, *words)
+        return claim_or_wait(self, folder, *words)
 
-    monkeypatch.setattr(Lease, "claim_patiently", completes_first)
+    monkeypatch.setattr(Lease, "claim_or_wait", completes_first)
     code, out, err = types_here("rerun", path, "--failed", "--diverged")
     assert (code, err) == (0, "")
     assert statuses(ledger, every) == ["completed", "pending", "completed", "pending"]
@@ -126,16 +126,16 @@ def test_a_process_that_was_suspended_resets_nothing(swept, types_here, monkeypa
     """Another process takes its heartbeat away after it has claimed the trial. It exits with 2, and no file moves."""
     path, ledger, every = swept
     before = contents(ledger.storage / "trials")
-    claim_patiently = Lease.claim_patiently
+    claim_or_wait = Lease.claim_or_wait
 
     def is_taken_over(self, folder, *words):
-        holder = claim_patiently(self, folder, *words)
+        holder = claim_or_wait(self, folder, *words)
         for beat in (ledger.storage / "alive").iterdir():
             beat.unlink()
         self._beat()  # as its thread will before long
         return holder
 
-    monkeypatch.setattr(Lease, "claim_patiently", is_taken_over)
+    monkeypatch.setattr(Lease, "claim_or_wait", is_taken_over)
     code, _, err = types_here("rerun", path, "--failed")
     assert (code, err.count("\n")) == (2, 1)
     assert contents(ledger.storage / "trials") == before

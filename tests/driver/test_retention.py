@@ -38,7 +38,7 @@ def stored(ledger, spec, leave=None):
         if trial != leave:
             coherence, likelihood = VALUES[trial.config.beta]
             ledger.record(result(trial.cell, trial.seed, {COHERENCE: coherence, LIKELIHOOD: likelihood}))
-    write_text(ledger.storage / "sweeps" / spec.name / "sweep.json", sweep_records.record(spec))
+    write_text(ledger.storage / "sweeps" / spec.name / "sweep.json", sweep_records.as_json(spec))
 
 
 def betas(surplus):
@@ -92,7 +92,7 @@ def test_what_another_sweep_wants_stays(tmp_path, complete):
     ledger, spec = Ledger(tmp_path), parse(RAW)
     other = parse(RAW | {"name": "other", "grid": {"beta": [3] if complete else [3, 4]}})
     stored(ledger, spec)
-    write_text(tmp_path / "sweeps" / "other" / "sweep.json", sweep_records.record(other))
+    write_text(tmp_path / "sweeps" / "other" / "sweep.json", sweep_records.as_json(other))
     assert retention.surplus(spec, tmp_path).trials == ()
     assert retention.surplus(parse(RAW | {"name": "alone"}), Ledger(tmp_path).storage).trials == ()
     (tmp_path / "sweeps" / "other" / "sweep.json").unlink()
@@ -145,15 +145,15 @@ def test_pictures_that_were_not_moved_stay_when_the_checkpoint_beside_them_is_de
     retention.delete(surplus, tmp_path)
     assert {name: path.read_text() for name, path in ledger.samples(trial).items()} == {"joint": "picture"}
     assert [*ledger.folder(trial).rglob("checkpoint.pt")] == []
-    assert (ledger.state(trial).lost, ledger.state(trial).has_checkpoint) == ("", False)
+    assert (ledger.state(trial).checkpoint_problem, ledger.state(trial).has_checkpoint) == ("", False)
 
 
 def test_a_sweep_is_remembered_with_its_scale_and_without_its_storage(tmp_path):
     """The record gives the same trials when it is read, and has no URI, and so no secret."""
     spec = parse(RAW | {"storage": "s3://key:secret@bucket/x", "keep": "front"})
-    text = sweep_records.record(spec)
+    text = sweep_records.as_json(spec)
     assert "secret" not in text
     write_text(tmp_path / "sweeps" / "t" / "sweep.json", text)
-    (again,) = sweep_records.recorded_sweeps(tmp_path)
+    (again,) = sweep_records.read_sweeps(tmp_path)
     assert [trial.id for trial in again.trials] == [trial.id for trial in spec.trials]
     assert again.keep == "front"

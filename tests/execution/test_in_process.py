@@ -171,7 +171,7 @@ def test_a_cell_that_a_search_stops_is_not_trained_on(home):
     proposals = Proposals(home / "runs", spec.name)
 
     class Stops(Observer):
-        over = True
+        is_over = True
         early_stopping = EarlyStopping(Early(rule="halving", at=[0.25, 0.5]), proposals.stopped_folder)
 
         def next(self, failed, at_once):
@@ -207,7 +207,7 @@ def test_a_trial_that_another_sweep_trains_is_waited_for(home, monkeypatch):
 
             def on_trials_busy_elsewhere(self, event):
                 self.holders.append(event.holder)
-                other.let_go(ledger.folder(trial))
+                other.release(ledger.folder(trial))
 
         observer = LetsGo()
         run(home, spec, observer)

@@ -26,10 +26,12 @@ class Clock:
         return self.now
 
 
-def queue_of(stacks, retries=2, held=lambda trial_id: False, lost=set, **resources):
+def queue_of(stacks, retries=2, is_held_elsewhere=lambda trial_id: False, lost=set, **resources):
     """Returns a queue and its clock; the pause before try n + 1 is 10 n seconds."""
     clock = Clock()
-    queue = Queue(jobs(stacks, {}), Resources(retries=retries, **resources), held, lost, clock, lambda tries: 10.0 * tries)
+    queue = Queue(
+        jobs(stacks, {}), Resources(retries=retries, **resources), is_held_elsewhere, lost, clock, lambda tries: 10.0 * tries
+    )
     return queue, clock
 
 
@@ -50,16 +52,16 @@ def test_the_canary_gate_holds_the_rest_back(second_fails):
     assert queue.next("a").rehearse
     assert queue.next("b").rehearse
     assert queue.next("c") is None
-    queue.rehearsed("a")
+    queue.rehearsal_passed("a")
     assert queue.next("c") is None
     if second_fails:
-        queue.broke("b", "no")
+        queue.job_failed("b", "no")
         assert queue.next("c") is None
-        queue.done("a")
-        assert queue.over
+        queue.job_finished("a")
+        assert queue.is_over
         assert len(queue.failed) == 1
     else:
-        queue.rehearsed("b")
+        queue.rehearsal_passed("b")
         assert not queue.next("c").rehearse
 
 
@@ -67,7 +69,7 @@ def test_a_canary_that_is_tried_again_goes_on_holding_the_rest_back():
     """After the pause, its second try rehearses again; until then no other job starts."""
     queue, clock = queue_of(one_by_one(planned(["mopoe"])))
     queue.next("a")
-    queue.broke("a", "no")
+    queue.job_failed("a", "no")
     assert queue.next("b") is None
     clock.now = 10.0
     assert queue.next("b").rehearse
@@ -95,10 +97,10 @@ def test_at_once_bounds_what_runs():
     """With at_once 1, a second job is handed out only after the first has ended."""
     queue, _ = queue_of(one_by_one(planned(["mopoe"])), at_once=1)
     first = queue.next("a")
-    queue.rehearsed("a")
+    queue.rehearsal_passed("a")
     assert queue.next("b") is None
-    queue.ended("a", ids(first)[0])
-    queue.done("a")
+    queue.trial_ended("a", ids(first)[0])
+    queue.job_finished("a")
     assert queue.next("b").trials[0].seed == 1
 
 
@@ -111,12 +113,12 @@ def test_a_failed_trial_is_tried_again_after_a_growing_pause_as_often_as_allowed
         while (job := queue.next(f"a{attempt}")) is None:
             clock.now += 1.0
         assert ids(job) == [trials[0].id]
-        queue.rehearsed(f"a{attempt}")
+        queue.rehearsal_passed(f"a{attempt}")
         times.append(clock.now)
-        queue.broke(f"a{attempt}", f"error {attempt}")
+        queue.job_failed(f"a{attempt}", f"error {attempt}")
     assert times == [0.0, 10.0, 30.0]
     assert queue.failed == {trials[0].id: "error 2"}
-    assert queue.over
+    assert queue.is_over
 
 
 @pytest.mark.parametrize("known_after", [0.0, 20.0])
@@ -128,15 +130,15 @@ def test_a_lost_node_is_nobodys_failure(known_after):
     queue, clock = queue_of(one_by_one(trials), retries=0, lost=lambda: lost)
     for node in "abcde":
         assert ids(queue.next(node)) == [trials[0].id]
-        queue.broke(node, "killed", node)
-        assert not queue.over
+        queue.job_failed(node, "killed", node)
+        assert not queue.is_over
         clock.now += known_after
         assert known_after == 0.0 or queue.next("too early") is None
         lost.add(node)
     assert queue.next("f") is not None
-    queue.ended("f", trials[0].id)
-    queue.done("f")
-    assert queue.over
+    queue.trial_ended("f", trials[0].id)
+    queue.job_finished("f")
+    assert queue.is_over
     assert queue.failed == {}
 
 
@@ -145,13 +147,13 @@ def test_a_killed_worker_of_a_node_that_lives_has_failed():
     (trial,) = trials = planned(["mopoe"], seeds=1)
     queue, clock = queue_of(one_by_one(trials), retries=0)
     queue.next("a")
-    queue.broke("a", "killed", "node")
+    queue.job_failed("a", "killed", "node")
     clock.now = VERDICT_SECONDS - 1
     assert queue.next("b") is None
-    assert not queue.over
+    assert not queue.is_over
     clock.now = VERDICT_SECONDS + 1
     assert queue.next("b") is None
-    assert queue.over
+    assert queue.is_over
     assert queue.failed == {trial.id: "killed"}
 
 
@@ -162,7 +164,7 @@ def test_a_trial_that_kills_every_node_fails_in_the_end():
     queue, _ = queue_of(one_by_one(trials), retries=0, lost=lambda: lost)
     for node in range(MOST_LOST_NODES + 1):
         assert queue.next(str(node)) is not None
-        queue.broke(str(node), "killed", str(node))
+        queue.job_failed(str(node), "killed", str(node))
         lost.add(str(node))
     assert queue.next("more") is None
     assert queue.failed == {trial.id: "killed"}
@@ -173,20 +175,20 @@ def test_of_a_stack_that_always_fails_each_trial_has_a_try_of_its_own():
     trials = planned(["mopoe"], seeds=3)
     queue, clock = queue_of([tuple(trials)], retries=1)
     bad, ended, tries = trials[1].id, set(), 0
-    while not queue.over:
+    while not queue.is_over:
         job = queue.next("k")
         if job is None:
             clock.now += 1.0
             continue
         tries += 1
-        queue.rehearsed("k")
+        queue.rehearsal_passed("k")
         if bad in ids(job):
-            queue.broke("k", "killed")
+            queue.job_failed("k", "killed")
         else:
             ended |= set(ids(job))
             for trial_id in ids(job):
-                queue.ended("k", trial_id)
-            queue.done("k")
+                queue.trial_ended("k", trial_id)
+            queue.job_finished("k")
     assert ended == {trials[0].id, trials[2].id}
     assert queue.failed == {bad: "killed"}
     assert tries == 2 + 3
@@ -197,10 +199,10 @@ def test_what_ended_before_a_worker_broke_is_not_run_again():
     trials = planned(["mopoe"], seeds=3)
     queue, clock = queue_of([tuple(trials)])
     queue.next("a")
-    queue.rehearsed("a")
-    queue.ended("a", trials[0].id)
-    queue.raised("a", trials[1].id)
-    queue.broke("a", "killed")
+    queue.rehearsal_passed("a")
+    queue.trial_ended("a", trials[0].id)
+    queue.trial_raised("a", trials[1].id)
+    queue.job_failed("a", "killed")
     clock.now = 10.0
     assert sorted(ids(queue.next("b"))) == sorted([trials[1].id, trials[2].id])
 
@@ -211,12 +213,12 @@ def test_a_trial_that_falls_does_not_take_its_stack_along():
     queue, clock = queue_of([tuple(trials)], retries=1)
     for key in ("a", "b"):
         assert trials[0].id in ids(queue.next(key))
-        queue.rehearsed(key)
-        queue.raised(key, trials[0].id)
-        queue.ended(key, trials[1].id)
-        queue.done(key, "ValueError")
+        queue.rehearsal_passed(key)
+        queue.trial_raised(key, trials[0].id)
+        queue.trial_ended(key, trials[1].id)
+        queue.job_finished(key, "ValueError")
         clock.now += 20.0
-    assert queue.over
+    assert queue.is_over
     assert queue.failed == {trials[0].id: "ValueError"}
 
 
@@ -226,15 +228,15 @@ def test_what_another_sweep_trains_comes_again_when_that_has_ended():
     held = {trials[0].id}
     queue, clock = queue_of(one_by_one(trials), 0, lambda trial_id: trial_id in held)
     queue.next("a")
-    queue.busy("a", [trials[0].id])
-    queue.done("a")
+    queue.trials_busy("a", [trials[0].id])
+    queue.job_finished("a")
     assert ids(queue.next("b")) == [trials[1].id]
-    queue.ended("b", trials[1].id)
-    queue.done("b")
+    queue.trial_ended("b", trials[1].id)
+    queue.job_finished("b")
     for _ in range(50):
         clock.now += 10.0
         assert queue.next("c") is None
-        assert not queue.over
+        assert not queue.is_over
     held.clear()
     clock.now += 10.0
     assert ids(queue.next("c")) == [trials[0].id]
@@ -244,9 +246,9 @@ def test_a_full_disk_stops_everything_and_fails_nothing():
     """Nothing more is handed out, and no trial has failed."""
     queue, _ = queue_of(one_by_one(planned(["mopoe"])))
     queue.next("a")
-    queue.rehearsed("a")
+    queue.rehearsal_passed("a")
     queue.stop("no space left")
     assert queue.next("b") is None
-    queue.done("a")
-    assert queue.over
+    queue.job_finished("a")
+    assert queue.is_over
     assert (queue.failed, queue.stopped) == ({}, "no space left")

@@ -39,13 +39,13 @@ def test_what_no_node_has_is_refused_and_what_an_autoscaler_may_bring_is_not(tmp
     (tmp_path / "bootstrap.yaml").write_text(yaml.safe_dump(prepared(AWS) | {"max_workers": 3}))
     monkeypatch.setattr(node_slots, "BOOTSTRAP", str(tmp_path / "bootstrap.yaml"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert node_slots.may_come() == []
+    assert node_slots.autoscaler_workers() == []
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    to_come = node_slots.may_come()
+    to_come = node_slots.autoscaler_workers()
     assert to_come == [{"CPU": 8, "GPU": 1}] * 3
     assert node_slots.slots(asked, node_slots.gpus(asked, [head, *to_come]), [head, *to_come]) == 6
     (tmp_path / "bootstrap.yaml").write_text(yaml.safe_dump(prepared(OWN)))
-    assert node_slots.may_come() == []
+    assert node_slots.autoscaler_workers() == []
 
 
 def test_a_cpu_does_where_there_is_no_gpu_if_that_was_said():

@@ -151,7 +151,7 @@ def test_time_is_counted_as_the_queue_hands_trials_out(tmp_path, hours, resource
 
 def test_trials_that_a_search_has_still_to_propose_take_their_time(tmp_path):
     """On two workers, three proposed trials of two hours each follow two trials of one hour."""
-    plan = lengths_of(tmp_path, [1, 1], proposals=TrialsToCome(3, 3, 3 * 2 * 3600.0, guessed=True))
+    plan = lengths_of(tmp_path, [1, 1], to_come=TrialsToCome(3, 3, 3 * 2 * 3600.0, guessed=True))
     assert planning.wall_hours(plan, Resources(), 2) == pytest.approx(1 + 2 + 2)
 
 
@@ -176,7 +176,7 @@ def proposals_of(ledger, found=0, ended=0, **search):
         if ledger.result(trial) is None:
             ledger.begin(trial)
             ledger.record(result(trial.cell, trial.seed, {COHERENCE: 0.5}))
-    return planning.make(spec.wanted, ledger, spec=spec).proposals
+    return planning.make(spec.wanted, ledger, spec=spec).to_come
 
 
 def test_cells_that_are_to_be_proposed_are_counted_with_their_seeds(tmp_path):

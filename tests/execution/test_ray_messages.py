@@ -52,7 +52,7 @@ def test_events_of_a_worker_reach_queue_and_observer(tmp_path):
     tune, events = Tune(tmp_path), [TrialsBegun({TRIAL.id: 1}, "worker"), TrialEnded(TRIAL.id, "completed")]
     tune.receives(JobTaken("node"), *events, JobEnded())
     assert tune.recorder.events == events
-    assert tune.queue.over
+    assert tune.queue.is_over
     assert tune.queue.failed == {}
 
 
@@ -74,5 +74,5 @@ def test_a_worker_that_died_without_a_word_may_have_lost_its_node(tmp_path, lost
     tune.loses_the_worker()
     assert tune.recorder.events == [TrialRetried(TRIAL.id, DIED)]
     assert tune.queue.failed == {}
-    assert not tune.queue.over
+    assert not tune.queue.is_over
     assert (tune.queue.next("again") is not None) == again

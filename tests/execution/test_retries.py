@@ -139,10 +139,10 @@ def test_the_queue_gives_up_at_once_what_would_fail_again():
     (trial,) = planned(1)
     queue = Queue(jobs([(trial,)], {}), Resources(retries=2), pause=lambda tries: 0.0)
     queue.next("a")
-    queue.broke("a", "shape", fails_again=True)
+    queue.job_failed("a", "shape", fails_again=True)
     assert queue.failed == {trial.id: "shape"}
     assert queue.stopped
-    assert queue.over
+    assert queue.is_over
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the stack broke", "one trial raised"])
@@ -151,21 +151,21 @@ def test_a_stack_that_would_fail_again_is_tried_trial_by_trial_and_no_further(wh
     first, second = planned(2)
     queue = Queue(jobs([(first, second)], {}), Resources(retries=2), pause=lambda tries: 0.0)
     queue.next("a")
-    queue.rehearsed("a")
+    queue.rehearsal_passed("a")
     if whole:
-        queue.broke("a", "shape", fails_again=True)
+        queue.job_failed("a", "shape", fails_again=True)
     else:
-        queue.ended("a", second.id)
-        queue.raised("a", first.id, fails_again=True)
-        queue.done("a", "shape")
+        queue.trial_ended("a", second.id)
+        queue.trial_raised("a", first.id, fails_again=True)
+        queue.job_finished("a", "shape")
     alone = []
     while (job := queue.next(f"b{len(alone)}")) is not None:
         alone.append(job.ids)
         if job.ids == (first.id,):
-            queue.broke(f"b{len(alone) - 1}", "shape", fails_again=True)
+            queue.job_failed(f"b{len(alone) - 1}", "shape", fails_again=True)
         else:
-            queue.ended(f"b{len(alone) - 1}", second.id)
-            queue.done(f"b{len(alone) - 1}")
+            queue.trial_ended(f"b{len(alone) - 1}", second.id)
+            queue.job_finished(f"b{len(alone) - 1}")
     assert sorted(alone) == sorted([(first.id,), (second.id,)] if whole else [(first.id,)])
     assert queue.failed == {first.id: "shape"}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.execution.stack_sizes import Measured, remember, remembered
+from orchestrator.execution.stack_sizes import Measured, read, write
 from orchestrator.execution.stacks import form
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_file import parse
@@ -77,14 +77,14 @@ def test_what_was_measured_is_kept_by_shape_and_machine(tmp_path):
     """A measurement counts for the same shape with other epochs and beta, but not for another shape, model or machine."""
     config = planned()[0].config
     measured = Measured(8, {"2": 1.5, "8": 3.0}, 9, "most", "this one")
-    remember(tmp_path, config, measured)
-    assert remembered(tmp_path, config, "this one") == measured
-    assert remembered(tmp_path, config, "that one") is None
+    write(tmp_path, config, measured)
+    assert read(tmp_path, config, "this one") == measured
+    assert read(tmp_path, config, "that one") is None
     for changes, expected in (({"epochs": 3, "beta": 9}, measured), ({"latent_dim": 3}, None), ({"model": "mmvae"}, None)):
         other = type(config).model_validate(config.model_dump() | changes)
-        assert remembered(tmp_path, other, "this one") == expected
+        assert read(tmp_path, other, "this one") == expected
     next((tmp_path / "stacks").glob("*.json")).write_text("half a fi")
-    assert remembered(tmp_path, config, "this one") is None
+    assert read(tmp_path, config, "this one") is None
 
 
 def test_a_measurement_answers_up_to_what_it_asked(tmp_path):

@@ -72,7 +72,7 @@ def test_the_files_of_the_first_result_become_the_trials(ledger):
     assert ledger.checkpoint(TRIAL).read_bytes() == b"other weights"
     assert {name: path.read_bytes() for name, path in ledger.samples(TRIAL).items()} == PICTURES
     assert list(ledger.folder(TRIAL).glob("attempts/*/*")) == []
-    assert ledger.state(TRIAL).lost == ""
+    assert ledger.state(TRIAL).checkpoint_problem == ""
 
 
 def test_what_a_late_attempt_writes_is_not_the_trials(ledger):
@@ -83,7 +83,7 @@ def test_what_a_late_attempt_writes_is_not_the_trials(ledger):
     write_bytes(first.checkpoint, b"of an epoch long ago")
     assert ledger.checkpoint(TRIAL).read_bytes() == WEIGHTS
     state = ledger.state(TRIAL)
-    assert (state.lost, state.has_checkpoint, state.unpublished) == ("", True, False)
+    assert (state.checkpoint_problem, state.has_checkpoint, state.unpublished) == ("", True, False)
 
 
 def test_moving_files_to_their_place_may_be_cut_anywhere(ledger, monkeypatch):
@@ -113,7 +113,7 @@ def test_moving_files_to_their_place_may_be_cut_anywhere(ledger, monkeypatch):
             assert here.checkpoint(TRIAL) == attempt.checkpoint
             continue
         assert here.checkpoint(TRIAL).read_bytes() == WEIGHTS
-        assert here.state(TRIAL).lost == ""
+        assert here.state(TRIAL).checkpoint_problem == ""
         if here.state(TRIAL).unpublished:
             assert planning.make([TRIAL], here).unpublished == (TRIAL,)
         here.publish(TRIAL)
@@ -166,7 +166,7 @@ def test_a_worker_that_stood_still_while_its_trial_was_reset_removes_nothing_of_
             for owner, name in (
                 *((attempts, name) for name in ("listed", "copy", "_sync")),
                 (records, "read"),
-                (artifact_check, "lost"),
+                (artifact_check, "checkpoint_problem"),
                 (TrialFolder, "attempt_files"),
                 (type(here.storage), "unlink"),
             ):
@@ -176,7 +176,7 @@ def test_a_worker_that_stood_still_while_its_trial_was_reset_removes_nothing_of_
             break
         if has_ended:
             assert here.checkpoint(TRIAL).read_bytes() == b"weights of the next attempt"
-            assert here.state(TRIAL).lost == ""
+            assert here.state(TRIAL).checkpoint_problem == ""
             assert {name: path.read_bytes() for name, path in here.samples(TRIAL).items()} == PICTURES
         else:
             pictures = {f"{name}.png": content for name, content in PICTURES.items()}
@@ -193,7 +193,7 @@ def test_to_publish_a_trial_that_was_reset_removes_nothing(ledger, monkeypatch):
     ledger.publish(TRIAL)
     assert files_in(attempt) == before
     assert ledger.record(named(attempt), attempt)
-    assert ledger.state(TRIAL).lost == ""
+    assert ledger.state(TRIAL).checkpoint_problem == ""
 
 
 def test_the_files_of_an_attempt_that_began_after_that_of_the_result_stay(ledger):
@@ -339,7 +339,7 @@ def test_a_worker_that_was_suspended_before_its_result_records_nothing_in_a_tria
         assert (recorded["worker"], recorded.get("status")) == ("worker-b", None)
         if has_ended:
             assert here.checkpoint(TRIAL).read_bytes() == b"weights of the next attempt"
-            assert here.state(TRIAL).lost == ""
+            assert here.state(TRIAL).checkpoint_problem == ""
     assert 3 < step < 59
 
 

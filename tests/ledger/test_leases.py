@@ -13,7 +13,7 @@ import pytest
 from mopoe_core.storage.paths import storage_path
 from orchestrator.ledger.leases import claims, heartbeat
 from orchestrator.ledger.leases import holder as holder_module
-from orchestrator.ledger.leases.claims import living
+from orchestrator.ledger.leases.claims import apparent_holder
 from orchestrator.ledger.leases.holder import is_stopped, surely_lives
 from orchestrator.ledger.leases.lease import Lease, LeaseLost
 
@@ -75,11 +75,11 @@ def test_what_one_holds_another_does_not_get_until_it_is_released(storage):
         assert first.claim(storage / "thing") is None
         holder = second.claim(storage / "thing")
         assert (holder.token, holder.process, holder.driver) == (first.holder.token, os.getpid(), "d")
-        assert living(storage, storage / "thing") == first.holder
+        assert apparent_holder(storage, storage / "thing") == first.holder
         assert second.claim(storage / "other thing") is None
     with Lease(storage) as third:
         assert third.claim(storage / "thing") is None
-    assert living(storage, storage / "thing") is None
+    assert apparent_holder(storage, storage / "thing") is None
     left = [path for pattern in ("alive/*", "claims/*", "claims/*/*", "claims/*/*/*") for path in storage.glob(pattern)]
     assert [path for path in left if path.name.endswith(".json") or path.parent.name == "alive"] == []
 
@@ -151,11 +151,11 @@ def test_a_process_that_is_stopped_on_this_machine_keeps_what_it_holds(tmp_path,
     with Lease(tmp_path) as lease:
         for _ in range(5):
             clock[0] += 1000
-            holder = lease.claim_patiently(tmp_path / "thing")
+            holder = lease.claim_or_wait(tmp_path / "thing")
             assert holder.process == other.pid
         assert is_stopped(holder)
         other.send_signal(signal.SIGCONT)
-        assert lease.claim_patiently(tmp_path / "thing").process == other.pid
+        assert lease.claim_or_wait(tmp_path / "thing").process == other.pid
 
 
 def test_a_process_that_proc_does_not_show_is_judged_by_its_beat(tmp_path, other, clock, monkeypatch):
@@ -235,7 +235,7 @@ def test_a_claim_stays_where_it_is_when_its_folder_is_moved(tmp_path):
         assert mover.claim(folder) is None
         folder.rename(tmp_path / "aside")
         assert claimer.claim(folder) == mover.holder
-        assert living(tmp_path, folder) == mover.holder
+        assert apparent_holder(tmp_path, folder) == mover.holder
 
 
 def test_a_driver_of_an_earlier_version_is_seen(tmp_path):

@@ -141,7 +141,7 @@ def test_what_was_tampered_with_is_found_named_and_trained_again_only_if_asked(l
     forge(ledger.folder(TRIAL) / name)
     plan = planning.make([TRIAL, other], ledger)
     assert (plan.done, plan.to_run, list(plan.damaged)) == ((other,), (), [TRIAL])
-    message = planning.damage(plan, ledger.storage)
+    message = planning.damage_message(plan, ledger.storage)
     assert str(ledger.folder(TRIAL) / name) in message
     assert "--retrain-damaged" in message
     before = {path.name: path.read_bytes() for path in ledger.folder(TRIAL).glob("*.json")}

@@ -91,8 +91,8 @@ def test_what_killed_processes_left_is_found_when_it_is_old_and_nothing_else(sto
     records.write(storage / "trials/ended/result.json", Identity("result", "ended"), {"attempts": 1, "files": ""})
     assert names(storage, leftovers.find(storage)) == []
     monkeypatch.setattr(leftovers, "FORGOTTEN_SECONDS", -60.0)
-    below = RemotePath.below
-    monkeypatch.setattr(RemotePath, "below", lambda self: ((path, time.time()) for path, _ in below(self)))  # memory has no times
+    files_below = RemotePath.files_below  # memory has no times
+    monkeypatch.setattr(RemotePath, "files_below", lambda self: ((path, time.time()) for path, _ in files_below(self)))
     old_files = leftovers.find(storage)
     assert names(storage, old_files) == sorted(LEFT)
     for path in old_files:
@@ -120,7 +120,7 @@ def test_what_a_result_names_is_no_leftover_before_it_has_been_moved(tmp_path, m
             leftovers.remove(path)
     assert attempt.checkpoint.read_bytes() == WEIGHTS
     move_files()
-    assert ledger.state(TRIAL).lost == ""
+    assert ledger.state(TRIAL).checkpoint_problem == ""
     assert {name: path.read_bytes() for name, path in ledger.samples(TRIAL).items()} == PICTURES
     assert left_in_trials(tmp_path) == []
 

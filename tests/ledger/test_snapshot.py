@@ -64,7 +64,7 @@ def test_a_damaged_record_is_an_error_for_whoever_asks_for_it(spec, ledger):
     path.write_text(path.read_text()[:-40])
     seen = snapshot.read(spec, ledger)
     assert seen.result(whole) == seen_whole.result(whole)
-    for ask in (lambda: seen.known(damaged), lambda: seen.results, lambda: seen.states, lambda: seen.stamps):
+    for ask in (lambda: seen.reading(damaged), lambda: seen.results, lambda: seen.states, lambda: seen.stamps):
         with pytest.raises(DamagedError, check=naming(path)):
             ask()
     assert snapshot.state_or_damage(damaged, ledger).status == "damaged"

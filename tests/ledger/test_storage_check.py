@@ -8,7 +8,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from mopoe_core.storage import exclusive_creation, whole_files
 from mopoe_core.storage.paths import storage_path
 from mopoe_core.storage.whole_files import copy, create, name_unless_taken
-from orchestrator.ledger.storage.check import remark, what_is_wrong
+from orchestrator.ledger.storage.check import broken_guarantee, exclusive_create_warning
 from tests.support.naming import unnamed
 from tests.support.stores import s3
 
@@ -94,7 +94,7 @@ def storage(request, tmp_path):
 
 def test_folders_buckets_and_memory_can_be_relied_on(storage):
     """They pass the test without a warning, and the test leaves no file."""
-    assert (what_is_wrong(storage), remark(storage)) == ("", "")
+    assert (broken_guarantee(storage), exclusive_create_warning(storage)) == ("", "")
     assert list(storage.glob("*")) == []
 
 
@@ -159,11 +159,11 @@ def test_a_store_that_cannot_be_relied_on_is_refused(kind, said, registered, mon
 
 def test_a_file_system_that_takes_no_options_is_opened(registered):
     """The option against cached listings is then left out."""
-    assert what_is_wrong(storage_path("strict://bucket")) == ""
+    assert broken_guarantee(storage_path("strict://bucket")) == ""
 
 
 def test_a_store_without_times_can_be_relied_on(registered):
     """Leases depend on the content of a heartbeat, and on no time."""
     storage = storage_path("timeless://bucket")
-    assert what_is_wrong(storage) == ""
-    assert remark(storage)
+    assert broken_guarantee(storage) == ""
+    assert exclusive_create_warning(storage)

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mopoe_core.storage.remote_path import RemotePath
 from orchestrator.driver import retention
 from orchestrator.errors import DamagedError
-from orchestrator.ledger.storage.identity import current_id, identify, known
+from orchestrator.ledger.storage.identity import current_id, identify, read_identity
 from orchestrator.tracking import writer
 from orchestrator.tracking.mlflow import client
 from orchestrator.tracking.mlflow import ui as serving
@@ -109,7 +109,7 @@ def test_two_storages_leave_each_others_runs_bit_equal(tmp_path, new_store):
     sweeps = [one_trial(tmp_path / "one"), one_trial(tmp_path / "other")]
     for sweep in sweeps:
         run_all(sweep, uri)
-    ids = [known(sweep.ledger.storage).id for sweep in sweeps]
+    ids = [read_identity(sweep.ledger.storage).id for sweep in sweeps]
     assert len(set(ids)) == 2
     for turn in (0, 1, 0):
         sweep, others = sweeps[turn], ids[1 - turn]
@@ -149,7 +149,9 @@ def test_an_experiment_that_comes_back_is_looked_at_by_every_storage(tmp_path, n
     MlflowClient(uri).delete_experiment(MlflowClient(uri).get_experiment_by_name("t").experiment_id)
     for sweep in storages:
         assert sweep.close(sweep.tracker(uri)) == []
-    assert sorted(run.data.tags["storage_id"] for run in trial_runs(uri)) == sorted(known(s.ledger.storage).id for s in storages)
+    assert sorted(run.data.tags["storage_id"] for run in trial_runs(uri)) == sorted(
+        read_identity(s.ledger.storage).id for s in storages
+    )
 
 
 def forget_storage(uri: str) -> None:
@@ -177,8 +179,8 @@ def test_runs_of_earlier_versions_are_adopted_by_the_storage_that_trained_them_a
     assert mine.runs(catch_up, uri) == ()
     adopted = {run.info.run_id: run.data.tags.get("storage_id") for run in trial_runs(uri)}
     assert len(adopted) == 2
-    assert [adopted[run_id] for run_id in before] == [known(mine.ledger.storage).id]
-    assert len(rows(uri, known(mine.ledger.storage).id)) == 2
+    assert [adopted[run_id] for run_id in before] == [read_identity(mine.ledger.storage).id]
+    assert len(rows(uri, read_identity(mine.ledger.storage).id)) == 2
 
 
 @pytest.mark.parametrize("name", ["new place", "new#place", "deeper/down"])
@@ -220,15 +222,15 @@ def test_a_moved_storage_is_followed_in_a_store_of_several(tmp_path, new_store):
     run_all(other, uri)
     places = {run.data.tags["storage_id"]: run.info.artifact_uri for run in trial_runs(uri)}
     for sweep in (one, other):
-        assert places[known(sweep.ledger.storage).id].startswith((sweep.ledger.storage / "mlartifacts").as_uri() + "/")
-    other_rows = rows(uri, known(other.ledger.storage).id)
+        assert places[read_identity(sweep.ledger.storage).id].startswith((sweep.ledger.storage / "mlartifacts").as_uri() + "/")
+    other_rows = rows(uri, read_identity(other.ledger.storage).id)
     one.ledger.storage.rename(tmp_path / "moved")
     moved = one_trial(tmp_path / "moved")
     assert moved.close(moved.tracker(uri)) == []
-    (run,) = [run for run in trial_runs(uri) if run.data.tags["storage_id"] == known(tmp_path / "moved").id]
+    (run,) = [run for run in trial_runs(uri) if run.data.tags["storage_id"] == read_identity(tmp_path / "moved").id]
     expected = moved.ledger.checkpoint(*moved.every).read_bytes()
     assert downloaded(uri, run.info.run_id, "checkpoint.pt", tmp_path / "a") == expected
-    assert rows(uri, known(other.ledger.storage).id) == other_rows
+    assert rows(uri, read_identity(other.ledger.storage).id) == other_rows
     assert not (tmp_path / "one").exists()
 
 
@@ -243,7 +245,7 @@ def test_a_copied_storage_and_its_original_do_not_share_a_run_or_an_artifact(tmp
     assert copy.runs(catch_up) == ()
     assert copy.runs(rebuild) == ()
     assert {path: path.read_bytes() for path in (tmp_path / "original").rglob("*") if path.is_file()} == before
-    ids = [known(sweep.ledger.storage).id for sweep in (original, copy)]
+    ids = [read_identity(sweep.ledger.storage).id for sweep in (original, copy)]
     assert len(set(ids)) == 2
     (run,) = trial_runs(copy.uri)
     assert run.data.tags["storage_id"] == ids[1]
@@ -257,14 +259,14 @@ def test_looking_at_a_copy_changes_nothing_of_the_originals(tmp_path, new_store,
     original = one_trial(tmp_path / "original")
     run_all(original, uri)
     shutil.copytree(tmp_path / "original", tmp_path / "copy")
-    before = rows(uri, known(tmp_path / "original").id)
+    before = rows(uri, read_identity(tmp_path / "original").id)
     record = (tmp_path / "copy" / "storage.json").read_bytes()
     raw = {"name": "t", "base": {"dataset": "mnist_svhn_text", "model": "mopoe"}, "storage": str(tmp_path / "copy")}
     (tmp_path / "t.yaml").write_text(yaml.safe_dump(raw))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert types_here("ui", tmp_path / "t.yaml")[0] == 0
     assert len(served) == 1
-    assert rows(uri, known(tmp_path / "original").id) == before
+    assert rows(uri, read_identity(tmp_path / "original").id) == before
     assert (tmp_path / "copy" / "storage.json").read_bytes() == record
 
 
@@ -310,14 +312,14 @@ def test_one_storage_by_several_names_is_one(tmp_path, new_store, monkeypatch):
     uri = new_store(tmp_path / "real")
     sweep = one_trial(tmp_path / "real")
     run_all(sweep, uri)
-    before = rows(uri, known(tmp_path / "real").id)
+    before = rows(uri, read_identity(tmp_path / "real").id)
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path)
     for name in (tmp_path / "link", Path("real"), tmp_path / "real" / ".." / "real", Path("link/")):
         same = one_trial(name)
         assert same.close(same.tracker(uri)) == []
-        assert identify(name).id == known(tmp_path / "real").id
-    assert rows(uri, known(tmp_path / "real").id) == before
+        assert identify(name).id == read_identity(tmp_path / "real").id
+    assert rows(uri, read_identity(tmp_path / "real").id) == before
 
 
 def test_a_place_of_the_users_own_is_kept(tmp_path, new_store):
@@ -360,7 +362,7 @@ def test_an_object_store_gets_an_id_without_exclusive_creation(monkeypatch):
         written.clear()
     assert ids[0] == ids[1] != ids[2]
     assert identify(RemotePath("s3://bucket/b")).id not in ids
-    assert identify(RemotePath("s3://bucket/b?region=eu")).id == known(RemotePath("s3://bucket/b")).id
+    assert identify(RemotePath("s3://bucket/b?region=eu")).id == read_identity(RemotePath("s3://bucket/b")).id
     assert list(written) == ["storage.json"]
     assert b"secret" not in written["storage.json"]
 
@@ -393,7 +395,7 @@ def test_links_of_a_report_lead_to_the_storages_own_runs(tmp_path, new_store):
         run_all(sweep, uri)
     runs = {run.data.tags["storage_id"]: run.info.run_id for run in trial_runs(uri)}
     for sweep in storages:
-        storage_id = known(sweep.ledger.storage).id
+        storage_id = read_identity(sweep.ledger.storage).id
         assert (
             run_links(uri, "t", storage_id)[sweep.every[0].id]
             .partition("?")[0]
@@ -402,12 +404,12 @@ def test_links_of_a_report_lead_to_the_storages_own_runs(tmp_path, new_store):
         )
     assert run_links(uri, "t") == {}
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as store, store:
-        store.execute("delete from tags where key = 'storage_id' and value = ?", (known(tmp_path / "one").id,))
+        store.execute("delete from tags where key = 'storage_id' and value = ?", (read_identity(tmp_path / "one").id,))
     assert (
         run_links(uri, "t")[storages[0].every[0].id]
         .partition("?")[0]
         .partition("?")[0]
-        .endswith(f"/runs/{runs[known(tmp_path / 'one').id]}")
+        .endswith(f"/runs/{runs[read_identity(tmp_path / 'one').id]}")
     )
 
 
@@ -467,5 +469,5 @@ def test_following_a_storage_that_was_not_moved_writes_nothing(tmp_path, new_sto
     sweep = one_trial(tmp_path)
     run_all(sweep, uri)
     before = (tmp_path / "mlflow.db").read_bytes()
-    assert follow(uri, tmp_path, known(tmp_path)) is False
+    assert follow(uri, tmp_path, read_identity(tmp_path)) is False
     assert (tmp_path / "mlflow.db").read_bytes() == before

@@ -11,7 +11,7 @@ from mopoe_core.storage.paths import storage_path
 from orchestrator.ledger import records, training_progress
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Identity
-from orchestrator.ledger.training_progress import Noting, Pace, pace
+from orchestrator.ledger.training_progress import ProgressWriter, TrainingProgress, read_progress
 from orchestrator.spec.trial import Trial
 from tests.support.builders import cell, result
 from tests.support.users import wait_for
@@ -30,11 +30,11 @@ def test_the_latest_epoch_is_noted_and_not_each(tmp_path, monkeypatch):
     ledger, written = Ledger(tmp_path), []
     write = training_progress.records.write
     monkeypatch.setattr(training_progress.records, "write", lambda path, *rest: (written.append(rest), write(path, *rest)))
-    with Noting([TRIAL], ledger) as told:
+    with ProgressWriter([TRIAL], ledger) as writer:
         for number in range(1, 41):
-            told({TRIAL.id: epoch(number)})
-        wait_for(lambda: pace(TRIAL, ledger) is not None, 10)
-    assert pace(TRIAL, ledger) == Pace(40, 40, 0.5, 40_000, 1.0)
+            writer({TRIAL.id: epoch(number)})
+        wait_for(lambda: read_progress(TRIAL, ledger) is not None, 10)
+    assert read_progress(TRIAL, ledger) == TrainingProgress(40, 40, 0.5, 40_000, 1.0)
     assert len(written) == 1
 
 
@@ -43,7 +43,7 @@ def test_notes_of_other_versions_are_read(tmp_path):
     ledger, note = Ledger(tmp_path), {"epoch": 4, "epochs": 40, "seconds": 0.5, "time_ms": 7}
     for more, loss in (({}, None), ({"loss": 2.0, "later": 1}, 2.0)):
         records.write(ledger.layout.trial(TRIAL.id).note("progress"), Identity("progress", TRIAL.id), note | more)
-        assert pace(TRIAL, ledger) == Pace(4, 40, 0.5, 7, loss)
+        assert read_progress(TRIAL, ledger) == TrainingProgress(4, 40, 0.5, 7, loss)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -57,11 +57,11 @@ def test_training_does_not_wait_for_a_slow_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.01)
     busy = []
     monkeypatch.setattr(training_progress.records, "write", lambda *arguments: (busy.append(1), time.sleep(0.5)))
-    with Noting([TRIAL], Ledger(tmp_path)) as told:
-        told({TRIAL.id: epoch(1)})
+    with ProgressWriter([TRIAL], Ledger(tmp_path)) as writer:
+        writer({TRIAL.id: epoch(1)})
         wait_for(lambda: busy, 10)
         started = time.perf_counter()
-        told({TRIAL.id: epoch(2)})
+        writer({TRIAL.id: epoch(2)})
         assert time.perf_counter() - started < 0.25
 
 
@@ -75,9 +75,9 @@ def test_a_full_disk_does_not_end_a_trial(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(training_progress.records, "write", write)
-    with Noting([TRIAL], Ledger(tmp_path)) as told:
+    with ProgressWriter([TRIAL], Ledger(tmp_path)) as writer:
         for number in (1, 2):
-            told({TRIAL.id: epoch(number)})
+            writer({TRIAL.id: epoch(number)})
             wait_for(lambda number=number: len(tried) == number, 10)
 
 
@@ -85,11 +85,11 @@ def test_a_note_goes_with_the_result_and_is_not_written_after_it(tmp_path, monke
     """After the trial has ended there is no record, not even of an epoch that is passed on late."""
     monkeypatch.setattr(training_progress, "NOTE_SECONDS", 0.05)
     ledger = Ledger(tmp_path)
-    with Noting([TRIAL], ledger) as told:
-        told({TRIAL.id: epoch(1)})
-        wait_for(lambda: pace(TRIAL, ledger) is not None, 10)
+    with ProgressWriter([TRIAL], ledger) as writer:
+        writer({TRIAL.id: epoch(1)})
+        wait_for(lambda: read_progress(TRIAL, ledger) is not None, 10)
         ledger.record(result(TRIAL.cell, 0, {}))
-        told({TRIAL.id: epoch(2)})
+        writer({TRIAL.id: epoch(2)})
         time.sleep(0.3)
     assert sorted(path.name for path in ledger.folder(TRIAL).iterdir()) == ["result.json"]
 
@@ -97,14 +97,14 @@ def test_a_note_goes_with_the_result_and_is_not_written_after_it(tmp_path, monke
 def test_a_note_that_was_cut_is_no_note(tmp_path):
     """If the record is cut, has another shape or is missing, the trial is shown without an epoch."""
     ledger = Ledger(tmp_path)
-    assert pace(TRIAL, ledger) is None
+    assert read_progress(TRIAL, ledger) is None
     path = ledger.folder(TRIAL) / "progress.json"
     for content in ('{"epoch": 3', json.dumps({"epoch": 3})):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-        assert pace(TRIAL, ledger) is None
+        assert read_progress(TRIAL, ledger) is None
     training_progress.records.write(path, Identity("progress", TRIAL.id), {"epoch": 3})
-    assert pace(TRIAL, ledger) is None
+    assert read_progress(TRIAL, ledger) is None
 
 
 def test_object_stores_are_written_less_often():

@@ -19,7 +19,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.records import Identity
 from orchestrator.ledger.state import State
-from orchestrator.ledger.training_progress import Pace
+from orchestrator.ledger.training_progress import TrainingProgress
 from orchestrator.monitor import view
 from orchestrator.monitor.live_state import LiveSweep, LiveTrial, StorageWatch
 from orchestrator.monitor.progress import Progress
@@ -103,7 +103,9 @@ def test_status_says_everything_at_once(ledger, file, types_here):
         assert lease.claim(ledger.folder(EVERY[5])) is None
         ledger.begin(EVERY[5])
         records.write(
-            ledger.folder(EVERY[5]) / "progress.json", Identity("progress", EVERY[5].id), asdict(Pace(4, 10, 6.0, 0, 12.5))
+            ledger.folder(EVERY[5]) / "progress.json",
+            Identity("progress", EVERY[5].id),
+            asdict(TrainingProgress(4, 10, 6.0, 0, 12.5)),
         )
         code, out, _ = types_here("status", file)
     assert code == 0

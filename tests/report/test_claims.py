@@ -12,7 +12,7 @@ from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.metric_names import UNITS, metric_names
 from orchestrator.analysis.comparable_groups import front_groups
 from orchestrator.analysis.model_groups import groups
-from orchestrator.analysis.significance.hypotheses import Measured, judge, verdict
+from orchestrator.analysis.significance.hypotheses import Measured, compare_with_claim, verdict
 from orchestrator.report.paper import claim_tables
 from orchestrator.report.paper.claim_rules import RULES
 from orchestrator.report.paper.claims import Claim, evaluate
@@ -229,11 +229,13 @@ def test_the_comparison_that_stands_for_a_claim_is_the_least_favourable(paper):
 def test_the_comparison_that_stands_for_a_claim_has_its_verdict():
     """Over every set of three comparisons that are alike, clear, turned round or short of seeds; these go before other open ones."""
     shifts = {"alike": 0.0, "clear": 1.0, "turned": -1.0}
-    judged = {name: judge(Measured(name, "share", numbers(shift, spread=0.0)), 5, 3) for name, shift in shifts.items()}
-    judged["short"] = judge(Measured("short", "share", numbers(9.0, 4)), 5, 3)
-    judged["none"] = judge(Measured("none", "share", {}), 5, 3)
-    assert judged["alike"].clearance == 0
-    for three in itertools.product(judged.values(), repeat=3):
+    comparisons = {
+        name: compare_with_claim(Measured(name, "share", numbers(shift, spread=0.0)), 5, 3) for name, shift in shifts.items()
+    }
+    comparisons["short"] = compare_with_claim(Measured("short", "share", numbers(9.0, 4)), 5, 3)
+    comparisons["none"] = compare_with_claim(Measured("none", "share", {}), 5, 3)
+    assert comparisons["alike"].clearance == 0
+    for three in itertools.product(comparisons.values(), repeat=3):
         claim = Claim(RULES[0], "mnist_svhn_text", "", 5, three, verdict(three), "")
         assert claim.decides.outcome == claim.verdict
         if claim.verdict == "undecided" and any(c.n < 5 for c in three):

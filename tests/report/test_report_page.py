@@ -90,9 +90,9 @@ def swept(tmp_path_factory):
             ledger.fail(trial, ERROR)
     states = {trial.id: ledger.state(trial) for trial in every}
     runs = {key: f"http://127.0.0.1:5000/#/experiments/1/runs/{key}" for t in every[:-1] for key in (t.id, t.cell.id)}
-    beside = report.Beside(tuple(failure_causes.find(every, states, ledger)), runs, "name: page  # <i id=evil>\n")
+    context = report.ReportContext(tuple(failure_causes.find(every, states, ledger)), runs, "name: page  # <i id=evil>\n")
     results, now = ledger.results_of(every), {key: state.status for key, state in states.items()}
-    paths = report.write(spec, results, now, {}, COMMAND, home / "report", beside=beside)
+    paths = report.write(spec, results, now, {}, COMMAND, home / "report", context=context)
     return spec, paths, paths.page.read_text()
 
 

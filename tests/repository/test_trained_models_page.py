@@ -36,7 +36,7 @@ def names(tmp_path_factory, dataset, data_folder, empty_mlflow_store):
     home, spec = tmp_path_factory.mktemp("page"), parse(RAW)
     (home / "data").symlink_to(data_folder)
     ledger = Ledger(home / "runs")
-    sweep_records.remember(spec, ledger.storage)
+    sweep_records.write(spec, ledger.storage)
     for trial in spec.trials:
         ledger.begin(trial)
     (trial,) = (trial for trial in spec.trials if (trial.config.beta, trial.seed) == (2.5, 0))

@@ -19,7 +19,7 @@ from orchestrator.execution.queue.job_queue import Queue
 from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
-from orchestrator.ledger.sweep_records import record
+from orchestrator.ledger.sweep_records import as_json
 from orchestrator.monitor.live_state import StorageWatch
 from orchestrator.monitor.progress import Progress
 from orchestrator.search import early_stopping, engine, outcomes
@@ -80,7 +80,7 @@ class Driver:
     def run(self, most=math.inf):
         """Run the search to its end, or until `most` trials have ended. Trials end in the order in which they were proposed."""
         waiting = list(self.search.start())
-        while len(self.trained) < most and (waiting or not self.search.over):
+        while len(self.trained) < most and (waiting or not self.search.is_over):
             waiting += self.search.next(self.failed, self.at_once)
             self.most_open = max(self.most_open, len({trial.cell.id for trial in waiting}))
             if waiting:
@@ -101,14 +101,14 @@ class Driver:
 @pytest.fixture
 def stops_at_once(monkeypatch):
     """The rule stops each cell at its first metrics. Returns the block of a search that stops cells early."""
-    rule = early_stopping.judge
+    rule = early_stopping.stopping_rule
 
-    def judge(spec, block):
+    def make_rule(spec, block):
         made = rule(spec, block)
         made.why_stop = lambda *arguments: "for the test"
         return made
 
-    monkeypatch.setattr(early_stopping, "judge", judge)
+    monkeypatch.setattr(early_stopping, "stopping_rule", make_rule)
     return {"rule": "dominated", "at": [0.5], "after": 2}
 
 
@@ -221,7 +221,7 @@ def test_a_stopped_cell_is_told_when_its_last_trial_has_stopped_and_one_that_end
         (trial,) = driver.study().trials
         assert trial.state == (TrialState.COMPLETE if ends else TrialState.PRUNED)
         assert (trial.values is None) != ends
-        assert driver.search.over
+        assert driver.search.is_over
         again = Driver(search(f"s{ends}", cells=1, early=stops_at_once), tmp_path).run()
         assert again.trained == []
 
@@ -237,7 +237,7 @@ def grid(storage, name="before", seeds=2, **base):
         ledger.begin(trial)
         ledger.record(result(trial.cell, trial.seed, usual(trial)))
     (storage / "sweeps" / name).mkdir(parents=True)
-    (storage / "sweeps" / name / "sweep.json").write_text(record(spec))
+    (storage / "sweeps" / name / "sweep.json").write_text(as_json(spec))
     return spec
 
 
@@ -398,7 +398,7 @@ def same(_):
 def cells_planned(spec, storage):
     """Returns how many cells the plan of a search counts as still to be proposed."""
     found = resolve(spec, storage)
-    return planning.make(found.wanted, Ledger(storage), spec=found).proposals.cells
+    return planning.make(found.wanted, Ledger(storage), spec=found).to_come.cells
 
 
 @pytest.mark.parametrize(
@@ -518,7 +518,7 @@ def test_a_cell_that_gets_a_further_seed_is_not_stopped(tmp_path, stops_at_once)
         driver.end(trial)
     assert Proposals(tmp_path, "s").stopped() == {}
     assert driver.search.next({}, 2) == []
-    assert driver.search.over
+    assert driver.search.is_over
 
 
 def test_a_search_does_not_wait_for_further_seeds_that_were_stopped(tmp_path, stops_at_once):
@@ -530,7 +530,7 @@ def test_a_search_does_not_wait_for_further_seeds_that_were_stopped(tmp_path, st
         assert not {trial.cell.id for trial in further} & set(driver.search._stopped)
         for trial in further:
             driver.end(trial)
-    assert driver.search.over
+    assert driver.search.is_over
 
 
 def test_a_stop_counts_if_storage_lists_it_late(tmp_path, monkeypatch, stops_at_once):
@@ -544,7 +544,7 @@ def test_a_stop_counts_if_storage_lists_it_late(tmp_path, monkeypatch, stops_at_
         for trial in trials:
             driver.search.on_trial_stopped(TrialStopped(trial.id, 5))
         assert driver.search.next({}, 1) == []
-        assert driver.search.over
+        assert driver.search.is_over
         assert [trial.state for trial in driver.study().trials] == [TrialState.PRUNED]
 
 
@@ -556,7 +556,7 @@ def test_a_search_does_not_wait_for_a_trial_that_was_reset_before_its_result_was
     driver.search.on_trial_ended(TrialEnded(one.id, "completed"))
     driver.search.on_trial_ended(TrialEnded(two.id, "completed"))
     assert driver.search.next({}, 1) == []
-    assert driver.search.over
+    assert driver.search.is_over
     assert Driver(search(cells=1), tmp_path).run().trained == [two]
 
 
@@ -582,7 +582,7 @@ def test_a_queue_asks_its_source_only_when_it_has_nothing_else(tmp_path):
     """The queue asks its source only when it has no waiting job, and is over when the source is."""
 
     class Source:
-        over, asked = False, 0
+        is_over, asked = False, 0
 
         def more(self, failed):
             self.asked += 1
@@ -591,6 +591,6 @@ def test_a_queue_asks_its_source_only_when_it_has_nothing_else(tmp_path):
     source = Source()
     queue = Queue([], Resources(), source=source)
     assert queue.next("a") is None
-    assert (source.asked, queue.over) == (1, False)
-    source.over = True
-    assert queue.over
+    assert (source.asked, queue.is_over) == (1, False)
+    source.is_over = True
+    assert queue.is_over

@@ -136,7 +136,7 @@ def run(raw, storage, fails=lambda trial: False):
                 train(ledger, trial)
                 found[trial.id] = ledger.result(trial)
         todo = search.next(failed, 1)
-    assert search.over
+    assert search.is_over
     return search
 
 

@@ -5,7 +5,7 @@ import pytest
 from mopoe_core.config.training_config import TrainingConfig
 from orchestrator.analysis.comparable_groups import front_groups
 from orchestrator.errors import SpecError
-from orchestrator.spec.comparison_key import MEANING, MeasuredWith, comparison_key, key_labels, measured_with
+from orchestrator.spec.comparison_key import KEY_FIELDS, MeasuredWith, comparison_key, key_labels, measured_with
 from orchestrator.spec.sweep_file import parse
 from tests.support.naming import naming
 from tests.support.searches import SPACE, raw
@@ -27,7 +27,7 @@ def key(fields, **changes):
 
 def test_every_field_of_a_configuration_is_of_the_meaning_or_of_the_training():
     """A new field has to be put into one of the two."""
-    assert sorted([*MEANING, *TRAINING]) == sorted(TrainingConfig.model_fields)
+    assert sorted([*KEY_FIELDS, *TRAINING]) == sorted(TrainingConfig.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_a_result_was_measured_with_is_in_its_provenance():
     assert measured_with(measured_with(whole).as_provenance()) == measured_with(whole)
 
 
-@pytest.mark.parametrize("field", [field for field in MEANING if field != "data_hash"])
+@pytest.mark.parametrize("field", [field for field in KEY_FIELDS if field != "data_hash"])
 def test_a_search_over_cells_that_cannot_be_compared_is_refused(field):
     """The message names the field and where it stands in the file."""
     values = {

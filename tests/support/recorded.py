@@ -21,7 +21,7 @@ from orchestrator.ledger.integrity import artifact_check
 from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals
-from orchestrator.ledger.training_progress import Noting
+from orchestrator.ledger.training_progress import ProgressWriter
 from orchestrator.spec.search_block import Early
 from orchestrator.spec.sweep_file import parse
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -129,10 +129,10 @@ def _note(store: Store) -> None:
     ledger.fail(failed, "ValueError: no")
     ledger.cancel(cancelled, 1)
     for trial in store.others:
-        Noting([trial], ledger)._write(trial, Epoch(1, 1000, {"train/seconds": 1.0}))
+        ProgressWriter([trial], ledger)._write(trial, Epoch(1, 1000, {"train/seconds": 1.0}))
     for spec in (store.spec, parse(OTHERS)):
-        sweep_records.remember(spec, ledger.storage)
-    stack_sizes.remember(ledger.storage, failed.config, Measured(2, {"2": 1.5}, 4, "slower", "a machine"))
+        sweep_records.write(spec, ledger.storage)
+    stack_sizes.write(ledger.storage, failed.config, Measured(2, {"2": 1.5}, 4, "slower", "a machine"))
 
 
 def _search(storage: AnyPath, trial: Trial) -> None:

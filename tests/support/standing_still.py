@@ -80,7 +80,7 @@ def work(home: Path, machine: str, stop: str = "") -> None:
     if stop == "checkpoint":
         stop_before(run, "write_bytes", 2)
     if stop == "result":
-        stop_before(records, "first", 2)  # after that of the attempt
+        stop_before(records, "create", 2)  # after that of the attempt
     if stop == "publish":
         stop_before(attempts, "publish", 1)
     print("ready", flush=True)

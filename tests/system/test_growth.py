@@ -100,7 +100,7 @@ WORK: dict[str, Callable[[SweepSpec, Sequence[TrialResult], Ledger], object]] = 
     "attainment": lambda spec, results, _: attainments(spec.objectives, spec.cells, spec.seed_list, results),
     "export": lambda spec, results, _: list(export.tidy(spec.trials, statuses(spec), results)),
     "failures": failing,
-    "plan": lambda spec, _, ledger: plan.make(spec.wanted, ledger, read=snapshot.read(spec, ledger).known),
+    "plan": lambda spec, _, ledger: plan.make(spec.wanted, ledger, read=snapshot.read(spec, ledger).reading),
     "status": lambda spec, _, ledger: Progress(StorageWatch(spec, ledger.storage).look()).view(),
     "what a report is made from": lambda spec, _, ledger: report_step.inputs(
         report_step.gather(snapshot.read(spec, ledger), ledger), Options("sweep")

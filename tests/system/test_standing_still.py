@@ -77,7 +77,7 @@ def test_a_worker_that_stood_still_harms_nothing_when_it_wakes(home, starts, whe
     assert (result.status, len(result.history)) == ("completed", 3)
     assert Digest.of_file(ledger.checkpoint(trial)) == result.checkpoint
     inspection.inspect(trial, ledger)
-    assert ledger.state(trial).lost == ""
+    assert ledger.state(trial).checkpoint_problem == ""
     assert len(ledger.samples(trial)) == len(result.samples) > 0
 
 

@@ -285,12 +285,12 @@ def test_a_long_sweep_is_run_as_several(tmp_path, monkeypatch):
         first = job_search.JobSearch(queue, worker_start)
         for key in ("a", "b"):
             assert first.suggest(key)["job"]
-            queue.rehearsed(key)
+            queue.rehearsal_passed(key)
         assert first.suggest("c") is None
         for key, trial in zip(("a", "b"), every, strict=False):
-            queue.ended(key, trial.id)
-            queue.done(key)
+            queue.trial_ended(key, trial.id)
+            queue.job_finished(key)
         assert first.suggest("c") == job_search.Searcher.FINISHED
         assert first.spent
-        assert not queue.over
+        assert not queue.is_over
         assert job_search.JobSearch(queue, worker_start).suggest("c")["job"]

@@ -23,7 +23,7 @@ class JsonLinesTracker:
     opened: bool = field(default=False, init=False)
 
     @property
-    def whole(self) -> str:
+    def complete_digest(self) -> str:
         """The digest in the file `whole`."""
         path = self.folder / "whole"
         return path.read_text() if path.exists() else ""
@@ -37,10 +37,10 @@ class JsonLinesTracker:
         self.folder.mkdir(exist_ok=True)
         for path in self.folder.glob("*.jsonl") if anew else ():
             path.unlink()
-        self.note_whole("")
+        self.set_complete_digest("")
         self.opened = True
 
-    def note_whole(self, digest: str) -> None:
+    def set_complete_digest(self, digest: str) -> None:
         """Write the digest."""
         (self.folder / "whole").write_text(digest)
 

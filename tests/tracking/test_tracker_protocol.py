@@ -161,4 +161,4 @@ def test_a_complete_tracker_is_not_opened_again(tracker, sweep):
     trackers = []
     connect = tracker.connect(sweep)
     close(sweep, Writer(lambda *rest: trackers.append(connect(*rest)) or trackers[-1], sweep.every, sweep.ledger))
-    assert [(one.opened, bool(one.whole)) for one in trackers] == [(False, True)]
+    assert [(one.opened, bool(one.complete_digest)) for one in trackers] == [(False, True)]

@@ -71,7 +71,7 @@ def _remarks(reference: str, root: str) -> tuple[Remark, ...]:
     return remarks.find(loaded.data, loaded.arrays, loaded.columns)
 
 
-def odd(reference: str) -> tuple[Remark, ...]:
+def remarks_on(reference: str) -> tuple[Remark, ...]:
     """Returns what is odd in a user's dataset and may still be intended. Raises DataError, in one line, if it is no dataset."""
     return _remarks(reference, str(_root.absolute()))
 

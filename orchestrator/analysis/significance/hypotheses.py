@@ -132,7 +132,7 @@ class Comparison:
         return OUTCOMES.index(self.outcome), not self.lacks_seeds, self.clearance
 
 
-def judge(measured: Measured, planned: int, among: int) -> Comparison:
+def compare_with_claim(measured: Measured, planned: int, among: int) -> Comparison:
     """Returns the comparison of a quantity with its claim. `planned` is the number of planned seeds.
 
     `among` is the number of comparisons that can contradict the claim.

@@ -46,7 +46,7 @@ from orchestrator.ledger.failure import Failure
 from orchestrator.ledger.leases.lease import Lease, LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
-from orchestrator.ledger.training_progress import Noting
+from orchestrator.ledger.training_progress import ProgressWriter
 from orchestrator.spec.trial import Trial
 
 Report = Callable[[Event], None]
@@ -176,11 +176,11 @@ class StackAttempt:
                     self._end(trial, "failed", Failure.of(error, trial.config.dataset))
 
     def _train(self, with_rehearsal: bool) -> None:
-        with Noting(self.trials, self.ledger) as noting:
+        with ProgressWriter(self.trials, self.ledger) as progress_writer:
             if with_rehearsal:
                 rehearse(self.trials, self.materials)
             self._start_training()
-            dataset, device, after_epoch = self.materials.dataset, self.materials.device, self._after_epoch(noting)
+            dataset, device, after_epoch = self.materials.dataset, self.materials.device, self._after_epoch(progress_writer)
             for trial, trained in train_stack(self.trials, self.checkpoints, dataset, device, after_epoch, self._halve):
                 self._finish(trial, trained)
 
@@ -193,7 +193,7 @@ class StackAttempt:
         if len(self.trials) > 1:
             self.ledger.note_stack(self.trials)
 
-    def _after_epoch(self, noting: Noting) -> Callable[[dict[str, Epoch]], None]:
+    def _after_epoch(self, progress_writer: ProgressWriter) -> Callable[[dict[str, Epoch]], None]:
         """Returns a function that takes the epochs that have just ended, by trial id; it is called after each epoch of the stack."""
         early = self.context.early_stopping
         by_id = {trial.id: trial for trial in self.trials}
@@ -201,7 +201,7 @@ class StackAttempt:
 
         def after(epochs: dict[str, Epoch]) -> None:
             self.report(EpochsEnded(epochs))
-            noting(epochs)
+            progress_writer(epochs)
             if metrics:
                 metrics.after(epochs)
             self.lease.check()
@@ -213,10 +213,10 @@ class StackAttempt:
         self.did_not_fit.append(size)
         self.report(StackHalved(size))
         storage, config = self.ledger.storage, self.trials[0].config
-        measured = stack_sizes.remembered(storage, config, devices.machine(self.context.threads, self.materials.device))
+        measured = stack_sizes.read(storage, config, devices.machine(self.context.threads, self.materials.device))
         if measured is not None:
             half = (size + 1) // 2
-            stack_sizes.remember(storage, config, replace(measured, size=min(measured.size, half), limit="memory"))
+            stack_sizes.write(storage, config, replace(measured, size=min(measured.size, half), limit="memory"))
 
     def _finish(self, trial: Trial, trained: Trained) -> None:
         """Evaluate a trial and record its result. An error fails this trial alone; the others of its stack go on."""

@@ -64,13 +64,13 @@ def measure_stack_size(config: dict[str, Any], most: int, context: WorkerContext
     settings = TrainingConfig.model_validate(config)
     device = devices.use(context.threads, context.gpu)
     machine = devices.machine(context.threads, device)
-    stored = stack_sizes.remembered(context.storage, settings, machine)
+    stored = stack_sizes.read(context.storage, settings, machine)
     if stored is not None and stored.answers(most):
         return stored
     fastest = throughput.measure(settings, most, dataset(settings.data_key, context), device)
     gain = {str(size): value for size, value in fastest.gain.items()}
     measured = Measured(fastest.size, gain, most, fastest.limit, machine)
-    stack_sizes.remember(context.storage, settings, measured)
+    stack_sizes.write(context.storage, settings, measured)
     return measured
 
 

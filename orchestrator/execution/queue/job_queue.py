@@ -45,7 +45,7 @@ class _Running:
     """Trials that another sweep trains."""
     raised: set[str] = field(default_factory=set)
     """Trials that have raised an error while the others went on."""
-    hopeless: set[str] = field(default_factory=set)
+    certain_to_fail: set[str] = field(default_factory=set)
     """Trials for which another attempt would raise the same error."""
 
 
@@ -56,22 +56,22 @@ class JobSource(Protocol):
         """Returns jobs to add now; none if the queue has to ask again later. `failed` has the reason for each trial that was given up."""
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether there will be no more jobs."""
 
 
 class Queue:
     """Decides which job is next. Each time a job is handed out, it gets a key of its own.
 
-    `held` returns whether another sweep trains a trial; `lost` returns the nodes that are gone; `pause` returns the seconds to wait after
-    a number of failed tries.
+    `is_held_elsewhere` returns whether another sweep trains a trial; `lost` returns the nodes that are gone; `pause` returns the seconds
+    to wait after a number of failed tries.
     """
 
     def __init__(
         self,
         jobs: Sequence[Job],
         resources: Resources,
-        held: Callable[[str], bool] = lambda trial_id: False,
+        is_held_elsewhere: Callable[[str], bool] = lambda trial_id: False,
         lost: Callable[[], set[str]] = set,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[int], float] | None = None,
@@ -81,7 +81,7 @@ class Queue:
         self._waiting = [_Waiting(job, job.ids) for job in jobs]
         self._running: dict[str, _Running] = {}
         self._at_once, self._retries = resources.at_once, resources.retries
-        self._held, self._clock, self._pause = held, clock, pause or _pause
+        self._is_held_elsewhere, self._clock, self._pause = is_held_elsewhere, clock, pause or _pause
         self._tries: Counter[str] = Counter()
         self._lost_nodes: LostNodeRule[_Running] = LostNodeRule(lost, clock)
         self.failed: dict[str, str] = {}
@@ -90,16 +90,16 @@ class Queue:
         """Why nothing more is handed out; empty while jobs are handed out."""
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether nothing runs and nothing will be handed out any more."""
         if self._running:
             return False
-        source_has_more = self._source is not None and not self._source.over
+        source_has_more = self._source is not None and not self._source.is_over
         has_more = bool(self._waiting) or self._lost_nodes.holds_back or source_has_more
         return bool(self.stopped) or not has_more
 
     @property
-    def in_hand(self) -> bool:
+    def has_running_jobs(self) -> bool:
         """Whether a worker has a job."""
         return bool(self._running)
 
@@ -132,7 +132,7 @@ class Queue:
         for place, waiting in enumerate(self._waiting):
             if waiting.not_before > now or (rehearsing and not waiting.job.rehearse):
                 continue
-            if waiting.elsewhere and all(map(self._held, waiting.ids)):
+            if waiting.elsewhere and all(map(self._is_held_elsewhere, waiting.ids)):
                 waiting.not_before = now + ELSEWHERE_PAUSE
                 continue
             del self._waiting[place]
@@ -146,17 +146,17 @@ class Queue:
         is_waiting = any(waiting.job.rehearse for waiting in self._waiting)
         return is_waiting or any(running.job.rehearse and not running.rehearsed for running in self._running.values())
 
-    def rehearsed(self, key: str) -> None:
+    def rehearsal_passed(self, key: str) -> None:
         """A job has passed its rehearsal, if it had one, and trains."""
         if key in self._running:
             self._running[key].rehearsed = True
 
-    def ended(self, key: str, trial_id: str) -> None:
+    def trial_ended(self, key: str, trial_id: str) -> None:
         """A trial has completed or diverged, or a search has stopped it."""
         if key in self._running:
             self._running[key].unfinished.discard(trial_id)
 
-    def busy(self, key: str, trial_ids: Iterable[str]) -> None:
+    def trials_busy(self, key: str, trial_ids: Iterable[str]) -> None:
         """Other sweeps train these trials: they are queued again until that has ended. A job of only such trials needs no rehearsal."""
         if key in self._running:
             running = self._running[key]
@@ -164,20 +164,20 @@ class Queue:
             running.unfinished -= running.busy
             running.rehearsed = running.rehearsed or not running.unfinished
 
-    def raised(self, key: str, trial_id: str, fails_again: bool = False) -> None:
+    def trial_raised(self, key: str, trial_id: str, fails_again: bool = False) -> None:
         """One trial of a job has raised an error; the others go on. `fails_again` is whether another attempt would raise it again."""
         if key in self._running:
             running = self._running[key]
             running.raised.add(trial_id)
             running.unfinished.discard(trial_id)
             if fails_again:
-                running.hopeless.add(trial_id)
+                running.certain_to_fail.add(trial_id)
 
     def stop(self, why: str) -> None:
         """Hand out nothing more."""
         self.stopped = self.stopped or why
 
-    def done(self, key: str, error: str = "") -> None:
+    def job_finished(self, key: str, error: str = "") -> None:
         """A worker has finished a job; `error` is the last error of trials that raised one."""
         running = self._running.pop(key, None)
         if running is None:
@@ -186,7 +186,7 @@ class Queue:
         if running.raised and not self.stopped:
             self._try_again(running, running.raised, error)
 
-    def broke(self, key: str, error: str, node: str = "", fails_again: bool = False) -> None:
+    def job_failed(self, key: str, error: str, node: str = "", fails_again: bool = False) -> None:
         """A job has ended with an error. `node` is the node of its process if the process died. `fails_again` is whether another attempt
         would end with the same error.
         """
@@ -196,7 +196,7 @@ class Queue:
         self._put_off(running)
         trial_ids = running.unfinished | running.raised
         if fails_again:
-            running.hopeless |= running.unfinished
+            running.certain_to_fail |= running.unfinished
         if trial_ids:
             self._try_again(running, trial_ids, error, node)
 
@@ -219,7 +219,7 @@ class Queue:
 
         A trial of a stack gets one more try alone. If a worker died on `node`, the verdict on the node comes before any trial fails.
         """
-        self._charge(trial_ids, running.hopeless)
+        self._charge(trial_ids, running.certain_to_fail)
         again = {trial_id for trial_id in trial_ids if self._tries[trial_id] <= self._retries}
         out_of_tries = frozenset(trial_ids - again)
         if again:
@@ -233,10 +233,10 @@ class Queue:
         else:
             self._fail(running, out_of_tries, error)
 
-    def _charge(self, trial_ids: set[str], hopeless: set[str]) -> None:
-        """Count a failed try for each trial; a hopeless one has no tries left then."""
+    def _charge(self, trial_ids: set[str], certain_to_fail: set[str]) -> None:
+        """Count a failed try for each trial; one that is certain to fail has no tries left then."""
         self._tries.update(trial_ids)
-        for trial_id in trial_ids & hopeless:
+        for trial_id in trial_ids & certain_to_fail:
             self._tries[trial_id] = max(self._tries[trial_id], self._retries + 1)
 
     def _fail(self, running: _Running, trial_ids: frozenset[str], error: str) -> None:

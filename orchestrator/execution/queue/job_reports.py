@@ -34,24 +34,24 @@ class JobReports(Observer):
 
     def on_trials_begun(self, event: TrialsBegun) -> None:
         """The job has passed its rehearsal."""
-        self._queue.rehearsed(self._key)
+        self._queue.rehearsal_passed(self._key)
 
     def on_trial_ended(self, event: TrialEnded) -> None:
         """The trial needs no further attempt."""
-        self._queue.ended(self._key, event.trial_id)
+        self._queue.trial_ended(self._key, event.trial_id)
 
     def on_trial_stopped(self, event: TrialStopped) -> None:
         """The trial needs no further attempt."""
-        self._queue.ended(self._key, event.trial_id)
+        self._queue.trial_ended(self._key, event.trial_id)
 
     def on_trials_busy_elsewhere(self, event: TrialsBusyElsewhere) -> None:
         """The trials are queued again."""
-        self._queue.busy(self._key, event.trial_ids)
+        self._queue.trials_busy(self._key, event.trial_ids)
 
     def on_trial_raised(self, event: TrialRaised) -> None:
         """The trial is tried again when the others of its stack have ended, unless it would raise the same error."""
         self.error = event.error
-        self._queue.raised(self._key, event.trial_id, event.fails_again)
+        self._queue.trial_raised(self._key, event.trial_id, event.fails_again)
         kind = TrialFailed if event.fails_again and len(self._job.ids) == 1 else TrialRetried
         self._observer.notify(kind(event.trial_id, last_line(event.error)))
 
@@ -59,15 +59,15 @@ class JobReports(Observer):
         """Nothing more is handed out."""
         self._queue.stop(event.error)
 
-    def job_ended(self) -> None:
+    def job_finished(self) -> None:
         """The attempt has finished without an error of the whole job."""
-        self._queue.done(self._key, self.error)
+        self._queue.job_finished(self._key, self.error)
 
-    def job_broke(self, error: str, node: str = "", fails_again: bool = False) -> None:
+    def job_failed(self, error: str, node: str = "", fails_again: bool = False) -> None:
         """The attempt has ended with an error. `node` is the node of its process if the process died. `fails_again` is whether another
         attempt would end with the same error.
         """
-        self._queue.broke(self._key, error, node, fails_again)
+        self._queue.job_failed(self._key, error, node, fails_again)
         for trial_id in self._job.ids:
             kind = TrialFailed if trial_id in self._queue.failed else TrialRetried
             self._observer.notify(kind(trial_id, last_line(error)))

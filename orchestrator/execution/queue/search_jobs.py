@@ -20,7 +20,7 @@ class Proposer(Protocol):
         """
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether there will be no more trials."""
 
     @property
@@ -39,9 +39,9 @@ class SearchJobs:
         self._jobs_a_cell = 1
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether there will be no more jobs."""
-        return self._search.over
+        return self._search.is_over
 
     def first(self, trials: Sequence[Trial]) -> list[Job]:
         """Returns the first jobs of a sweep. Only the first one rehearses: if a later cell fails, the others may still succeed."""

@@ -46,7 +46,7 @@ class MessageCallback(tune.Callback):
         elif isinstance(message, Event):
             self._reports_of(trial).notify(message)
         elif isinstance(message, JobEnded) and trial.config["job"]:
-            self._reports_of(trial).job_ended()
+            self._reports_of(trial).job_finished()
             self._forget(key)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -55,9 +55,9 @@ class MessageCallback(tune.Callback):
             return
         raised = self._raised.get(trial.trial_id)
         if raised is None:
-            self._reports_of(trial).job_broke(DIED, self._nodes.get(trial.trial_id, ""))
+            self._reports_of(trial).job_failed(DIED, self._nodes.get(trial.trial_id, ""))
         else:
-            self._reports_of(trial).job_broke(raised.error, fails_again=raised.fails_again)
+            self._reports_of(trial).job_failed(raised.error, fails_again=raised.fails_again)
         self._forget(trial.trial_id)
 
     def _reports_of(self, trial: TuneTrial) -> JobReports:

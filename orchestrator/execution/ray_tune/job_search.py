@@ -60,7 +60,7 @@ class JobSearch(Searcher):
     @property
     def spent(self) -> bool:
         """Whether no further job will be handed out, and all jobs have ended."""
-        return self._queue.over or (self._jobs_left <= 0 and not self._queue.in_hand)
+        return self._queue.is_over or (self._jobs_left <= 0 and not self._queue.has_running_jobs)
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns nothing: Tune pickles its searcher for a restore that is never made."""

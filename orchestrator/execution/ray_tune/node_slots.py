@@ -20,7 +20,7 @@ Node = Mapping[str, float]
 """A node's resources by name."""
 
 
-def may_come() -> list[Node]:
+def autoscaler_workers() -> list[Node]:
     """Returns the worker nodes that an autoscaler may run at once, of the node types whose resources are in the cluster's file.
 
     Empty if Ray is local, and for the user's own machines, which join by themselves. The file is read because Ray does not give the
@@ -35,10 +35,10 @@ def may_come() -> list[Node]:
     return nodes[: config["max_workers"]]
 
 
-def in_the_end(nodes: Sequence[Node]) -> list[Node]:
+def largest_cluster(nodes: Sequence[Node]) -> list[Node]:
     """Returns the most nodes that the cluster may have: `nodes`, or its head with the workers that an autoscaler may start."""
     heads = [node for node in nodes if "node:__internal_head__" in node]
-    return max([*nodes], [*heads, *may_come()], key=len)
+    return max([*nodes], [*heads, *autoscaler_workers()], key=len)
 
 
 def gpus(resources: Resources, nodes: Sequence[Node]) -> float:

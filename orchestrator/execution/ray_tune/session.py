@@ -83,7 +83,7 @@ def nodes() -> list[node_slots.Node]:
     deadline = time.monotonic() + LONGEST_JOIN
     while True:
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        has_workers = any(node.get("CPU", 0) for node in (*alive, *node_slots.may_come()))
+        has_workers = any(node.get("CPU", 0) for node in (*alive, *node_slots.autoscaler_workers()))
         if has_workers or "RAY_ADDRESS" not in os.environ or time.monotonic() > deadline:
             return alive
         time.sleep(1)

@@ -26,7 +26,7 @@ def run_queue(
     queue: Queue, workers: int, observer: Observer, context: WorkerContext, resources: Resources, scratch_folder: str
 ) -> None:
     """Run the queue's jobs, by one Tuner after another, until the queue is over or the user interrupts."""
-    while not queue.over:
+    while not queue.is_over:
         with WorkerStart(context.storage, workers) as worker_start:
             job_search = JobSearch(queue, worker_start)
             _tune(job_search, MessageCallback(queue, worker_start, observer), context, resources, scratch_folder)

@@ -26,10 +26,10 @@ def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outco
         from orchestrator.execution.ray_tune import tune_jobs  # torch, which a thread has imported while Ray started
 
         nodes = session.nodes()
-        context = work.context(node_slots.gpus(resources, node_slots.in_the_end(nodes)), search)
+        context = work.context(node_slots.gpus(resources, node_slots.largest_cluster(nodes)), search)
         prepare(work.todo, observer, partial(tune_jobs.train_classifiers, context))
         nodes = session.nodes()  # asked again: more nodes may have joined while data were prepared
-        slots = node_slots.slots(resources, context.gpu, node_slots.in_the_end(nodes))
+        slots = node_slots.slots(resources, context.gpu, node_slots.largest_cluster(nodes))
         sizes = tune_jobs.stack_sizes(context, resources, observer).choose(work.todo, work.every, slots if search is None else 1)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # else Tune starts one worker at a time
         queue = work.queue(sizes, slots, search, session.lost_nodes(observer))

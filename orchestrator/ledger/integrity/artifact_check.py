@@ -13,7 +13,7 @@ from orchestrator.ledger.records import Identity
 from orchestrator.ledger.result import TrialResult
 
 
-def lost(folder: AnyPath, trial_id: str, named: Digest, size: int | None) -> str:
+def checkpoint_problem(folder: AnyPath, trial_id: str, named: Digest, size: int | None) -> str:
     """Returns what is wrong with a checkpoint, judged by its size alone; empty if nothing is.
 
     `named` is the checkpoint that the result names. `size` is the size on storage in bytes, None if there is no checkpoint.
@@ -34,7 +34,7 @@ def check_checkpoint(folder: AnyPath, path: AnyPath, result: TrialResult) -> boo
     named, size = result.checkpoint, size_if_there(path)
     if named is None:
         return size is not None
-    problem = lost(folder, result.trial.id, named, size)
+    problem = checkpoint_problem(folder, result.trial.id, named, size)
     if not problem and size is not None:
         problem = difference(named, Digest.of_file(path))
     if problem:

@@ -10,12 +10,12 @@ from orchestrator.ledger.leases.holder import Holder, surely_lives
 from orchestrator.ledger.records import Identity
 
 
-def held_by(storage: AnyPath, folder: AnyPath, but: str = "") -> Holder | None:
+def holder_or_clear_claims(storage: AnyPath, folder: AnyPath, excluded_token: str = "") -> Holder | None:
     """Returns who holds the trial or sweep with this folder; None if nobody does, and then removes the claims of dead processes.
 
-    The claim of the token `but` is ignored.
+    The claim of the token `excluded_token` is neither read nor removed.
     """
-    claims = [path for path in _claims_on(storage, folder) if path.stem != but]
+    claims = [path for path in _claims_on(storage, folder) if path.stem != excluded_token]
     for claim in claims:
         holder = _holder_of(claim)
         if not heartbeat.watcher(storage).is_dead(holder):
@@ -25,7 +25,7 @@ def held_by(storage: AnyPath, folder: AnyPath, but: str = "") -> Holder | None:
     return None
 
 
-def living(storage: AnyPath, folder: AnyPath) -> Holder | None:
+def apparent_holder(storage: AnyPath, folder: AnyPath) -> Holder | None:
     """Returns who seems to hold the trial or sweep with this folder, from a single reading; None if nobody does. Removes nothing."""
     holders = map(_holder_of, _claims_on(storage, folder))
     return next((holder for holder in holders if not heartbeat.watcher(storage).seems_dead(holder)), None)

@@ -27,13 +27,13 @@ from mopoe_core.storage.whole_files import write_text
 from orchestrator.ledger import records
 from orchestrator.ledger.layout import Layout
 from orchestrator.ledger.leases import heartbeat
-from orchestrator.ledger.leases.claims import held_by, identity_of
+from orchestrator.ledger.leases.claims import holder_or_clear_claims, identity_of
 from orchestrator.ledger.leases.holder import Holder, surely_lives
 
 LATENESS = 1.0
 """Seconds that a claimer waits beyond `stale_seconds`."""
 MOST_COLLISIONS = 5
-"""How often `claim_patiently` must find a holder alive on this machine before it gives up.
+"""How often `claim_or_wait` must find a holder alive on this machine before it gives up.
 
 Two processes that start at once may each see the other's claim and withdraw, so that one collision proves nothing.
 """
@@ -75,36 +75,36 @@ class Lease:
         """Claim the trial or sweep with this folder. Returns None on success, else the present holder, and then changes nothing."""
         claim = self._path_of_claim(folder)
         records.write(claim, identity_of(claim), asdict(self.holder))
-        if (holder := held_by(self.storage, folder, but=self.holder.token)) is not None:
+        if (holder := holder_or_clear_claims(self.storage, folder, excluded_token=self.holder.token)) is not None:
             claim.unlink(missing_ok=True)
             return holder
         self._claims.append(claim)
         return None
 
-    def let_go(self, folder: AnyPath) -> None:
+    def release(self, folder: AnyPath) -> None:
         """Give up the trial or sweep with this folder."""
         claim = self._path_of_claim(folder)
         claim.unlink(missing_ok=True)
         self._claims = [path for path in self._claims if path != claim]
 
-    def claim_patiently(self, folder: AnyPath, tell: Callable[[Holder], None] = lambda holder: None) -> Holder | None:
+    def claim_or_wait(self, folder: AnyPath, on_wait: Callable[[Holder], None] = lambda holder: None) -> Holder | None:
         """Claim as `claim` does, but watch the holder's heartbeat for up to `stale_seconds` if it may be dead.
 
-        `tell` is called once, with the holder whose heartbeat is watched.
+        `on_wait` is called once, with the holder whose heartbeat is watched.
         """
         deadline = heartbeat.now() + heartbeat.stale_seconds(self.storage) + LATENESS
         first_beats: dict[str, str] = {}
         collisions = 0
-        has_told = False
+        has_waited = False
         while (holder := self.claim(folder)) is not None:
             beat = heartbeat.beat_of(self.storage, holder) or ""
             has_beaten = first_beats.setdefault(holder.token, beat) != beat
             collisions += surely_lives(holder)
             if has_beaten or collisions > MOST_COLLISIONS or heartbeat.now() > deadline:
                 return holder
-            if not has_told and not collisions:
-                tell(holder)
-                has_told = True
+            if not has_waited and not collisions:
+                on_wait(holder)
+                has_waited = True
             heartbeat.sleep(random.uniform(0.2, 0.6))
         return None
 

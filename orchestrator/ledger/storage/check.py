@@ -15,7 +15,7 @@ from orchestrator.ledger.layout import Layout
 CONTENT = "written to see what this storage does\n" * 100
 
 
-def what_is_wrong(storage: AnyPath) -> str:
+def broken_guarantee(storage: AnyPath) -> str:
     """Returns the guarantee that storage breaks; empty if it breaks none. Raises OSError if storage cannot be written at all."""
     layout = Layout(storage)
     earlier, probe = layout.probe(uuid.uuid4().hex), layout.probe(uuid.uuid4().hex)
@@ -51,7 +51,7 @@ def _is_listed(layout: Layout, probe: AnyPath) -> bool:
     return probe.name in [path.name for path in layout.probes()]
 
 
-def remark(storage: AnyPath) -> str:
+def exclusive_create_warning(storage: AnyPath) -> str:
     """Returns a warning if this storage has no exclusive create; else an empty text."""
     if isinstance(storage, RemotePath) and not storage.is_exclusive:
         return (

@@ -31,7 +31,7 @@ class StorageIdentity:
     """For a copy that got a new id: the id of its original; else empty."""
 
 
-def known(storage: AnyPath) -> StorageIdentity | None:
+def read_identity(storage: AnyPath) -> StorageIdentity | None:
     """Returns the identity in storage.json; None if no driver has written it yet. Raises DamagedError if it was cut or changed."""
     path = Layout(storage).identity
     if not path.exists():
@@ -47,7 +47,7 @@ def known(storage: AnyPath) -> StorageIdentity | None:
 
 def current(storage: AnyPath) -> StorageIdentity | None:
     """Returns the identity that storage has at its present place; None if no driver has written one yet. Writes nothing."""
-    identity, place = known(storage), _place(storage)
+    identity, place = read_identity(storage), _place(storage)
     if identity is None or identity.place == place:
         return identity
     if _is_copy(identity, storage):
@@ -70,8 +70,8 @@ def identify(storage: AnyPath) -> StorageIdentity:
     if identity is None:
         new = StorageIdentity(_new_id(storage), _place(storage))
         _make(storage, new)
-        return known(storage) or new  # another driver may have been faster
-    if identity != known(storage):
+        return read_identity(storage) or new  # another driver may have been faster
+    if identity != read_identity(storage):
         records.write(Layout(storage).identity, RECORD, asdict(identity))
     return identity
 
@@ -95,7 +95,7 @@ def _new_id(storage: AnyPath) -> str:
 
 def _make(storage: AnyPath, identity: StorageIdentity) -> None:
     """Write storage.json, unless another driver has just written it. On an object store all drivers write the same id."""
-    write = records.write if isinstance(storage, RemotePath) else records.first
+    write = records.write if isinstance(storage, RemotePath) else records.create
     write(Layout(storage).identity, RECORD, asdict(identity))
 
 
@@ -105,7 +105,7 @@ def _is_copy(identity: StorageIdentity, storage: AnyPath) -> bool:
         return False
     recorded_folder = Path(identity.place)
     with suppress(OSError, DamagedError):
-        recorded = known(recorded_folder)
+        recorded = read_identity(recorded_folder)
         return recorded is not None and recorded.id == identity.id and not _is_same_folder(recorded_folder, storage)
     return False
 

@@ -115,7 +115,7 @@ def _entries(storage: AnyPath) -> Iterator[tuple[Parts, AnyPath, float | None]]:
     """Yields the files below storage and the folders that are being written, each with the time of its last change."""
     if isinstance(storage, RemotePath):
         prefix = f"{storage.path}/" if storage.path else ""
-        for path, modified_at in storage.below():
+        for path, modified_at in storage.files_below():
             yield tuple(path.path.removeprefix(prefix).split("/")), path, modified_at
         return
     yield from _local_entries(LocalPath(storage), ())

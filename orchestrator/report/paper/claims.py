@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis.model_groups import ModelGroup
-from orchestrator.analysis.significance.hypotheses import DECIDES, Comparison, judge, verdict
+from orchestrator.analysis.significance.hypotheses import DECIDES, Comparison, compare_with_claim, verdict
 from orchestrator.report.paper.claim_measurements import Measurement
 from orchestrator.report.paper.claim_rules import RULES, Rule
 
@@ -65,7 +65,7 @@ def check(rule: Rule, group: ModelGroup) -> Claim:
     measurement = rule.measure(group)
     deciding = sum(measured.role == DECIDES for measured in measurement.measured)
     counting_first = sorted(measurement.measured, key=lambda measured: not measured.counts)
-    comparisons = tuple(judge(measured, len(group.seeds), deciding) for measured in counting_first)
+    comparisons = tuple(compare_with_claim(measured, len(group.seeds), deciding) for measured in counting_first)
     return Claim(
         rule=rule,
         dataset=group.config.dataset,

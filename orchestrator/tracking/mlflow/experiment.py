@@ -32,9 +32,9 @@ class Experiment:
         self._identity, self._owner, self._show_progress = identity, owner, show_progress
         self.is_new = False
         """Whether this object made the experiment, so that it has no runs."""
-        self.whole = ""
-        """The last digest given to `note_whole`, if it is still valid; else empty."""
-        self._whole_tag = f"projected.{identity.id}"
+        self.complete_digest = ""
+        """The last digest given to `set_complete_digest`, if it is still valid; else empty."""
+        self._complete_tag = f"projected.{identity.id}"
         self.id = self._find_or_make(owner.sweep)
 
     def _find_or_make(self, name: str) -> str:
@@ -49,7 +49,7 @@ class Experiment:
                 if experiment is None:
                     raise
         if experiment.lifecycle_stage == "active":
-            self.whole = "" if has_moved else experiment.tags.get(self._whole_tag, "")
+            self.complete_digest = "" if has_moved else experiment.tags.get(self._complete_tag, "")
         else:
             self._restore(experiment)
         return str(experiment.experiment_id)
@@ -77,10 +77,10 @@ class Experiment:
         """Move final metrics of trials that an earlier version wrote to step 0, so that they are bars. Only in a SQLite store."""
         earlier_form.make_bars(self._uri, self._identity.id, metrics)
 
-    def note_whole(self, digest: str) -> None:
+    def set_complete_digest(self, digest: str) -> None:
         """Store a digest with the experiment, which says that all runs of this storage are complete; an empty one removes it."""
-        self._client.set_experiment_tag(self.id, self._whole_tag, digest)
-        self.whole = digest
+        self._client.set_experiment_tag(self.id, self._complete_tag, digest)
+        self.complete_digest = digest
 
     def runs(self, only: str = "") -> Iterator[StoredRun]:
         """Yields the storage's runs: all, or those that match a filter of MLflow."""

@@ -70,9 +70,9 @@ class MlflowTracker:
         self.opened = self._experiment.is_new
 
     @property
-    def whole(self) -> str:
-        """The last digest given to `note_whole`, if nothing was written since; else empty."""
-        return self._experiment.whole
+    def complete_digest(self) -> str:
+        """The last digest given to `set_complete_digest`, if nothing was written since; else empty."""
+        return self._experiment.complete_digest
 
     def reachable(self) -> bool:
         """Returns whether the store answers."""
@@ -84,8 +84,8 @@ class MlflowTracker:
 
     def open(self, anew: bool) -> None:
         """Look up the existing runs; with `anew`, mark them as deleted."""
-        if self.whole:
-            self.note_whole("")
+        if self.complete_digest:
+            self.set_complete_digest("")
         if anew:
             self._experiment.delete([run.info.run_id for run in self._experiment.runs()])
         else:
@@ -94,9 +94,9 @@ class MlflowTracker:
             self._experiment.make_bars(self._metrics())
         self.opened = True
 
-    def note_whole(self, digest: str) -> None:
+    def set_complete_digest(self, digest: str) -> None:
         """Store with the experiment that all its runs are complete."""
-        self._experiment.note_whole(digest)
+        self._experiment.set_complete_digest(digest)
 
     def begin(self, trial: Trial) -> None:
         """Set the trial's run to RUNNING."""

@@ -26,7 +26,7 @@ def test_every_field_has_decided_its_roles(field):
     role = role_of(field, TrainingConfig.model_fields[field].metadata)
     shape = json.loads(TrainingConfig(dataset="mnist_svhn_text", model="mopoe").shape)
     assert (field in shape) == (Role.STACKABLE not in role)
-    assert Role.STACKABLE not in role or Role.SPEEDLESS not in role
+    assert Role.STACKABLE not in role or Role.NO_EFFECT_ON_SPEED not in role
 
 
 def test_a_field_without_a_role_or_with_two_is_refused():

@@ -34,12 +34,12 @@ def dataset(vectors=SOUND, **changes):
 
 
 @pytest.fixture
-def odd(card_of):
+def remarks_on(card_of):
     """Returns the remarks on a dataset."""
 
     def found(made):
         card_of(made)
-        return user_data.odd(HERE)
+        return user_data.remarks_on(HERE)
 
     return found
 
@@ -60,10 +60,10 @@ ROWS = {
 
 
 @pytest.mark.parametrize("case", ROWS)
-def test_a_column_that_is_odd_is_named(odd, case):
+def test_a_column_that_is_odd_is_named(remarks_on, case):
     """A remark has kind and index. Its line has the modality, all indices, and the advice to standardise if that helps."""
     columns, expected = ROWS[case]
-    remarks = odd(dataset(with_columns(**columns)))
+    remarks = remarks_on(dataset(with_columns(**columns)))
     assert {remark.kind: remark.columns for remark in remarks} == expected
     for remark in remarks:
         assert remark.modality == "vec"
@@ -73,21 +73,21 @@ def test_a_column_that_is_odd_is_named(odd, case):
         assert ("(x - train.mean(0)) / train.std(0)" in remark.text) == (remark.kind in ("scale", "counts"))
 
 
-def test_the_worst_columns_numbers_are_said(odd):
+def test_the_worst_columns_numbers_are_said(remarks_on):
     """The line has mean and standard deviation as numpy computes them, and the names of a data frame's columns."""
     vectors = with_columns(c2=SOUND[:, :, 2] * 1e4 + 5e5)
     frames = [pd.DataFrame(split, columns=["age", "height", "income", "weight"]) for split in vectors]
-    (remark,) = odd(dataset(frames))
+    (remark,) = remarks_on(dataset(frames))
     assert "'income'" in remark.text
     assert f"{vectors[0, :, 2].mean():.4g}" in remark.text
     assert f"{vectors[0, :, 2].std():.4g}" in remark.text
 
 
-def test_sound_data_are_not_remarked_upon(odd):
+def test_sound_data_are_not_remarked_upon(remarks_on):
     """Sound data are standardised vectors, probabilities with a Bernoulli likelihood, and the example in the repository."""
-    assert odd(dataset()) == ()
-    assert odd(dataset(with_columns(c0=(SOUND[:, :, 0] > 2) * 1.0).clip(0, 1), likelihood="bernoulli")) == ()
-    assert user_data.odd("examples/tabular.py:tumours") == ()
+    assert remarks_on(dataset()) == ()
+    assert remarks_on(dataset(with_columns(c0=(SOUND[:, :, 0] > 2) * 1.0).clip(0, 1), likelihood="bernoulli")) == ()
+    assert user_data.remarks_on("examples/tabular.py:tumours") == ()
 
 
 SECONDS = 1.7e9 + np.arange(COUNT) / 3
@@ -100,27 +100,27 @@ TIMES = {
 
 
 @pytest.mark.parametrize("case", TIMES)
-def test_values_that_float32_cannot_tell_apart_are_counted(odd, case):
+def test_values_that_float32_cannot_tell_apart_are_counted(remarks_on, case):
     """The line has the number of distinct values before and after rounding, as numpy counts them."""
     times, left, before = TIMES[case]
     assert (len(np.unique(times.astype(np.float32))), len(np.unique(times))) == (left, before)
     vectors = np.stack([times, times], 1)
-    remark_of_kind = {remark.kind: remark for remark in odd(dataset((vectors, vectors)))}
+    remark_of_kind = {remark.kind: remark for remark in remarks_on(dataset((vectors, vectors)))}
     assert remark_of_kind["precision"].columns == (0, 1)
     assert not unnamed(remark_of_kind["precision"].text, left, before, 0)
 
 
-def test_columns_that_float32_tells_apart_are_not_called_imprecise(odd):
+def test_columns_that_float32_tells_apart_are_not_called_imprecise(remarks_on):
     """Such columns are a year in days, numbers of many digits about zero, and float32 itself."""
     for column in (20_000 + np.arange(COUNT) / 3, SOUND[0, :, 0] * 1e9, SECONDS.astype(np.float32)):
-        assert "precision" not in {remark.kind for remark in odd(dataset(with_columns(c0=column)))}
+        assert "precision" not in {remark.kind for remark in remarks_on(dataset(with_columns(c0=column)))}
 
 
-def test_another_scale_in_test_is_named(odd):
+def test_another_scale_in_test_is_named(remarks_on):
     """If the test set is not scaled, the line has the column and the numbers of both splits."""
     test = SOUND.copy()
     test[1, :, 2] = test[1, :, 2] * 3 + 50
-    (remark,) = odd(dataset(test))
+    (remark,) = remarks_on(dataset(test))
     assert (remark.kind, remark.columns) == ("shifted", (2,))
     assert f"{test[1, :, 2].mean():.4g}" in remark.text
 
@@ -145,9 +145,9 @@ LEVELS = np.resize(np.arange(256), (COUNT, 3, 4, 4))
     ],
     ids=["12 bits over 65535", "dark bytes", "dark in test", "width 1", "a black channel"],
 )
-def test_images_that_are_odd_are_named(odd, made, kind, columns, said):
+def test_images_that_are_odd_are_named(remarks_on, made, kind, columns, said):
     """The remark has kind and channel, and the line the number that is odd."""
-    (remark,) = odd(made)
+    (remark,) = remarks_on(made)
     assert (remark.kind, remark.modality, remark.columns) == (kind, "img", columns)
     assert said in remark.text
 
@@ -161,30 +161,30 @@ def test_images_that_are_odd_are_named(odd, made, kind, columns, said):
     ],
     ids=["one text", "spaces at the end", "spaces in front"],
 )
-def test_texts_that_are_odd_are_named(odd, words, kind, said):
+def test_texts_that_are_odd_are_named(remarks_on, words, kind, said):
     """Odd is a single text, and texts that become equal by padding. Spaces in front keep texts different."""
     texts = np.array([words[y] for y in Y])
     made = replace(dataset(), modalities=(dataset().modalities[1], OwnModality("txt", "text", texts, texts[::-1])))
-    remarks = [remark for remark in odd(made) if remark.kind != "repeated"]
+    remarks = [remark for remark in remarks_on(made) if remark.kind != "repeated"]
     assert [(remark.kind, remark.modality) for remark in remarks] == ([(kind, "txt")] if kind else [])
     assert all(said in remark.text for remark in remarks)
 
 
-def test_classes_that_test_lacks_are_named(odd):
+def test_classes_that_test_lacks_are_named(remarks_on):
     """The line has the number of such classes and their names."""
-    (remark,) = odd(replace(dataset(), test_labels=Y % 2))
+    (remark,) = remarks_on(replace(dataset(), test_labels=Y % 2))
     assert (remark.kind, remark.modality) == ("classes", "")
     assert not unnamed(remark.text, 1, "train_labels", 2)
 
 
-def test_test_examples_that_were_trained_on_are_counted(odd):
+def test_test_examples_that_were_trained_on_are_counted(remarks_on):
     """Examples count if they are equal in all modalities, but not if they are equal in one."""
     test = SOUND[1].copy()
     test[:7], test[7] = SOUND[0, 20:27], SOUND[0, 50]
     other = SOUND[1].copy()
     other[:7] = SOUND[0, 20:27]
     pair = (OwnModality("vec", "vector", SOUND[0], test), OwnModality("other", "vector", SOUND[0], other))
-    (remark,) = odd(OwnDataset(pair, Y, Y))
+    (remark,) = remarks_on(OwnDataset(pair, Y, Y))
     assert remark.kind == "repeated"
     assert not unnamed(remark.text, 7, 300, "test")
 

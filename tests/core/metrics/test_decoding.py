@@ -7,7 +7,7 @@ from torch import nn
 from mopoe_core.data.types import Modality
 from mopoe_core.metrics import decoding
 from mopoe_core.metrics.classifier_networks import RECIPES
-from mopoe_core.metrics.decoding import laid_out
+from mopoe_core.metrics.decoding import with_fast_decoders
 from mopoe_core.metrics.inference_layers import SubPixel, fast_network
 from mopoe_core.models.model import MultimodalVAE
 from tests.support.toys import config
@@ -57,7 +57,7 @@ def test_a_decoder_that_is_laid_out_decodes_the_same_and_the_models_own_stays_as
     z, layers = torch.randn(9, 20), str(model)
     with torch.no_grad():
         before = model.decode(z, KINDS[kind])
-        torch.testing.assert_close(laid_out(model, CPU).decode(z, KINDS[kind]), before, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(with_fast_decoders(model, CPU).decode(z, KINDS[kind]), before, rtol=1e-5, atol=1e-6)
         assert torch.equal(model.decode(z, KINDS[kind]), before)
     assert str(model) == layers
 

@@ -30,7 +30,7 @@ def test_a_probe_is_right_where_scikit_learns_is(digits, missing):
     means, labels = digits
     kept = ~torch.isin(labels, torch.tensor(missing, dtype=labels.dtype))
     fit_means, fit_labels = means[:, kept][:, :500], labels[kept][:500]
-    right = fit_probes(fit_means, fit_labels).judge(means, labels)
+    right = fit_probes(fit_means, fit_labels).correct_or_scores(means, labels)
     for ours, of_subset, fitted in zip(right, means, fit_means, strict=True):
         theirs = expected(fitted, fit_labels).predict(of_subset.numpy())
         assert (ours.numpy() == (theirs == labels.numpy())).all()
@@ -40,7 +40,7 @@ def test_a_probe_is_right_where_scikit_learns_is(digits, missing):
 def test_the_only_class_is_always_said(digits):
     """Where the examples have one class, it is what the probe says of everything."""
     means, labels = digits
-    right = fit_probes(means[:, :500], torch.full((500,), 4)).judge(means, labels)
+    right = fit_probes(means[:, :500], torch.full((500,), 4)).correct_or_scores(means, labels)
     assert (right == (labels == 4)).all()
 
 
@@ -49,7 +49,7 @@ def test_attributes_are_scored_as_by_scikit_learn(digits):
     means, labels = digits
     columns = [labels % 2, labels > 6, torch.ones_like(labels), torch.zeros_like(labels)]
     has = torch.stack([column.to(torch.uint8) for column in columns], -1)
-    scores = fit_probes(means[:, :500], has[:500]).judge(means, has)
+    scores = fit_probes(means[:, :500], has[:500]).correct_or_scores(means, has)
     assert scores.shape == (3, 1000, 4)
     for ours, of_subset in zip(scores, means, strict=True):
         for a in range(2):

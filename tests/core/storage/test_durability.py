@@ -100,7 +100,7 @@ def folder_moved(folder):
 def kept(folder):
     """Keeps a file that is replaced under another name."""
     for number in "12":
-        whole_files.keep(folder / "file", folder / "file.before")
+        whole_files.link_as(folder / "file", folder / "file.before")
         whole_files.write_bytes(folder / "file", number.encode())
 
 
@@ -128,14 +128,14 @@ def record_trial(ledger):
 
 def test_what_a_result_names_is_on_disk_before_the_result_is(disk, tmp_path, monkeypatch):
     """When `result.json` gets its name, the checkpoint and the pictures that it names are on disk."""
-    lost, first = [], records.first
+    lost, create = [], records.create
 
     def seen(path, *rest):
         if path.name == "result.json":
             lost.append(disk.names_lost(tmp_path))
-        return first(path, *rest)
+        return create(path, *rest)
 
-    monkeypatch.setattr(records, "first", seen)
+    monkeypatch.setattr(records, "create", seen)
     record_trial(Ledger(tmp_path / "runs"))
     assert lost == [set()]
 

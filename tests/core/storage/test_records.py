@@ -176,11 +176,11 @@ def test_a_recorded_sweep_is_that_of_its_folder(store, old):
     storage = store.ledger.storage
     if old:
         for spec in (store.spec, recorded.parse(recorded.OTHERS)):
-            (storage / "sweeps" / spec.name / "sweep.json").write_text(sweep_records.record(spec))
-    assert sweep_records.recorded(storage, "own").name == "own"
+            (storage / "sweeps" / spec.name / "sweep.json").write_text(sweep_records.as_json(spec))
+    assert sweep_records.read_sweep(storage, "own").name == "own"
     exchange(storage / "sweeps" / "own" / "sweep.json", storage / "sweeps" / "others" / "sweep.json")
     with pytest.raises(SpecError, match=r"sweep\.json"):
-        sweep_records.recorded(storage, "own")
+        sweep_records.read_sweep(storage, "own")
     with pytest.raises(SpecError, match=r"sweep\.json"):
         retention.surplus(store.spec, storage)
 
@@ -189,15 +189,15 @@ def test_a_remembered_stack_size_of_another_shape_is_measured_again(store):
     """Under another shape's name a size is not used. A file of an earlier version, plain JSON, is still read."""
     storage, config = store.ledger.storage, store.others[0].config
     (path,) = (storage / "stacks").glob("*.json")
-    known = stack_sizes.remembered(storage, config, "a machine")
+    known = stack_sizes.read(storage, config, "a machine")
     assert known.size == 2
     plain = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("record", "sha256")}
-    stack_sizes.remember(storage, config, replace(known, machine="another machine"))
+    stack_sizes.write(storage, config, replace(known, machine="another machine"))
     (other,) = set((storage / "stacks").glob("*.json")) - {path}
     path.replace(other)
-    assert stack_sizes.remembered(storage, config, "another machine") is None
+    assert stack_sizes.read(storage, config, "another machine") is None
     path.write_text(json.dumps(plain))
-    assert stack_sizes.remembered(storage, config, "a machine") == known
+    assert stack_sizes.read(storage, config, "a machine") == known
 
 
 def test_a_claim_that_was_moved_to_another_trial_tells_no_more_than_its_token(store):
@@ -209,15 +209,15 @@ def test_a_claim_that_was_moved_to_another_trial_tells_no_more_than_its_token(st
         (folder / other.id).mkdir(exist_ok=True)
         moved = folder / other.id / f"{lease.holder.token}.json"
         (folder / trial.id / moved.name).replace(moved)
-        assert claims.living(ledger.storage, ledger.folder(other)) == Holder(lease.holder.token, "unknown", 0, 0)
-    assert claims.living(ledger.storage, ledger.folder(other)) is None
+        assert claims.apparent_holder(ledger.storage, ledger.folder(other)) == Holder(lease.holder.token, "unknown", 0, 0)
+    assert claims.apparent_holder(ledger.storage, ledger.folder(other)) is None
 
 
 def test_progress_of_another_trial_is_not_shown(store):
     """`status` shows none of its epochs."""
-    assert all(training_progress.pace(trial, store.ledger).epoch == 1 for trial in store.others)
+    assert all(training_progress.read_progress(trial, store.ledger).epoch == 1 for trial in store.others)
     exchange(*(store.ledger.folder(trial) / "progress.json" for trial in store.others))
-    assert [training_progress.pace(trial, store.ledger) for trial in store.others] == [None, None]
+    assert [training_progress.read_progress(trial, store.ledger) for trial in store.others] == [None, None]
 
 
 def strip(path: Path) -> None:
@@ -289,7 +289,7 @@ def test_an_identity_that_is_none_is_refused(said):
     content = {"record": said, "value": 1}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     whole = json.dumps(content | {"sha256": hashlib.sha256(text.encode()).hexdigest()})
-    with pytest.raises((core.NotWhole, core.NotHere)):
+    with pytest.raises((core.DamagedRecord, core.MisplacedRecord)):
         core.parsed(whole, Identity("result", trial="4f0c"))
 
 

@@ -51,7 +51,7 @@ def begun(storage, *specs):
     """Let the storage remember sweeps whose trials have all begun."""
     ledger = Ledger(storage)
     for spec in specs:
-        sweep_records.remember(spec, storage)
+        sweep_records.write(spec, storage)
         for trial in spec.trials:
             ledger.begin(trial)
     return ledger
@@ -99,8 +99,8 @@ def test_a_grid_that_an_earlier_version_recorded_is_refused_until_its_ids_are_wr
     with pytest.raises(CheckpointError, check=naming(old / "sweeps" / "eighteen" / "sweep.json")):
         RecordedSweep.read(old, "eighteen")
     storage = shutil.copytree(old, tmp_path / "runs")
-    spec = sweep_records.recorded(storage, "eighteen", frozenset())
-    sweep_records.remember(spec, storage)
+    spec = sweep_records.read_sweep(storage, "eighteen", frozenset())
+    sweep_records.write(spec, storage)
     assert RecordedSweep.read(storage, "eighteen").trial_ids == {trial.id for trial in spec.trials}
 
 

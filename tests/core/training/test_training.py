@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mopoe_core.config.training_config import TrainingConfig
-from mopoe_core.training.run import Run, hidden_at_random, new_model
+from mopoe_core.training.run import Run, new_model, observed_mask
 from mopoe_core.training.trained_model import load_on
 from mopoe_core.training.training import train
 
@@ -154,12 +154,12 @@ def test_training_moves_every_parameter(dataset):
 def test_hidden_modalities_have_the_asked_share_and_never_all(dataset):
     """About 40 % of the entries are hidden, every example keeps one, and the choice is the seed's."""
     split = dataset.train.take(5000, 0)
-    present = hidden_at_random(split, 0.4, 0)
+    present = observed_mask(split, 0.4, 0)
     assert present.any(1).all()
     expected = 0.6 + 0.4**3 / 3  # the entry that is given back where all three were hidden
     assert float(present.double().mean()) == pytest.approx(expected, abs=0.02)
-    assert torch.equal(present, hidden_at_random(split, 0.4, 0))
-    assert hidden_at_random(split, 0.0, 0) is None
+    assert torch.equal(present, observed_mask(split, 0.4, 0))
+    assert observed_mask(split, 0.0, 0) is None
 
 
 def test_initialisation_depends_on_the_seed_alone(dataset):

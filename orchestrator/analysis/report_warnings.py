@@ -1,4 +1,4 @@
-"""Writes cautions for a sweep's reader: too few seeds, coherence at chance, too little training, a weak classifier. Pure.
+"""Writes the report's warnings to its reader: too few seeds, coherence at chance, too little training, a weak classifier. Pure.
 
 Collapsed trials have their own sentences in `collapse`.
 """
@@ -32,18 +32,18 @@ MOST_NAMED = 4
 
 
 def sentences(analysis: SweepAnalysis) -> list[str]:
-    """Returns a sentence for each kind of caution that the sweep needs, the widest first."""
-    cautions, names = [_few_seeds(analysis)], labels(analysis.cells)
+    """Returns a sentence for each kind of warning that the sweep needs, the widest first."""
+    warnings, names = [_few_seeds(analysis)], labels(analysis.cells)
     for part in analysis.groups:
         completed = [result for result in part.group.results if result.status == "completed"]
-        cautions += [
+        warnings += [
             _weak_classifiers(completed),
             _undertrained(part.group.cells, completed, names),
             _joint_at_chance(part, completed, names),
             _conditional_at_chance(part, completed, names),
             _below_reference(part.front),
         ]
-    return list(dict.fromkeys(sentence for sentence in cautions if sentence))
+    return list(dict.fromkeys(sentence for sentence in warnings if sentence))
 
 
 def is_undertrained(losses: Sequence[float]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mopoe_core.metric_names import AVERAGE_PRECISION, Epoch
-from orchestrator.analysis import cautions
+from orchestrator.analysis import report_warnings
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.analysis.sweep_analysis import analyse
 from orchestrator.spec.sweep_file import parse
@@ -21,7 +21,7 @@ def said(results, spec=None, **changes):
     """The sentences on a sweep of these results."""
     spec = spec or parse(PAGE | changes)
     grouped = groups_of(spec, results)
-    return cautions.sentences(analyse(spec, grouped, {cell.id for cell in spec.cells}))
+    return report_warnings.sentences(analyse(spec, grouped, {cell.id for cell in spec.cells}))
 
 
 def with_losses(one, losses):
@@ -70,7 +70,7 @@ def test_fewer_than_three_seeds_are_said(seeds):
 )
 def test_a_loss_that_still_falls_steeply_is_undertraining(losses, expected):
     """An even fall is one, however long; a fall that has halved its rest many times is none, and neither is a loss that rises."""
-    assert cautions.is_undertrained(losses) is expected
+    assert report_warnings.is_undertrained(losses) is expected
 
 
 def test_undertrained_cells_are_named():

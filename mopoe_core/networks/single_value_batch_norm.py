@@ -21,7 +21,7 @@ def by_running_statistics(network: nn.Module) -> Iterator[None]:
     hooks = [
         hook
         for norm in norms
-        for hook in (norm.register_forward_pre_hook(_evaluates_lone_values), norm.register_forward_hook(_trains_again))
+        for hook in (norm.register_forward_pre_hook(_evaluates_single_values), norm.register_forward_hook(_trains_again))
     ]
     try:
         yield
@@ -32,7 +32,7 @@ def by_running_statistics(network: nn.Module) -> Iterator[None]:
             norm.train()
 
 
-def _evaluates_lone_values(norm: nn.Module, inputs: tuple[Any, ...]) -> None:
+def _evaluates_single_values(norm: nn.Module, inputs: tuple[Any, ...]) -> None:
     x = inputs[0]
     norm.train(x.numel() > x.shape[1])
 
