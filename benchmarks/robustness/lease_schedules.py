@@ -178,7 +178,7 @@ def _attempt(world: World, ledger: Ledger, lease: Lease, outcome: Outcome) -> No
     attempts.adopt(TRIAL, attempt, ledger.folder(TRIAL))
     content = _train(world, attempt, lease, outcome)
     world.sleep(EVALUATION_SECONDS)
-    lease.check()
+    lease.confirm()
     result = TrialResult(TRIAL, "completed", (), (), None, 0.0, 0.0, attempt.number, {}, Digest.of(content))
     if ledger.record(result, attempt):
         outcome.kept += 1

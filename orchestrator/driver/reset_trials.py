@@ -50,7 +50,7 @@ def reset(
 def _reset(trial: Trial, ledger: Ledger, lease: Lease, folder_name: str, still_wanted: Callable[[Trial], bool]) -> ResetTrial:
     if not still_wanted(trial):
         return ResetTrial(trial, has_changed=True)
-    lease.check()
+    lease.confirm()
     return ResetTrial(trial, ledger.set_aside(trial, folder_name, lease.check) if ledger.folder(trial).exists() else None)
 
 

@@ -5,19 +5,24 @@ surplus, unless another sweep in the same storage needs them. Each group of cell
 (`comparable_groups`). Results, pictures and records always stay.
 """
 
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mopoe_core.storage.file_facts import size
+from mopoe_core.storage.file_facts import modified, size
 from mopoe_core.storage.paths import AnyPath, local_counterpart
 from orchestrator.analysis import fronts
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.ledger import sweep_records
 from orchestrator.ledger.integrity import artifact_check
+from orchestrator.ledger.layout import Layout
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.snapshot import Snapshot
+from orchestrator.ledger.snapshot import read as read_snapshot
 from orchestrator.ledger.storage import leftovers
 from orchestrator.search.outcomes import feasible
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -30,6 +35,8 @@ class Surplus:
 
     trials: tuple[Trial, ...]
     """The trials of the checkpoints."""
+    stamps: tuple[str, ...]
+    """The stamps (`Ledger.stamp`) of the results by which the trials were judged, in the order of `trials`."""
     paths: tuple[AnyPath, ...]
     """The checkpoints, in the order of `trials`."""
     links: tuple[AnyPath, ...]
@@ -49,6 +56,7 @@ def surplus(spec: SweepSpec, storage: AnyPath, snapshot: Snapshot | None = None)
     Raises SpecError if the record of another sweep in storage cannot be read, because that sweep may need the checkpoints.
     """
     ledger = Ledger(storage)
+    snapshot = snapshot or read_snapshot(spec, ledger)
     wanted_ids = {
         trial.id
         for sweep in (spec, *sweep_records.read_sweeps(storage, spec.own_datasets))
@@ -57,33 +65,70 @@ def surplus(spec: SweepSpec, storage: AnyPath, snapshot: Snapshot | None = None)
     unwanted = [trial for trial in spec.trials if trial.id not in wanted_ids and ledger.holder(trial) is None]
     paths = {trial: path for trial in unwanted if (path := ledger.checkpoint(trial)).exists()}
     links = tuple(mlflow_links(storage, tuple(paths.values())))
-    return Surplus(tuple(paths), tuple(paths.values()), links, tuple(leftovers.find(storage)))
+    stamps = tuple(snapshot.reading(trial).stamp for trial in paths)
+    return Surplus(tuple(paths), stamps, tuple(paths.values()), links, tuple(leftovers.find(storage)))
 
 
-def delete(surplus: Surplus, storage: AnyPath) -> None:
-    """Delete the surplus. Records first that each checkpoint is deleted, so that it does not count as lost.
+def delete(surplus: Surplus, storage: AnyPath, lease: Lease) -> list[Trial]:
+    """Delete the surplus. Returns the trials whose checkpoints stay, because they are being trained, or have another result by now.
 
-    A checkpoint may still be in its attempt's folder, beside the pictures, which stay. So they are first moved to their place.
+    Records first that each checkpoint is deleted, so that it does not count as lost. A checkpoint may still be in its attempt's folder,
+    beside the pictures, which stay. So they are first moved to their place. Raises LeaseLost if this process was suspended for so long
+    that another may have taken over.
     """
-    ledger = Ledger(storage)
-    for trial in surplus.trials:
-        ledger.publish(trial)
-        _note_deleted(trial, ledger, "no front has use for it")
-        ledger.layout.trial(trial.id).checkpoint.unlink(missing_ok=True)
-    for path in (*surplus.paths, *surplus.links):
+    ledger, kept = Ledger(storage), []
+    for trial, stamp, path in zip(surplus.trials, surplus.stamps, surplus.paths, strict=True):
+        with _claimed(trial, ledger, lease) as is_claimed:
+            if not is_claimed or ledger.stamp(trial) != stamp:
+                kept.append(trial)
+                continue
+            ledger.publish(trial)
+            _note_deleted(trial, ledger, "no front has use for it")
+            lease.confirm()
+            ledger.layout.trial(trial.id).checkpoint.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+    for path in surplus.links:
         path.unlink(missing_ok=True)
+    still_old = set(leftovers.find(storage, _storage_time(lease))) if surplus.leftovers else set()
     for path in surplus.leftovers:
-        leftovers.remove(path)
+        if path in still_old:
+            leftovers.remove(path)
+    return kept
 
 
-def accept_lost(spec: SweepSpec, storage: AnyPath) -> list[Trial]:
-    """Accept results whose checkpoint is lost: record it as deleted, and remove what is left of it. Returns the trials."""
+def _storage_time(lease: Lease) -> float:
+    """Returns the time now by the storage's clock, in seconds since 1970; by this machine's clock if that is earlier."""
+    heartbeat = modified(Layout(lease.storage).heartbeat(lease.holder.token))
+    return time.time() if heartbeat is None else min(time.time(), heartbeat)
+
+
+@contextmanager
+def _claimed(trial: Trial, ledger: Ledger, lease: Lease) -> Iterator[bool]:
+    """Hold a trial, if nobody else does; gives whether this process holds it."""
+    lease.check()
+    is_claimed = lease.claim(ledger.folder(trial)) is None
+    try:
+        yield is_claimed
+    finally:
+        if is_claimed:
+            lease.release(ledger.folder(trial))
+
+
+def accept_lost(spec: SweepSpec, storage: AnyPath, lease: Lease) -> list[Trial]:
+    """Accept results whose checkpoint is lost: record it as deleted, and remove what is left of it. Returns the trials.
+
+    Raises LeaseLost as `delete` does.
+    """
     ledger, accepted = Ledger(storage), []
     for trial in spec.trials:
-        if ledger.state(trial).checkpoint_problem:
-            _note_deleted(trial, ledger, "it was lost")
-            ledger.checkpoint(trial).unlink(missing_ok=True)
-            accepted.append(trial)
+        if not ledger.state(trial).checkpoint_problem:
+            continue
+        with _claimed(trial, ledger, lease) as is_claimed:
+            if is_claimed and ledger.state(trial).checkpoint_problem:
+                _note_deleted(trial, ledger, "it was lost")
+                lease.confirm()
+                ledger.checkpoint(trial).unlink(missing_ok=True)
+                accepted.append(trial)
     return accepted
 
 

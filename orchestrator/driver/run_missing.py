@@ -66,7 +66,7 @@ def run_missing(
         try:
             outcome = execute(work, Observers(*observers, progress), search)
         finally:
-            lease.check()  # if another driver has taken over, this one must not change any status
+            lease.confirm()  # if another driver has taken over, this one must not change any status
             _settle(resolve(ended_trials.spec, ledger.storage).wanted, ledger, outcome, lease.holder.token)
     return outcome.stopped
 

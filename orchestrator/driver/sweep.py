@@ -91,7 +91,7 @@ def run(
             ending = _run_and_report(spec, plan, snapshot, ledger, lease, command, execute or on_ray_tune, track)
         lease.check()
         if ending.snapshot.spec.keep == "front":
-            _delete_surplus(ending.snapshot, ledger)
+            _delete_surplus(ending.snapshot, ledger, lease)
     return _outcome(plan, ending, uri, time.monotonic() - started)
 
 
@@ -117,10 +117,10 @@ def _make_plan(spec: SweepSpec, ledger: Ledger, lease: Lease, retrain_damaged: b
     return plan, None if plan.to_run else snapshot
 
 
-def _delete_surplus(snapshot: Snapshot, ledger: Ledger) -> None:
+def _delete_surplus(snapshot: Snapshot, ledger: Ledger, lease: Lease) -> None:
     from orchestrator.driver import retention  # imports pandas and scipy
 
-    retention.delete(retention.surplus(snapshot.spec, ledger.storage, snapshot), ledger.storage)
+    retention.delete(retention.surplus(snapshot.spec, ledger.storage, snapshot), ledger.storage, lease)
 
 
 def _without_secrets(source: str, spec: SweepSpec) -> str:

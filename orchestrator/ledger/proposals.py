@@ -90,7 +90,9 @@ class Proposals:
         }
 
     def give_seeds(self, cell_id: str, count: int) -> None:
-        """Give a cell `count` seeds in all."""
+        """Give a cell `count` seeds in all. Raises LeaseLost if another driver has given it as many."""
+        if count <= self.seed_counts().get(cell_id, 0):
+            raise LeaseLost(f"{self._paths.search}: another driver has given cell {cell_id} further seeds")
         records.write(self._paths.seeds(cell_id), self._cell_identity("seeds", cell_id), {"seeds": count})
 
     def _cell_identity(self, kind: str, cell_id: str) -> Identity:

@@ -12,6 +12,7 @@ from orchestrator.errors import Mistake, SpecError
 from orchestrator.execution.events import MetricsAtEpoch, Observer, TrialEnded, TrialStopped
 from orchestrator.execution.queue.job import EarlyStopping
 from orchestrator.ledger.layout import local_sweep_folder
+from orchestrator.ledger.leases.lease import LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, Stopped, cell_of, seeds, with_cells
 from orchestrator.ledger.result import TrialResult
@@ -237,6 +238,7 @@ class SearchEngine(Observer):
             drawn = self._study.ask()
             if drawn is None:
                 return None
+            self._check_is_next(drawn)
             try:
                 return drawn, self.spec.cell_of(drawn.fields)
             except SpecError as error:
@@ -244,6 +246,12 @@ class SearchEngine(Observer):
             self._refuse(drawn, refused[-1])
         text = f"{refused[-1].text}; the last {MOST_IMPOSSIBLE} draws were all impossible; narrow the space"
         raise SpecError(replace(refused[-1], text=text))
+
+    def _check_is_next(self, drawn: Proposal) -> None:
+        """Raises LeaseLost if another driver uses the study: it may have taken over while the sampler drew."""
+        self._check()
+        if drawn.number != len(self._proposals):
+            raise LeaseLost(f"{self.spec.name}: another driver has added a trial to the study")
 
     def _refuse(self, drawn: Proposal, mistake: Mistake) -> None:
         """Record an impossible draw, and tell Optuna that it has failed: the same draw would otherwise be made again for ever.
@@ -295,6 +303,7 @@ class SearchEngine(Observer):
         known_ids = {trial.id for trial in self.spec.trials}
         seeds_by_cell = self.spec.seeds_by_cell
         for cell_id in undecided:
+            self._check()  # to find the undecided cells takes long
             self._seed_counts[cell_id] = len(seeds_by_cell[cell_id]) + 1
             self._records.give_seeds(cell_id, self._seed_counts[cell_id])
         self._update_spec()

@@ -12,7 +12,8 @@ from orchestrator.driver import retention
 from orchestrator.errors import SpecError
 from orchestrator.ledger import attempts, sweep_records
 from orchestrator.ledger.attempts import Attempt
-from orchestrator.ledger.leases.lease import Lease
+from orchestrator.ledger.layout import Layout
+from orchestrator.ledger.leases.lease import Lease, LeaseLost
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.storage import leftovers
@@ -58,7 +59,8 @@ def test_of_a_complete_sweep_the_checkpoints_of_beaten_cells_are_surplus(tmp_pat
     assert betas(surplus) == [3.0, 3.0]
     assert surplus.links == (artifacts / "checkpoint.pt",)
     assert surplus.megabytes == pytest.approx(14e-6)
-    retention.delete(surplus, tmp_path)
+    with Lease(tmp_path) as lease:
+        assert retention.delete(surplus, tmp_path, lease) == []
     assert before - {path for path in tmp_path.rglob("*") if path.is_file()} == {*surplus.paths, *surplus.links}
     assert {ledger.state(trial).status for trial in spec.trials} == {"completed"}
     assert retention.surplus(spec, tmp_path).trials == ()
@@ -125,6 +127,54 @@ def test_a_checkpoint_in_use_and_young_leftovers_stay(tmp_path):
         assert [path for path in surplus.leftovers if path.is_relative_to(tmp_path)] == [old]
 
 
+def test_what_has_changed_since_it_was_judged_stays(tmp_path):
+    """Of two beaten trials, one is reset and trained anew before its checkpoint is deleted, and one is claimed. Both checkpoints stay."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec)
+    surplus = retention.surplus(spec, tmp_path)
+    retrained, claimed = surplus.trials
+    ledger.set_aside(retrained)
+    ledger.begin(retrained)
+    write_text(ledger.checkpoint(retrained), "new weights")
+    ledger.record(result(retrained.cell, retrained.seed, {COHERENCE: 0.9, LIKELIHOOD: -1.0}))
+    with Lease(tmp_path) as other, Lease(tmp_path) as lease:
+        assert other.claim(ledger.folder(claimed)) is None
+        assert retention.delete(surplus, tmp_path, lease) == [retrained, claimed]
+    assert ledger.checkpoint(retrained).read_text() == "new weights"
+    assert ledger.checkpoint(claimed).exists()
+    assert [ledger.state(trial).checkpoint_problem for trial in surplus.trials] == ["", ""]
+
+
+def test_a_process_that_was_taken_over_deletes_nothing(tmp_path):
+    """It was suspended after it had judged the checkpoints, and its heartbeat is gone."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec)
+    surplus = retention.surplus(spec, tmp_path)
+    with Lease(tmp_path) as lease:
+        Layout(tmp_path).heartbeat(lease.holder.token).unlink()
+        lease._beat()  # as its thread will before long
+        with pytest.raises(LeaseLost):
+            retention.delete(surplus, tmp_path, lease)
+    assert all(ledger.checkpoint(trial).exists() for trial in spec.trials)
+
+
+def test_a_clock_that_is_days_ahead_removes_no_file_of_today(tmp_path, monkeypatch):
+    """Files count as old by the storage's clock, also if this machine's clock is ahead of it."""
+    ledger, spec = Ledger(tmp_path), parse(RAW)
+    stored(ledger, spec)
+    (tmp_path / "alive").mkdir(exist_ok=True)
+    fresh, old = tmp_path / "alive" / "of-another-machine", tmp_path / "alive" / "of-a-dead-process"
+    for path in (fresh, old):
+        path.write_text("1")
+    os.utime(old, (time.time() - 2 * leftovers.FORGOTTEN_SECONDS,) * 2)
+    now = time.time() + 3 * leftovers.FORGOTTEN_SECONDS
+    monkeypatch.setattr(time, "time", lambda: now)
+    surplus = retention.surplus(spec, tmp_path)
+    with Lease(tmp_path) as lease:
+        retention.delete(surplus, tmp_path, lease)
+    assert (fresh.exists(), old.exists()) == (True, False)
+
+
 def test_pictures_that_were_not_moved_stay_when_the_checkpoint_beside_them_is_deleted(tmp_path, monkeypatch):
     """A worker died between the result of a beaten cell and the move of its files. Its pictures move to their place."""
     ledger, spec = Ledger(tmp_path), parse(RAW)
@@ -142,7 +192,8 @@ def test_pictures_that_were_not_moved_stay_when_the_checkpoint_beside_them_is_de
     assert ledger.state(trial).unpublished
     surplus = retention.surplus(spec, tmp_path)
     assert trial in surplus.trials
-    retention.delete(surplus, tmp_path)
+    with Lease(tmp_path) as lease:
+        assert retention.delete(surplus, tmp_path, lease) == []
     assert {name: path.read_text() for name, path in ledger.samples(trial).items()} == {"joint": "picture"}
     assert [*ledger.folder(trial).rglob("checkpoint.pt")] == []
     assert (ledger.state(trial).checkpoint_problem, ledger.state(trial).has_checkpoint) == ("", False)

@@ -22,6 +22,7 @@ from orchestrator.driver import retention
 from orchestrator.errors import DamagedError
 from orchestrator.execution import plan
 from orchestrator.ledger.integrity import artifact_check
+from orchestrator.ledger.leases.lease import Lease
 from orchestrator.tracking.mlflow import run_files
 from orchestrator.tracking.mlflow.store_address import default_uri
 from tests.core.storage.test_records import make_old
@@ -174,7 +175,9 @@ def test_a_lost_or_cut_checkpoint_is_found_without_reading_weights(store, types_
 def test_what_gc_deleted_is_not_lost(store, types_here):
     """`gc` records a deletion before it deletes. A record of another checkpoint or of another trial does not count."""
     one, other = store.trials
-    retention.delete(retention.Surplus((one,), (store.ledger.checkpoint(one),), (), ()), store.ledger.storage)
+    surplus = retention.Surplus((one,), (store.ledger.stamp(one),), (store.ledger.checkpoint(one),), (), ())
+    with Lease(store.ledger.storage) as lease:
+        retention.delete(surplus, store.ledger.storage, lease)
     assert not checkpoints(store)[0].exists()
     assert types_here("plan", store.file)[0] == 0
     code, out, _ = types_here("audit", store.file, "--sample", 2, "--seed", 1)

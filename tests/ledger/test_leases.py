@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -204,6 +205,50 @@ def test_who_stood_still_while_it_beat_was_not_heard_of_meanwhile(tmp_path, cloc
             lease.check()
         monkeypatch.setattr(heartbeat, "write_beat", write)
         lease.check()
+
+
+def test_a_removed_heartbeat_that_a_late_write_makes_anew_gives_no_lease_back(storage, clock, monkeypatch):
+    """A holder is suspended within a beat, after it has seen its heartbeat. Another takes over, and the write makes the file anew."""
+    write = type(storage).write_bytes
+    with Lease(storage) as sleeper:
+        assert sleeper.claim(storage / "thing") is None
+        mine = storage / "alive" / sleeper.holder.token
+
+        def late_write(path, beat):
+            clock[0] += 600.0
+            mine.unlink()
+            for claim in claims_in(storage):
+                claim.unlink()
+            write(mine, beat.encode())
+
+        monkeypatch.setattr(heartbeat, "write_beat", late_write)
+        with pytest.raises(LeaseLost):
+            sleeper.confirm()
+        monkeypatch.undo()
+        with pytest.raises(LeaseLost):
+            sleeper.check()
+
+
+def test_a_slow_beat_costs_no_lease_that_nobody_has_taken(storage, clock, monkeypatch):
+    """The store answers after a minute. The claim is still there, so that the holder goes on with its next beat."""
+    write = heartbeat.write_beat
+    with Lease(storage) as lease:
+        assert lease.claim(storage / "thing") is None
+        monkeypatch.setattr(heartbeat, "write_beat", lambda *what: (write(*what), clock.__setitem__(0, clock[0] + 60)))
+        with suppress(LeaseLost):
+            lease.confirm()
+        monkeypatch.setattr(heartbeat, "write_beat", write)
+        lease.confirm()
+
+
+def test_a_process_whose_clock_stood_still_finds_out_when_it_confirms(tmp_path, clock):
+    """A virtual machine was paused, so that its clock shows no time passed. Another process has taken over."""
+    with Lease(tmp_path) as sleeper:
+        assert sleeper.claim(tmp_path / "mine") is None
+        (tmp_path / "alive" / sleeper.holder.token).unlink()
+        sleeper.check()  # asks nobody, because the last beat seems to be of just now
+        with pytest.raises(LeaseLost):
+            sleeper.confirm()
 
 
 def test_whatever_a_store_raises_the_next_beat_comes(tmp_path, clock, monkeypatch):

@@ -560,6 +560,30 @@ def test_a_search_does_not_wait_for_a_trial_that_was_reset_before_its_result_was
     assert Driver(search(cells=1), tmp_path).run().trained == [two]
 
 
+def test_a_driver_that_was_taken_over_while_it_drew_records_no_proposal(tmp_path):
+    """Another driver has added a trial to the same study. The first gets LeaseLost, and records nothing; the next start has no gap."""
+    first = Driver(search(cells=4, concurrent=4), tmp_path)
+    first.end(first.search.start()[0])
+    drawn = first.search._study.ask()  # as another driver's, which has not recorded it yet
+    assert drawn.number == 1
+    with pytest.raises(LeaseLost):
+        first.search.next({}, 4)
+    assert [proposal.number for proposal in Proposals(tmp_path, "s").every()] == [0]
+    again = Driver(search(cells=4), tmp_path).run()
+    assert [proposal.number for proposal in Proposals(tmp_path, "s").every()] == [0, 1, 2, 3]
+    assert len(again.study().trials) == 4
+
+
+def test_fewer_seeds_never_replace_those_that_another_driver_gave(tmp_path):
+    """A driver that was taken over would give a cell three seeds where the other has given it five."""
+    proposals = Proposals(tmp_path, "s")
+    proposals.give_seeds("a" * 16, 5)
+    for fewer in (3, 5):
+        with pytest.raises(LeaseLost):
+            proposals.give_seeds("a" * 16, fewer)
+    assert proposals.seed_counts() == {"a" * 16: 5}
+
+
 def test_a_base_that_has_changed_under_a_search_is_refused(tmp_path):
     """All its cells would be other trials. The error names the field and what to do."""
     Driver(search(), tmp_path).run()

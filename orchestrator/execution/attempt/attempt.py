@@ -244,7 +244,7 @@ class StackAttempt:
         if metrics:
             pictures = write_pictures(trained.model, trial.seed, self.materials.dataset, self.materials.device, attempt.folder)
         result = self._result(trial, trained, metrics, time.perf_counter() - started, pictures)
-        self.lease.check()
+        self.lease.confirm()
         is_first = self.ledger.record(result, attempt)
         self._end(trial, result.status if is_first else "overtaken")
         return result if is_first else self.ledger.result(trial) or result

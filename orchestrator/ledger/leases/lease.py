@@ -84,8 +84,8 @@ class Lease:
     def release(self, folder: AnyPath) -> None:
         """Give up the trial or sweep with this folder."""
         claim = self._path_of_claim(folder)
+        self._claims = [path for path in self._claims if path != claim]  # first, because the heartbeat's thread looks for them
         claim.unlink(missing_ok=True)
-        self._claims = [path for path in self._claims if path != claim]
 
     def claim_or_wait(self, folder: AnyPath, on_wait: Callable[[Holder], None] = lambda holder: None) -> Holder | None:
         """Claim as `claim` does, but watch the holder's heartbeat for up to `stale_seconds` if it may be dead.
@@ -116,6 +116,11 @@ class Lease:
         if self.is_lost:
             raise LeaseLost(f"{self.storage}: this process wrote no heartbeat in time; another may have taken over")
 
+    def confirm(self) -> None:
+        """As `check`, but always asks storage. For steps that cannot be undone: the clock may stand still in a paused virtual machine."""
+        self._beat()
+        self.check()
+
     @property
     def is_lost(self) -> bool:
         """Whether another process may have taken over. Does not read storage."""
@@ -134,6 +139,9 @@ class Lease:
         try:
             self._beats += 1
             heartbeat.write_beat(self._heartbeat, heartbeat.beat_text(self._beats))
+            took_long = heartbeat.now() - now > heartbeat.stale_seconds(self.storage) / 2
+            if took_long and not all(claim.exists() for claim in self._claims):
+                raise FileNotFoundError  # another process has taken over, and a remote write has made the removed heartbeat anew
         except FileNotFoundError:
             self._last_beat = -1.0
         except Exception:  # a store may raise anything, and the next beat may succeed; `check` limits how long this may last

@@ -54,9 +54,12 @@ Parts = tuple[str, ...]
 """The names in a path below storage."""
 
 
-def find(storage: AnyPath) -> list[AnyPath]:
-    """Returns all old files and folders that were left behind, sorted."""
-    oldest_kept = time.time() - FORGOTTEN_SECONDS
+def find(storage: AnyPath, now: float | None = None) -> list[AnyPath]:
+    """Returns all old files and folders that were left behind, sorted.
+
+    `now` is the time by the storage's clock in seconds since 1970; by default the time of this machine, which may differ.
+    """
+    oldest_kept = (time.time() if now is None else now) - FORGOTTEN_SECONDS
     living_tokens = claims.tokens_here(storage)  # a process that was stopped days ago can still continue
     ended_trials: set[str] = set()
     unused: list[AnyPath] = []
