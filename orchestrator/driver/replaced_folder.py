@@ -39,6 +39,7 @@ def replaced(folder: Path, build: Callable[[Path], _T], is_ours: Callable[[str],
         built = build(draft)
         _keep_others(target, draft, is_ours)
         _swap(draft, target)
+        _keep_others(draft, target, is_ours)  # again: what was put into the old folder in the meantime
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     final: _T = moved(built, draft, folder)
@@ -85,7 +86,7 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def _swap(draft: LocalPath, target: LocalPath) -> None:
-    """Move `draft` to `target`. If there was a folder, it is afterwards at the draft's path or removed."""
+    """Move `draft` to `target`. If there was a folder, it is afterwards at the draft's path."""
     draft_inode = draft.stat().st_ino
     for _ in range(MOST_SWAPS):
         if _renamed(draft, target):
@@ -114,13 +115,17 @@ def _swapped_in_two_steps(draft: LocalPath, target: LocalPath) -> bool:
     with suppress(FileNotFoundError):  # another process has moved it away
         target.rename(old)
     try:
-        return _renamed(draft, target)
+        if _renamed(draft, target):
+            with suppress(FileNotFoundError):
+                old.rename(draft)
+            return True
     except OSError:
         with suppress(OSError):
             old.rename(target)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
+    return False
 
 
 def _inode(folder: LocalPath) -> int | None:

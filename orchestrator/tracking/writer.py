@@ -139,6 +139,8 @@ class Writer(Observer):
                 pass
         except LeaseLost as error:
             self._lost = error
+        except Exception as error:  # a fault of this program: without a note, the run would count as written
+            self.breaker.note(f"{type(error).__name__}: {error}")
 
     def _write_next(self) -> bool:
         """Write the queued messages; returns whether `close` was among them."""

@@ -59,6 +59,21 @@ def test_a_report_takes_the_place_of_another_and_keeps_what_is_not_the_reports(f
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
 
 
+def test_what_is_put_into_the_folder_at_the_last_moment_stays(folder, monkeypatch):
+    """A user saves notes there just before the new report takes its place."""
+    write(folder, "one")
+    swap = replaced_folder._swap
+
+    def late(draft, target):
+        (target / "notes.txt").write_text("mine")
+        swap(draft, target)
+
+    monkeypatch.setattr(replaced_folder, "_swap", late)
+    write(folder, "two")
+    assert said(folder) == dict.fromkeys(NAMES, "two") | {"notes.txt": "mine"}
+    assert [path.name for path in folder.parent.iterdir()] == ["report"]
+
+
 def test_a_report_that_cannot_be_built_leaves_the_one_before(folder):
     """No draft is left beside it."""
     write(folder, "one")

@@ -162,3 +162,16 @@ def test_a_complete_tracker_is_not_opened_again(tracker, sweep):
     connect = tracker.connect(sweep)
     close(sweep, Writer(lambda *rest: trackers.append(connect(*rest)) or trackers[-1], sweep.every, sweep.ledger))
     assert [(one.opened, bool(one.complete_digest)) for one in trackers] == [(False, True)]
+
+
+def test_a_fault_of_the_writer_itself_is_a_problem(tmp_path, monkeypatch):
+    """Its thread ends with an error that no tracker has raised. The sweep then does not count as written."""
+    sweep = small_sweep(tmp_path)
+
+    def faulty(self):
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(Writer, "_write_next", faulty)
+    writer = Writer(JsonLines(tmp_path).connect(sweep), sweep.every, sweep.ledger)
+    writer.close([])
+    assert [problem.split(":")[0] for problem in writer.problems] == ["ZeroDivisionError"]
