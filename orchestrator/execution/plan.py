@@ -8,6 +8,7 @@ from mopoe_core.storage.paths import AnyPath
 from orchestrator.execution.checked_trials import checked, without_metrics
 from orchestrator.execution.estimates import Estimate, estimate
 from orchestrator.execution.one_field_apart import Differing, find
+from orchestrator.execution.queue.job import rank
 from orchestrator.execution.ray_tune import node_slots
 from orchestrator.execution.trials_to_come import TrialsToCome, count_cells_to_come, limiting_names, trials_to_come
 from orchestrator.ledger import training_progress
@@ -115,7 +116,7 @@ def wall_hours(plan: Plan, resources: Resources, cpus: int, gpus: int | None = N
     """
     slots = node_slots.slots(resources, resources.gpu if gpus else 0.0, [{"CPU": cpus, "GPU": gpus or 0}])
     seconds, to_come = plan.estimate.seconds, plan.to_come
-    ordered = sorted(plan.to_run, key=lambda trial: (trial.id in plan.failed, trial.seed, -seconds[trial.id]))
+    ordered = sorted(plan.to_run, key=lambda trial: rank([trial], seconds, plan.failed))
     lengths = [seconds[trial.id] for trial in ordered]
     lengths += [to_come.seconds / max(1, to_come.trials)] * to_come.trials
     free_at = [0.0] * slots

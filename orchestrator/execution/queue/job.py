@@ -84,17 +84,19 @@ def jobs(stacks: Sequence[tuple[Trial, ...]], seconds: Mapping[str, float], fail
     seen: set[tuple[DataKey, str, str]] = set()
     canaries: list[Job] = []
     others: list[Job] = []
-
-    def rank(stack: tuple[Trial, ...]) -> tuple[bool, int, float]:
-        return has_failed(stack), stack[0].seed, -sum(seconds.get(trial.id, 0.0) for trial in stack)
-
-    def has_failed(stack: tuple[Trial, ...]) -> bool:
-        return any(trial.id in failed for trial in stack)
-
-    for stack in sorted(stacks, key=rank):
+    for stack in sorted(stacks, key=lambda stack: rank(stack, seconds, failed)):
         kinds = {(trial.config.data_key, trial.config.networks, trial.config.model) for trial in stack}
-        is_canary = not has_failed(stack) and not kinds <= seen
+        is_canary = not _has_failed(stack, failed) and not kinds <= seen
         job = Job([(trial.config.model_dump(), trial.seed) for trial in stack], rehearse=is_canary)
         (canaries if is_canary else others).append(job)
         seen |= kinds
     return canaries + others
+
+
+def rank(stack: Sequence[Trial], seconds: Mapping[str, float], failed: Collection[str]) -> tuple[bool, int, float]:
+    """Returns the key by which stacks are sorted into the order in which they should start; canaries are not considered."""
+    return _has_failed(stack, failed), stack[0].seed, -sum(seconds.get(trial.id, 0.0) for trial in stack)
+
+
+def _has_failed(stack: Sequence[Trial], failed: Collection[str]) -> bool:
+    return any(trial.id in failed for trial in stack)
