@@ -5,7 +5,7 @@ otherwise no number. When Optuna has all outcomes, cells get further seeds if it
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import Mistake, SpecError
@@ -318,14 +318,20 @@ class SearchEngine(Observer):
 
     def _note_recorded_epochs(self) -> None:
         """Give the stopping rule the metrics after epochs that the ledger has recorded."""
-        if self._stopping_rule is None or self._search.early is None:
+        if self._stopping_rule is None:
             return
         for cell in self._cells.values():
-            for trial in self._trials(cell):
-                for epoch in self._search.early.epochs(cell.config):
-                    values = self._ledger.at_epoch(trial, epoch)
-                    if values is not None:
-                        self._stopping_rule.note(cell, trial.id, epoch, values)
+            for trial_id, epoch, values in self._recorded_epochs(cell):
+                self._stopping_rule.note(cell, trial_id, epoch, values)
+
+    def _recorded_epochs(self, cell: Cell) -> Iterator[tuple[str, int, Mapping[str, float]]]:
+        """Yields the trial's id, the epoch and the metrics of each epoch of a cell that the ledger has recorded for early stopping."""
+        epochs = self._search.early.epochs(cell.config) if self._search.early else ()
+        for trial in self._trials(cell):
+            for epoch in epochs:
+                values = self._ledger.at_epoch(trial, epoch)
+                if values is not None:
+                    yield trial.id, epoch, values
 
     def _update_spec(self) -> None:
         """Make the sweep anew with all its cells and seeds, and hand it to the caller."""
