@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.loading import load
-from mopoe_core.networks import stacked_modules
+from mopoe_core.networks import stacked_layers
 from mopoe_core.training.run import Run
 from mopoe_core.training.stack import Stack
 
@@ -68,7 +68,7 @@ def kernels(config: TrainingConfig, data: Path) -> Kernels:
     rows_B = torch.arange(config.batch_size)
     run = Run(config, 0, dataset, CPU)
     stack = Stack([Run(config, seed, dataset, CPU) for seed in range(STACKED)])
-    original, stacked_modules.one_by_one = stacked_modules.one_by_one, lambda device: False
+    original, stacked_layers.one_by_one = stacked_layers.one_by_one, lambda device: False
     try:
         run.step(rows_B)  # the first step creates Adam's state
         with _Count() as alone:
@@ -76,7 +76,7 @@ def kernels(config: TrainingConfig, data: Path) -> Kernels:
         with _Count() as stacked:
             stack.step(rows_B.expand(STACKED, -1))
     finally:
-        stacked_modules.one_by_one = original
+        stacked_layers.one_by_one = original
     return Kernels(f"{config.model}/{config.dataset}/{config.networks}", alone.kernels, stacked.kernels)
 
 

@@ -16,7 +16,7 @@ from mopoe_core.models.objective import Objective, specification
 from mopoe_core.networks import precision
 from mopoe_core.networks.networks import networks
 from mopoe_core.networks.single_value_batch_norm import by_running_statistics
-from mopoe_core.networks.stacked_modules import mixes_examples
+from mopoe_core.networks.stacking import mixes_examples
 
 
 class MultimodalVAE(nn.Module):

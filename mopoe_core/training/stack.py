@@ -20,7 +20,8 @@ from mopoe_core.models.loss import Encoded, Loss, LossWeights, in_separate_passe
 from mopoe_core.models.model import MultimodalVAE, hide
 from mopoe_core.models.objective import Objective
 from mopoe_core.networks import precision
-from mopoe_core.networks.stacked_modules import NotStackable, Stacked, StackedDropout, check_network, joined, stack
+from mopoe_core.networks.stacked_layers import NotStackable, Stacked, StackedDropout, joined
+from mopoe_core.networks.stacking import check_network, stack
 from mopoe_core.random_streams import GlobalStream
 from mopoe_core.training.graphed_step import GraphedStep, StepState, recorder_for
 from mopoe_core.training.run import Run, Tally

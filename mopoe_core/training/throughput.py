@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data.types import Dataset
-from mopoe_core.networks.stacked_modules import NotStackable
+from mopoe_core.networks.stacked_layers import NotStackable
 from mopoe_core.training.run import SELECTION_SEED, Run
 from mopoe_core.training.stack import Stack, check_stackable
 from mopoe_core.training.stacked_training import is_out_of_memory

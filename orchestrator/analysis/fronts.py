@@ -97,34 +97,13 @@ def front(
     means_CO = rows([means(completed[cell.id], objectives) for cell in complete], objectives)
     on_front_C = non_dominated(means_CO, maximised(objectives))
     same_seeds = not pooled and len({tuple(of_cell) for of_cell in planned_seeds.values()}) <= 1
-    probability_C = _probability(values_CSO, objectives, same_seeds) if probabilities else None
-    points = []
-    for place, cell in enumerate(complete):
-        probability = None if probability_C is None else float(probability_C[place])
-        summaries = [summary(column.tolist()) for column in values_CSO[place].T]
-        points.append(
-            Point(
-                cell_id=cell.id,
-                label=label_of[cell.id],
-                series=series_of[cell.id],
-                beta=cell.config.beta,
-                n=len(planned_seeds[cell.id]),
-                means=tuple(over_seeds.mean for over_seeds in summaries),
-                sds=tuple(over_seeds.sd for over_seeds in summaries),
-                on_front=bool(on_front_C[place]),
-                probability=probability,
-            )
-        )
+    probability_C = _probabilities(values_CSO, objectives, same_seeds) if probabilities else [None] * len(complete)
+    points = [
+        _point(cell, label_of[cell.id], series_of[cell.id], values_SO, bool(on_front), probability)
+        for cell, values_SO, on_front, probability in zip(complete, values_CSO, on_front_C, probability_C, strict=True)
+    ]
     left_out = [
-        LeftOut(
-            cell_id=cell.id,
-            label=label_of[cell.id],
-            series=series_of[cell.id],
-            beta=cell.config.beta,
-            n=len(completed[cell.id]),
-            n_planned=len(planned_seeds[cell.id]),
-            means=means(completed[cell.id], objectives),
-        )
+        _left_out(cell, label_of[cell.id], series_of[cell.id], completed[cell.id], len(planned_seeds[cell.id]), objectives)
         for cell in incomplete
     ]
     return Front(
@@ -150,10 +129,44 @@ def objective_value(result: TrialResult, objective: Objective) -> float:
     return value
 
 
-def _probability(values_CSO: Sequence[Floats], objectives: Sequence[Objective], same_seeds: bool) -> Floats | None:
+def _point(cell: Cell, label: str, series_name: str, values_SO: Floats, on_front: bool, probability: float | None) -> Point:
+    """Returns the point of a complete cell, from the objectives of its seeds."""
+    summaries = [summary(column.tolist()) for column in values_SO.T]
+    return Point(
+        cell_id=cell.id,
+        label=label,
+        series=series_name,
+        beta=cell.config.beta,
+        n=len(values_SO),
+        means=tuple(over_seeds.mean for over_seeds in summaries),
+        sds=tuple(over_seeds.sd for over_seeds in summaries),
+        on_front=on_front,
+        probability=probability,
+    )
+
+
+def _left_out(
+    cell: Cell, label: str, series_name: str, results: Sequence[TrialResult], n_planned: int, objectives: Sequence[Objective]
+) -> LeftOut:
+    """Returns a cell that does not have all its seeds, from the results of those that completed."""
+    return LeftOut(
+        cell_id=cell.id,
+        label=label,
+        series=series_name,
+        beta=cell.config.beta,
+        n=len(results),
+        n_planned=n_planned,
+        means=means(results, objectives),
+    )
+
+
+def _probabilities(values_CSO: Sequence[Floats], objectives: Sequence[Objective], same_seeds: bool) -> list[float | None]:
+    """Returns for each complete cell the probability that it is on the front; None for each if it cannot be computed."""
     if same_seeds:
-        return front_probability(np.array(values_CSO), maximised(objectives))
-    return spread_probability(values_CSO, maximised(objectives))
+        probability_C = front_probability(np.array(values_CSO), maximised(objectives))
+    else:
+        probability_C = spread_probability(values_CSO, maximised(objectives))
+    return [None] * len(values_CSO) if probability_C is None else probability_C.tolist()
 
 
 def _values(results: Sequence[TrialResult], objectives: Sequence[Objective]) -> Floats:

@@ -21,8 +21,8 @@ from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.retries import is_full
 from orchestrator.analysis.comparable_groups import check_search
 from orchestrator.errors import SpecError
+from orchestrator.execution import node_slots, ray_address
 from orchestrator.execution.plan import Plan
-from orchestrator.execution.ray_tune import node_slots, ray_address
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import check as storage_check
 from orchestrator.ledger.storage import identity

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from heapq import heapreplace
 
 from mopoe_core.storage.paths import AnyPath
+from orchestrator.execution import node_slots
 from orchestrator.execution.checked_trials import checked, without_metrics
 from orchestrator.execution.estimates import Estimate, estimate
 from orchestrator.execution.one_field_apart import Differing, find
 from orchestrator.execution.queue.job import rank
-from orchestrator.execution.ray_tune import node_slots
 from orchestrator.execution.trials_to_come import TrialsToCome, count_cells_to_come, limiting_names, trials_to_come
 from orchestrator.ledger import training_progress
 from orchestrator.ledger.ledger import Ledger

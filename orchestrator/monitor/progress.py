@@ -31,12 +31,13 @@ from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.training_progress import finite_loss
 from orchestrator.monitor import view
 from orchestrator.monitor.eta import TrialView, running_workers, seconds_left
-from orchestrator.monitor.live_state import LiveSweep, LiveTrial
+from orchestrator.monitor.live_state import LiveSweep
 from orchestrator.monitor.shown_front import ShownFront, front_lines
+from orchestrator.monitor.trial_views import TrialViews
 from orchestrator.monitor.view import Shown
 from orchestrator.spec.search_limits import cells_to_come
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.spec.trial import Trial, labels
+from orchestrator.spec.trial import Trial
 
 PLAIN_SECONDS = 20.0
 """Seconds without a plain line after which everything is printed."""
@@ -57,9 +58,7 @@ class Progress(Observer):
         """A line below the summary."""
         self._spec, self._capacity = live.spec, live.capacity
         self._heading = heading
-        self._views: dict[str, TrialView] = {}
-        self._kinds: dict[str, str] = {}
-        self._results: dict[str, TrialResult] = {}
+        self._trials = TrialViews()
         self.fronts: Sequence[ShownFront] = ()
         """The front so far of each group of comparable cells."""
         self._collapsed: Sequence[str] = ()
@@ -74,46 +73,26 @@ class Progress(Observer):
         self._live_display: Live | None = None
         self.add(live.spec, live.trials)
         for trial_id, trial in live.live_trials.items():
-            self._take(self._views[trial_id], trial)
+            self._trials.take(trial_id, trial)
         self._renew_front()
 
     def add(self, spec: SweepSpec, trials: Sequence[Trial]) -> None:
         """Show further trials that a search has proposed; `spec` is the search with its cells."""
         self._spec = spec
-        new_trials = [trial for trial in trials if trial.id not in self._views]
-        if not new_trials:
-            return
-        for trial in new_trials:
-            kind = self._kinds.setdefault(trial.cell.id, f"{trial.config.model} {trial.config.shape}")
-            self._views[trial.id] = TrialView(trial, "", kind, "pending")
-        cells = {trial_view.trial.cell.id: trial_view.trial.cell for trial_view in self._views.values()}
-        names = labels(list(cells.values()))
-        for trial_view in self._views.values():
-            trial_view.name = f"{names[trial_view.trial.cell.id]} seed={trial_view.trial.seed}"
+        self._trials.add(trials)
 
     def update(self, live: LiveSweep) -> None:
         """Take over the state that was read from storage later, and print what has changed."""
         self._capacity = live.capacity
         self.add(live.spec, live.trials)
         for trial_id, trial in live.live_trials.items():
-            trial_view = self._views[trial_id]
+            trial_view = self._trials[trial_id]
             before, epoch = (trial_view.status, trial_view.reason), trial_view.epoch
-            self._take(trial_view, trial)
+            self._trials.take(trial_id, trial)
             if (trial_view.status, trial_view.reason) != before:
                 self._changed(trial_view)
             elif trial_view.epoch != epoch:
                 self._tell_sometimes()
-
-    def _take(self, trial_view: TrialView, live: LiveTrial) -> None:
-        """Take over the state of a trial that was read from storage."""
-        trial_view.status, trial_view.reason = live.state.status, live.reason
-        trial_view.stopped = live.state.stopped_at_epoch is not None
-        trial_view.worker = live.holder.token if live.holder else ""
-        if live.progress:
-            trial_view.epoch, trial_view.epoch_seconds = live.progress.epoch, live.progress.seconds
-            trial_view.loss = live.progress.loss
-        if live.result:
-            self._measured(live.result)
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
@@ -159,14 +138,14 @@ class Progress(Observer):
     def on_trials_begun(self, event: TrialsBegun) -> None:
         """Show that a worker trains these trials."""
         for trial_id in event.attempts:
-            trial_view = self._views[trial_id]
+            trial_view = self._trials[trial_id]
             trial_view.status, trial_view.reason, trial_view.worker = "running", "", event.worker
             self._changed(trial_view)
 
     def on_epochs_ended(self, event: EpochsEnded) -> None:
         """Show the epoch, loss and speed of trials."""
         for trial_id, epoch in event.epochs.items():
-            trial_view = self._views[trial_id]
+            trial_view = self._trials[trial_id]
             trial_view.epoch, trial_view.epoch_seconds = epoch.epoch, epoch.values["train/seconds"]
             trial_view.loss = finite_loss(epoch)
             self._tell_sometimes()
@@ -181,41 +160,29 @@ class Progress(Observer):
 
     def on_trial_stopped(self, event: TrialStopped) -> None:
         """Show that a search has stopped a trial."""
-        self._views[event.trial_id].stopped = True
+        self._trials[event.trial_id].stopped = True
         self._set_status(event.trial_id, "cancelled", f"stopped at epoch {event.epoch}")
 
     def on_trials_busy_elsewhere(self, event: TrialsBusyElsewhere) -> None:
         """Print that another sweep trains these trials."""
         for trial_id in event.trial_ids:
-            trial_view = self._views[trial_id]
+            trial_view = self._trials[trial_id]
             trial_view.status = "pending"
             self.say(f"{trial_view.status:<10} {trial_view.name} (another sweep trains it: {event.holder})")
 
     def ended(self, result: TrialResult) -> None:
         """Show that a trial has completed or diverged."""
-        trial_view = self._views[result.trial.id]
-        trial_view.status, trial_view.reason = result.status, ""
-        self._measured(result)
+        trial_view = self._trials.set_status(result.trial.id, result.status, "")
+        self._trials.keep(result)
         self._changed(trial_view)
 
     def _set_unless_ended(self, trial_id: str, status: str, reason: str) -> None:
         """Set the status of a trial without a result: an error of a stack does not concern its trials that have ended."""
-        if trial_id not in self._results:
+        if trial_id not in self._trials.results:
             self._set_status(trial_id, status, reason)
 
     def _set_status(self, trial_id: str, status: str, reason: str) -> None:
-        trial_view = self._views[trial_id]
-        trial_view.status, trial_view.reason = status, reason
-        self._changed(trial_view)
-
-    def _measured(self, result: TrialResult) -> None:
-        """Keep a result for the front, and its times for the remaining time."""
-        trial_view = self._views[result.trial.id]
-        epochs = result.trial.config.epochs
-        self._results[result.trial.id] = result
-        if result.status == "completed":
-            trial_view.epoch, trial_view.epoch_seconds = epochs, result.train_seconds / epochs
-            trial_view.evaluate_seconds = result.evaluate_seconds
+        self._changed(self._trials.set_status(trial_id, status, reason))
 
     def _changed(self, trial_view: TrialView) -> None:
         """Print the new status of a trial, unless the live view shows it anyway."""
@@ -231,10 +198,11 @@ class Progress(Observer):
         More trials take longer: ten thousand short ones took more time than all else.
         """
         started = time.monotonic()
-        if self._results and started >= self._front_due:
-            self.fronts = _fronts(self._spec, list(self._results.values()))
-            self._collapsed = collapse.lines(self._spec, list(self._results.values()))
-            self._ended_early = self._spec.search is not None and has_ended_early(self._spec, self._results)
+        results = self._trials.results
+        if results and started >= self._front_due:
+            self.fronts = _fronts(self._spec, list(results.values()))
+            self._collapsed = collapse.lines(self._spec, list(results.values()))
+            self._ended_early = self._spec.search is not None and has_ended_early(self._spec, results)
             self._front_due = started + FRONT_SECONDS + FRONT_REST * (time.monotonic() - started)
 
     def _tell_sometimes(self) -> None:
@@ -286,7 +254,7 @@ class Progress(Observer):
     @property
     def views(self) -> list[TrialView]:
         """The shown state of each trial."""
-        return list(self._views.values())
+        return self._trials.as_list()
 
     def seconds_left(self) -> float | None:
         """Returns the seconds until the sweep ends; None if that is not known yet."""

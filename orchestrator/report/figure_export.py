@@ -13,12 +13,12 @@ from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report.figures import (
+    attainment_figure,
     front_figure,
     heat_figure,
     search_course_figure,
     search_front_figure,
     search_space_figures,
-    seed_figures,
 )
 from orchestrator.report.figures.plot_style import Look, NamedFigure, drawn_for, save, save_numbers
 from orchestrator.report.paper import paper_figures
@@ -86,8 +86,8 @@ def _of_seeds(analysis: SweepAnalysis) -> Iterator[NamedFigure]:
     for group in analysis.feasible_groups:
         surfaces = attainments(analysis.spec.objectives, group.cells, group.seeds, group.results)
         units = [group.unit(objective.metric) for objective in analysis.spec.objectives]
-        figure = seed_figures.attainment(surfaces, proper_group(group.label), units)
+        figure = attainment_figure.attainment(surfaces, proper_group(group.label), units)
         if figure is not None:
-            yield NamedFigure(f"attainment-{group.slug}", figure, seed_figures.attainment_numbers(surfaces))
+            yield NamedFigure(f"attainment-{group.slug}", figure, attainment_figure.attainment_numbers(surfaces))
     for _, curves in seed_section.learning_curves(analysis):
         yield curves

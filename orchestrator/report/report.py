@@ -13,6 +13,7 @@ from mopoe_core.storage.whole_files import write_text
 from orchestrator.analysis import collapse
 from orchestrator.analysis.comparable_groups import groups_of
 from orchestrator.analysis.failure_causes import FailureGroup
+from orchestrator.analysis.sweep_analysis import SweepAnalysis
 from orchestrator.ledger.result import TrialResult
 from orchestrator.report import overview, page
 from orchestrator.report.overview import Overview
@@ -93,38 +94,14 @@ def write(
     context = context or ReportContext()
     grouped = groups_of(spec, results)
     analysis = group_section.analysed(spec, grouped)
-    collapsed = collapse.by_cell(analysis.results)
     parts = [group_section.make(spec, group) for group in analysis.groups]
-    search = searched = None
-    if spec.search is None:
-        group_section.write_fronts(parts, folder)
-    else:
-        (part,) = parts
-        searched = Searched(spec, tuple(proposed), part.front, part.units, part.title)
-        search = search_section.write(searched, analysis.results, folder)
+    searched, search = _write_fronts(analysis, parts, proposed, folder)
     group_section.remove_others(parts, folder)
     seeds = seed_section.write(analysis, folder, context.unequal)
-    objectives_table = group_section.markdown(parts, [objective.metric for objective in spec.objectives])
     paper = paper_report.write(
         grouped.groups, analysis.model_groups, spec.seed_list, samples, command, folder / "paper", against_paper
     )
-    fronts = [(part.group.label, part.front) for part in parts]
-    sweep_overview = overview.of_sweep(analysis, fronts, seeds, results, states, collapsed)
-    paths = ReportPaths(
-        page=folder / PAGE,
-        fronts=tuple(part.files(folder) for part in parts),
-        markdown=folder / "cells.md",
-        latex=folder / "cells.tex",
-        cells_csv=folder / "cells.csv",
-        cells_parquet=folder / "cells.parquet",
-        trials_csv=folder / "trials.csv",
-        trials_parquet=folder / "trials.parquet",
-        summary="\n".join([objectives_table, *collapse.lines_of(analysis.cells, collapsed)]),
-        paper=paper,
-        search=search,
-        overview=sweep_overview,
-    )
-    _write_tables(paths, parts, results, command)
+    fronts, collapsed = [(part.group.label, part.front) for part in parts], collapse.by_cell(analysis.results)
     contents = page.Contents(
         analysis=analysis,
         results=results,
@@ -141,10 +118,44 @@ def write(
         paper=paper,
         search=search,
         searched=searched,
-        overview=sweep_overview,
+        overview=overview.of_sweep(analysis, fronts, seeds, results, states, collapsed),
     )
+    paths = _paths(contents, folder)
+    _write_tables(paths, parts, results, command)
     write_text(paths.page, page.rendered(contents, folder))
     return paths
+
+
+def _write_fronts(
+    analysis: SweepAnalysis, parts: Sequence[Part], proposed: Sequence[ProposedCell], folder: Path
+) -> tuple[Searched | None, SearchReport | None]:
+    """Write the figures of the fronts, or those of a search; returns the search and the contents of its section, or None for both."""
+    if analysis.spec.search is None:
+        group_section.write_fronts(parts, folder)
+        return None, None
+    (part,) = parts
+    searched = Searched(analysis.spec, tuple(proposed), part.front, part.units, part.title)
+    return searched, search_section.write(searched, analysis.results, folder)
+
+
+def _paths(contents: page.Contents, folder: Path) -> ReportPaths:
+    """Returns the paths of the report's files in `folder`, with its main contents."""
+    objectives = [objective.metric for objective in contents.analysis.spec.objectives]
+    table = group_section.markdown(contents.parts, objectives)
+    return ReportPaths(
+        page=folder / PAGE,
+        fronts=tuple(part.files(folder) for part in contents.parts),
+        markdown=folder / "cells.md",
+        latex=folder / "cells.tex",
+        cells_csv=folder / "cells.csv",
+        cells_parquet=folder / "cells.parquet",
+        trials_csv=folder / "trials.csv",
+        trials_parquet=folder / "trials.parquet",
+        summary="\n".join([table, *collapse.lines_of(contents.analysis.cells, contents.collapsed)]),
+        paper=contents.paper,
+        search=contents.search,
+        overview=contents.overview,
+    )
 
 
 def _write_tables(paths: ReportPaths, parts: Sequence[Part], results: Sequence[TrialResult], command: str) -> None:

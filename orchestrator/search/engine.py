@@ -5,10 +5,10 @@ otherwise no number. When Optuna has all outcomes, cells get further seeds if it
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from orchestrator.errors import Mistake, SpecError
+from orchestrator.errors import Mistake
 from orchestrator.execution.events import MetricsAtEpoch, Observer, TrialEnded, TrialStopped
 from orchestrator.execution.queue.job import EarlyStopping
 from orchestrator.ledger.layout import local_sweep_folder
@@ -17,20 +17,17 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.proposals import Proposal, Proposals, Stopped, cell_of, seeds, with_cells
 from orchestrator.ledger.result import TrialResult
 from orchestrator.search import early_stopping
+from orchestrator.search.comparable_results import ComparableResults
 from orchestrator.search.distributions import of_fields
+from orchestrator.search.draws import possible_draw
 from orchestrator.search.further_seeds import undecided_cells
 from orchestrator.search.outcomes import CellOutcome, ProposedCell, of_cell, of_results
 from orchestrator.search.study import Study
 from orchestrator.search.warm_start import trained_cells
-from orchestrator.spec.comparison_key import MeasuredWith, measured_with
 from orchestrator.spec.search_limits import Means, own_cells, why_exhausted, why_stopped
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell, Trial
-from orchestrator.spec.yaml_reader import dotted
-
-MOST_IMPOSSIBLE = 100
-"""A command gives up after this number of draws in a row that are no valid cells."""
 
 
 class SearchEngine(Observer):
@@ -61,8 +58,7 @@ class SearchEngine(Observer):
         """Trials for whose results this command does not wait: those that have failed for good, and those of `_reset_since`."""
         self._reset_since: set[str] = set()
         """Trials that have ended, and that were reset before their result was read."""
-        self._measured_with: MeasuredWith | None = None
-        """The data and classifiers that the first result of the search was measured with."""
+        self._comparable_results = ComparableResults()
         self._stopping_rule = early_stopping.stopping_rule(spec, self._search.early) if self._search.early else None
         self._proposals = self._records.every()
         self._cells = {p.number: cell_of(p, spec) for p in self._proposals if p.cell_id}
@@ -165,20 +161,9 @@ class SearchEngine(Observer):
         return outcome
 
     def _comparable(self, cell: Cell) -> tuple[dict[str, TrialResult], list[str]]:
-        """Returns the results of a cell that are comparable with the search's first result, and the ids of trials whose results are not.
-
-        Workers may have different data. The next command refuses to go on from results that are not comparable
-        (`comparable_groups.check_search`).
-        """
+        """Returns the results of a cell that are comparable with the search's first result, and the ids of the other results' trials."""
         results = {trial.id: self._results[trial.id] for trial in self._trials(cell) if trial.id in self._results}
-        comparable = {trial_id: result for trial_id, result in results.items() if self._measured_alike([result])}
-        return comparable, [trial_id for trial_id in results if trial_id not in comparable]
-
-    def _measured_alike(self, results: Sequence[TrialResult]) -> bool:
-        """Returns whether the completed ones of these results were measured like the search's first result. Remembers the first one."""
-        measured = [measured_with(result.provenance) for result in results if result.status == "completed"]
-        self._measured_with = self._measured_with or next(iter(measured), None)
-        return all(measured_by == self._measured_with for measured_by in measured)
+        return self._comparable_results.split(results)
 
     def _tell_ended(self) -> None:
         """Tell Optuna the outcomes of cells that have ended since the last call."""
@@ -213,7 +198,7 @@ class SearchEngine(Observer):
 
     def _propose(self) -> list[Trial]:
         """Propose a cell; returns its trials that have to be trained. Empty if the cell was known, or has all its results."""
-        possible = self._draw()
+        possible = possible_draw(self._study, self._check_is_next, self.spec.cell_of, self._refuse)
         if possible is None:
             self._why_no_more = "the grid has no more cells"
             return []
@@ -226,26 +211,6 @@ class SearchEngine(Observer):
             self._update_spec()
         self._tell_ended()
         return self._without_result(cell) if proposal.number in self._open else []
-
-    def _draw(self) -> tuple[Proposal, Cell] | None:
-        """Returns a draw and its cell; None if a grid has no more cells. An impossible draw is recorded, and the next one is made.
-
-        `plan` refuses spaces by their corners only, so a draw from within can be impossible. Raises SpecError after `MOST_IMPOSSIBLE`
-        such draws.
-        """
-        refused: list[Mistake] = []
-        while len(refused) < MOST_IMPOSSIBLE:
-            drawn = self._study.ask()
-            if drawn is None:
-                return None
-            self._check_is_next(drawn)
-            try:
-                return drawn, self.spec.cell_of(drawn.fields)
-            except SpecError as error:
-                refused.append(_with_whole_place(error.mistakes[0]))
-            self._refuse(drawn, refused[-1])
-        text = f"{refused[-1].text}; the last {MOST_IMPOSSIBLE} draws were all impossible; narrow the space"
-        raise SpecError(replace(refused[-1], text=text))
 
     def _check_is_next(self, drawn: Proposal) -> None:
         """Raises LeaseLost if another driver uses the study: it may have taken over while the sampler drew."""
@@ -274,7 +239,7 @@ class SearchEngine(Observer):
         taken = incomparable = 0
         known_ids = {proposal.cell_id for proposal in self._proposals}
         for trained in trained_cells(source, self.spec, self._space, self._ledger, known_ids):
-            if not self._measured_alike(trained.results):
+            if not self._comparable_results.measured_alike(trained.results):
                 incomparable += 1
                 continue
             drawn, distributions = of_fields(self._space, trained.fields)
@@ -327,14 +292,20 @@ class SearchEngine(Observer):
 
     def _note_recorded_epochs(self) -> None:
         """Give the stopping rule the metrics after epochs that the ledger has recorded."""
-        if self._stopping_rule is None or self._search.early is None:
+        if self._stopping_rule is None:
             return
         for cell in self._cells.values():
-            for trial in self._trials(cell):
-                for epoch in self._search.early.epochs(cell.config):
-                    values = self._ledger.at_epoch(trial, epoch)
-                    if values is not None:
-                        self._stopping_rule.note(cell, trial.id, epoch, values)
+            for trial_id, epoch, values in self._recorded_epochs(cell):
+                self._stopping_rule.note(cell, trial_id, epoch, values)
+
+    def _recorded_epochs(self, cell: Cell) -> Iterator[tuple[str, int, Mapping[str, float]]]:
+        """Yields the trial's id, the epoch and the metrics of each epoch of a cell that the ledger has recorded for early stopping."""
+        epochs = self._search.early.epochs(cell.config) if self._search.early else ()
+        for trial in self._trials(cell):
+            for epoch in epochs:
+                values = self._ledger.at_epoch(trial, epoch)
+                if values is not None:
+                    yield trial.id, epoch, values
 
     def _update_spec(self) -> None:
         """Make the sweep anew with all its cells and seeds, and hand it to the caller."""
@@ -342,8 +313,3 @@ class SearchEngine(Observer):
         self.spec = with_cells(self.spec, proposed, self._stopped, self._seed_counts)
         self._cell_by_trial = {trial.id: trial.cell for trial in self.spec.trials}
         self._widen(self.spec)
-
-
-def _with_whole_place(mistake: Mistake) -> Mistake:
-    """Returns the mistake of a cell with the whole place of its field in the file: `search.space.beta` in place of `search.beta`."""
-    return replace(mistake, text=f"{dotted(mistake.at)}: {mistake.text.partition(': ')[2]}")

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.robustness.injection import Injection
 from mopoe_core.errors import UserError
 from orchestrator.cli import app, storage_errors
-from orchestrator.execution.ray_tune import ray_address
+from orchestrator.execution import ray_address
 from tests.support.naming import naming
 from tests.support.recorded import errors_in
 

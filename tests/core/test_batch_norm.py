@@ -7,7 +7,8 @@ from torch import nn
 from mopoe_core.models.gaussians import Gaussians, products
 from mopoe_core.networks.networks import Encoder
 from mopoe_core.networks.single_value_batch_norm import by_running_statistics
-from mopoe_core.networks.stacked_modules import NotStackable, mixes_examples
+from mopoe_core.networks.stacked_layers import NotStackable
+from mopoe_core.networks.stacking import mixes_examples
 from mopoe_core.training.run import Run
 from mopoe_core.training.stack import check_stackable
 from tests.core.training.test_stack import CPU, config, residual_networks

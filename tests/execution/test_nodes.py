@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from mopoe_core.errors import UserError
-from orchestrator.execution.ray_tune import node_slots
+from orchestrator.execution import node_slots
 from orchestrator.spec.sections import Resources
 from tests.support.naming import unnamed
 from tests.system.test_cluster import AWS, OWN, prepared

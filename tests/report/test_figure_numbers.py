@@ -10,7 +10,7 @@ import pytest
 from orchestrator.analysis.aggregation import cell_table
 from orchestrator.analysis.attainment import attainments
 from orchestrator.report import figure_export
-from orchestrator.report.figures import curve_figures, heat_figure, seed_figures, tradeoff_figures
+from orchestrator.report.figures import attainment_figure, curve_figures, heat_figure, learning_figure, tradeoff_figures
 from orchestrator.report.figures.front_figure import draw_front, front_numbers
 from orchestrator.report.figures.plot_style import FOR_A_PAPER, Look, drawn_for
 from orchestrator.spec.sweep_file import parse
@@ -41,7 +41,7 @@ def test_the_numbers_of_the_learning_curves_are_their_lines():
     """In the panel of each quantity and model, the line of each cell is the rows of that cell; a diverged trial has rows of its own."""
     cells = [cell(model, beta) for model in ("mvae", "mopoe") for beta in (1, 2)]
     results = [*grid_results(cells, 2), result(cells[0], 2, {}, "diverged")]
-    figure, table = seed_figures.learning(cells, results, "t"), seed_figures.learning_numbers(cells, results)
+    figure, table = learning_figure.learning(cells, results, "t"), learning_figure.learning_numbers(cells, results)
     means = table[table.seed.isna()]
     quantities = list(dict.fromkeys(means.quantity))
     panels = iter(figure.axes)
@@ -63,7 +63,7 @@ def test_the_numbers_of_the_learning_curves_are_their_lines():
 def test_models_share_the_scale_of_a_quantity():
     """Every panel of a row has the same limits, so that heights can be compared."""
     cells = [cell(model, beta) for model in ("mvae", "mmvae", "mopoe") for beta in (1, 2)]
-    axes = seed_figures.learning(cells, grid_results(cells, 2), "t").axes
+    axes = learning_figure.learning(cells, grid_results(cells, 2), "t").axes
     for row in range(0, len(axes), 3):
         assert len({panel.get_ylim() for panel in axes[row : row + 3]}) == 1
 
@@ -71,7 +71,7 @@ def test_models_share_the_scale_of_a_quantity():
 def test_the_numbers_of_the_attainment_surfaces_are_their_corners():
     """Each corner of the median surface lies on the line of its series."""
     surfaces = attainments(OBJECTIVES, CELLS, range(3), grid_results(CELLS, 3))
-    figure, table = seed_figures.attainment(surfaces, "t", ["share", "nats"]), seed_figures.attainment_numbers(surfaces)
+    figure, table = attainment_figure.attainment(surfaces, "t", ["share", "nats"]), attainment_figure.attainment_numbers(surfaces)
     median = table[table.percent == 50]
     for line, (_, rows) in zip(figure.axes[0].lines, median.groupby("series", sort=False), strict=True):
         path = {tuple(point) for point in np.round(np.stack([line.get_xdata(), line.get_ydata()], 1), 9).tolist()}

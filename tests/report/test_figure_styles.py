@@ -11,9 +11,9 @@ import pytest
 from mopoe_core.family.registry import MODELS, TITLES
 from orchestrator.report.figures import model_styles, theme
 from orchestrator.report.figures.front_figure import draw_front
+from orchestrator.report.figures.learning_figure import learning
 from orchestrator.report.figures.model_styles import LINES, model_style, series_styles
 from orchestrator.report.figures.plot_style import FOR_A_PAPER, ON_A_PAGE, drawn_for, save
-from orchestrator.report.figures.seed_figures import learning
 from orchestrator.report.figures.tradeoff_figures import given_one, joint
 from orchestrator.spec.proper_names import proper
 from tests.report.test_figures import CELLS, found

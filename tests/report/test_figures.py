@@ -10,8 +10,8 @@ from matplotlib.transforms import Bbox
 from orchestrator.analysis.fronts import front
 from orchestrator.report.figures.front_figure import MOST_LABELLED, caption, draw_front
 from orchestrator.report.figures.label_placement import OFFSETS, place_label, strokes_of
+from orchestrator.report.figures.learning_figure import MOST_CURVES, PALEST, learning
 from orchestrator.report.figures.model_styles import model_style
-from orchestrator.report.figures.seed_figures import MOST_CURVES, PALEST, learning
 from orchestrator.report.figures.theme import PAPER
 from orchestrator.spec.sections import Objective
 from tests.support.builders import COHERENCE, LIKELIHOOD, cell, grid_results, result

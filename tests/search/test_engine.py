@@ -22,7 +22,7 @@ from orchestrator.ledger.proposals import Proposal, Proposals, resolve
 from orchestrator.ledger.sweep_records import as_json
 from orchestrator.monitor.live_state import StorageWatch
 from orchestrator.monitor.progress import Progress
-from orchestrator.search import early_stopping, engine, outcomes
+from orchestrator.search import draws, early_stopping, outcomes
 from orchestrator.search.engine import SearchEngine
 from orchestrator.spec import search_space
 from orchestrator.spec.search_limits import MOST_REPEATS
@@ -370,7 +370,7 @@ def test_a_command_that_gives_up_names_the_field_and_the_next_one_draws_anew(tmp
     """The error has the place of the field in the file. Two commands give up at two draws, and neither stands in the way of a changed
     space.
     """
-    monkeypatch.setattr(engine, "MOST_IMPOSSIBLE", 1)
+    monkeypatch.setattr(draws, "MOST_IMPOSSIBLE", 1)
     refused = []
     for _ in range(2):
         with pytest.raises(SpecError) as caught:

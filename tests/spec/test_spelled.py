@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.analysis.fronts import front
 from orchestrator.analysis.hypervolume import references_text
-from orchestrator.report.figures import front_figure, seed_figures
+from orchestrator.report.figures import front_figure, learning_figure
 from orchestrator.report.render import axis_scales
 from orchestrator.report.render.search_table import broken_text
 from orchestrator.spec.search_block import Choice, Search
@@ -65,23 +65,23 @@ def test_two_near_betas_have_different_tags_in_mlflow():
 def legend(betas):
     """The labels of the learning curves' shades."""
     every = [cell("mopoe", beta) for beta in betas]
-    figure = seed_figures.learning(every, grid_results(every, 1), "t")
+    figure = learning_figure.learning(every, grid_results(every, 1), "t")
     return [text.get_text().removeprefix("β ") for text in figure.legends[0].get_texts()]
 
 
 def test_two_near_betas_have_different_labels_beside_the_learning_curves():
     """So have 0, which has no logarithm, and the number that stood for it."""
     assert legend(NEAR) == ["2.5", "2.5000001"]
-    assert legend([0.0, seed_figures.LEAST_BETA, 1.0]) == ["0", "1e-06", "1"]
+    assert legend([0.0, learning_figure.LEAST_BETA, 1.0]) == ["0", "1e-06", "1"]
 
 
 def test_of_many_betas_the_labels_beside_the_learning_curves_are_true():
     """Each label is where it says; the ends are betas of the sweep."""
-    ticks = seed_figures.beta_ticks({beta: beta for beta in (0.5, 0.7, 1.1, 2.0, 3.0, 5.0, 8.0, 20.000001)})
+    ticks = learning_figure.beta_ticks({beta: beta for beta in (0.5, 0.7, 1.1, 2.0, 3.0, 5.0, 8.0, 20.000001)})
     assert list(ticks.values()) == ["0.5", "3.16", "20.000001"]
     assert all(float(text) == at for at, text in ticks.items())
     near = [1 + 1e-9 * step for step in range(9)]
-    labels = list(seed_figures.beta_ticks({beta: beta for beta in near}).values())
+    labels = list(learning_figure.beta_ticks({beta: beta for beta in near}).values())
     assert labels == [spelled(near[0]), spelled(near[-1])]
 
 

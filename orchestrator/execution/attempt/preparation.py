@@ -14,7 +14,7 @@ from mopoe_core.data.own import user_data
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.classifier_quality import Quality
 from mopoe_core.metrics.classifiers import Classifiers, checked_classifier, quality_if_trained, trained_classifiers
-from mopoe_core.networks.stacked_modules import NotStackable
+from mopoe_core.networks.stacked_layers import NotStackable
 from mopoe_core.storage.paths import AnyPath
 from mopoe_core.training import throughput
 from mopoe_core.training.run import new_model

@@ -16,9 +16,8 @@ from orchestrator.execution.ray_tune import environment  # noqa: F401  # first: 
 # isort: split
 import ray
 
-from orchestrator.execution import cpus
+from orchestrator.execution import cpus, node_slots, ray_address
 from orchestrator.execution.events import NodeLost, Observer
-from orchestrator.execution.ray_tune import node_slots, ray_address
 
 LONGEST_JOIN = 120.0
 """Seconds to wait for a first worker."""

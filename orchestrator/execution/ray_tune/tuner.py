@@ -10,10 +10,11 @@ import os
 from functools import partial
 
 from mopoe_core.storage.scratch import scratch
+from orchestrator.execution import node_slots
 from orchestrator.execution.events import Observer
 from orchestrator.execution.executor import Outcome, Work, prepare
 from orchestrator.execution.queue.search_jobs import Proposer
-from orchestrator.execution.ray_tune import node_slots, session
+from orchestrator.execution.ray_tune import session
 
 
 def run(work: Work, observer: Observer, search: Proposer | None = None) -> Outcome:

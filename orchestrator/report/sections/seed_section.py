@@ -16,7 +16,7 @@ from orchestrator.analysis.model_groups import ModelGroup
 from orchestrator.analysis.significance.paired_difference import Difference, NotRanked
 from orchestrator.analysis.significance.pairwise import Volume, hypervolume_differences, hypervolumes
 from orchestrator.analysis.sweep_analysis import SweepAnalysis
-from orchestrator.report.figures import seed_figures
+from orchestrator.report.figures import attainment_figure, learning_figure
 from orchestrator.report.figures.plot_style import NamedFigure, save, save_numbers
 from orchestrator.report.render.difference_sentences import sentence
 from orchestrator.report.render.numbers import MISSING, summary_texts, to_spread
@@ -86,11 +86,11 @@ def write(analysis: SweepAnalysis, folder: Path, unequal: bool) -> SeedReport:
 
 def _block(analysis: SweepAnalysis, group: ModelGroup, attained: Sequence[Attainment], folder: Path, unequal: bool) -> Block:
     units = [group.unit(objective.metric) for objective in analysis.spec.objectives]
-    figure = seed_figures.attainment(attained, _title(group), units)
+    figure = attainment_figure.attainment(attained, _title(group), units)
     stem = folder / f"attainment-{group.slug}"
     if figure is not None:
         save(figure, stem)
-        save_numbers(seed_figures.attainment_numbers(attained), stem)
+        save_numbers(attainment_figure.attainment_numbers(attained), stem)
     volumes = hypervolumes(attained)
     pairs = hypervolume_differences(volumes, unequal=unequal)
     short = shortened(attainment.series for attainment in attained)
@@ -131,7 +131,7 @@ def learning_curves(analysis: SweepAnalysis) -> Iterator[tuple[str, NamedFigure]
             for dataset in dict.fromkeys(cell.config.dataset for cell in analysis.cells)
         ]
     for slug, title, cells in parts:
-        curves = seed_figures.named_learning(f"learning-{slug}", cells, analysis.results, title)
+        curves = learning_figure.named_learning(f"learning-{slug}", cells, analysis.results, title)
         if curves is not None:
             yield title, curves
 

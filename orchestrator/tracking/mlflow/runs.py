@@ -52,6 +52,10 @@ class Run:
         """Whether the sweep had no such trial or cell when the run was last written."""
         return self.kind.startswith(FORMER)
 
+    def is_complete(self, mark: str, statuses: Collection[str]) -> bool:
+        """Returns whether the run has this mark, one of these statuses of MLflow, and its artifacts, and is no former one."""
+        return self.mark == mark and self.status in statuses and not (self.has_lost_artifacts or self.is_former)
+
 
 class Runs:
     """The runs of one sweep that belong to one storage."""

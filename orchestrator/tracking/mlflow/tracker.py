@@ -19,7 +19,7 @@ are complete, the experiment's tag `projected.<storage id>` says so, and a comma
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from mlflow.entities import Metric as Point
@@ -27,21 +27,19 @@ from mlflow.entities import Param
 
 from mopoe_core.metric_names import Epoch
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.result import TrialResult
 from orchestrator.ledger.storage.identity import StorageIdentity
-from orchestrator.spec.trial import Cell, Trial
+from orchestrator.spec.trial import Trial
 from orchestrator.tracking.guarded import Guarded
-from orchestrator.tracking.ledger_marks import digest, is_stamp
+from orchestrator.tracking.ledger_marks import is_stamp
 from orchestrator.tracking.mlflow import points, run_files
 from orchestrator.tracking.mlflow.client import open_client
 from orchestrator.tracking.mlflow.experiment import Experiment
 from orchestrator.tracking.mlflow.run_ownership import Owner
 from orchestrator.tracking.mlflow.run_status import RUN_STATUS, run_statuses
-from orchestrator.tracking.mlflow.runs import PARENT, Run, Runs, copy_files
+from orchestrator.tracking.mlflow.run_times import RunTimes
+from orchestrator.tracking.mlflow.runs import PARENT, Run, Runs
+from orchestrator.tracking.mlflow.summary_runs import SummaryRuns
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
-
-FORM = 2
-"""Version of the runs of cells and sweeps. With a new number, these runs are written anew from the same results."""
 
 
 class MlflowTracker:
@@ -67,6 +65,8 @@ class MlflowTracker:
         owner = Owner(identity.id, sweep, trials, ledger)
         self._experiment = Experiment(self._client, uri, ledger.storage, identity, owner, show_progress)
         self._runs = Runs(self._client, self._experiment)
+        self._summary_runs = SummaryRuns(self._runs, trials, ledger)
+        self._times = RunTimes(ledger)
         self.opened = self._experiment.is_new
 
     @property
@@ -117,7 +117,7 @@ class MlflowTracker:
     def project(self, trial: Trial, mark: str) -> None:
         """Write everything that the ledger has of a trial that is not running, unless its run has it already."""
         run = self._runs.get(trial.id)
-        if run is not None and _is_complete(run, mark, run_statuses(mark)):
+        if run is not None and run.is_complete(mark, run_statuses(mark)):
             self._runs.complete_parameters(run, partial(_trial_parameters, trial))
             return
         result = self._ledger.result(trial) if is_stamp(mark) else None
@@ -135,7 +135,7 @@ class MlflowTracker:
             self._runs.put_artifacts(run, lambda folder: run_files.put(folder, self._ledger, result))
         new_points = points.curve_points(history, run.written or set()) + final_points
         self._runs.log(run, partial(_trial_parameters, trial), new_points, tags)
-        self._runs.end(run, RUN_STATUS[status], self._ended_ms(result) if result else self._stopped_ms(trial, status))
+        self._runs.end(run, RUN_STATUS[status], self._times.ended_ms(result) if result else self._times.stopped_ms(trial, status))
         run.mark, run.kind, run.has_lost_artifacts = mark, "trial", False
         run.written, run.artifacts = None, ""  # no longer needed; saves memory
 
@@ -176,67 +176,13 @@ class MlflowTracker:
             written = self._runs.points_of(run, next(iter(history[0].values)))
         return not written <= points.times(history)
 
-    def _ended_ms(self, result: TrialResult) -> int:
-        """Returns when the trial's evaluation ended; if it diverged in its first epoch, when its attempt ended."""
-        if result.history:
-            return result.history[-1].timestamp_ms + int(result.evaluate_seconds * 1000)
-        return self._ledger.ended_ms(result.trial) or self._ledger.started_ms(result.trial) or 0
-
-    def _stopped_ms(self, trial: Trial, status: str) -> int | None:
-        """Returns when a trial without a result stopped; None if it is pending and no record has a time."""
-        return self._ledger.ended_ms(trial) or (None if status == "pending" else self._ledger.started_ms(trial))
-
     def summarise(self, summary: CellSummary, marks: Mapping[str, str] | None = None) -> None:
-        """Write the run of a cell, with the times of its trials.
-
-        MLflow keeps all points and shows those of the highest step. So a cell whose numbers have changed gets a new run: otherwise a cell
-        that loses a seed would still show the mean of more seeds.
-        """
-        cell, trials = summary.cell, self._trials.get(summary.cell.id, [])
-        existing = self._runs.get(cell.id)
-        if not (summary.n or existing is not None or cell.id in self._runs.orphaned):
-            return
-        if existing is not None and not summary.n and not any(self._runs.get(trial.id) for trial in trials):
-            self._runs.delete(cell.id)  # all of its trials were reset
-            return
-        content = digest(FORM, summary.n, summary.plain_values, self._stamps(trials, marks), *summary.tags.values())
-        count = f"{summary.n}/{summary.n_planned}"
-        mark = f"{content} {count}"
-        status, run_status = _status_of_summary(is_done=summary.n == summary.n_planned)
-        if existing is not None and existing.mark.partition(" ")[0] not in ("", content):
-            self._runs.delete(cell.id)
-            self._runs.orphaned.add(cell.id)
-        run = self._run_of_cell(cell)
-        if _is_complete(run, mark, (run_status,)):
-            return
-        self._runs.put_artifacts(run, partial(run_files.put_cell, summary=summary))
-        ended_ms = self._cell_ended_ms(trials)
-        tags = {"kind": "cell", "projected": mark, "n": count, "status": status, **summary.tags}
-        self._runs.log(run, lambda: points.parameters(cell, {}), points.cell_points(summary, ended_ms), tags)
-        self._runs.end(run, run_status, ended_ms)
-        run.mark, run.kind, run.has_lost_artifacts = mark, "cell", False
-
-    def _stamps(self, trials: Sequence[Trial], marks: Mapping[str, str] | None) -> list[str]:
-        """Returns the stamps of the trials that have a result, sorted; from `marks` if these are known."""
-        all_marks = [marks.get(trial.id, "") if marks else self._ledger.stamp(trial) for trial in trials]
-        return sorted(mark for mark in all_marks if is_stamp(mark))
+        """Write the run of a cell."""
+        self._summary_runs.summarise(summary, marks)
 
     def sweep(self, summary: SweepSummary) -> None:
-        """Write the run of the sweep, with the times of its trials. If anything in it has changed, it is a new run, as for cells."""
-        mark, existing = digest(FORM, summary.content), self._runs.get(summary.name)
-        status, run_status = _status_of_summary(is_done=not summary.counts.get("open"))
-        if existing is not None and _is_complete(existing, mark, (run_status,)):
-            return
-        if existing is not None and existing.mark != mark:
-            self._runs.delete(summary.name)
-        run = self._runs.get(summary.name) or self._create_sweep(summary)
-        ends_ms = [self._cell_ended_ms(self._trials.get(cell_id, [])) for cell_id in summary.ended_cell_ids]
-        self._runs.put_artifacts(run, partial(copy_files, [*summary.files, *([summary.page] if summary.page else [])]))
-        tags = {"projected": mark, "status": status, **{f"cells_{name}": str(count) for name, count in summary.counts.items()}}
-        parameters = [Param(name, value) for name, value in summary.parameters.items()]
-        self._runs.log(run, lambda: parameters, points.sweep_points(summary, ends_ms), tags)
-        self._runs.end(run, run_status, max(ends_ms, default=None))
-        run.mark, run.has_lost_artifacts = mark, False
+        """Write the run of the sweep."""
+        self._summary_runs.sweep(summary)
 
     def close(self) -> None:
         """End the runs that are still RUNNING, and mark those of trials and cells that the sweep no longer has."""
@@ -246,23 +192,6 @@ class MlflowTracker:
     def _metrics(self) -> set[str]:
         """Returns the names of the final metrics of all trials. All trials of a cell have the same metrics."""
         return {name for trials in list(self._trials.values()) for trial in trials[:1] for name in trial.config.metrics}
-
-    def _cell_ended_ms(self, trials: Sequence[Trial]) -> int:
-        """Returns when the last of a cell's completed trials ended; if none completed, when the last of its trials stopped."""
-        results = [result for trial in trials if (result := self._ledger.result(trial)) is not None]
-        completed = [self._ended_ms(result) for result in results if result.status == "completed"]
-        stopped = [ms for trial in trials if (ms := self._ledger.ended_ms(trial) or self._ledger.started_ms(trial))]
-        return max(completed or stopped, default=0)
-
-    def _run_of_cell(self, cell: Cell) -> Run:
-        """Returns the run of a cell; creates it if there is none, and makes it the parent of its trials' runs."""
-        run = self._runs.get(cell.id)
-        if run is None:
-            tags = {"kind": "cell", "status": "pending", "mlflow.runName": cell.label, **points.cell_tags(cell)}
-            run = self._runs.create("cell", cell.id, tags, self._first_start_ms(self._trials.get(cell.id, [])))
-        if cell.id in self._runs.orphaned:
-            self._runs.set_parent(cell.id, run)
-        return run
 
     def _trial_tags(self, trial: Trial, status: str, mark: str, commit: str) -> dict[str, str]:
         commit = commit or self._commit
@@ -276,29 +205,11 @@ class MlflowTracker:
             **points.cell_tags(trial.cell),
             "git_commit": commit,
             "mlflow.source.git.commit": commit,
-            PARENT: self._run_of_cell(trial.cell).id,
+            PARENT: self._summary_runs.run_of_cell(trial.cell).id,
         }
 
     def _create_trial(self, trial: Trial, tags: Mapping[str, str]) -> Run:
         return self._runs.create("trial", trial.id, tags, self._ledger.started_ms(trial))
-
-    def _create_sweep(self, summary: SweepSummary) -> Run:
-        tags = {"kind": "sweep", "sweep_id": summary.name, "status": "pending", "mlflow.runName": summary.name}
-        all_trials = [trial for trials in self._trials.values() for trial in trials]
-        return self._runs.create("sweep", summary.name, tags, self._first_start_ms(all_trials))
-
-    def _first_start_ms(self, trials: Sequence[Trial]) -> int | None:
-        return min((ms for trial in trials if (ms := self._ledger.started_ms(trial))), default=None)
-
-
-def _is_complete(run: Run, mark: str, statuses: Collection[str]) -> bool:
-    """Returns whether a run has this mark, one of these statuses of MLflow, and its artifacts, and is no former one."""
-    return run.mark == mark and run.status in statuses and not (run.has_lost_artifacts or run.is_former)
-
-
-def _status_of_summary(is_done: bool) -> tuple[str, str]:
-    """Returns the tag `status` and MLflow's status for the run of a cell or sweep."""
-    return ("completed", "FINISHED") if is_done else ("pending", "KILLED")
 
 
 def _trial_parameters(trial: Trial) -> list[Param]:

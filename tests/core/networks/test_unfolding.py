@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mopoe_core.networks import unfolding
-from mopoe_core.networks.stacked_modules import StackedConvolution
+from mopoe_core.networks.stacked_layers import StackedConvolution
 from mopoe_core.networks.unfolding import WORTH, Geometry, measured, unfolded
 
 LAYERS = [

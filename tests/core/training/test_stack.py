@@ -13,10 +13,11 @@ from mopoe_core.data.polymnist import polymnist
 from mopoe_core.data.types import Dataset, Split
 from mopoe_core.family.registry import MODELS
 from mopoe_core.metric_names import Epoch
-from mopoe_core.networks import stacked_modules
+from mopoe_core.networks import stacked_layers
 from mopoe_core.networks.networks import Encoder
 from mopoe_core.networks.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
-from mopoe_core.networks.stacked_modules import NotStackable, check_network, joined, stack
+from mopoe_core.networks.stacked_layers import NotStackable, joined
+from mopoe_core.networks.stacking import check_network, stack
 from mopoe_core.random_streams import GlobalStream
 from mopoe_core.storage.local_path import LocalPath
 from mopoe_core.training import stacked_training
@@ -159,12 +160,12 @@ def test_a_stack_leaves_a_networks_layout_as_it_was():
 )
 def test_a_stacked_layer_is_its_layers(made, size, one_by_one, monkeypatch):
     """Outputs and gradients of five stacked layers are those of each alone, both as a GPU and as a CPU does convolutions."""
-    monkeypatch.setattr(stacked_modules, "one_by_one", lambda device: one_by_one)
+    monkeypatch.setattr(stacked_layers, "one_by_one", lambda device: one_by_one)
     layers = [made().double() for _ in range(5)]
     x = torch.randn(5, 3, 4, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
     expected = torch.stack([layer(part) for layer, part in zip(layers, x, strict=True)])
     wanted = torch.autograd.grad(expected.sin().sum(), [x, *(p for layer in layers for p in layer.parameters())])
-    stacked = stacked_modules.stack(layers, [])
+    stacked = stack(layers, [])
     found = stacked(x)
     gradients = torch.autograd.grad(found.sin().sum(), [x, *stacked.parameters()])
     assert torch.allclose(found, expected, rtol=1e-12)

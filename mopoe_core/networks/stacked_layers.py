@@ -1,7 +1,6 @@
-"""Networks of many trials as one: T modules of the same shape become one module from (T, B, ...) to (T, B, ...).
+"""The layers of many trials as one: T layers of the same shape become one layer from (T, B, ...) to (T, B, ...).
 
-The stacked module's parameters are those of the T modules, one after the other. Each module's parameters become views of them. So
-training the stack trains every module, and each module can be saved, loaded and evaluated as if it were alone.
+The stacked layer's parameters are those of the T layers, one after the other. Each layer's parameters become views of them.
 
 A linear layer is a batched product. On a GPU, where launches dominate the cost, convolutions are one grouped convolution or one batched
 product of patches, whichever is faster (`mopoe_core.networks.unfolding`). On a CPU they run one trial after another: the grouped
@@ -11,7 +10,6 @@ random stream.
 Shape suffixes: T stacked trial, B batch, I and O features in and out.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -20,17 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mopoe_core.networks import unfolding
-from mopoe_core.networks.networks import (
-    Centre,
-    Encoder,
-    FromOneConvTranspose1d,
-    FromOneConvTranspose2d,
-    Transpose,
-    WholeConv1d,
-    WholeConv2d,
-)
+from mopoe_core.networks.networks import FromOneConvTranspose1d, FromOneConvTranspose2d, WholeConv1d, WholeConv2d
 from mopoe_core.networks.precision import as_autocast
-from mopoe_core.networks.residual import Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d
 from mopoe_core.networks.unfolding import Geometry
 from mopoe_core.random_streams import GlobalStream
 
@@ -104,7 +93,7 @@ class StackedLinear(Stacked):
         return cast(Tensor, flat_TBO).reshape(*x.shape[:-1], -1)
 
 
-_CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
+CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Conv1d: F.conv1d,
     nn.Conv2d: F.conv2d,
     nn.ConvTranspose1d: F.conv_transpose1d,
@@ -114,6 +103,7 @@ _CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
     FromOneConvTranspose1d: F.conv_transpose1d,
     FromOneConvTranspose2d: F.conv_transpose2d,
 }
+"""The function of each kind of convolution."""
 
 
 class StackedConvolution(Stacked):
@@ -124,7 +114,7 @@ class StackedConvolution(Stacked):
         first: Any = modules[0]
         if first.padding_mode != "zeros" or isinstance(first.padding, str):
             raise NotStackable(f"{type(first).__name__} with padding {first.padding!r}, {first.padding_mode}")
-        self._convolve = _CONVOLUTIONS[type(first)]
+        self._convolve = CONVOLUTIONS[type(first)]
         self._groups = first.groups
         self._settings = {"stride": first.stride, "padding": first.padding, "dilation": first.dilation}
         transposed = isinstance(first, nn.ConvTranspose1d | nn.ConvTranspose2d)
@@ -208,7 +198,7 @@ class StackedDropout(nn.Module):
         return F.dropout(torch.ones_like(trial_x), self._p)
 
 
-class _Flatten(nn.Module):
+class StackedFlatten(nn.Module):
     """Flatten, with a leading axis of trials."""
 
     def __init__(self, start: int, end: int) -> None:
@@ -221,7 +211,7 @@ class _Flatten(nn.Module):
         return out
 
 
-class _Unflatten(nn.Module):
+class StackedUnflatten(nn.Module):
     """Unflatten, with a leading axis of trials."""
 
     def __init__(self, axis: int, shape: Sequence[int]) -> None:
@@ -260,75 +250,3 @@ def _as_trials(x: Tensor, count: int) -> Tensor:
     """From (B, T * channels, ...) to (T, B, channels, ...)."""
     trials: Tensor = x.unflatten(1, (count, -1))
     return trials.transpose(0, 1)
-
-
-CONTAINERS = (nn.Sequential, Encoder, Residual1d, Residual2d, ResidualTranspose1d, ResidualTranspose2d)
-"""Modules that only combine their parts' outputs, so that a leading axis makes no difference to them."""
-POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity, Centre, Transpose)
-"""Layers without parameters, to which leading axes make no difference."""
-DROPOUTS = (nn.Dropout, nn.Dropout2d)
-UNSTACKED = (
-    nn.LayerNorm, nn.GroupNorm, nn.Softmax, nn.LogSoftmax, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Upsample, nn.PixelShuffle, nn.Embedding,
-)  # fmt: skip
-"""Layers of users' networks that do not stack, but treat each example alone."""
-EXAMPLEWISE = (*CONTAINERS, *POINTWISE, *_CONVOLUTIONS, *DROPOUTS, *UNSTACKED, nn.Linear, nn.Flatten, nn.Unflatten)
-"""Layers whose output for an example does not depend on the rest of the batch."""
-
-
-def mixes_examples(network: nn.Module) -> bool:
-    """Whether a network's output for an example may depend, in training, on the rest of the batch.
-
-    This is so for batch norm. Layers of unknown kinds are treated like batch norm.
-    """
-    return any(type(layer) not in EXAMPLEWISE for layer in network.modules())
-
-
-def stack(modules: Sequence[nn.Module], streams: Sequence[GlobalStream]) -> nn.Module:
-    """One module for T modules of the same shape, whose dropout draws from `streams`. Raises NotStackable for layers of unknown kinds."""
-    kind, first = type(modules[0]), cast(Any, modules[0])
-    if kind in POINTWISE:
-        return modules[0]
-    if kind in CONTAINERS:
-        return _container(modules, streams)
-    if kind is nn.Linear:
-        return StackedLinear(modules)
-    if kind in _CONVOLUTIONS:
-        return StackedConvolution(modules)
-    if kind in (nn.BatchNorm1d, nn.BatchNorm2d):
-        return StackedBatchNorm(modules)
-    if kind in DROPOUTS:
-        return StackedDropout(first.p, streams, whole_channels=kind is nn.Dropout2d)
-    if kind is nn.Flatten:
-        return _Flatten(first.start_dim, first.end_dim)
-    if kind is nn.Unflatten:
-        return _Unflatten(first.dim, first.unflattened_size)
-    raise NotStackable(f"{kind.__name__} is not among the layers that stack")
-
-
-def _container(modules: Sequence[nn.Module], streams: Sequence[GlobalStream]) -> nn.Module:
-    """A copy of the first module with stacked parts; its `forward` stays the same."""
-    container = copy.copy(modules[0])
-    container._modules = {
-        name: stack([module.get_submodule(name) for module in modules], streams) for name in modules[0]._modules
-    }
-    return container
-
-
-def check_network(module: nn.Module) -> None:
-    """Raises NotStackable if a network has a layer that does not stack. The network stays unchanged."""
-    for name, layer in module.named_modules():
-        if layer._forward_hooks or layer._forward_pre_hooks:
-            raise NotStackable(f"{name or type(layer).__name__} has a hook, as torch's weight_norm and spectral_norm set one")
-    if name := _used_twice(module):
-        raise NotStackable(f"{name} is used twice in a network")
-    stack([copy.deepcopy(module)], [])
-
-
-def _used_twice(module: nn.Module) -> str:
-    """The second name of a parameter or buffer that a network has under two names; empty if there is none. A stack would give each name
-    a copy of its own.
-    """
-    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    once = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
-    return next((name for name, _ in named if name not in once), "")
