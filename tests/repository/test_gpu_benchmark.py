@@ -15,7 +15,7 @@ from benchmarks.speed.gpu import agreement, clock
 from benchmarks.speed.gpu.agreement import Check
 from benchmarks.speed.gpu.cases import random_data
 from benchmarks.speed.gpu.clock import Budget
-from benchmarks.speed.gpu.measurements import EvaluationTime, StepTime
+from benchmarks.speed.gpu.measurements import StepTime, evaluation_time
 from benchmarks.speed.gpu.page import REHEARSAL, Measured, page, share
 from benchmarks.speed.gpu.projection import CASE, projections
 from mopoe_core.training.graphed_step import GraphedStep
@@ -122,14 +122,22 @@ def step(way: str, trials: int, seconds: float | None) -> StepTime:
 
 
 def test_the_projection_is_trials_times_steps_times_seconds():
-    """Ninety trials of 150 epochs of 1,121,360 triples in batches of 256; the evaluation grows with the 200,000 test examples."""
+    """Ninety trials of 150 epochs of 1,121,360 triples in batches of 256; of the evaluation, only what test examples cost grows with
+    the 200,000 of them.
+    """
     steps = [step("eager", 1, 0.004), step("stack of 16", 16, 0.008), step("stack of 64", 64, None)]
-    eager, stacked = projections(steps, [EvaluationTime(CASE.name, "fp32", 2.0, 500)])
+    eager, stacked = projections(steps, [evaluation_time(CASE, "fp32", (500, 1.5), (2000, 3.0))])
     hours = 90 * 150 * (1_121_360 // 256) * 0.004 / 3600
     assert eager.training_hours == pytest.approx(hours)
     assert stacked.training_hours == pytest.approx(hours / 8)
-    assert stacked.hours == pytest.approx(hours / 8 + 90 * 2.0 * 400 / 3600)
+    assert stacked.hours == pytest.approx(hours / 8 + 90 * (1.0 + 0.001 * 200_000) / 3600)
     assert projections(steps[:1], [])[0].evaluation_hours is None
+
+
+def test_noise_makes_no_evaluation_cheaper_with_more_examples():
+    """If more examples happened to take less time, all of the time counts as fixed."""
+    time_ = evaluation_time(CASE, "fp32", (500, 1.5), (2000, 1.4))
+    assert [time_.seconds_for(examples) for examples in (500, 200_000)] == [1.5, 1.5]
 
 
 def test_the_share_is_of_the_cards_own_peak():

@@ -6,7 +6,7 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed.gpu.cases import Case, random_data, tested_on, untrained_classifiers
+from benchmarks.speed.gpu.cases import EXAMPLES, Case, random_data, tested_on, untrained_classifiers
 from benchmarks.speed.gpu.clock import seconds_a_call, synchronize
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.evaluation import evaluate
@@ -17,7 +17,8 @@ from mopoe_core.training.stacked_training import is_out_of_memory
 SIZES = (4, 16, 64)
 ROUNDS = 3
 COUNTED_BATCH = 8
-TESTED = 512
+TESTED = (512, EXAMPLES)
+REHEARSED_TESTED = (50, 100)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class EvaluationTime:
     precision: str
     seconds: float
     examples: int
+    fixed: float
+    """Seconds that do not depend on the number of test examples: the fits of the probes, the samples from the prior, the table."""
+    per_example: float
+    """Seconds that each further test example adds."""
+
+    def seconds_for(self, examples: int) -> float:
+        """Returns the seconds of an evaluation on so many test examples."""
+        return self.fixed + self.per_example * examples
 
 
 def alone(case: Case, policy: str, device: torch.device, is_rehearsal: bool) -> list[StepTime]:
@@ -87,12 +96,28 @@ def stacked(case: Case, policy: str, size: int, device: torch.device, is_rehears
 
 
 def evaluated(case: Case, policy: str, device: torch.device, is_rehearsal: bool) -> EvaluationTime:
-    """Measures the evaluation of one model on some test examples: the second of two, because the first sets up libraries."""
+    """Measures the evaluation of one model on few and on many test examples, each after one that sets up libraries.
+
+    From the two follows what an evaluation costs on any number of examples.
+    """
     run, _ = _solo(case, policy, device, is_rehearsal)
-    dataset = tested_on(_data(case, is_rehearsal), 100 if is_rehearsal else TESTED)
-    model, classifiers = run.trained().model, untrained_classifiers(dataset, device)
-    seconds = seconds_a_call(lambda: evaluate(model, 0, dataset, classifiers, device), device, 0.01)
-    return EvaluationTime(case.name, policy, seconds, len(dataset.test))
+    data = _data(case, is_rehearsal)
+    model, classifiers = run.trained().model, untrained_classifiers(data, device)
+
+    def seconds(examples: int) -> float:
+        dataset = tested_on(data, examples)
+        return seconds_a_call(lambda: evaluate(model, 0, dataset, classifiers, device), device, 0.01)
+
+    few, many = REHEARSED_TESTED if is_rehearsal else TESTED
+    return evaluation_time(case, policy, (few, seconds(few)), (many, seconds(many)))
+
+
+def evaluation_time(case: Case, policy: str, few: tuple[int, float], many: tuple[int, float]) -> EvaluationTime:
+    """Returns the time of an evaluation that was measured on few and on many examples, each with its seconds."""
+    (few_examples, few_seconds), (many_examples, many_seconds) = few, many
+    per_example = max(0.0, (many_seconds - few_seconds) / (many_examples - few_examples))
+    fixed = max(0.0, few_seconds - per_example * few_examples)
+    return EvaluationTime(case.name, policy, few_seconds, few_examples, fixed, per_example)
 
 
 def flops_a_step(case: Case, batch: int) -> int:

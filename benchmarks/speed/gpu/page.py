@@ -132,8 +132,12 @@ def _times(ratio: float | None) -> str:
 
 
 def _evaluations(evaluations: Sequence[EvaluationTime]) -> str:
-    rows = [(e.case, e.precision, f"{e.seconds:.2f} s", str(e.examples)) for e in evaluations]
-    return table(("networks", "precision", "one evaluation", "test examples"), rows) if rows else ""
+    head = ("networks", "precision", "one evaluation", "test examples", "of it fixed", "each further 1,000 examples")
+    rows = [
+        (e.case, e.precision, f"{e.seconds:.2f} s", str(e.examples), f"{e.fixed:.2f} s", f"{e.per_example * 1e3:.2f} s")
+        for e in evaluations
+    ]
+    return table(head, rows) if rows else ""
 
 
 def _projections(projections: Sequence[Projection]) -> str:

@@ -38,7 +38,7 @@ def projections(steps: Sequence[StepTime], evaluations: Sequence[EvaluationTime]
     config = trials[0].config
     trial_steps, test_examples = config.steps_per_epoch * config.epochs, config.card.test_examples[config.source]
     evaluation_hours = {
-        e.precision: len(trials) * (e.seconds * test_examples / e.examples) / 3600 for e in evaluations if e.case == CASE.name
+        e.precision: len(trials) * e.seconds_for(test_examples) / 3600 for e in evaluations if e.case == CASE.name
     }
     return [
         Projection(
