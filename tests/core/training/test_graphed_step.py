@@ -139,6 +139,61 @@ def test_the_steps_before_a_recording_leave_no_trace(monkeypatch):
     assert all(torch.equal(*pair) for pair in zip(seen[0][-rest:], before[-rest:], strict=True))
 
 
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.usefixtures("layered")
+def test_the_steps_before_a_recording_update_nothing(monkeypatch, stacked, epochs):
+    """Neither a new run nor one in training, alone or in a stack with two learning rates, has other weights or another state of Adam
+    after any of these steps; the running statistics move. No gradient is left when the recording begins.
+    """
+    members = [trained_alone(one, epochs) for one in runs()]
+    one = Stack(members) if stacked else members[0]
+    recorder, seen, gradients = Recorder(), [], []
+    one.graphed = GraphedStep(recorder)
+    state = one._step_state()
+
+    def trained() -> list[Tensor]:
+        weights = [t for t in state.tensors if t.requires_grad]
+        adam = [v for p in state.optimiser.state.values() for v in p.values()]
+        return [t.detach().clone() for t in (*weights, *adam)]
+
+    def buffers() -> list[Tensor]:
+        return [t.clone() for t in state.tensors if not t.requires_grad]
+
+    def warm_up(step):
+        for _ in range(WARM_UPS):
+            step()
+            seen.append((trained(), buffers()))
+
+    def record(step, generators):
+        gradients.extend(p.grad for group in state.optimiser.param_groups for p in group["params"])
+        gradients.extend(t.grad for t in state.tensors)
+        return step
+
+    monkeypatch.setattr(recorder, "warm_up", warm_up)
+    monkeypatch.setattr(recorder, "record", record)
+    before, buffers_before = trained(), buffers()
+    one.step(torch.arange(32).expand(len(members), -1) if stacked else torch.arange(32))
+    for weights_and_adam, moved in seen:
+        assert all(torch.equal(*pair) for pair in zip(weights_and_adam, before, strict=False))
+        assert not any(new.any() for new in weights_and_adam[len(before) :])
+        assert not all(torch.equal(*pair) for pair in zip(moved, buffers_before, strict=True))
+    assert gradients
+    assert all(gradient is None for gradient in gradients)
+    assert not hasattr(state.optimiser, "found_inf")
+    after = zip(trained(), before, strict=False)
+    assert not all(torch.equal(*pair) for pair in after)  # the step itself has updated them
+
+
+def test_a_weight_that_is_not_trained_is_restored(monkeypatch):
+    """A network of a user's own may move such a weight itself, as an average of what it has seen."""
+    average = nn.Parameter(torch.zeros(1), requires_grad=False)
+    optimiser = torch.optim.Adam([nn.Parameter(torch.zeros(1))], fused=True)
+    graphed = GraphedStep(Recorder())
+    graphed(lambda rows: average.add_(1).clone(), torch.arange(2), lambda: StepState([average], optimiser, []))
+    assert float(average) == 1
+
+
 def test_terms_of_an_earlier_step_stay_what_they_were(monkeypatch):
     """A launch overwrites its own output, and not what a caller has."""
     recording(monkeypatch)
