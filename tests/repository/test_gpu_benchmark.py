@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from benchmarks.speed.gpu import __main__ as program
-from benchmarks.speed.gpu import agreement, clock
+from benchmarks.speed.gpu import agreement, clock, measurements
 from benchmarks.speed.gpu.agreement import Check
 from benchmarks.speed.gpu.cases import random_data
 from benchmarks.speed.gpu.clock import Budget
 from benchmarks.speed.gpu.measurements import StepTime, evaluation_time
 from benchmarks.speed.gpu.page import REHEARSAL, Measured, page, share
 from benchmarks.speed.gpu.projection import CASE, projections
+from mopoe_core.data.types import Split
 from mopoe_core.training.graphed_step import GraphedStep
 from mopoe_core.training.run import Run
 
@@ -110,10 +111,70 @@ def test_the_budget_breaks_off_and_leaves_out(monkeypatch):
 
 
 def test_slow_calls_are_few():
-    """A call that takes longer than there is time for is made three times: to warm up, to see how long it takes, and to be timed."""
+    """A call that takes longer than there is time for is made twice: to warm up and to be timed. A short one is made until the time is
+    filled.
+    """
     calls = []
-    clock.seconds_a_call(lambda: calls.append(time.sleep(0.02)), torch.device("cpu"), at_least=0.001)
-    assert len(calls) == 3
+    seconds = clock.seconds_a_call(lambda: calls.append(time.sleep(0.02)), torch.device("cpu"), at_least=0.001)
+    assert len(calls) == 2
+    assert seconds >= 0.02
+    calls.clear()
+    clock.seconds_a_call(lambda: calls.append(time.sleep(0.001)), torch.device("cpu"), at_least=0.05)
+    assert len(calls) > 5
+
+
+def test_one_long_measurement_does_not_forbid_short_ones(monkeypatch):
+    """After work that took two thirds of the budget, work begins as long as more than `LONG` is left."""
+    now = [0.0]
+    monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
+    budget = Budget(90.0, started=0.0)
+    budget.measure("long", lambda: now.__setitem__(0, 60.0))
+    assert budget.measure("short", lambda: 7) == 7
+    now[0] = 90.0 - clock.LONG
+    assert budget.measure("too late", lambda: 7) is None
+
+
+@pytest.mark.parametrize(("gigabytes", "tried"), [(50, [4, 16]), (200, [4, 16, 64]), (0, [4, 16, 64])])
+def test_a_stack_that_cannot_fit_is_not_tried(tmp_path, monkeypatch, gigabytes, tried):
+    """Where each trial takes a gigabyte, a stack of 64 is tried with 200 GB, and not with 50, which the page says; with 0, memory is not
+    known. After a stack that ran out of memory no larger one is tried.
+    """
+    sizes = []
+
+    def stacked(case, policy, size, device, is_rehearsal):
+        sizes.append(size)
+        return replace(step(f"stack of {size}", size, 0.001), peak_bytes=size * 10**9)
+
+    monkeypatch.setattr(measurements, "flops_a_step", lambda *_: 1)
+    monkeypatch.setattr(measurements, "alone", lambda *_: [])
+    monkeypatch.setattr(measurements, "memory", lambda device: gigabytes * 10**9)
+    monkeypatch.setattr(measurements, "stacked", stacked)
+    benchmark = program.Benchmark(torch.device("cpu"), Budget(60), tmp_path)
+    benchmark.sizes = (4, 16, 64)
+    benchmark.times(CASE, "fp32")
+    assert sizes == tried
+    assert [row.trials for row in benchmark.measured.steps] == [4, 16, 64]
+    assert ("too large" in page(benchmark.measured).split("|", 1)[1]) == (tried == [4, 16])
+    monkeypatch.setattr(measurements, "stacked", lambda case, policy, size, *_: step("stack", size, None))
+    benchmark.times(CASE, "fp32")
+    assert [row.was_tried for row in benchmark.measured.steps[3:]] == [True, False, False]
+
+
+def test_the_runs_of_a_stack_share_one_copy_of_the_data(monkeypatch):
+    """As in a sweep, so that the memory on the page is what a sweep takes: one copy for three runs, and one for the trial beside them."""
+    copies: list[object] = []
+
+    def to(split: Split, device: torch.device) -> Split:
+        """As to a GPU: a copy, unless it is on the GPU already."""
+        if not any(split.items is items for items in copies):
+            split = replace(split, items=dict(split.items))
+            copies.append(split.items)
+        return split
+
+    monkeypatch.setattr(Split, "to", to)
+    monkeypatch.setattr(measurements, "seconds_a_call", lambda call, device: call() is None or 1.0)
+    measurements.stacked(replace(CASE, networks="small"), "fp32", 3, torch.device("cpu"), True)
+    assert len(copies) == 2
 
 
 def step(way: str, trials: int, seconds: float | None) -> StepTime:

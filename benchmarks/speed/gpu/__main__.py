@@ -15,6 +15,7 @@ import torch
 from benchmarks.speed.gpu import agreement, clock, measurements
 from benchmarks.speed.gpu.cases import CASES, Case
 from benchmarks.speed.gpu.clock import Budget
+from benchmarks.speed.gpu.measurements import StepTime
 from benchmarks.speed.gpu.page import Measured, write
 from benchmarks.speed.gpu.projection import projections
 from mopoe_core.errors import PrecisionError
@@ -80,7 +81,11 @@ class Benchmark:
                 self.measured.flops[case.name] = flops
         name = f"step of {case.name}, {policy}"
         self.measured.steps += self._measure(name, lambda: measurements.alone(case, policy, self.device, self.is_rehearsal)) or []
+        row: StepTime | None = None
         for size in self.sizes:
+            if row is not None and not measurements.may_fit(row, size, measurements.memory(self.device)):
+                self.measured.steps.append(measurements.too_large(case, policy, size))
+                continue
             work = partial(measurements.stacked, case, policy, size, self.device, self.is_rehearsal)
             row = self._measure(f"{name}, stack of {size}", work)
             if row is not None:

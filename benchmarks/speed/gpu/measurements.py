@@ -1,6 +1,6 @@
 """Measures times of steps and of the evaluation, floating-point operations, and memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -31,13 +31,15 @@ class StepTime:
     """`eager`, `graph`, or `stack of 16`."""
     trials: int
     seconds: float | None
-    """None if memory was too small."""
+    """None if memory was too small, or would have been."""
     over_eager: float | None = None
     """Speedup over the same number of eager steps of one trial."""
     over_graph: float | None = None
     """Speedup over the same number of graphed steps of one trial."""
     peak_bytes: int = 0
     is_graphed: bool = False
+    was_tried: bool = True
+    """False if the step was not taken, because by the memory of a smaller stack it cannot fit."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def stacked(case: Case, policy: str, size: int, device: torch.device, is_rehears
     try:
         run, rows = _solo(case, policy, device, is_rehearsal)
         _reset_peak(device)
-        stack = Stack([Run(run.config, seed, _data(case, is_rehearsal), device) for seed in range(size)])
+        data = _data(case, is_rehearsal)
+        shared = replace(data, train=data.train.to(device))  # one copy for all runs, as in a sweep
+        stack = Stack([Run(run.config, seed, shared, device) for seed in range(size)])
         stacked_rows = rows.expand(size, -1)
         stack_s, over_eager, over_graph = [], [], []
         for _ in range(ROUNDS):
@@ -93,6 +97,31 @@ def stacked(case: Case, policy: str, size: int, device: torch.device, is_rehears
         if not is_out_of_memory(error):
             raise
     return StepTime(case.name, policy, way, size, None)  # outside of `except`, where the error no longer holds memory
+
+
+SPARED = 0.8
+"""The share of a smaller stack's memory that each of its trials certainly needs in a larger stack."""
+
+
+def may_fit(smaller: StepTime, size: int, memory: int) -> bool:
+    """Returns whether a stack of `size` may fit into a device's memory, by what a smaller stack took.
+
+    A stack that certainly does not fit would cost most of a minute, in which the host initialises its weights. It always may fit where
+    memory is not known, as on a CPU.
+    """
+    if smaller.seconds is None:
+        return False
+    return not memory or SPARED * smaller.peak_bytes * size / smaller.trials <= memory
+
+
+def too_large(case: Case, policy: str, size: int) -> StepTime:
+    """Returns the row of a stack that was not tried, because it cannot fit."""
+    return StepTime(case.name, policy, f"stack of {size}", size, None, was_tried=False)
+
+
+def memory(device: torch.device) -> int:
+    """Returns the bytes of the device's memory; 0 for a CPU, where it is not known."""
+    return torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else 0
 
 
 def evaluated(case: Case, policy: str, device: torch.device, is_rehearsal: bool) -> EvaluationTime:

@@ -105,12 +105,12 @@ def _steps(measured: Measured) -> str:
             step.case,
             step.precision,
             step.way,
-            "out of memory" if step.seconds is None else f"{step.seconds * 1e3:.2f}",
+            _milliseconds(step),
             _times(step.over_eager),
             _times(step.over_graph),
             _percent(share(measured, step)),
             f"{step.peak_bytes / 2**30:.2f} GB" if step.peak_bytes else "",
-            "yes" if step.is_graphed else "no",
+            "" if step.seconds is None else "yes" if step.is_graphed else "no",
         )
         for step in measured.steps
     ]
@@ -118,9 +118,16 @@ def _steps(measured: Measured) -> str:
         "MoPoE, medians of rounds in which the ways take turns. `times eager alone` is the speedup over the same number of trials one "
         "after another, kernel by kernel. The goal for a stack of 16 of MNIST-SVHN-Text on an H100 is 8, and 2.5 times the graph alone. "
         "`of the peak` compares the step's floating-point operations with the card's product above. `memory` is the peak of the whole "
-        "process on the device, with the single trial that is measured beside the stack."
+        "process on the device, with the single trial that is measured beside the stack. A stack is `too large` if by the memory of a "
+        "smaller one it cannot fit, and is not tried."
     )
     return f"{text}\n\n{table(head, rows)}" if rows else ""
+
+
+def _milliseconds(step: StepTime) -> str:
+    if step.seconds is None:
+        return "out of memory" if step.was_tried else "too large"
+    return f"{step.seconds * 1e3:.2f}"
 
 
 def _percent(fraction: float | None) -> str:

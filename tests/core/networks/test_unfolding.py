@@ -6,7 +6,7 @@ from torch import nn
 
 from mopoe_core.networks import unfolding
 from mopoe_core.networks.stacked_modules import StackedConvolution
-from mopoe_core.networks.unfolding import WORTH, Geometry, measured, unfolded
+from mopoe_core.networks.unfolding import CALLS, WORTH, Geometry, measured, unfolded
 
 LAYERS = [
     (lambda: nn.Conv1d(4, 6, 3, 2, 1), (9,)),
@@ -55,6 +55,37 @@ def test_a_shape_is_measured_once(monkeypatch):
     answers = [unfolding.is_faster(x, weight, None, geometry, lambda *t: t[0]) for x in (small, large, small, large)]
     assert answers == [True, False, True, False]
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("each", "calls"), [(0.001, CALLS + 1), (0.06, 4), (1.0, 2)])
+def test_slow_ways_are_measured_by_few_calls(monkeypatch, each, calls):
+    """After `SLOW` seconds no further call is made, but always one beside the one that warms up; the time is that of a call."""
+    now, made = [0.0], []
+
+    class Event:
+        """An event on a GPU's clock."""
+
+        def __init__(self, enable_timing: bool) -> None:
+            self.at = 0.0
+
+        def record(self) -> None:
+            """Reads the clock."""
+            self.at = now[0]
+
+        def synchronize(self) -> None:
+            """Nothing to wait for."""
+
+        def elapsed_time(self, end: "Event") -> float:
+            """Milliseconds."""
+            return (end.at - self.at) * 1e3
+
+    def convolution(x, weight, bias):
+        made.append(now.__setitem__(0, now[0] + each))
+        return x * weight
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    assert unfolding.seconds(convolution, torch.ones(2), torch.ones(2), None) == pytest.approx(each)
+    assert len(made) == calls
 
 
 def test_where_memory_is_short_the_product_is_not_taken():
