@@ -94,6 +94,31 @@ def test_a_run_that_is_killed_leaves_what_it_has(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "performance_gpu.json").read_text())["peak_flops"].keys() == {"fp32", "bf16"}
 
 
+def test_checks_come_before_times_and_those_of_evaluations_last(tmp_path, monkeypatch):
+    """Of each case but the first: a short budget leaves out the dear checks of its evaluation rather than the cheap ones of its steps."""
+    benchmark, begun = program.Benchmark(torch.device("cpu"), Budget(60), tmp_path), []
+    monkeypatch.setattr(benchmark, "_measure", lambda name, work: begun.append(name))
+    benchmark.run()
+    for case in benchmark.cases[1:]:
+        names = [name for name in begun if case.name in name]
+        assert names[:4] == [f"check of {case.name}: {name}" for name in ("first step", "stack", "graph", "resume")]
+        assert f"check of {case.name}: evaluation" not in names[:-1]
+    assert begun[-len(benchmark.cases[1:]) :] == [f"check of {case.name}: evaluation" for case in benchmark.cases[1:]]
+
+
+def test_the_cpu_takes_one_small_first_step_for_all_precisions(monkeypatch):
+    """It is what the steps of a GPU in every precision are compared with; here the device is another CPU run."""
+    steps = []
+    real = agreement._loss_and_gradient
+    monkeypatch.setattr(agreement, "_loss_and_gradient", lambda run, *rest: steps.append(run.config) or real(run, *rest))
+    config = replace(program.CASES[0], networks="small").config("fp32", False)
+    found = agreement.first_steps(config, ("fp32", "bf16"), random_data(config), agreement.CPU)
+    assert [one.precision for one in steps] == ["fp32", "fp32", "bf16"]
+    assert {one.batch_size for one in steps} == {agreement.CHECKED_BATCH}
+    assert [check.difference == 0 for check in found] == [True, True, False, False]
+    assert all(check.passed for check in found)
+
+
 def test_the_budget_breaks_off_and_leaves_out(monkeypatch):
     """Work that does not end is broken off when the time is up, and what comes after is not begun."""
     budget, begun = Budget(clock.RESERVE + 0.1), []
