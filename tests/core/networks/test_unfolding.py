@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mopoe_core.networks import unfolding
 from mopoe_core.networks.stacked_modules import StackedConvolution
@@ -35,6 +36,47 @@ def test_the_product_is_the_convolutions(make, size):
     assert torch.allclose(gradients[0], wanted[0], rtol=1e-10, atol=1e-12)
     together = torch.cat([g[t].flatten() for t in range(5) for g in gradients[1:]])
     assert torch.allclose(together, torch.cat([g.flatten() for g in wanted[1:]]), rtol=1e-10, atol=1e-12)
+
+
+WINDOWS = [  # kernel, dilation, padding, stride, size
+    ((4, 4), (1, 1), (1, 1), (2, 2), (8, 8)),
+    ((3, 3), (1, 1), (2, 2), (2, 2), (9, 9)),
+    ((1, 4), (1, 1), (0, 1), (1, 2), (1, 9)),
+    ((1, 1), (1, 1), (0, 0), (1, 1), (5, 5)),
+    ((3, 2), (2, 1), (1, 0), (1, 2), (7, 6)),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("kernel", "dilation", "padding", "stride", "size"), WINDOWS)
+def test_patches_in_one_copy_are_torchs(kernel, dilation, padding, stride, size, layout, dtype):
+    """To the bit and in the same type: both directions and their gradients, also of images that are a part of a larger tensor."""
+    settings, rng = (kernel, dilation, padding, stride), torch.Generator().manual_seed(0)
+    larger = torch.randn(4, 5, *size, generator=rng).to(dtype)
+    x = larger.to(memory_format=layout)[1:].requires_grad_()
+    columns = F.unfold(x, *settings).detach().requires_grad_()
+    pairs = (
+        (x, F.unfold(x, *settings), unfolding._Unfold.apply(x, *settings)),
+        (columns, F.fold(columns, size, *settings), unfolding._Fold.apply(columns, size, *settings)),
+    )
+    for source, expected, found in pairs:
+        assert found.dtype == dtype
+        assert torch.equal(found, expected)
+        upstream = torch.randn(found.shape, generator=rng).to(dtype)
+        gradients = [torch.autograd.grad(out, source, upstream)[0] for out in (expected, found)]
+        assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("geometry", [Geometry(False, (2, 2), (1, 1), (1, 1)), Geometry(True, (2, 2), (1, 1), (1, 1), (0, 0))])
+def test_patches_are_not_made_image_by_image(geometry):
+    """Torch's `im2col`, which on a GPU launches a kernel for each image, is in neither pass."""
+    x, weight = torch.randn(2, 3, 4, 8, 8, requires_grad=True), torch.randn(2, 4, 4, 4, 4, requires_grad=True)
+    with torch.profiler.profile() as profile:
+        unfolded(x, weight, None, geometry).sum().backward()
+    names = {event.key for event in profile.key_averages()}
+    assert "aten::col2im" in names
+    assert "aten::im2col" not in names
 
 
 @pytest.mark.parametrize(("gain", "expected"), [(WORTH * 1.01, True), (WORTH * 0.99, False), (0.5, False)])
