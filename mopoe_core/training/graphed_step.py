@@ -12,10 +12,10 @@ refused in time: a recording that fails midway leaves generators and the allocat
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -139,7 +139,15 @@ class CudaRecorder:
             for generator in generators:
                 graph.register_generator_state(generator)
         all_generators = [*generators, default_generator(self._device)]
-        with _restored_after_an_error(all_generators), torch.cuda.graph(graph, stream=_side_stream(self._device)):
+        pool = torch.cuda.graph_pool_handle()
+        with (
+            torch.cuda.stream(
+                torch.cuda.current_stream(self._device)
+            ),  # an error may leave the stream of the recording in its place
+            _released_after_an_error(graph, pool, self._device),
+            _restored_after_an_error(all_generators),
+            torch.cuda.graph(graph, pool=pool, stream=_side_stream(self._device)),
+        ):
             terms = step()
 
         def launch() -> Tensor:
@@ -188,6 +196,27 @@ def _restored_after_an_error(generators: Sequence[torch.Generator]) -> Iterator[
             fresh.set_state(state)
             generator.graphsafe_set_state(fresh.graphsafe_get_state())
         raise
+
+
+@contextmanager
+def _released_after_an_error(graph: torch.cuda.CUDAGraph, pool: Any, device: torch.device) -> Iterator[None]:
+    """A context that ends the use of the graph's memory after an error inside. Up to some version torch's allocator goes on as if the
+    recording were still in progress, and then no unused memory can be freed any more.
+    """
+    try:
+        yield
+    except RuntimeError:
+        graph.reset()  # newer versions end it here
+        try:
+            torch.cuda.empty_cache()
+        except RuntimeError:
+            with suppress(RuntimeError):
+                torch._C._cuda_endAllocateToPool(_index(device), pool)
+        raise
+
+
+def _index(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def _warm_up(recorder: Recorder, step: Launch, state: StepState) -> None:

@@ -4,7 +4,9 @@ A CPU has no graphs. Most tests use a recorder that takes the recorded step at e
 buffer, the steps before the recording and what is restored, the recording anew, the way on without a graph.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.networks.networks import Encoder
 from mopoe_core.training import run, stack
-from mopoe_core.training.graphed_step import SWITCH, WARM_UPS, GraphedStep, StepState, recorder_for
+from mopoe_core.training.graphed_step import SWITCH, WARM_UPS, CudaRecorder, GraphedStep, StepState, recorder_for
 from mopoe_core.training.run import Run
 from mopoe_core.training.stack import Stack
 from tests.support.toys import TOYS, random_dataset
@@ -249,6 +251,70 @@ def test_a_step_that_cannot_be_recorded_is_taken_without(monkeypatch, capsys):
     assert same(graphed, plain)
     (line,) = capsys.readouterr().err.splitlines()
     assert "operation not permitted" in line
+
+
+class Cuda:
+    """As much of `torch.cuda` as a recording uses. As in torch, an error at the end of a recording leaves its stream current, and the
+    allocator, unless torch is `new`, with a recording in progress.
+    """
+
+    def __init__(self, new: bool) -> None:
+        self.new, self.stream, self.recording_into = new, "main", None
+        self.generator = torch.Generator()
+
+    def replace(self, monkeypatch) -> None:
+        """Puts this in the place of torch's."""
+        module = "mopoe_core.training.graphed_step"
+        for name in ("stream", "graph", "empty_cache"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, f"_{name}"))
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(reset=self._reset, register_generator_state=id))
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: self.stream)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 7))
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", self._end, raising=False)
+        monkeypatch.setattr(f"{module}._side_stream", lambda device: "side")
+        monkeypatch.setattr(f"{module}._restored_after_an_error", lambda generators: contextlib.nullcontext())
+        monkeypatch.setattr(f"{module}.default_generator", lambda device: self.generator)
+
+    @contextlib.contextmanager
+    def _stream(self, stream):
+        before, self.stream = self.stream, stream
+        try:
+            yield
+        finally:
+            self.stream = before
+
+    @contextlib.contextmanager
+    def _graph(self, graph, pool=(0, 1), stream=None):
+        self.stream, self.recording_into = stream, pool
+        try:
+            yield
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    def _empty_cache(self) -> None:
+        if self.recording_into is not None:
+            raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    def _reset(self) -> None:
+        if self.new:
+            self.recording_into = None
+
+    def _end(self, device: int, pool: tuple[int, int]) -> None:
+        assert not self.new, "torch would end the process: it ends the recording itself, a second time"
+        assert (device, pool) == (0, self.recording_into)
+        self.recording_into = None
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_recording_that_fails_leaves_stream_and_allocator_as_they_were(monkeypatch, new):
+    """The next step is on the stream of the steps before, and unused memory can be freed, with older and newer versions of torch."""
+    cuda = Cuda(new)
+    cuda.replace(monkeypatch)
+    with pytest.raises(RuntimeError, match="previous error during capture"):
+        CudaRecorder(GPU).record(lambda: torch.zeros(1), [])
+    assert cuda.stream == "main"
+    cuda._empty_cache()
 
 
 def test_memory_that_runs_out_halves_the_stack_and_is_no_reason_to_go_on(monkeypatch):
