@@ -317,6 +317,15 @@ def test_a_recording_that_fails_leaves_stream_and_allocator_as_they_were(monkeyp
     cuda._empty_cache()
 
 
+def test_memory_that_runs_out_for_the_graph_alone_is_no_reason_to_halve(monkeypatch, capsys):
+    """CUDA needs memory for the finished graph. Where it has none, steps without a graph have the same bits."""
+    plain = trained_alone(runs()[0], 1)
+    recording(monkeypatch, torch.AcceleratorError("CUDA error: out of memory"))
+    graphed = trained_alone(runs()[0], 1)
+    assert same(graphed, plain)
+    assert "CUDA error: out of memory" in capsys.readouterr().err
+
+
 def test_memory_that_runs_out_halves_the_stack_and_is_no_reason_to_go_on(monkeypatch):
     """The error is passed on, with the run as it was before the step."""
     recording(monkeypatch, torch.OutOfMemoryError("no room"))
