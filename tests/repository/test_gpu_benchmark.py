@@ -1,5 +1,6 @@
 """The benchmark for GPUs: rehearsed on a CPU as a whole, and its sums."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from benchmarks.speed.gpu.measurements import StepTime, evaluation_time
 from benchmarks.speed.gpu.page import REHEARSAL, Measured, page, share
 from benchmarks.speed.gpu.projection import CASE, projections
 from mopoe_core.data.types import Split
+from mopoe_core.networks import precision
 from mopoe_core.training.graphed_step import GraphedStep
 from mopoe_core.training.run import Run
 
@@ -51,7 +53,7 @@ def test_the_whole_program_is_rehearsed_without_ray_or_mlflow(tmp_path):
     content = json.loads((tmp_path / "performance_gpu.json").read_text())
     assert content["is_rehearsal"]
     assert not content["failed"]
-    assert {check["name"].split()[0] for check in content["checks"]} >= {"loss", "gradient", "losses", "weights"}
+    assert {check["name"].split()[0] for check in content["checks"]} >= {"rounding", "loss", "gradient", "losses", "weights"}
     assert all(check["difference"] <= check["tolerance"] for check in content["checks"])
     assert {row["way"] for row in content["steps"]} == {"eager", "graph", "stack of 2"}
     assert {row["precision"] for row in content["steps"]} == {"fp32", "bf16"}
@@ -117,6 +119,35 @@ def test_the_cpu_takes_one_small_first_step_for_all_precisions(monkeypatch):
     assert {one.batch_size for one in steps} == {agreement.CHECKED_BATCH}
     assert [check.difference == 0 for check in found] == [True, True, False, False]
     assert all(check.passed for check in found)
+
+
+def rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
+    """The numbers with so many bits of mantissa, to the nearest."""
+    mantissa, exponent = torch.frexp(x)
+    return torch.ldexp(torch.round(mantissa * 2 ** (bits + 1)) / 2 ** (bits + 1), exponent)
+
+
+@pytest.mark.parametrize(("policy", "bits", "passes"), [
+    ("fp32", 23, True), ("fp32", 10, False), ("tf32", 10, True), ("tf32", 23, False), ("tf32", 7, False),
+    ("bf16", 7, True), ("bf16", 23, False), ("bf16", 10, False),
+])  # fmt: skip
+def test_a_precision_that_is_not_in_use_does_not_pass(monkeypatch, policy, bits, passes):
+    """A card is played that rounds factors to so many bits, of which TF32 has 10 and bfloat16 7, whatever it is asked for."""
+    mm, conv2d = torch.mm, torch.conv2d
+    for name, operation in (("mm", mm), ("conv2d", conv2d)):
+
+        def played(left, right, operation=operation):
+            return operation(left, right) if left.dtype == torch.float64 else operation(rounded(left, bits), rounded(right, bits))
+
+        monkeypatch.setattr(torch, name, played)
+    monkeypatch.setattr(precision, "in_forward", lambda policy, device: contextlib.nullcontext())
+    assert [check.passed for check in agreement.rounding(policy, agreement.CPU)] == [passes] * 2
+
+
+@pytest.mark.parametrize("policy", ["fp32", "bf16"])
+def test_a_cpu_rounds_as_its_precisions_say(policy):
+    """The two that it has."""
+    assert all(check.passed for check in agreement.rounding(policy, agreement.CPU))
 
 
 def test_the_budget_breaks_off_and_leaves_out(monkeypatch):

@@ -47,6 +47,7 @@ class Benchmark:
         Of these, the checks come before the times. Only the checks of the evaluation come last, because a CPU takes long for them.
         """
         self.limits()
+        self.rounding()
         self.agreement(self.cases[0])
         for policy in self.policies:
             self.times(self.cases[0], policy)
@@ -68,6 +69,14 @@ class Benchmark:
             if peak is not None:
                 self.measured.peak_flops[policy] = peak
         self.measured.peak_bytes = self._measure("peak of copies", lambda: clock.peak_bytes(self.device, numbers))
+        self._write()
+
+    def rounding(self) -> None:
+        """Checks that each precision is in use where it is asked for."""
+        for policy in self.policies:
+            self.measured.checks += (
+                self._measure(f"check of rounding, {policy}", partial(agreement.rounding, policy, self.device)) or []
+            )
         self._write()
 
     def agreement(self, case: Case, wanted: Callable[[str], bool] = lambda name: True) -> None:

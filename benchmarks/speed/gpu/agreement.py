@@ -23,6 +23,9 @@ CPU = torch.device("cpu")
 STEPS = 5
 TOLERANCES = {"fp32": (1e-4, 1e-3), "tf32": (1e-2, 5e-2), "bf16": (3e-2, 2e-1)}
 """The largest relative differences of the loss and of the gradient from a CPU in float32, by precision."""
+ROUNDING = {"fp32": (0.0, 1e-5), "tf32": (5e-5, 2e-3), "bf16": (5e-4, 2e-2)}
+"""The smallest and the largest relative error of a product of random numbers, by precision. Rounding both factors to TF32's 10 bits gives
+some 3e-4, and to bfloat16's 7 bits eight times that. A smaller error says that a precision is not in use."""
 ERRORS = 6.0
 """The largest difference of a metric in Monte-Carlo errors. Metrics differ because devices draw other random numbers from one seed."""
 TESTED = 200
@@ -59,6 +62,38 @@ def checks(
     yield "resume", lambda: [resume(config, dataset, device)]
     small = replace(case, networks="small").config("fp32", is_rehearsal)
     yield EVALUATION, lambda: [evaluation(small, tested_on(dataset, TESTED), device)]
+
+
+def rounding(policy: str, device: torch.device) -> list[Check]:
+    """Checks that the device rounds the factors of a matrix product and of a convolution as the precision says, by the error against
+    float64. The other checks only say that errors are not too large, and would pass with TF32 switched off.
+    """
+    rng = torch.Generator().manual_seed(0)
+
+    def numbers(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=rng)
+
+    pairs = {
+        "matrix product": (torch.mm, numbers(512, 512), numbers(512, 512)),
+        "convolution": (torch.conv2d, numbers(8, 64, 16, 16), numbers(64, 64, 3, 3)),
+    }
+    return [_rounding_check(name, policy, device, operation, left, right) for name, (operation, left, right) in pairs.items()]
+
+
+def _rounding_check(
+    name: str, policy: str, device: torch.device, operation: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor
+) -> Check:
+    low, high = ROUNDING[policy]
+    exact = operation(left.double(), right.double())
+    with precision.in_forward(policy, device):
+        found = operation(left.to(device), right.to(device)).double().cpu()
+    error = float((found - exact).norm() / exact.norm())
+    return Check(
+        f"rounding of a {name}, {policy}",
+        error if error >= low else math.inf,
+        high,
+        f"relative error of {error:.1e}, at least {low:g}",
+    )
 
 
 def first_steps(config: TrainingConfig, policies: Sequence[str], dataset: Dataset, device: torch.device) -> list[Check]:
