@@ -168,12 +168,19 @@ def measured(
     grouped: Convolution,
     clock: Callable[[Convolution, Tensor, Tensor, Tensor | None], float],
 ) -> bool:
-    """Whether the product is `WORTH` times as fast by this clock; False if it runs out of memory. Draws no random numbers."""
+    """Whether the product is `WORTH` times as fast by this clock; False if it runs out of memory, and True if the grouped convolution
+    fails for another reason, as where cuDNN has none for these groups. Draws no random numbers.
+    """
     try:
         product_seconds = clock(lambda x, weight, bias: unfolded(x, weight, bias, geometry), x, weight, bias)
     except torch.OutOfMemoryError:
         return False
-    return clock(grouped, x, weight, bias) > WORTH * product_seconds
+    try:
+        return clock(grouped, x, weight, bias) > WORTH * product_seconds
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        return True
 
 
 def seconds(convolution: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None) -> float:

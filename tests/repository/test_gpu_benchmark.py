@@ -21,6 +21,7 @@ from benchmarks.speed.gpu.page import REHEARSAL, Measured, page, share
 from benchmarks.speed.gpu.projection import CASE, projections
 from mopoe_core.data.types import Split
 from mopoe_core.networks import precision
+from mopoe_core.networks.stacked_modules import NotStackable
 from mopoe_core.training.graphed_step import GraphedStep
 from mopoe_core.training.run import Run
 
@@ -164,6 +165,50 @@ def test_the_budget_breaks_off_and_leaves_out(monkeypatch):
     assert budget.measure("later", lambda: begun.append("later")) is None
     assert budget.left_out == ["endless", "later"]
     assert begun == ["endless"]
+
+
+def test_the_end_of_the_budget_cannot_be_swallowed(monkeypatch):
+    """An error that arises while work is broken off, and that the work handles, puts the end off by `AGAIN` seconds only."""
+    monkeypatch.setattr(clock, "AGAIN", 0.1)
+    budget, swallowed = Budget(clock.RESERVE + 0.1), []
+
+    def recorded():
+        try:
+            try:
+                endless()
+            finally:
+                raise RuntimeError("operation failed due to a previous error during capture")
+        except RuntimeError as error:
+            swallowed.append(error)
+        endless()
+
+    def endless():
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            pass
+
+    started = time.monotonic()
+    assert budget.measure("recorded", recorded) is None
+    assert time.monotonic() - started < 10
+    assert budget.left_out == ["recorded"]
+    assert len(swallowed) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [AssertionError("no graph"), KeyError("mnist"), TypeError(), MemoryError(), NotStackable("LayerNorm")]
+)
+def test_no_error_of_a_measurement_ends_the_program(tmp_path, error):
+    """It is on the page with its kind, and the next measurement is made."""
+    benchmark = program.Benchmark(torch.device("cpu"), Budget(60), tmp_path)
+
+    def work():
+        raise error
+
+    assert benchmark._measure("step", work) is None
+    assert benchmark._measure("next", lambda: 7) == 7
+    benchmark._write()
+    text = str(error)
+    assert f"- step: {type(error).__name__}{f': {text}' if text else ''}\n" in (tmp_path / "performance_gpu.md").read_text()
 
 
 def test_slow_calls_are_few():

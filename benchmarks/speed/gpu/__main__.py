@@ -119,9 +119,9 @@ class Benchmark:
         print(f"{self.budget.used:5.0f} s  {name}", file=sys.stderr, flush=True)
         try:
             return self.budget.measure(name, work)
-        except (RuntimeError, ArithmeticError, ValueError) as error:
+        except Exception as error:  # of any kind, because no error of one measurement may cost the others
             first_line = (str(error).splitlines() or [""])[0]
-            self.measured.failed.append(f"{name}: {first_line or type(error).__name__}")
+            self.measured.failed.append(": ".join(part for part in (name, type(error).__name__, first_line) if part))
             return None
 
     def _write(self) -> None:

@@ -22,6 +22,10 @@ LONG = 10.0
 """Work begins if the budget has so many seconds left, however long earlier work took: work that does not end in time is broken off."""
 
 
+AGAIN = 5.0
+"""Seconds between the attempts to break work off."""
+
+
 @dataclass
 class Budget:
     """The seconds that the run may take, and how they are used."""
@@ -63,13 +67,15 @@ class TimeIsUp(Exception):
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raises TimeIsUp in the main thread if the context is active for longer than `seconds`."""
+    """Raises TimeIsUp in the main thread if the context is active for longer than `seconds`, and again every `AGAIN` seconds: an error
+    while a recording is broken off may take the place of the first.
+    """
 
     def ring(*_: object) -> None:
         raise TimeIsUp
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:

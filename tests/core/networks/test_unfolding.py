@@ -87,6 +87,26 @@ def test_the_product_is_taken_only_where_it_is_clearly_faster(gain, expected):
     assert measured(torch.zeros(1), torch.zeros(1), None, geometry, lambda *t: t[0], lambda *t: next(times)) == expected
 
 
+def test_where_there_is_no_grouped_convolution_the_product_is_taken():
+    """As where cuDNN finds no engine for so many groups. If memory runs out for it, the caller is told."""
+
+    def failing(error: RuntimeError):
+        def clock(convolution, *tensors):
+            if convolution is grouped:
+                raise error
+            return 1.0
+
+        return clock
+
+    def grouped(x, weight, bias):
+        return x
+
+    tensors = torch.zeros(1), torch.zeros(1), None, Geometry(False, (1,), (0,), (1,)), grouped
+    assert measured(*tensors, failing(RuntimeError("GET was unable to find an engine to execute this computation")))
+    with pytest.raises(torch.OutOfMemoryError):
+        measured(*tensors, failing(torch.OutOfMemoryError("no room")))
+
+
 def test_a_shape_is_measured_once(monkeypatch):
     """And another shape for itself; what is asked for is remembered."""
     asked = []
