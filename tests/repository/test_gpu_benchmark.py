@@ -18,12 +18,13 @@ from benchmarks.speed.gpu.cases import random_data
 from benchmarks.speed.gpu.clock import Budget
 from benchmarks.speed.gpu.measurements import StepTime, evaluation_time
 from benchmarks.speed.gpu.page import REHEARSAL, Measured, page, share
-from benchmarks.speed.gpu.projection import CASE, projections
+from benchmarks.speed.gpu.projection import CASE, projections, seconds_of_a_step
 from mopoe_core.data.types import Split
 from mopoe_core.networks import precision
 from mopoe_core.networks.stacked_modules import NotStackable
 from mopoe_core.training.graphed_step import GraphedStep
 from mopoe_core.training.run import Run
+from mopoe_core.training.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 WITHOUT = """
@@ -284,16 +285,38 @@ def step(way: str, trials: int, seconds: float | None) -> StepTime:
 
 
 def test_the_projection_is_trials_times_steps_times_seconds():
-    """Ninety trials of 150 epochs of 1,121,360 triples in batches of 256; of the evaluation, only what test examples cost grows with
-    the 200,000 of them.
+    """Ninety trials of 150 epochs of 1,121,360 triples in batches of 256, of which the last ten fill no stack of 16; of the evaluation,
+    only what test examples cost grows with the 200,000 of them.
     """
     steps = [step("eager", 1, 0.004), step("stack of 16", 16, 0.008), step("stack of 64", 64, None)]
     eager, stacked = projections(steps, [evaluation_time(CASE, "fp32", (500, 1.5), (2000, 3.0))])
     hours = 90 * 150 * (1_121_360 // 256) * 0.004 / 3600
     assert eager.training_hours == pytest.approx(hours)
-    assert stacked.training_hours == pytest.approx(hours / 8)
-    assert stacked.hours == pytest.approx(hours / 8 + 90 * (1.0 + 0.001 * 200_000) / 3600)
+    assert stacked.training_hours == pytest.approx(hours / 90 * 6 * 2)  # six stacks, each as long as two eager steps
+    assert stacked.hours == pytest.approx(stacked.training_hours + 90 * (1.0 + 0.001 * 200_000) / 3600)
     assert projections(steps[:1], [])[0].evaluation_hours is None
+
+
+@pytest.mark.parametrize(("seconds_of_16", "expected"), [(0.008, 0.02 + 2 * 0.008), (0.03, 0.02 * 2), (None, 0.02 * 2)])
+def test_what_fills_no_stack_is_trained_in_the_fastest_way(seconds_of_16, expected):
+    """Ninety trials in stacks of 64 are one of 64 and 26 more: two stacks of 16, or another of 64, or 26 single trials."""
+    ways = [step("eager", 1, 0.004), step("stack of 16", 16, seconds_of_16), step("stack of 64", 64, 0.02)]
+    assert seconds_of_a_step(90, ways[2], ways) == pytest.approx(expected)
+    assert seconds_of_a_step(90, ways[0], ways) == pytest.approx(90 * 0.004)
+    other = replace(ways[0], precision="tf32", seconds=1e-9)
+    assert seconds_of_a_step(90, ways[2], [*ways, other]) == pytest.approx(expected)
+
+
+def test_the_memory_of_a_stack_is_not_that_of_trying_out_its_convolutions(monkeypatch):
+    """The first step, which tries them out, is before the peak is counted."""
+    happened = []
+    real = Stack.step
+    monkeypatch.setattr(Stack, "step", lambda stack, rows: happened.append("step") or real(stack, rows))
+    monkeypatch.setattr(measurements, "_reset_peak", lambda device: happened.append("peak"))
+    monkeypatch.setattr(measurements, "seconds_a_call", lambda call, device: call() is None or 1.0)
+    measurements.stacked(replace(CASE, networks="small"), "fp32", 2, torch.device("cpu"), True)
+    assert happened[:2] == ["step", "peak"]
+    assert happened.count("peak") == 1
 
 
 def test_noise_makes_no_evaluation_cheaper_with_more_examples():

@@ -115,7 +115,8 @@ def _steps(measured: Measured) -> str:
         for step in measured.steps
     ]
     text = (
-        "MoPoE, medians of rounds in which the ways take turns. `times eager alone` is the speedup over the same number of trials one "
+        "MoPoE, medians of rounds. In those of a stack, it takes turns with a single trial, kernel by kernel and under a graph; in those "
+        "of a single trial alone, these two follow each other. `times eager alone` is the speedup over the same number of trials one "
         "after another, kernel by kernel. The goal for a stack of 16 of MNIST-SVHN-Text on an H100 is 8, and 2.5 times the graph alone. "
         "`of the peak` compares the step's floating-point operations with the card's product above. `memory` is the peak of the whole "
         "process on the device, with the single trial that is measured beside the stack. A stack is `too large` if by the memory of a "
@@ -164,6 +165,7 @@ def _projections(projections: Sequence[Projection]) -> str:
     ]
     text = (
         f"{best.trials} trials of {best.steps:,} steps. The fastest way is {best.way} in {best.precision}: {best.hours:.1f} hours"
-        f"{without_evaluation}; the goal is under {GOAL_HOURS:g}. Loading and writing are not included."
+        f"{without_evaluation}; the goal is under {GOAL_HOURS:g}. Trials that do not fill a stack are trained in the fastest "
+        "measured way. Loading and writing are not included."
     )
     return f"{text}\n\n" + table(("precision", "way", "training", "evaluation", "together"), rows)
