@@ -110,7 +110,7 @@ class _Fold(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, columns: Tensor, size: tuple[int, ...], *settings: tuple[int, ...]) -> Tensor:
         ctx.settings = settings
-        return F.fold(columns, size, *settings)  # type: ignore[arg-type]
+        return F.fold(columns, size, *settings)
 
     @staticmethod
     @once_differentiable

@@ -73,7 +73,7 @@ def rounding(policy: str, device: torch.device) -> list[Check]:
     def numbers(*shape: int) -> Tensor:
         return torch.randn(shape, generator=rng)
 
-    pairs = {
+    pairs: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor]] = {
         "matrix product": (torch.mm, numbers(512, 512), numbers(512, 512)),
         "convolution": (torch.conv2d, numbers(8, 64, 16, 16), numbers(64, 64, 3, 3)),
     }
