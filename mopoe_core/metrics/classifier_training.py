@@ -29,7 +29,7 @@ def fit(dataset: Dataset, modality: Modality) -> nn.Module:
     steps = max(MINIMUM_STEPS, recipe(modality).epochs * steps_per_epoch)
     order_rng = generator(torch.device("cpu"), "classifier", modality.name, "order")
     with torch.random.fork_rng(devices=[]):  # dropout and initialisation draw from the global generator
-        torch.manual_seed(seed_of("classifier", modality.name, "weights"))
+        torch.default_generator.manual_seed(seed_of("classifier", modality.name, "weights"))
         network = classifier(modality, dataset.classes)
         optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3 * LEARNING_RATE, total_steps=steps)

@@ -14,12 +14,15 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 WORTH = 1.2
 """A batched product is used if it is this many times as fast."""
 CALLS = 5
 """Measured calls of each way, after one that warms up. The fastest call counts."""
+SLOW = 0.2
+"""Seconds after which no further call is measured: calls so long are measured well enough by one."""
 
 Convolution = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Maps (T, B, I, *size), the weights and the bias to (T, B, O, *new size)."""
@@ -70,7 +73,7 @@ def _transposed(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     )
     patches = torch.bmm(weight.flatten(2).mT, _by_position(x.flatten(3)))
     columns = patches.unflatten(2, (x.shape[1], -1)).transpose(1, 2).flatten(0, 1)
-    return F.fold(columns, size, kernel, dilation, padding, stride)
+    return cast(Tensor, _Fold.apply(columns, size, kernel, dilation, padding, stride))
 
 
 def _convolved(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -81,10 +84,61 @@ def _convolved(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, s, p, d, k in zip(x.shape[-2:], stride, padding, dilation, kernel, strict=True)
     )
-    columns = F.unfold(x.flatten(0, 1), kernel, dilation, padding, stride)
+    columns = cast(Tensor, _Unfold.apply(x.flatten(0, 1), kernel, dilation, padding, stride))
     product = torch.bmm(weight.flatten(2), _by_position(columns.unflatten(0, x.shape[:2])))
     out: Tensor = product.unflatten(2, (x.shape[1], -1)).transpose(1, 2).unflatten(-1, size).flatten(0, 1)
     return out
+
+
+class _Unfold(torch.autograd.Function):
+    """`F.unfold`, in one copy (`_patches`)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *settings: tuple[int, ...]) -> Tensor:
+        ctx.size, ctx.settings = tuple(x.shape[-2:]), settings
+        return _patches(x, *settings)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return F.fold(gradients[0], ctx.size, *ctx.settings), None, None, None, None
+
+
+class _Fold(torch.autograd.Function):
+    """`F.fold`, with a backward pass in one copy (`_patches`)."""
+
+    @staticmethod
+    def forward(ctx: Any, columns: Tensor, size: tuple[int, ...], *settings: tuple[int, ...]) -> Tensor:
+        ctx.settings = settings
+        return F.fold(columns, size, *settings)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return _patches(gradients[0], *ctx.settings), None, None, None, None, None
+
+
+def _patches(
+    x_NIHW: Tensor, kernel: tuple[int, ...], dilation: tuple[int, ...], padding: tuple[int, ...], stride: tuple[int, ...]
+) -> Tensor:
+    """The patches of images, (N, I * K, L), as `F.unfold` gives them. On a GPU `F.unfold`, and the backward pass of `F.fold`, launch a
+    kernel for each of the N images.
+    """
+    (kernel_h, kernel_w), (dilation_h, dilation_w), (padding_h, padding_w), (stride_h, stride_w) = (
+        kernel,
+        dilation,
+        padding,
+        stride,
+    )
+    padded = F.pad(x_NIHW, (padding_w, padding_w, padding_h, padding_h)) if any(padding) else x_NIHW
+    (images, channels, height, width), (image, channel, row, column) = padded.shape, padded.stride()
+    positions_h = (height - dilation_h * (kernel_h - 1) - 1) // stride_h + 1
+    positions_w = (width - dilation_w * (kernel_w - 1) - 1) // stride_w + 1
+    windows = padded.as_strided(
+        (images, channels, kernel_h, kernel_w, positions_h, positions_w),
+        (image, channel, dilation_h * row, dilation_w * column, stride_h * row, stride_w * column),
+    )
+    return windows.reshape(images, channels * kernel_h * kernel_w, positions_h * positions_w)
 
 
 def _by_position(x_TBCL: Tensor) -> Tensor:
@@ -114,12 +168,19 @@ def measured(
     grouped: Convolution,
     clock: Callable[[Convolution, Tensor, Tensor, Tensor | None], float],
 ) -> bool:
-    """Whether the product is `WORTH` times as fast by this clock; False if it runs out of memory. Draws no random numbers."""
+    """Whether the product is `WORTH` times as fast by this clock; False if it runs out of memory, and True if the grouped convolution
+    fails for another reason, as where cuDNN has none for these groups. Draws no random numbers.
+    """
     try:
         product_seconds = clock(lambda x, weight, bias: unfolded(x, weight, bias, geometry), x, weight, bias)
     except torch.OutOfMemoryError:
         return False
-    return clock(grouped, x, weight, bias) > WORTH * product_seconds
+    try:
+        return clock(grouped, x, weight, bias) > WORTH * product_seconds
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        return True
 
 
 def seconds(convolution: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None) -> float:
@@ -135,6 +196,8 @@ def seconds(convolution: Convolution, x: Tensor, weight: Tensor, bias: Tensor | 
         end.record()
         end.synchronize()
         times.append(float(start.elapsed_time(end)) / 1e3)
+        if len(times) > 1 and sum(times) > SLOW:
+            break
     return min(times[1:], default=math.inf)
 
 

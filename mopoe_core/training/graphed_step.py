@@ -2,7 +2,8 @@
 
 A graph always uses the memory with which it was recorded. So the indices of the examples are copied into the graph's buffer before each
 launch, and code that replaces a weight, a buffer or Adam's state must call `forget`. Before a recording, the step is taken a few times to
-let libraries initialise. All that this changes is restored to the bit: a graphed run has the same numbers as an ungraphed one.
+let libraries initialise. These steps leave weights and Adam's state alone, and all else that they change is restored to the bit: a
+graphed run has the same numbers as an ungraphed one.
 
 A recorded step must not wait for the device. In the last warm-up step waiting is an error, so that a step which cannot be recorded is
 refused in time: a recording that fails midway leaves generators and the allocator in an undefined state. Such a run uses no graph.
@@ -11,10 +12,10 @@ refused in time: a recording that fails midway leaves generators and the allocat
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -122,12 +123,14 @@ class CudaRecorder:
         """Take the step a few times, on the stream of the recording, because cuBLAS sets up a workspace for each stream."""
         side = _side_stream(self._device)
         side.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UPS - 1):
-                step()
-            with _waiting_is_an_error():
-                step()
-        torch.cuda.current_stream(self._device).wait_stream(side)
+        try:
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UPS - 1):
+                    step()
+                with _waiting_is_an_error():
+                    step()
+        finally:  # what the steps have changed is restored on the current stream
+            torch.cuda.current_stream(self._device).wait_stream(side)
 
     def record(self, step: Launch, generators: Sequence[torch.Generator]) -> Launch:
         """Record the step. Each launch advances the generators as much as an ungraphed step does."""
@@ -136,7 +139,15 @@ class CudaRecorder:
             for generator in generators:
                 graph.register_generator_state(generator)
         all_generators = [*generators, default_generator(self._device)]
-        with _restored_after_an_error(all_generators), torch.cuda.graph(graph, stream=_side_stream(self._device)):
+        pool = torch.cuda.graph_pool_handle()
+        with (
+            torch.cuda.stream(
+                torch.cuda.current_stream(self._device)
+            ),  # an error may leave the stream of the recording in its place
+            _released_after_an_error(graph, pool, self._device),
+            _restored_after_an_error(all_generators),
+            torch.cuda.graph(graph, pool=pool, stream=_side_stream(self._device)),
+        ):
             terms = step()
 
         def launch() -> Tensor:
@@ -187,43 +198,79 @@ def _restored_after_an_error(generators: Sequence[torch.Generator]) -> Iterator[
         raise
 
 
+@contextmanager
+def _released_after_an_error(graph: torch.cuda.CUDAGraph, pool: Any, device: torch.device) -> Iterator[None]:
+    """A context that ends the use of the graph's memory after an error inside. Up to some version torch's allocator goes on as if the
+    recording were still in progress, and then no unused memory can be freed any more.
+    """
+    try:
+        yield
+    except RuntimeError:
+        graph.reset()  # newer versions end it here
+        try:
+            torch.cuda.empty_cache()
+        except RuntimeError:
+            with suppress(RuntimeError):
+                torch._C._cuda_endAllocateToPool(_index(device), pool)
+        raise
+
+
+def _index(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
 def _warm_up(recorder: Recorder, step: Launch, state: StepState) -> None:
-    """Take the step a few times and restore all that it changes. Afterwards the optimiser's state exists."""
+    """Take the step a few times and restore all that it changes. Afterwards the optimiser's state exists, and no gradient does."""
     snapshot = _Snapshot(state)
     try:
-        recorder.warm_up(step)
+        with _without_updates(state.optimiser):
+            recorder.warm_up(step)
     finally:
         snapshot.restore()
+        _drop_gradients(state)
 
 
 class _Snapshot:
-    """A copy of all that a step changes. It is restored in place, into the memory with which a graph is recorded.
+    """A copy of what the steps before a recording change: buffers and random streams. It is restored in place, into the memory with which
+    a graph is recorded.
 
-    The copy is on the host: a stack that just fits on a GPU would not fit there twice.
+    It holds no weights that are trained and nothing of Adam's, which these steps do not change (`_without_updates`): a stack that just
+    fits on a GPU would not fit there twice.
     """
 
     def __init__(self, state: StepState) -> None:
-        self._optimiser = state.optimiser
-        self._tensors = [(tensor, _on_the_host(tensor)) for tensor in state.tensors]
-        self._optimiser_copies = {id(value): _on_the_host(value) for value in self._optimiser_tensors()}
+        self._tensors = [(tensor, tensor.detach().clone()) for tensor in state.tensors if not tensor.requires_grad]
         self._generators = [(generator, generator.get_state()) for generator in state.generators]
-
-    def _optimiser_tensors(self) -> Iterator[Tensor]:
-        for parameter_state in self._optimiser.state.values():
-            yield from parameter_state.values()
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Restore all values. Adam's new tensors become zero, which is their initial value; this includes its number of steps."""
+        """Restore all values."""
         for tensor, before in self._tensors:
             tensor.copy_(before)
-        for value in self._optimiser_tensors():
-            if id(value) in self._optimiser_copies:
-                value.copy_(self._optimiser_copies[id(value)])
-            else:
-                value.zero_()
         for generator, state in self._generators:
             generator.set_state(state)
+
+
+@contextmanager
+def _without_updates(optimiser: Optimizer) -> Iterator[None]:
+    """A context in which the optimiser's steps change nothing. Its state comes into being, as zeros, where it is not there yet.
+
+    Fused Adam leaves out an update whose gradients are marked as infinite, which is how torch's gradient scaler leaves out steps.
+    """
+    device = optimiser.param_groups[0]["params"][0].device
+    optimiser.found_inf = torch.ones((), device=device)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del optimiser.found_inf  # type: ignore[attr-defined]
+
+
+def _drop_gradients(state: StepState) -> None:
+    """Free the gradients: a recording has memory of its own, and could not use theirs."""
+    in_groups = [parameter for group in state.optimiser.param_groups for parameter in group["params"]]
+    for tensor in (*state.tensors, *in_groups):
+        if tensor.is_leaf:
+            tensor.grad = None
 
 
 @contextmanager
@@ -239,10 +286,6 @@ def _capturable(optimiser: Optimizer) -> Iterator[None]:
     finally:
         for group, capturable in zip(optimiser.param_groups, before, strict=True):
             group["capturable"] = capturable
-
-
-def _on_the_host(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", copy=True)
 
 
 def _first_line(error: BaseException) -> str:

@@ -45,9 +45,9 @@ class Trained:
 
 
 def new_model(config: TrainingConfig, seed: int, dataset: Dataset, device: torch.device) -> MultimodalVAE:
-    """A model whose initialisation is determined by `seed`. The state of the global generator does not change."""
+    """A model whose initialisation is determined by `seed`. The states of the global generators do not change."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "initialisation"))
+        torch.default_generator.manual_seed(seed_of(seed, "initialisation"))  # `torch.manual_seed` would seed those of GPUs too
         model = MultimodalVAE(config, dataset.modalities)
     return model.to_device(device)
 

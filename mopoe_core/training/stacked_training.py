@@ -23,6 +23,14 @@ from mopoe_core.training.run import Run, Trained
 from mopoe_core.training.stack import Stack
 from mopoe_core.training.training import resumed
 
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+)
+"""Texts of errors other than torch's own that say that memory has run out: of the host, and of CUDA, cuBLAS and cuDNN."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -166,4 +174,4 @@ def _next(checkpoint: AnyPath) -> AnyPath:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device or the host has run out of memory."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)

@@ -15,6 +15,7 @@ import torch
 from benchmarks.speed.gpu import agreement, clock, measurements
 from benchmarks.speed.gpu.cases import CASES, Case
 from benchmarks.speed.gpu.clock import Budget
+from benchmarks.speed.gpu.measurements import StepTime
 from benchmarks.speed.gpu.page import Measured, write
 from benchmarks.speed.gpu.projection import projections
 from mopoe_core.errors import PrecisionError
@@ -41,19 +42,24 @@ class Benchmark:
         self.sizes = REHEARSED_SIZES if self.is_rehearsal else measurements.SIZES
 
     def run(self) -> None:
-        """Measures every section: first one kind of networks in all precisions, then the other kinds."""
+        """Measures every section: first one kind of networks in all precisions, then the other kinds.
+
+        Of these, the checks come before the times. Only the checks of the evaluation come last, because a CPU takes long for them.
+        """
         self.limits()
+        self.rounding()
         self.agreement(self.cases[0])
         for policy in self.policies:
             self.times(self.cases[0], policy)
         for policy in self.policies:
             self.evaluation(self.cases[0], policy)
         for case in self.cases[1:]:
+            self.agreement(case, lambda name: name != agreement.EVALUATION)
             for policy in self.policies:
                 self.times(case, policy)
             self.evaluation(case, "fp32")
         for case in self.cases[1:]:
-            self.agreement(case)
+            self.agreement(case, lambda name: name == agreement.EVALUATION)
 
     def limits(self) -> None:
         """Measures the card's peak rates of arithmetic and of copies."""
@@ -65,10 +71,19 @@ class Benchmark:
         self.measured.peak_bytes = self._measure("peak of copies", lambda: clock.peak_bytes(self.device, numbers))
         self._write()
 
-    def agreement(self, case: Case) -> None:
-        """Checks that the device computes what a CPU computes."""
+    def rounding(self) -> None:
+        """Checks that each precision is in use where it is asked for."""
+        for policy in self.policies:
+            self.measured.checks += (
+                self._measure(f"check of rounding, {policy}", partial(agreement.rounding, policy, self.device)) or []
+            )
+        self._write()
+
+    def agreement(self, case: Case, wanted: Callable[[str], bool] = lambda name: True) -> None:
+        """Makes the checks with wanted names, that the device computes what a CPU computes."""
         for name, check in agreement.checks(case, self.policies, self.device, self.is_rehearsal):
-            self.measured.checks += self._measure(f"check of {case.name}: {name}", check) or []
+            if wanted(name):
+                self.measured.checks += self._measure(f"check of {case.name}: {name}", check) or []
         self._write()
 
     def times(self, case: Case, policy: str) -> None:
@@ -80,7 +95,11 @@ class Benchmark:
                 self.measured.flops[case.name] = flops
         name = f"step of {case.name}, {policy}"
         self.measured.steps += self._measure(name, lambda: measurements.alone(case, policy, self.device, self.is_rehearsal)) or []
+        row: StepTime | None = None
         for size in self.sizes:
+            if row is not None and not measurements.may_fit(row, size, measurements.memory(self.device)):
+                self.measured.steps.append(measurements.too_large(case, policy, size))
+                continue
             work = partial(measurements.stacked, case, policy, size, self.device, self.is_rehearsal)
             row = self._measure(f"{name}, stack of {size}", work)
             if row is not None:
@@ -100,9 +119,9 @@ class Benchmark:
         print(f"{self.budget.used:5.0f} s  {name}", file=sys.stderr, flush=True)
         try:
             return self.budget.measure(name, work)
-        except (RuntimeError, ArithmeticError, ValueError) as error:
+        except Exception as error:  # of any kind, because no error of one measurement may cost the others
             first_line = (str(error).splitlines() or [""])[0]
-            self.measured.failed.append(f"{name}: {first_line or type(error).__name__}")
+            self.measured.failed.append(": ".join(part for part in (name, type(error).__name__, first_line) if part))
             return None
 
     def _write(self) -> None:

@@ -23,9 +23,16 @@ CPU = torch.device("cpu")
 STEPS = 5
 TOLERANCES = {"fp32": (1e-4, 1e-3), "tf32": (1e-2, 5e-2), "bf16": (3e-2, 2e-1)}
 """The largest relative differences of the loss and of the gradient from a CPU in float32, by precision."""
+ROUNDING = {"fp32": (0.0, 1e-5), "tf32": (5e-5, 2e-3), "bf16": (5e-4, 2e-2)}
+"""The smallest and the largest relative error of a product of random numbers, by precision. Rounding both factors to TF32's 10 bits gives
+some 3e-4, and to bfloat16's 7 bits eight times that. A smaller error says that a precision is not in use."""
 ERRORS = 6.0
 """The largest difference of a metric in Monte-Carlo errors. Metrics differ because devices draw other random numbers from one seed."""
 TESTED = 200
+CHECKED_BATCH = 32
+"""Examples of the batch whose loss and gradient are compared with the CPU's, which takes seconds for a whole batch of large networks."""
+EVALUATION = "evaluation"
+"""The name of the check of the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -49,33 +56,68 @@ def checks(
     """Yields the name of each measurement, and the function that returns its checks."""
     config = case.config("fp32", is_rehearsal)
     dataset = random_data(config)
-    for policy in policies:
-        yield f"first step, {policy}", partial(first_step, case.config(policy, is_rehearsal), dataset, device)
+    yield "first step", partial(first_steps, config, policies, dataset, device)
     yield "stack", lambda: [stack_of_two(config, dataset, device)]
     yield "graph", lambda: [graph(config, dataset, device)]
     yield "resume", lambda: [resume(config, dataset, device)]
     small = replace(case, networks="small").config("fp32", is_rehearsal)
-    yield "evaluation", lambda: [evaluation(small, tested_on(dataset, TESTED), device)]
+    yield EVALUATION, lambda: [evaluation(small, tested_on(dataset, TESTED), device)]
 
 
-def first_step(config: TrainingConfig, dataset: Dataset, device: torch.device) -> list[Check]:
-    """Checks loss and gradient of the first batch against the CPU's in float32, from the same weights and random numbers.
+def rounding(policy: str, device: torch.device) -> list[Check]:
+    """Checks that the device rounds the factors of a matrix product and of a convolution as the precision says, by the error against
+    float64. The other checks only say that errors are not too large, and would pass with TF32 switched off.
+    """
+    rng = torch.Generator().manual_seed(0)
+
+    def numbers(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=rng)
+
+    pairs: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor]] = {
+        "matrix product": (torch.mm, numbers(512, 512), numbers(512, 512)),
+        "convolution": (torch.conv2d, numbers(8, 64, 16, 16), numbers(64, 64, 3, 3)),
+    }
+    return [_rounding_check(name, policy, device, operation, left, right) for name, (operation, left, right) in pairs.items()]
+
+
+def _rounding_check(
+    name: str, policy: str, device: torch.device, operation: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor
+) -> Check:
+    low, high = ROUNDING[policy]
+    exact = operation(left.double(), right.double())
+    with precision.in_forward(policy, device):
+        found = operation(left.to(device), right.to(device)).double().cpu()
+    error = float((found - exact).norm() / exact.norm())
+    return Check(
+        f"rounding of a {name}, {policy}",
+        error if error >= low else math.inf,
+        high,
+        f"relative error of {error:.1e}, at least {low:g}",
+    )
+
+
+def first_steps(config: TrainingConfig, policies: Sequence[str], dataset: Dataset, device: torch.device) -> list[Check]:
+    """Checks loss and gradient of a first, small batch in each precision against the CPU's in float32, from the same weights and random
+    numbers.
 
     The model is in evaluation mode, because dropout draws on the device, and no two devices draw the same numbers.
     """
-    cpu_config = config.model_copy(update={"precision": "fp32"})
-    cpu_run, device_run = Run(cpu_config, 0, dataset, CPU), Run(config, 0, dataset, device)
+    config = config.model_copy(update={"batch_size": min(CHECKED_BATCH, config.batch_size), "precision": "fp32"})
+    cpu_run = Run(config, 0, dataset, CPU)
     rows, draws = torch.arange(config.batch_size), cpu_run.draws()
     cpu_loss, cpu_gradient = _loss_and_gradient(cpu_run, rows, draws)
-    device_loss, device_gradient = _loss_and_gradient(device_run, rows.to(device), _moved(draws, device))
-    loss_difference = abs(device_loss / cpu_loss - 1)
-    gradient_difference = float((device_gradient - cpu_gradient).norm() / cpu_gradient.norm())
-    loss_tolerance, gradient_tolerance = TOLERANCES[config.precision]
-    step = f"of the first step, {config.precision}"
-    return [
-        Check(f"loss {step}", loss_difference, loss_tolerance, "of the CPU's in fp32"),
-        Check(f"gradient {step}", gradient_difference, gradient_tolerance, "of the norm of the CPU's in fp32"),
-    ]
+    found = []
+    for policy in policies:
+        run = Run(config.model_copy(update={"precision": policy}), 0, dataset, device)
+        loss, gradient = _loss_and_gradient(run, rows.to(device), _moved(draws, device))
+        loss_tolerance, gradient_tolerance = TOLERANCES[policy]
+        step = f"of the first step, {policy}"
+        gradient_difference = float((gradient - cpu_gradient).norm() / cpu_gradient.norm())
+        found += [
+            Check(f"loss {step}", abs(loss / cpu_loss - 1), loss_tolerance, "of the CPU's in fp32"),
+            Check(f"gradient {step}", gradient_difference, gradient_tolerance, "of the norm of the CPU's in fp32"),
+        ]
+    return found
 
 
 def _loss_and_gradient(run: Run, rows: Tensor, draws: Draws) -> tuple[float, Tensor]:

@@ -68,7 +68,7 @@ def _items(modality: Modality, count: int, rng: torch.Generator) -> torch.Tensor
 def untrained_classifiers(dataset: Dataset, device: torch.device) -> Classifiers:
     """Returns the published classifiers with random weights; they take as long as trained ones."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         networks = {m.name: classifier(m, dataset.classes).to(device).eval().requires_grad_(False) for m in dataset.modalities}
     return Classifiers(networks, {}, "untrained")
 

@@ -18,6 +18,12 @@ PEAK_SECONDS = 0.5
 MOST_CALLS = 1000
 RESERVE = 2.0
 """Seconds of the budget that are reserved for writing the page."""
+LONG = 10.0
+"""Work begins if the budget has so many seconds left, however long earlier work took: work that does not end in time is broken off."""
+
+
+AGAIN = 5.0
+"""Seconds between the attempts to break work off."""
 
 
 @dataclass
@@ -39,9 +45,10 @@ class Budget:
     def measure(self, name: str, work: Callable[[], Result]) -> Result | None:
         """Returns the result of the work; None, with its name in `left_out`, if there is not enough time.
 
-        The work does not start if the longest work so far would not end in time. It is broken off if it does not end in time itself.
+        The work does not start if the time left is less than both the longest work so far and `LONG`. It is broken off if it does not
+        end in time itself.
         """
-        if self.used + max(self._longest, RESERVE) < self.seconds:
+        if self.used + max(min(self._longest, LONG), RESERVE) < self.seconds:
             started = time.monotonic()
             try:
                 with _alarm(self.seconds - RESERVE / 2 - self.used):
@@ -60,13 +67,15 @@ class TimeIsUp(Exception):
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raises TimeIsUp in the main thread if the context is active for longer than `seconds`."""
+    """Raises TimeIsUp in the main thread if the context is active for longer than `seconds`, and again every `AGAIN` seconds: an error
+    while a recording is broken off may take the place of the first.
+    """
 
     def ring(*_: object) -> None:
         raise TimeIsUp
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:
@@ -83,11 +92,13 @@ def synchronize(device: torch.device) -> None:
 def seconds_a_call(call: Callable[[], object], device: torch.device, at_least: float = ROUND_SECONDS) -> float:
     """Returns the mean seconds of a call, over as many calls as take about `at_least` seconds, after one call to warm up.
 
-    The number of calls comes from timing one synchronised call. A host that called until the time is up would queue minutes of graphs.
+    The number of calls comes from timing one synchronised call, which is the result if one call is enough. A host that called until the
+    time is up would queue minutes of graphs.
     """
     call()
-    calls = max(1, min(MOST_CALLS, round(at_least / _seconds(call, device, 1))))
-    return _seconds(call, device, calls) / calls
+    once = _seconds(call, device, 1)
+    calls = min(MOST_CALLS, round(at_least / once))
+    return once if calls <= 1 else _seconds(call, device, calls) / calls
 
 
 def _seconds(call: Callable[[], object], device: torch.device, calls: int) -> float:

@@ -1,12 +1,12 @@
 """Measures times of steps and of the evaluation, floating-point operations, and memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed.gpu.cases import Case, random_data, tested_on, untrained_classifiers
+from benchmarks.speed.gpu.cases import EXAMPLES, Case, random_data, tested_on, untrained_classifiers
 from benchmarks.speed.gpu.clock import seconds_a_call, synchronize
 from mopoe_core.data.types import Dataset
 from mopoe_core.metrics.evaluation import evaluate
@@ -17,7 +17,8 @@ from mopoe_core.training.stacked_training import is_out_of_memory
 SIZES = (4, 16, 64)
 ROUNDS = 3
 COUNTED_BATCH = 8
-TESTED = 512
+TESTED = (512, EXAMPLES)
+REHEARSED_TESTED = (50, 100)
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,15 @@ class StepTime:
     """`eager`, `graph`, or `stack of 16`."""
     trials: int
     seconds: float | None
-    """None if memory was too small."""
+    """None if memory was too small, or would have been."""
     over_eager: float | None = None
     """Speedup over the same number of eager steps of one trial."""
     over_graph: float | None = None
     """Speedup over the same number of graphed steps of one trial."""
     peak_bytes: int = 0
     is_graphed: bool = False
+    was_tried: bool = True
+    """False if the step was not taken, because by the memory of a smaller stack it cannot fit."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class EvaluationTime:
     precision: str
     seconds: float
     examples: int
+    fixed: float
+    """Seconds that do not depend on the number of test examples: the fits of the probes, the samples from the prior, the table."""
+    per_example: float
+    """Seconds that each further test example adds."""
+
+    def seconds_for(self, examples: int) -> float:
+        """Returns the seconds of an evaluation on so many test examples."""
+        return self.fixed + self.per_example * examples
 
 
 def alone(case: Case, policy: str, device: torch.device, is_rehearsal: bool) -> list[StepTime]:
@@ -67,9 +78,12 @@ def stacked(case: Case, policy: str, size: int, device: torch.device, is_rehears
     way = f"stack of {size}"
     try:
         run, rows = _solo(case, policy, device, is_rehearsal)
-        _reset_peak(device)
-        stack = Stack([Run(run.config, seed, _data(case, is_rehearsal), device) for seed in range(size)])
+        data = _data(case, is_rehearsal)
+        shared = replace(data, train=data.train.to(device))  # one copy for all runs, as in a sweep
+        stack = Stack([Run(run.config, seed, shared, device) for seed in range(size)])
         stacked_rows = rows.expand(size, -1)
+        stack.step(stacked_rows)
+        _reset_peak(device)  # the first step tries out both ways of each convolution, and no later one needs as much memory
         stack_s, over_eager, over_graph = [], [], []
         for _ in range(ROUNDS):
             eager = seconds_a_call(lambda: run.ungraphed_step(rows), device)
@@ -86,13 +100,54 @@ def stacked(case: Case, policy: str, size: int, device: torch.device, is_rehears
     return StepTime(case.name, policy, way, size, None)  # outside of `except`, where the error no longer holds memory
 
 
+SPARED = 0.8
+"""The share of a smaller stack's memory that each of its trials certainly needs in a larger stack."""
+
+
+def may_fit(smaller: StepTime, size: int, memory: int) -> bool:
+    """Returns whether a stack of `size` may fit into a device's memory, by what a smaller stack took.
+
+    A stack that certainly does not fit would cost most of a minute, in which the host initialises its weights. It always may fit where
+    memory is not known, as on a CPU.
+    """
+    if smaller.seconds is None:
+        return False
+    return not memory or SPARED * smaller.peak_bytes * size / smaller.trials <= memory
+
+
+def too_large(case: Case, policy: str, size: int) -> StepTime:
+    """Returns the row of a stack that was not tried, because it cannot fit."""
+    return StepTime(case.name, policy, f"stack of {size}", size, None, was_tried=False)
+
+
+def memory(device: torch.device) -> int:
+    """Returns the bytes of the device's memory; 0 for a CPU, where it is not known."""
+    return torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else 0
+
+
 def evaluated(case: Case, policy: str, device: torch.device, is_rehearsal: bool) -> EvaluationTime:
-    """Measures the evaluation of one model on some test examples: the second of two, because the first sets up libraries."""
+    """Measures the evaluation of one model on few and on many test examples, each after one that sets up libraries.
+
+    From the two follows what an evaluation costs on any number of examples.
+    """
     run, _ = _solo(case, policy, device, is_rehearsal)
-    dataset = tested_on(_data(case, is_rehearsal), 100 if is_rehearsal else TESTED)
-    model, classifiers = run.trained().model, untrained_classifiers(dataset, device)
-    seconds = seconds_a_call(lambda: evaluate(model, 0, dataset, classifiers, device), device, 0.01)
-    return EvaluationTime(case.name, policy, seconds, len(dataset.test))
+    data = _data(case, is_rehearsal)
+    model, classifiers = run.trained().model, untrained_classifiers(data, device)
+
+    def seconds(examples: int) -> float:
+        dataset = tested_on(data, examples)
+        return seconds_a_call(lambda: evaluate(model, 0, dataset, classifiers, device), device, 0.01)
+
+    few, many = REHEARSED_TESTED if is_rehearsal else TESTED
+    return evaluation_time(case, policy, (few, seconds(few)), (many, seconds(many)))
+
+
+def evaluation_time(case: Case, policy: str, few: tuple[int, float], many: tuple[int, float]) -> EvaluationTime:
+    """Returns the time of an evaluation that was measured on few and on many examples, each with its seconds."""
+    (few_examples, few_seconds), (many_examples, many_seconds) = few, many
+    per_example = max(0.0, (many_seconds - few_seconds) / (many_examples - few_examples))
+    fixed = max(0.0, few_seconds - per_example * few_examples)
+    return EvaluationTime(case.name, policy, few_seconds, few_examples, fixed, per_example)
 
 
 def flops_a_step(case: Case, batch: int) -> int:

@@ -105,22 +105,30 @@ def _steps(measured: Measured) -> str:
             step.case,
             step.precision,
             step.way,
-            "out of memory" if step.seconds is None else f"{step.seconds * 1e3:.2f}",
+            _milliseconds(step),
             _times(step.over_eager),
             _times(step.over_graph),
             _percent(share(measured, step)),
             f"{step.peak_bytes / 2**30:.2f} GB" if step.peak_bytes else "",
-            "yes" if step.is_graphed else "no",
+            "" if step.seconds is None else "yes" if step.is_graphed else "no",
         )
         for step in measured.steps
     ]
     text = (
-        "MoPoE, medians of rounds in which the ways take turns. `times eager alone` is the speedup over the same number of trials one "
+        "MoPoE, medians of rounds. In those of a stack, it takes turns with a single trial, kernel by kernel and under a graph; in those "
+        "of a single trial alone, these two follow each other. `times eager alone` is the speedup over the same number of trials one "
         "after another, kernel by kernel. The goal for a stack of 16 of MNIST-SVHN-Text on an H100 is 8, and 2.5 times the graph alone. "
         "`of the peak` compares the step's floating-point operations with the card's product above. `memory` is the peak of the whole "
-        "process on the device, with the single trial that is measured beside the stack."
+        "process on the device, with the single trial that is measured beside the stack. A stack is `too large` if by the memory of a "
+        "smaller one it cannot fit, and is not tried."
     )
     return f"{text}\n\n{table(head, rows)}" if rows else ""
+
+
+def _milliseconds(step: StepTime) -> str:
+    if step.seconds is None:
+        return "out of memory" if step.was_tried else "too large"
+    return f"{step.seconds * 1e3:.2f}"
 
 
 def _percent(fraction: float | None) -> str:
@@ -132,8 +140,12 @@ def _times(ratio: float | None) -> str:
 
 
 def _evaluations(evaluations: Sequence[EvaluationTime]) -> str:
-    rows = [(e.case, e.precision, f"{e.seconds:.2f} s", str(e.examples)) for e in evaluations]
-    return table(("networks", "precision", "one evaluation", "test examples"), rows) if rows else ""
+    head = ("networks", "precision", "one evaluation", "test examples", "of it fixed", "each further 1,000 examples")
+    rows = [
+        (e.case, e.precision, f"{e.seconds:.2f} s", str(e.examples), f"{e.fixed:.2f} s", f"{e.per_example * 1e3:.2f} s")
+        for e in evaluations
+    ]
+    return table(head, rows) if rows else ""
 
 
 def _projections(projections: Sequence[Projection]) -> str:
@@ -153,6 +165,7 @@ def _projections(projections: Sequence[Projection]) -> str:
     ]
     text = (
         f"{best.trials} trials of {best.steps:,} steps. The fastest way is {best.way} in {best.precision}: {best.hours:.1f} hours"
-        f"{without_evaluation}; the goal is under {GOAL_HOURS:g}. Loading and writing are not included."
+        f"{without_evaluation}; the goal is under {GOAL_HOURS:g}. Trials that do not fill a stack are trained in the fastest "
+        "measured way. Loading and writing are not included."
     )
     return f"{text}\n\n" + table(("precision", "way", "training", "evaluation", "together"), rows)

@@ -1,5 +1,6 @@
 """Projects the hours of `sweeps/mst.yaml` at the paper's scale on the card, from the measured times."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ def projections(steps: Sequence[StepTime], evaluations: Sequence[EvaluationTime]
     config = trials[0].config
     trial_steps, test_examples = config.steps_per_epoch * config.epochs, config.card.test_examples[config.source]
     evaluation_hours = {
-        e.precision: len(trials) * (e.seconds * test_examples / e.examples) / 3600 for e in evaluations if e.case == CASE.name
+        e.precision: len(trials) * e.seconds_for(test_examples) / 3600 for e in evaluations if e.case == CASE.name
     }
     return [
         Projection(
@@ -46,9 +47,19 @@ def projections(steps: Sequence[StepTime], evaluations: Sequence[EvaluationTime]
             step.way,
             len(trials),
             trial_steps,
-            len(trials) * trial_steps * step.seconds / step.trials / 3600,
+            trial_steps * seconds_of_a_step(len(trials), step, steps) / 3600,
             evaluation_hours.get(step.precision),
         )
         for step in steps
         if step.case == CASE.name and step.seconds is not None
     ]
+
+
+def seconds_of_a_step(trials: int, way: StepTime, measured: Sequence[StepTime]) -> float:
+    """Returns the seconds in which all trials take one step in one way. Those that do not fill a stack of it take theirs in the fastest
+    way that was measured for the same networks in the same precision.
+    """
+    full, rest = divmod(trials, way.trials)
+    ways = [other for other in (way, *measured) if (other.case, other.precision) == (way.case, way.precision)]
+    rests = [math.ceil(rest / other.trials) * other.seconds for other in ways if other.seconds is not None]
+    return full * (way.seconds or math.nan) + min(rests)

@@ -4,7 +4,9 @@ A CPU has no graphs. Most tests use a recorder that takes the recorded step at e
 buffer, the steps before the recording and what is restored, the recording anew, the way on without a graph.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.networks.networks import Encoder
 from mopoe_core.training import run, stack
-from mopoe_core.training.graphed_step import SWITCH, WARM_UPS, GraphedStep, StepState, recorder_for
+from mopoe_core.training.graphed_step import SWITCH, WARM_UPS, CudaRecorder, GraphedStep, StepState, recorder_for
 from mopoe_core.training.run import Run
 from mopoe_core.training.stack import Stack
 from tests.support.toys import TOYS, random_dataset
@@ -139,6 +141,61 @@ def test_the_steps_before_a_recording_leave_no_trace(monkeypatch):
     assert all(torch.equal(*pair) for pair in zip(seen[0][-rest:], before[-rest:], strict=True))
 
 
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.usefixtures("layered")
+def test_the_steps_before_a_recording_update_nothing(monkeypatch, stacked, epochs):
+    """Neither a new run nor one in training, alone or in a stack with two learning rates, has other weights or another state of Adam
+    after any of these steps; the running statistics move. No gradient is left when the recording begins.
+    """
+    members = [trained_alone(one, epochs) for one in runs()]
+    one = Stack(members) if stacked else members[0]
+    recorder, seen, gradients = Recorder(), [], []
+    one.graphed = GraphedStep(recorder)
+    state = one._step_state()
+
+    def trained() -> list[Tensor]:
+        weights = [t for t in state.tensors if t.requires_grad]
+        adam = [v for p in state.optimiser.state.values() for v in p.values()]
+        return [t.detach().clone() for t in (*weights, *adam)]
+
+    def buffers() -> list[Tensor]:
+        return [t.clone() for t in state.tensors if not t.requires_grad]
+
+    def warm_up(step):
+        for _ in range(WARM_UPS):
+            step()
+            seen.append((trained(), buffers()))
+
+    def record(step, generators):
+        gradients.extend(p.grad for group in state.optimiser.param_groups for p in group["params"])
+        gradients.extend(t.grad for t in state.tensors)
+        return step
+
+    monkeypatch.setattr(recorder, "warm_up", warm_up)
+    monkeypatch.setattr(recorder, "record", record)
+    before, buffers_before = trained(), buffers()
+    one.step(torch.arange(32).expand(len(members), -1) if stacked else torch.arange(32))
+    for weights_and_adam, moved in seen:
+        assert all(torch.equal(*pair) for pair in zip(weights_and_adam, before, strict=False))
+        assert not any(new.any() for new in weights_and_adam[len(before) :])
+        assert not all(torch.equal(*pair) for pair in zip(moved, buffers_before, strict=True))
+    assert gradients
+    assert all(gradient is None for gradient in gradients)
+    assert not hasattr(state.optimiser, "found_inf")
+    after = zip(trained(), before, strict=False)
+    assert not all(torch.equal(*pair) for pair in after)  # the step itself has updated them
+
+
+def test_a_weight_that_is_not_trained_is_restored(monkeypatch):
+    """A network of a user's own may move such a weight itself, as an average of what it has seen."""
+    average = nn.Parameter(torch.zeros(1), requires_grad=False)
+    optimiser = torch.optim.Adam([nn.Parameter(torch.zeros(1))], fused=True)
+    graphed = GraphedStep(Recorder())
+    graphed(lambda rows: average.add_(1).clone(), torch.arange(2), lambda: StepState([average], optimiser, []))
+    assert float(average) == 1
+
+
 def test_terms_of_an_earlier_step_stay_what_they_were(monkeypatch):
     """A launch overwrites its own output, and not what a caller has."""
     recording(monkeypatch)
@@ -194,6 +251,79 @@ def test_a_step_that_cannot_be_recorded_is_taken_without(monkeypatch, capsys):
     assert same(graphed, plain)
     (line,) = capsys.readouterr().err.splitlines()
     assert "operation not permitted" in line
+
+
+class Cuda:
+    """As much of `torch.cuda` as a recording uses. As in torch, an error at the end of a recording leaves its stream current, and the
+    allocator, unless torch is `new`, with a recording in progress.
+    """
+
+    def __init__(self, new: bool) -> None:
+        self.new, self.stream, self.recording_into = new, "main", None
+        self.generator = torch.Generator()
+
+    def replace(self, monkeypatch) -> None:
+        """Puts this in the place of torch's."""
+        module = "mopoe_core.training.graphed_step"
+        for name in ("stream", "graph", "empty_cache"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, f"_{name}"))
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(reset=self._reset, register_generator_state=id))
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: self.stream)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 7))
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", self._end, raising=False)
+        monkeypatch.setattr(f"{module}._side_stream", lambda device: "side")
+        monkeypatch.setattr(f"{module}._restored_after_an_error", lambda generators: contextlib.nullcontext())
+        monkeypatch.setattr(f"{module}.default_generator", lambda device: self.generator)
+
+    @contextlib.contextmanager
+    def _stream(self, stream):
+        before, self.stream = self.stream, stream
+        try:
+            yield
+        finally:
+            self.stream = before
+
+    @contextlib.contextmanager
+    def _graph(self, graph, pool=(0, 1), stream=None):
+        self.stream, self.recording_into = stream, pool
+        try:
+            yield
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    def _empty_cache(self) -> None:
+        if self.recording_into is not None:
+            raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    def _reset(self) -> None:
+        if self.new:
+            self.recording_into = None
+
+    def _end(self, device: int, pool: tuple[int, int]) -> None:
+        assert not self.new, "torch would end the process: it ends the recording itself, a second time"
+        assert (device, pool) == (0, self.recording_into)
+        self.recording_into = None
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_recording_that_fails_leaves_stream_and_allocator_as_they_were(monkeypatch, new):
+    """The next step is on the stream of the steps before, and unused memory can be freed, with older and newer versions of torch."""
+    cuda = Cuda(new)
+    cuda.replace(monkeypatch)
+    with pytest.raises(RuntimeError, match="previous error during capture"):
+        CudaRecorder(GPU).record(lambda: torch.zeros(1), [])
+    assert cuda.stream == "main"
+    cuda._empty_cache()
+
+
+def test_memory_that_runs_out_for_the_graph_alone_is_no_reason_to_halve(monkeypatch, capsys):
+    """CUDA needs memory for the finished graph. Where it has none, steps without a graph have the same bits."""
+    plain = trained_alone(runs()[0], 1)
+    recording(monkeypatch, torch.AcceleratorError("CUDA error: out of memory"))
+    graphed = trained_alone(runs()[0], 1)
+    assert same(graphed, plain)
+    assert "CUDA error: out of memory" in capsys.readouterr().err
 
 
 def test_memory_that_runs_out_halves_the_stack_and_is_no_reason_to_go_on(monkeypatch):

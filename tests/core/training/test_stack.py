@@ -23,7 +23,7 @@ from mopoe_core.storage.local_path import LocalPath
 from mopoe_core.training import stacked_training
 from mopoe_core.training.run import Run
 from mopoe_core.training.stack import Stack
-from mopoe_core.training.stacked_training import Member, train_stack
+from mopoe_core.training.stacked_training import Member, is_out_of_memory, train_stack
 from mopoe_core.training.training import train
 from tests.support.toys import TOYS, in_float64, random_dataset
 
@@ -400,6 +400,24 @@ def test_a_diverged_trial_leaves_and_the_rest_go_on(toys, tmp_path):
         solo = train(config(beta=beta, epochs=3), place, toys, CPU, tmp_path / f"{place}.pt")
         assert len(found[place].history) == 3
         assert torch.allclose(weights(found[place].model), weights(solo.model), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("no room"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be reported at some other call"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    ],
+    ids=["torch", "host", "cuda", "cublas", "cudnn", "cudnn9"],
+)
+def test_every_library_may_say_that_memory_has_run_out(error):
+    """Torch, the host, and on a GPU CUDA and its libraries, each in its own words; another error is none of these."""
+    assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
 
 
 def test_out_of_memory_halves_the_stack(toys, tmp_path, monkeypatch):

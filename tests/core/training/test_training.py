@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from mopoe_core.config.training_config import TrainingConfig
+from mopoe_core.models.model import MultimodalVAE
+from mopoe_core.random_streams import seed_of
 from mopoe_core.training.run import Run, new_model, observed_mask
 from mopoe_core.training.trained_model import load_on
 from mopoe_core.training.training import train
@@ -160,6 +162,17 @@ def test_hidden_modalities_have_the_asked_share_and_never_all(dataset):
     assert float(present.double().mean()) == pytest.approx(expected, abs=0.02)
     assert torch.equal(present, observed_mask(split, 0.4, 0))
     assert observed_mask(split, 0.0, 0) is None
+
+
+def test_a_new_model_leaves_the_generators_of_gpus_alone(dataset, monkeypatch):
+    """It does not seed them, and has the weights that torch's own seeding of all devices gives on a CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(5, "initialisation"))
+        expected = weights(MultimodalVAE(settings(), dataset.modalities))
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    assert torch.equal(weights(new_model(settings(), 5, dataset, CPU)), expected)
+    assert not seeded
 
 
 def test_initialisation_depends_on_the_seed_alone(dataset):
