@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mopoe_core.networks.stacked_modules import NotStackable
 
 from benchmarks.speed.gpu import __main__ as program
 from benchmarks.speed.gpu import agreement, clock, measurements
@@ -22,6 +21,7 @@ from benchmarks.speed.gpu.page import REHEARSAL, Measured, page, share
 from benchmarks.speed.gpu.projection import CASE, projections, seconds_of_a_step
 from mopoe_core.data.types import Split
 from mopoe_core.networks import precision
+from mopoe_core.networks.stacked_layers import NotStackable
 from mopoe_core.training.graphed_step import GraphedStep
 from mopoe_core.training.run import Run
 from mopoe_core.training.stack import Stack
