@@ -26,7 +26,7 @@ from orchestrator.execution.ray_tune import node_slots, ray_address
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import check as storage_check
 from orchestrator.ledger.storage import identity
-from orchestrator.spec.search_space import Space, tried_values
+from orchestrator.spec.search_space import MOST_CHECKED, Space, tried_values
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.store_address import check_folder, default_uri
 
@@ -189,6 +189,6 @@ def _untried(spec: SweepSpec, plan: Plan) -> Iterator[TrainingConfig]:
 
 
 def _corners(spec: SweepSpec) -> Iterator[TrainingConfig]:
-    """Yields the configurations at the corners of a search's space; none for any other sweep."""
-    for fields in Space(spec.search).corners() if spec.search else ():
+    """Yields the configurations at the first `MOST_CHECKED` corners of a search's space; none for any other sweep."""
+    for fields in islice(Space(spec.search).corners(), MOST_CHECKED) if spec.search else ():
         yield TrainingConfig.model_validate(spec.base | fields)
