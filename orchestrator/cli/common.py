@@ -121,10 +121,11 @@ def _storage_folder(spec: SweepSpec, storage: str | None) -> AnyPath:
     return folder
 
 
-def check_there(file: Path, folder: AnyPath) -> None:
+def check_there(typed: Typed, folder: AnyPath) -> None:
     """Raise UserError if the storage folder does not exist yet."""
     if not folder.exists():
-        raise UserError(f"storage: {folder} is not there; run `{pasted(['sweep', str(file)])}` first")
+        option = "storage" if typed.storage is None else "--storage"
+        raise UserError(f"{option}: {folder} is not there; run `{typed.command('sweep')}` first")
 
 
 def warn(lines: Iterable[str]) -> None:
