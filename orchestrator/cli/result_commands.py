@@ -33,7 +33,7 @@ from orchestrator.ledger.storage.identity import current_id
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.artifact_location import follow_for_reading
-from orchestrator.tracking.mlflow.store_address import default_uri
+from orchestrator.tracking.mlflow.store_address import check_address, default_uri
 from orchestrator.tracking.mlflow.ui import PORT
 
 if TYPE_CHECKING:
@@ -223,6 +223,7 @@ def ui(
     from orchestrator.tracking.mlflow import ui as serving
 
     server, uri = serving.address(port), default_uri(folder)
+    check_address(uri, folder)
     serving.check_store(uri, Typed(file, scale, storage).command("sweep"))
     if hindrance := follow_for_reading(uri, folder):
         complain(f"warning: {hindrance}")

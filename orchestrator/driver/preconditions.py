@@ -28,7 +28,7 @@ from orchestrator.ledger.storage import check as storage_check
 from orchestrator.ledger.storage import identity
 from orchestrator.spec.search_space import MOST_CHECKED, Space, tried_values
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.mlflow.store_address import check_folder, default_uri
+from orchestrator.tracking.mlflow.store_address import check_address, default_uri
 
 
 def check(spec: SweepSpec, plan: Plan, storage: AnyPath) -> None:
@@ -51,13 +51,13 @@ def check_results(spec: SweepSpec, plan: Plan, ledger: Ledger) -> None:
 
 
 def check_storage(storage: AnyPath) -> None:
-    """Raise UserError if storage cannot be written or relied on, or if the folder of MLflow's database is missing.
+    """Raise UserError if storage cannot be written or relied on, or if MLflow has no store at its address.
 
     If the storage folder does not exist yet, its nearest existing parent is tested; the sweep makes the folder.
     """
     _test_storage(storage)
     identity.current(storage)  # raises if storage.json is damaged
-    check_folder(default_uri(storage), storage)
+    check_address(default_uri(storage), storage)
 
 
 def make_storage(storage: AnyPath) -> None:
