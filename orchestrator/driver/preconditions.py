@@ -3,7 +3,6 @@
 They take well under a second. So a sweep that cannot run fails before Ray starts, and before the user is asked a question.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.retries import is_full
 from orchestrator.analysis.comparable_groups import check_search
 from orchestrator.errors import SpecError
+from orchestrator.execution import cluster
 from orchestrator.execution.plan import Plan
 from orchestrator.execution.ray_tune import node_slots, ray_address
 from orchestrator.ledger.ledger import Ledger
@@ -99,7 +99,7 @@ def _storage_errors(storage: AnyPath) -> Iterator[None]:
 def _check_machine(spec: SweepSpec) -> None:
     """Raise UserError if this machine lacks what a trial needs. A cluster is not checked here, because its nodes come and go."""
     ray_address.check_address()
-    if "RAY_ADDRESS" not in os.environ:
+    if not cluster.is_named():
         try:
             node_slots.gpus(spec.resources, [node_slots.this_machine()])
         except SpecError as error:
@@ -128,7 +128,7 @@ def _check_likelihood(spec: SweepSpec, plan: Plan) -> None:
 
 def _data_checks(spec: SweepSpec, plan: Plan) -> Iterator[Callable[[], None]]:
     """Yields a check for each dataset that is to be trained on; none on a cluster, where the nodes have the data."""
-    if "RAY_ADDRESS" in os.environ:
+    if cluster.is_named():
         return
     folder = Path(spec.resources.data_folder)
     for key in dict.fromkeys(config.data_key for config in _configs(spec, plan)):

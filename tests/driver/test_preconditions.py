@@ -66,6 +66,15 @@ def test_a_search_over_many_choices_has_a_plan_within_seconds(tmp_path):
     assert len(list(preconditions._corners(parse(raw)))) == 4096
 
 
+@pytest.mark.parametrize("name", ["a GPU", "CPUs", "CelebA"])
+def test_ray_on_this_machine_by_name_is_no_cluster(tmp_path, name, monkeypatch):
+    """With `RAY_ADDRESS=local` a sweep runs here. What this machine lacks is named as it is without the variable."""
+    raw, _ = MISSING[name]
+    without = refused(tmp_path, raw, "plan")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert refused(tmp_path, raw, "plan") == without
+
+
 @pytest.mark.parametrize("command", ["plan", "sweep"])
 @pytest.mark.parametrize("name", MISSING)
 def test_what_is_not_there_is_one_line(tmp_path, name, command):
