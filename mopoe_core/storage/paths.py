@@ -11,6 +11,8 @@ from mopoe_core.storage.uri_secrets import credentials
 
 AnyPath = Path | RemotePath
 """A path of storage. Code uses only what both kinds offer."""
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?=/)")
+"""The scheme of a URI with its colon. A single slash may follow: `Path` makes one of two."""
 
 
 def expand(text: str) -> str:
@@ -62,17 +64,38 @@ def storage_path(text: str) -> AnyPath:
     expanded = expand(text)
     if not expanded.strip() or not expanded.isprintable():
         raise ValueError("names no folder")
-    if "://" not in expanded:
+    if "://" not in expanded and not expanded.startswith("file:"):
         return LocalPath(expanded).absolute()
-    if expanded.startswith("file://"):
-        return LocalPath(expanded.removeprefix("file://")).absolute()
+    if expanded.startswith("file:"):
+        return _of_file_uri(expanded).absolute()
     return RemotePath.open(expanded)
+
+
+def local_folder(text: str) -> Path:
+    """Returns the folder of this machine that a path or a `file:` URI names. Raises ValueError if it names none, or is another URI."""
+    expanded = expand(text)
+    if expanded.startswith("file:"):
+        return _of_file_uri(expanded)
+    if uri := URI.match(expanded):
+        raise ValueError(f"is a URI ({uri[0]}//), and only a folder or file of this machine can be used here; name one")
+    return LocalPath(expanded)
+
+
+def _of_file_uri(uri: str) -> Path:
+    """Returns the folder of a `file:` URI. Raises ValueError if the URI is relative, or names another machine."""
+    path = uri.removeprefix("file:")
+    host, slash, rest = path.removeprefix("//").partition("/") if path.startswith("//") else ("", "", path.removeprefix("/"))
+    if not path.startswith("/") or host not in ("", "localhost") or (host and not slash):
+        raise ValueError("names no folder of this machine; write file:///FOLDER with the whole path, or the path alone")
+    return LocalPath(f"/{rest}")
 
 
 def local_counterpart(folder: AnyPath) -> Path:
     """Returns a folder for files that must be local: the storage's folder itself, or for a remote one a folder in the user's cache."""
     if isinstance(folder, Path):
         return folder
-    words = "-".join(re.findall(r"[A-Za-z0-9]+", str(folder).partition("?")[0]))
-    key = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    path, question, options = str(folder).partition("?")
+    address = f"{path.rstrip('/')}{question}{options}"
+    words = "-".join(re.findall(r"[A-Za-z0-9]+", path))
+    key = hashlib.sha256(address.encode()).hexdigest()[:8]
     return LocalPath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mopoe" / f"{words[:60]}-{key}"

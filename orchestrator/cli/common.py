@@ -1,5 +1,6 @@
 """Shared by several commands: arguments and options, opening a sweep file and its storage, commands to paste, warnings."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import typer
 
 from mopoe_core.errors import UserError
 from mopoe_core.storage.folders import nearest_existing
-from mopoe_core.storage.paths import AnyPath, expand, storage_path
+from mopoe_core.storage.paths import AnyPath, local_folder, storage_path
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain
@@ -76,11 +77,12 @@ def _check_warm_start(spec: SweepSpec, folder: AnyPath) -> None:
 
 
 def expanded(option: str, path: Path) -> Path:
-    """Returns a path that an option names, with `~` and variables replaced. Raises UserError if a variable is not set."""
+    """Returns a path that an option names, with `~` and variables replaced. Raises UserError if a variable is not set, or it is a URI."""
+    text = re.sub(r"^([\w+.-]{2,}:)/(?!/)", r"\1//", str(path))  # `Path` has made one slash of two
     try:
-        return Path(expand(str(path)))
+        return local_folder(text)
     except ValueError as error:
-        raise UserError(f"{option}: {str(path)!r} {error}") from None
+        raise UserError(f"{option}: {masked(text)!r} {error}") from None
 
 
 def _folders(spec: SweepSpec, storage: str | None) -> AnyPath:
@@ -121,10 +123,11 @@ def _storage_folder(spec: SweepSpec, storage: str | None) -> AnyPath:
     return folder
 
 
-def check_there(file: Path, folder: AnyPath) -> None:
+def check_there(typed: Typed, folder: AnyPath) -> None:
     """Raise UserError if the storage folder does not exist yet."""
     if not folder.exists():
-        raise UserError(f"storage: {folder} is not there; run `{pasted(['sweep', str(file)])}` first")
+        option = "storage" if typed.storage is None else "--storage"
+        raise UserError(f"{option}: {folder} is not there; run `{typed.command('sweep')}` first")
 
 
 def warn(lines: Iterable[str]) -> None:

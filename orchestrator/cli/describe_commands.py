@@ -8,7 +8,7 @@ import typer
 
 from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.terminal import say
-from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument
+from orchestrator.cli.common import JsonOption, ScaleOption, SpecArgument, expanded
 from orchestrator.spec import sweep_file
 from orchestrator.spec.json_schema import json_schema
 
@@ -21,6 +21,7 @@ def schema(to: ToOption = None) -> None:
     if to is None:
         say(text)
     else:
+        to = expanded("--to", to)
         to.write_text(f"{text}\n", encoding="utf-8")
         say(f"schema  {to}")
 

@@ -13,6 +13,7 @@ import yaml
 from mopoe_core.errors import UserError
 from mopoe_core.storage.whole_files import create
 from mopoe_core.terminal import say
+from orchestrator.cli.common import expanded
 from orchestrator.cli.program import pasted
 from orchestrator.spec.fields import NAME
 
@@ -50,6 +51,7 @@ def init(
     ] = None,
 ) -> None:
     """Write a commented sweep file to begin with, and for data of your own a Python file beside it."""
+    file = expanded("SWEEP.yaml", file)
     name = _sweep_name(file)
     if purpose is Purpose.own:
         if dataset is not None:

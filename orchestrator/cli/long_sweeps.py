@@ -1,12 +1,11 @@
 """Asks the user before a sweep starts that would take more than a day."""
 
-import os
 import sys
 
 import typer
 
 from mopoe_core.errors import UserError
-from orchestrator.execution import cpus, gpus
+from orchestrator.execution import cluster, cpus, gpus
 from orchestrator.execution import plan as planning
 from orchestrator.execution.plan import Plan
 from orchestrator.monitor import durations
@@ -25,7 +24,7 @@ def confirm(spec: SweepSpec, plan: Plan, yes: bool) -> None:
     if yes or not (plan.to_run or plan.to_come.trials):
         return
     is_guess = plan.is_guess
-    if is_guess and ("RAY_ADDRESS" in os.environ or (spec.resources.gpu and gpus.usable() != 0)):
+    if is_guess and (cluster.is_named() or (spec.resources.gpu and gpus.usable() != 0)):
         return
     cores = cpus.usable()
     seconds = planning.wall_hours(plan, spec.resources, cores, gpus.usable()) * 3600

@@ -1,7 +1,8 @@
 """The commands that show results: `report`, `export`, `track` and `ui`."""
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,13 +33,21 @@ from orchestrator.ledger.storage.identity import current_id
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.mlflow.artifact_location import follow_for_reading
-from orchestrator.tracking.mlflow.store_address import default_uri
+from orchestrator.tracking.mlflow.store_address import check_address, default_uri
 from orchestrator.tracking.mlflow.ui import PORT
 
 if TYPE_CHECKING:
     from orchestrator.driver.report_stamp import DrawnReport
 
 MOST_PROBLEMS = 3  # lines about MLflow that are printed
+
+LOOKS = ("--figure-width", "--font-size")
+WITHOUT_EFFECT = {
+    "--json": ("has the report in short", ("--against-paper", "--table", "--figures", *LOOKS)),
+    "--table": ("only prints a table", ("--figures", "--to", "--against-paper", "--rank-unequal", *LOOKS)),
+    "--figures": ("only writes figures, into its own folder", ("--to", "--against-paper", "--rank-unequal")),
+}
+"""Options of `report` that do one thing only: what that is, and the options that have no effect on it."""
 
 AgainstOption = Annotated[bool, typer.Option("--against-paper", help="Put the published numbers beside the sweep's.")]
 UnequalOption = Annotated[
@@ -74,25 +83,42 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write figure, tables and page from what the ledger holds, where something is new."""
-    if as_json and (against_paper or table is not None or figures is not None):
-        raise UserError("--json: has the report in short; leave --against-paper, --table and --figures out")
+    options = {
+        "--json": as_json or None,
+        "--table": table,
+        "--figures": figures,
+        "--to": to,
+        "--against-paper": against_paper or None,
+        "--rank-unequal": rank_unequal or None,
+        "--figure-width": figure_width,
+        "--font-size": font_size,
+    }
+    _check_together({option for option, value in options.items() if value is not None})
     spec, folder = open_sweep(file, scale, storage)
-    check_there(file, folder)
+    check_there(Typed(file, scale, storage), folder)
     if table is not None:
         say(_latex_table(spec, folder, table))
         return
     if figures is not None:
         say("\n".join(f"figure  {path}" for path in _figures(spec, folder, figures, figure_width, font_size)))
         return
-    if figure_width is not None or font_size is not None:
-        option = "--font-size" if figure_width is None else "--figure-width"
-        raise UserError(f"{option}: is for figures that are written alone; add --figures FOLDER")
     if against_paper or to or as_json:
         _drawn_now(spec, folder, against_paper, rank_unequal, _report_folder(to) if to else None, as_json)
         return
     from orchestrator.driver import report_step
 
     tell_report(report_step.current_report(spec, folder, report_step.Options(recorded_command(), unequal=rank_unequal)))
+
+
+def _check_together(named: Collection[str]) -> None:
+    """Raise UserError if one of the options that are named would have no effect beside the others."""
+    for option, (does, others) in WITHOUT_EFFECT.items():
+        ignored = [other for other in others if other in named]
+        if option in named and ignored:
+            raise UserError(f"{option}: {does}; leave {' and '.join(ignored)} out")
+    looks = [option for option in LOOKS if option in named]
+    if looks and "--figures" not in named:
+        raise UserError(f"{looks[0]}: is for figures that are written alone; add --figures FOLDER")
 
 
 def _drawn_now(spec: SweepSpec, storage: AnyPath, against_paper: bool, unequal: bool, to: Path | None, as_json: bool) -> None:
@@ -135,6 +161,8 @@ def _figures(spec: SweepSpec, storage: AnyPath, to: Path, width: float | None, f
 def _latex_table(spec: SweepSpec, folder: AnyPath, metrics: str) -> str:
     """Returns a LaTeX table of metrics, which are separated by commas. Raises UserError if one is no metric of the sweep."""
     chosen = [name.strip() for name in metrics.split(",")]
+    if repeated := [name for name, count in Counter(chosen).items() if count > 1]:
+        raise UserError(f"--table: {repeated[0]} is named twice; name each metric once")
     sweep_file.check_metrics([("--table", name) for name in chosen], sweep_file.offered_metrics(spec))
     from orchestrator.report.sections import chosen_table  # imports pandas
 
@@ -153,8 +181,11 @@ def export(
     storage: StorageOption = None,
 ) -> None:
     """Write one tidy table, a row a trial and metric, as parquet."""
+    typed = Typed(file, scale, storage)
     spec, folder = open_sweep(file, scale, storage)
-    check_there(file, folder)
+    check_there(typed, folder)
+    if not spec.cells:
+        raise UserError(f"{spec.name}: this search has no cell yet; `{typed.command('sweep')}` proposes some")
     from orchestrator.report import export as exporting  # imports pandas
 
     ledger_state = snapshot.read(spec, Ledger(folder))
@@ -171,7 +202,7 @@ def track(
 ) -> None:
     """Bring MLflow to where the ledger is; nothing is trained. With --rebuild, make the sweep's runs anew from the ledger."""
     spec, folder = open_sweep(file, scale, storage)
-    check_there(file, folder)
+    check_there(Typed(file, scale, storage), folder)
     from orchestrator.driver import tracking_step
 
     uri, problems = tracking_step.track(spec, folder, Typed(file, scale, storage).command("sweep"), rebuild)
@@ -192,6 +223,7 @@ def ui(
     from orchestrator.tracking.mlflow import ui as serving
 
     server, uri = serving.address(port), default_uri(folder)
+    check_address(uri, folder)
     serving.check_store(uri, Typed(file, scale, storage).command("sweep"))
     if hindrance := follow_for_reading(uri, folder):
         complain(f"warning: {hindrance}")

@@ -47,6 +47,8 @@ def status(
     """Show how a sweep is doing, while it runs and after: counts, remaining time, seeds, front so far, failures. Creates nothing."""
     if as_json and (watch or trials):
         raise UserError("--json: has every trial, once; leave --watch and --trials out")
+    if watch and trials:
+        raise UserError("--trials: lists every trial, once; leave --watch out")
     spec, folder = open_sweep(file, scale, storage)
     if trials:
         _list(spec, folder)

@@ -30,6 +30,8 @@ def gc(
     ] = False,
 ) -> None:
     """List the checkpoints that no front of any sweep in storage has use for, and what killed processes left behind; or delete both."""
+    if delete and accept_lost:
+        raise UserError("--accept-lost: deletes nothing; leave --delete out, and type it in a second command")
     spec, folder = open_sweep(file, scale, storage)
     from orchestrator.driver import retention  # imports pandas
 

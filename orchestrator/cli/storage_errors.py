@@ -9,8 +9,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 MISNAMED = (errno.ENAMETOOLONG, errno.ELOOP)
-ELSEWHERE = {"report": "--to", "export": "--to"}
-"""Commands that only read the ledger, and the option with which each writes its output elsewhere."""
+ELSEWHERE = {
+    "report": "write elsewhere with --to",
+    "export": "write elsewhere with --to",
+    "schema": "write elsewhere with --to",
+    "init": "name another file",
+    "data": "name another folder with --data",
+}
+"""Commands that write nothing to the ledger, and how each writes its output elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,9 @@ class Explanation:
 def explain(error: OSError, command: str, name: str = "") -> Explanation:
     """Returns the explanation of an error that ended a command. `command` is the typed command line, `name` the command's name."""
     problem = _file_and_reason(error)
-    other = f"write elsewhere with {ELSEWHERE[name]}" if name in ELSEWHERE else "name another folder with --storage"
+    other = ELSEWHERE.get(name, "name another folder with --storage")
+    if name == "report" and "--figures" in command:
+        other = "name another folder with --figures"
     if error.errno in FULL:
         return Explanation(f"{problem}; make room, or {other}; then `{command}` goes on", UNFINISHED)
     if error.errno in FORBIDDEN:

@@ -67,7 +67,7 @@ def rerun(
     last checkpoint.
     """
     spec, folder = open_sweep(file, scale, storage)
-    check_there(file, folder)
+    check_there(Typed(file, scale, storage), folder)
     from orchestrator.driver import rerun as rerunning
 
     named = rerunning.named(trial or [], spec.trials)
@@ -120,7 +120,7 @@ def audit(
 ) -> None:
     """Train some completed trials again, here, and compare with what is recorded. Exit code 1 if one differs. Changes nothing."""
     spec, folder = open_sweep(file, scale, storage)
-    check_there(file, folder)
+    check_there(Typed(file, scale, storage), folder)
     from orchestrator.driver import audit as auditing
 
     ledger = Ledger(folder)

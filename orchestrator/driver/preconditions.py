@@ -3,7 +3,6 @@
 They take well under a second. So a sweep that cannot run fails before Ray starts, and before the user is asked a question.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,14 +20,14 @@ from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.retries import is_full
 from orchestrator.analysis.comparable_groups import check_search
 from orchestrator.errors import SpecError
-from orchestrator.execution import node_slots, ray_address
+from orchestrator.execution import cluster, node_slots, ray_address
 from orchestrator.execution.plan import Plan
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import check as storage_check
 from orchestrator.ledger.storage import identity
-from orchestrator.spec.search_space import Space, tried_values
+from orchestrator.spec.search_space import MOST_CHECKED, Space, tried_values
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.mlflow.store_address import check_folder, default_uri
+from orchestrator.tracking.mlflow.store_address import check_address, default_uri
 
 
 def check(spec: SweepSpec, plan: Plan, storage: AnyPath) -> None:
@@ -51,13 +50,13 @@ def check_results(spec: SweepSpec, plan: Plan, ledger: Ledger) -> None:
 
 
 def check_storage(storage: AnyPath) -> None:
-    """Raise UserError if storage cannot be written or relied on, or if the folder of MLflow's database is missing.
+    """Raise UserError if storage cannot be written or relied on, or if MLflow has no store at its address.
 
     If the storage folder does not exist yet, its nearest existing parent is tested; the sweep makes the folder.
     """
     _test_storage(storage)
     identity.current(storage)  # raises if storage.json is damaged
-    check_folder(default_uri(storage), storage)
+    check_address(default_uri(storage), storage)
 
 
 def make_storage(storage: AnyPath) -> None:
@@ -99,7 +98,7 @@ def _storage_errors(storage: AnyPath) -> Iterator[None]:
 def _check_machine(spec: SweepSpec) -> None:
     """Raise UserError if this machine lacks what a trial needs. A cluster is not checked here, because its nodes come and go."""
     ray_address.check_address()
-    if "RAY_ADDRESS" not in os.environ:
+    if not cluster.is_named():
         try:
             node_slots.gpus(spec.resources, [node_slots.this_machine()])
         except SpecError as error:
@@ -128,7 +127,7 @@ def _check_likelihood(spec: SweepSpec, plan: Plan) -> None:
 
 def _data_checks(spec: SweepSpec, plan: Plan) -> Iterator[Callable[[], None]]:
     """Yields a check for each dataset that is to be trained on; none on a cluster, where the nodes have the data."""
-    if "RAY_ADDRESS" in os.environ:
+    if cluster.is_named():
         return
     folder = Path(spec.resources.data_folder)
     for key in dict.fromkeys(config.data_key for config in _configs(spec, plan)):
@@ -189,6 +188,6 @@ def _untried(spec: SweepSpec, plan: Plan) -> Iterator[TrainingConfig]:
 
 
 def _corners(spec: SweepSpec) -> Iterator[TrainingConfig]:
-    """Yields the configurations at the corners of a search's space; none for any other sweep."""
-    for fields in Space(spec.search).corners() if spec.search else ():
+    """Yields the configurations at the first `MOST_CHECKED` corners of a search's space; none for any other sweep."""
+    for fields in islice(Space(spec.search).corners(), MOST_CHECKED) if spec.search else ():
         yield TrainingConfig.model_validate(spec.base | fields)

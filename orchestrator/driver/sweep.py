@@ -30,7 +30,7 @@ from orchestrator.ledger.snapshot import Snapshot
 from orchestrator.ledger.snapshot import read as read_snapshot
 from orchestrator.ledger.storage.identity import identify
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.mlflow.store_address import check_folder, default_uri
+from orchestrator.tracking.mlflow.store_address import check_address, default_uri
 
 MANY_BEHIND = 200
 """Unwritten messages to MLflow from which the user is told about the wait."""
@@ -76,7 +76,7 @@ def run(
     started = time.monotonic()
     ledger = Ledger(storage)
     uri = default_uri(ledger.storage)
-    check_folder(uri, ledger.storage)
+    check_address(uri, ledger.storage)
     with only_driver(spec, ledger) as lease:
         identify(ledger.storage)  # before anything else is written: raises if storage.json is damaged
         spec = resolve(spec, ledger.storage)  # under the lease, so that no other driver adds proposals

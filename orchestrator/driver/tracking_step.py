@@ -32,7 +32,7 @@ from orchestrator.ledger.snapshot import read as read_snapshot
 from orchestrator.ledger.storage.identity import identify
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial import Cell
-from orchestrator.tracking.mlflow.store_address import check_folder, default_uri, sqlite_file
+from orchestrator.tracking.mlflow.store_address import check_address, default_uri, sqlite_file
 from orchestrator.tracking.summaries import CellSummary, SweepSummary
 from orchestrator.tracking.writer import Writer
 
@@ -133,7 +133,7 @@ def track(spec: SweepSpec, storage: AnyPath, command: str, rebuild: bool) -> tup
     """
     ledger = Ledger(storage)
     uri = default_uri(ledger.storage)
-    check_folder(uri, ledger.storage)
+    check_address(uri, ledger.storage)
     with only_driver(spec, ledger) as lease:
         identify(ledger.storage)
         snapshot = read_snapshot(resolve(spec, ledger.storage), ledger)

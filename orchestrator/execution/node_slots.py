@@ -1,14 +1,13 @@
 """The resources of a cluster's nodes, and how many trials fit on them. Imports no Ray: `session` asks Ray for the nodes."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from orchestrator.errors import SpecError
-from orchestrator.execution import cpus
+from orchestrator.execution import cluster, cpus
 from orchestrator.execution import gpus as graphics
 from orchestrator.spec.sections import Resources
 from orchestrator.spec.trial import spelled
@@ -27,7 +26,7 @@ def autoscaler_workers() -> list[Node]:
     numbers: `get_max_resources_from_cluster_config()` of its global state was None on every cluster that was tried.
     """
     bootstrap = Path(BOOTSTRAP).expanduser()
-    if "RAY_ADDRESS" not in os.environ or not bootstrap.is_file():
+    if not cluster.is_named() or not bootstrap.is_file():
         return []
     config = yaml.safe_load(bootstrap.read_text(encoding="utf-8"))
     worker_types = [kind for name, kind in config["available_node_types"].items() if name != config["head_node_type"]]

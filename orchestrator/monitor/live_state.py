@@ -3,14 +3,13 @@
 Each result is read only once, however often the state is read. Nothing else is read again for a trial that has a result.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mopoe_core.storage.paths import AnyPath
 from orchestrator.analysis import collapse
 from orchestrator.errors import DamagedError
-from orchestrator.execution import cpus
+from orchestrator.execution import cluster, cpus
 from orchestrator.ledger import training_progress
 from orchestrator.ledger.leases import claims
 from orchestrator.ledger.leases.holder import Holder, surely_lives
@@ -67,7 +66,7 @@ class LiveSweep:
         """The capacity of this machine, if driver and workers are all on it; else of a cluster."""
         workers = [live.holder for live in self.live_trials.values()]
         holders = [holder for holder in (self.driver, *workers) if holder is not None]
-        is_here = all(map(surely_lives, holders)) and "RAY_ADDRESS" not in os.environ
+        is_here = all(map(surely_lives, holders)) and not cluster.is_named()
         return capacity_of(self.spec.resources, cpus.usable() if is_here else None)
 
 

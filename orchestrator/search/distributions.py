@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from orchestrator.ledger.proposals import Proposal
 from orchestrator.spec.search_block import Choice, Range
-from orchestrator.spec.search_space import Space, label
+from orchestrator.spec.search_space import Space, highest, label
 
 DIGITS = 4
 """Significant digits of a number in a cell. A sampler draws sixteen, which nobody needs."""
@@ -28,8 +28,8 @@ def distribution_of(dimension: Range | Choice) -> BaseDistribution:
     if isinstance(dimension, Choice):
         return CategoricalDistribution([label(value) for value in dimension.choices])
     if isinstance(dimension.low, int):
-        return IntDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step or 1)
-    return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
+        return IntDistribution(dimension.low, highest(dimension), log=dimension.log, step=dimension.step or 1)
+    return FloatDistribution(dimension.low, highest(dimension), log=dimension.log, step=dimension.step)
 
 
 def distributions_of(proposal: Proposal) -> dict[str, BaseDistribution]:

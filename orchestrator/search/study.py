@@ -31,7 +31,7 @@ from orchestrator.search.distributions import cell_value, contains, distribution
 from orchestrator.search.outcomes import CellOutcome
 from orchestrator.search.samplers import sampler_for_next
 from orchestrator.spec.search_block import Search
-from orchestrator.spec.search_space import Space
+from orchestrator.spec.search_space import Space, without_rounding_error
 from orchestrator.spec.sections import Objective
 
 for noisy in ("optuna", "alembic"):
@@ -118,14 +118,19 @@ class Study:
     def _in_current_space(self, proposal: Proposal, outcome: CellOutcome) -> tuple[Proposal, CellOutcome]:
         """Returns a proposal with the distributions of the current space, and its outcome; without values, and failed, if it is outside.
 
-        Optuna refuses a list of choices that changes, and treats a field whose range changes as unknown.
+        Optuna refuses a list of choices that changes, and treats a field whose range changes as unknown. Earlier versions drew a grid's
+        last value with a rounding error, above the range: such a value is taken back to the range.
         """
         current = {
             name: distribution_of(self._space.dimensions[name]) for name in proposal.drawn if name in self._space.dimensions
         }
-        if all(contains(distribution, proposal.drawn[name]) for name, distribution in current.items()):
+        drawn = {
+            name: value if name not in current or contains(current[name], value) else self._without_rounding_error(name, value)
+            for name, value in proposal.drawn.items()
+        }
+        if all(contains(distribution, drawn[name]) for name, distribution in current.items()):
             as_json = {name: distribution_to_json(distribution) for name, distribution in current.items()}
-            return replace(proposal, distributions=proposal.distributions | as_json), outcome
+            return replace(proposal, drawn=drawn, distributions=proposal.distributions | as_json), outcome
         outside = replace(proposal, drawn={}, distributions={})
         return outside, outcome if outcome.kind == "open" else CellOutcome("failed")
 
@@ -133,8 +138,15 @@ class Study:
         """Returns the first cell of the grid that was not proposed before. The seed of the search determines the order of the grid."""
         grid = [of_fields(self._space, fields)[0] for fields in self._space.grid()]
         random.Random(self._search.seed).shuffle(grid)
-        proposed = [trial.params for trial in self._study.get_trials(deepcopy=False)]
+        proposed = [
+            {name: self._without_rounding_error(name, value) for name, value in trial.params.items()}
+            for trial in self._study.get_trials(deepcopy=False)
+        ]
         return next((drawn for drawn in grid if drawn not in proposed), None)
+
+    def _without_rounding_error(self, name: str, drawn: Any) -> Any:
+        dimension = self._space.dimensions.get(name)
+        return drawn if dimension is None else without_rounding_error(dimension, drawn)
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
@@ -189,12 +201,14 @@ def trial_state(outcome: CellOutcome) -> TrialState:
 def importances(history: History, objectives: Sequence[Objective]) -> dict[str, dict[str, float]]:
     """Returns the share of an objective's variance over the completed cells that each field explains, by metric and field.
 
-    Computed by fANOVA (Hutter et al. 2014). A metric is missing if there are too few cells, or if no field is in all of them.
+    Computed by fANOVA (Hutter et al. 2014). A metric is missing if there are too few cells, or if no field is in all of them. A cell
+    with a value outside the range that it was drawn from does not count: earlier versions drew such values, by a rounding error.
     """
     study = optuna.create_study(directions=directions(objectives))
     for proposal, outcome in history:
         if outcome.kind == "completed":
-            study.add_trial(_as_trial(proposal, outcome))
+            with suppress(ValueError):
+                study.add_trial(_as_trial(proposal, outcome))
     by_metric = {}
     for index, objective in enumerate(objectives):
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)

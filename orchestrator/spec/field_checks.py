@@ -54,6 +54,8 @@ def _values(key: str, values: list[tuple[str, Location, Any]]) -> Iterator[Mista
     for place, at, value in values:
         try:
             if key == "preset":
+                if value is None:
+                    raise SpecError(f"{place}: is empty; allowed: {', '.join(presets.PRESETS)}; name one, or leave the field out")
                 choose(place, str(value), presets.PRESETS)
             elif key in FIELDS:
                 typed(place, key, value)

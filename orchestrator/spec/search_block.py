@@ -7,7 +7,7 @@ all cells share, `seeds` how often each is trained, `objectives` what is sought.
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StringConstraints, field_validator, model_validator
 
 from mopoe_core.config.field_types import Number, Whole
 from mopoe_core.config.training_config import TrainingConfig
@@ -29,7 +29,7 @@ class Range(BaseModel):
 
     low: Any
     high: Any
-    log: bool = False
+    log: StrictBool = False
     """Whether values are spread evenly on a logarithmic scale, as betas and learning rates should be."""
     step: Any = None
     """Distance between two allowed values, counted from `low`. When left out, all values are allowed."""
@@ -123,6 +123,13 @@ class Early(BaseModel):
         if any(not 0 < share < 1 for share in value) or sorted(set(value)) != value:
             raise ValueError("must be shares between 0 and 1, in ascending order")
         return value
+
+    @model_validator(mode="after")
+    def _rule_knows_its_fields(self) -> "Early":
+        for field, rule in (("keep", "halving"), ("after", "dominated")):
+            if getattr(self, field) != type(self).model_fields[field].default and self.rule != rule:
+                raise ValueError(f"{field}: is for the rule {rule}, not for {self.rule}; leave it out")
+        return self
 
     @staticmethod
     def epoch(share: float, config: TrainingConfig) -> int:

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import combinations, islice
 from typing import Any
 
@@ -19,16 +20,20 @@ from orchestrator.spec.yaml_reader import dotted
 
 MOST_CHECKED = 4_096
 """How many combinations of the ends and choices of a space are checked to be valid configurations."""
+MOST_STEPS = 1_000_000
+"""How many steps a range may have."""
 
 
 def check(search: Search, base: Mapping[str, Any], objectives: int) -> "Space":
     """Returns the space of a search. Raises SpecError if a dimension is wrong, or if a corner of the space is no valid configuration."""
-    for field in search.space:
+    for field, dimension in search.space.items():
         place = f"search.space.{field}"
         check_key(place, field)
         check_searched(place, field)
         if field in base:
             raise SpecError(f"{place}: is also in base; keep it in one of them")
+        if isinstance(dimension, Range) and dimension.points is not None and search.sampler != "grid":
+            raise SpecError(f"{place}.points: is for the sampler grid, not for {search.sampler}; leave it out, or write a step")
     if search.early and search.early.rule == "halving" and objectives > 1:
         raise SpecError("search.early.rule: 'halving' ranks by one objective; use 'dominated', or one objective")
     space = Space(search)
@@ -57,11 +62,19 @@ class Space:
         return set(active) == set(fields) and all(_holds(self.dimensions[field], fields[field]) for field in active)
 
     def grid_size(self) -> int:
-        """Returns how many cells a grid over the space has. Raises SpecError if a range has neither points nor a step."""
+        """Returns how many cells a grid over the space has.
+
+        Raises SpecError if a range has neither points nor a step, or if there are more than `MOST_CELLS` cells.
+        """
         for field, dimension in self.dimensions.items():
             if isinstance(dimension, Range) and dimension.points is None and dimension.step is None:
                 raise SpecError(f"search.space.{field}: a grid needs 'points' or 'step'")
-        return sum(1 for _ in self.grid())
+            if isinstance(dimension, Range) and dimension.step is not None and _steps(dimension) >= MOST_CELLS:
+                raise _too_large_a_grid()
+        size = sum(1 for _ in islice(self.grid(), MOST_CELLS + 1))
+        if size > MOST_CELLS:
+            raise _too_large_a_grid()
+        return size
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Yields the fields of each cell of a grid over the space."""
@@ -100,19 +113,20 @@ class Space:
         yield from self._combinations(values)
 
     def _combinations(self, values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-        """Yields every combination once. A field that is not searched at a combination does not multiply it."""
-        partial: list[dict[str, Any]] = [{}]
-        for field in self.order:
-            extended: list[dict[str, Any]] = []
-            for chosen in partial:
-                if self.active(field, chosen):
-                    extended += [chosen | {field: value} for value in values[field]]
-                else:
-                    extended.append(chosen)
-            partial = extended
-            if len(partial) > MOST_CELLS:
-                raise SpecError(f"search.space: has more than {MOST_CELLS} combinations; take fewer choices or points")
-        yield from partial
+        """Yields every combination once, and none before it is asked for. A field that is not searched does not multiply."""
+        return self._extensions({}, self.order, values)
+
+    def _extensions(
+        self, chosen: dict[str, Any], fields: Sequence[str], values: Mapping[str, list[Any]]
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the combinations that have the values in `chosen`, and vary in `fields`."""
+        if not fields:
+            yield chosen
+        elif not self.active(fields[0], chosen):
+            yield from self._extensions(chosen, fields[1:], values)
+        else:
+            for value in values[fields[0]]:
+                yield from self._extensions(chosen | {fields[0]: value}, fields[1:], values)
 
 
 def values_of(dimension: Range | Choice) -> list[Any]:
@@ -121,8 +135,7 @@ def values_of(dimension: Range | Choice) -> list[Any]:
         return list(dimension.choices)
     low, high = dimension.low, dimension.high
     if dimension.points is None:
-        count = math.floor((high - low) / dimension.step + 1e-9) + 1
-        return [low + i * dimension.step for i in range(count)]
+        return [_at_step(dimension, i) for i in range(_steps(dimension) + 1)]
     shares = [i / (dimension.points - 1) for i in range(dimension.points)]
     between = [low * (high / low) ** s for s in shares] if dimension.log else [low + (high - low) * s for s in shares]
     exact = [low, *between[1:-1], high]
@@ -138,19 +151,47 @@ def tried_values(space: Space, field: str, config: TrainingConfig, is_grid: bool
     dimension = space.dimensions.get(field)
     if dimension is None:
         return [getattr(config, field)]
-    if isinstance(dimension, Choice) or is_grid or dimension.step is not None:
-        values = values_of(dimension)
-    else:
-        values = [dimension.low, dimension.high]
-    if isinstance(dimension, Range) and not is_grid:
-        values = [values[0], values[-1]]
+    values = values_of(dimension) if isinstance(dimension, Choice) or is_grid else [dimension.low, highest(dimension)]
     default = [TrainingConfig.model_fields[field].default] if dimension.when else []
     return list(dict.fromkeys([*values, *default]))
+
+
+def highest(dimension: Range) -> Any:
+    """Returns the largest value of a range: its high end, or the last step below it."""
+    return dimension.high if dimension.step is None else _at_step(dimension, _steps(dimension))
+
+
+def without_rounding_error(dimension: Range | Choice, value: Any) -> Any:
+    """Returns the step of a range that a sum of steps stands for: 0.3 for 0.30000000000000004. Any other value is unchanged."""
+    if isinstance(dimension, Choice) or dimension.step is None or not isinstance(value, float):
+        return value
+    nearest_step = round((value - dimension.low) / dimension.step)
+    exact = _at_step(dimension, min(max(nearest_step, 0), _steps(dimension)))
+    return exact if math.isclose(value, exact, abs_tol=1e-9 * dimension.step) else value
 
 
 def label(value: Any) -> Any:
     """Returns a choice in a form that Optuna can store: a plain value unchanged, a list as JSON."""
     return value if value is None or isinstance(value, str | int | float) else json.dumps(value)
+
+
+def _steps(dimension: Range) -> int:
+    """Returns how many steps a stepped range has, counted in decimals, as Optuna counts them."""
+    low, high, step = (Decimal(str(number)) for number in (dimension.low, dimension.high, dimension.step))
+    return int((high - low) // step)
+
+
+def _at_step(dimension: Range, count: int) -> int | float:
+    """Returns the value that is `count` steps above the low end. It is never above the high end, as a sum of floats may be."""
+    if isinstance(dimension.low, int):
+        return dimension.low + count * int(dimension.step)
+    return float(Decimal(str(dimension.low)) + count * Decimal(str(dimension.step)))
+
+
+def _too_large_a_grid() -> SpecError:
+    return SpecError(
+        f"search.space: has more than {MOST_CELLS} cells as a grid; take fewer choices or points, or another sampler"
+    )
 
 
 def _read(field: str, dimension: Range | Choice) -> Range | Choice:
@@ -206,6 +247,10 @@ def _read_bounds(place: str, field: str, dimension: Range) -> dict[str, int | fl
             raise SpecError(f"{place}.step: does not go with {'log' if dimension.log else 'points'}; leave out one of them")
         if step > high - low:
             raise SpecError(f"{place}.step: {step!r} is more than the range; lower it")
+        if high - low > MOST_STEPS * step:
+            raise SpecError(
+                f"{place}.step: {step!r} gives more than {MOST_STEPS:,} values; raise it, or leave it out to allow all"
+            )
     return {"low": low, "high": high, "step": step}
 
 

@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator, model_validator
 
 from mopoe_core.config.field_types import Number, Whole
 from mopoe_core.spelling import list_suggestion
-from mopoe_core.storage.paths import expand
+from mopoe_core.storage.paths import local_folder
+from mopoe_core.storage.uri_secrets import masked
 from orchestrator.errors import SpecError
 
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -19,6 +19,8 @@ MOST_SEEDS = 10_000  # a larger number is a typing mistake
 MOST_STACKED = 1_000
 MOST_OF_A_RESOURCE = 1_000_000
 """More CPUs, GPUs, retries or trials at a time than any cluster has room for."""
+LEAST_OF_A_GPU = 0.0001
+"""The smallest part of a GPU that Ray hands out."""
 
 
 class Objective(BaseModel):
@@ -60,11 +62,11 @@ class Resources(BaseModel):
 
     @property
     def data_folder(self) -> str:
-        """The absolute path of the folder that `data` names. Raises SpecError if it names a variable that is not set."""
+        """The absolute path of the folder that `data` names. Raises SpecError if it names a variable that is not set, or is a URI."""
         try:
-            return str(Path(expand(self.data)).absolute())
+            return str(local_folder(self.data).absolute())
         except ValueError as error:
-            raise SpecError(f"resources.data: {self.data!r} {error}") from None
+            raise SpecError(f"resources.data: {masked(self.data)!r} {error}") from None
 
     @field_validator("data")
     @classmethod
@@ -78,6 +80,8 @@ class Resources(BaseModel):
     def _is_whole_above_one(cls, value: float) -> float:
         if value > 1 and value != int(value):
             raise ValueError("is not allowed: a fraction up to 1, or a whole number of GPUs")
+        if 0 < value < LEAST_OF_A_GPU:
+            raise ValueError(f"is less than Ray can hand out; allowed: 0, or at least {LEAST_OF_A_GPU}")
         return value
 
 

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from mopoe_core.data.own import user_data
+from orchestrator.driver import preconditions
 from orchestrator.execution import gpus
 from orchestrator.execution import plan as planning
 from orchestrator.execution.estimates import Estimate
@@ -50,6 +51,28 @@ MISSING = {
     ),
     "a folder of data": ({"base": MST, "resources": {"data": "s.yaml"}}, ["s.yaml", "resources.data"]),
 }
+
+
+def test_a_search_over_many_choices_has_a_plan_within_seconds(tmp_path):
+    """14,641 combinations of choices are too many to check each. `plan` checks some thousands of them and exits with code 0."""
+    space = {"beta": list(range(1, 12)), "latent_dim": list(range(2, 13)), "batch_size": list(range(20, 31))}
+    space["epochs"] = list(range(5, 16))
+    path = tmp_path / "s.yaml"
+    base = {"dataset": "mnist_svhn_text", "source": "embedded", "networks": "small", "model": "mopoe"}
+    raw = {"name": "s", "storage": str(tmp_path / "runs"), "base": base, "search": {"space": space, "cells": 3}}
+    path.write_text(yaml.safe_dump(raw))
+    done = typed_here("plan", path, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(preconditions._corners(parse(raw)))) == 4096
+
+
+@pytest.mark.parametrize("name", ["a GPU", "CPUs", "CelebA"])
+def test_ray_on_this_machine_by_name_is_no_cluster(tmp_path, name, monkeypatch):
+    """With `RAY_ADDRESS=local` a sweep runs here. What this machine lacks is named as it is without the variable."""
+    raw, _ = MISSING[name]
+    without = refused(tmp_path, raw, "plan")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert refused(tmp_path, raw, "plan") == without
 
 
 @pytest.mark.parametrize("command", ["plan", "sweep"])

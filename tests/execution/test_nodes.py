@@ -40,6 +40,8 @@ def test_what_no_node_has_is_refused_and_what_an_autoscaler_may_bring_is_not(tmp
     monkeypatch.setattr(node_slots, "BOOTSTRAP", str(tmp_path / "bootstrap.yaml"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert node_slots.autoscaler_workers() == []
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert node_slots.autoscaler_workers() == []
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     to_come = node_slots.autoscaler_workers()
     assert to_come == [{"CPU": 8, "GPU": 1}] * 3

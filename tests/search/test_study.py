@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
 from wsgiref.util import setup_testing_defaults
 
 import optuna
@@ -25,7 +25,7 @@ from orchestrator.errors import SpecError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.engine import SearchEngine
 from orchestrator.search.outcomes import CellOutcome
-from orchestrator.search.study import Study
+from orchestrator.search.study import Study, importances
 from orchestrator.spec.search_block import Search
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sections import Objective
@@ -41,7 +41,12 @@ SPACE = {
     "alpha": {"low": 0, "high": 1, "points": 3, "when": {"model": "mvtcae"}},
 }
 BASE = {"dataset": "mnist_svhn_text", "networks": "small"}
-GOOD = {"name": "found", "base": BASE, "search": {"space": SPACE, "cells": 10, "sampler": "random"}, "seeds": 2}
+DRAWN_SPACE = {
+    field: {key: value for key, value in dimension.items() if key != "points"} if isinstance(dimension, dict) else dimension
+    for field, dimension in SPACE.items()
+}
+"""The space for samplers other than `grid`, which take no `points`."""
+GOOD = {"name": "found", "base": BASE, "search": {"space": DRAWN_SPACE, "cells": 10, "sampler": "random"}, "seeds": 2}
 
 
 def study(path, past=(), space=SPACE, **search):
@@ -460,6 +465,52 @@ def test_steps_are_the_numbers_that_one_would_write(tmp_path):
         assert found == {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0}
 
 
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+@pytest.mark.parametrize("high", [0.6, 0.7])
+def test_the_last_step_is_within_the_range(tmp_path, high, sampler):
+    """0.2 + 0.2 + 0.2 is above 0.6, and Optuna refuses it. The steps are those that decimals give, and Optuna takes every cell."""
+    space = {"beta": {"low": 0.0, "high": high, "step": 0.2}, "latent_dim": [4, 8, 16]}
+    of = study(tmp_path / "one", space=space, sampler=sampler)
+    cells = [asked(of) for _ in range(12)]
+    assert {proposal.drawn["beta"] for proposal in cells} == {0.0, 0.2, 0.4, 0.6} or sampler == "random"
+    past = [(proposal, CellOutcome("completed", (proposal.fields["beta"], 1.0))) for proposal in cells]
+    shares = importances(past, OBJECTIVES)[COHERENCE]
+    assert max(shares, key=shares.get) == "beta"
+
+
+def test_a_grid_with_the_rounding_errors_of_earlier_versions_goes_on(tmp_path):
+    """Earlier versions drew the sum of the steps: 0.6000000000000001. Such cells keep their outcomes, are not proposed again, and do not
+    hinder the importances.
+    """
+    space = {"beta": {"low": 0.0, "high": 0.6, "step": 0.2}, "latent_dim": list(range(2, 12))}
+    of, past = study(tmp_path / "one", space=space, sampler="grid"), []
+    for _ in range(30):
+        proposal = asked(of)
+        summed = proposal.drawn["beta"] and sum([0.2] * round(proposal.drawn["beta"] / 0.2))
+        as_before = replace(proposal, drawn=proposal.drawn | {"beta": summed})
+        past.append((as_before, CellOutcome("completed", (proposal.fields["beta"], 1.0))))
+    assert {proposal.drawn["beta"] for proposal, _ in past} == {0.0, 0.2, 0.4, 0.6000000000000001}
+    opened, rest = study(tmp_path / "one", past, space=space, sampler="grid"), []
+    assert {trial.state for trial in in_journal(tmp_path / "one")} == {TrialState.COMPLETE}
+    while (further := opened.ask()) is not None:
+        rest.append(further)
+    every = [(p.fields["beta"], p.fields["latent_dim"]) for p in [*(p for p, _ in past), *rest]]
+    assert sorted(every) == sorted(product((0.0, 0.2, 0.4, 0.6), range(2, 12)))
+    assert importances(past, OBJECTIVES)[COHERENCE]["beta"] > 0.9
+
+
+def test_a_space_of_many_choices_is_searched():
+    """Four lists of eleven values have 14,641 combinations: too many for a grid, and none too many for a sampler that draws."""
+    lists = {"beta": range(1, 12), "latent_dim": range(2, 13), "batch_size": range(20, 31), "epochs": range(5, 16)}
+    raw = with_space({"model": ["mopoe"], **{field: list(values) for field, values in lists.items()}}, sampler="tpe")
+    spec = parse(raw)
+    assert list(islice(Space(spec.search).corners(), 14_642)) == [
+        {"model": "mopoe", **dict(zip(lists, values, strict=True))} for values in product(*lists.values())
+    ] + [{"model": "mopoe", **{field: values[0] for field, values in lists.items()}}]
+    with pytest.raises(SpecError, match="search.space: has more than 10000 cells as a grid"):
+        parse(raw | {"search": raw["search"] | {"sampler": "grid"}})
+
+
 def test_a_grid_is_every_cell_of_the_product_once_and_then_no_more(tmp_path):
     """Compared with the product made by hand, with a field that only one model has; the study is opened again half-way."""
     betas = [0.1, 0.5848, 3.42, 20.0]
@@ -529,6 +580,16 @@ BAD = {
     "shares in disorder": (with_space(early={"rule": "dominated", "at": [0.5, 0.2]}), "search.early.at"),
     "grid without points": (more() | {"search": more()["search"] | {"sampler": "grid"}}, "search.space.beta"),
     "step with log": (more(beta={"low": 1, "high": 2, "log": True, "step": 0.1}), "search.space.beta.step"),
+    "steps without number": (more(beta={"low": 0, "high": 1.0e10, "step": 1.0e-310}), "search.space.beta.step"),
+    "steps of no width": (more(beta={"low": 0, "high": 1, "step": 1.0e-30}), "search.space.beta.step"),
+    "steps by the billion": (
+        with_space({"model": ["mopoe"], "beta": {"low": 0, "high": 1, "step": 1.0e-9}}, sampler="grid"),
+        "search.space.beta.step: 1e-09 gives more than 1,000,000 values",
+    ),
+    "a grid of too many steps": (
+        with_space({"model": ["mopoe"], "beta": {"low": 0, "high": 1, "step": 1.0e-5}}, sampler="grid"),
+        "search.space: has more than 10000",
+    ),
     "step above range": (more(latent_dim={"low": 4, "high": 8, "step": 9}), "search.space.latent_dim.step"),
     "corner": (
         with_space({"model": ["mopoe", "mvtcae"], "alpha": {"low": 0, "high": 1}}),
@@ -552,6 +613,10 @@ BAD = {
         "search.space: has more than 10000",
     ),
     "too many cells": (with_space(cells=10_000) | {"seeds": 20}, "search.cells"),
+    "keep of dominated": (with_space(early={"rule": "dominated", "at": [0.5], "keep": 0.2}), "search.early: keep"),
+    "after of halving": (with_space(early={"rule": "halving", "at": [0.5], "after": 3}), "search.early: after"),
+    "points without a grid": (more(latent_dim={"low": 4, "high": 8, "points": 3}), "search.space.latent_dim.points"),
+    "log of another type": (more(beta={"low": 1, "high": 2, "log": "yes"}), "search.space.beta.log"),
     "startup of none": (with_space(startup=3), "search: startup"),
     "population of none": (with_space(population=8), "search: population"),
     "no reference": (with_space(stop={"no_gain": 3}), "search.stop.no_gain"),

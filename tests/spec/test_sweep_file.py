@@ -447,6 +447,7 @@ BAD = {
     "yes for true": (changed(resources={"cpu_will_do": "yes"}), "resources.cpu_will_do", "'yes'", "true"),
     "off for false": (changed(resources={"cpu_will_do": "off"}), "resources.cpu_will_do", "'off'", "false"),
     "one for true": (changed(resources={"cpu_will_do": 1}), "resources.cpu_will_do", 1, "true"),
+    "less of a gpu than Ray hands out": (changed(resources={"gpu": 0.00005}), "resources.gpu", "5e-05", "0.0001"),
     "one and a half gpus": (changed(resources={"gpu": 1.5}), "resources.gpu", 1.5),
     "estimator without mixture": (
         changed(base=GOOD["base"] | {"estimator": "slices"}),
@@ -472,6 +473,7 @@ BAD = {
         "'small'",
         24,
     ),
+    "empty preset": (changed(base=GOOD["base"] | {"preset": None}), "base.preset", "empty", "released_code"),
     "unknown preset": (
         changed(base=GOOD["base"] | {"preset": "papers"}),
         "base.preset",

@@ -27,6 +27,27 @@ LIKELIHOODS = {
 LEAST_EXAMPLES = 20
 RESERVED = re.compile(r"labels|joint|prior|given_[0-9]+")
 """Names that no modality can have, because the labels' arrays and metrics have them."""
+TAKEN_BY_TORCH = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    T_destination _apply _backward_hooks _backward_pre_hooks _buffers _call_impl _compiled_call_impl _forward_hooks
+    _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks _forward_pre_hooks_with_kwargs
+    _get_backward_hooks _get_backward_pre_hooks _get_name _is_full_backward_hook _load_from_state_dict
+    _load_state_dict_post_hooks _load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members
+    _non_persistent_buffers_set _parameters _register_load_state_dict_pre_hook _register_state_dict_hook
+    _replicate_for_data_parallel _save_to_state_dict _slow_forward _state_dict_hooks _state_dict_pre_hooks _version
+    _wrapped_call_impl add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double
+    dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu items
+    keys load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters pop
+    register_backward_hook register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+    set_submodule share_memory state_dict to to_empty train training type update values xpu zero_grad
+    """,
+    )
+)
+"""Names that no modality can have, because the model keeps its networks in a torch.nn.ModuleDict, whose attributes have them."""
 LONGEST_NAMES = 200
 """Largest number of bytes of all names and once more the longest: the names of picture files and of metrics contain them all."""
 
@@ -50,6 +71,8 @@ def _check_names(place: str, names: list[Any]) -> None:
             raise DataError(f"{place} has a modality named {name!r}; allowed: letters, digits and '_', each name once")
         if RESERVED.fullmatch(name):
             raise DataError(f"{place} has a modality named {name!r}, which metrics or labels are called; choose another name")
+        if name in TAKEN_BY_TORCH or name.startswith("__"):
+            raise DataError(f"{place} has a modality named {name!r}, which torch keeps for itself; choose another name")
     sizes = [len(name.encode()) + 1 for name in names]
     if sum(sizes) + max(sizes) > LONGEST_NAMES:
         raise DataError(f"{place} has names of modalities of {sum(sizes)} bytes, too long for names of files; shorten them")

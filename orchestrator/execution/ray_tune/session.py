@@ -16,7 +16,7 @@ from orchestrator.execution.ray_tune import environment  # noqa: F401  # first: 
 # isort: split
 import ray
 
-from orchestrator.execution import cpus, node_slots, ray_address
+from orchestrator.execution import cluster, cpus, node_slots, ray_address
 from orchestrator.execution.events import NodeLost, Observer
 
 LONGEST_JOIN = 120.0
@@ -59,8 +59,8 @@ def _start(folder: str | None) -> None:
             warnings.simplefilter("ignore")  # hides only the warnings of Ray's start-up
             ray.init(
                 address=os.environ.get("RAY_ADDRESS", "local"),
-                num_cpus=cpus.usable() if "RAY_ADDRESS" not in os.environ else None,  # Ray itself does not see an affinity
-                include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+                num_cpus=cpus.usable() if not cluster.is_named() else None,  # Ray itself does not see an affinity
+                include_dashboard=False if not cluster.is_named() else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _temp_dir=folder,
@@ -83,7 +83,7 @@ def nodes() -> list[node_slots.Node]:
     while True:
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         has_workers = any(node.get("CPU", 0) for node in (*alive, *node_slots.autoscaler_workers()))
-        if has_workers or "RAY_ADDRESS" not in os.environ or time.monotonic() > deadline:
+        if has_workers or not cluster.is_named() or time.monotonic() > deadline:
             return alive
         time.sleep(1)
 

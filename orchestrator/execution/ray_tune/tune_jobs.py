@@ -1,6 +1,5 @@
 """Runs the queue's jobs on Tune, and prepares classifiers and stack sizes in Ray tasks. Imports torch, so `tuner` imports it late."""
 
-import os
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from ray import tune
 from mopoe_core.data.dataset_card import DataKey
 from mopoe_core.errors import UserError
 from mopoe_core.metrics.classifier_quality import Quality
+from orchestrator.execution import cluster
 from orchestrator.execution.attempt import preparation
 from orchestrator.execution.events import Observer
 from orchestrator.execution.queue.job import WorkerContext
@@ -62,7 +62,7 @@ def train_classifiers(context: WorkerContext, key: DataKey, modalities: Sequence
 
     If Ray is local, this process looks first which classifiers storage has.
     """
-    is_local = "RAY_ADDRESS" not in os.environ
+    is_local = not cluster.is_named()
     stored = preparation.stored_classifiers(key, modalities, context, data_hash) if is_local else {}
     train = ray.remote(preparation.train_classifier).options(num_cpus=1, max_retries=0)
     tasks = {m: train.remote(key, m, context, data_hash) for m in modalities if m not in stored}

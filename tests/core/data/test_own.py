@@ -18,6 +18,7 @@ from mopoe_core import metric_names
 from mopoe_core.config.training_config import TrainingConfig
 from mopoe_core.data import loading
 from mopoe_core.data.dataset_card import DataKey
+from mopoe_core.data.own import checks as own_checks
 from mopoe_core.data.own import user_data
 from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import DataError
@@ -297,10 +298,15 @@ def test_every_wrong_dataset_has_its_own_line(card_of, case):
 
 def test_a_name_that_torch_keeps_is_refused_before_training(card_of):
     """A model keeps its networks in a ModuleDict, which has a method `values`."""
-    card_of(dataset(vec={"name": "values"}))
-    with pytest.raises(DataError) as caught:
-        user_data.load(HERE)
-    assert not unnamed(caught.value, HERE, "'values'", "torch")
+    for name in ("values", "type", "train", "_modules", "__class__"):
+        with pytest.raises(DataError) as caught:
+            card_of(dataset(vec={"name": name}))
+        assert not unnamed(caught.value, HERE, repr(name), "torch")
+
+
+def test_the_names_that_torch_keeps_are_those_of_its_container():
+    """The list, which is read without torch, has every attribute of a ModuleDict, but for those between double underscores."""
+    assert {name for name in dir(nn.ModuleDict()) if not name.startswith("__")} == own_checks.TAKEN_BY_TORCH
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 import os
 import re
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from mopoe_core.data.own import user_data
 from mopoe_core.errors import DataError
-from mopoe_core.storage.paths import expand, storage_path
+from mopoe_core.storage.paths import expand, local_counterpart, local_folder, storage_path
 from orchestrator.errors import SpecError
 from orchestrator.spec import sweep_file
 from orchestrator.spec.sections import Resources
@@ -37,6 +38,56 @@ def test_home_and_variables_are_replaced(scratch):
     assert storage_path("runs/~x") == Path("runs/~x").absolute()
     assert storage_path("$$x") == Path("$x").absolute()
     assert expand("~") == str(scratch)
+
+
+def test_a_file_uri_is_the_folder_that_other_programs_read_in_it(scratch, monkeypatch):
+    """Compared with what `urllib` opens. `localhost` is this machine; another host, or a relative path, is refused."""
+    (scratch / "a").mkdir()
+    (scratch / "a" / "b").write_text("here")
+    monkeypatch.chdir(scratch / "a")
+    for uri in (f"file://{scratch}/a", f"file://localhost{scratch}/a", f"file:{scratch}/a"):
+        with urllib.request.urlopen(f"{uri}/b") as opened:
+            assert opened.read() == b"here"
+        assert storage_path(uri) == local_folder(uri) == scratch / "a"
+    for uri in ("file://elsewhere/a", "file:a", "file://localhost"):
+        for read in (storage_path, local_folder):
+            with pytest.raises(ValueError, match="file:///FOLDER"):
+                read(uri)
+
+
+@pytest.mark.parametrize("uri", ["s3://key:SECRET@lab/x", "https://host/x"])
+def test_a_uri_where_only_a_folder_works_is_refused(scratch, types_here, monkeypatch, uri):
+    """`resources.data`, `--data`, `--to` and `--figures` are named with the URI, without its secrets, and no folder is made."""
+    monkeypatch.chdir(scratch)
+    path, data = scratch / "s.yaml", scratch / "d.yaml"
+    path.write_text(f"name: s\nbase: {BASE}\nstorage: $SCRATCH/runs\n")
+    data.write_text(f"name: s\nbase: {BASE}\nstorage: $SCRATCH/runs\nresources: {{data: '{uri}'}}\n")
+    (scratch / "runs").mkdir()
+    shown = uri.replace("key:SECRET", "***")
+    commands = {
+        "resources.data": ["plan", data],
+        "--data": ["data", "mnist_svhn_text", "--source", "embedded", "--data", uri],
+        "--figures": ["report", path, "--figures", uri],
+        "--to": ["export", path, "--to", f"{uri}/t.parquet"],
+        "SWEEP.yaml": ["init", f"{uri}/first.yaml"],
+    }
+    for option, words in commands.items():
+        code, _, err = types_here(*words)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert not unnamed(err, option)
+        assert shown in err
+        assert "SECRET" not in err
+    assert types_here("report", path, "--to", uri)[0] == 2
+    assert {entry.name for entry in scratch.iterdir()} == {"s.yaml", "d.yaml", "runs"}
+    assert not list((scratch / "runs").iterdir())
+
+
+def test_a_slash_at_the_end_of_a_bucket_is_the_same_local_folder(scratch, monkeypatch):
+    """Both addresses are one storage, so its local files are in one folder."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    options = "?region=eu-west-1"
+    folders = [local_counterpart(storage_path(f"s3://lab/{path}{options}")) for path in ("x", "x/", "y")]
+    assert folders[0] == folders[1] != folders[2]
 
 
 URIS = {
