@@ -97,11 +97,12 @@ def with_networks(reference: str) -> list[str]:
 
 
 def check_networks(reference: str, latents: Sequence[int], smallest_batch: int = TRIAL_BATCH) -> None:
-    """Runs each network of a user's dataset forward once for each of these numbers of latent dimensions, on two training examples, or
-    on one if the smallest batch has one.
+    """Runs each network of a user's dataset forward for each of these numbers of latent dimensions, on two training examples, or on
+    one if the smallest batch has one.
 
-    Raises DataError, with a line for each network that fails, returns other shapes than training needs, changes its input in place, or
-    shares layers with other trials. The global generator stays unchanged.
+    Raises DataError, with a line for each network that fails, returns other shapes than training needs, changes its input in place,
+    shares layers with other trials, or is random or mixes the examples of a batch in evaluation mode. The global generator stays
+    unchanged.
     """
     loaded = _loaded(reference, str(_root.absolute()))
     modalities = [m for m in loaded.data.modalities if m.encoder or m.decoder or m.judge]
