@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mopoe_core.data.own.images import DARKEST
 from mopoe_core.data.types import Modality
 
 FILLED_WITH = {"celeba_text": "*"}
@@ -63,6 +64,7 @@ def _numbers(place: str, modality: Modality, values: Any) -> Tensor:
     if numbers.is_complex() or not bool(torch.isfinite(numbers).all()):
         raise ValueError(f"{place}: has values that are not finite numbers; leave those examples out")
     if modality.kind == "image" and numbers.dtype == torch.uint8:
+        _check_scale(place, int(numbers.max()) if numbers.numel() else 0)
         return modality.to_float(numbers)
     numbers = numbers.float()
     if modality.kind != "vector" and numbers.numel() and not (numbers.min() >= 0 and numbers.max() <= 1):
@@ -71,6 +73,15 @@ def _numbers(place: str, modality: Modality, values: Any) -> Tensor:
             + (", or bytes (uint8)" if modality.kind == "image" else ", a one for the character at each position")
         )
     return numbers
+
+
+def _check_scale(place: str, high: int) -> None:
+    """Raises ValueError if the largest of all bytes shows that they are no greys from 0 to 255. Black images have no scale."""
+    if 0 < high <= DARKEST:
+        raise ValueError(
+            f"{place}: images of bytes (uint8) have greys from 0 to 255; found none above {high}; give truth values, x.astype(bool), if "
+            "they are masks of 0 and 1; else numbers in [0, 1]: divide by the largest value that a pixel can have"
+        )
 
 
 def _on_host(values: Any) -> Any:

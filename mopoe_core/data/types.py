@@ -149,3 +149,5 @@ class Dataset:
     """Names of the attributes that an example has or has not; empty if labels are classes."""
     remarks: tuple[str, ...] = ()
     """Notes on the files that it was built from, a line each."""
+    partition: str = "test"
+    """Which of the dataset's partitions `test` holds: `test`, or `validation`. The hash is the same for both."""

@@ -66,8 +66,12 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def quality_of(network: nn.Module, dataset: Dataset, modality: Modality) -> Quality:
-    """Returns how good a classifier is on the dataset's test items."""
-    items, labels = dataset.test.items[modality.name], dataset.test.item_labels[modality.name].numpy()
+    """Returns how good a classifier is on the dataset's distinct test items."""
+    items, item_labels = dataset.test.items[modality.name], dataset.test.item_labels[modality.name]
+    if modality.own:  # its items may hold copies, to which no example's row points
+        distinct = dataset.test.rows[modality.name].unique()
+        items, item_labels = items[distinct], item_labels[distinct]
+    labels = item_labels.numpy()
     logits = torch.cat([network(modality.to_float(x)) for x in items.split(512)]).numpy()
     if dataset.attributes:
         return classifier_quality.of_attributes(logits, labels, dataset.attributes)

@@ -104,7 +104,8 @@ def checked_classifier(dataset: Dataset, modality: Modality, folder: AnyPath) ->
 
 def classifier_path(dataset: Dataset, modality: Modality, folder: AnyPath) -> AnyPath:
     """Returns the path of one modality's classifier, whether it exists or not."""
-    return folder / _identity(dataset, modality) / f"{modality.name}.pt"
+    partition = () if dataset.partition == "test" else (dataset.partition,)  # on which the stored quality is measured
+    return folder / _identity(dataset, modality, *partition) / f"{modality.name}.pt"
 
 
 def _load(path: AnyPath, device: torch.device) -> dict[str, Any]:
@@ -154,11 +155,22 @@ def check_quality(modality: Modality, quality: Quality, path: AnyPath) -> None:
     raise ClassifierError(f"the {modality.name} classifier has {quality.description}, {reason}; {next_step}")
 
 
-def _identity(dataset: Dataset, modality: Modality) -> str:
-    """Returns a hash of everything that determines the classifier. Its layers enter as text (`str`)."""
+def _identity(dataset: Dataset, modality: Modality, *more: str) -> str:
+    """Returns a hash of everything that determines the classifier, and of `more`. Its layers enter as text (`str`)."""
     training = recipe(modality)
     network = str(training.build(modality, dataset.classes))
-    parts = [VERSION, dataset.name, dataset.hash, dataset.classes, network, training.epochs, BATCH, MINIMUM_STEPS, LEARNING_RATE]
+    parts = [
+        VERSION,
+        dataset.name,
+        dataset.hash,
+        dataset.classes,
+        network,
+        training.epochs,
+        BATCH,
+        MINIMUM_STEPS,
+        LEARNING_RATE,
+        *more,
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

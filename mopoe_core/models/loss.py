@@ -68,8 +68,9 @@ class LossWeights:
     private_M: Sequence[float | Tensor]
 
 
-Decoder = Callable[[int, Tensor], Tensor]
-"""Maps a modality's index m and latents (S, B, D + P) to log p(x_m|latents) in nats, unweighted, (S, B)."""
+Decoder = Callable[[int, Tensor, Tensor], Tensor]
+"""Maps a modality's index m, latents (S, B, D + P) and `used_SB` to log p(x_m|latents) in nats, unweighted, (S, B). Only values for which
+`used_SB` is true enter the loss: other latents may be of a component that the example has not, and mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _reconstruction_BM(objective: Objective, log_likelihood: Decoder, samples: _
             z, factor_SB = z.index_select(-3, rows), factor_SB.index_select(-2, rows)
         if private_MBP is not None:
             z = with_private(z, private_MBP[..., m : m + 1, :, :])
-        terms.append((factor_SB * log_likelihood(m, z)).sum(-2))
+        terms.append((factor_SB * log_likelihood(m, z, factor_SB != 0)).sum(-2))
     return -torch.stack(terms, -1)
 
 

@@ -173,31 +173,33 @@ class MultimodalVAE(nn.Module):
         if present_BM is not None:
             x = hide(self.modalities, x, present_BM)
 
-        def log_likelihood(m: int, z_SBL: Tensor) -> Tensor:
-            return self._training_log_likelihood(z_SBL, x, m, present_BM)
+        def log_likelihood(m: int, z_SBL: Tensor, used_SB: Tensor) -> Tensor:
+            return self._training_log_likelihood(z_SBL, x, m, None if present_BM is None else used_SB & present_BM[:, m])
 
         weights = LossWeights(self.config.beta, self.config.beta_private, self.weights_M, self.private_weights_M)
         return loss(self.objective, weights, self.encode(x, present_BM), log_likelihood, draws, present_BM)
 
-    def _training_log_likelihood(self, z_SBL: Tensor, x: Mapping[str, Tensor], m: int, present_BM: Tensor | None) -> Tensor:
-        """`log_likelihood`, (S, B). A batch norm sees one component at a time, and only the examples that have the modality."""
+    def _training_log_likelihood(self, z_SBL: Tensor, x: Mapping[str, Tensor], m: int, used_SB: Tensor | None) -> Tensor:
+        """`log_likelihood`, (S, B). A batch norm sees one component at a time, and only the latents that enter the loss, `used_SB`; all
+        of them if it is None.
+        """
         modality = self.modalities[m]
         if not self.training or modality.name not in self.mixing_decoders:
             return self.log_likelihood(z_SBL, x, modality)
+        if used_SB is None:
+            return in_separate_passes(lambda z_1BL: self.log_likelihood(z_1BL, x, modality), z_SBL)
+        return torch.stack(
+            [self._of_used(z_BL, x[modality.name], modality, used_B) for z_BL, used_B in zip(z_SBL, used_SB, strict=True)]
+        )
 
-        def of_one_component(z_1BL: Tensor) -> Tensor:
-            if present_BM is None:
-                return self.log_likelihood(z_1BL, x, modality)
-            rows = present_BM[:, m].nonzero()[:, 0]
-            log_p_1B = z_1BL.new_zeros(z_1BL.shape[:2])
-            if len(rows) == 0:
-                return log_p_1B
-            present_x = {modality.name: x[modality.name][rows]}
-            with _one_may_be_alone(self.decoders[modality.name], rows):
-                present_log_p_1B = self.log_likelihood(z_1BL[:, rows], present_x, modality)
-            return log_p_1B.index_copy(1, rows, present_log_p_1B)
-
-        return in_separate_passes(of_one_component, z_SBL)
+    def _of_used(self, z_BL: Tensor, x: Tensor, modality: Modality, used_B: Tensor) -> Tensor:
+        """`log_likelihood` of one sampled component, (B,). Examples that do not use it are not decoded, and get 0."""
+        rows, log_p_B = used_B.nonzero()[:, 0], z_BL.new_zeros(len(z_BL))
+        if len(rows) == 0:
+            return log_p_B
+        with _one_may_be_alone(self.decoders[modality.name], rows):
+            used_log_p_B = self.log_likelihood(z_BL[rows], {modality.name: x[rows]}, modality)
+        return log_p_B.index_copy(0, rows, used_log_p_B)
 
 
 def _one_may_be_alone(network: nn.Module, rows: Tensor) -> AbstractContextManager[None]:

@@ -155,7 +155,7 @@ class _Part:
         """The losses of these runs. `x`, `encoded` and `present_TBM` are those of all runs of the stack."""
         present = None if present_TBM is None else present_TBM[self._slice]
 
-        def log_likelihood(m: int, z_TSBL: Tensor) -> Tensor:
+        def log_likelihood(m: int, z_TSBL: Tensor, used_TSB: Tensor) -> Tensor:
             return self._log_likelihood(self._first.modalities[m], z_TSBL, x)
 
         draws = stack_draws([run.draws() for run in self.runs])

@@ -1,5 +1,7 @@
 """Networks with batch norm see what the published code shows them: one component at a time, and no example without the modality."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -97,6 +99,41 @@ def test_a_decoder_decodes_only_examples_that_have_the_modality(with_batch_norm)
             model.decoders[modality.name](z), x[modality.name][rows], len(modality.shape)
         )
         torch.testing.assert_close(found[m], -log_p.sum() / BATCH, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"model": "eq5"}, *({"model": name, "estimator": "enumerate"} for name in ("mmvae", "mopoe", "mmjsd"))],
+    ids=lambda s: s["model"],
+)
+def test_a_decoder_decodes_a_component_only_for_examples_that_have_its_experts(with_batch_norm, settings):
+    """The reconstruction and the decoder's running statistics are those of passes, one for each component, over the examples that have
+    all modalities of the component and the decoded one. An example's usable components count alike. One example has all modalities."""
+    model, x, present = (
+        toy_model(modalities=3, reconstruction_weights="equal", **settings).train(),
+        toy_batch(3, BATCH),
+        toy_mask(3, BATCH),
+    )
+    present[1:, 2] &= ~present[1:, :2].all(1)
+    decoders = copy.deepcopy(model.decoders)
+    drawn = toy_draws(model, BATCH)
+    found = model.loss(x, drawn, present).reconstruction_M
+    members = [[m for m in range(3) if row[m + 1]] for row in model.objective.spec.experts_CE]
+    usable = torch.stack([present[:, needed].all(1) for needed in members])
+    experts = model.encode(x, present).shared
+    for m, modality in enumerate(model.modalities):
+        expected = torch.zeros((), dtype=torch.float64)
+        for c, row in enumerate(model.objective.spec.experts_CE):
+            rows = usable[c] & present[:, m]
+            q = products(Gaussians(experts.mu[:, rows], experts.logvar[:, rows]), torch.tensor([row], dtype=torch.float64))
+            z = q.mu[0] + torch.exp(q.logvar[0] / 2) * drawn.noise[c][rows]
+            with by_running_statistics(decoders[modality.name]):
+                raw = decoders[modality.name](z)
+            log_p = model.likelihoods[modality.name].log_prob(raw, x[modality.name][rows], len(modality.shape))
+            expected = expected - (log_p / usable.sum(0)[rows]).sum() / BATCH
+        torch.testing.assert_close(found[m], expected, rtol=1e-12, atol=1e-12)
+        for key, value in decoders[modality.name].state_dict().items():
+            torch.testing.assert_close(model.decoders[modality.name].state_dict()[key], value, rtol=1e-12, atol=1e-12)
 
 
 def test_a_modality_that_no_example_has_is_not_encoded(with_batch_norm):

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from mopoe_core.data.own import user_data
+from mopoe_core.errors import DataError
 from orchestrator.driver import preconditions
 from orchestrator.execution import gpus
 from orchestrator.execution import plan as planning
@@ -149,7 +150,7 @@ from mopoe_core.data.own import OwnDataset, OwnModality
 class Net(nn.Module):
     def __init__(self, latent):
         super().__init__()
-        self.latent, self.layer = latent, nn.Linear(3, 2 * latent)
+        self.latent, self.layer, self.made = latent, nn.Linear(3, 2 * latent), %(made)s
     def forward(self, x):
         %(encoder)s
 
@@ -165,7 +166,7 @@ def made():
     x, y = np.random.default_rng(0).normal(size=(2, 100, 3))
     return OwnDataset((OwnModality("a", "vector", x, y, encoder=Net, decoder=Back), OwnModality("b", "vector", x, y)), labels, labels)
 """
-FINE = {"encoder": "return self.layer(x).chunk(2, -1)", "decoder": "return self.layer(z)"}
+FINE = {"made": None, "encoder": "return self.layer(x).chunk(2, -1)", "decoder": "return self.layer(z)"}
 BASE = {"dataset": "own.py:made", "model": "mopoe", "latent_dim": 4, "batch_size": 50}
 
 
@@ -218,6 +219,33 @@ def test_a_network_that_does_not_fit_is_one_line(own, name, command):
     assert not unnamed(line, "own.py:made", ": a: ", *words)
 
 
+IN_EVALUATION = {
+    "dropout that stays on": ("None", "x = F.dropout(x, 0.1)", "F.dropout(x, p, self.training)"),
+    "noise of numpy": ("None", "x = x + np.random.normal()", "random"),
+    "batch statistics": ("nn.BatchNorm1d(3, track_running_stats=False)", "x = self.made(x)", "track_running_stats=True"),
+    "a layer made in forward": ("None", "x = nn.BatchNorm1d(3)(x)", "track_running_stats=True"),
+    "a mean over the batch": ("None", "x = x - x.mean(0)", "in a batch than alone"),
+    "dropout that is turned off": ("nn.Dropout(0.5)", "x = F.dropout(self.made(x), 0.5, self.training)", ""),
+    "running statistics": ("nn.BatchNorm1d(3)", "x = self.made(x)", ""),
+    "a mean over the batch in training": ("None", "x = x - x.mean(0) * self.training", ""),
+    "an example's own statistics": ("nn.LayerNorm(3)", "x = self.made(x)", ""),
+}
+
+
+@pytest.mark.parametrize("name", IN_EVALUATION)
+def test_a_network_that_is_random_or_mixes_examples_in_evaluation_is_refused(own, name):
+    """Metrics would be random, or would depend on which examples meet in a batch. In training both are accepted."""
+    made, change, words = IN_EVALUATION[name]
+    folder = own(made=made, encoder=f"import torch.nn.functional as F; {change}; return self.layer(x).chunk(2, -1)")
+    if words:
+        with pytest.raises(DataError) as error:
+            user_data.check_networks(str(folder / "own.py:made"), [4])
+        (line,) = str(error.value).splitlines()
+        assert not unnamed(line, "own.py:made", ": a: ", "encoder(4)", "evaluation mode", words)
+    else:
+        user_data.check_networks(str(folder / "own.py:made"), [4])
+
+
 SHARED = OWN.replace("class Net", "SHARED = nn.{made}\n\nclass Net").replace("nn.Linear(3, 2 * latent)", "nn.Sequential({used})")
 
 
@@ -246,7 +274,7 @@ def test_a_layer_that_trials_would_share_is_refused(own, made, used, named):
 
 def test_batches_of_one_example_are_tried_before_training(own):
     """Batch norm refuses a single example. With batches of two nothing is refused."""
-    folder = own(encoder="return nn.BatchNorm1d(3)(x)[:, :1].repeat(1, 4), self.layer(x)[:, :4]")
+    folder = own(made="nn.BatchNorm1d(3)", encoder="return self.made(x)[:, :1].repeat(1, 4), self.layer(x)[:, :4]")
     (line,) = refused(folder, {"base": {**BASE, "batch_size": 1}}, "plan")
     assert not unnamed(line, ": a: ", "encoder", "1 example,")
     user_data.check_networks(str(folder / "own.py:made"), [4], smallest_batch=2)

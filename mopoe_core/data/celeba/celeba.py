@@ -64,7 +64,7 @@ def load(source: str, folder: Path, test_split: str = "test", expected: Mapping[
         shutil.rmtree(_cache(folder), ignore_errors=True)  # no longer needed: it is for resuming a build
     attributes, modalities = (DRAWN, SMALL_JUDGES) if source == "embedded" else (CELEBA, MODALITIES)
     train, test = (_split(built.arrays, split, modalities) for split in ("train", test_split))
-    return Dataset(NAME, source, modalities, train, test, len(attributes), built.hash, attributes, built.remarks)
+    return Dataset(NAME, source, modalities, train, test, len(attributes), built.hash, attributes, built.remarks, test_split)
 
 
 def _embedded_recipe(expected: Mapping[str, int]) -> Recipe:

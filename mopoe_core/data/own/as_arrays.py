@@ -4,6 +4,7 @@ numpy would silently drop masks and the order of a data frame's columns and rows
 So these are checked here.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -131,21 +132,32 @@ def check_columns(place: str, train: Any, test: Any) -> None:
 
 
 def _check_rows(place: str, rows: list[Any], other_rows: list[Any], name_of_others: str) -> None:
-    """Raises DataError if two indexes have the same names of rows in different orders."""
-    if len(rows) == len(other_rows) and rows != other_rows and set(rows) == set(other_rows):
+    """Raises DataError if two indexes have the same names of rows in different orders, or only some names in common.
+
+    Indexes without a common name, and 0, 1, 2, ... as `reset_index` makes it, say nothing of which rows belong together.
+    """
+    if len(rows) != len(other_rows) or rows == other_rows:
+        return
+    if set(rows) == set(other_rows):
         raise DataError(
             f"{place}: has the rows of {name_of_others} in another order, by their indexes; bring them into one order with .loc, or give "
             "arrays (.to_numpy()) if the order is right"
         )
+    unnamed = list(range(len(rows)))
+    common = set(rows) & set(other_rows)
+    if common and unnamed not in (rows, other_rows):
+        raise DataError(
+            f"{place}: has other rows than {name_of_others}, by their indexes, of which only {len(common)} names are common; "
+            "choose the same rows in one order with .loc, or give arrays (.to_numpy()) if the rows belong together"
+        )
 
 
 def _index(values: Any) -> list[Any] | None:
-    """Returns the names of the rows of a data frame or series; None for anything else."""
+    """Returns the names of the rows of a data frame or series, None for each missing name; None for anything else."""
     index = getattr(values, "index", None)
     if index is None or callable(index):
         return None
-    rows: list[Any] = np.asarray(index).tolist()
-    return rows
+    return [None if isinstance(row, float) and math.isnan(row) else row for row in np.asarray(index).tolist()]
 
 
 def vectors(values: NDArray[Any]) -> Array:

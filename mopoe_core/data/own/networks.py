@@ -1,4 +1,4 @@
-"""The networks of a user's own dataset: the text that a fingerprint covers, and a trial forward pass before any training."""
+"""The networks of a user's own dataset: the text that a fingerprint covers, and trial forward passes before any training."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mopoe_core.data.types import Modality
+
+RANDOM_PASSES = 20
+"""Number of passes that must be equal in evaluation mode if a network draws random numbers there: weak dropout often drops nothing."""
 
 
 def network_text(place: str, make: "Callable[[int], nn.Module] | None", count: int, code: Code) -> str:
@@ -74,10 +77,12 @@ def _noise(examples: "Tensor", latent: int) -> "Tensor":
 def _mistake(
     place: str, make: "Callable[[int], nn.Module]", count: int, batch: "Tensor", shapes: Sequence[tuple[int, ...]], code: Code
 ) -> str:
-    """Returns one line on what is wrong with a network or its output for `batch`; empty if it returns tensors of these shapes."""
+    """Returns one line on what is wrong with a network or its output for `batch`. Empty if it returns tensors of these shapes, which in
+    evaluation mode are the same in each pass and for each example alone.
+    """
     import torch
 
-    batch_text = f"a batch of {len(batch)} example{'s' * (len(batch) != 1)}, shape {tuple(batch.shape)}"
+    batch_text = _counted(batch)
     given = batch.clone()
     before = given._version
     try:
@@ -99,7 +104,57 @@ def _mistake(
     if parts is None or not _have_shapes(parts, shapes):
         needed = "mean and log-variance, " * (len(shapes) > 1) + " and ".join(map(str, shapes))
         return f"{place} gives {_described(output)} for {batch_text}; needed: {needed}; correct its layers or what it returns"
+    return _evaluation_mistake(place, network, batch, len(shapes), code)
+
+
+def _evaluation_mistake(place: str, network: "nn.Module", batch: "Tensor", outputs: int, code: Code) -> str:
+    """Returns one line if a network's output for an example, in evaluation mode, is random or depends on other examples; else empty."""
+    import torch
+
+    def passed(examples: "Tensor") -> "list[Tensor]":
+        output = network(examples.clone())
+        return list(output) if outputs > 1 else [output]
+
+    examples = batch  # those of the last pass, for the message
+    network.eval()
+    try:
+        with torch.no_grad():
+            rng_state, whole = torch.get_rng_state(), passed(batch)
+            passes = 1 if torch.equal(rng_state, torch.get_rng_state()) else RANDOM_PASSES
+            if not all(_near(passed(batch), whole, rtol=0, atol=0) for _ in range(passes)):
+                return (
+                    f"{place} gives the same examples other numbers in each pass in evaluation mode, so that metrics would be random; "
+                    "turn dropout and noise off there: nn.Dropout(p), or F.dropout(x, p, self.training)"
+                )
+            for row in range(len(batch) if len(batch) > 1 else 0):
+                examples = batch[row : row + 1]
+                if not _near(passed(examples), [part[row : row + 1] for part in whole], rtol=1e-3, atol=1e-4):
+                    return (
+                        f"{place} gives an example other numbers in a batch than alone in evaluation mode, so that metrics would "
+                        "depend on which examples meet; use no statistics of the batch there: batch norm with "
+                        "track_running_stats=True, made in __init__"
+                    )
+    except Exception as error:  # whatever the user's network raises
+        return (
+            f"{place} failed{where_raised(error, code)} in evaluation mode on {_counted(examples)} ({in_one_line(error)}); correct it "
+            "(batch norm needs track_running_stats=True)"
+        )
     return ""
+
+
+def _near(parts: "Sequence[Tensor]", others: "Sequence[Tensor]", rtol: float, atol: float) -> bool:
+    """Whether tensors have the same shapes and nearly the same values."""
+    import torch
+
+    return all(
+        part.shape == other.shape and torch.allclose(part, other, rtol, atol, equal_nan=True)
+        for part, other in zip(parts, others, strict=True)
+    )
+
+
+def _counted(batch: "Tensor") -> str:
+    """Returns the number of examples and the shape of a batch in words."""
+    return f"a batch of {len(batch)} example{'s' * (len(batch) != 1)}, shape {tuple(batch.shape)}"
 
 
 def _shared(network: "nn.Module", another: "nn.Module") -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopoe_core.data.dataset_cache import Array
-from mopoe_core.data.own.checks import LIKELIHOODS
+from mopoe_core.data.own.checks import LEAST_EXAMPLES, LIKELIHOODS
 from mopoe_core.spelling import first_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ FARTHEST = 10.0
 """Largest distance of the test mean from the training mean, and largest test standard deviation, in training standard deviations."""
 DARK = 0.25
 """Brightness, at most 1, of the brightest pixel of a split. At or below it, the images may have the wrong scale."""
+MOST_SHARED = 0.01
+"""Share of the different test images that may be training images too."""
 MOST_NAMED = 5
 """Number of columns that one remark names."""
 STANDARDISE = "x = (x - train.mean(0)) / train.std(0), for both splits"
@@ -43,7 +45,8 @@ class Remark:
     """One remark on a dataset."""
 
     kind: str
-    """`constant`, `scale`, `counts`, `precision`, `shifted`, `dark`, `width`, `spaces`, `classes` or `repeated`."""
+    """`constant`, `scale`, `counts`, `precision`, `shifted`, `dark`, `width`, `spaces`, `classes`, `repeated` or
+    `shared`."""
     modality: str
     """Name of the modality; empty if the remark concerns the whole dataset."""
     columns: tuple[int, ...]
@@ -65,7 +68,11 @@ def find(data: "OwnDataset", items: Mapping[str, Array], column_names: Mapping[s
             remarks += of_image(m)
         else:
             remarks += of_text(m)
-    return (*remarks, *_classes(data), *_repeated([m.name for m in data.modalities], items))
+    is_repeated = _is_repeated([m.name for m in data.modalities], items)
+    for m in data.modalities:
+        if m.kind == "image":
+            remarks += _shared(m.name, items, sum(is_repeated))
+    return (*remarks, *_classes(data), *_repeated(is_repeated))
 
 
 def of_vector(m: "OwnModality", names: Sequence[Any]) -> Iterator[Remark]:
@@ -217,16 +224,34 @@ def _classes(data: "OwnDataset") -> Iterator[Remark]:
         yield Remark("classes", "", (), text)
 
 
-def _repeated(names: Sequence[str], items: Mapping[str, Array]) -> Iterator[Remark]:
-    """Yields a remark on test examples that equal a training example in every modality."""
+def _is_repeated(names: Sequence[str], items: Mapping[str, Array]) -> list[bool]:
+    """Returns, for each test example, whether it equals a training example in every modality."""
     training_hashes = set(_example_hashes([items[f"train-{name}"] for name in names]))
-    is_repeated = [hashes in training_hashes for hashes in _example_hashes([items[f"test-{name}"] for name in names])]
+    return [hashes in training_hashes for hashes in _example_hashes([items[f"test-{name}"] for name in names])]
+
+
+def _repeated(is_repeated: Sequence[bool]) -> Iterator[Remark]:
+    """Yields a remark on test examples that equal a training example in every modality."""
     if any(is_repeated):
         text = (
             f"{sum(is_repeated)} of the {len(is_repeated)} test examples are training examples too, equal in every modality: their "
             "numbers say nothing of new examples; leave them out of one split"
         )
         yield Remark("repeated", "", (), text)
+
+
+def _shared(name: str, items: Mapping[str, Array], repeated: int) -> Iterator[Remark]:
+    """Yields a remark if many test images are training images too, in examples that differ in another modality: more images than the
+    `repeated` whole examples. Of fewer than `LEAST_EXAMPLES` different images there is none: they are symbols.
+    """
+    train, test = ({hash(image.tobytes()) for image in items[f"{split}-{name}"]} for split in ("train", "test"))
+    count = len(train & test)
+    if len(test) >= LEAST_EXAMPLES and count > max(repeated, MOST_SHARED * len(test)):
+        text = (
+            f"{name}: {count} of the {len(test)} different test images are training images too, in other examples: numbers given "
+            f"{name} say little of new images; split the images first, and pair them afterwards"
+        )
+        yield Remark("shared", name, (), text)
 
 
 def _example_hashes(arrays: Sequence[Array]) -> Iterator[tuple[int, ...]]:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mopoe_core.data.dataset_cache import Array, content_hash
 from mopoe_core.data.dataset_card import DatasetCard
 from mopoe_core.data.own import as_arrays, dataset_function, remarks
-from mopoe_core.data.own.checks import LIKELIHOODS, check
+from mopoe_core.data.own.checks import LEAST_EXAMPLES, LIKELIHOODS, check
 from mopoe_core.data.own.networks import mistakes, network_text
 from mopoe_core.data.own.own_dataset import OwnDataset, OwnModality
 from mopoe_core.data.own.remarks import Remark
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 ALPHABET_LIMIT = 256
 TRIAL_BATCH = 2
 """Training examples in the batch that networks are tried with, unless training has smaller batches: batch norm refuses a single one."""
+MOST_COPIES = 1000
+"""Equal images beyond which no image of a modality counts as one item several times: pairs of examples grow with the square."""
 FINGERPRINT_LATENT = 20
 """Latent dimensions of the networks that a fingerprint covers: the configuration's default, which every user's networks can have."""
 
@@ -97,11 +100,12 @@ def with_networks(reference: str) -> list[str]:
 
 
 def check_networks(reference: str, latents: Sequence[int], smallest_batch: int = TRIAL_BATCH) -> None:
-    """Runs each network of a user's dataset forward once for each of these numbers of latent dimensions, on two training examples, or
-    on one if the smallest batch has one.
+    """Runs each network of a user's dataset forward for each of these numbers of latent dimensions, on two training examples, or on
+    one if the smallest batch has one.
 
-    Raises DataError, with a line for each network that fails, returns other shapes than training needs, changes its input in place, or
-    shares layers with other trials. The global generator stays unchanged.
+    Raises DataError, with a line for each network that fails, returns other shapes than training needs, changes its input in place,
+    shares layers with other trials, or is random or mixes the examples of a batch in evaluation mode. The global generator stays
+    unchanged.
     """
     loaded = _loaded(reference, str(_root.absolute()))
     modalities = [m for m in loaded.data.modalities if m.encoder or m.decoder or m.judge]
@@ -265,11 +269,21 @@ def _split(loaded: _Loaded, modalities: "tuple[Modality, ...]", split: str) -> "
     from mopoe_core.data.types import Split
 
     labels = torch.from_numpy(np.array(loaded.arrays[f"{split}-labels"]))
-    rows = torch.arange(len(labels))
-    return Split(
-        modalities=modalities,
-        items={m.name: torch.from_numpy(np.array(loaded.arrays[f"{split}-{m.name}"])) for m in modalities},
-        item_labels={m.name: labels for m in modalities},
-        rows={m.name: rows for m in modalities},
-        labels=labels,
-    )
+    items = {m.name: torch.from_numpy(np.array(loaded.arrays[f"{split}-{m.name}"])) for m in modalities}
+    rows = {m.name: torch.arange(len(labels)) for m in modalities}
+    if split == "test":  # the training set's are not asked for
+        images = [m.name for m in modalities if m.kind == "image"]
+        rows |= {name: torch.from_numpy(item_rows(loaded.arrays[f"{split}-{name}"])) for name in images}
+    return Split(modalities=modalities, items=items, item_labels={m.name: labels for m in modalities}, rows=rows, labels=labels)
+
+
+def item_rows(images: Array) -> NDArray[np.int64]:
+    """Returns, for each image, the index of the first image with the same bytes: images that were paired several times are one item.
+
+    Returns the indices as they are if an image occurs more than `MOST_COPIES` times, as blank ones do, or if fewer than `LEAST_EXAMPLES`
+    images differ: then they are symbols, and no sample of images.
+    """
+    first_rows: dict[bytes, int] = {}
+    rows = np.array([first_rows.setdefault(hashlib.sha256(image.tobytes()).digest(), i) for i, image in enumerate(images)])
+    has_few = len(first_rows) < LEAST_EXAMPLES
+    return np.arange(len(images)) if has_few or np.bincount(rows).max() > MOST_COPIES else rows

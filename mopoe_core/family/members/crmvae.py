@@ -1,6 +1,7 @@
 """CRMVAE (2024): the product of all experts decodes every modality, each expert alone decodes its own; only the product has KLs.
 
-Source: MultiVae, `models/crmvae`. There an example with hidden modalities keeps the weights 1/(2(M + 1)) and 1/(M + 1) of a complete
+Source: MultiVae, `models/crmvae`. Its docstring has 1/(M + 1) as the weight of both reconstructions, its `forward` 1/(2(M + 1)), as
+here. There an example with hidden modalities keeps the weights 1/(2(M + 1)) and 1/(M + 1) of a complete
 example. Here, as for every model, an example with k modalities has the loss of a model with k modalities.
 """
 

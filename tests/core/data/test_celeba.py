@@ -245,6 +245,7 @@ def test_the_embedded_data_need_no_file(tmp_path, monkeypatch):
     loaded, validation = celeba.load("embedded", tmp_path), celeba.load("embedded", tmp_path, "validation")
     assert (len(loaded.train), len(validation.test), len(loaded.test)) == (30, 10, 20)
     assert (loaded.classes, loaded.attributes, loaded.hash) == (20, DRAWN, validation.hash)
+    assert (loaded.partition, validation.partition) == ("test", "validation")
     pictures = [image.numpy().tobytes() for d in (loaded.train, loaded.test, validation.test) for image in d.items["image"]]
     assert len(set(pictures)) == 60
     batch = loaded.train.batch(torch.arange(6))

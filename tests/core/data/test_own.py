@@ -22,6 +22,7 @@ from mopoe_core.data.own import checks as own_checks
 from mopoe_core.data.own import user_data
 from mopoe_core.data.own.user_data import OwnDataset, OwnModality
 from mopoe_core.errors import DataError
+from mopoe_core.metrics.classifier_training import quality_of
 from mopoe_core.metrics.classifiers import trained_classifiers
 from mopoe_core.metrics.evaluation import evaluate
 from mopoe_core.training.run import new_model
@@ -85,6 +86,58 @@ def test_a_dataset_is_held_as_it_was_given(card_of):
         alphabet = loaded.modalities[2].alphabet
         assert [spelled(codes, alphabet) for codes in split.items["txt"]] == [text.ljust(5) for text in original["txt"]]
         assert split.labels.tolist() == labels(count).tolist()
+
+
+def paired(copies, count):
+    """Returns a dataset of `count` test images, each paired with `copies` different vectors, in random order."""
+    rows = np.random.default_rng(2).permutation(np.tile(np.arange(count), copies))
+    pictures = parts(count, 1)["img"]
+    return rows, replace(
+        dataset(img={"test": pictures[rows]}, vec={"test": parts(len(rows), 3)["vec"]}, txt={"test": parts(len(rows), 3)["txt"]}),
+        test_labels=labels(count)[rows],
+    )
+
+
+def test_an_image_that_is_paired_several_times_is_one_item(card_of):
+    """Examples share a unit if they have the same image. The examples themselves stay, and so does every vector."""
+    rows, made = paired(4, 30)
+    card_of(made)
+    test = user_data.load(HERE).test
+    units = test.units().numpy()
+    assert ((units[:, None] == units[None]).any(-1) == (rows[:, None] == rows[None])).all()
+    assert len(np.unique(units[:, 0])) == len(rows)
+    batch = test.batch(torch.arange(len(rows)))
+    assert torch.equal(batch["img"], torch.from_numpy(made.modalities[1].test).float() / 255)
+
+
+@pytest.mark.parametrize(("copies", "count"), [(10, 15), (0, 60)], ids=["few images", "a blank image"])
+def test_images_that_are_no_sample_count_as_separate_items(card_of, monkeypatch, copies, count):
+    """Fewer than 20 images are symbols. A blank image, which many examples have, would make pairs of them all."""
+    monkeypatch.setattr(user_data, "MOST_COPIES", 20)
+    made = paired(copies, count)[1] if copies else dataset(img={"test": blank(parts(TEST, 1)["img"], 21)})
+    card_of(made)
+    units = user_data.load(HERE).test.units().numpy()
+    assert len(np.unique(units)) == units.size
+
+
+def blank(pictures, count):
+    """Returns the images, the first `count` of them black."""
+    return np.where(np.arange(len(pictures))[:, None, None, None] < count, 0, pictures).astype(np.uint8)
+
+
+def test_a_classifier_is_judged_by_distinct_images(card_of):
+    """Copies add nothing: quality and p are those of the same classifier on each image once."""
+    qualities = []
+    for copies in (1, 6):
+        rows = np.tile(np.arange(30), copies)
+        test = parts(len(rows), 3) | {"img": parts(30, 1)["img"][rows]}
+        card_of(replace(dataset(**{name: {"test": x} for name, x in test.items()}), test_labels=labels(30)[rows]))
+        loaded = user_data.load(HERE)
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            network = nn.Sequential(nn.Flatten(), nn.Linear(24, 3))
+        qualities.append(quality_of(network, loaded, loaded.modalities[1]))
+    assert qualities[0] == qualities[1]
 
 
 def test_images_in_0_1_are_rounded_to_bytes(card_of):

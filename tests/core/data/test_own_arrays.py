@@ -201,6 +201,26 @@ def test_rows_in_another_order_than_another_modalitys_are_refused(card_of, split
     assert not unnamed(caught.value, "second", split, "first")
 
 
+@pytest.mark.parametrize(
+    "change", [lambda frame: frame, lambda frame: frame.set_axis([*frame.index[:-1], np.nan])], ids=["", "nan"]
+)
+def test_frames_of_other_samples_are_refused(card_of, change):
+    """Two frames that were sampled with different seeds would be paired by place. After a reset of either index they are taken, and with
+    the same seed."""
+    whole = [pd.DataFrame(np.concatenate([x, x])) for x in X]
+
+    def made(seed, after=lambda frame: frame):
+        first = [change(frame.sample(len(frame) // 2, random_state=1)) for frame in whole]
+        second = [after(change(frame.sample(len(frame) // 2, random_state=seed))) for frame in whole]
+        return OwnDataset((OwnModality("a", "vector", *first), OwnModality("b", "vector", *second)), Y, Y)
+
+    with pytest.raises(DataError) as caught:
+        card_of(made(2))
+    assert not unnamed(caught.value, ": b (train)", " a,", "indexes", ".loc")
+    card_of(made(2, lambda frame: frame.reset_index(drop=True)))
+    card_of(made(1))
+
+
 def test_rows_in_one_order_are_taken_whatever_their_index(card_of):
     """Equal indexes, also with a missing name, and indexes of other names pair rows by their place."""
     dates = pd.DatetimeIndex([pd.NaT, *pd.date_range("2024", periods=COUNT - 1)])

@@ -147,7 +147,7 @@ LEVELS = np.resize(np.arange(256), (COUNT, 3, 4, 4))
 )
 def test_images_that_are_odd_are_named(remarks_on, made, kind, columns, said):
     """The remark has kind and channel, and the line the number that is odd."""
-    (remark,) = remarks_on(made)
+    (remark,) = [remark for remark in remarks_on(made) if remark.kind != "shared"]
     assert (remark.kind, remark.modality, remark.columns) == (kind, "img", columns)
     assert said in remark.text
 
@@ -187,6 +187,26 @@ def test_test_examples_that_were_trained_on_are_counted(remarks_on):
     (remark,) = remarks_on(OwnDataset(pair, Y, Y))
     assert remark.kind == "repeated"
     assert not unnamed(remark.text, 7, 300, "test")
+
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, COUNT, 1, 4, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("count", "is_said"), [(0, False), (3, False), (4, True), (COUNT, True)])
+def test_test_images_that_were_trained_on_in_other_examples_are_counted(remarks_on, count, is_said):
+    """As after pairing first and splitting afterwards: no whole example is repeated. Up to one in a hundred is chance."""
+    test = np.concatenate([PICTURES[0, ::-1][:count], PICTURES[1, count:]])
+    remarks = remarks_on(images(PICTURES[0], test))
+    assert [(remark.kind, remark.modality) for remark in remarks] == [("shared", "img")] * is_said
+    assert not any(unnamed(remark.text, "img", count, COUNT, "split") for remark in remarks)
+
+
+def test_images_that_are_symbols_or_blank_are_no_leak(remarks_on):
+    """Ten symbols are in both splits because there are no others. A blank image counts once, however many examples have it."""
+    symbols = PICTURES[0][np.arange(COUNT) % 10]
+    blank = PICTURES.copy()
+    blank[:, :100] = 0
+    assert remarks_on(images(symbols, symbols[::-1])) == remarks_on(images(*blank)) == ()
 
 
 SOURCE = """

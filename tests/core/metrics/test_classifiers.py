@@ -1,6 +1,7 @@
 """The judges of coherence: what makes a classifier one, by brute force and scikit-learn; and which are refused."""
 
 import warnings
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -244,6 +245,24 @@ def test_a_good_classifier_of_unequal_classes_passes_and_knows_the_rare_ones(loa
         assert quality.majority_share == pytest.approx(float((data.test.labels == 0).double().mean()))
     assert jury.measured()["chance"] == dict.fromkeys("vw", 1 / classes)
     assert set(jury.measured()) == {"accuracy", "balanced_accuracy", "chance", "majority_share", "p"}
+
+
+def test_quality_is_that_of_the_partition_on_which_trials_are_evaluated(loaded, tmp_path):
+    """A classifier that was stored for the test set has its own quality on the validation set. Its weights and its hash are the same."""
+    data = loaded(unequal(classes=2))
+    few = data.test.labels.argsort(descending=True)[:40]
+    items = {name: values[few] for name, values in data.test.items.items()}
+    labels = dict.fromkeys(items, data.test.labels[few])
+    split = replace(
+        data.test, items=items, item_labels=labels, rows=dict.fromkeys(items, torch.arange(40)), labels=data.test.labels[few]
+    )
+    of_test = trained_classifiers(data, tmp_path, CPU)
+    of_validation = trained_classifiers(replace(data, test=split, partition="validation"), tmp_path, CPU)
+    assert of_validation.hash == of_test.hash
+    for name, quality in of_validation.quality.items():
+        assert quality.majority_share == pytest.approx(float(split.labels.bincount().max()) / 40)
+        assert quality.accuracy == float((of_test.classify(name, items[name]) == split.labels).double().mean())
+    assert trained_classifiers(data, tmp_path, CPU).quality == of_test.quality
 
 
 def test_classes_that_are_nearly_equal_are_drawn_as_before():

@@ -109,6 +109,16 @@ def test_whatever_form_an_example_has_it_is_the_same_example(model, given, datas
     assert all(equal(expected, model.sample(2, given=form)) for form in forms)
 
 
+def test_masks_are_given_as_truth_values_or_as_0_and_255(model, given):
+    """Both are the same as floats of 0 and 1. Black images may be given as bytes."""
+    mask = given["mnist"] > 0.5
+    expected = model.sample(2, given={"mnist": mask.float()})
+    for form in (mask, mask.numpy(), mask.byte() * 255):
+        assert equal(expected, model.sample(2, given={"mnist": form}))
+    black = torch.zeros_like(mask)
+    assert equal(model.sample(2, given={"mnist": black.byte()}), model.sample(2, given={"mnist": black.float()}))
+
+
 def test_samples_can_be_given_again(model):
     """What was sampled is what can be given: its shapes and values are accepted."""
     samples = model.sample(3)
@@ -132,6 +142,8 @@ def test_samples_that_pass_in_several_parts_have_the_same_shapes(model, given, m
         (lambda x: {"svhn": x["mnist"]}, ("'svhn'", "(3, 1, 28, 28)", "(3, 32, 32)")),
         (lambda x: {"svhn": x["svhn"][:0]}, ("'svhn'", "(0, 3, 32, 32)")),
         (lambda x: {"svhn": x["svhn"] * 255}, ("'svhn'", "[0, 1]", "uint8")),
+        (lambda x: {"mnist": (x["mnist"] > 0.5).byte()}, ("'mnist'", "uint8", 255, 1, "x.astype(bool)")),
+        (lambda x: {"svhn": torch.full_like(x["svhn"], 15).byte().numpy()}, ("'svhn'", "uint8", 255, 15, "[0, 1]")),
         (lambda x: {"svhn": x["svhn"] * torch.nan}, ("'svhn'", "finite")),
         (lambda x: {"svhn": "three"}, ("'svhn'", "str")),
         (lambda x: {"svhn": None}, ("'svhn'", "NoneType")),
