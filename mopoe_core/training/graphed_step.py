@@ -140,10 +140,9 @@ class CudaRecorder:
                 graph.register_generator_state(generator)
         all_generators = [*generators, default_generator(self._device)]
         pool = torch.cuda.graph_pool_handle()
+        stream_before = torch.cuda.current_stream(self._device)  # an error may leave the stream of the recording in its place
         with (
-            torch.cuda.stream(
-                torch.cuda.current_stream(self._device)
-            ),  # an error may leave the stream of the recording in its place
+            torch.cuda.stream(stream_before),
             _released_after_an_error(graph, pool, self._device),
             _restored_after_an_error(all_generators),
             torch.cuda.graph(graph, pool=pool, stream=_side_stream(self._device)),

@@ -26,14 +26,12 @@ MOST_STEPS = 1_000_000
 
 def check(search: Search, base: Mapping[str, Any], objectives: int) -> "Space":
     """Returns the space of a search. Raises SpecError if a dimension is wrong, or if a corner of the space is no valid configuration."""
-    for field, dimension in search.space.items():
+    for field in search.space:
         place = f"search.space.{field}"
         check_key(place, field)
         check_searched(place, field)
         if field in base:
             raise SpecError(f"{place}: is also in base; keep it in one of them")
-        if isinstance(dimension, Range) and dimension.points is not None and search.sampler != "grid":
-            raise SpecError(f"{place}.points: is for the sampler grid, not for {search.sampler}; leave it out, or write a step")
     if search.early and search.early.rule == "halving" and objectives > 1:
         raise SpecError("search.early.rule: 'halving' ranks by one objective; use 'dominated', or one objective")
     space = Space(search)

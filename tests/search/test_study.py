@@ -41,12 +41,7 @@ SPACE = {
     "alpha": {"low": 0, "high": 1, "points": 3, "when": {"model": "mvtcae"}},
 }
 BASE = {"dataset": "mnist_svhn_text", "networks": "small"}
-DRAWN_SPACE = {
-    field: {key: value for key, value in dimension.items() if key != "points"} if isinstance(dimension, dict) else dimension
-    for field, dimension in SPACE.items()
-}
-"""The space for samplers other than `grid`, which take no `points`."""
-GOOD = {"name": "found", "base": BASE, "search": {"space": DRAWN_SPACE, "cells": 10, "sampler": "random"}, "seeds": 2}
+GOOD = {"name": "found", "base": BASE, "search": {"space": SPACE, "cells": 10, "sampler": "random"}, "seeds": 2}
 
 
 def study(path, past=(), space=SPACE, **search):
@@ -615,7 +610,6 @@ BAD = {
     "too many cells": (with_space(cells=10_000) | {"seeds": 20}, "search.cells"),
     "keep of dominated": (with_space(early={"rule": "dominated", "at": [0.5], "keep": 0.2}), "search.early: keep"),
     "after of halving": (with_space(early={"rule": "halving", "at": [0.5], "after": 3}), "search.early: after"),
-    "points without a grid": (more(latent_dim={"low": 4, "high": 8, "points": 3}), "search.space.latent_dim.points"),
     "log of another type": (more(beta={"low": 1, "high": 2, "log": "yes"}), "search.space.beta.log"),
     "startup of none": (with_space(startup=3), "search: startup"),
     "population of none": (with_space(population=8), "search: population"),
