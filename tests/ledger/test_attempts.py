@@ -140,13 +140,28 @@ def files_in(attempt):
     return {path.name: path.read_bytes() for path in attempt.folder.glob("*")}
 
 
+def suspended_at(step, meanwhile):
+    """Returns a decorator of functions. Before the call of this number, from 0, of any of them, `meanwhile` is called."""
+    steps = itertools.count()
+
+    def sleepy(function):
+        def waking(*args, **more):
+            if next(steps) == step:
+                meanwhile()
+            return function(*args, **more)
+
+        return waking
+
+    return sleepy
+
+
 @pytest.mark.parametrize("has_ended", [False, True])
 def test_a_worker_that_stood_still_while_its_trial_was_reset_removes_nothing_of_the_next_attempt(ledger, monkeypatch, has_ended):
     """It may stand still before any step of moving its files. The next attempt trains, or has ended and moved its own files."""
     for step in range(100):
         here = Ledger(ledger.storage / f"step{step}")
         _, move_files = unmoved(here, monkeypatch)
-        steps, after = itertools.count(), []
+        after = []
 
         def reset(here=here, after=after):
             here.set_aside(TRIAL, "aside")
@@ -154,14 +169,7 @@ def test_a_worker_that_stood_still_while_its_trial_was_reset_removes_nothing_of_
             if has_ended:
                 assert here.record(named(after[0], b"weights of the next attempt"), after[0])
 
-        def sleepy(function, steps=steps, step=step, reset=reset):
-            def waking(*args, **more):
-                if next(steps) == step:
-                    reset()
-                return function(*args, **more)
-
-            return waking
-
+        sleepy = suspended_at(step, reset)
         with monkeypatch.context() as patched:
             for owner, name in (
                 *((attempts, name) for name in ("listed", "copy", "_sync")),
@@ -303,7 +311,7 @@ def test_a_worker_that_was_suspended_before_its_result_records_nothing_in_a_tria
     """
     for step, has_ended in itertools.product(range(60), (False, True)):
         here = Ledger(ledger.storage / f"step{step}-{has_ended}")
-        slept, steps, after = begun(here, "worker-a"), itertools.count(), []
+        slept, after = begun(here, "worker-a"), []
 
         def reset(here=here, after=after, has_ended=has_ended):
             here.set_aside(TRIAL, "aside")
@@ -311,14 +319,7 @@ def test_a_worker_that_was_suspended_before_its_result_records_nothing_in_a_tria
             if has_ended:
                 assert here.record(named(after[0], b"weights of the next attempt"), after[0])
 
-        def sleepy(function, steps=steps, step=step, reset=reset):
-            def waking(*args, **more):
-                if next(steps) == step:
-                    reset()
-                return function(*args, **more)
-
-            return waking
-
+        sleepy = suspended_at(step, reset)
         storage = type(here.storage)
         with monkeypatch.context() as patched:
             for owner, name in (
