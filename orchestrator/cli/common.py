@@ -1,6 +1,5 @@
 """Shared by several commands: arguments and options, opening a sweep file and its storage, commands to paste, warnings."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import typer
 
 from mopoe_core.errors import UserError
 from mopoe_core.storage.folders import nearest_existing
-from mopoe_core.storage.paths import AnyPath, local_folder, storage_path
+from mopoe_core.storage.paths import URI, AnyPath, local_folder, storage_path
 from mopoe_core.storage.remote_path import RemotePath
 from mopoe_core.storage.uri_secrets import masked
 from mopoe_core.terminal import complain
@@ -78,7 +77,9 @@ def _check_warm_start(spec: SweepSpec, folder: AnyPath) -> None:
 
 def expanded(option: str, path: Path) -> Path:
     """Returns a path that an option names, with `~` and variables replaced. Raises UserError if a variable is not set, or it is a URI."""
-    text = re.sub(r"^([\w+.-]{2,}:)/(?!/)", r"\1//", str(path))  # `Path` has made one slash of two
+    text = str(path)
+    if uri := URI.match(text):
+        text = f"{uri[0]}/{text[uri.end() :]}"  # `Path` has made one slash of two
     try:
         return local_folder(text)
     except ValueError as error:

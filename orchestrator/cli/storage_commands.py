@@ -1,7 +1,6 @@
 """The commands about files on disk: `gc` and `data`."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +10,10 @@ from mopoe_core.data.cards import DATASETS, find, is_own
 from mopoe_core.data.own.user_code import permit
 from mopoe_core.errors import UserError
 from mopoe_core.spelling import choose
-from mopoe_core.storage.paths import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.cli import data_remarks
 from orchestrator.cli.common import ScaleOption, SpecArgument, StorageOption, expanded, open_sweep, warn
-from orchestrator.errors import LedgerError
-from orchestrator.ledger.leases.lease import Lease, LeaseLost
+from orchestrator.ledger.leases.command_lease import command_lease
 from orchestrator.spec.trial import Trial
 
 
@@ -36,7 +33,7 @@ def gc(
     from orchestrator.driver import retention  # imports pandas
 
     if accept_lost:
-        with _lease(folder) as lease:
+        with command_lease(folder, "type this again") as lease:
             _tell_accepted(retention.accept_lost(spec, folder, lease))
         return
     surplus = retention.surplus(spec, folder)
@@ -48,20 +45,10 @@ def gc(
     verb = "deleted" if delete else "can go; --delete deletes them"
     say(f"{sizes} and {len(surplus.leftovers)} leftovers of killed processes {verb}")
     if delete:
-        with _lease(folder) as lease:
+        with command_lease(folder, "type this again") as lease:
             kept = retention.delete(surplus, folder, lease)
         for trial in kept:
             say(f"{trial.id}  {trial.label}  has changed since then, or is being trained; its checkpoint stays")
-
-
-@contextmanager
-def _lease(storage: AnyPath) -> Iterator[Lease]:
-    """Gives a lease. Raises LedgerError if this process was suspended for so long that another may have taken over its trials."""
-    with Lease(storage) as lease:
-        try:
-            yield lease
-        except LeaseLost as error:
-            raise LedgerError(f"{error}; type this again") from None
 
 
 def _tell_accepted(trials: Sequence[Trial]) -> None:

@@ -9,9 +9,8 @@ from mopoe_core.storage.paths import AnyPath
 from mopoe_core.terminal import say
 from orchestrator.driver import reset_trials
 from orchestrator.driver.reset_trials import ResetTrial
-from orchestrator.errors import LedgerError
 from orchestrator.execution import foreground, provenance
-from orchestrator.ledger.leases.lease import Lease, LeaseLost
+from orchestrator.ledger.leases.command_lease import command_lease
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.result import TrialResult
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -39,11 +38,8 @@ def reset(stamps: Mapping[Trial, str], ledger: Ledger) -> list[ResetTrial]:
     Raises LedgerError, and changes nothing, if one of them is being trained. Raises it also if this process was suspended for so long
     that another may train them: trials that were reset before stay reset.
     """
-    with Lease(ledger.storage) as lease:
-        try:
-            return reset_trials.reset([*stamps], ledger, lease, ASIDE, lambda trial: ledger.stamp(trial) == stamps[trial])
-        except LeaseLost as error:
-            raise LedgerError(f"{error}; see with `status --trials` which trials were reset, and type this again") from None
+    with command_lease(ledger.storage, "see with `status --trials` which trials were reset, and type this again") as lease:
+        return reset_trials.reset([*stamps], ledger, lease, ASIDE, lambda trial: ledger.stamp(trial) == stamps[trial])
 
 
 def train_in_foreground(trial: Trial, spec: SweepSpec, storage: AnyPath) -> TrialResult:
