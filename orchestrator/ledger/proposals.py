@@ -85,15 +85,18 @@ class Proposals:
 
     def seed_counts(self) -> dict[str, int]:
         """Returns how many seeds each cell has, by id; only cells with more seeds than they began with."""
-        return {
-            path.stem: self._content(path, self._cell_identity("seeds", path.stem))["seeds"] for path in self._paths.all_seeds()
-        }
+        return {path.stem: self._seeds_in(path) for path in self._paths.all_seeds()}
 
     def give_seeds(self, cell_id: str, count: int) -> None:
         """Give a cell `count` seeds in all. Raises LeaseLost if another driver has given it as many."""
-        if count <= self.seed_counts().get(cell_id, 0):
+        path = self._paths.seeds(cell_id)
+        if path.exists() and count <= self._seeds_in(path):
             raise LeaseLost(f"{self._paths.search}: another driver has given cell {cell_id} further seeds")
-        records.write(self._paths.seeds(cell_id), self._cell_identity("seeds", cell_id), {"seeds": count})
+        records.write(path, self._cell_identity("seeds", cell_id), {"seeds": count})
+
+    def _seeds_in(self, path: AnyPath) -> int:
+        seed_count: int = self._content(path, self._cell_identity("seeds", path.stem))["seeds"]
+        return seed_count
 
     def _cell_identity(self, kind: str, cell_id: str) -> Identity:
         return Identity(kind, sweep=self._name, cell=cell_id)
